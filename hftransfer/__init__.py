@@ -1,0 +1,52 @@
+"""hftransfer: transfer learning on the Hugging Face stack.
+
+>>> import hftransfer as ht
+>>> result = ht.run("cats_dogs_linear_probe", {"train.seed": 1})
+>>> ht.load(result.folder).predict(["photo.jpg"])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "run": "hftransfer.pipeline",
+    "check": "hftransfer.pipeline",
+    "Result": "hftransfer.pipeline",
+    "load": "hftransfer.artifact",
+    "Prediction": "hftransfer.artifact",
+    "Predictor": "hftransfer.artifact",
+    "load_recipe": "hftransfer.recipe",
+    "Recipe": "hftransfer.recipe",
+    "LinearProbe": "hftransfer.strategies",
+    "HftransferError": "hftransfer.errors",
+}
+
+if TYPE_CHECKING:
+    from hftransfer.artifact import Prediction as Prediction
+    from hftransfer.artifact import Predictor as Predictor
+    from hftransfer.artifact import load as load
+    from hftransfer.errors import HftransferError as HftransferError
+    from hftransfer.pipeline import Result as Result
+    from hftransfer.pipeline import check as check
+    from hftransfer.pipeline import run as run
+    from hftransfer.recipe import Recipe as Recipe
+    from hftransfer.recipe import load_recipe as load_recipe
+    from hftransfer.strategies import LinearProbe as LinearProbe
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hftransfer' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m hftransfer`."""
+
+from hftransfer.cli import main
+
+main()

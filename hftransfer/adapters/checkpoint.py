@@ -1,0 +1,154 @@
+"""A model's files on this disk, wherever they came from: a local folder, the Hub, or a bundled package.
+
+Nothing here imports torch, so `hftransfer check` can look at a model cheaply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder
+from hftransfer.errors import ModelError, must_be, nearest
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with `config.json` and safetensors weights.
+
+    `name` is what the user wrote, `revision` the commit a Hub id was resolved to.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The parsed `config.json`."""
+        loaded: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def family(self) -> str:
+        """The model family, from the checkpoint's own configuration (`vit`, `resnet`, `timm_wrapper`, …)."""
+        if "model_type" in self.config:
+            return str(self.config["model_type"])
+        return "timm_wrapper" if "architecture" in self.config else ""
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The safetensors files that hold the weights."""
+        index = self.folder / "model.safetensors.index.json"
+        if index.exists():
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return sorted(self.folder / name for name in names)
+        return [self.folder / "model.safetensors"]
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """One SHA-256 over the content of all weight files."""
+        digest = hashlib.sha256()
+        for file in self.weight_files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+
+def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = True) -> Checkpoint | None:
+    """The checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
+
+    With `fetch=False` nothing is downloaded, and a Hub id gives None once its form is found right.
+
+    Raises:
+        ModelError: there is no such model, or its folder is not a whole, safe checkpoint.
+    """
+    if name.startswith("bundled/"):
+        if name not in BUNDLED_MODELS:
+            raise ModelError(must_be("model", "a bundled model", f"'{name}'", nearest(name, BUNDLED_MODELS)))
+        return _checked(Checkpoint(name, bundled_folder(name)))
+    if name.startswith("open_clip:"):
+        raise ModelError(must_be("model", "of a supported family", f"'{name}'", "open_clip models come later."))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _checked(Checkpoint(name, folder))
+    if folder.is_file():
+        raise ModelError(must_be("model", "a folder with config.json and model.safetensors", f"the file '{name}'"))
+    if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
+        remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
+        allowed = "an existing folder, a Hub id or bundled/<name>"
+        raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
+    return _checked(_fetched(name, revision)) if fetch else None
+
+
+def _fetched(name: str, revision: str | None) -> Checkpoint:
+    """The Hub's files in the local Hub cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    label = f"'{name}'" + (f" at revision '{revision}'" if revision else "")
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
+    except RevisionNotFoundError as error:
+        raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
+    except RepositoryNotFoundError as error:
+        remedy = "Check the spelling; for a private model log in with `hf auth login`."
+        raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
+    except (
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        EntryNotFoundError,
+        HfHubHTTPError,
+        OSError,
+    ) as error:
+        remedy = "It is not in the local cache and the Hub can't be reached: check your connection and HF_HUB_OFFLINE."
+        raise ModelError(
+            must_be("model", "an existing folder or a model that can be fetched", label, remedy)
+        ) from error
+    return Checkpoint(name, folder, folder.name)
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, its files found whole and none leading out of its folder."""
+    folder, name = checkpoint.folder, checkpoint.name
+    if not (folder / "config.json").is_file():
+        remedy = "Give a folder that save_pretrained wrote."
+        raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
+    try:
+        family = checkpoint.family
+    except ValueError as error:
+        raise ModelError(must_be(f"{name}/config.json", "valid JSON", str(error))) from error
+    if not family:
+        raise ModelError(must_be(f"{name}/config.json", "one that names a model_type", "none"))
+    try:
+        files = checkpoint.weight_files
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        where = f"{name}/model.safetensors.index.json"
+        raise ModelError(must_be(where, "an index with a weight_map", str(error))) from error
+    for file in files:
+        if file.parent != folder or file.name != Path(file.name).name or ".." in file.parts[len(folder.parts) :]:
+            got = f"the weight file '{file}'"
+            raise ModelError(must_be(f"{name}/model.safetensors.index.json", "an index of files beside it", got))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        pickled = sorted(f.name for p in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(p))
+        remedy = "A model without its weights is never trained from random ones."
+        if pickled:
+            remedy = f"{pickled[0]} is a pickle, which is not read: convert it to safetensors."
+        raise ModelError(must_be(f"model '{name}'", f"a folder with {missing[0]}", "none there", remedy))
+    return checkpoint

@@ -1,0 +1,265 @@
+"""A run folder: where it may lie, what is written into it, and how a trained model is loaded back from it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hftransfer.cache import new_file
+from hftransfer.errors import DataError, ModelError, OutputError, must_be
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hftransfer.adapters.images import ImageClassifier
+
+_MANIFEST = ".hftransfer.json"
+
+
+class OutputSettings(BaseModel):
+    """Where the results go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = Field(
+        "runs", min_length=1, description="runs lie in <folder>/<recipe>/<time>; --out names one exactly"
+    )
+
+
+class RunFolder:
+    """A folder for one run that knows which files in it are its own.
+
+    The names of all files written are kept in a manifest, so that overwriting never deletes a foreign file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._names: list[str] = []
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
+        """A new, empty run folder.
+
+        Raises:
+            OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
+        """
+        path = path.expanduser()
+        try:
+            if path.exists() and not path.is_dir():
+                raise OutputError(must_be(f"the output folder {path}", "a folder", "a file"))
+            if path.is_dir() and any(path.iterdir()):
+                cls._clear(path, overwrite=overwrite)
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            folder._write_manifest()
+        except OSError as error:
+            remedy = "Choose another with --out or output.folder."
+            raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror, remedy)) from error
+        return folder
+
+    @classmethod
+    def create_dated(cls, parent: Path, name: str) -> RunFolder:
+        """A new run folder `<parent>/<name>/<YYYYmmdd-HHMMSS>`."""
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+            path = parent.expanduser() / name / (stamp + suffix)
+            if not path.exists():
+                return cls.create(path)
+        raise OutputError(must_be(f"the output folder {parent / name / stamp}", "free", "taken 99 times"))
+
+    @classmethod
+    def _clear(cls, path: Path, *, overwrite: bool) -> None:
+        """Nothing; deletes the files of an earlier run in `path`, and only those."""
+        manifest = path / _MANIFEST
+        if not manifest.is_file():
+            remedy = "Choose another folder: files that are not a run's are never touched."
+            raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
+        if not overwrite:
+            remedy = "Add --overwrite to replace that run, or choose another folder."
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
+        try:
+            names = [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(must_be(str(manifest), "the list of a run's files", "something else")) from error
+        for name in names:
+            file = path / name
+            if file.is_symlink() or (file.is_file() and file.resolve().is_relative_to(path.resolve())):
+                file.unlink()
+        folders = sorted({parent for name in names for parent in Path(name).parents if parent.parts}, reverse=True)
+        for folder in folders:
+            inside = path / folder
+            if inside.resolve().is_relative_to(path.resolve()) and inside.is_dir() and not any(inside.iterdir()):
+                inside.rmdir()
+        manifest.unlink()
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run, its folder made and its name noted as ours."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._note([name])
+        return path
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Nothing; writes a JSON file."""
+        with new_file(self.file(name)) as draft:
+            draft.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Nothing; writes a text file."""
+        with new_file(self.file(name)) as draft:
+            draft.write_text(text, encoding="utf-8")
+
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """The folder `name`, filled by `save` under a temporary name first: it is whole or not there."""
+        folder = self.path / name
+        draft = self.path / f".{name}.tmp"
+        draft.mkdir()
+        try:
+            save(draft)
+            self._note([f"{name}/{file.relative_to(draft).as_posix()}" for file in draft.rglob("*") if file.is_file()])
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+    def _note(self, names: Iterable[str]) -> None:
+        self._names += [name for name in names if name not in self._names]
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        with new_file(self.path / _MANIFEST) as draft:
+            draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_predictions(
+    folder: RunFolder, ids: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Nothing; writes `predictions.parquet`: id, label, prediction and `probability_<class>` of every test row."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = list(class_names)
+    columns: dict[str, Any] = {
+        "id": list(ids),
+        "label": [names[label] for label in labels],
+        "prediction": [names[label] for label in probabilities.argmax(axis=1)],
+    }
+    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    with new_file(folder.file("predictions.parquet")) as draft:
+        pyarrow.parquet.write_table(pyarrow.table(columns), draft)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable label of one input, its probability, and the probabilities of all labels."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+class Predictor:
+    """A trained model ready to predict: what `hftransfer.load` gives."""
+
+    def __init__(self, adapter: ImageClassifier, precision: Literal["auto", "fp32", "bf16"] = "auto") -> None:
+        from hftransfer.training.devices import choose_compute, frozen_copy
+
+        self.compute = choose_compute(precision, None)
+        self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
+        self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the logits."""
+        return self.adapter.class_names
+
+    def predict(self, images: Sequence[Any] | Any) -> list[Prediction]:
+        """One prediction per image: paths, bytes, PIL images or uint8 arrays (H, W[, 3]); one alone may be given.
+
+        Raises:
+            DataError: images can't be read; all of them are named.
+        """
+        predictions: list[Prediction] = []
+        faults: list[str] = []
+        for outcome in self.predict_each(list(images) if isinstance(images, list | tuple) else [images]):
+            if isinstance(outcome, Prediction):
+                predictions.append(outcome)
+            else:
+                faults += outcome.faults
+        if faults:
+            raise DataError(*faults)
+        return predictions
+
+    def predict_each(self, images: Sequence[Any]) -> Iterator[Prediction | DataError]:
+        """A prediction for each image in turn, or the error that says why it can't be read."""
+        for start in range(0, len(images), self.compute.batch_size):
+            batch = images[start : start + self.compute.batch_size]
+            outcomes = [_decoded(image, start + offset) for offset, image in enumerate(batch)]
+            readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+            rows = iter(self.probabilities(readable) if readable else ())
+            for outcome in outcomes:
+                yield outcome if isinstance(outcome, DataError) else self._prediction(next(rows))
+
+    def _prediction(self, row: np.ndarray) -> Prediction:
+        scores = {name: float(value) for name, value in zip(self.class_names, row, strict=True)}
+        best = max(scores, key=lambda name: scores[name])
+        return Prediction(best, scores[best], scores)
+
+    def probabilities(self, images: Sequence[Any]) -> np.ndarray:
+        """Class probabilities (B, C) of RGB images that go through the model in one batch."""
+        import torch
+
+        with torch.inference_mode():
+            inputs = {
+                name: tensor.to(self.compute.device, self.compute.dtype)
+                for name, tensor in self.adapter.encode(images).items()
+            }
+            features = self.adapter.features(inputs).float()
+            values: np.ndarray = self._head(features).softmax(dim=-1).cpu().numpy()
+        return values
+
+
+def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "bf16"] = "auto") -> Predictor:
+    """The trained model of a run folder (or of any native image-classification checkpoint folder).
+
+    Raises:
+        ModelError: there is no whole model there; a missing head is never replaced by a random one.
+    """
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.loading import load_adapter
+
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise ModelError(
+            must_be("the run", "a run folder or a model folder", f"'{folder}'", "There is no such folder.")
+        )
+    if (path / "model").is_dir():
+        path = path / "model"
+    elif (path / _MANIFEST).exists():
+        remedy = "The run did not finish; run its recipe again."
+        raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
+    checkpoint = find_checkpoint(str(path))
+    assert checkpoint is not None
+    return Predictor(load_adapter(checkpoint), precision)
+
+
+def _decoded(image: Any, position: int) -> Any:
+    """An RGB image, or the error that says why there is none."""
+    from hftransfer.data.images import decode_image
+    from hftransfer.data.rows import as_content
+
+    where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
+    try:
+        return decode_image(as_content(image, where).read(), where)
+    except DataError as error:
+        return error
+    except OSError as error:
+        return DataError(must_be(where, "a readable image file", error.strerror or str(error)))

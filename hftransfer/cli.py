@@ -1,0 +1,279 @@
+"""The command line; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hftransfer.errors import HftransferError
+
+if TYPE_CHECKING:
+    from hftransfer.progress import Progress
+
+app = typer.Typer(
+    name="hftransfer",
+    help="Transfer learning on the Hugging Face stack: a pretrained model, a small data set, one recipe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides such as data.source=~/pets; ~KEY drops a key."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<recipe>/<time>).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train, test and save a model from a recipe."""
+
+    def work() -> None:
+        from hftransfer import pipeline
+        from hftransfer.report.tables import results_table
+
+        progress = _progress(quiet=quiet)
+        result = pipeline.run(recipe, overrides or [], out=out, overwrite=overwrite, progress=progress)
+        if as_json:
+            print(pipeline.as_json(result))
+        else:
+            print(results_table(result.metrics, result.folder))
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def check(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Validate a recipe, its data (every image) and its model's files; train nothing."""
+
+    def work() -> None:
+        from hftransfer import pipeline
+        from hftransfer.report.tables import data_table
+
+        print(data_table(pipeline.check(recipe, overrides or [], progress=_progress(quiet=quiet))))
+        print("The recipe and its data are sound.")
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def show(recipe: RecipeName, overrides: Overrides = None, debug: Debug = False) -> None:
+    """Print the resolved recipe, each value marked recipe, default or override."""
+
+    def work() -> None:
+        from hftransfer.recipe import load_recipe, settings_with_origin
+
+        settings = settings_with_origin(load_recipe(recipe, overrides or []))
+        lines = [(f"{key}: {json.dumps(value, ensure_ascii=False)}", origin) for key, value, origin in settings]
+        width = max(len(text) for text, _ in lines)
+        for text, origin in lines:
+            print(f"{text:<{width}}  # {origin}")
+
+    _guarded(work, debug=debug)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="recipes|models|tasks|strategies")] = "recipes", debug: Debug = False
+) -> None:
+    """List what there is: recipes, models, tasks or strategies."""
+
+    def work() -> None:
+        for line in _listed(what):
+            print(line)
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="The name of a shipped recipe.")],
+    dest: Annotated[Path, typer.Argument(help="A file or folder.")] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Copy a shipped recipe, to change it."""
+
+    def work() -> None:
+        from hftransfer.errors import OutputError, must_be
+        from hftransfer.recipe import find_recipe
+
+        source = find_recipe(name)
+        target = dest / source.name if dest.is_dir() else dest
+        if target.exists():
+            raise OutputError(must_be(f"the copy {target}", "a new file", "an existing one", "Name another."))
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise OutputError(must_be(f"the copy {target}", "writable", error.strerror)) from error
+        print(target)
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    as_json: Json = False,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    debug: Debug = False,
+) -> None:
+    """Predict the labels of images with a trained model."""
+
+    def work() -> None:
+        from hftransfer.errors import DataError, RecipeError, must_be
+
+        if precision not in ("auto", "fp32", "bf16"):
+            raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
+        import hftransfer
+
+        predictor = hftransfer.load(model, precision=precision)  # type: ignore[arg-type]
+        predictions: list[dict[str, Any]] = []
+        faults: list[str] = []
+        for image, outcome in zip(images, predictor.predict_each(images), strict=True):
+            if isinstance(outcome, DataError):
+                faults += outcome.faults
+                continue
+            entry = {"input": str(image), "label": outcome.label, "score": outcome.score, "scores": outcome.scores}
+            predictions.append(entry)
+            if not as_json:
+                print(f"{outcome.score:7.2%}  {outcome.label}  {image}", flush=True)
+        if as_json:
+            print(json.dumps({"predictions": predictions}, indent=2, ensure_ascii=False))
+        if faults:
+            raise DataError(*faults)
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is cached.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Only activations, models or data.")] = None,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Only what was not written for so long.")] = 0.0,
+    debug: Debug = False,
+) -> None:
+    """Show or clear what is kept for later runs (all of it can be computed again)."""
+
+    def work() -> None:
+        from hftransfer import cache as store
+        from hftransfer.errors import RecipeError, must_be, nearest
+
+        if kind is not None and kind not in store.KINDS:
+            raise RecipeError(must_be("--kind", " or ".join(store.KINDS), f"'{kind}'", nearest(kind, store.KINDS)))
+        kinds = (kind,) if kind else store.KINDS
+        if clear:
+            print(f"{store.clear(kinds, older_than_days) / 2**20:,.1f} MiB freed")
+        print(store.cache_root())
+        for entry in store.usage():
+            print(f"  {entry.kind:<12} {entry.entries:>6} entries {entry.size_bytes / 2**20:>10,.1f} MiB")
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes."""
+    from hftransfer.recipe import recipe_schema
+
+    print(json.dumps(recipe_schema(), indent=2))
+
+
+@app.command()
+def env() -> None:
+    """Print versions and hardware, for bug reports."""
+    from hftransfer.pipeline import environment
+    from hftransfer.training.devices import choose_compute
+
+    print(json.dumps(environment(choose_compute("auto", None)), indent=2))
+
+
+def main() -> None:
+    """Nothing; runs the command line."""
+    app()
+
+
+def _listed(what: str) -> list[str]:
+    from hftransfer.errors import RecipeError, must_be, nearest
+
+    match what:
+        case "recipes":
+            from hftransfer.recipe import shipped_recipes
+
+            return [f"{name:<28} {_headline(path)}" for name, path in shipped_recipes().items()]
+        case "models":
+            from hftransfer.adapters.bundled import BUNDLED_MODELS
+            from hftransfer.adapters.families import IMAGE_FAMILIES
+
+            bundled = [f"{name:<28} {bundle.source}" for name, bundle in BUNDLED_MODELS.items()]
+            general = "any image classifier of transformers, from a local folder or the Hub"
+            return [*bundled, f"{', '.join(IMAGE_FAMILIES):<28} {general}"]
+        case "tasks":
+            from hftransfer.tasks.image_classification import TASKS
+
+            return [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
+        case "strategies":
+            from hftransfer.strategies import STRATEGIES
+
+            return [f"{name:<28} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in STRATEGIES.items()]
+    known = ("recipes", "models", "tasks", "strategies")
+    raise RecipeError(must_be("what to list", " or ".join(known), f"'{what}'", nearest(what, known)))
+
+
+def _headline(recipe: Path) -> str:
+    """The first line of a recipe's header that is no command."""
+    for line in recipe.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if line.startswith("#") and text and not text.startswith("hftransfer "):
+            return text
+    return ""
+
+
+def _progress(*, quiet: bool) -> Progress:
+    from hftransfer.progress import Progress
+
+    return Progress(None if quiet else sys.stderr)
+
+
+def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
+    """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
+    try:
+        work()
+    except HftransferError as error:
+        if debug:
+            raise
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("interrupted; activations computed so far are kept", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Rows in: where examples come from, how they are split, and what is wrong with them."""

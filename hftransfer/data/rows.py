@@ -1,0 +1,127 @@
+"""One example as it was found: its name in the user's words, its content (read when needed) and its label."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from hftransfer.data.images import inspect_image, to_rgb
+from hftransfer.errors import DataError, must_be
+
+
+class Content(Protocol):
+    """Something that can be read as the bytes of one file."""
+
+    def read(self) -> bytes:
+        """The whole content."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The bytes of a file."""
+
+    path: Path
+
+    def read(self) -> bytes:
+        """The whole content."""
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class BytesContent:
+    """Bytes held in memory."""
+
+    data: bytes
+
+    def read(self) -> bytes:
+        """The whole content."""
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetContent:
+    """The image in one row of a `datasets.Dataset` whose image column was cast to `Image(decode=False)`."""
+
+    dataset: Any
+    column: str
+    index: int
+
+    def read(self) -> bytes:
+        """The whole content."""
+        value = self.dataset[self.index][self.column]
+        if value["bytes"] is not None:
+            return bytes(value["bytes"])
+        return Path(value["path"]).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example: `id` is how an error names it (a relative path, or file and line)."""
+
+    id: str
+    content: Content
+    label: str
+
+
+def as_content(value: Any, where: str) -> Content:
+    """The content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8.
+
+    Raises:
+        DataError: the value is none of these.
+    """
+    if isinstance(value, str | Path):
+        return FileContent(Path(value).expanduser())
+    if isinstance(value, bytes):
+        return BytesContent(value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
+        value = Image.fromarray(value)
+    if isinstance(value, Image.Image):
+        buffer = io.BytesIO()
+        to_rgb(value).save(buffer, "PNG", compress_level=1)
+        return BytesContent(buffer.getvalue())
+    allowed = "a path, bytes, a PIL image or a uint8 array"
+    raise DataError(must_be(where, allowed, type(value).__name__))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a first look at the bytes of all rows found.
+
+    `digests[i]` identifies the content of row i (empty where it could not be read), `faults` are the unreadable rows.
+    """
+
+    digests: list[bytes]
+    faults: dict[int, str]
+
+
+def inspect_rows(rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None) -> Inspection:
+    """The digest of every row's bytes, and every row whose header is no sound image."""
+
+    def look(row: Row) -> tuple[bytes, str | None]:
+        try:
+            content = row.content.read()
+            inspect_image(content, row.id)
+        except DataError as error:
+            return b"", str(error)
+        except OSError as error:
+            return b"", must_be(row.id, "a readable file", error.strerror or str(error))
+        return hashlib.blake2b(content, digest_size=16).digest(), None
+
+    digests: list[bytes] = []
+    faults: dict[int, str] = {}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(rows), 256):
+            for digest, fault in pool.map(look, rows[start : start + 256]):
+                if fault is not None:
+                    faults[len(digests)] = fault
+                digests.append(digest)
+            advance(len(rows[start : start + 256]))
+    return Inspection(digests, faults)

@@ -1,0 +1,40 @@
+"""The `data:` part of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DataSettings(BaseModel):
+    """Where the examples come from and how they become training, validation and test splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(
+        min_length=1,
+        description="Hub id, image folder, CSV / JSONL / Parquet file or folder of such, or bundled/<name>",
+    )
+    config: str | None = Field(None, description="configuration of a Hub data set")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub data set")
+    train_split: str | None = Field(
+        None,
+        description="name of the training split (found by its usual names if left out); Hub ids take slices",
+    )
+    validation_split: str | None = Field(None, description="name of the validation split")
+    test_split: str | None = Field(None, description="name of the test split")
+    image_column: str | None = Field(None, description="column with image paths or images (found if left out)")
+    label_column: str | None = Field(None, description="column with labels (found if left out)")
+    validation_fraction: float = Field(
+        0.15,
+        gt=0,
+        lt=1,
+        description="share of the training examples held out where there is no validation split",
+    )
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where there is no test split")
+    limit: int | None = Field(None, ge=1, description="use at most this many examples of each class and split")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="an unreadable image stops the run, or is skipped and listed (at most 5 %)"
+    )
+    allow_outside_paths: bool = Field(False, description="let image paths and links lead out of the folder of the data")

@@ -1,0 +1,458 @@
+"""Rows from wherever they lie: image folders, tables of paths, the Hub, Python objects, the drawn pets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hftransfer.cache import cache_folder, new_folder
+from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content
+from hftransfer.data.settings import DataSettings
+from hftransfer.errors import DataError, must_be, nearest, some
+from hftransfer.progress import Progress
+
+Found = dict[str, list[Row]]  # split name -> rows; the name "all" stands for data not split yet
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+IMAGE_COLUMNS = (
+    "image",
+    "img",
+    "image_path",
+    "path",
+    "file",
+    "file_name",
+    "filename",
+    "filepath",
+    "file_path",
+)
+LABEL_COLUMNS = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "target",
+    "breed",
+    "species",
+    "fine_label",
+)
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+BUNDLED = ("bundled/drawn-pets",)
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_IGNORED = {"thumbs.db", "desktop.ini"}
+
+
+def find_rows(settings: DataSettings, progress: Progress) -> Found:
+    """The rows of a source by split, labels as names; nothing is decoded yet.
+
+    Raises:
+        DataError: there is no such source, or it does not hold labelled images.
+    """
+    source = settings.source
+    if source.startswith("bundled/"):
+        return _folder_rows(_bundled_folder(source, progress), settings)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+            return _saved_dataset_rows(path, settings)
+        return _table_folder_rows(path, settings) if _tables_in(path) else _folder_rows(path, settings)
+    if path.is_file():
+        return {"all": _table_rows(path, settings)}
+    looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
+    if looks_like_path or not _HUB_ID.fullmatch(source):
+        remedy = f"The current folder is {Path.cwd()}."
+        allowed = "an existing folder or CSV / JSONL / Parquet file, a Hub id or bundled/drawn-pets"
+        raise DataError(must_be("data.source", allowed, f"'{source}'", remedy))
+    return _hub_rows(settings)
+
+
+def rows_from_python(data: Any, settings: DataSettings) -> Found:
+    """The rows of Python objects: a `datasets.Dataset` or `DatasetDict`, a pandas frame, or a sequence of
+    (image, label) tuples or dicts; or a mapping of split names to any of these.
+
+    Raises:
+        DataError: the objects hold no images with labels.
+    """
+    if isinstance(data, Mapping):
+        return {
+            _split_role(str(name), settings) or str(name): _python_rows(part, settings, str(name))
+            for name, part in data.items()
+        }
+    return {"all": _python_rows(data, settings, "row")}
+
+
+# --- folders -------------------------------------------------------------------------
+
+
+def _bundled_folder(source: str, progress: Progress) -> Path:
+    if source not in BUNDLED:
+        raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
+    from hftransfer.data.drawn_pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
+
+    folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
+    if not folder.is_dir():
+        total = sum(DEFAULT_SIZES.values())
+        with new_folder(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
+            write_drawn_pets(draft, on_progress=advance)
+    return folder
+
+
+def _folder_rows(root: Path, settings: DataSettings) -> Found:
+    folders = sorted(entry for entry in _visible(root) if entry.is_dir())
+    if not folders and not list(_visible(root)):
+        raise DataError(must_be(f"data.source {root}", "a folder with a folder of images per class", "an empty folder"))
+    roles = {folder: _split_role(folder.name, settings) for folder in folders}
+    _require_named_splits(settings, {folder.name for folder in folders}, str(root))
+    if "train" in roles.values():
+        stray = [folder.name for folder, role in roles.items() if role is None]
+        if stray:
+            remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
+            raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
+        return {role: _class_rows(folder, root, settings) for folder, role in roles.items() if role}
+    return {"all": _class_rows(root, root, settings)}
+
+
+def _class_rows(folder: Path, root: Path, settings: DataSettings) -> list[Row]:
+    entries = sorted(_visible(folder))
+    loose = [entry.name for entry in entries if not entry.is_dir()]
+    classes = [entry for entry in entries if entry.is_dir()]
+    if loose:
+        remedy = "Move it into the folder of its class, or away."
+        if not classes:
+            remedy = "Put the images of each class in a folder named after the class."
+        raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
+    if not classes:
+        raise DataError(must_be(f"{folder}", "a folder with a folder of images per class", "an empty folder"))
+    rows = []
+    faults = []
+    for label in classes:
+        files = sorted(_files_below(label))
+        if not files:
+            faults.append(must_be(f"the class folder {label}", "a folder of images", "an empty folder"))
+        for file in files:
+            name = file.relative_to(root).as_posix()
+            fault = _path_fault(file, root, name, settings)
+            if fault:
+                faults.append(fault)
+            rows.append(Row(name, FileContent(file), label.name))
+    if faults:
+        raise DataError(*faults[:10])
+    return rows
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _files_below(entry)
+        else:
+            yield entry
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith((".", "__MACOSX")) and entry.name.lower() not in _IGNORED:
+                yield Path(entry.path)
+
+
+def _path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str | None:
+    """Why a file may not be read: it is a link out of the data's folder."""
+    if settings.allow_outside_paths:
+        return None
+    resolved = file.resolve()
+    if resolved.is_relative_to(root.resolve()):
+        return None
+    remedy = "Set data.allow_outside_paths: true if that is meant."
+    return must_be(name, f"inside {root}", f"{resolved}", remedy)
+
+
+# --- tables --------------------------------------------------------------------------
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(entry for entry in _visible(folder) if entry.is_file() and entry.suffix in TABLE_SUFFIXES)
+
+
+def _table_folder_rows(root: Path, settings: DataSettings) -> Found:
+    tables = _tables_in(root)
+    roles = {table: _split_role(table.stem, settings) for table in tables}
+    _require_named_splits(settings, {table.stem for table in tables}, str(root))
+    if len(tables) == 1 and roles[tables[0]] is None:
+        return {"all": _table_rows(tables[0], settings)}
+    unknown = [table.name for table, role in roles.items() if role is None]
+    if unknown:
+        remedy = "Name them train, validation and test, or give one file as data.source."
+        raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
+    return {role: _table_rows(table, settings) for table, role in roles.items() if role}
+
+
+def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
+    if path.suffix not in TABLE_SUFFIXES:
+        allowed = "a folder or a .csv, .tsv, .jsonl or .parquet file"
+        raise DataError(must_be("data.source", allowed, f"'{path}'"))
+    records, first_line = _read_table(path)
+    if not records:
+        raise DataError(must_be(str(path), "a table with rows", "none"))
+    columns = list(records[0])
+    image_column = _column(settings.image_column, IMAGE_COLUMNS, columns, "data.image_column", path)
+    label_column = _column(settings.label_column, LABEL_COLUMNS, columns, "data.label_column", path)
+    wheres = [f"{path.name}:{number}" for number in range(first_line, first_line + len(records))]
+    labels = _label_names([record.get(label_column) for record in records], wheres, label_column)
+    rows, faults = [], []
+    for record, where, label in zip(records, wheres, labels, strict=True):
+        try:
+            content = _table_content(record.get(image_column), path.parent, where, settings)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        named = f"{record[image_column]} ({where})" if isinstance(content, FileContent) else where
+        rows.append(Row(named, content, label))
+    if faults:
+        rest = [f"… and {len(faults) - 10} more rows like these."] if len(faults) > 10 else []
+        raise DataError(*faults[:10], *rest)
+    return rows
+
+
+def _read_table(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a table and the line number of the first (rows of Parquet count from 1)."""
+    try:
+        if path.suffix == ".jsonl":
+            return _read_json_lines(path), 1
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path).to_pylist(), 1
+        import pandas
+
+        separator = "\t" if path.suffix == ".tsv" else ","
+        frame = pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return [{str(key): value for key, value in record.items()} for record in frame.to_dict("records")], 2
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors are ValueErrors
+        raise DataError(must_be(str(path), f"a readable {path.suffix} table", str(error))) from error
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    records, faults = [], []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                faults.append(must_be(f"{path.name}:{number}", "a JSON object", line.strip()[:60]))
+                continue
+            records.append(record)
+    if faults:
+        raise DataError(*faults[:10])
+    return records
+
+
+def _table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
+    if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
+        return as_content(value["bytes"], where)
+    if isinstance(value, bytes):
+        return as_content(value, where)
+    if not isinstance(value, str) or not value:
+        raise DataError(must_be(where, "a row with an image path", repr(value)))
+    if "://" in value:
+        raise DataError(must_be(where, "a row with a local image path", f"'{value}'", "Download the images first."))
+    file = folder / Path(value).expanduser()
+    fault = _path_fault(file, folder, f"the image path '{value}' ({where})", settings)
+    if fault:
+        raise DataError(fault)
+    if not file.is_file():
+        raise DataError(must_be(f"the image path '{value}' ({where})", f"a file below {folder}", "none there"))
+    return FileContent(file)
+
+
+def _column(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
+    if named is not None:
+        if named in columns:
+            return named
+        remedy = nearest(named, columns)
+        raise DataError(must_be(where, f"a column of {source} ({', '.join(columns)})", f"'{named}'", remedy))
+    lowered = {column.lower(): column for column in reversed(columns)}
+    for name in usual:
+        if name in lowered:
+            return lowered[name]
+    remedy = f"Name the column: {where}=…"
+    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
+
+
+def _label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:
+    """The labels as names.
+
+    Raises:
+        DataError: a label is missing, of a type that is no name, or of another type than those before it.
+    """
+    faults = []
+    expected: type | None = None
+    names = []
+    for value, where in zip(values, wheres, strict=True):
+        if value is None or value == "":
+            faults.append(must_be(f"{where}: column '{column}'", "a label", "nothing"))
+        elif isinstance(value, float) or not isinstance(value, str | int):
+            shown = f"{value!r} ({type(value).__name__})"
+            faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))
+        elif expected is not None and type(value) is not expected:
+            remedy = "Labels of mixed types are not guessed at: write all as names."
+            shown = f"{value!r} ({type(value).__name__})"
+            allowed = f"of one type, {expected.__name__} as in the rows before"
+            faults.append(must_be(f"{where}: column '{column}'", allowed, shown, remedy))
+        else:
+            expected = type(value)
+        names.append(str(value).strip())
+    if faults:
+        rest = [f"… and {len(faults) - 10} more rows like these."] if len(faults) > 10 else []
+        raise DataError(*faults[:10], *rest)
+    return names
+
+
+# --- datasets ------------------------------------------------------------------------
+
+
+def _hub_rows(settings: DataSettings) -> Found:
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    source = settings.source
+    wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
+    try:
+        if wanted["train"]:
+            parts: Mapping[str, Any] = {
+                role: datasets.load_dataset(source, settings.config, split=name, revision=settings.revision)
+                for role, name in wanted.items()
+                if name
+            }
+        else:
+            parts = datasets.load_dataset(source, settings.config, revision=settings.revision)
+    except (ConnectionError, OfflineModeIsEnabled, HfHubHTTPError, FileNotFoundError) as error:
+        remedy = "Check the spelling, your connection and HF_HUB_OFFLINE; or give a local folder."
+        allowed = "a data set that can be fetched from the Hub, or an existing path"
+        raise DataError(must_be("data.source", allowed, f"'{source}' ({_first_line(error)})", remedy)) from error
+    except ValueError as error:  # an unknown configuration or split, told by datasets with the known ones
+        raise DataError(must_be(f"data.source '{source}'", "loadable", _first_line(error))) from error
+    return _dataset_splits(parts, settings)
+
+
+def _saved_dataset_rows(path: Path, settings: DataSettings) -> Found:
+    import datasets
+
+    loaded = datasets.load_from_disk(str(path))
+    return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings)
+
+
+def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings) -> Found:
+    found: Found = {}
+    for name, part in parts.items():
+        role = _split_role(name, settings)
+        if role:
+            found[role] = _dataset_rows(part, settings, name)
+    if found:
+        return found
+    if len(parts) == 1:
+        ((name, part),) = parts.items()
+        return {"all": _dataset_rows(part, settings, name)}
+    remedy = "Set data.train_split."
+    raise DataError(must_be(f"data.source '{settings.source}'", "a data set with a train split", some(parts), remedy))
+
+
+def _dataset_rows(dataset: Any, settings: DataSettings, name: str) -> list[Row]:
+    import datasets
+
+    features = dataset.features
+    images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+    classes = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    columns = list(features)
+    where = settings.source
+    usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
+    image_column = _column(settings.image_column, usual_images or IMAGE_COLUMNS, columns, "data.image_column", where)
+    named_classes = classes if len(classes) == 1 else []
+    usual_labels = [*named_classes, *LABEL_COLUMNS]
+    label_column = _column(settings.label_column, usual_labels, columns, "data.label_column", where)
+    values = list(dataset[label_column])
+    feature = features[label_column]
+    if isinstance(feature, datasets.ClassLabel):
+        values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
+    ids = [f"{name}[{index}]" for index in range(len(dataset))]
+    labels = _label_names(values, ids, label_column)
+    if image_column not in images:
+        dataset = dataset.cast_column(image_column, datasets.Image())
+    raw = dataset.cast_column(image_column, datasets.Image(decode=False)).select_columns([image_column])
+    return [
+        Row(id, DatasetContent(raw, image_column, index), label)
+        for index, (id, label) in enumerate(zip(ids, labels, strict=True))
+    ]
+
+
+# --- Python objects ------------------------------------------------------------------
+
+
+def _python_rows(data: Any, settings: DataSettings, name: str) -> list[Row]:
+    if hasattr(data, "features") and hasattr(data, "cast_column"):
+        return _dataset_rows(data, settings, name)
+    if hasattr(data, "to_dict") and hasattr(data, "columns"):
+        data = data.to_dict("records")
+    if isinstance(data, str | bytes) or not isinstance(data, Iterable):
+        allowed = "rows of (image, label), a pandas frame or a datasets.Dataset"
+        raise DataError(must_be("data", allowed, type(data).__name__))
+    records = list(data)
+    wheres = [f"{name}[{index}]" for index in range(len(records))]
+    pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
+    labels = _label_names([label for _, label in pairs], wheres, "label")
+    return [
+        Row(where, as_content(image, where), label)
+        for (image, _), where, label in zip(pairs, wheres, labels, strict=True)
+    ]
+
+
+def _image_and_label(record: Any, settings: DataSettings, where: str) -> tuple[Any, Any]:
+    if isinstance(record, Mapping):
+        columns = [str(column) for column in record]
+        image = _column(settings.image_column, IMAGE_COLUMNS, columns, "data.image_column", where)
+        label = _column(settings.label_column, LABEL_COLUMNS, columns, "data.label_column", where)
+        return record[image], record[label]
+    if isinstance(record, tuple | list) and len(record) == 2:
+        return record[0], record[1]
+    raise DataError(must_be(where, "an (image, label) pair or a dict", type(record).__name__))
+
+
+# --- splits --------------------------------------------------------------------------
+
+
+def _split_role(name: str, settings: DataSettings) -> str | None:
+    """Which split a folder, table or part of that name is: train, validation, test, or none of these."""
+    for role in SPLIT_NAMES:
+        if getattr(settings, f"{role}_split") == name:
+            return role
+    for role, usual in SPLIT_NAMES.items():
+        if getattr(settings, f"{role}_split") is None and name.lower() in usual:
+            return role
+    return None
+
+
+def _require_named_splits(settings: DataSettings, present: set[str], source: str) -> None:
+    faults = []
+    for role in SPLIT_NAMES:
+        named = getattr(settings, f"{role}_split")
+        if named is not None and named not in present:
+            faults.append(must_be(f"data.{role}_split", f"a split of {source}", f"'{named}'", nearest(named, present)))
+    if faults:
+        raise DataError(*faults)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

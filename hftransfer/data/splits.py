@@ -1,0 +1,232 @@
+"""Training, validation and test examples with class ids: found as given, or held out by a seeded stratified split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hftransfer.data.rows import Inspection, Row, inspect_rows
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import Found
+from hftransfer.errors import DataError, must_be, nearest, some
+from hftransfer.progress import Progress
+
+NAMES = ("train", "validation", "test")
+MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split, their class ids (N,) and the digests of their content."""
+
+    rows: list[Row]
+    labels: np.ndarray
+    digests: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def without(self, gone: set[int]) -> Split:
+        """The same split less the examples at the positions `gone`."""
+        kept = [index for index in range(len(self)) if index not in gone]
+        return Split([self.rows[i] for i in kept], self.labels[kept], [self.digests[i] for i in kept])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An example that was left out and why."""
+
+    split: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All examples of a data set. Class ids follow `class_names`, taken from the training split alone."""
+
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def items(self) -> list[tuple[str, Split]]:
+        """The splits with their names."""
+        return [(name, getattr(self, name)) for name in NAMES]
+
+    def sizes(self) -> dict[str, int]:
+        """How many examples each split has."""
+        return {name: len(split) for name, split in self.items()}
+
+    def counts(self) -> dict[str, list[int]]:
+        """How many examples of each class each split has."""
+        classes = len(self.class_names)
+        return {name: np.bincount(split.labels, minlength=classes).tolist() for name, split in self.items()}
+
+    def fingerprint(self) -> str:
+        """A SHA-256 over the content, label and split of every example."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for name, split in self.items():
+            for content, label in sorted(zip(split.digests, split.labels.tolist(), strict=True)):
+                digest.update(f"{name}:{label}:".encode() + content)
+        return digest.hexdigest()
+
+
+def split_rows(found: Found, settings: DataSettings, seed: int) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows of train, validation and test, held out of the training rows where a split was not given,
+    and a note on each split made so.
+
+    Raises:
+        DataError: there is nothing to train on, or a class has too few examples to be held out.
+    """
+    rows = {name: list(found.get(name, [])) for name in NAMES}
+    rows["train"] = rows["train"] or list(found.get("all", []))
+    if not rows["train"]:
+        raise DataError(must_be("the data", "a set with a train split", some(found) or "nothing"))
+    _require_two_classes(rows["train"])
+    notes = []
+    for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
+        if not rows[name]:
+            rows["train"], rows[name] = _hold_out(rows["train"], fraction, seed, name)
+            notes.append(f"{name}: {fraction:.0%} of the training examples, stratified, seed {seed}")
+    if settings.limit is not None:
+        rows = {name: _first_of_each_class(part, settings.limit) for name, part in rows.items()}
+    return rows, notes
+
+
+def build_splits(found: Found, settings: DataSettings, seed: int, progress: Progress) -> Splits:
+    """The splits of a data set, every file looked at once (header and digest; pixels are decoded later).
+
+    Raises:
+        DataError: as `split_rows`; a label is unknown in training; images are unreadable.
+    """
+    parts, notes = split_rows(found, settings, seed)
+    class_names = tuple(sorted({row.label for row in parts["train"]}, key=_natural))
+    _require_known_labels(parts, class_names)
+    ids = {name: index for index, name in enumerate(class_names)}
+    splits: dict[str, Split] = {}
+    faults: list[Skipped] = []
+    total = sum(len(part) for part in parts.values())
+    with progress.stage("looking at the images", total) as advance:
+        for name, part in parts.items():
+            seen: Inspection = inspect_rows(part, advance)
+            faults += [Skipped(name, part[index].id, reason) for index, reason in seen.faults.items()]
+            labels = np.array([ids[row.label] for row in part], dtype=np.int64)
+            splits[name] = Split(part, labels, seen.digests).without(set(seen.faults))
+    check_skipped(faults, total, settings)
+    notes += _shared_content(splits)
+    whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
+    _require_examples(whole)
+    return whole
+
+
+def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:
+    """Nothing, if so many unreadable images may be left out.
+
+    Raises:
+        DataError: the settings say stop, or more than 5 % would be skipped.
+    """
+    if not skipped:
+        return
+    if settings.on_error == "stop":
+        more = [f"… and {len(skipped) - 10} more unreadable images."] if len(skipped) > 10 else []
+        raise DataError(*(fault.reason for fault in skipped[:10]), *more)
+    if len(skipped) > MOST_SKIPPED * total:
+        allowed = f"at most {MOST_SKIPPED:.0%} of the images"
+        got = f"{len(skipped)} of {total}"
+        raise DataError(
+            must_be("what data.on_error: skip leaves out", allowed, got, "The first are:"),
+            *(fault.reason for fault in skipped[:10]),
+        )
+
+
+def _require_two_classes(rows: Sequence[Row]) -> None:
+    names = sorted({row.label for row in rows})
+    if len(names) < 2:
+        remedy = "A classifier needs at least two classes: one folder, or one label, for each."
+        raise DataError(must_be("the training data", "of two or more classes", f"one class, '{names[0]}'", remedy))
+
+
+def _require_known_labels(parts: dict[str, list[Row]], class_names: Sequence[str]) -> None:
+    faults = []
+    for name in ("validation", "test"):
+        unknown = Counter(row.label for row in parts[name] if row.label not in class_names)
+        for label, count in unknown.items():
+            where = f"the class '{label}' of the {name} split ({count} examples)"
+            remedy = nearest(label, class_names)
+            faults.append(must_be(where, "one of the training split's classes", "a class never trained on", remedy))
+    if faults:
+        raise DataError(*faults)
+
+
+def _require_examples(splits: Splits) -> None:
+    for name, split in splits.items():
+        if len(split) == 0:
+            raise DataError(must_be(f"the {name} split", "of at least one readable image", "none"))
+    missing = [splits.class_names[i] for i, count in enumerate(splits.counts()["train"]) if count == 0]
+    if missing:
+        raise DataError(must_be("the training split", "of readable images of every class", f"none of {some(missing)}"))
+
+
+def _hold_out(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+    """Two parts of the rows, each class split in the same proportion; order kept."""
+    by_class: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        by_class.setdefault(row.label, []).append(index)
+    held: set[int] = set()
+    faults = []
+    for label in sorted(by_class):
+        members = by_class[label]
+        count = round(fraction * len(members))
+        if not 1 <= count < len(members):
+            where = f"data.{name}_fraction"
+            allowed = f"such that each class has examples in both parts (class '{label}' has {len(members)})"
+            faults.append(must_be(where, allowed, f"{fraction:g}", _fraction_remedy(len(members), name)))
+            continue
+        # The generator is seeded per class and split so that adding a class leaves the others' split alone.
+        words = [seed, *label.encode(), *name.encode()]
+        held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
+    if faults:
+        raise DataError(*faults)
+    kept = [row for index, row in enumerate(rows) if index not in held]
+    return kept, [row for index, row in enumerate(rows) if index in held]
+
+
+def _fraction_remedy(members: int, name: str) -> str:
+    if members < 3:
+        return f"Add examples of this class, remove it, or give a {name} split of your own."
+    return f"Choose one between {0.5 / members + 0.005:.2f} and {1 - 0.5 / members - 0.005:.2f}."
+
+
+def _first_of_each_class(rows: list[Row], limit: int) -> list[Row]:
+    taken: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        taken[row.label] += 1
+        if taken[row.label] <= limit:
+            kept.append(row)
+    return kept
+
+
+def _shared_content(splits: dict[str, Split]) -> list[str]:
+    """A note for every pair of splits that hold the very same images: scores on them are too good."""
+    notes = []
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = set(splits[first].digests) & set(splits[second].digests)
+        if shared:
+            example = next(
+                r.id for r, d in zip(splits[second].rows, splits[second].digests, strict=True) if d in shared
+            )
+            notes.append(f"warning: {len(shared)} images are in both {first} and {second} (such as {example})")
+    return notes
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Whole numbers in their order, then names in theirs."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)

@@ -1,0 +1,54 @@
+"""The kinds of errors a user can meet; every message says where, what is allowed, what came and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HftransferError(Exception):
+    """A fault in what the user gave: shown without a traceback, exit status 2.
+
+    `faults` holds one sentence per fault; all that were found are told at once.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class RecipeError(HftransferError):
+    """The recipe, or an override of it, can't be followed."""
+
+
+class DataError(HftransferError):
+    """The data can't be read or can't be learnt from."""
+
+
+class ModelError(HftransferError):
+    """The pretrained model can't be found, is not whole, or does not fit the task."""
+
+
+class OutputError(HftransferError):
+    """The results can't be written where they should go."""
+
+
+def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
+    """One sentence per fault, in the house's form: `<where> must be <allowed>; got <value>. <remedy>`."""
+    return f"{where} must be {allowed}; got {got}. {remedy}".rstrip()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?` where a known name is near, else the list of known names."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known: {', '.join(options)}." if options else ""
+
+
+def some(items: Iterable[str], limit: int = 5) -> str:
+    """The first few items joined by commas, and how many more there are."""
+    listed = list(items)
+    rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + rest

@@ -1,0 +1,1 @@
+"""Metrics as `evaluate.Metric` classes, computed locally: nothing is fetched at run time."""

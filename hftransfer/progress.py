@@ -1,0 +1,85 @@
+"""What a person sees while a run goes on: one bar per stage, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+Advance = Callable[[int], None]
+
+
+class Progress:
+    """Tells a person how far a run is, on standard error, and keeps the same lines in a log file.
+
+    `Progress(stream=None)` is silent (the log is still kept).
+    """
+
+    def __init__(self, stream: IO[str] | None = sys.stderr) -> None:
+        self.stream = stream
+        self.log: Path | None = None
+        self._early: list[str] = []
+
+    def write_log(self, path: Path) -> None:
+        """Keep all lines, those told before too, in the file `path`."""
+        self.log = path
+        path.write_text("".join(line + "\n" for line in self._early), encoding="utf-8")
+
+    def line(self, text: str) -> None:
+        """Tell one line (or several, broken by newlines)."""
+        self._keep(text)
+        if self.stream is not None:
+            print(text, file=self.stream, flush=True)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """A stage of `total` steps: call what it gives with the number of steps just done."""
+        started = time.perf_counter()
+        if self.stream is not None and self.stream.isatty() and total > 0:
+            with self._bar(name, total) as advance:
+                yield advance
+        else:
+            yield self._plain(name, total)
+        seconds = time.perf_counter() - started
+        self._keep(f"{name}: {total} in {seconds:.1f} s")
+
+    @contextmanager
+    def _bar(self, name: str, total: int) -> Iterator[Advance]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=Console(file=self.stream)) as bars:
+            bar = bars.add_task(name, total=total)
+            yield lambda steps: bars.advance(bar, steps)
+
+    def _plain(self, name: str, total: int) -> Advance:
+        """Lines at the start, at most every 10 seconds, and at the end."""
+        done, last = 0, time.perf_counter()
+
+        def advance(steps: int) -> None:
+            nonlocal done, last
+            done += steps
+            now = time.perf_counter()
+            if self.stream is not None and (done >= total or now - last > 10):
+                last = now
+                print(f"{name}: {done}/{total}", file=self.stream, flush=True)
+
+        return advance
+
+    def _keep(self, text: str) -> None:
+        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+        if self.log is None:
+            self._early.append(stamped)
+        else:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(stamped + "\n")

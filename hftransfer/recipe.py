@@ -1,0 +1,466 @@
+"""A recipe: the settings of all rooms composed, read from YAML 1.2, overridden, and every fault told at once."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hftransfer.artifact import OutputSettings
+from hftransfer.data.settings import DataSettings
+from hftransfer.errors import RecipeError, must_be, nearest
+from hftransfer.strategies import STRATEGIES, LinearProbe
+from hftransfer.training.settings import TrainSettings
+
+TaskName = Literal["image-classification"]
+_MOST_BYTES = 1 << 20
+
+Path_ = tuple[str, ...]
+
+
+class ModelSettings(BaseModel):
+    """Which pretrained model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, description="Hub id, local folder or bundled/<name>")
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+
+
+class ResolvedFacts(BaseModel):
+    """What a run was made of; written by a run, and compared when its recipe is run again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights_sha256: str
+    model_revision: str | None = None
+    data_fingerprint: str
+    hftransfer_version: str
+
+
+class Recipe(BaseModel):
+    """What to transfer, onto which data, how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: TaskName = Field(description="a pipeline tag of the Hub")
+    model: ModelSettings = Field(description="a name, or {name: …, revision: …}")
+    data: DataSettings = Field(description="where the examples are")
+    strategy: LinearProbe = Field(LinearProbe(), description="what learns: a kind, or {kind: …, …}")
+    train: TrainSettings = Field(TrainSettings(), description="how the computation goes")
+    output: OutputSettings = Field(OutputSettings(), description="where the results go")
+    resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _kind_alone(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _source_alone(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+_SHORT: dict[Path_, str] = {("model",): "name", ("strategy",): "kind", ("data",): "source"}
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe with its name, and where each given value came from: `recipe` or `override`."""
+
+    recipe: Recipe
+    name: str
+    origins: dict[Path_, str] = field(default_factory=dict)
+
+
+def load_recipe(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> LoadedRecipe:
+    """The recipe at a path, of a shipped name, or in a mapping, with `a.b=value` and `~a.b` overrides.
+
+    Overrides may also be a mapping of dotted keys to values.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has faults; all of them are told.
+    """
+    if isinstance(source, Mapping):
+        document = _Document(dict(source), {}, "recipe")
+        name = "recipe"
+        faults: list[str] = []
+    else:
+        path = find_recipe(source)
+        document, faults = _read(path)
+        name = path.stem if path.name != "recipe.yaml" else path.resolve().parent.parent.name or "recipe"
+    document.apply(overrides, faults)
+    recipe = _validated(document, faults)
+    if faults or recipe is None:
+        raise RecipeError(*faults)
+    return LoadedRecipe(recipe, name, document.origins())
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    package = Path(__file__).parent
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def find_recipe(source: str | Path) -> Path:
+    """The file of a recipe given by path or shipped name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if path.is_dir():
+        inside = path / "recipe.yaml"
+        if inside.is_file():
+            return inside
+        raise RecipeError(must_be("the recipe", "a YAML file", f"the folder '{source}'"))
+    remedy = nearest(path.stem, shipped)
+    raise RecipeError(must_be("the recipe", "an existing file or the name of a shipped recipe", f"'{source}'", remedy))
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of recipes, for completion in editors."""
+    schema = Recipe.model_json_schema()
+    for path, key in _SHORT.items():
+        described = schema["properties"][path[0]]
+        reference = {name: value for name, value in described.items() if name in ("$ref", "allOf")}
+        described["anyOf"] = [{"type": "string", "title": f"{key} alone"}, reference]
+        for name in reference:
+            described.pop(name)
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML with every default spelled out; reading it gives the same recipe."""
+    from ruamel.yaml import YAML
+
+    writer = YAML()
+    writer.default_flow_style = False
+    buffer = io.StringIO()
+    values = recipe.model_dump(mode="json")
+    if values["resolved"] is None:
+        del values["resolved"]
+    writer.dump(values, buffer)
+    return buffer.getvalue()
+
+
+def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
+    """Every setting as (dotted key, value, `recipe` | `default` | `override`)."""
+
+    def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any, str]]:
+        for key, value in values.items():
+            here = (*above, key)
+            if isinstance(value, dict):
+                yield from walk(value, here)
+            elif here[0] != "resolved" or value is not None:
+                yield ".".join(here), value, _origin(loaded.origins, here)
+
+    return list(walk(loaded.recipe.model_dump(mode="json"), ()))
+
+
+def _origin(origins: Mapping[Path_, str], key: Path_) -> str:
+    if key in origins:
+        return origins[key]
+    above = key[:-1]
+    return origins.get(above, "default") if _SHORT.get(above) == key[-1] else "default"
+
+
+# --- reading YAML ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Document:
+    """Plain values, the line of each key in its file, and the keys that overrides set."""
+
+    values: dict[str, Any]
+    lines: dict[Path_, int]
+    file: str
+    overridden: dict[Path_, str] = field(default_factory=dict)
+
+    def where(self, key: Path_) -> str:
+        """`file:line: dotted.key`, or the override that set it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.overridden:
+                return f"override {'.'.join(key)}"
+            if key[:length] in self.lines:
+                return f"{self.file}:{self.lines[key[:length]]}: {'.'.join(key)}"
+        return f"{self.file}: {'.'.join(key)}"
+
+    def origins(self) -> dict[Path_, str]:
+        given = dict.fromkeys(self.lines, "recipe")
+        if not self.lines:
+            given = dict.fromkeys(_leaves(self.values), "recipe")
+        return given | dict.fromkeys(self.overridden, "override")
+
+    def apply(self, overrides: Sequence[str] | Mapping[str, Any], faults: list[str]) -> None:
+        """Nothing; sets and drops keys, noting overrides that can't be read."""
+        if isinstance(overrides, Mapping):
+            for name, value in overrides.items():
+                self._set(tuple(str(name).split(".")), value, str(value), faults)
+            return
+        for text in overrides:
+            key, equals, raw = text.partition("=")
+            if key.startswith("~") and not equals:
+                self._drop(tuple(key[1:].split(".")), faults)
+            elif not equals or not all(key.split(".")):
+                faults.append(must_be("an override", "key=value or ~key", f"'{text}'"))
+            else:
+                self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
+
+    def _set(self, key: Path_, value: Any, raw: str, faults: list[str]) -> None:
+        inside: Any = self.values
+        for depth, part in enumerate(key[:-1], start=1):
+            below = inside.get(part)
+            if below is None:
+                below = inside[part] = {}
+            elif not isinstance(below, dict):
+                short = _SHORT.get(key[:depth])
+                if short is None:
+                    faults.append(
+                        must_be(f"override {'.'.join(key)}", f"below a section; {part} is one value", repr(below))
+                    )
+                    return
+                below = inside[part] = {short: below}
+                if key[:depth] in self.lines:
+                    self.lines[(*key[:depth], short)] = self.lines[key[:depth]]
+            inside = below
+        inside[key[-1]] = value
+        self.overridden[key] = raw
+
+    def _drop(self, key: Path_, faults: list[str]) -> None:
+        inside: Any = self.values
+        for part in key[:-1]:
+            inside = inside.get(part) if isinstance(inside, dict) else None
+        if not isinstance(inside, dict) or key[-1] not in inside:
+            known = [".".join(leaf) for leaf in _leaves(self.values)]
+            faults.append(must_be(f"~{'.'.join(key)}", "a key of the recipe", "none", nearest(".".join(key), known)))
+            return
+        del inside[key[-1]]
+        self.lines = {path: line for path, line in self.lines.items() if path[: len(key)] != key}
+
+
+def _read(path: Path) -> tuple[_Document, list[str]]:
+    """The document in a YAML file, and its faults of form: duplicate keys, tags, aliases.
+
+    Raises:
+        RecipeError: the file is no YAML mapping at all.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    name = str(path)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise RecipeError(must_be(name, f"a recipe of at most {_MOST_BYTES:,} bytes", f"{path.stat().st_size:,}"))
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(must_be(name, "a readable UTF-8 file", str(error))) from error
+    try:
+        aliases = [event for event in YAML(typ="safe", pure=True).parse(text) if isinstance(event, AliasEvent)]
+        if aliases:
+            line = aliases[0].start_mark.line + 1
+            raise RecipeError(must_be(f"{name}:{line}", "plain values", "a YAML alias", "Write the value out."))
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(must_be(f"{name}:{line}", "valid YAML", error.problem or str(error))) from error
+    except YAMLError as error:
+        raise RecipeError(must_be(name, "valid YAML", str(error).splitlines()[0])) from error
+    if node is None or node.id != "mapping":
+        raise RecipeError(must_be(name, "a mapping with the keys task, model, data", "none"))
+    lines: dict[Path_, int] = {}
+    faults: list[str] = []
+    values = _plain_value(node, (), lines, faults, name)
+    return _Document(values, lines, name), faults
+
+
+def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
+    """The value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
+    line = node.start_mark.line + 1
+    if node.id == "mapping":
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = str(key_node.value)
+            below = (*key, name)
+            key_line = key_node.start_mark.line + 1
+            if name in values:
+                where = f"{file}:{key_line}: {'.'.join(below)}"
+                faults.append(must_be(where, "given once", f"a second time (first in line {lines[below]})"))
+                continue
+            lines[below] = key_line
+            values[name] = _plain_value(value_node, below, lines, faults, file)
+        return values
+    if node.id == "sequence":
+        return [_plain_value(item, key, lines, faults, file) for item in node.value]
+    tag = str(node.tag) if node.tag else ""
+    if not tag.startswith("tag:yaml.org,2002:") or tag.rsplit(":", 1)[-1] not in (
+        "str",
+        "int",
+        "float",
+        "bool",
+        "null",
+    ):
+        faults.append(must_be(f"{file}:{line}: {'.'.join(key)}", "a plain value", f"the YAML tag {tag}"))
+        return None
+    return node.value if tag.endswith(":str") else _scalar(node.value)
+
+
+def _scalar(text: str) -> Any:
+    """The value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the text."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if re.search(r"[&*!]", text):
+        return text
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return text
+
+
+def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+# --- validating ------------------------------------------------------------------------------------------------------
+
+
+def _validated(document: _Document, faults: list[str]) -> Recipe | None:
+    """The recipe, or None with its faults added."""
+    try:
+        return Recipe.model_validate(document.values)
+    except ValidationError as error:
+        if _retyped(document, error):
+            return _validated(document, faults)
+        faults += [_told(document, fault) for fault in error.errors()]
+        return None
+
+
+def _retyped(document: _Document, error: ValidationError) -> bool:
+    """Whether overrides that YAML took for numbers, but the schema wants as text, were put back to text."""
+    changed = False
+    for fault in error.errors():
+        key = tuple(str(part) for part in fault["loc"])
+        if fault["type"] == "string_type" and key in document.overridden and not isinstance(fault["input"], str):
+            inside: Any = document.values
+            for part in key[:-1]:
+                inside = inside[part]
+            changed = changed or not isinstance(inside[key[-1]], str)
+            inside[key[-1]] = document.overridden[key]
+    return changed
+
+
+def _told(document: _Document, fault: Any) -> str:
+    """A fault of pydantic's in the house's form."""
+    key = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+    where, got = document.where(key), _shown(fault["input"])
+    context = fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return f"{document.file}: {'.'.join(key)} must be given. {_description(key)}".rstrip()
+        case "extra_forbidden":
+            known = _keys_of(key[:-1])
+            section = ".".join(key[:-1]) or "a recipe"
+            return must_be(where, f"a key of {section}", f"the unknown key '{key[-1]}'", nearest(key[-1], known))
+        case "literal_error":
+            allowed = [str(option) for option in _options(key)] or [str(context.get("expected"))]
+            remedy = (
+                nearest(str(fault["input"]), allowed) if len(allowed) > 1 or _close(fault["input"], allowed) else ""
+            )
+            return must_be(where, " or ".join(allowed), got, remedy)
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return must_be(where, f"a section with the keys {', '.join(_keys_of(key))}", got)
+        case _:
+            return must_be(where, _allowed(fault), got, _description(key))
+
+
+_BOUNDS = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "string_too_short": "a non-empty text",
+}
+_TYPES = {"string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _allowed(fault: Any) -> str:
+    if fault["type"] in _BOUNDS:
+        return _BOUNDS[fault["type"]].format(**fault.get("ctx", {}))
+    return _TYPES.get(fault["type"].split("_")[0], str(fault["msg"]).removeprefix("Input should be ").lower())
+
+
+def _is_union_tag(part: object) -> bool:
+    return isinstance(part, str) and (part.startswith(("literal[", "function-")) or part in ("float", "int", "str"))
+
+
+def _model_at(key: Path_) -> type[BaseModel] | None:
+    """The settings class of a section."""
+    model: Any = Recipe
+    for part in key:
+        if part not in model.model_fields:
+            return None
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if model is None:
+            return None
+    return model  # type: ignore[no-any-return]
+
+
+def _keys_of(key: Path_) -> list[str]:
+    model = _model_at(key)
+    return list(model.model_fields) if model else []
+
+
+def _options(key: Path_) -> list[Any]:
+    if key == ("strategy", "kind"):
+        return list(STRATEGIES)
+    model = _model_at(key[:-1])
+    if model is None or key[-1] not in model.model_fields:
+        return []
+    return [option for option in get_args(model.model_fields[key[-1]].annotation) if isinstance(option, str)]
+
+
+def _close(given: object, allowed: Sequence[str]) -> bool:
+    return bool(difflib.get_close_matches(str(given), allowed, n=1))
+
+
+def _description(key: Path_) -> str:
+    model = _model_at(key[:-1])
+    if model is None or key[-1] not in model.model_fields:
+        return ""
+    text = model.model_fields[key[-1]].description or ""
+    return f"({text})" if text else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

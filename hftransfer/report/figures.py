@@ -1,0 +1,128 @@
+"""Pictures of a run: the confusion matrix, the worst mistakes, examples of what the model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hftransfer.data.images import decode_image
+from hftransfer.data.rows import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+_THUMBNAIL_PX = 224
+_RIGHT, _WRONG, _INK, _QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
+
+
+def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
+    """Nothing; draws counts as numbers and each row's shares as shades."""
+    counts = np.asarray(matrix, dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = len(class_names)
+    side = min(16.0, max(4.0, 0.45 * classes + 2.2))
+    figure, axes = _figure(side, side * 0.92)
+    axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    if classes <= 30:
+        size = 13 if classes <= 5 else 8
+        for row, column in np.ndindex(classes, classes):
+            if counts[row, column]:
+                color = "white" if shares[row, column] > 0.55 else _INK
+                text = f"{counts[row, column]:.0f}"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+    names = [_short(name, 24) for name in class_names]
+    shown = range(0, classes, max(1, classes // 60))
+    long = max(map(len, names)) > 8 or classes > 6
+    axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90 if long else 0, fontsize=9)
+    axes.set_yticks(list(shown), [names[i] for i in shown], fontsize=9)
+    axes.set_xlabel("predicted", color=_QUIET)
+    axes.set_ylabel("true", color=_QUIET)
+    right, total = int(np.trace(counts)), int(counts.sum())
+    axes.set_title(f"Test: {right} of {total} right", loc="left", color=_INK, fontsize=12, pad=10)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def draw_mistakes(
+    path: Path, rows: Sequence[Row], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Nothing; draws the test images whose true class got the least probability, worst first (at most 24)."""
+    own = probabilities[np.arange(len(labels)), labels]
+    predicted = probabilities.argmax(axis=1)
+    wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
+    captions = [
+        f"{_short(class_names[labels[i]], 16)} seen as {_short(class_names[predicted[i]], 16)}\n"
+        f"{probabilities[i, predicted[i]]:.0%} sure"
+        for i in wrong[:24]
+    ]
+    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images are wrong"
+    if not wrong:
+        title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
+        wrong = [int(i) for i in np.argsort(own, kind="stable")[:8]]
+        captions = [f"{_short(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
+        _grid(path, [rows[i] for i in wrong], captions, title, _RIGHT)
+    else:
+        _grid(path, [rows[i] for i in wrong[:24]], captions, title, _WRONG)
+
+
+def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
+    """Nothing; draws training images, taken from all classes in turn (at most 24)."""
+    places = [np.flatnonzero(labels == label) for label in range(len(class_names))]
+    turns = [int(found[turn]) for turn in range(24) for found in places if turn < len(found)]
+    chosen = turns[:24]
+    captions = [_short(class_names[labels[i]], 22) for i in chosen]
+    title = f"Examples of the training split: {len(labels)} images, {len(class_names)} classes"
+    _grid(path, [rows[i] for i in chosen], captions, title, _INK)
+
+
+def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
+    columns = min(6, max(3, len(rows)))
+    lines = max(1, -(-len(rows) // columns))
+    caption_lines = 1 + max((caption.count("\n") for caption in captions), default=0)
+    figure, _ = _figure(1.9 * columns, (1.9 + 0.2 * caption_lines) * lines + 0.5)
+    figure.clear()
+    figure.suptitle(title, x=0.012, ha="left", color=_INK, fontsize=12)
+    cells = figure.subplots(lines, columns, squeeze=False).ravel()
+    for cell in cells:
+        cell.axis("off")
+    for cell, row, caption in zip(cells, rows, captions, strict=False):
+        cell.imshow(_thumbnail(row))
+        cell.set_title(caption, fontsize=8.5, color=color, pad=4)
+    _save(figure, path)
+
+
+def _thumbnail(row: Row) -> Image.Image:
+    """The image fitted into a square, on white."""
+    from PIL import ImageOps
+
+    image = decode_image(row.content.read(), row.id)
+    return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of its own, in inches: no global state, no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # class names in scripts the font lacks are drawn as boxes
+        figure.savefig(path, dpi=130, facecolor="white")
+
+
+def _short(text: str, longest: int) -> str:
+    escaped = text.replace("$", r"\$")
+    return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"

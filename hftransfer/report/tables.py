@@ -1,0 +1,71 @@
+"""What a run prints: the data before training, the results after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hftransfer.data.splits import Splits
+
+_SHOWN_CLASSES = 20
+_FILES = {
+    "model/": "the trained model: loads in plain transformers",
+    "metrics.json": "all numbers",
+    "figures/": "examples, confusion matrix, worst mistakes",
+    "predictions.parquet": "every test example with its probabilities",
+    "recipe.yaml": "what was run, every default spelled out",
+}
+
+
+def data_table(splits: Splits) -> str:
+    """Classes × splits, and what was noticed."""
+    counts = splits.counts()
+    lines = [["class", *counts]]
+    order = range(len(splits.class_names))
+    lines += [
+        [splits.class_names[i], *(str(part[i]) for part in counts.values())] for i in list(order)[:_SHOWN_CLASSES]
+    ]
+    if len(order) > _SHOWN_CLASSES:
+        lines.append([f"… {len(order) - _SHOWN_CLASSES} more", *("" for _ in counts)])
+    lines.append(["all", *(str(len(split)) for _, split in splits.items())])
+    notes = [f"  {note}" for note in splits.notes]
+    if splits.skipped:
+        notes.append(f"  {len(splits.skipped)} unreadable images skipped: see skipped.csv")
+    return "\n".join([_columns(lines), *notes])
+
+
+def results_table(metrics: dict[str, Any], folder: Path) -> str:
+    """What was measured, how long it took, and where everything lies."""
+    test, validation = metrics["test"], metrics["validation"]
+    names = [name for name, value in test.items() if isinstance(value, float)]
+    lines = [["", "test", "validation"]]
+    lines += [[name.replace("_", " "), f"{test[name]:.4f}", f"{validation[name]:.4f}"] for name in names]
+    sizes, parameters, seconds = metrics["examples"], metrics["parameters"], metrics["seconds"]
+    facts = [
+        ["examples", f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test"],
+        ["parameters", f"{parameters['trainable']:,} trained of {parameters['total']:,}"],
+        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())],
+        ["peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"],
+    ]
+    files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
+    return "\n\n".join([_columns(lines), _columns(facts), _columns(files)])
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
+    """Text in aligned columns: the first to the left, numbers to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    numeric = [all(_is_number(line[column]) for line in lines[1:]) for column in range(len(widths))]
+    rows = []
+    for line in lines:
+        cells = [
+            cell.rjust(width) if number and column else cell.ljust(width)
+            for column, (cell, width, number) in enumerate(zip(line, widths, numeric, strict=True))
+        ]
+        rows.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(rows)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit() or not text

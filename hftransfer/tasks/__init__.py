@@ -1,0 +1,1 @@
+"""What rows mean: columns, what the task needs of an adapter, and how predictions are scored."""

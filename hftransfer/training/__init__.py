@@ -1,0 +1,1 @@
+"""The engine: the frozen part once, then what learns above it."""

@@ -1,0 +1,213 @@
+"""The linear probe's head, solved: multinomial logistic regression by L-BFGS on standardised features.
+
+As in the CLIP paper's probes (Radford et al., arXiv 2103.00020, appendix A.3) the L2 strength is chosen on the
+validation split. One closed-form ridge regression for all strengths at once (a single eigendecomposition) narrows the
+grid and gives the first starting point; each further fit starts from the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
+_ROWS_AT_ONCE = 4096
+_IN_MEMORY_BYTES = 64 << 20
+
+
+class Features(Protocol):
+    """Features (N, D) that may be larger than memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A plain linear layer on raw features: logits = features @ weight.T + bias; weight (C, D), bias (C,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    l2: float
+    validation_log_loss: float
+
+    def logits(self, features: Features) -> np.ndarray:
+        """The logits (N, C) in float64."""
+        parts = [part.astype(np.float64) @ self.weight.T + self.bias for part in _parts(features)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.bias)))
+
+
+def solve_head(
+    train: Features,
+    train_labels: np.ndarray,
+    validation: Features,
+    validation_labels: np.ndarray,
+    classes: int,
+    l2: float | None = None,
+) -> Head:
+    """The head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
+
+    The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
+    standardisation is folded into the returned weights. Deterministic.
+    """
+    mean, deviation = _moments(train)
+    scaled = _Standardised(train, mean, deviation)
+    held_out = _Standardised(validation, mean, deviation)
+    grid = (l2,) if l2 is not None else GRID
+    strengths, start = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
+    fits: dict[float, tuple[float, np.ndarray]] = {}
+
+    def fit(strength: float, first: np.ndarray) -> None:
+        weights = _logistic_regression(scaled, train_labels, strength, first)
+        fits[strength] = (_log_loss(held_out, validation_labels, weights), weights)
+
+    for strength in strengths:  # from strong to weak: each solution is near the next
+        fit(strength, start)
+        start = fits[strength][1]
+    while (edge := _edge(fits, grid)) is not None:
+        neighbour, strength = edge
+        fit(strength, fits[neighbour][1])
+    best = min(fits, key=lambda strength: (fits[strength][0], -strength))
+    loss, weights = fits[best]
+    weight = weights[:-1].T / deviation
+    return Head(weight, weights[-1] - weight @ mean, best, loss)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Class probabilities (N, C) from logits (N, C)."""
+    return np.asarray(softmax(logits.astype(np.float64), axis=1))
+
+
+def _edge(fits: dict[float, tuple[float, np.ndarray]], grid: Sequence[float]) -> tuple[float, float] | None:
+    """The best strength and its neighbour not fitted yet, while the best lies at an end of what was fitted."""
+    best = min(fits, key=lambda strength: fits[strength][0])
+    place = grid.index(best)
+    for neighbour in (place - 1, place + 1):
+        if 0 <= neighbour < len(grid) and grid[neighbour] not in fits:
+            return best, grid[neighbour]
+    return None
+
+
+class _Standardised:
+    """Features less their mean, divided by their deviation, in float64: kept if small, else made anew each time."""
+
+    def __init__(self, features: Features, mean: np.ndarray, deviation: np.ndarray) -> None:
+        self.features, self.mean, self.deviation = features, mean, deviation
+        self.shape = features.shape
+        small = self.shape[0] * self.shape[1] * 8 <= _IN_MEMORY_BYTES
+        self._kept = list(self._made()) if small else None
+
+    def parts(self) -> Iterator[np.ndarray]:
+        return iter(self._kept) if self._kept is not None else self._made()
+
+    def _made(self) -> Iterator[np.ndarray]:
+        for part in _parts(self.features):
+            yield (part.astype(np.float64) - self.mean) / self.deviation
+
+
+def _parts(features: Features) -> Iterator[np.ndarray]:
+    count = features.shape[0]
+    for start in range(0, count, _ROWS_AT_ONCE):
+        yield features.rows(start, min(start + _ROWS_AT_ONCE, count))
+
+
+def _labelled(features: _Standardised, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    start = 0
+    for part in features.parts():
+        yield part, labels[start : start + len(part)]
+        start += len(part)
+
+
+def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and standard deviation (D,) of each feature; constant features get deviation 1."""
+    count, width = features.shape
+    total = np.zeros(width)
+    for part in _parts(features):
+        total += part.sum(axis=0, dtype=np.float64)
+    mean = total / count
+    squares = np.zeros(width)
+    for part in _parts(features):
+        squares += np.square(part.astype(np.float64) - mean).sum(axis=0)
+    deviation = np.sqrt(squares / count)
+    return mean, np.where(deviation > 1e-8 * (1.0 + np.abs(mean)), deviation, 1.0)
+
+
+def _ridge_pass(
+    train: _Standardised,
+    labels: np.ndarray,
+    validation: _Standardised,
+    validation_labels: np.ndarray,
+    classes: int,
+    grid: Sequence[float],
+) -> tuple[list[float], np.ndarray]:
+    """The strengths worth fitting, strong to weak, and weights (D + 1, C) to start from.
+
+    Ridge regression of the centred one-hot labels on the features: W(λ) = V (S + λ)⁻¹ Vᵀ XᵀY / N with the
+    eigendecomposition V S Vᵀ of the covariance XᵀX / N.
+    """
+    count, width = train.shape
+    priors = np.bincount(labels, minlength=classes) / count
+    covariance = np.zeros((width, width))
+    cross = np.zeros((width, classes))
+    for part, part_labels in _labelled(train, labels):
+        covariance += part.T @ part
+        cross += part.T @ (np.eye(classes)[part_labels] - priors)
+    values, vectors = np.linalg.eigh(covariance / count)
+    rotated = vectors.T @ cross / count
+    right = np.zeros(len(grid))
+    fits = [vectors @ (rotated / (np.maximum(values, 0.0)[:, None] + strength)) for strength in grid]
+    for part, part_labels in _labelled(validation, validation_labels):
+        right += [np.sum((part @ fit + priors).argmax(axis=1) == part_labels) for fit in fits]
+    # Of equally accurate strengths the strongest; logistic curvature is about a quarter of the squared loss's and
+    # less on confident examples, so the logistic optimum lies at the same strength or weaker.
+    best = max(range(len(grid)), key=lambda index: (right[index], grid[index]))
+    near = [grid[index] for index in range(max(0, best - 3), min(len(grid), best + 2))]
+    start = np.vstack([4.0 * fits[best], np.log(np.maximum(priors, 1e-12))])
+    return sorted(near, reverse=True), start
+
+
+def _logistic_regression(features: _Standardised, labels: np.ndarray, l2: float, start: np.ndarray) -> np.ndarray:
+    """The weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²."""
+    count, width = features.shape
+    shape = (width + 1, start.shape[1])
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(shape)
+        gradient = np.zeros(shape)
+        loss = 0.0
+        for part, part_labels in _labelled(features, labels):
+            logs = log_softmax(part @ weights[:-1] + weights[-1], axis=1)
+            chosen = np.arange(len(part)), part_labels
+            loss -= logs[chosen].sum()
+            residual = np.exp(logs)
+            residual[chosen] -= 1.0
+            gradient[:-1] += part.T @ residual
+            gradient[-1] += residual.sum(axis=0)
+        gradient /= count
+        gradient[:-1] += l2 * weights[:-1]
+        return loss / count + 0.5 * l2 * float(np.square(weights[:-1]).sum()), gradient.ravel()
+
+    return _minimum(objective, start)
+
+
+def _minimum(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray) -> np.ndarray:
+    options = {"maxiter": 1000, "maxcor": 10, "gtol": 1e-6, "ftol": 1e-10}
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x).reshape(start.shape)
+
+
+def _log_loss(features: _Standardised, labels: np.ndarray, weights: np.ndarray) -> float:
+    total = 0.0
+    for part, part_labels in _labelled(features, labels):
+        logs = log_softmax(part @ weights[:-1] + weights[-1], axis=1)
+        total -= logs[np.arange(len(part)), part_labels].sum()
+    return float(total / max(1, len(labels)))
