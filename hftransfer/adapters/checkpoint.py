@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder
+from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
 from hftransfer.errors import ModelError, must_be, nearest
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -55,18 +55,15 @@ class Checkpoint:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """One SHA-256 over the content of all weight files."""
-        digest = hashlib.sha256()
-        for file in self.weight_files:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
+        """The SHA-256 of the weight file; of several files, that over their SHA-256s."""
+        files = [file_sha256(file) for file in self.weight_files]
+        return hashlib.sha256("".join(files).encode()).hexdigest() if len(files) > 1 else files[0]
 
 
 def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = True) -> Checkpoint | None:
     """The checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
 
-    With `fetch=False` nothing is downloaded, and a Hub id gives None once its form is found right.
+    With `fetch=False` nothing is downloaded or converted: None stands for what is not a folder on this disk yet.
 
     Raises:
         ModelError: there is no such model, or its folder is not a whole, safe checkpoint.
@@ -74,7 +71,8 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
     if name.startswith("bundled/"):
         if name not in BUNDLED_MODELS:
             raise ModelError(must_be("model", "a bundled model", f"'{name}'", nearest(name, BUNDLED_MODELS)))
-        return _checked(Checkpoint(name, bundled_folder(name)))
+        converted = bundled_folder(name, convert=fetch)
+        return _checked(Checkpoint(name, converted)) if converted else None
     if name.startswith("open_clip:"):
         raise ModelError(must_be("model", "of a supported family", f"'{name}'", "open_clip models come later."))
     folder = Path(name).expanduser()

@@ -1,0 +1,1 @@
+"""The tests of hftransfer, one file per room of the package."""

