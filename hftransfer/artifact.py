@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,7 +40,9 @@ class OutputSettings(BaseModel):
 class RunFolder:
     """A folder for one run that knows which files in it are its own.
 
-    The names of all files written are kept in a manifest, so that overwriting never deletes a foreign file.
+    It is made, or found free to be replaced, before the work begins, and nothing is written or deleted in it until
+    there are results: a run that fails leaves the folder, and an earlier run in it, as they were. The names of all
+    files written are kept in a manifest, so that overwriting never deletes a foreign file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,24 +51,24 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
-        """A new, empty run folder.
+        """A run folder that is new, or empty, or holds an earlier run that may be replaced.
 
         Raises:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
         """
         path = path.expanduser()
+        remedy = "Choose another with --out or output.folder."
         try:
             if path.exists() and not path.is_dir():
-                raise OutputError(must_be(f"the output folder {path}", "a folder", "a file"))
+                raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))
             if path.is_dir() and any(path.iterdir()):
-                cls._clear(path, overwrite=overwrite)
+                cls._require_replaceable(path, overwrite=overwrite)
             path.mkdir(parents=True, exist_ok=True)
-            folder = cls(path)
-            folder._write_manifest()
+            with tempfile.TemporaryFile(dir=path):
+                pass
         except OSError as error:
-            remedy = "Choose another with --out or output.folder."
             raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror, remedy)) from error
-        return folder
+        return cls(path)
 
     @classmethod
     def create_dated(cls, parent: Path, name: str) -> RunFolder:
@@ -76,29 +81,47 @@ class RunFolder:
         raise OutputError(must_be(f"the output folder {parent / name / stamp}", "free", "taken 99 times"))
 
     @classmethod
-    def _clear(cls, path: Path, *, overwrite: bool) -> None:
-        """Nothing; deletes the files of an earlier run in `path`, and only those."""
-        manifest = path / _MANIFEST
-        if not manifest.is_file():
+    def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
+        if not (path / _MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
         if not overwrite:
             remedy = "Add --overwrite to replace that run, or choose another folder."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
+        cls._names_in(path)
+
+    @staticmethod
+    def _names_in(path: Path) -> list[str]:
+        """The files of the earlier run in a folder, by its manifest."""
+        manifest = path / _MANIFEST
         try:
-            names = [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]]
+            return [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]]
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(must_be(str(manifest), "the list of a run's files", "something else")) from error
-        for name in names:
-            file = path / name
-            if file.is_symlink() or (file.is_file() and file.resolve().is_relative_to(path.resolve())):
-                file.unlink()
-        folders = sorted({parent for name in names for parent in Path(name).parents if parent.parts}, reverse=True)
-        for folder in folders:
-            inside = path / folder
-            if inside.resolve().is_relative_to(path.resolve()) and inside.is_dir() and not any(inside.iterdir()):
-                inside.rmdir()
-        manifest.unlink()
+
+    @contextmanager
+    def kept_on_success(self) -> Iterator[None]:
+        """Nothing; where the block fails before results were written, a folder made for them goes again."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # only an empty folder can go
+            raise
+
+    def start(self) -> None:
+        """Nothing; deletes the files of an earlier run, and only those: from here on results are written."""
+        if (self.path / _MANIFEST).is_file():
+            inside = self.path.resolve()
+            names = self._names_in(self.path)
+            for file in (self.path / name for name in names):
+                if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
+                    file.unlink()
+            folders = {parent for name in names for parent in Path(name).parents if parent.parts}
+            for folder in (self.path / name for name in sorted(folders, reverse=True)):
+                if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        self._write_manifest()
 
     def file(self, name: str) -> Path:
         """The path of a file of this run, its folder made and its name noted as ours."""
@@ -118,14 +141,14 @@ class RunFolder:
             draft.write_text(text, encoding="utf-8")
 
     def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
-        """The folder `name`, filled by `save` under a temporary name first: it is whole or not there."""
+        """The folder `name` with what `save` writes; nothing of it is there before all of it is written."""
         folder = self.path / name
-        draft = self.path / f".{name}.tmp"
-        draft.mkdir()
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.path))
         try:
             save(draft)
-            self._note([f"{name}/{file.relative_to(draft).as_posix()}" for file in draft.rglob("*") if file.is_file()])
-            draft.rename(folder)
+            for file in sorted(file for file in draft.rglob("*") if file.is_file()):
+                target = self.file(f"{name}/{file.relative_to(draft).as_posix()}")
+                file.replace(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return folder

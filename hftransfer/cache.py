@@ -43,16 +43,26 @@ def cache_folder(kind: str) -> Path:
         OutputError: the cache folder can't be written.
     """
     root = cache_root()
-    folder = root / kind
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tag = root / _TAG
-        if not tag.exists():
-            tag.write_text(_TAG_TEXT, encoding="utf-8")
+        if not _is_ours(root):
+            if root.is_dir() and any(root.iterdir()):
+                remedy = "Set HFTRANSFER_CACHE to another folder."
+                raise OutputError(
+                    must_be(f"the cache folder {root}", "new, empty or one of ours", "other files", remedy)
+                )
+            root.mkdir(parents=True, exist_ok=True)
+            (root / _TAG).write_text(_TAG_TEXT, encoding="utf-8")
+        folder = root / kind
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         remedy = "Set HFTRANSFER_CACHE to a folder you can write."
         raise OutputError(must_be(f"the cache folder {root}", "writable", error.strerror, remedy)) from error
     return folder
+
+
+def _is_ours(root: Path) -> bool:
+    tag = root / _TAG
+    return tag.is_file() and tag.read_text(encoding="utf-8", errors="replace") == _TAG_TEXT
 
 
 @contextmanager
@@ -109,7 +119,7 @@ def clear(kinds: tuple[str, ...] = KINDS, older_than_days: float = 0.0) -> int:
     root = cache_root()
     if not root.exists():
         return 0
-    if not (root / _TAG).exists():
+    if not _is_ours(root):
         remedy = "Nothing was deleted; check HFTRANSFER_CACHE."
         raise OutputError(must_be(f"the cache folder {root}", f"one with a {_TAG} of ours", "none", remedy))
     before = sum(entry.size_bytes for entry in usage())

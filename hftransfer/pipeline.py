@@ -23,16 +23,16 @@ from hftransfer.artifact import RunFolder, write_predictions
 from hftransfer.cache import cache_folder
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row
-from hftransfer.data.sources import Found, find_rows, rows_from_python
-from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped
-from hftransfer.errors import DataError, HftransferError, must_be
+from hftransfer.data.sources import find_rows, look_at_source, rows_from_python
+from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
+from hftransfer.errors import HftransferError, RecipeError, must_be
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
-    from hftransfer.training.activations import StoredFeatures
+    from hftransfer.training.activations import ActivationStore, StoredFeatures
     from hftransfer.training.devices import Compute
     from hftransfer.training.solver import Head
 
@@ -91,43 +91,68 @@ def run(
     clock = _Clock()
     progress = progress or Progress()
     loaded = load_recipe(recipe, _with_memory(overrides, data))
-    checkpoint = _early_look_at_model(loaded.recipe)
+    checkpoint = _early_look(loaded.recipe, data)
     folder = _output_folder(loaded, out, overwrite=overwrite)
-    progress.write_log(folder.file("log.txt"))
+    with folder.kept_on_success():
+        trained = _train(loaded.recipe, checkpoint, data, clock, progress)
+        metrics = _write(folder, loaded, trained, clock, progress)
+    return Result(folder.path, metrics)
 
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained model and what was measured on the way."""
+
+    adapter: Adapter
+    checkpoint: Checkpoint
+    compute: Compute
+    splits: Splits
+    scores: dict[str, dict[str, Any]]
+    test_probabilities: Any
+    facts: ResolvedFacts
+
+
+def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clock, progress: Progress) -> _Trained:
+    """The data, then the model, then the frozen part once, then the head, then its scores."""
     with clock.stage("data"):
-        splits = _load_splits(loaded.recipe, data, progress)
+        splits = _load_splits(recipe, data, progress)
         progress.line(data_table(splits))
     with clock.stage("load"):
-        adapter, checkpoint, compute, boundary = _load_model(loaded.recipe, checkpoint, splits.class_names)
+        adapter, checkpoint, compute, boundary = _load_model(recipe, checkpoint, splits.class_names)
         progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {compute.describe()}")
-    facts = _facts(checkpoint, splits)
-    _tell_differences(loaded.recipe.resolved, facts, progress)
-
-    with _activation_folder(keep=loaded.recipe.train.cache == "on") as root:
+        facts = _facts(checkpoint, splits)
+        _tell_differences(recipe.resolved, facts, progress)
+    with _activation_folder(keep=recipe.train.cache == "on") as root:
         with clock.stage("activations"):
-            features, splits = _activations(
-                root, loaded.recipe, adapter, checkpoint, compute, boundary, splits, progress
-            )
+            store = _store(root, adapter, checkpoint, boundary, compute)
+            features, splits = _activations(store, recipe, adapter, boundary, compute, splits, progress)
         with clock.stage("train"):
-            head = _solve(loaded.recipe, adapter, features, splits)
+            head = _solve(recipe, adapter, features, splits)
             progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
         with clock.stage("evaluate"):
-            scores, test_probabilities = _evaluate(loaded.recipe.task, head, features, splits)
+            scores, test_probabilities = _evaluate(recipe.task, head, features, splits)
+    return _Trained(adapter, checkpoint, compute, splits, scores, test_probabilities, facts)
 
-    write_predictions(
-        folder, [row.id for row in splits.test.rows], splits.test.labels, test_probabilities, splits.class_names
-    )
-    _write_figures(folder, scores, test_probabilities, splits)
-    metrics = _metrics(loaded.recipe, adapter, scores, splits, clock)
-    _write_model(folder, adapter, metrics, loaded.recipe, checkpoint, splits)
-    folder.write_text("recipe.yaml", _resolved_yaml(loaded, facts))
-    folder.write_json("environment.json", environment(compute))
+
+def _write(
+    folder: RunFolder, loaded: LoadedRecipe, trained: _Trained, clock: _Clock, progress: Progress
+) -> dict[str, Any]:
+    """The metrics; writes all that a run leaves."""
+    splits, test = trained.splits, trained.splits.test
+    folder.start()
+    progress.write_log(folder.file("log.txt"))
+    metrics = _metrics(loaded.recipe, trained, clock)
+    _write_model(folder, trained, metrics, loaded.recipe)
+    folder.write_text("recipe.yaml", _resolved_yaml(loaded, trained.facts))
+    folder.write_json("environment.json", environment(trained.compute))
+    ids = [row.id for row in test.rows]
+    write_predictions(folder, ids, test.labels, trained.test_probabilities, splits.class_names)
     if splits.skipped:
         folder.write_text("skipped.csv", _skipped_csv(splits.skipped))
+    _write_figures(folder, trained)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
-    return Result(folder.path, metrics)
+    return metrics
 
 
 def check(
@@ -145,7 +170,7 @@ def check(
     """
     progress = progress or Progress()
     loaded = load_recipe(recipe, _with_memory(overrides, data))
-    _early_look_at_model(loaded.recipe)
+    _early_look(loaded.recipe, data)
     splits = _load_splits(loaded.recipe, data, progress)
     rows = [(name, row) for name, split in splits.items() for row in split.rows]
     skipped = list(splits.skipped)
@@ -192,11 +217,26 @@ def _with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Map
     return ["data.source=memory", *overrides]
 
 
-def _early_look_at_model(recipe: Recipe) -> Checkpoint | None:
-    """The model's checkpoint where its files are on this disk, so that its faults are told before any work."""
-    checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
-    if checkpoint is not None:
-        require_image_model(checkpoint)
+def _early_look(recipe: Recipe, data: Any) -> Checkpoint | None:
+    """The model's checkpoint where its files are on this disk. Faults of model and data that show without reading or
+    fetching either are told together, before any work."""
+    checkpoint = None
+    faults: list[HftransferError] = []
+    try:
+        checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
+        if checkpoint is not None:
+            require_image_model(checkpoint)
+    except HftransferError as error:
+        faults.append(error)
+    if data is None:
+        try:
+            look_at_source(recipe.data)
+        except HftransferError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
 
 
@@ -207,7 +247,7 @@ def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: b
 
 
 def _load_splits(recipe: Recipe, data: Any, progress: Progress) -> Splits:
-    found: Found = find_rows(recipe.data, progress) if data is None else rows_from_python(data, recipe.data)
+    found = find_rows(recipe.data, progress) if data is None else rows_from_python(data, recipe.data)
     return build_splits(found, recipe.data, recipe.train.seed, progress)
 
 
@@ -222,7 +262,7 @@ def _load_model(
         assert checkpoint is not None
         require_image_model(checkpoint)
     adapter = load_adapter(checkpoint, class_names)
-    compute = choose_compute(recipe.train.precision, recipe.train.batch_size)
+    compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
     return adapter, checkpoint, compute, recipe.strategy.prepare(adapter)
 
 
@@ -235,26 +275,29 @@ def _activation_folder(*, keep: bool) -> Iterator[Path]:
             yield Path(folder)
 
 
+def _store(root: Path, adapter: Adapter, checkpoint: Checkpoint, boundary: int, compute: Compute) -> ActivationStore:
+    from hftransfer.training.activations import ActivationStore, key_parts
+
+    return ActivationStore(root, key_parts(adapter, checkpoint.weights_sha256, boundary, compute))
+
+
 def _activations(
-    root: Path,
+    store: ActivationStore,
     recipe: Recipe,
     adapter: Adapter,
-    checkpoint: Checkpoint,
-    compute: Compute,
     boundary: int,
+    compute: Compute,
     splits: Splits,
     progress: Progress,
 ) -> tuple[dict[str, StoredFeatures], Splits]:
     """The features of all splits, and the splits less images that could not be decoded."""
-    from hftransfer.training.activations import ActivationStore, fill_store, key_parts
+    from hftransfer.training.activations import fill_store
 
-    store = ActivationStore(root, key_parts(adapter, checkpoint.weights_sha256, boundary, compute))
     rows = [row for _, split in splits.items() for row in split.rows]
     digests = [digest for _, split in splits.items() for digest in split.digests]
+    stop = recipe.data.on_error == "stop"
     with progress.stage("activations", len(rows)) as advance:
-        faults = fill_store(
-            store, adapter, boundary, rows, digests, compute, advance, stop_at_fault=recipe.data.on_error == "stop"
-        )
+        faults = fill_store(store, adapter, boundary, rows, digests, compute, advance, stop_at_fault=stop)
     splits = _without_faults(splits, faults)
     check_skipped(splits.skipped, len(rows) + len(splits.skipped) - len(faults), recipe.data)
     return {name: store.features(split.digests) for name, split in splits.items()}, splits
@@ -270,9 +313,9 @@ def _without_faults(splits: Splits, faults: Mapping[int, str]) -> Splits:
         skipped += [Skipped(name, split.rows[row].id, faults[start + row]) for row in sorted(gone)]
         parts[name] = split.without(gone)
         start += len(split)
-        if not len(parts[name]):
-            raise DataError(must_be(f"the {name} split", "of at least one readable image", "none"))
-    return Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
+    rest = Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
+    require_examples(rest)
+    return rest
 
 
 def _solve(recipe: Recipe, adapter: Adapter, features: dict[str, StoredFeatures], splits: Splits) -> Head:
@@ -305,27 +348,29 @@ def _evaluate(
     return scores, by_split["test"]
 
 
-def _write_figures(folder: RunFolder, scores: dict[str, Any], probabilities: Any, splits: Splits) -> None:
+def _write_figures(folder: RunFolder, trained: _Trained) -> None:
     from hftransfer.report.figures import draw_confusion_matrix, draw_examples, draw_mistakes
 
-    names = splits.class_names
+    splits, names = trained.splits, trained.splits.class_names
+    matrix = trained.scores["test"]["confusion_matrix"]
     draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.labels, names)
-    draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), scores["test"]["confusion_matrix"], names)
-    draw_mistakes(folder.file("figures/mistakes.png"), splits.test.rows, splits.test.labels, probabilities, names)
+    draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), matrix, names)
+    mistakes = folder.file("figures/mistakes.png")
+    draw_mistakes(mistakes, splits.test.rows, splits.test.labels, trained.test_probabilities, names)
 
 
-def _metrics(recipe: Recipe, adapter: Adapter, scores: dict[str, Any], splits: Splits, clock: _Clock) -> dict[str, Any]:
+def _metrics(recipe: Recipe, trained: _Trained, clock: _Clock) -> dict[str, Any]:
     from hftransfer.adapters.base import parameter_counts
 
     return {
         "task": recipe.task,
         "model": recipe.model.name,
         "strategy": recipe.strategy.kind,
-        "test": scores["test"],
-        "validation": scores["validation"],
-        "parameters": parameter_counts(adapter.model),
+        "test": trained.scores["test"],
+        "validation": trained.scores["validation"],
+        "parameters": parameter_counts(trained.adapter.model),
         "seconds": clock.all_seconds(),
-        "examples": splits.sizes(),
+        "examples": trained.splits.sizes(),
         "peak_memory_bytes": _peak_memory_bytes(),
     }
 
@@ -342,24 +387,17 @@ def _peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _write_model(
-    folder: RunFolder,
-    adapter: Adapter,
-    metrics: dict[str, Any],
-    recipe: Recipe,
-    checkpoint: Checkpoint,
-    splits: Splits,
-) -> None:
+def _write_model(folder: RunFolder, trained: _Trained, metrics: dict[str, Any], recipe: Recipe) -> None:
     from hftransfer.hub.card import write_card
 
     def save(draft: Path) -> None:
-        adapter.save(draft)
+        trained.adapter.save(draft)
         write_card(
             draft,
             metrics=metrics,
-            class_names=splits.class_names,
+            class_names=trained.splits.class_names,
             data_source=_public_name(recipe.data.source),
-            base_is_hub_id=checkpoint.revision is not None or recipe.model.name.startswith("bundled/"),
+            base_is_hub_id=trained.checkpoint.revision is not None or recipe.model.name.startswith("bundled/"),
             version=version("hftransfer"),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import io
 import re
@@ -20,6 +21,10 @@ from hftransfer.training.settings import TrainSettings
 
 TaskName = Literal["image-classification"]
 _MOST_BYTES = 1 << 20
+_PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+}
 
 Path_ = tuple[str, ...]
 
@@ -96,7 +101,7 @@ def load_recipe(
         RecipeError: there is no such recipe, or it has faults; all of them are told.
     """
     if isinstance(source, Mapping):
-        document = _Document(dict(source), {}, "recipe")
+        document = _Document(copy.deepcopy(dict(source)), {}, "recipe")
         name = "recipe"
         faults: list[str] = []
     else:
@@ -197,7 +202,7 @@ class _Document:
     values: dict[str, Any]
     lines: dict[Path_, int]
     file: str
-    overridden: dict[Path_, str] = field(default_factory=dict)
+    overridden: dict[Path_, str | None] = field(default_factory=dict)
 
     def where(self, key: Path_) -> str:
         """`file:line: dotted.key`, or the override that set it."""
@@ -218,7 +223,9 @@ class _Document:
         """Nothing; sets and drops keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
-                self._set(tuple(str(name).split(".")), value, str(value), faults)
+                self._set(
+                    tuple(str(name).split(".")), value, None if isinstance(value, list | dict) else str(value), faults
+                )
             return
         for text in overrides:
             key, equals, raw = text.partition("=")
@@ -229,7 +236,7 @@ class _Document:
             else:
                 self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
 
-    def _set(self, key: Path_, value: Any, raw: str, faults: list[str]) -> None:
+    def _set(self, key: Path_, value: Any, raw: str | None, faults: list[str]) -> None:
         inside: Any = self.values
         for depth, part in enumerate(key[:-1], start=1):
             below = inside.get(part)
@@ -299,7 +306,10 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
 
 def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
     """The value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
-    line = node.start_mark.line + 1
+    if str(node.tag) not in _PLAIN_TAGS:
+        where = f"{file}:{node.start_mark.line + 1}: {'.'.join(key)}"
+        faults.append(must_be(where, "a plain value", f"the YAML tag {node.tag}"))
+        return None
     if node.id == "mapping":
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -315,17 +325,8 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
         return values
     if node.id == "sequence":
         return [_plain_value(item, key, lines, faults, file) for item in node.value]
-    tag = str(node.tag) if node.tag else ""
-    if not tag.startswith("tag:yaml.org,2002:") or tag.rsplit(":", 1)[-1] not in (
-        "str",
-        "int",
-        "float",
-        "bool",
-        "null",
-    ):
-        faults.append(must_be(f"{file}:{line}: {'.'.join(key)}", "a plain value", f"the YAML tag {tag}"))
-        return None
-    return node.value if tag.endswith(":str") else _scalar(node.value)
+    is_text = str(node.tag).endswith((":str", ":timestamp"))
+    return node.value if is_text else _scalar(node.value)
 
 
 def _scalar(text: str) -> Any:
@@ -336,9 +337,13 @@ def _scalar(text: str) -> Any:
     if re.search(r"[&*!]", text):
         return text
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        value = YAML(typ="safe", pure=True).load(text)
     except YAMLError:
         return text
+    quoted = text.strip()[:1] in ("'", '"')
+    # Unquoted text is taken as it stands: YAML would cut it at " #".
+    plain = (isinstance(value, str) and not quoted) or not isinstance(value, _PLAIN_TYPES)
+    return text if plain else value
 
 
 def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
@@ -368,12 +373,13 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
     changed = False
     for fault in error.errors():
         key = tuple(str(part) for part in fault["loc"])
-        if fault["type"] == "string_type" and key in document.overridden and not isinstance(fault["input"], str):
+        wants_text = fault["type"] == "string_type" or (key in _SHORT and fault["type"].startswith("model_"))
+        if wants_text and document.overridden.get(key) is not None and not isinstance(fault["input"], str):
             inside: Any = document.values
             for part in key[:-1]:
                 inside = inside[part]
-            changed = changed or not isinstance(inside[key[-1]], str)
             inside[key[-1]] = document.overridden[key]
+            changed = True
     return changed
 
 

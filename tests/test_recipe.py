@@ -100,7 +100,12 @@ def test_a_mapping_is_a_recipe_too():
 
 
 def test_the_callers_mapping_is_left_alone():
-    given: dict[str, Any] = {"task": "image-classification", "model": "m", "data": {"source": "s"}, "train": {"seed": 1}}
+    given: dict[str, Any] = {
+        "task": "image-classification",
+        "model": "m",
+        "data": {"source": "s"},
+        "train": {"seed": 1},
+    }
     load_recipe(given, {"train.seed": 2, "data.limit": 3, "model.revision": "v1"})
     assert given == {
         "task": "image-classification",
@@ -140,19 +145,22 @@ train:
 """
     )
     text = told(path)
-    assert missing_words(
-        text,
-        (
-            f"{path}:2: modle must be a key of a recipe; got the unknown key 'modle'. Did you mean 'model'?",
-            f"{path}:5: data.label_colum must be a key of data",
-            "Did you mean 'label_column'?",
-            f"{path}:7: train.seed must be",
-            "got 'soon'",
-            f"{path}:8: train.precision must be auto or fp32 or bf16; got 'fp8'",
-            f"{path}:9: train.seed must be given once; got a second time (first in line 7)",
-            "model must be given",
-        ),
-    ) == []
+    assert (
+        missing_words(
+            text,
+            (
+                f"{path}:2: modle must be a key of a recipe; got the unknown key 'modle'. Did you mean 'model'?",
+                f"{path}:5: data.label_colum must be a key of data",
+                "Did you mean 'label_column'?",
+                f"{path}:7: train.seed must be",
+                "got 'soon'",
+                f"{path}:8: train.precision must be auto or fp32 or bf16; got 'fp8'",
+                f"{path}:9: train.seed must be given once; got a second time (first in line 7)",
+                "model must be given",
+            ),
+        )
+        == []
+    )
     assert len(text.splitlines()) == 6
 
 
@@ -162,8 +170,8 @@ train:
         ("train: {seed: -1}", ("train.seed", "at least 0", "got -1")),
         ("train: {seed: 1.5}", ("train.seed", "got 1.5")),
         ("train: {seed: [1]}", ("train.seed", "got [1]")),
-        ("train: 3", ("train must be a section with the keys seed, precision, batch_size, cache", "got 3")),
-        ("train: {batch_size: 0}", ("train.batch_size", "at least 1", "got 0")),
+        ("train: 3", ("train must be a section with the keys seed, precision, inference_batch_size, cache", "got 3")),
+        ("train: {inference_batch_size: 0}", ("train.inference_batch_size", "at least 1", "got 0")),
         ("strategy: {kind: lora}", ("strategy.kind must be linear-probe", "got 'lora'")),
         ("strategy: liner-probe", ("strategy", "linear-probe", "got 'liner-probe'", "Did you mean 'linear-probe'?")),
         ("strategy: {l2: strong}", ("strategy.l2", "auto", "got 'strong'")),
@@ -272,7 +280,9 @@ def test_faults_of_a_mapping_name_the_key_without_a_line():
 
 def test_overrides_set_and_drop_keys(written):
     text = WHOLE.replace("data: some/data", "data:\n  source: some/data\n  limit: 5\n") + "train: {seed: 3}\n"
-    recipe = load_recipe(written(text), ["train.seed=7", "~data.limit", "strategy.l2=1e-3", "data.on_error=skip"]).recipe
+    recipe = load_recipe(
+        written(text), ["train.seed=7", "~data.limit", "strategy.l2=1e-3", "data.on_error=skip"]
+    ).recipe
     assert recipe.train.seed == 7
     assert recipe.data.limit is None
     assert recipe.strategy.l2 == 1e-3
@@ -289,7 +299,9 @@ def test_text_settings_take_overrides_as_they_are_written(written, text):
     assert recipe.data.label_column == text
 
 
-@pytest.mark.parametrize("text", ["~/my pets", "/pics #2/new", "a&b", "*.png", "x!y", "C:\\pets", "b=c", "[draft] x", "%x"])
+@pytest.mark.parametrize(
+    "text", ["~/my pets", "/pics #2/new", "a&b", "*.png", "x!y", "C:\\pets", "b=c", "[draft] x", "%x"]
+)
 def test_paths_in_overrides_are_taken_as_they_are(written, text):
     assert load_recipe(written(WHOLE), [f"data.source={text}"]).recipe.data.source == text
 
@@ -332,7 +344,7 @@ def test_overrides_from_python_are_values(written):
         ("train.seed", ("an override must be key=value or ~key; got 'train.seed'",)),
         ("=3", ("an override must be key=value or ~key; got '=3'",)),
         ("train..seed=3", ("an override must be key=value or ~key",)),
-        ("~train.speed", ("~train.speed must be a key of the recipe; got none", "Known:")),
+        ("~train.speed", ("~train.speed must be a key of the recipe; got none", "Did you mean 'train.seed'?")),
         ("~model.nam", ("~model.nam must be a key of the recipe; got none",)),
         ("train.seed.more=3", ("train.seed.more",)),
         ("task.name=x", ("override task.name must be below a section",)),
@@ -343,8 +355,8 @@ def test_an_override_that_fits_nothing_is_told(written, override, words):
 
 
 def test_faults_of_overrides_and_of_the_file_are_told_together(written):
-    text = told(written(WHOLE + "trian: {}\n"), ["nonsense", "train.batch_size=0"])
-    assert missing_words(text, ("'nonsense'", "mine.yaml:4: trian", "override train.batch_size")) == []
+    text = told(written(WHOLE + "trian: {}\n"), ["nonsense", "train.inference_batch_size=0"])
+    assert missing_words(text, ("'nonsense'", "mine.yaml:4: trian", "override train.inference_batch_size")) == []
 
 
 # --- showing and writing ---------------------------------------------------------------------------------------------

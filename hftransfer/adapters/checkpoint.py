@@ -47,11 +47,12 @@ class Checkpoint:
     @property
     def weight_files(self) -> list[Path]:
         """The safetensors files that hold the weights."""
+        whole = self.folder / "model.safetensors"
         index = self.folder / "model.safetensors.index.json"
-        if index.exists():
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            return sorted(self.folder / name for name in names)
-        return [self.folder / "model.safetensors"]
+        if whole.exists() or not index.exists():  # the order in which transformers looks
+            return [whole]
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return sorted(self.folder / name for name in names)
 
     @cached_property
     def weights_sha256(self) -> str:

@@ -109,7 +109,11 @@ class ImageClassifier(Adapter):
 
     def _crops_center(self) -> bool:
         size = getattr(self.processor, "size", None)
-        return bool(size and "shortest_edge" in size and getattr(self.processor, "do_center_crop", True))
+        if not size or "shortest_edge" not in size:
+            return False
+        # ConvNeXt's processor, ResNet's too, has a crop_pct instead of the flag, and crops below 384 pixels.
+        by_share = getattr(self.processor, "crop_pct", None) is not None and size["shortest_edge"] < 384
+        return bool(getattr(self.processor, "do_center_crop", None) or by_share)
 
 
 class AnyImageClassifier(ImageClassifier):

@@ -363,7 +363,7 @@ def draw_dog_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
         head.glow(side * 0.58, 0.22, 0.25, 0.18, BLUSH, 0.25)
         draw_eye(head, side * 0.36, -0.17, 0.165, build, closed)
         head.stroke([(side * 0.26, -0.45), (side * 0.36, -0.5), (side * 0.48, -0.45)], brow, 0.06)
-    draw_dog_muzzle(head.at(0, 0.42, 1.02 * build.muzzle), coat, build, build.tongue and not closed)
+    draw_dog_muzzle(head.at(0, 0.42, 1.02 * build.muzzle), coat, build, build.tongue)
 
 
 def draw_dog_profile(brush: Brush, coat: Coat, build: Build, closed: bool = False) -> None:
@@ -372,7 +372,7 @@ def draw_dog_profile(brush: Brush, coat: Coat, build: Build, closed: bool = Fals
     pale = coat.mark if coat.pattern == "mask" else coat.pale
     if build.ears in {"pointed", "folded"}:
         draw_dog_ear(brush.at(0.0, -0.66, 0.9 * build.ear_size, -8.0, mirror=True), coat, build)
-    if build.tongue and not closed:
+    if build.tongue:
         draw_tongue(brush.at(nose * 0.66, 0.42, 0.95, 10))
     top = [(0.85, 0.4), (0.9, -0.2), (0.5, -0.76), (-0.05, -0.8), (-0.4, -0.46), (-0.62, -0.2)]
     front = [(nose + 0.15, -0.14), (nose, 0.0), (nose + 0.04, 0.28), (nose + 0.24, 0.46), (-0.5, 0.58)]
@@ -592,7 +592,7 @@ def draw_sleeping(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     tail = coat.mark if coat.pattern == "mask" else coat.base
     brush.form(grow_fur(wrap, build.fur, brush.random, 0.6), tail, line=coat.line, open_part=0.08)
     draw_front_paw(brush, coat, -1.75, -0.02, 0.28)
-    draw_head(brush.at(-1.0, -0.72, 1.0, extras.uniform(-4, 16)), coat, build, closed=True)
+    draw_head(brush.at(-1.0, -0.82, 1.0, extras.uniform(-4, 16)), coat, build, closed=True)
     draw_front_paw(brush, coat, -0.6, 0.04, 0.28)
 
 

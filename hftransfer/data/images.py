@@ -8,6 +8,8 @@ would clip to white, are scaled to 8 bits first.
 from __future__ import annotations
 
 import io
+import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,12 @@ from hftransfer.errors import DataError, must_be
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
+)
+_REMEDY = "Mend or remove the file, or set data.on_error: skip."
+# What Pillow's readers raise on damaged files.
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, RuntimeError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, Image.DecompressionBombError),
 )
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses to go on: 512 MiB of RGB
 
@@ -40,21 +48,21 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         DataError: as `inspect_image`, or the image is truncated or corrupt.
     """
     with _opened(content, name) as image:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and palettes; the pixels are fine
-                return to_rgb(image)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            EOFError,
-            MemoryError,
-            Image.DecompressionBombError,
-        ) as error:
-            remedy = "Mend or remove the file, or set data.on_error: skip."
-            reason = f"one that can't be decoded ({error})"
-            raise DataError(must_be(name, "a whole image", reason, remedy)) from error
+        return image_to_rgb(image, name)
+
+
+def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """The RGB form of an opened image, its pixels decoded.
+
+    Raises:
+        DataError: they can't be.
+    """
+    try:
+        with _quiet_pillow:
+            return to_rgb(image)
+    except _DAMAGE as error:
+        reason = f"one that can't be decoded ({error})"
+        raise DataError(must_be(name, "a whole image", reason, _REMEDY)) from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -77,19 +85,47 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
     return np.clip(np.rint(numbers), 0, 255).astype(np.uint8)
 
 
+class _QuietPillow:
+    """Pillow without its warnings of odd EXIF tags, palettes and sizes: the pixels are fine or an error is raised.
+
+    Filters of warnings belong to the whole process, so that threads share one change of them: the first to enter makes
+    it, the last to leave takes it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module="PIL")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet_pillow = _QuietPillow()
+
+
 @contextmanager
 def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
-    remedy = "Mend or remove the file, or set data.on_error: skip."
     if not content:
-        raise DataError(must_be(name, "an image", "an empty file", remedy))
+        raise DataError(must_be(name, "an image", "an empty file", _REMEDY))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet_pillow:
             image = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
         raise _bomb(name) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(must_be(name, "an image that Pillow reads", "something else", remedy)) from error
+    except _DAMAGE as error:
+        raise DataError(must_be(name, "an image that Pillow reads", "something else", _REMEDY)) from error
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise _bomb(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hftransfer.data.images import inspect_image, to_rgb
+from hftransfer.data.images import image_to_rgb, inspect_image
 from hftransfer.errors import DataError, must_be
 
 
@@ -57,6 +58,8 @@ class DatasetContent:
     def read(self) -> bytes:
         """The whole content."""
         value = self.dataset[self.index][self.column]
+        if value is None:
+            raise FileNotFoundError(errno.ENOENT, "no image in this row")
         if value["bytes"] is not None:
             return bytes(value["bytes"])
         return Path(value["path"]).read_bytes()
@@ -78,17 +81,43 @@ def as_content(value: Any, where: str) -> Content:
         DataError: the value is none of these.
     """
     if isinstance(value, str | Path):
-        return FileContent(Path(value).expanduser())
+        return FileContent(user_path(value, where))
     if isinstance(value, bytes):
         return BytesContent(value)
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
-        value = Image.fromarray(value)
+    if isinstance(value, np.ndarray):
+        value = _array_image(value, where)
     if isinstance(value, Image.Image):
         buffer = io.BytesIO()
-        to_rgb(value).save(buffer, "PNG", compress_level=1)
+        image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
         return BytesContent(buffer.getvalue())
     allowed = "a path, bytes, a PIL image or a uint8 array"
     raise DataError(must_be(where, allowed, type(value).__name__))
+
+
+def user_path(text: str | Path, where: str) -> Path:
+    """The path that a person wrote, `~` for the home folder.
+
+    Raises:
+        DataError: it can be no path.
+    """
+    try:
+        if "\0" in str(text):
+            raise ValueError("a NUL character")
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise DataError(must_be(where, "a path", f"{str(text)!r} ({error})")) from error
+
+
+def _array_image(value: np.ndarray, where: str) -> Image.Image:
+    if value.ndim == 3 and value.shape[2] == 1:
+        value = value[:, :, 0]
+    gray = value.ndim == 2
+    colored = value.ndim == 3 and value.shape[2] in (3, 4)
+    if value.dtype != np.uint8 or not (gray or colored) or 0 in value.shape:
+        got = f"{value.dtype} of shape {value.shape}"
+        allowed = "a path, bytes, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (H, W, 4)"
+        raise DataError(must_be(where, allowed, got))
+    return Image.fromarray(np.ascontiguousarray(value))
 
 
 @dataclass(frozen=True)

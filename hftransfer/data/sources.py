@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hftransfer.cache import cache_folder, new_folder
-from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content
+from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content, user_path
 from hftransfer.data.settings import DataSettings
+from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
 from hftransfer.errors import DataError, must_be, nearest, some
 from hftransfer.progress import Progress
 
@@ -44,7 +46,6 @@ LABEL_COLUMNS = (
     "species",
     "fine_label",
 )
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 BUNDLED = ("bundled/drawn-pets",)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _IGNORED = {"thumbs.db", "desktop.ini"}
@@ -56,22 +57,39 @@ def find_rows(settings: DataSettings, progress: Progress) -> Found:
     Raises:
         DataError: there is no such source, or it does not hold labelled images.
     """
+    look_at_source(settings)
     source = settings.source
-    if source.startswith("bundled/"):
-        return _folder_rows(_bundled_folder(source, progress), settings)
-    path = Path(source).expanduser()
+    if source in BUNDLED:
+        return _folder_rows(_drawn_pets_folder(progress), settings)
+    path = user_path(source, "data.source")
     if path.is_dir():
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             return _saved_dataset_rows(path, settings)
         return _table_folder_rows(path, settings) if _tables_in(path) else _folder_rows(path, settings)
     if path.is_file():
         return {"all": _table_rows(path, settings)}
+    return _hub_rows(settings)
+
+
+def look_at_source(settings: DataSettings) -> None:
+    """Nothing, if a source can be what it is said to be; nothing is read or fetched.
+
+    Raises:
+        DataError: it is neither there nor a Hub id by its form.
+    """
+    source = settings.source
+    if source.startswith("bundled/"):
+        if source not in BUNDLED:
+            raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
+        return
+    path = user_path(source, "data.source")
+    if path.exists():
+        return
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
     if looks_like_path or not _HUB_ID.fullmatch(source):
         remedy = f"The current folder is {Path.cwd()}."
         allowed = "an existing folder or CSV / JSONL / Parquet file, a Hub id or bundled/drawn-pets"
         raise DataError(must_be("data.source", allowed, f"'{source}'", remedy))
-    return _hub_rows(settings)
 
 
 def rows_from_python(data: Any, settings: DataSettings) -> Found:
@@ -81,20 +99,24 @@ def rows_from_python(data: Any, settings: DataSettings) -> Found:
     Raises:
         DataError: the objects hold no images with labels.
     """
+    if hasattr(data, "cast_column") and isinstance(data, Mapping):
+        return _dataset_splits(data, settings)
     if isinstance(data, Mapping):
-        return {
-            _split_role(str(name), settings) or str(name): _python_rows(part, settings, str(name))
-            for name, part in data.items()
-        }
+        roles = {str(name): _split_role(str(name), settings) for name in data}
+        stray = [name for name, role in roles.items() if role is None]
+        if stray:
+            known = ", ".join(SPLIT_NAMES)
+            raise DataError(
+                must_be("the splits of data", f"some of {known}", some(stray), nearest(stray[0], SPLIT_NAMES))
+            )
+        return {roles[str(name)] or "": _python_rows(part, settings, str(name)) for name, part in data.items()}
     return {"all": _python_rows(data, settings, "row")}
 
 
 # --- folders -------------------------------------------------------------------------
 
 
-def _bundled_folder(source: str, progress: Progress) -> Path:
-    if source not in BUNDLED:
-        raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
+def _drawn_pets_folder(progress: Progress) -> Path:
     from hftransfer.data.drawn_pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
     folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
@@ -116,6 +138,7 @@ def _folder_rows(root: Path, settings: DataSettings) -> Found:
         if stray:
             remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
             raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
+        _require_one_each(roles, root)
         return {role: _class_rows(folder, root, settings) for folder, role in roles.items() if role}
     return {"all": _class_rows(root, root, settings)}
 
@@ -143,8 +166,7 @@ def _class_rows(folder: Path, root: Path, settings: DataSettings) -> list[Row]:
             if fault:
                 faults.append(fault)
             rows.append(Row(name, FileContent(file), label.name))
-    if faults:
-        raise DataError(*faults[:10])
+    raise_first(faults)
     return rows
 
 
@@ -191,6 +213,7 @@ def _table_folder_rows(root: Path, settings: DataSettings) -> Found:
     if unknown:
         remedy = "Name them train, validation and test, or give one file as data.source."
         raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
+    _require_one_each(roles, root)
     return {role: _table_rows(table, settings) for table, role in roles.items() if role}
 
 
@@ -198,13 +221,13 @@ def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
     if path.suffix not in TABLE_SUFFIXES:
         allowed = "a folder or a .csv, .tsv, .jsonl or .parquet file"
         raise DataError(must_be("data.source", allowed, f"'{path}'"))
-    records, first_line = _read_table(path)
+    numbers, records = read_table(path)
     if not records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
     columns = list(records[0])
     image_column = _column(settings.image_column, IMAGE_COLUMNS, columns, "data.image_column", path)
     label_column = _column(settings.label_column, LABEL_COLUMNS, columns, "data.label_column", path)
-    wheres = [f"{path.name}:{number}" for number in range(first_line, first_line + len(records))]
+    wheres = [f"{path.name}:{number}" for number in numbers]
     labels = _label_names([record.get(label_column) for record in records], wheres, label_column)
     rows, faults = [], []
     for record, where, label in zip(records, wheres, labels, strict=True):
@@ -215,49 +238,8 @@ def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
             continue
         named = f"{record[image_column]} ({where})" if isinstance(content, FileContent) else where
         rows.append(Row(named, content, label))
-    if faults:
-        rest = [f"… and {len(faults) - 10} more rows like these."] if len(faults) > 10 else []
-        raise DataError(*faults[:10], *rest)
+    raise_first(faults)
     return rows
-
-
-def _read_table(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a table and the line number of the first (rows of Parquet count from 1)."""
-    try:
-        if path.suffix == ".jsonl":
-            return _read_json_lines(path), 1
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            return pyarrow.parquet.read_table(path).to_pylist(), 1
-        import pandas
-
-        separator = "\t" if path.suffix == ".tsv" else ","
-        frame = pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return [{str(key): value for key, value in record.items()} for record in frame.to_dict("records")], 2
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors are ValueErrors
-        raise DataError(must_be(str(path), f"a readable {path.suffix} table", str(error))) from error
-
-
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
-    records, faults = [], []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                faults.append(must_be(f"{path.name}:{number}", "a JSON object", line.strip()[:60]))
-                continue
-            records.append(record)
-    if faults:
-        raise DataError(*faults[:10])
-    return records
 
 
 def _table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
@@ -269,12 +251,17 @@ def _table_content(value: Any, folder: Path, where: str, settings: DataSettings)
         raise DataError(must_be(where, "a row with an image path", repr(value)))
     if "://" in value:
         raise DataError(must_be(where, "a row with a local image path", f"'{value}'", "Download the images first."))
-    file = folder / Path(value).expanduser()
-    fault = _path_fault(file, folder, f"the image path '{value}' ({where})", settings)
+    file = folder / user_path(value, where)
+    shown = f"the image path '{value[:200]}' ({where})"
+    try:
+        fault = _path_fault(file, folder, shown, settings)
+        there = file.is_file()
+    except OSError:  # a name too long
+        fault, there = None, False
     if fault:
         raise DataError(fault)
-    if not file.is_file():
-        raise DataError(must_be(f"the image path '{value}' ({where})", f"a file below {folder}", "none there"))
+    if not there:
+        raise DataError(must_be(shown, f"a file below {folder}", "none there"))
     return FileContent(file)
 
 
@@ -301,8 +288,9 @@ def _label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> l
     faults = []
     expected: type | None = None
     names = []
-    for value, where in zip(values, wheres, strict=True):
-        if value is None or value == "":
+    for given, where in zip(values, wheres, strict=True):
+        value = given.item() if isinstance(given, np.generic) else given
+        if value is None or (isinstance(value, str) and not value.strip()):
             faults.append(must_be(f"{where}: column '{column}'", "a label", "nothing"))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
@@ -315,9 +303,7 @@ def _label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> l
         else:
             expected = type(value)
         names.append(str(value).strip())
-    if faults:
-        rest = [f"… and {len(faults) - 10} more rows like these."] if len(faults) > 10 else []
-        raise DataError(*faults[:10], *rest)
+    raise_first(faults)
     return names
 
 
@@ -452,6 +438,15 @@ def _require_named_splits(settings: DataSettings, present: set[str], source: str
             faults.append(must_be(f"data.{role}_split", f"a split of {source}", f"'{named}'", nearest(named, present)))
     if faults:
         raise DataError(*faults)
+
+
+def _require_one_each(roles: Mapping[Path, str | None], root: Path) -> None:
+    """Nothing, if no two folders or tables are the same split."""
+    for role in SPLIT_NAMES:
+        same = [path.name for path, own in roles.items() if own == role]
+        if len(same) > 1:
+            remedy = f"Keep one, or name it with data.{role}_split."
+            raise DataError(must_be(f"the {role} split in {root}", "one folder or file", some(same), remedy))
 
 
 def _first_line(error: BaseException) -> str:

@@ -122,7 +122,7 @@ def build_splits(found: Found, settings: DataSettings, seed: int, progress: Prog
     check_skipped(faults, total, settings)
     notes += _shared_content(splits)
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
-    _require_examples(whole)
+    require_examples(whole)
     return whole
 
 
@@ -165,7 +165,12 @@ def _require_known_labels(parts: dict[str, list[Row]], class_names: Sequence[str
         raise DataError(*faults)
 
 
-def _require_examples(splits: Splits) -> None:
+def require_examples(splits: Splits) -> None:
+    """Nothing, if every split has examples and the training split some of every class.
+
+    Raises:
+        DataError: it has not.
+    """
     for name, split in splits.items():
         if len(split) == 0:
             raise DataError(must_be(f"the {name} split", "of at least one readable image", "none"))

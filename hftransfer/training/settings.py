@@ -16,7 +16,7 @@ class TrainSettings(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of the frozen part; auto is bf16 where the hardware computes it, else fp32"
     )
-    batch_size: int | None = Field(
+    inference_batch_size: int | None = Field(
         None, ge=1, description="examples per forward pass of the frozen part; 16 on CPU and 128 on GPU if left out"
     )
     cache: Literal["on", "off"] = Field("on", description="keep activations for later runs in the cache folder")
