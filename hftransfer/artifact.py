@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hftransfer.cache import new_file
-from hftransfer.errors import DataError, ModelError, OutputError, must_be
+from hftransfer.errors import DataError, ModelError, OutputError, must_be, user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ class RunFolder:
         Raises:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
         """
-        path = path.expanduser()
+        path = user_path(path, "the output folder", OutputError)
         remedy = "Choose another with --out or output.folder."
         try:
             if path.exists() and not path.is_dir():
@@ -75,7 +75,7 @@ class RunFolder:
         """A new run folder `<parent>/<name>/<YYYYmmdd-HHMMSS>`."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-            path = parent.expanduser() / name / (stamp + suffix)
+            path = user_path(parent, "output.folder", OutputError) / name / (stamp + suffix)
             if not path.exists():
                 return cls.create(path)
         raise OutputError(must_be(f"the output folder {parent / name / stamp}", "free", "taken 99 times"))
@@ -262,7 +262,7 @@ def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
 
-    path = Path(folder).expanduser()
+    path = user_path(os.fspath(folder), "the run", ModelError)
     if not path.is_dir():
         raise ModelError(
             must_be("the run", "a run folder or a model folder", f"'{folder}'", "There is no such folder.")

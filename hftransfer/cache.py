@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hftransfer.errors import OutputError, must_be
+from hftransfer.errors import OutputError, must_be, user_path
 
 KINDS = ("activations", "models", "data")
 _TAG = "CACHEDIR.TAG"
@@ -31,7 +31,7 @@ def cache_root() -> Path:
     """The cache folder: `$HFTRANSFER_CACHE`, else `hftransfer` in `$XDG_CACHE_HOME` or `~/.cache`."""
     named = os.environ.get("HFTRANSFER_CACHE")
     if named:
-        return Path(named).expanduser()
+        return user_path(named, "HFTRANSFER_CACHE", OutputError)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "hftransfer"
 

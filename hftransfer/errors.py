@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class HftransferError(Exception):
@@ -52,3 +53,17 @@ def some(items: Iterable[str], limit: int = 5) -> str:
     listed = list(items)
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
+
+
+def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path:
+    """The path that a person wrote, `~` standing for the home folder.
+
+    Raises:
+        HftransferError: (of the given kind) it can be no path.
+    """
+    try:
+        if "\0" in str(text):
+            raise ValueError("a NUL character")
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise kind(must_be(where, "a path", f"{str(text)!r} ({error})")) from error

@@ -25,7 +25,7 @@ from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row
 from hftransfer.data.sources import find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
-from hftransfer.errors import HftransferError, RecipeError, must_be
+from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, user_path
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
@@ -406,8 +406,8 @@ def _write_model(folder: RunFolder, trained: _Trained, metrics: dict[str, Any], 
 
 def _public_name(source: str) -> str:
     """A Hub id or bundled name as it is, of a path the last part: folders of a person's disk are not published."""
-    is_path = Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
-    return Path(source).expanduser().resolve().name if is_path else source
+    path = user_path(source, "data.source", DataError)
+    return path.resolve().name if path.exists() else source
 
 
 def _facts(checkpoint: Checkpoint, splits: Splits) -> ResolvedFacts:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hftransfer.artifact import OutputSettings
 from hftransfer.data.settings import DataSettings
-from hftransfer.errors import RecipeError, must_be, nearest
+from hftransfer.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.strategies import STRATEGIES, LinearProbe
 from hftransfer.training.settings import TrainSettings
 
@@ -130,7 +130,7 @@ def find_recipe(source: str | Path) -> Path:
     Raises:
         RecipeError: there is none.
     """
-    path = Path(source).expanduser()
+    path = user_path(source, "the recipe", RecipeError)
     if path.is_file():
         return path
     shipped = shipped_recipes()

@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hftransfer.pipeline import Result, run
 from hftransfer.progress import Progress
 
 torch.set_num_threads(1)
@@ -190,6 +191,38 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
         return folder
 
     return folder_of
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+Finished = Callable[[str], Result]
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The finished run of a family on the folder of coloured noise, made once; read only."""
+    root = tmp_path_factory.mktemp("finished")
+    results: dict[str, Result] = {}
+
+    def run_of(family: str) -> Result:
+        if family not in results:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HFTRANSFER_CACHE", str(root / "cache"))
+                recipe = recipe_for(tiny(family), folder_data)
+                results[family] = run(recipe, out=root / family, progress=Progress(None))
+        return results[family]
+
+    return run_of
+
+
+def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:
+    """A recipe as Python values; in float32 unless told otherwise."""
+    return {
+        "task": "image-classification",
+        "model": str(model),
+        "data": {"source": str(data)},
+        "train": {"precision": "fp32", **train},
+    }
 
 
 # --- the surroundings ------------------------------------------------------------------------------------------------

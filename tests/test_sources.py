@@ -337,7 +337,7 @@ def test_a_table_that_is_none_is_told(tmp_path, kind, content):
 
 def test_a_ragged_csv_is_told(tmp_path):
     (tmp_path / "t.csv").write_text("image,label\na.png,red\nb.png,blue,extra,more\n")
-    assert missing_words(told(tmp_path / "t.csv"), ("t.csv must be a readable .csv table", "line 3")) == []
+    assert missing_words(told(tmp_path / "t.csv"), ("t.csv:3 must be 2 cells", "got 4")) == []
 
 
 @pytest.mark.parametrize("value", ["../secret.png", "sub/../../secret.png", "/etc/hostname", "link.png"])
@@ -374,7 +374,7 @@ def test_a_path_that_can_be_no_file_is_told(images, value):
 def test_all_missing_files_are_told_up_to_ten(images):
     records = [{"image": f"no-{number}.png", "label": "x"} for number in range(14)]
     text = told(write_table(images / "t.csv", records))
-    words = ("the image path 'no-0.png' (t.csv:2) must be a file below", "'no-9.png'", "… and 4 more rows like these")
+    words = ("the image path 'no-0.png' (t.csv:2) must be a file below", "'no-9.png'", "… and 4 more like these")
     assert missing_words(text, words) == []
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
-from hftransfer.errors import ModelError, must_be, nearest
+from hftransfer.errors import ModelError, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -34,7 +34,9 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The parsed `config.json`."""
-        loaded: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        loaded = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(loaded, dict):
+            raise ValueError("not a JSON object")
         return loaded
 
     @property
@@ -76,7 +78,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         return _checked(Checkpoint(name, converted)) if converted else None
     if name.startswith("open_clip:"):
         raise ModelError(must_be("model", "of a supported family", f"'{name}'", "open_clip models come later."))
-    folder = Path(name).expanduser()
+    folder = user_path(name, "model", ModelError)
     if folder.is_dir():
         return _checked(Checkpoint(name, folder))
     if folder.is_file():

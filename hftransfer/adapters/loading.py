@@ -36,6 +36,8 @@ def load_adapter(checkpoint: Checkpoint, class_names: Sequence[str] | None = Non
                 config.id2label = dict(enumerate(class_names))
                 config.label2id = {label: index for index, label in enumerate(class_names)}
                 config.problem_type = None
+                if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
+                    config.label_names = list(class_names)
             model, info = AutoModelForImageClassification.from_pretrained(
                 folder,
                 config=config,

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from hftransfer.data.images import image_to_rgb, inspect_image
-from hftransfer.errors import DataError, must_be
+from hftransfer.errors import DataError, must_be, user_path
 
 
 class Content(Protocol):
@@ -81,7 +81,7 @@ def as_content(value: Any, where: str) -> Content:
         DataError: the value is none of these.
     """
     if isinstance(value, str | Path):
-        return FileContent(user_path(value, where))
+        return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):
         return BytesContent(value)
     if isinstance(value, np.ndarray):
@@ -92,20 +92,6 @@ def as_content(value: Any, where: str) -> Content:
         return BytesContent(buffer.getvalue())
     allowed = "a path, bytes, a PIL image or a uint8 array"
     raise DataError(must_be(where, allowed, type(value).__name__))
-
-
-def user_path(text: str | Path, where: str) -> Path:
-    """The path that a person wrote, `~` for the home folder.
-
-    Raises:
-        DataError: it can be no path.
-    """
-    try:
-        if "\0" in str(text):
-            raise ValueError("a NUL character")
-        return Path(text).expanduser()
-    except (RuntimeError, ValueError) as error:
-        raise DataError(must_be(where, "a path", f"{str(text)!r} ({error})")) from error
 
 
 def _array_image(value: np.ndarray, where: str) -> Image.Image:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from hftransfer.cache import cache_folder, new_folder
-from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content, user_path
+from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
-from hftransfer.errors import DataError, must_be, nearest, some
+from hftransfer.errors import DataError, must_be, nearest, some, user_path
 from hftransfer.progress import Progress
 
 Found = dict[str, list[Row]]  # split name -> rows; the name "all" stands for data not split yet
@@ -61,7 +61,7 @@ def find_rows(settings: DataSettings, progress: Progress) -> Found:
     source = settings.source
     if source in BUNDLED:
         return _folder_rows(_drawn_pets_folder(progress), settings)
-    path = user_path(source, "data.source")
+    path = user_path(source, "data.source", DataError)
     if path.is_dir():
         if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
             return _saved_dataset_rows(path, settings)
@@ -82,7 +82,7 @@ def look_at_source(settings: DataSettings) -> None:
         if source not in BUNDLED:
             raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
         return
-    path = user_path(source, "data.source")
+    path = user_path(source, "data.source", DataError)
     if path.exists():
         return
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
@@ -251,7 +251,7 @@ def _table_content(value: Any, folder: Path, where: str, settings: DataSettings)
         raise DataError(must_be(where, "a row with an image path", repr(value)))
     if "://" in value:
         raise DataError(must_be(where, "a row with a local image path", f"'{value}'", "Download the images first."))
-    file = folder / user_path(value, where)
+    file = folder / user_path(value, where, DataError)
     shown = f"the image path '{value[:200]}' ({where})"
     try:
         fault = _path_fault(file, folder, shown, settings)
@@ -337,7 +337,11 @@ def _hub_rows(settings: DataSettings) -> Found:
 def _saved_dataset_rows(path: Path, settings: DataSettings) -> Found:
     import datasets
 
-    loaded = datasets.load_from_disk(str(path))
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        allowed = "a data set that save_to_disk wrote"
+        raise DataError(must_be(f"data.source {path}", allowed, f"something else ({_first_line(error)})")) from error
     return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings)
 
 

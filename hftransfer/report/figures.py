@@ -64,7 +64,7 @@ def draw_mistakes(
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images are wrong"
     if not wrong:
         title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
-        wrong = [int(i) for i in np.argsort(own, kind="stable")[:8]]
+        wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
         captions = [f"{_short(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
         _grid(path, [rows[i] for i in wrong], captions, title, _RIGHT)
     else:

@@ -137,9 +137,14 @@ class ActivationStore:
     def _map(self, ids: Path) -> None:
         digests = ids.read_bytes()
         count = len(digests) // _DIGEST_BYTES
-        values = np.memmap(ids.with_suffix(".f32"), dtype=np.float32, mode="r")
+        file = ids.with_suffix(".f32")
+        size_bytes = file.stat().st_size if file.is_file() else 0
+        width = size_bytes // (4 * count) if count else 0
+        fits = width and size_bytes == 4 * count * width and len(digests) == count * _DIGEST_BYTES
+        if not fits or (self._shards and self._shards[0].shape[1] != width):
+            return  # a damaged pair of files: its rows are computed again
         shard = len(self._shards)
-        self._shards.append(values.reshape(count, -1))
+        self._shards.append(np.memmap(file, dtype=np.float32, mode="r", shape=(count, width)))
         for row in range(count):
             self._places[digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]] = (shard, row)
 

@@ -1,0 +1,175 @@
+"""Metrics, against slow plain loops and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from hftransfer.metrics.classification import (
+    Accuracy,
+    BalancedAccuracy,
+    ConfusionMatrix,
+    ExpectedCalibrationError,
+    LogLoss,
+    MacroF1,
+    TopKAccuracy,
+    score_probabilities,
+)
+from hftransfer.tasks.image_classification import TASKS, ImageClassification
+
+
+def predictions(classes: int, count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random probabilities (N, C) that lean towards random labels (N,)."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, count)
+    scores = generator.exponential(1.0, (count, classes)) ** 2
+    scores[np.arange(count), labels] *= 3
+    return scores / scores.sum(axis=1, keepdims=True), labels
+
+
+def computed(metric: Any, predicted: Any, labels: Any, **options: Any) -> Any:
+    (value,) = metric().compute(predictions=predicted, references=labels, **options).values()
+    return value
+
+
+def slow_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    scores = []
+    for name in sorted(set(predicted.tolist()) | set(labels.tolist())):
+        pairs = list(zip(predicted.tolist(), labels.tolist(), strict=True))
+        hits = sum(1 for p, t in pairs if p == t == name)
+        wrong = sum(1 for p, t in pairs if (p == name) != (t == name))
+        scores.append(2 * hits / (2 * hits + wrong))
+    return sum(scores) / len(scores)
+
+
+def slow_calibration_error(scores: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    error = 0.0
+    for number in range(bins):
+        low, high = number / bins, (number + 1) / bins
+        inside = [i for i in range(len(labels)) if low < max(scores[i]) <= high]
+        if inside:
+            right = sum(1 for i in inside if int(np.argmax(scores[i])) == labels[i]) / len(inside)
+            sure = sum(max(scores[i]) for i in inside) / len(inside)
+            error += len(inside) / len(labels) * abs(right - sure)
+    return error
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_scores_are_those_of_slow_loops_and_of_scikit_learn(classes, seed):
+    scores, labels = predictions(classes, seed=seed)
+    predicted = scores.argmax(axis=1)
+    assert computed(Accuracy, predicted, labels) == pytest.approx(
+        sum(int(p == t) for p, t in zip(predicted, labels, strict=True)) / len(labels)
+    )
+    assert computed(Accuracy, predicted, labels) == pytest.approx(sk.accuracy_score(labels, predicted))
+    assert computed(BalancedAccuracy, predicted, labels) == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+    assert computed(MacroF1, predicted, labels) == pytest.approx(slow_f1(predicted, labels))
+    assert computed(MacroF1, predicted, labels) == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert computed(LogLoss, scores, labels) == pytest.approx(
+        -sum(math.log(scores[i][t]) for i, t in enumerate(labels)) / len(labels)
+    )
+    assert computed(LogLoss, scores, labels) == pytest.approx(sk.log_loss(labels, scores, labels=range(classes)))
+    assert computed(ConfusionMatrix, predicted, labels, num_classes=classes) == sk.confusion_matrix(
+        labels, predicted, labels=range(classes)
+    ).tolist()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_top_k_is_that_of_a_slow_loop_and_of_scikit_learn(k):
+    scores, labels = predictions(10)
+    hits = 0
+    for row, label in zip(scores, labels, strict=True):
+        best = sorted(range(10), key=lambda index: -row[index])[:k]
+        hits += int(label in best)
+    assert computed(TopKAccuracy, scores, labels, k=k) == pytest.approx(hits / len(labels))
+    theirs = sk.top_k_accuracy_score(labels, scores, k=k, labels=range(10))
+    assert computed(TopKAccuracy, scores, labels, k=k) == pytest.approx(theirs)
+
+
+def test_ties_count_against_the_example():
+    """A network that gives the same score to all classes has found nothing."""
+    even = np.full((4, 4), 0.25)
+    assert computed(TopKAccuracy, even, [0, 1, 2, 3], k=3) == 0.0
+    assert computed(TopKAccuracy, even, [0, 1, 2, 3], k=4) == 1.0
+
+
+def test_top_k_is_named_after_k():
+    assert TopKAccuracy().compute(predictions=np.eye(3), references=[0, 1, 2], k=2) == {"top_2_accuracy": 1.0}
+
+
+@pytest.mark.parametrize("bins", [1, 5, 15])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_calibration_error_is_that_of_a_slow_loop(bins, classes):
+    scores, labels = predictions(classes)
+    ours = computed(ExpectedCalibrationError, scores, labels, bins=bins)
+    assert ours == pytest.approx(slow_calibration_error(scores, labels, bins))
+
+
+def test_a_confidence_at_the_edge_of_two_bins_belongs_to_the_lower():
+    """Bins are (a, b]: 0.5 of two bins is in the first, where its gap of 0.5 and that of 0.4 cancel nothing."""
+    scores = np.array([[0.5, 0.5, 0.0], [0.6, 0.4, 0.0]])
+    labels = [0, 1]
+    assert computed(ExpectedCalibrationError, scores, labels, bins=2) == pytest.approx((0.5 + 0.6) / 2)
+    assert slow_calibration_error(scores, np.array(labels), 2) == pytest.approx((0.5 + 0.6) / 2)
+
+
+def test_a_confidence_of_one_is_in_the_last_bin():
+    assert computed(ExpectedCalibrationError, np.eye(3), [0, 1, 2]) == 0.0
+    assert computed(ExpectedCalibrationError, np.eye(3), [1, 2, 0]) == 1.0
+
+
+def test_calibrated_confidence_has_no_error():
+    scores = np.array([[0.75, 0.25]] * 4)
+    assert computed(ExpectedCalibrationError, scores, [0, 0, 0, 1]) == pytest.approx(0.0)
+
+
+def test_classes_absent_from_the_labels_do_not_count_for_recall():
+    predicted, labels = np.array([0, 1, 3, 0]), np.array([0, 1, 1, 0])
+    assert computed(BalancedAccuracy, predicted, labels) == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_classes_absent_everywhere_do_not_count_for_f1():
+    predicted, labels = np.array([0, 1, 3, 0]), np.array([0, 1, 1, 0])
+    assert computed(MacroF1, predicted, labels) == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_the_confusion_matrix_has_true_rows_and_a_place_for_every_class():
+    matrix = computed(ConfusionMatrix, [0, 1, 1], [0, 0, 1], num_classes=4)
+    assert matrix == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_probability_of_nothing_costs_much_but_not_infinitely():
+    assert computed(LogLoss, np.array([[1.0, 0.0]]), [1]) == pytest.approx(-math.log(1e-12))
+
+
+def test_metrics_can_be_fed_in_parts_as_any_metric_of_evaluate():
+    metric = Accuracy()
+    metric.add_batch(predictions=[0, 1], references=[0, 0])
+    metric.add_batch(predictions=[1], references=[1])
+    assert metric.compute() == {"accuracy": pytest.approx(2 / 3)}
+
+
+def test_all_scores_come_together_as_fractions():
+    scores, labels = predictions(4)
+    found = score_probabilities(scores, labels)
+    names = {"accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error", "log_loss", "confusion_matrix"}
+    assert set(found) == names
+    assert all(0 <= found[name] <= 1 for name in names - {"log_loss", "confusion_matrix"})
+    assert all(type(found[name]) is float for name in names - {"confusion_matrix"})
+    assert np.shape(found["confusion_matrix"]) == (4, 4)
+
+
+@pytest.mark.parametrize(("classes", "there"), [(5, False), (6, True)])
+def test_top_five_is_told_where_there_are_more_than_five_classes(classes, there):
+    assert ("top_5_accuracy" in score_probabilities(*predictions(classes))) == there
+
+
+def test_the_task_scores_by_these_metrics():
+    scores, labels = predictions(3)
+    assert TASKS["image-classification"] is ImageClassification
+    assert ImageClassification.score(scores, labels) == score_probabilities(scores, labels)

@@ -1,0 +1,218 @@
+"""The solver of the head, against scikit-learn and against slow, plain gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+
+from hftransfer.training import solver
+from hftransfer.training.solver import GRID, Head, probabilities, solve_head
+
+
+class Plain:
+    """Features in memory."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values.astype(np.float32)
+        self.shape: tuple[int, int] = (values.shape[0], values.shape[1])
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        return self.values[start:stop]
+
+
+def problem(
+    count: int = 300, width: int = 12, classes: int = 3, seed: int = 0, noise: float = 2.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping clouds whose features have very different scales and offsets."""
+    generator = np.random.default_rng(seed)
+    centers = np.random.default_rng(99).normal(0, 1, (classes, width))
+    labels = np.arange(count) % classes
+    values = centers[labels] + generator.normal(0, noise, (count, width))
+    scales, offsets = np.logspace(-3, 3, width), np.linspace(-50, 50, width)
+    return (values * scales + offsets).astype(np.float32), labels
+
+
+def solved(train: Any, validation: Any, classes: int, l2: float | None = None) -> Head:
+    return solve_head(Plain(train[0]), train[1], Plain(validation[0]), validation[1], classes, l2)
+
+
+def scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    exact = values.astype(np.float64)
+    mean, deviation = exact.mean(axis=0), exact.std(axis=0)
+    deviation[deviation == 0] = 1
+    return (exact - mean) / deviation, mean, deviation
+
+
+def log_loss(head: Head, values: np.ndarray, labels: np.ndarray) -> float:
+    logits = values.astype(np.float64) @ head.weight.T + head.bias
+    return float(np.mean([-log_softmax(row)[label] for row, label in zip(logits, labels, strict=True)]))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("l2", [1e-3, 1e-2, 1.0])
+def test_the_head_is_scikit_learns_at_equal_strength(classes, l2):
+    values, labels = problem(classes=classes)
+    head = solved((values, labels), (values, labels), classes, l2)
+    inputs, mean, deviation = scaled(values)
+    reference = LogisticRegression(C=1 / (len(labels) * l2), tol=1e-10, max_iter=10_000)
+    if classes == 2:  # scikit-learn's two-class model has one row of weights: the same optimum at twice the strength
+        reference = LogisticRegression(C=2 / (len(labels) * l2), tol=1e-10, max_iter=10_000)
+    reference.fit(inputs, labels)
+    theirs = reference.predict_proba(inputs)
+    assert np.abs(probabilities(head.logits(Plain(values))) - theirs).max() < 1e-3
+    weight = head.weight * deviation
+    if classes == 2:
+        assert np.abs((weight[1] - weight[0]) - reference.coef_[0]).max() < 1e-3
+    else:
+        assert np.abs(weight - weight.mean(axis=0) - (reference.coef_ - reference.coef_.mean(axis=0))).max() < 1e-3
+
+
+@pytest.mark.parametrize("l2", [1e-3, 0.1])
+def test_at_the_head_the_gradient_vanishes(l2):
+    values, labels = problem(count=120, width=5)
+    head = solved((values, labels), (values, labels), 3, l2)
+    inputs, mean, deviation = scaled(values)
+    weight, bias = head.weight * deviation, head.bias + head.weight @ mean
+    gradient, bias_gradient = l2 * weight, np.zeros(3)
+    for row, label in zip(inputs, labels, strict=True):
+        residual = softmax(weight @ row + bias) - np.eye(3)[label]
+        gradient = gradient + np.outer(residual, row) / len(labels)
+        bias_gradient += residual / len(labels)
+    assert np.abs(gradient).max() < 1e-5
+    assert np.abs(bias_gradient).max() < 1e-5
+
+
+def test_the_standardisation_is_folded_exactly():
+    """The head on raw features gives the logits of the standardised problem."""
+    values, labels = problem()
+    head = solved((values, labels), (values, labels), 3, 1e-2)
+    inputs, mean, deviation = scaled(values)
+    unfolded = inputs @ (head.weight * deviation).T + (head.bias + head.weight @ mean)
+    assert np.abs(unfolded - head.logits(Plain(values))).max() < 1e-8
+
+
+def test_a_constant_feature_gets_no_weight_and_does_no_harm():
+    values, labels = problem()
+    with_constant = np.concatenate([values, np.full((len(values), 2), [[7.5, 0.0]], dtype=np.float32)], axis=1)
+    plain = solved((values, labels), (values, labels), 3, 1e-2)
+    head = solved((with_constant, labels), (with_constant, labels), 3, 1e-2)
+    assert np.abs(head.weight[:, -2:]).max() < 1e-6
+    ours, theirs = head.logits(Plain(with_constant)), plain.logits(Plain(values))
+    assert np.abs(probabilities(ours) - probabilities(theirs)).max() < 1e-3
+
+
+def test_features_that_are_all_constant_give_the_share_of_each_class():
+    values, labels = np.ones((30, 4), dtype=np.float32), np.array([0] * 20 + [1] * 10)
+    head = solved((values, labels), (values, labels), 2)
+    assert probabilities(head.logits(Plain(values)))[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4)
+
+
+def test_there_may_be_more_features_than_examples():
+    train, validation = problem(30, 200), problem(60, 200, seed=1)
+    head = solved(train, validation, 3)
+    inputs, *_ = scaled(train[0])
+    reference = LogisticRegression(C=1 / (30 * head.l2), tol=1e-10, max_iter=10_000).fit(inputs, train[1])
+    ours = probabilities(head.logits(Plain(train[0])))
+    assert np.abs(ours - reference.predict_proba(inputs)).max() < 1e-3
+
+
+def test_there_may_be_many_classes_and_few_examples_of_each():
+    train, validation = problem(120, 20, 40, noise=0.3), problem(80, 20, 40, seed=1, noise=0.3)
+    head = solved(train, validation, 40)
+    assert head.weight.shape == (40, 20)
+    assert np.mean(head.logits(Plain(validation[0])).argmax(axis=1) == validation[1]) > 0.9
+
+
+def test_a_class_may_be_missing_in_validation():
+    train, (values, labels) = problem(), problem(seed=1)
+    kept = labels != 2
+    head = solved(train, (values[kept], labels[kept]), 3)
+    assert np.isfinite(head.weight).all()
+    assert head.weight.shape == (3, 12)
+
+
+def test_separable_classes_give_finite_weights():
+    train, validation = problem(noise=0.01), problem(seed=1, noise=0.01)
+    head = solved(train, validation, 3)
+    assert np.isfinite(head.weight).all()
+    assert np.mean(head.logits(Plain(validation[0])).argmax(axis=1) == validation[1]) == 1.0
+
+
+def test_the_same_problem_gives_the_same_bits():
+    train, validation = problem(), problem(seed=1)
+    first, second = solved(train, validation, 3), solved(train, validation, 3)
+    assert first.weight.tobytes() == second.weight.tobytes()
+    assert first.bias.tobytes() == second.bias.tobytes()
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 6.0])
+def test_the_strength_is_the_best_of_those_around_it(noise):
+    train, validation = problem(noise=noise), problem(seed=1, noise=noise)
+    head = solved(train, validation, 3)
+    losses = {l2: solved(train, validation, 3, l2).validation_log_loss for l2 in GRID}
+    assert head.l2 in GRID
+    place = GRID.index(head.l2)
+    neighbours = GRID[max(0, place - 1) : place + 2]
+    assert losses[head.l2] == min(losses[l2] for l2 in neighbours)
+    assert losses[head.l2] <= min(losses.values()) + 1e-3
+
+
+def test_the_log_loss_that_is_told_is_that_of_the_head():
+    train, validation = problem(), problem(seed=1)
+    head = solved(train, validation, 3)
+    assert head.validation_log_loss == pytest.approx(log_loss(head, *validation), abs=1e-6)
+
+
+def test_a_given_strength_is_used():
+    train, validation = problem(), problem(seed=1)
+    assert solved(train, validation, 3, 0.037).l2 == 0.037
+
+
+def test_stronger_regularisation_gives_smaller_weights():
+    values, labels = problem()
+    _, _, deviation = scaled(values)
+    sizes = [np.abs(solved((values, labels), (values, labels), 3, l2).weight * deviation).sum() for l2 in GRID[::3]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 299, 1000])
+def test_features_larger_than_memory_give_the_same_head(rows_at_once, monkeypatch):
+    train, validation = problem(), problem(seed=1)
+    whole = solved(train, validation, 3, 1e-2)
+    monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(solver, "_ROWS_AT_ONCE", rows_at_once)
+    streamed = solved(train, validation, 3, 1e-2)
+    ours, theirs = streamed.logits(Plain(train[0])), whole.logits(Plain(train[0]))
+    assert np.abs(probabilities(ours) - probabilities(theirs)).max() < 1e-5
+    assert streamed.validation_log_loss == pytest.approx(whole.validation_log_loss, abs=1e-6)
+
+
+def test_features_larger_than_memory_are_never_read_whole(monkeypatch):
+    monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(solver, "_ROWS_AT_ONCE", 50)
+    most = 0
+
+    class Watched(Plain):
+        def rows(self, start: int, stop: int) -> np.ndarray:
+            nonlocal most
+            most = max(most, stop - start)
+            return super().rows(start, stop)
+
+    values, labels = problem()
+    solve_head(Watched(values), labels, Watched(values), labels, 3)
+    assert most == 50
+
+
+def test_logits_of_no_rows_are_none():
+    head = Head(np.ones((3, 2)), np.zeros(3), 1.0, 0.0)
+    assert head.logits(Plain(np.empty((0, 2)))).shape == (0, 3)
+
+
+def test_probabilities_of_huge_logits_are_finite():
+    values = probabilities(np.array([[1e4, 0.0, -1e4], [-1e30, -1e30, -1e30]]))
+    assert values[0].tolist() == [1.0, 0.0, 0.0]
+    assert values[1] == pytest.approx([1 / 3] * 3)
