@@ -411,7 +411,7 @@ def test_features_are_mapped_not_held(resnet, tmp_path):
     store, _ = filled(tmp_path, resnet, rows_of(3))
     features = store.features(digests_of(rows_of(3)))
     assert isinstance(features, StoredFeatures)
-    assert all(isinstance(shard.base if shard.base is not None else shard, np.memmap) for shard in features.shards)
+    assert all(isinstance(shard, np.memmap) for shard in features.shards)
 
 
 # --- precision -------------------------------------------------------------------------------------------------------

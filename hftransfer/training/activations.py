@@ -8,6 +8,7 @@ another way, and only what is new is computed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import uuid
@@ -156,18 +157,23 @@ class _Shard:
         self._final = folder / uuid.uuid4().hex[:12]
         self._draft = folder / f".{self._final.name}.tmp"
         self._digests: list[bytes] = []
-        self._file = self._draft.open("wb")
+        self._whole_bytes = 0
+        self._file = self._draft.open("wb", buffering=0)
 
     @property
     def count(self) -> int:
         return len(self._digests)
 
     def append(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
+        content = np.ascontiguousarray(rows, dtype=np.float32).tobytes()
+        if self._file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, "the disk is full", str(self._draft))
+        self._whole_bytes += len(content)
         self._digests += digests
 
     def finish(self) -> Path | None:
         """The file with the digests, written last: a shard without it does not count. None if there are no rows."""
+        self._file.truncate(self._whole_bytes)  # a write that failed may have left half a row
         self._file.close()
         if not self._digests:
             self._draft.unlink()

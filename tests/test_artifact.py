@@ -1,0 +1,279 @@
+"""Run folders, and trained models loaded back from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+import hftransfer as ht
+from hftransfer.artifact import Prediction, RunFolder, load, write_predictions
+from hftransfer.errors import DataError, ModelError, OutputError
+from hftransfer.pipeline import run
+from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
+
+MANIFEST = ".hftransfer.json"
+
+
+def names_below(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def begun(path: Path, *, overwrite: bool = False) -> RunFolder:
+    folder = RunFolder.create(path, overwrite=overwrite)
+    folder.start()
+    return folder
+
+
+def refused(path: Path, *, overwrite: bool = False) -> str:
+    with pytest.raises(OutputError) as error:
+        RunFolder.create(path, overwrite=overwrite)
+    return faults_of(error)
+
+
+# --- where a run may lie ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_knows_its_files(tmp_path):
+    folder = begun(tmp_path / "new" / "run")
+    folder.write_text("notes.txt", "ü\n")
+    folder.write_json("deep/metrics.json", {"name": "猫"})
+    folder.write_folder("model", lambda draft: (draft / "config.json").write_text("{}") and None)
+    assert (folder.path / "notes.txt").read_text(encoding="utf-8") == "ü\n"
+    assert json.loads((folder.path / "deep" / "metrics.json").read_text(encoding="utf-8")) == {"name": "猫"}
+    written = names_below(folder.path)
+    assert written == {"notes.txt", "deep/metrics.json", "model/config.json", MANIFEST}
+    assert set(json.loads((folder.path / MANIFEST).read_text())["files"]) == written - {MANIFEST}
+
+
+def test_a_folder_that_could_not_be_filled_is_not_there(tmp_path):
+    folder = begun(tmp_path / "run")
+
+    def fail(draft: Path) -> None:
+        (draft / "half").touch()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        folder.write_folder("model", fail)
+    assert names_below(folder.path) == {MANIFEST}
+    assert not (folder.path / "model").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_refused(tmp_path, overwrite):
+    (tmp_path / "thesis.txt").touch()
+    words = (f"the output folder {tmp_path} must be new, empty or a run's own; got other files", "never touched")
+    assert missing_words(refused(tmp_path, overwrite=overwrite), words) == []
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_an_earlier_run_is_replaced_only_when_asked(tmp_path):
+    begun(tmp_path / "run").write_text("old.txt", "old")
+    assert missing_words(refused(tmp_path / "run"), ("must be new or empty; got an earlier run", "--overwrite")) == []
+    begun(tmp_path / "run", overwrite=True).write_text("new.txt", "new")
+    assert names_below(tmp_path / "run") == {"new.txt", MANIFEST}
+
+
+def test_an_earlier_run_stays_until_there_are_results(tmp_path):
+    begun(tmp_path / "run").write_text("old.txt", "old")
+    RunFolder.create(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "old.txt").read_text() == "old"
+
+
+def test_overwriting_deletes_only_the_runs_own_files(tmp_path):
+    first = begun(tmp_path / "run")
+    first.write_text("figures/old.png", "ours")
+    first.write_folder("model", lambda draft: (draft / "config.json").write_text("{}") and None)
+    (tmp_path / "run" / "figures" / "mine.png").write_text("theirs")
+    (tmp_path / "run" / "model" / "notes.txt").write_text("theirs")
+    (tmp_path / "run" / "thesis.txt").write_text("theirs")
+    second = begun(tmp_path / "run", overwrite=True)
+    second.write_folder("model", lambda draft: (draft / "config.json").write_text("new") and None)
+    assert names_below(tmp_path / "run") == {
+        "figures/mine.png",
+        "model/notes.txt",
+        "model/config.json",
+        "thesis.txt",
+        MANIFEST,
+    }
+    assert (tmp_path / "run" / "model" / "config.json").read_text() == "new"
+
+
+def test_a_whole_run_can_be_overwritten_beside_foreign_files(tiny, flat_data, tmp_path, silent):
+    recipe = recipe_for(tiny("resnet"), flat_data)
+    run(recipe, out=tmp_path / "run", progress=silent)
+    for name in ("mine.txt", "model/mine.txt", "figures/mine.txt"):
+        (tmp_path / "run" / name).write_text("theirs")
+    run(recipe, {"train.seed": 1}, out=tmp_path / "run", overwrite=True, progress=silent)
+    for name in ("mine.txt", "model/mine.txt", "figures/mine.txt"):
+        assert (tmp_path / "run" / name).read_text() == "theirs"
+    assert "seed: 1" in (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "sub/../../outside.txt", "{root}/outside.txt", "link/outside.txt"])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_manifest_cannot_delete_outside_its_folder(tmp_path, name, kind):
+    outside = tmp_path / "outside.txt"
+    if kind == "file":
+        outside.write_text("kept")
+    else:
+        (tmp_path / "target").touch()
+        outside.symlink_to(tmp_path / "target")
+    path = tmp_path / "run"
+    begun(path)
+    (path / "sub").mkdir()
+    (path / "link").symlink_to(tmp_path)
+    (path / MANIFEST).write_text(json.dumps({"files": [name.format(root=tmp_path), "..", "."]}))
+    begun(path, overwrite=True)
+    assert outside.is_symlink() or outside.read_text() == "kept"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": 3}', "\xff"])
+def test_a_manifest_that_is_none_is_told(tmp_path, content):
+    begun(tmp_path / "run").write_text("old.txt", "old")
+    (tmp_path / "run" / MANIFEST).write_text(content, encoding="latin-1")
+    assert "must be the list of a run's files; got something else" in refused(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "old.txt").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "run").touch()
+    assert "must be a folder; got a file" in refused(tmp_path / "run")
+
+
+def test_a_folder_that_can_not_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    words = (f"the output folder {tmp_path}/file/run must be writable; got", "--out or output.folder")
+    assert missing_words(refused(tmp_path / "file" / "run"), words) == []
+
+
+def test_dated_folders_never_collide(tmp_path):
+    paths = [RunFolder.create_dated(tmp_path, "pets").path for _ in range(4)]
+    assert len(set(paths)) == 4
+    assert all(path.parent == tmp_path / "pets" for path in paths)
+
+
+def test_a_run_that_fails_leaves_nothing_behind(tiny, tmp_path, silent):
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    with pytest.raises(DataError):
+        run(recipe_for(tiny("resnet"), tmp_path / "data"), out=tmp_path / "run", progress=silent)
+    assert not (tmp_path / "run").exists()
+
+
+# --- predictions as a table ------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_a_table_of_ids_labels_and_probabilities(tmp_path):
+    folder = begun(tmp_path / "run")
+    values = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
+    write_predictions(folder, ["a.png", "b.png", "c.png"], np.array([0, 1, 1]), values, ["small cat", "dog"])
+    table = pyarrow.parquet.read_table(folder.path / "predictions.parquet").to_pydict()
+    assert table == {
+        "id": ["a.png", "b.png", "c.png"],
+        "label": ["small cat", "dog", "dog"],
+        "prediction": ["small cat", "dog", "small cat"],
+        "probability_small cat": [0.9, 0.4, 0.8],
+        "probability_dog": [0.1, 0.6, 0.2],
+    }
+
+
+def test_the_predictions_of_a_run_agree_with_its_metrics(finished):
+    result = finished("vit")
+    table = pyarrow.parquet.read_table(result.folder / "predictions.parquet").to_pydict()
+    assert list(table) == ["id", "label", "prediction", "probability_blue", "probability_green", "probability_red"]
+    right = sum(label == found for label, found in zip(table["label"], table["prediction"], strict=True))
+    assert result.metrics["test"]["accuracy"] == pytest.approx(right / len(table["id"]))
+    assert len(table["id"]) == result.metrics["examples"]["test"] == 18
+    assert table["id"][0] == "test/blue/000.png"
+    sums = np.sum([table[f"probability_{name}"] for name in ("blue", "green", "red")], axis=0)
+    assert sums == pytest.approx(1.0)
+
+
+# --- loading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_trained_model_predicts_any_kind_of_image(finished, tmp_path):
+    predictor = ht.load(finished("resnet").folder)
+    image = picture("green", 77)
+    image.save(tmp_path / "x.png")
+    given = [image, np.asarray(image), encoded(image), tmp_path / "x.png", str(tmp_path / "x.png")]
+    predictions = predictor.predict(given)
+    assert [prediction.label for prediction in predictions] == ["green"] * 5
+    assert predictions.count(predictions[0]) == 5
+    assert predictor.predict(image) == predictions[:1]
+    assert predictor.class_names == ("blue", "green", "red")
+
+
+def test_a_prediction_holds_the_probabilities_of_all_classes(finished):
+    (prediction,) = ht.load(finished("vit").folder).predict([picture("red")])
+    assert isinstance(prediction, Prediction)
+    assert set(prediction.scores) == {"red", "green", "blue"}
+    assert sum(prediction.scores.values()) == pytest.approx(1.0)
+    assert prediction.score == max(prediction.scores.values()) == prediction.scores[prediction.label]
+
+
+def test_more_images_than_a_batch_keep_their_order(finished):
+    predictor = ht.load(finished("resnet").folder)
+    colors = ["red", "green", "blue"] * 12
+    predictions = predictor.predict([picture(color, seed) for seed, color in enumerate(colors)])
+    assert [prediction.label for prediction in predictions] == colors
+
+
+def test_no_images_give_no_predictions(finished):
+    assert ht.load(finished("resnet").folder).predict([]) == []
+
+
+def test_all_unreadable_images_are_told(finished, tmp_path):
+    (tmp_path / "empty.png").touch()
+    given = [picture(), tmp_path / "empty.png", tmp_path / "gone.png", b"no image", 3]
+    with pytest.raises(DataError) as error:
+        ht.load(finished("resnet").folder).predict(given)
+    words = ("empty.png must be an image", "gone.png must be a readable image file", "image 3 must be", "image 4 must be")
+    assert missing_words(faults_of(error), words) == []
+    assert len(error.value.faults) == 4
+
+
+def test_a_model_folder_loads_like_its_run(finished):
+    result = finished("timm")
+    image = picture("blue", 5)
+    by_run, by_model = ht.load(result.folder), ht.load(str(result.folder / "model"))
+    assert by_run.predict(image) == by_model.predict(image)
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit", "timm"])
+def test_bf16_predictions_are_close_to_fp32(family, finished):
+    images = [picture(color, 50 + seed) for seed in range(6) for color in ("red", "green", "blue")]
+    exact = load(finished(family).folder, precision="fp32").predict(images)
+    fast = load(finished(family).folder, precision="bf16").predict(images)
+    assert [one.label for one in exact] == [one.label for one in fast]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ModelError, match="the run must be a run folder or a model folder; got .*no such folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_folder_without_model_is_told(tmp_path):
+    with pytest.raises(ModelError, match=r"config\.json"):
+        load(tmp_path)
+
+
+def test_a_run_that_did_not_finish_is_told(tmp_path):
+    begun(tmp_path / "run")
+    with pytest.raises(ModelError, match="one with a trained model; got none. The run did not finish"):
+        load(tmp_path / "run")
+
+
+def test_a_trained_model_whose_head_is_gone_is_told(finished, tmp_path):
+    import safetensors.torch
+
+    shutil.copytree(finished("resnet").folder / "model", tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    weights = safetensors.torch.load_file(file)
+    safetensors.torch.save_file({name: t for name, t in weights.items() if "classifier" not in name}, file)
+    with pytest.raises(ModelError, match="all its head weights"):
+        load(tmp_path / "model")

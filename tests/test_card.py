@@ -1,0 +1,148 @@
+"""The model card: what the Hub reads of it, and that nothing can be slipped into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from ruamel.yaml import YAML
+
+from hftransfer.hub.card import write_card
+from hftransfer.pipeline import run
+from tests.conftest import COLORS, missing_words, picture, recipe_for
+
+METRICS: dict[str, Any] = {
+    "task": "image-classification",
+    "model": "microsoft/resnet-50",
+    "strategy": "linear-probe",
+    "test": {"accuracy": 0.987654321, "macro_f1": 0.9, "confusion_matrix": [[1, 0], [0, 1]]},
+    "validation": {"accuracy": 0.97, "macro_f1": 0.91, "confusion_matrix": [[1, 0], [0, 1]]},
+    "parameters": {"total": 1_234_567, "trainable": 1026},
+    "examples": {"train": 400, "validation": 100, "test": 200},
+}
+
+HOSTILE = [
+    "two\nlines",
+    "---",
+    "\n---\nlicense: evil\n---\n",
+    "<script>alert(1)</script>",
+    "`rm -rf`",
+    "a | b",
+    "{total}",
+    "](http://evil.example)",
+    "![x](http://evil.example/x.png)",
+    "# heading",
+    "&lt;script&gt;",
+    "*bold*",
+    "\u202eright to left",
+    "ok",
+]
+
+
+def written(folder: Path, **changes: Any) -> tuple[ModelCard, str]:
+    given: dict[str, Any] = {
+        "metrics": METRICS,
+        "class_names": ["cat", "dog"],
+        "data_source": "microsoft/cats_vs_dogs",
+        "base_is_hub_id": True,
+        "version": "0.1.0",
+    }
+    write_card(folder, **(given | changes))
+    return ModelCard.load(folder / "README.md"), (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_metadata_are_those_that_the_hub_reads(tmp_path):
+    card, _ = written(tmp_path)
+    data = card.data.to_dict()
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "image-classification"
+    assert data["base_model"] == "microsoft/resnet-50"
+    assert data["metrics"] == ["accuracy", "macro_f1"]
+    assert {"hftransfer", "transfer-learning", "linear-probe"} <= set(data["tags"])
+    (entry,) = data["model-index"]
+    (result,) = entry["results"]
+    assert result["task"]["type"] == "image-classification"
+    assert result["dataset"] == {"type": "microsoft/cats_vs_dogs", "name": "microsoft/cats_vs_dogs", "split": "test"}
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values == {"accuracy": 0.987654, "macro_f1": 0.9}
+
+
+def test_the_page_says_what_it_is_and_how_to_use_it(tmp_path):
+    _, text = written(tmp_path)
+    words = (
+        "# resnet-50 linear-probe",
+        "`microsoft/resnet-50` adapted to 2 classes by a linear probe",
+        "with hftransfer 0.1.0",
+        "| accuracy | 0.9877 | 0.9700 |",
+        "Trained on 400 images",
+        "tested on 200",
+        "`cat`, `dog`",
+        'pipeline("image-classification"',
+        "1,026 of 1,234,567 parameters",
+    )
+    assert missing_words(text, words) == []
+    assert "confusion" not in text
+    assert "{" not in text.replace("{{", "")
+
+
+def test_the_code_on_the_page_runs_as_it_stands(finished, tmp_path, monkeypatch):
+    folder = finished("resnet").folder / "model"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    picture("red").save(tmp_path / "photo.jpg")
+    for block in blocks:
+        exec(compile(block.replace("path/to/this/folder", str(folder)), "card", "exec"), {})
+
+
+@pytest.mark.parametrize("place", ["class", "data", "model"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_change_neither_metadata_nor_page(tmp_path, place, name):
+    changes: dict[str, Any] = {
+        "class": {"class_names": [name, "dog"]},
+        "data": {"data_source": name},
+        "model": {"metrics": METRICS | {"model": f"/home/me/{name}"}, "base_is_hub_id": False},
+    }[place]
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "hostile").mkdir()
+    _, plain = written(tmp_path / "plain")
+    card, text = written(tmp_path / "hostile", **changes)
+    assert set(card.data.to_dict()) == set(ModelCard(plain).data.to_dict())
+    _, front, body = text.split("---\n", 2)
+    assert set(YAML(typ="safe", pure=True).load(front)) == set(card.data.to_dict())
+    assert len(body.splitlines()) == len(plain.split("---\n", 2)[2].splitlines())
+    assert "<script" not in body
+    assert "evil" not in card.data.to_dict().get("license", "")
+    assert not [line for line in body.splitlines() if line.strip() == "---"]
+    assert "](http" not in body.replace("`![x](http://evil.example/x.png)`", "").replace("`](http://evil.example)`", "")
+
+
+def test_a_local_folder_is_named_without_its_path(tmp_path):
+    changes = {"metrics": METRICS | {"model": "/home/me/secret project/my-vit"}, "base_is_hub_id": False}
+    card, text = written(tmp_path, **changes)
+    assert card.data.to_dict()["base_model"] == "my-vit"
+    assert missing_words("secret project /home/me", (text,)) != []
+    assert "/home/me" not in text
+
+
+def test_the_card_of_a_run_says_nothing_about_this_disk(finished, folder_data, tiny):
+    result = finished("vit")
+    card = ModelCard.load(result.folder / "model" / "README.md")
+    assert card.data.to_dict()["pipeline_tag"] == "image-classification"
+    for file in (result.folder / "model").iterdir():
+        content = file.read_bytes()
+        for path in (folder_data.parent, tiny("vit").parent, result.folder.parent, Path.home(), Path.cwd()):
+            assert str(path).encode() not in content, f"{path} is in {file.name}"
+
+
+def test_a_run_with_hostile_class_names_ends_well(tiny, tmp_path, silent):
+    names = ["../up", "a\nb", "<script>x</script>", "`---`", "probability", "$\\frac$", "名 前", "'", "NUL:"]
+    rows = [(picture(list(COLORS)[i % 4], 100 * i + k), name) for i, name in enumerate(names) for k in range(8)]
+    result = run(recipe_for(tiny("vit"), "memory"), data=rows, out=tmp_path / "run", progress=silent)
+    assert sorted(names) == sorted(result.metrics and __import__("hftransfer").load(result.folder).class_names)
+    text = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
