@@ -270,6 +270,12 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         raise SystemExit(2) from error
+    except OSError as error:  # a full disk, a folder that vanished: no fault of the input, no traceback either
+        if debug:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{place}. Activations computed so far are kept.", file=sys.stderr)
+        raise SystemExit(1) from error
     except KeyboardInterrupt:
         print("interrupted; activations computed so far are kept", file=sys.stderr)
         raise SystemExit(130) from None

@@ -157,15 +157,23 @@ def _tiny_model(family: str) -> tuple[Any, Any]:
 
 
 def _lively(model: Any) -> None:
-    """Nothing; gives every BatchNorm statistics and scales of its own, as training would."""
+    """Nothing; gives a convolutional network weights, scales and statistics as training would: its features vary."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
     for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.1, 0.5)
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    for norm in norms:
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
+    images = [picture(color, seed, (64, 64)) for seed in range(4) for color in COLORS]
+    pixels = torch.tensor(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
+    model.train()
+    with torch.no_grad():
+        for _ in range(20):  # the running statistics move a tenth of the way each time
+            model(pixels)
+    model.eval()
 
 
 TinyModels = Callable[[str], Path]
@@ -208,11 +216,19 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
         if family not in results:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("HFTRANSFER_CACHE", str(root / "cache"))
+                if family != "resnet":  # figures take longer than all the rest of a tiny run
+                    patch.setattr("hftransfer.pipeline._write_figures", lambda *_: None)
                 recipe = recipe_for(tiny(family), folder_data)
                 results[family] = run(recipe, out=root / family, progress=Progress(None))
         return results[family]
 
     return run_of
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no figures: for tests of other things, since figures take longer than all the rest of a tiny run."""
+    monkeypatch.setattr("hftransfer.pipeline._write_figures", lambda *_: None)
 
 
 def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:

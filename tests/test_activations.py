@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 import threading
@@ -129,7 +130,8 @@ def test_changed_bytes_are_computed_anew(resnet, tmp_path, counted):
 
 
 def test_progress_counts_every_row_once(resnet, tmp_path):
-    rows, steps = rows_of(6), []
+    rows = rows_of(6)
+    steps: list[int] = []
     store = ActivationStore(tmp_path, {"x": 1})
     for _ in range(2):
         steps.clear()
@@ -152,7 +154,7 @@ def _another_processor(adapter: ImageClassifier, patch: pytest.MonkeyPatch) -> N
 
 def _another_library(name: str) -> Callable[[Any, pytest.MonkeyPatch], None]:
     def change(_: Any, patch: pytest.MonkeyPatch) -> None:
-        own = activations.version
+        own = importlib.metadata.version
         patch.setattr(activations, "version", lambda asked: "0.0.1" if asked == name else own(asked))
 
     return change

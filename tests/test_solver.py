@@ -57,7 +57,7 @@ def log_loss(head: Head, values: np.ndarray, labels: np.ndarray) -> float:
 def test_the_head_is_scikit_learns_at_equal_strength(classes, l2):
     values, labels = problem(classes=classes)
     head = solved((values, labels), (values, labels), classes, l2)
-    inputs, mean, deviation = scaled(values)
+    inputs, _, deviation = scaled(values)
     reference = LogisticRegression(C=1 / (len(labels) * l2), tol=1e-10, max_iter=10_000)
     if classes == 2:  # scikit-learn's two-class model has one row of weights: the same optimum at twice the strength
         reference = LogisticRegression(C=2 / (len(labels) * l2), tol=1e-10, max_iter=10_000)
@@ -103,6 +103,15 @@ def test_a_constant_feature_gets_no_weight_and_does_no_harm():
     assert np.abs(head.weight[:, -2:]).max() < 1e-6
     ours, theirs = head.logits(Plain(with_constant)), plain.logits(Plain(values))
     assert np.abs(probabilities(ours) - probabilities(theirs)).max() < 1e-3
+
+
+def test_a_feature_that_is_constant_but_for_rounding_gets_no_huge_weight():
+    """Its weight would be divided by nothing but noise, and a head in float32 could not hold it."""
+    values, labels = problem()
+    noise = np.random.default_rng(0).integers(-1, 2, (len(values), 2)).astype(np.float32)
+    nearly = np.float32(0.137) * (1 + noise * np.finfo(np.float32).eps)
+    head = solved((np.hstack([values, nearly]), labels), (np.hstack([values, nearly]), labels), 3, 1e-5)
+    assert np.abs(head.weight[:, -2:]).max() < 100
 
 
 def test_features_that_are_all_constant_give_the_share_of_each_class():

@@ -125,7 +125,11 @@ def test_hidden_files_and_those_of_desktops_are_passed_over(tmp_path):
 def test_a_loose_file_beside_class_folders_is_told(tmp_path):
     write_classes(tmp_path, {"red": 1, "blue": 1})
     (tmp_path / "readme.txt").touch()
-    words = (str(tmp_path), "a folder of class folders; got the file readme.txt", "Move it into the folder of its class")
+    words = (
+        str(tmp_path),
+        "a folder of class folders; got the file readme.txt",
+        "Move it into the folder of its class",
+    )
     assert missing_words(told(tmp_path), words) == []
 
 
@@ -177,6 +181,22 @@ def test_a_link_within_the_folder_is_fine(tmp_path):
     data = write_classes(tmp_path, {"red": 1, "blue": 1})
     (data / "red" / "again.png").symlink_to(data / "red" / "000.png")
     assert len(rows_of(data)["all"]) == 3
+
+
+def test_a_link_that_leads_in_a_circle_is_not_followed_for_ever(tmp_path):
+    data = write_classes(tmp_path, {"red": 2, "blue": 2})
+    (data / "red" / "loop").symlink_to(data / "red")
+    assert len(rows_of(data)["all"]) == 4
+
+
+def test_splits_without_a_training_part_are_not_taken_for_classes(tmp_path):
+    for name in ("val", "test"):
+        write_classes(tmp_path / name, {"red": 2, "blue": 2})
+    assert "train" in told(tmp_path)
+
+
+def test_classes_may_be_named_like_splits(tmp_path):
+    assert set(labels(rows_of(write_classes(tmp_path, {"test": 2, "control": 2}))["all"])) == {"test", "control"}
 
 
 def test_a_folder_may_be_given_below_home_or_relative(tmp_path, monkeypatch):
@@ -272,9 +292,9 @@ def test_words_that_look_like_nothing_stay_labels(images, kind, word):
 
 
 def test_labels_in_any_script_stay_as_they_are(images):
-    records = [{"image": "a.png", "label": "Größe 猫"}, {"image": "b.png", "label": "a, \"b\"\tc"}]
+    records = [{"image": "a.png", "label": "Größe 猫"}, {"image": "b.png", "label": 'a, "b"\tc'}]
     for kind in (".csv", ".jsonl", ".parquet"):
-        assert labels(rows_of(write_table(images / f"t{kind}", records))["all"]) == ["Größe 猫", "a, \"b\"\tc"]
+        assert labels(rows_of(write_table(images / f"t{kind}", records))["all"]) == ["Größe 猫", 'a, "b"\tc']
 
 
 @pytest.mark.parametrize("kind", [".jsonl", ".parquet"])
@@ -286,13 +306,14 @@ def test_whole_numbers_are_names_too(images, kind):
 @pytest.mark.parametrize(("kind", "line"), [(".csv", 3), (".tsv", 3), (".jsonl", 2), (".parquet", 2)])
 @pytest.mark.parametrize("nothing", [None, "", "  "])
 def test_a_missing_label_is_told_with_its_line(images, kind, line, nothing):
-    records = [RECORDS[0], {"image": "b.png", "label": nothing}, RECORDS[2]]
+    records: list[dict[str, Any]] = [RECORDS[0], {"image": "b.png", "label": nothing}, RECORDS[2]]
     text = told(write_table(images / f"t{kind}", records))
     assert f"t{kind}:{line}: column 'label' must be a label; got nothing" in text
 
 
 def test_labels_of_mixed_types_are_told_with_their_lines(images):
-    records = [{"image": "a.png", "label": 0}, {"image": "b.png", "label": "cat"}, {"image": "c.png", "label": 1.5}]
+    kinds: list[Any] = [0, "cat", 1.5]
+    records = [{"image": "a.png", "label": kind} for kind in kinds]
     text = told(write_table(images / "t.jsonl", records))
     words = (
         "t.jsonl:2: column 'label' must be of one type, int as in the rows before; got 'cat' (str)",
@@ -348,7 +369,9 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path, kind, value):
     picture().save(tmp_path / "secret.png")
     (data / "link.png").symlink_to(tmp_path / "secret.png")
     text = told(write_table(data / f"t{kind}", [{"image": value, "label": "x"}]))
-    assert missing_words(text, (f"the image path '{value}' (t{kind}:", "inside", "data.allow_outside_paths: true")) == []
+    assert (
+        missing_words(text, (f"the image path '{value}' (t{kind}:", "inside", "data.allow_outside_paths: true")) == []
+    )
 
 
 def test_a_path_out_of_the_folder_can_be_allowed(tmp_path):
@@ -493,7 +516,11 @@ def test_the_row_of_a_dataset_without_image_is_told(image_set):
 
 def test_a_dataset_with_several_usual_columns_takes_the_named_one(image_set):
     wider = image_set.add_column("label", ["x", "y", "x"])
-    assert labels(rows_from_python(wider, DataSettings(source="memory", label_column="label"))["all"]) == ["x", "y", "x"]
+    assert labels(rows_from_python(wider, DataSettings(source="memory", label_column="label"))["all"]) == [
+        "x",
+        "y",
+        "x",
+    ]
     assert "data.label_column" in told_of_python(wider, label_column="lable")
 
 

@@ -83,7 +83,9 @@ def test_test_and_validation_are_not_held_out_alike():
 
 
 def test_splits_that_are_given_are_used_as_they_are():
-    given = {name: rows_named({"a": 3, "b": 2}, first=100 * i) for i, name in enumerate(("train", "validation", "test"))}
+    given = {
+        name: rows_named({"a": 3, "b": 2}, first=100 * i) for i, name in enumerate(("train", "validation", "test"))
+    }
     splits = built(given)
     assert ids(splits) == {name: [row.id for row in part] for name, part in given.items()}
     assert splits.notes == ()
@@ -132,7 +134,9 @@ def test_a_class_with_one_example_is_told():
 
 
 def test_a_limit_takes_the_first_of_each_class_in_each_split():
-    given = {name: rows_named({"a": 6, "b": 4}, first=100 * i) for i, name in enumerate(("train", "validation", "test"))}
+    given = {
+        name: rows_named({"a": 6, "b": 4}, first=100 * i) for i, name in enumerate(("train", "validation", "test"))
+    }
     splits = built(given, limit=2)
     assert all(part == ["a/0", "b/0", "a/1", "b/1"] for part in ids(splits).values())
 
@@ -195,7 +199,9 @@ def damaged(count: int, whole: int = 100) -> dict[str, list[Row]]:
 
 def test_unreadable_images_stop_and_are_named():
     text = told(damaged(2))
-    assert missing_words(text, ("bad/0.jpg must be an image", "bad/1.jpg must be an image", "data.on_error: skip")) == []
+    assert (
+        missing_words(text, ("bad/0.jpg must be an image", "bad/1.jpg must be an image", "data.on_error: skip")) == []
+    )
 
 
 def test_of_many_unreadable_images_ten_are_named():

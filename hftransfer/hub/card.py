@@ -17,7 +17,7 @@ with hftransfer {version}.
 {metrics}
 
 Trained on {train} images, the strength of regularisation chosen on {validation}, tested on {test}.
-Data: {data}.
+Data: `{data}`.
 
 ## Labels
 
@@ -65,7 +65,7 @@ def write_card(
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     scores = {name: value for name, value in metrics["test"].items() if isinstance(value, float)}
-    base = metrics["model"] if base_is_hub_id else Path(metrics["model"]).name
+    base = _plain(metrics["model"] if base_is_hub_id else Path(metrics["model"]).resolve().name)
     data = _plain(data_source)
     title = f"{Path(base).name} {metrics['strategy']}"
     results = [
@@ -92,7 +92,7 @@ def write_card(
     )
     body = _BODY.format(
         title=_plain(title),
-        base_sentence=f"`{_plain(base)}`",
+        base_sentence=f"`{base}`",
         classes=len(class_names),
         strategy=metrics["strategy"].replace("-", " "),
         version=version,

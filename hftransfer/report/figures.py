@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,9 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = len(class_names)
     side = min(16.0, max(4.0, 0.45 * classes + 2.2))
-    figure, axes = _figure(side, side * 0.92)
+    figure = _figure(side, side * 0.92)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
     if classes <= 30:
         size = 13 if classes <= 5 else 8
@@ -84,16 +86,19 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
 def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
     columns = min(6, max(3, len(rows)))
     lines = max(1, -(-len(rows) // columns))
-    caption_lines = 1 + max((caption.count("\n") for caption in captions), default=0)
-    figure, _ = _figure(1.9 * columns, (1.9 + 0.2 * caption_lines) * lines + 0.5)
-    figure.clear()
-    figure.suptitle(title, x=0.012, ha="left", color=_INK, fontsize=12)
-    cells = figure.subplots(lines, columns, squeeze=False).ravel()
-    for cell in cells:
-        cell.axis("off")
-    for cell, row, caption in zip(cells, rows, captions, strict=False):
-        cell.imshow(_thumbnail(row))
-        cell.set_title(caption, fontsize=8.5, color=color, pad=4)
+    cell, gap, title_space = 1.8, 0.08, 0.42  # inches
+    caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
+    width = columns * (cell + gap) + gap
+    height = title_space + lines * (cell + caption_space) + gap
+    figure = _figure(width, height)
+    figure.text(gap / width, 1 - 0.13 / height, title, color=_INK, fontsize=12, va="top")
+    for place, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+        left = gap + (place % columns) * (cell + gap)
+        top = height - title_space - (place // columns) * (cell + caption_space)
+        axes = figure.add_axes((left / width, (top - caption_space - cell) / height, cell / width, cell / height))
+        axes.imshow(_thumbnail(row))
+        axes.axis("off")
+        axes.set_title(caption, fontsize=8.5, color=color, pad=4)
     _save(figure, path)
 
 
@@ -105,14 +110,14 @@ def _thumbnail(row: Row) -> Image.Image:
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def _figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches: no global state, no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -120,7 +125,7 @@ def _save(figure: Figure, path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # class names in scripts the font lacks are drawn as boxes
-        figure.savefig(path, dpi=130, facecolor="white")
+        figure.savefig(path, dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
 
 
 def _short(text: str, longest: int) -> str:

@@ -128,7 +128,7 @@ def _labelled(features: _Standardised, labels: np.ndarray) -> Iterator[tuple[np.
 
 
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and standard deviation (D,) of each feature; constant features get deviation 1."""
+    """The mean and standard deviation (D,) of each feature; those of constant features are infinite."""
     count, width = features.shape
     total = np.zeros(width)
     for part in _parts(features):
@@ -138,7 +138,8 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     for part in _parts(features):
         squares += np.square(part.astype(np.float64) - mean).sum(axis=0)
     deviation = np.sqrt(squares / count)
-    return mean, np.where(deviation > 1e-8 * (1.0 + np.abs(mean)), deviation, 1.0)
+    # What varies less than float32 resolves is rounding noise: as a constant it gets no weight.
+    return mean, np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf)
 
 
 def _ridge_pass(
