@@ -140,6 +140,9 @@ def _folder_rows(root: Path, settings: DataSettings) -> Found:
             raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
         _require_one_each(roles, root)
         return {role: _class_rows(folder, root, settings) for folder, role in roles.items() if role}
+    if folders and all(roles.values()):
+        got = some(folder.name for folder in folders)
+        raise DataError(must_be(f"data.source {root}", "a folder with a train split", got, "Set data.train_split."))
     return {"all": _class_rows(root, root, settings)}
 
 
@@ -170,10 +173,14 @@ def _class_rows(folder: Path, root: Path, settings: DataSettings) -> list[Row]:
     return rows
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The files in a folder and all folders in it; a link back to a folder above is not followed."""
+    real = folder.resolve()
+    if real in above:
+        return
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _files_below(entry)
+            yield from _files_below(entry, above | {real})
         else:
             yield entry
 
