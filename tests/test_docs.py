@@ -56,7 +56,8 @@ def _as_a_new_user(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HFTRANSFER_CACHE", str(home / "cache"))
     monkeypatch.chdir(home)
-    (home / "recipes").exists() or (home / "recipes").symlink_to(ROOT / "recipes")
+    if not (home / "recipes").exists():
+        (home / "recipes").symlink_to(ROOT / "recipes")
 
 
 def _stand_ins(command: str) -> list[str]:
@@ -84,12 +85,16 @@ def test_command(command: str) -> None:
     assert outcome.exit_code == 0, outcome.output
 
 
+def _loaded(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.copy()
+
+
 @pytest.mark.parametrize("code", _blocks("python"))
 def test_python(code: str) -> None:
-    image = Image.open("pets/cat/0.png")
-    rows = [(Image.open(path), path.parent.name) for path in sorted(Path("pets").rglob("*.png"))]
+    rows = [(_loaded(path), path.parent.name) for path in sorted(Path("pets").rglob("*.png"))]
     code = code.replace('[(image, "cat"), (other, "dog")]', "rows").replace(RUN_IN_README, _newest_run())
-    exec(compile(code, "documents", "exec"), {"image": image, "rows": rows})
+    exec(compile(code, "documents", "exec"), {"rows": rows})
 
 
 @pytest.mark.parametrize("recipe", [block for block in _blocks("yaml") if "task:" in block])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def _one_cache_for_all(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HFTRANSFER_CACHE", str(module_cache))
 
 
-def _run(model: str, data: str, out: Path, **overrides: object) -> dict:
+def _run(model: str, data: str, out: Path, **overrides: object) -> dict[str, Any]:
     recipe = {"task": "image-classification", "model": model, "data": data}
     return ht.run(recipe, overrides, out=out, progress=Progress(None)).metrics
 

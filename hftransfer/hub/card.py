@@ -60,7 +60,7 @@ def write_card(
 ) -> None:
     """Nothing; writes `README.md` with valid card metadata into a model folder.
 
-    A local path is never written into the metadata: only names that exist on the Hub go there.
+    Of a local path only the last part is written: folders of a person's disk are not published.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
