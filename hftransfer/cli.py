@@ -249,7 +249,7 @@ def _headline(recipe: Path) -> str:
     """The first line of a recipe's header that is no command."""
     for line in recipe.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()
-        if line.startswith("#") and text and not text.startswith("hftransfer "):
+        if line.startswith("#") and text and not text.startswith(("hftransfer ", "expected: ")):
             return text
     return ""
 
