@@ -274,10 +274,10 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
         if debug:
             raise
         place = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}. Activations computed so far are kept.", file=sys.stderr)
+        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         raise SystemExit(1) from error
     except KeyboardInterrupt:
-        print("interrupted; activations computed so far are kept", file=sys.stderr)
+        print("interrupted; what the cache holds is kept", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -17,12 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import require_image_model
 from hftransfer.artifact import RunFolder, write_predictions
 from hftransfer.cache import cache_folder
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row
+from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
 from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, user_path
@@ -91,7 +92,7 @@ def run(
     clock = _Clock()
     progress = progress or Progress()
     loaded = load_recipe(recipe, _with_memory(overrides, data))
-    checkpoint = _early_look(loaded.recipe, data)
+    checkpoint = _early_look(loaded.recipe, data, peek=True)
     folder = _output_folder(loaded, out, overwrite=overwrite)
     with folder.kept_on_success():
         trained = _train(loaded.recipe, checkpoint, data, clock, progress)
@@ -172,16 +173,15 @@ def check(
     loaded = load_recipe(recipe, _with_memory(overrides, data))
     _early_look(loaded.recipe, data)
     splits = _load_splits(loaded.recipe, data, progress)
-    rows = [(name, row) for name, split in splits.items() for row in split.rows]
-    skipped = list(splits.skipped)
+    rows = [row for _, split in splits.items() for row in split.rows]
+    faults: dict[int, str] = {}
     with progress.stage("decoding every image", len(rows)) as advance:
-        for name, row in rows:
+        for index, row in enumerate(rows):
             fault = _decoding_fault(row)
             if fault:
-                skipped.append(Skipped(name, row.id, fault))
+                faults[index] = fault
             advance(1)
-    check_skipped(skipped, len(rows) + len(splits.skipped), loaded.recipe.data)
-    return splits
+    return _without_faults(splits, faults, loaded.recipe.data)
 
 
 def environment(compute: Compute | None = None) -> dict[str, Any]:
@@ -217,15 +217,18 @@ def _with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Map
     return ["data.source=memory", *overrides]
 
 
-def _early_look(recipe: Recipe, data: Any) -> Checkpoint | None:
+def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint | None:
     """The model's checkpoint where its files are on this disk. Faults of model and data that show without reading or
-    fetching either are told together, before any work."""
+    fetching either are told together, before any work; with `peek` the configuration of a Hub model is fetched."""
     checkpoint = None
     faults: list[HftransferError] = []
     try:
         checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
-        if checkpoint is not None:
-            require_image_model(checkpoint)
+        seen = checkpoint
+        if seen is None and peek and not recipe.model.name.startswith("bundled/"):
+            seen = fetch_config(recipe.model.name, recipe.model.revision)
+        if seen is not None:
+            require_image_model(seen)
     except HftransferError as error:
         faults.append(error)
     if data is None:
@@ -260,7 +263,6 @@ def _load_model(
     if checkpoint is None:
         checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision)
         assert checkpoint is not None
-        require_image_model(checkpoint)
     adapter = load_adapter(checkpoint, class_names)
     compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
     return adapter, checkpoint, compute, recipe.strategy.prepare(adapter)
@@ -298,21 +300,26 @@ def _activations(
     stop = recipe.data.on_error == "stop"
     with progress.stage("activations", len(rows)) as advance:
         faults = fill_store(store, adapter, boundary, rows, digests, compute, advance, stop_at_fault=stop)
-    splits = _without_faults(splits, faults)
-    check_skipped(splits.skipped, len(rows) + len(splits.skipped) - len(faults), recipe.data)
+    if faults:
+        splits = _without_faults(splits, faults, recipe.data)
+        progress.line(data_table(splits))
     return {name: store.features(split.digests) for name, split in splits.items()}, splits
 
 
-def _without_faults(splits: Splits, faults: Mapping[int, str]) -> Splits:
-    """The splits less the rows, counted through all splits, that have faults."""
-    if not faults:
-        return splits
+def _without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
+    """The splits less the rows, counted through all splits, that could not be decoded.
+
+    Raises:
+        DataError: they are not to be skipped, or too many, or leave too little.
+    """
     parts, skipped, start = {}, list(splits.skipped), 0
+    total = len(splits.skipped) + sum(splits.sizes().values())
     for name, split in splits.items():
         gone = {row - start for row in faults if start <= row < start + len(split)}
         skipped += [Skipped(name, split.rows[row].id, faults[start + row]) for row in sorted(gone)]
         parts[name] = split.without(gone)
         start += len(split)
+    check_skipped(skipped, total, settings)
     rest = Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
     require_examples(rest)
     return rest

@@ -211,7 +211,8 @@ class _Document:
                 return f"override {'.'.join(key)}"
             if key[:length] in self.lines:
                 return f"{self.file}:{self.lines[key[:length]]}: {'.'.join(key)}"
-        return f"{self.file}: {'.'.join(key)}"
+        above_an_override = any(given[: len(key)] == key for given in self.overridden)
+        return f"override {'.'.join(key)}" if above_an_override else f"{self.file}: {'.'.join(key)}"
 
     def origins(self) -> dict[Path_, str]:
         given = dict.fromkeys(self.lines, "recipe")
@@ -255,6 +256,7 @@ class _Document:
             inside = below
         inside[key[-1]] = value
         self.overridden[key] = raw
+        self._forget(key)
 
     def _drop(self, key: Path_, faults: list[str]) -> None:
         inside: Any = self.values
@@ -265,6 +267,10 @@ class _Document:
             faults.append(must_be(f"~{'.'.join(key)}", "a key of the recipe", "none", nearest(".".join(key), known)))
             return
         del inside[key[-1]]
+        self._forget(key)
+
+    def _forget(self, key: Path_) -> None:
+        """Nothing; what the file said of a key and of those below it holds no more."""
         self.lines = {path: line for path, line in self.lines.items() if path[: len(key)] != key}
 
 

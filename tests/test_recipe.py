@@ -503,3 +503,9 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, tm
 
 def test_the_recipe_class_is_what_the_schema_describes():
     assert set(recipe_schema()["properties"]) == set(Recipe.model_fields)
+
+
+def test_a_fault_in_an_override_is_not_blamed_on_the_file(written):
+    text = told(written(WHOLE + "strategy: {kind: linear-probe}\n"), ["strategy=linearprobe", "trian.seed=1"])
+    assert missing_words(text, ("override strategy.kind must be linear-probe", "override trian must be")) == []
+    assert "mine.yaml" not in text

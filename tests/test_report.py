@@ -108,7 +108,7 @@ def test_many_classes_are_shortened():
 def test_skipped_images_are_counted():
     skipped = (Skipped("train", "a.png", "broken"),) * 3
     table = data_table(splits_of({"train": [2, 2], "validation": [1, 1], "test": [1, 1]}, ("a", "b"), skipped=skipped))
-    assert "3 unreadable images skipped: see skipped.csv" in table
+    assert "unreadable and skipped: 3 (a.png, a.png, a.png)" in table
 
 
 def test_results_say_what_was_measured_and_where_it_lies(finished):

@@ -596,3 +596,14 @@ def test_objects_that_are_no_rows_are_told(data, words):
 def test_a_split_from_python_of_unknown_name_is_told():
     pair = [(picture(), "a")]
     assert "holdout" in told_of_python({"train": pair, "holdout": pair})
+
+
+def test_both_wrong_columns_are_told(images):
+    table = write_table(images / "t.csv", [{"image": "red/000.png", "label": "red"}])
+    text = told(table, image_column="imgae", label_column="lable")
+    assert missing_words(text, ("data.image_column", "Did you mean 'image'?", "data.label_column", "'label'?")) == []
+
+
+def test_a_table_with_semicolons_is_told_what_to_do(tmp_path):
+    (tmp_path / "t.csv").write_text("image;label\na.png;red\n")
+    assert "Separate its columns by commas" in told(tmp_path / "t.csv")

@@ -87,11 +87,20 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
-    return _checked(_fetched(name, revision)) if fetch else None
+    return _checked(_fetched(name, revision, _FETCHED)) if fetch else None
 
 
-def _fetched(name: str, revision: str | None) -> Checkpoint:
-    """The Hub's files in the local Hub cache."""
+def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
+    """The checkpoint behind a Hub id with its configuration alone: enough to know its family.
+
+    Raises:
+        ModelError: it can't be fetched.
+    """
+    return _configured(_fetched(name, revision, ["config.json"]))
+
+
+def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
+    """The Hub's files of these patterns in the local Hub cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -104,7 +113,7 @@ def _fetched(name: str, revision: str | None) -> Checkpoint:
 
     label = f"'{name}'" + (f" at revision '{revision}'" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except RevisionNotFoundError as error:
         raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
     except RepositoryNotFoundError as error:
@@ -124,8 +133,8 @@ def _fetched(name: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name, folder, folder.name)
 
 
-def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, its files found whole and none leading out of its folder."""
+def _configured(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, its configuration found sound."""
     folder, name = checkpoint.folder, checkpoint.name
     if not (folder / "config.json").is_file():
         remedy = "Give a folder that save_pretrained wrote."
@@ -136,6 +145,12 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         raise ModelError(must_be(f"{name}/config.json", "valid JSON", str(error))) from error
     if not family:
         raise ModelError(must_be(f"{name}/config.json", "one that names a model_type", "none"))
+    return checkpoint
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, its files found whole and none leading out of its folder."""
+    folder, name = checkpoint.folder, _configured(checkpoint).name
     try:
         files = checkpoint.weight_files
     except (ValueError, KeyError, TypeError, AttributeError) as error:

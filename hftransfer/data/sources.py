@@ -231,9 +231,7 @@ def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
     numbers, records = read_table(path)
     if not records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    columns = list(records[0])
-    image_column = _column(settings.image_column, IMAGE_COLUMNS, columns, "data.image_column", path)
-    label_column = _column(settings.label_column, LABEL_COLUMNS, columns, "data.label_column", path)
+    image_column, label_column = _columns(settings, list(records[0]), path)
     wheres = [f"{path.name}:{number}" for number in numbers]
     labels = _label_names([record.get(label_column) for record in records], wheres, label_column)
     rows, faults = [], []
@@ -268,8 +266,31 @@ def _table_content(value: Any, folder: Path, where: str, settings: DataSettings)
     if fault:
         raise DataError(fault)
     if not there:
-        raise DataError(must_be(shown, f"a file below {folder}", "none there"))
+        remedy = "Paths count from the folder of the table."
+        raise DataError(must_be(shown, f"a file below {folder.resolve()}", "none there", remedy))
     return FileContent(file)
+
+
+def _columns(
+    settings: DataSettings,
+    columns: Sequence[str],
+    source: object,
+    images: Sequence[str] = IMAGE_COLUMNS,
+    labels: Sequence[str] = LABEL_COLUMNS,
+) -> tuple[str, str]:
+    """The columns with the images and with the labels, as named or by their usual names; all faults at once."""
+    found: list[str] = []
+    faults: list[str] = []
+    for named, usual, where in (
+        (settings.image_column, images, "data.image_column"),
+        (settings.label_column, labels, "data.label_column"),
+    ):
+        try:
+            found.append(_column(named, usual, columns, where, source))
+        except DataError as error:
+            faults += error.faults
+    raise_first(faults)
+    return found[0], found[1]
 
 
 def _column(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
@@ -283,6 +304,8 @@ def _column(named: str | None, usual: Sequence[str], columns: Sequence[str], whe
         if name in lowered:
             return lowered[name]
     remedy = f"Name the column: {where}=…"
+    if len(columns) == 1 and ";" in columns[0]:
+        remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
     raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
 
 
@@ -376,10 +399,9 @@ def _dataset_rows(dataset: Any, settings: DataSettings, name: str) -> list[Row]:
     columns = list(features)
     where = settings.source
     usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
-    image_column = _column(settings.image_column, usual_images or IMAGE_COLUMNS, columns, "data.image_column", where)
     named_classes = classes if len(classes) == 1 else []
     usual_labels = [*named_classes, *LABEL_COLUMNS]
-    label_column = _column(settings.label_column, usual_labels, columns, "data.label_column", where)
+    image_column, label_column = _columns(settings, columns, where, usual_images or IMAGE_COLUMNS, usual_labels)
     values = list(dataset[label_column])
     feature = features[label_column]
     if isinstance(feature, datasets.ClassLabel):
@@ -419,8 +441,7 @@ def _python_rows(data: Any, settings: DataSettings, name: str) -> list[Row]:
 def _image_and_label(record: Any, settings: DataSettings, where: str) -> tuple[Any, Any]:
     if isinstance(record, Mapping):
         columns = [str(column) for column in record]
-        image = _column(settings.image_column, IMAGE_COLUMNS, columns, "data.image_column", where)
-        label = _column(settings.label_column, LABEL_COLUMNS, columns, "data.label_column", where)
+        image, label = _columns(settings, columns, where)
         return record[image], record[label]
     if isinstance(record, tuple | list) and len(record) == 2:
         return record[0], record[1]

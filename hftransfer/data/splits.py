@@ -12,6 +12,7 @@ import numpy as np
 from hftransfer.data.rows import Inspection, Row, inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found
+from hftransfer.data.tables import raise_first
 from hftransfer.errors import DataError, must_be, nearest, some
 from hftransfer.progress import Progress
 
@@ -161,8 +162,7 @@ def _require_known_labels(parts: dict[str, list[Row]], class_names: Sequence[str
             where = f"the class '{label}' of the {name} split ({count} examples)"
             remedy = nearest(label, class_names)
             faults.append(must_be(where, "one of the training split's classes", "a class never trained on", remedy))
-    if faults:
-        raise DataError(*faults)
+    raise_first(faults)
 
 
 def require_examples(splits: Splits) -> None:
@@ -197,8 +197,7 @@ def _hold_out(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[l
         # The generator is seeded per class and split so that adding a class leaves the others' split alone.
         words = [seed, *label.encode(), *name.encode()]
         held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
-    if faults:
-        raise DataError(*faults)
+    raise_first(faults)
     kept = [row for index, row in enumerate(rows) if index not in held]
     return kept, [row for index, row in enumerate(rows) if index in held]
 

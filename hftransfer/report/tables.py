@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hftransfer.errors import some
+
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
 
@@ -32,7 +34,8 @@ def data_table(splits: Splits) -> str:
     lines.append(["all", *(str(len(split)) for _, split in splits.items())])
     notes = [f"  {note}" for note in splits.notes]
     if splits.skipped:
-        notes.append(f"  {len(splits.skipped)} unreadable images skipped: see skipped.csv")
+        names = some((entry.id for entry in splits.skipped), 3)
+        notes.append(f"  unreadable and skipped: {len(splits.skipped)} ({names})")
     return "\n".join([_columns(lines), *notes])
 
 
