@@ -279,6 +279,8 @@ def test_faulty_images_may_be_skipped_and_are_listed(tiny, faulty, tmp_path, sil
         ("train", "train/blue/002.png"),
     }
     assert all(entry["id"] in entry["reason"] for entry in entries)
+    assert "unreadable and skipped: 3 (" in (result.folder / "log.txt").read_text()
+    assert len(ht.check(recipe, {"data.on_error": "skip"}, progress=silent).skipped) == 3
 
 
 def test_a_text_model_is_refused_before_the_data_are_read(tmp_path, flat_data, silent, monkeypatch):
