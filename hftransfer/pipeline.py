@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from hftransfer.cache import cache_folder
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import find_rows, look_at_source, rows_from_python
+from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
 from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, user_path
 from hftransfer.progress import Progress
@@ -115,7 +116,7 @@ class _Trained:
 
 def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clock, progress: Progress) -> _Trained:
     """The data, then the model, then the frozen part once, then the head, then its scores."""
-    with clock.stage("data"):
+    with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
         splits = _load_splits(recipe, data, progress)
         progress.line(data_table(splits))
     with clock.stage("load"):
@@ -247,6 +248,27 @@ def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: b
     if out is not None:
         return RunFolder.create(Path(out), overwrite=overwrite)
     return RunFolder.create_dated(Path(loaded.recipe.output.folder), loaded.name)
+
+
+@contextmanager
+def _importing_ahead(*, when: bool) -> Iterator[None]:
+    """Meanwhile, in a thread, the libraries that loading a model needs are imported: while pictures are drawn in
+    other processes this one has nothing else to do."""
+
+    def work() -> None:
+        import timm
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        import hftransfer.training.activations
+
+        del timm, AutoImageProcessor, AutoModelForImageClassification, hftransfer
+
+    thread = threading.Thread(target=work, daemon=True)
+    if when:
+        thread.start()
+    yield
+    if when:
+        thread.join()
 
 
 def _load_splits(recipe: Recipe, data: Any, progress: Progress) -> Splits:

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
 from hftransfer.errors import ModelError, must_be, nearest, user_path
 
@@ -167,4 +169,11 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         if pickled:
             remedy = f"{pickled[0]} is a pickle, which is not read: convert it to safetensors."
         raise ModelError(must_be(f"model '{name}'", f"a folder with {missing[0]}", "none there", remedy))
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy"):  # reads the header and compares it with the file's size
+                pass
+        except (SafetensorError, OSError) as error:
+            got = f"{file.name} that is truncated or damaged ({error})"
+            raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
     return checkpoint

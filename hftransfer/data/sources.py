@@ -85,6 +85,9 @@ def look_at_source(settings: DataSettings) -> None:
     path = user_path(source, "data.source", DataError)
     if path.exists():
         return
+    if source == "memory":
+        remedy = "This recipe was run on Python objects: give them again, ht.run(recipe, data=…), or name a source."
+        raise DataError(must_be("data.source", "a source that can be read", "'memory'", remedy))
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
     if looks_like_path or not _HUB_ID.fullmatch(source):
         remedy = f"The current folder is {Path.cwd()}."

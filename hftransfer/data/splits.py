@@ -89,7 +89,8 @@ def split_rows(found: Found, settings: DataSettings, seed: int) -> tuple[dict[st
     rows = {name: list(found.get(name, [])) for name in NAMES}
     rows["train"] = rows["train"] or list(found.get("all", []))
     if not rows["train"]:
-        raise DataError(must_be("the data", "a set with a train split", some(found) or "nothing"))
+        got = "no rows" if "all" in found or "train" in found else some(found) or "nothing"
+        raise DataError(must_be("the data", "a set with training examples", got))
     _require_two_classes(rows["train"])
     notes = []
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):

@@ -59,8 +59,8 @@ def draw_mistakes(
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
     captions = [
-        f"{_short(class_names[labels[i]], 16)} seen as {_short(class_names[predicted[i]], 16)}\n"
-        f"{probabilities[i, predicted[i]]:.0%} sure"
+        f"{_short(class_names[labels[i]], 26)}\n"
+        f"seen as {_short(class_names[predicted[i]], 14)}, {probabilities[i, predicted[i]]:.0%}"
         for i in wrong[:24]
     ]
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images are wrong"
