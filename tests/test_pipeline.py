@@ -14,6 +14,7 @@ import pandas
 import pytest
 import safetensors.numpy
 from PIL import Image
+from safetensors.numpy import save_file
 
 import hftransfer as ht
 from hftransfer.adapters.base import quiet_transformers
@@ -285,7 +286,7 @@ def test_faulty_images_may_be_skipped_and_are_listed(tiny, faulty, tmp_path, sil
 
 def test_a_text_model_is_refused_before_the_data_are_read(tmp_path, flat_data, silent, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / "model.safetensors").touch()
+    save_file({"x": np.zeros(1)}, tmp_path / "model.safetensors")
     monkeypatch.setattr("hftransfer.pipeline.find_rows", lambda *_: pytest.fail("read the data"))
     with pytest.raises(ModelError, match="must be an image model"):
         run(recipe_for(tmp_path, flat_data), out=tmp_path / "run", progress=silent)

@@ -174,6 +174,6 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
             with safe_open(file, framework="numpy"):  # reads the header and compares it with the file's size
                 pass
         except (SafetensorError, OSError) as error:
-            got = f"{file.name} that is truncated or damaged ({error})"
+            got = f"weights that are truncated or damaged ({file.name}: {error})"
             raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
     return checkpoint

@@ -90,7 +90,7 @@ def split_rows(found: Found, settings: DataSettings, seed: int) -> tuple[dict[st
     rows["train"] = rows["train"] or list(found.get("all", []))
     if not rows["train"]:
         got = "no rows" if "all" in found or "train" in found else some(found) or "nothing"
-        raise DataError(must_be("the data", "a set with training examples", got))
+        raise DataError(must_be("the data", "a set with a train split", got))
     _require_two_classes(rows["train"])
     notes = []
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
