@@ -283,7 +283,7 @@ def test_a_model_without_image_classifier_is_told(copied):
 
 def test_a_text_model_is_refused_by_its_config_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / "model.safetensors").touch()
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError) as error:
         require_image_model(checkpoint_in(tmp_path))
     words = ("model for task image-classification must be an image model", "(bert)", "bundled/efficientnet-lite0")
