@@ -55,6 +55,11 @@ def some(items: Iterable[str], limit: int = 5) -> str:
     return ", ".join(listed[:limit]) + rest
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path:
     """The path that a person wrote, `~` standing for the home folder.
 

@@ -23,11 +23,11 @@ from hftransfer.adapters.families import require_image_model
 from hftransfer.artifact import RunFolder, write_predictions
 from hftransfer.cache import cache_folder
 from hftransfer.data.images import decode_image
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
-from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, user_path
+from hftransfer.errors import DataError, HftransferError, RecipeError, user_path
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
@@ -475,11 +475,9 @@ def _skipped_csv(skipped: Sequence[Skipped]) -> str:
 
 def _decoding_fault(row: Row) -> str | None:
     try:
-        decode_image(row.content.read(), row.id)
+        decode_image(read_row(row), row.id)
     except HftransferError as error:
         return str(error)
-    except OSError as error:
-        return must_be(row.id, "a readable file", error.strerror or str(error))
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hftransfer.adapters.base import quiet_transformers
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.images import AnyImageClassifier, ImageClassifier, ResNet, Timm, ViT
-from hftransfer.errors import ModelError, must_be
+from hftransfer.errors import ModelError, first_line, must_be
 
 _ADAPTERS: dict[str, type[ImageClassifier]] = {"resnet": ResNet, "vit": ViT, "timm_wrapper": Timm}
 
@@ -54,7 +54,7 @@ def _load_model(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> tu
         got = f"weights that are truncated or damaged ({error})"
         raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
-        got = f"{checkpoint.family} ({_first_line(error)})"
+        got = f"{checkpoint.family} ({first_line(error)})"
         raise ModelError(must_be(f"model '{name}'", "an image classifier that transformers loads", got)) from error
     return model, info
 
@@ -101,7 +101,3 @@ def _require_weights(adapter: ImageClassifier, info: dict[str, Any], *, new_head
         got = f"no {what} {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         remedy = "Missing weights are never filled with random ones."
         raise ModelError(must_be(f"model '{adapter.name}'", f"a checkpoint with all its {what}", got, remedy))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

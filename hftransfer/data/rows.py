@@ -106,6 +106,18 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(value))
 
 
+def read_row(row: Row) -> bytes:
+    """The bytes of a row's content.
+
+    Raises:
+        DataError: they can't be read.
+    """
+    try:
+        return row.content.read()
+    except OSError as error:
+        raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What a first look at the bytes of all rows found.
@@ -122,12 +134,10 @@ def inspect_rows(rows: Sequence[Row], advance: Callable[[int], None] = lambda _:
 
     def look(row: Row) -> tuple[bytes, str | None]:
         try:
-            content = row.content.read()
+            content = read_row(row)
             inspect_image(content, row.id)
         except DataError as error:
             return b"", str(error)
-        except OSError as error:
-            return b"", must_be(row.id, "a readable file", error.strerror or str(error))
         return hashlib.blake2b(content, digest_size=16).digest(), None
 
     digests: list[bytes] = []

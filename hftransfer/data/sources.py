@@ -14,7 +14,7 @@ from hftransfer.cache import cache_folder, new_folder
 from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
-from hftransfer.errors import DataError, must_be, nearest, some, user_path
+from hftransfer.errors import DataError, first_line, must_be, nearest, some, user_path
 from hftransfer.progress import Progress
 
 Found = dict[str, list[Row]]  # split name -> rows; the name "all" stands for data not split yet
@@ -361,9 +361,9 @@ def _hub_rows(settings: DataSettings) -> Found:
     except (ConnectionError, OfflineModeIsEnabled, HfHubHTTPError, FileNotFoundError) as error:
         remedy = "Check the spelling, your connection and HF_HUB_OFFLINE; or give a local folder."
         allowed = "a data set that can be fetched from the Hub, or an existing path"
-        raise DataError(must_be("data.source", allowed, f"'{source}' ({_first_line(error)})", remedy)) from error
+        raise DataError(must_be("data.source", allowed, f"'{source}' ({first_line(error)})", remedy)) from error
     except ValueError as error:  # an unknown configuration or split, told by datasets with the known ones
-        raise DataError(must_be(f"data.source '{source}'", "loadable", _first_line(error))) from error
+        raise DataError(must_be(f"data.source '{source}'", "loadable", first_line(error))) from error
     return _dataset_splits(parts, settings)
 
 
@@ -374,7 +374,7 @@ def _saved_dataset_rows(path: Path, settings: DataSettings) -> Found:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
         allowed = "a data set that save_to_disk wrote"
-        raise DataError(must_be(f"data.source {path}", allowed, f"something else ({_first_line(error)})")) from error
+        raise DataError(must_be(f"data.source {path}", allowed, f"something else ({first_line(error)})")) from error
     return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings)
 
 
@@ -482,7 +482,3 @@ def _require_one_each(roles: Mapping[Path, str | None], root: Path) -> None:
         if len(same) > 1:
             remedy = f"Keep one, or name it with data.{role}_split."
             raise DataError(must_be(f"the {role} split in {root}", "one folder or file", some(same), remedy))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hftransfer.adapters.base import Adapter, Inputs
 from hftransfer.data.images import decode_image
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, read_row
 from hftransfer.errors import DataError, must_be
 from hftransfer.training.devices import Compute, frozen_copy
 
@@ -266,10 +266,8 @@ def _encoded(adapter: Adapter, rows: Sequence[Row], wanted: Sequence[int]) -> _B
     kept, images, faults = [], [], {}
     for row in wanted:
         try:
-            images.append(decode_image(rows[row].content.read(), rows[row].id))
+            images.append(decode_image(read_row(rows[row]), rows[row].id))
             kept.append(row)
         except DataError as error:
             faults[row] = str(error)
-        except OSError as error:
-            faults[row] = must_be(rows[row].id, "a readable file", error.strerror or str(error))
     return _Batch(kept, adapter.encode(images) if images else {}, faults)
