@@ -3,6 +3,7 @@
 >>> import hftransfer as ht
 >>> result = ht.run("cats_dogs_linear_probe", {"train.seed": 1})
 >>> ht.load(result.folder).predict(["photo.jpg"])
+>>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ __version__ = "0.1.0"
 _HOMES = {
     "run": "hftransfer.pipeline",
     "check": "hftransfer.pipeline",
-    "Result": "hftransfer.pipeline",
+    "fit": "hftransfer.pipeline",
     "load": "hftransfer.artifact",
     "Prediction": "hftransfer.artifact",
-    "Predictor": "hftransfer.artifact",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
+    "FineTune": "hftransfer.strategies",
+    "LoRA": "hftransfer.strategies",
     "HftransferError": "hftransfer.errors",
 }
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Prediction as Prediction
-    from hftransfer.artifact import Predictor as Predictor
     from hftransfer.artifact import load as load
     from hftransfer.errors import HftransferError as HftransferError
-    from hftransfer.pipeline import Result as Result
     from hftransfer.pipeline import check as check
+    from hftransfer.pipeline import fit as fit
     from hftransfer.pipeline import run as run
     from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
+    from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
+    from hftransfer.strategies import LoRA as LoRA
 
 __all__ = [*_HOMES, "__version__"]
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hftransfer.cache import new_file
-from hftransfer.errors import DataError, ModelError, OutputError, must_be, user_path
+from hftransfer.cache import new_file, new_folder
+from hftransfer.errors import DataError, ModelError, OutputError, first_line, must_be, user_path
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hftransfer.adapters.images import ImageClassifier
+    from hftransfer.adapters.base import Adapter
 
 _MANIFEST = ".hftransfer.json"
 
@@ -162,22 +162,38 @@ class RunFolder:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
 
 
-def write_predictions(
-    folder: RunFolder, ids: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
-) -> None:
-    """Nothing; writes `predictions.parquet`: id, label, prediction and `probability_<class>` of every test row."""
+def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
+    """Nothing; writes columns of equal length as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 
-    names = list(class_names)
-    columns: dict[str, Any] = {
-        "id": list(ids),
-        "label": [names[label] for label in labels],
-        "prediction": [names[label] for label in probabilities.argmax(axis=1)],
-    }
-    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-    with new_file(folder.file("predictions.parquet")) as draft:
+    with new_file(folder.file(name)) as draft:
         pyarrow.parquet.write_table(pyarrow.table(columns), draft)
+
+
+class ModelFacts(BaseModel):
+    """What a model folder's `hftransfer.json` says beyond the native files."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: Literal["image-classification", "text-classification", "question-answering"] = "image-classification"
+    pooling: Literal["native", "mean", "cls", "last"] = "native"
+    class_names: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    stride_tokens: int = 128
+    null_threshold: float | None = None
+    base: dict[str, str | None] | None = None
+    """Of LoRA: the base model's name, revision and weights' SHA-256."""
+
+
+def save_model(adapter: Adapter, facts: ModelFacts, folder: Path) -> None:
+    """Nothing; writes the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it."""
+    if facts.base is not None:
+        adapter.save_lora(folder, str(facts.base["name"]))
+    else:
+        adapter.save(folder)
+    text = facts.model_dump_json(indent=1)
+    (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -189,13 +205,32 @@ class Prediction:
     scores: dict[str, float]
 
 
-class Predictor:
-    """A trained model ready to predict: what `hftransfer.load` gives."""
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question: the characters start..end of its context (empty for none), and its probability."""
 
-    def __init__(self, adapter: ImageClassifier, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
+    answer: str
+    score: float
+    start: int
+    end: int
+
+
+class Predictor:
+    """A trained model ready to predict: what `hftransfer.load` and `hftransfer.fit` give."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
+        facts: ModelFacts | None = None,
+        metrics: dict[str, Any] | None = None,
+    ) -> None:
         from hftransfer.training.devices import choose_compute, frozen_copy
 
         self.compute = choose_compute(precision, None)
+        self.facts = facts or ModelFacts()
+        self.metrics = metrics or {}
+        self.source = adapter
         self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
         self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
 
@@ -204,15 +239,32 @@ class Predictor:
         """The names of the classes in the order of the logits."""
         return self.adapter.class_names
 
-    def predict(self, images: Sequence[Any] | Any) -> list[Prediction]:
-        """One prediction per image: paths, bytes, PIL images or uint8 arrays (H, W[, 3]); one alone may be given.
+    def predict(
+        self, inputs: Sequence[Any] | Any = None, *, question: str | None = None, context: str | None = None
+    ) -> Any:
+        """One `Prediction` per image or text, one `Answer` per question.
+
+        Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
+        tuples); one alone may be given. Questions are dicts with `question` and `context`; one alone may be given by
+        these names, and then gives one `Answer`.
+
+        >>> ht.load("runs/reviews/20261124-101500").predict(["what a film"])
+        >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
 
         Raises:
-            DataError: images can't be read; all of them are named.
+            DataError: inputs can't be read; all of them are named.
         """
+        if self.facts.task == "question-answering":
+            one = question is not None or isinstance(inputs, Mapping)
+            given = {"question": question, "context": context} if question is not None else inputs
+            answers = self._answers([given] if one else list(inputs))
+            return answers[0] if one else answers
+        alone = not isinstance(inputs, list | tuple) or (
+            self.adapter.modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
+        )
         predictions: list[Prediction] = []
         faults: list[str] = []
-        for outcome in self.predict_each(list(images) if isinstance(images, list | tuple) else [images]):
+        for outcome in self.predict_each([inputs] if alone else list(inputs)):
             if isinstance(outcome, Prediction):
                 predictions.append(outcome)
             else:
@@ -221,37 +273,119 @@ class Predictor:
             raise DataError(*faults)
         return predictions
 
-    def predict_each(self, images: Sequence[Any]) -> Iterator[Prediction | DataError]:
-        """A prediction for each image in turn, or the error that says why it can't be read."""
-        for start in range(0, len(images), self.compute.batch_size):
-            batch = images[start : start + self.compute.batch_size]
-            outcomes = [_decoded(image, start + offset) for offset, image in enumerate(batch)]
+    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
+        """A prediction for each image or text in turn, or the error that says why it can't be read."""
+        read = _decoded if self.adapter.modality == "image" else _as_text
+        for start in range(0, len(inputs), self.compute.batch_size):
+            batch = inputs[start : start + self.compute.batch_size]
+            outcomes = [read(value, start + offset) for offset, value in enumerate(batch)]
             readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
             rows = iter(self.probabilities(readable) if readable else ())
             for outcome in outcomes:
                 yield outcome if isinstance(outcome, DataError) else self._prediction(next(rows))
+
+    def evaluate(self, rows: Any) -> dict[str, Any]:
+        """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
+
+        Class ids follow the saved model's labels, so that rows lacking a class are scored right.
+
+        Raises:
+            DataError: the rows can't be read, or have a label the model doesn't know.
+        """
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.sources import rows_from_python
+        from hftransfer.data.splits import labelled_split
+        from hftransfer.tasks.registry import TASKS
+        from hftransfer.training.activations import Source
+        from hftransfer.training.loop import predict
+
+        task = TASKS[self.facts.task]
+        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
+        settings = DataSettings(source="memory", **tokens)
+        found = rows_from_python(rows, settings, kind=task.rows)
+        parts = [row for part in found.values() for row in part]
+        split = labelled_split(parts, self.class_names if task.rows != "questions" else ())
+        examples = task.examples(self.adapter, split, settings)
+        logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        extras = {} if self.facts.null_threshold is None else {"null_threshold": self.facts.null_threshold}
+        return task.judge(logits, examples, self.class_names, **extras).metrics
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """The folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA: peft).
+
+        Raises:
+            OutputError: the folder holds other files.
+        """
+        path = user_path(os.fspath(folder), "the output folder", OutputError)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files"))
+        with new_folder(path) as draft:
+            save_model(self.source, self.facts, draft)
+        return path
 
     def _prediction(self, row: np.ndarray) -> Prediction:
         scores = {name: float(value) for name, value in zip(self.class_names, row, strict=True)}
         best = max(scores, key=lambda name: scores[name])
         return Prediction(best, scores[best], scores)
 
-    def probabilities(self, images: Sequence[Any]) -> np.ndarray:
-        """Class probabilities (B, C) of RGB images that go through the model in one batch."""
+    def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
+        """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""
         import torch
 
+        from hftransfer.training.activations import moved
+
+        top = len(self.adapter.stages)
         with torch.inference_mode():
-            inputs = {
-                name: tensor.to(self.compute.device, self.compute.dtype)
-                for name, tensor in self.adapter.encode(images).items()
-            }
-            features = self.adapter.features(inputs).float()
-            values: np.ndarray = self._head(features).softmax(dim=-1).cpu().numpy()
+            if self.adapter.modality == "text":
+                adapter: Any = self.adapter
+                tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
+                inputs = adapter.pad(tokens)
+            else:
+                inputs = self.adapter.encode(examples)
+            activations = self.adapter.below(moved(inputs, self.compute), top)
+            if self.adapter.head_is_linear:
+                logits = self._head(activations["hidden"].float())
+            else:
+                logits = self.adapter.above(activations, top)
+            values: np.ndarray = logits.float().softmax(dim=-1).cpu().numpy()
         return values
+
+    def _answers(self, questions: Sequence[Any]) -> list[Answer]:
+        from hftransfer.data.rows import QuestionContent, Row
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.splits import Split
+        from hftransfer.tasks.question_answering import QuestionAnswering
+        from hftransfer.training.activations import Source
+        from hftransfer.training.loop import predict
+
+        faults, rows = [], []
+        for index, given in enumerate(questions):
+            fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
+            if not all(isinstance(field, str) for field in fields):
+                faults.append(
+                    must_be(f"question {index}", "a dict with the texts question and context", repr(given)[:80])
+                )
+                continue
+            asked, context = (str(field) for field in fields)
+            rows.append(Row(f"question {index}", QuestionContent(str(index), asked, context, (), ""), ""))
+        if faults:
+            raise DataError(*faults)
+        import numpy
+
+        split = Split(rows, numpy.zeros(len(rows), dtype=numpy.int64), [b""] * len(rows))
+        settings = DataSettings(
+            source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
+        )
+        task = QuestionAnswering()
+        examples = task.examples(self.adapter, split, settings)
+        logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        judged = task.judge(logits, examples, (), null_threshold=self.facts.null_threshold)
+        columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
+        return [Answer(*values) for values in zip(*columns, strict=True)]
 
 
 def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> Predictor:
-    """The trained model of a run folder (or of any native image-classification checkpoint folder).
+    """The trained model of a run folder (or of any native checkpoint folder of a task of ours).
 
     In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
     probabilities then differ by some hundredths at most.
@@ -259,22 +393,78 @@ def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "
     Raises:
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
-    from hftransfer.adapters.checkpoint import find_checkpoint
-    from hftransfer.adapters.loading import load_adapter
-
     path = user_path(os.fspath(folder), "the run", ModelError)
     if not path.is_dir():
         raise ModelError(
             must_be("the run", "a run folder or a model folder", f"'{folder}'", "There is no such folder.")
         )
+    metrics: dict[str, Any] = {}
     if (path / "model").is_dir():
+        if (path / "metrics.json").is_file():
+            metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         path = path / "model"
     elif (path / _MANIFEST).exists():
         remedy = "The run did not finish; run its recipe again."
         raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
+    facts = _facts_of(path)
+    return Predictor(_load_lora(path, facts) if facts.base else _load_native(path, facts), precision, facts, metrics)
+
+
+def _facts_of(path: Path) -> ModelFacts:
+    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for."""
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.texts import sidecar
+
+    try:
+        said = sidecar(path)
+        if said:
+            return ModelFacts.model_validate(said)
+    except ValueError as error:
+        raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return Predictor(load_adapter(checkpoint), precision)
+    architectures = [str(name) for name in checkpoint.config.get("architectures") or []]
+    for ending, task in _TASK_OF_ARCHITECTURE.items():
+        if any(name.endswith(ending) for name in architectures):
+            return ModelFacts.model_validate({"task": task})
+    return ModelFacts()
+
+
+_TASK_OF_ARCHITECTURE = {
+    "ForSequenceClassification": "text-classification",
+    "ForQuestionAnswering": "question-answering",
+}
+
+
+def _load_native(path: Path, facts: ModelFacts) -> Adapter:
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.loading import load_adapter
+
+    checkpoint = find_checkpoint(str(path))
+    assert checkpoint is not None
+    return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
+
+
+def _load_lora(path: Path, facts: ModelFacts) -> Adapter:
+    """The base model with the matrices and the head that lie in the folder.
+
+    Raises:
+        ModelError: the base model is gone or another one now, or the folder lacks its weights.
+    """
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.loading import load_adapter
+
+    base = facts.base or {}
+    checkpoint = find_checkpoint(str(base.get("name")), base.get("revision"))
+    assert checkpoint is not None
+    if checkpoint.weights_sha256 != base.get("weights_sha256"):
+        got = "other weights than those the adapter was trained on"
+        raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
+    if not (path / "adapter_model.safetensors").is_file():
+        raise ModelError(must_be(f"{path}", "a folder with adapter_model.safetensors", "none there"))
+    adapter = load_adapter(checkpoint, facts.class_names, task=facts.task, pooling=facts.pooling)
+    adapter.load_lora(path)
+    return adapter
 
 
 def _decoded(image: Any, position: int) -> Any:
@@ -289,3 +479,12 @@ def _decoded(image: Any, position: int) -> Any:
         return error
     except OSError as error:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
+
+
+def _as_text(value: Any, position: int) -> Any:
+    """A text and its pair (None where there is none), or the error that says why it is none."""
+    if isinstance(value, str):
+        return value, None
+    if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value):
+        return value[0], value[1]
+    return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))

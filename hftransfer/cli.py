@@ -14,6 +14,7 @@ import typer
 from hftransfer.errors import HftransferError
 
 if TYPE_CHECKING:
+    from hftransfer.artifact import Predictor
     from hftransfer.progress import Progress
 
 app = typer.Typer(
@@ -138,37 +139,63 @@ def copy(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Image files, or texts, as the model takes them.")
+    ] = None,
+    question: Annotated[str | None, typer.Option(help="For question answering: the question …")] = None,
+    context: Annotated[str | None, typer.Option(help="… and the text with the answer.")] = None,
     as_json: Json = False,
     precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
     debug: Debug = False,
 ) -> None:
-    """Predict the labels of images with a trained model."""
+    """Predict the labels of images or texts, or answer a question, with a trained model."""
 
     def work() -> None:
-        from hftransfer.errors import DataError, RecipeError, must_be
+        from hftransfer.errors import RecipeError, must_be
 
         if precision not in ("auto", "fp32", "bf16"):
             raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
         import hftransfer
 
         predictor = hftransfer.load(model, precision=precision)  # type: ignore[arg-type]
-        predictions: list[dict[str, Any]] = []
-        faults: list[str] = []
-        for image, outcome in zip(images, predictor.predict_each(images), strict=True):
-            if isinstance(outcome, DataError):
-                faults += outcome.faults
-                continue
-            entry = {"input": str(image), "label": outcome.label, "score": outcome.score, "scores": outcome.scores}
-            predictions.append(entry)
-            if not as_json:
-                print(f"{outcome.score:7.2%}  {outcome.label}  {image}", flush=True)
-        if as_json:
-            print(json.dumps({"predictions": predictions}, indent=2, ensure_ascii=False))
-        if faults:
-            raise DataError(*faults)
+        if predictor.facts.task == "question-answering":
+            if question is None or context is None or inputs:
+                got = "inputs" if inputs else "less"
+                raise RecipeError(must_be("the input of this model", "--question and --context", got))
+            answer = predictor.predict(question=question, context=context)
+            shown = {"answer": answer.answer, "score": answer.score, "start": answer.start, "end": answer.end}
+            print(_json(shown) if as_json else f"{answer.score:7.2%}  {answer.answer or '(no answer)'}")
+            return
+        if not inputs or question is not None or context is not None:
+            what = "image files" if predictor.adapter.modality == "image" else "texts"
+            got = "none" if not inputs else "--question or --context"
+            raise RecipeError(must_be("the input of this model", what, got))
+        _predict_labels(predictor, inputs, as_json=as_json)
 
     _guarded(work, debug=debug)
+
+
+def _predict_labels(predictor: Predictor, inputs: list[str], *, as_json: bool) -> None:
+    from hftransfer.errors import DataError
+
+    predictions: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for given, outcome in zip(inputs, predictor.predict_each(inputs), strict=True):
+        if isinstance(outcome, DataError):
+            faults += outcome.faults
+            continue
+        entry = {"input": given, "label": outcome.label, "score": outcome.score, "scores": outcome.scores}
+        predictions.append(entry)
+        if not as_json:
+            print(f"{outcome.score:7.2%}  {outcome.label}  {given}", flush=True)
+    if as_json:
+        print(_json({"predictions": predictions}))
+    if faults:
+        raise DataError(*faults)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 @app.command()
@@ -228,13 +255,18 @@ def _listed(what: str) -> list[str]:
             return [f"{name:<28} {_headline(path)}" for name, path in shipped_recipes().items()]
         case "models":
             from hftransfer.adapters.bundled import BUNDLED_MODELS
-            from hftransfer.adapters.families import IMAGE_FAMILIES
+            from hftransfer.adapters.families import families_of
 
             bundled = [f"{name:<28} {bundle.source}" for name, bundle in BUNDLED_MODELS.items()]
-            general = "any image classifier of transformers, from a local folder or the Hub"
-            return [*bundled, f"{', '.join(IMAGE_FAMILIES):<28} {general}"]
+            general = "of transformers, from a local folder or the Hub; known families: "
+            return [
+                *bundled,
+                f"{'any image classifier':<28} {general}{', '.join(families_of('image'))}",
+                f"{'any text model':<28} {general}{', '.join(families_of('text'))}",
+                f"{'open_clip:NAME/TAG':<28} the image tower of an open_clip model; open_clip:local-dir:PATH too",
+            ]
         case "tasks":
-            from hftransfer.tasks.image_classification import TASKS
+            from hftransfer.tasks.registry import TASKS
 
             return [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
         case "strategies":

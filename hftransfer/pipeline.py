@@ -8,40 +8,54 @@ import json
 import platform
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
-from hftransfer.adapters.families import require_image_model
-from hftransfer.artifact import RunFolder, write_predictions
-from hftransfer.cache import cache_folder
+from hftransfer.adapters.families import Modality, require_modality
+from hftransfer.artifact import ModelFacts, RunFolder, save_model, write_table
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row, read_row
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.skipped import without_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
-from hftransfer.data.splits import Skipped, Splits, build_splits, check_skipped, require_examples
+from hftransfer.data.splits import Splits, build_splits
 from hftransfer.errors import DataError, HftransferError, RecipeError, user_path
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
+from hftransfer.strategies import Strategy
+from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
-    from hftransfer.adapters.base import Adapter
-    from hftransfer.training.activations import ActivationStore, StoredFeatures
+    from hftransfer.artifact import Predictor
+    from hftransfer.tasks.base import Task
     from hftransfer.training.devices import Compute
-    from hftransfer.training.solver import Head
+    from hftransfer.training.transfer import Transferred
 
 LIBRARIES = (
-    *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "evaluate", "timm"),
+    *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
     *("huggingface_hub", "safetensors", "numpy", "scipy", "pillow"),
 )
+
+
+ROWS_OF: dict[str, RowKind] = {
+    "image-classification": "images",
+    "text-classification": "texts",
+    "question-answering": "questions",
+}
+MODALITY_OF: dict[str, Modality] = {
+    "image-classification": "image",
+    "text-classification": "text",
+    "question-answering": "text",
+}
 
 
 @dataclass(frozen=True)
@@ -105,56 +119,151 @@ def run(
 class _Trained:
     """A trained model and what was measured on the way."""
 
-    adapter: Adapter
+    done: Transferred
     checkpoint: Checkpoint
     compute: Compute
-    splits: Splits
-    scores: dict[str, dict[str, Any]]
-    test_probabilities: Any
+    boundary: int
     facts: ResolvedFacts
+    model_facts: ModelFacts
 
 
 def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clock, progress: Progress) -> _Trained:
-    """The data, then the model, then the frozen part once, then the head, then its scores."""
+    """The data, then the model, then what the strategy learns, then its scores."""
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
-        splits = _load_splits(recipe, data, progress)
+        task = task_of(recipe)
+        splits = _load_splits(recipe, task.rows, data, progress)
         progress.line(data_table(splits))
     with clock.stage("load"):
-        adapter, checkpoint, compute, boundary = _load_model(recipe, checkpoint, splits.class_names)
-        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {compute.describe()}")
+        from hftransfer.adapters.base import parameter_counts
+        from hftransfer.adapters.loading import load_adapter
+        from hftransfer.training.devices import choose_compute
+        from hftransfer.training.transfer import Job, transfer
+
+        checkpoint = checkpoint or find_checkpoint(recipe.model.name, recipe.model.revision)
+        assert checkpoint is not None
+        pooling = recipe.strategy.pooling_for(recipe.task)
+        seed, names = recipe.train.seed, splits.class_names
+        adapter = load_adapter(checkpoint, names, task=recipe.task, pooling=pooling, seed=seed)
+        compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
+        boundary = recipe.strategy.prepare(adapter)
+        counts = parameter_counts(adapter.model)
+        learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
+        learns += f" of {len(adapter.stages)} stages"
+        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {compute.describe()}")
         facts = _facts(checkpoint, splits)
         _tell_differences(recipe.resolved, facts, progress)
-    with _activation_folder(keep=recipe.train.cache == "on") as root:
-        with clock.stage("activations"):
-            store = _store(root, adapter, checkpoint, boundary, compute)
-            features, splits = _activations(store, recipe, adapter, boundary, compute, splits, progress)
-        with clock.stage("train"):
-            head = _solve(recipe, adapter, features, splits)
-            progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
-        with clock.stage("evaluate"):
-            scores, test_probabilities = _evaluate(recipe.task, head, features, splits)
-    return _Trained(adapter, checkpoint, compute, splits, scores, test_probabilities, facts)
+    job = Job(
+        adapter=adapter,
+        boundary=boundary,
+        task=task,
+        strategy=recipe.strategy,
+        splits=splits,
+        data=recipe.data,
+        train=recipe.train,
+        weights_sha256=checkpoint.weights_sha256,
+        compute=compute,
+        progress=progress,
+        stage=clock.stage,
+    )
+    done = transfer(job)
+    if len(done.splits.skipped) > len(splits.skipped):
+        progress.line(data_table(done.splits))
+    return _Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
+
+
+def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: Transferred) -> ModelFacts:
+    base = None
+    if done.adapter.peft is not None:
+        name = recipe.model.name
+        base = {"name": name, "revision": checkpoint.revision, "weights_sha256": checkpoint.weights_sha256}
+    return ModelFacts(
+        task=recipe.task,
+        pooling=recipe.strategy.pooling_for(recipe.task),
+        class_names=splits.class_names,
+        max_tokens=recipe.data.max_tokens,
+        stride_tokens=recipe.data.stride_tokens,
+        null_threshold=done.extras.get("null_threshold"),
+        base=base,
+    )
+
+
+def task_of(recipe: Recipe) -> Task:
+    """The task of a recipe."""
+    from hftransfer.tasks.registry import TASKS
+
+    return TASKS[recipe.task]
 
 
 def _write(
     folder: RunFolder, loaded: LoadedRecipe, trained: _Trained, clock: _Clock, progress: Progress
 ) -> dict[str, Any]:
     """The metrics; writes all that a run leaves."""
-    splits, test = trained.splits, trained.splits.test
+    done = trained.done
     folder.start()
     progress.write_log(folder.file("log.txt"))
     metrics = _metrics(loaded.recipe, trained, clock)
     _write_model(folder, trained, metrics, loaded.recipe)
     folder.write_text("recipe.yaml", _resolved_yaml(loaded, trained.facts))
     folder.write_json("environment.json", environment(trained.compute))
-    ids = [row.id for row in test.rows]
-    write_predictions(folder, ids, test.labels, trained.test_probabilities, splits.class_names)
-    if splits.skipped:
-        folder.write_text("skipped.csv", _skipped_csv(splits.skipped))
-    _write_figures(folder, trained)
+    if "test" in done.judged:
+        write_table(folder, "predictions.parquet", done.judged["test"].columns)
+    if done.history.rows:
+        folder.write_text("history.csv", _csv_text(list(done.history.rows[0]), [r.values() for r in done.history.rows]))
+    if done.splits.skipped:
+        skipped = [[entry.split, entry.id, entry.reason] for entry in done.splits.skipped]
+        folder.write_text("skipped.csv", _csv_text(["split", "id", "reason"], skipped))
+    _write_figures(folder, done)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def fit(
+    task: str,
+    *,
+    model: str,
+    train: Any,
+    validation: Any = None,
+    test: Any = None,
+    strategy: Strategy | str | None = None,
+    data: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Predictor:
+    """The model that a strategy makes of a pretrained one and your rows, ready to predict.
+
+    Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
+    paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
+    columns. Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was
+    measured is in `.metrics`. `data` holds other settings of a recipe's `data:` section, further keywords those of
+    its `train:` section.
+
+    >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
+    >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
+    >>> model.predict(["what a film"])
+    [Prediction(label='pos', score=0.93, scores={'neg': 0.07, 'pos': 0.93})]
+    >>> model.save("reviews")
+
+    Raises:
+        HftransferError: settings, rows or the model are not as they must be.
+    """
+    from hftransfer.artifact import Predictor
+
+    given = {"train": train, "validation": validation, "test": test}
+    rows = {name: part for name, part in given.items() if part is not None}
+    chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
+    document = {
+        "task": task,
+        "model": model,
+        "data": {"source": "memory", **({} if test is not None else {"test_fraction": 0}), **(data or {})},
+        "strategy": chosen,
+        "train": settings,
+    }
+    clock, progress = _Clock(), progress or Progress()
+    loaded = load_recipe(document)
+    checkpoint = _early_look(loaded.recipe, rows, peek=True)
+    trained = _train(loaded.recipe, checkpoint, rows, clock, progress)
+    return Predictor(trained.done.adapter, facts=trained.model_facts, metrics=_metrics(loaded.recipe, trained, clock))
 
 
 def check(
@@ -173,7 +282,10 @@ def check(
     progress = progress or Progress()
     loaded = load_recipe(recipe, _with_memory(overrides, data))
     _early_look(loaded.recipe, data)
-    splits = _load_splits(loaded.recipe, data, progress)
+    kind = ROWS_OF[loaded.recipe.task]
+    splits = _load_splits(loaded.recipe, kind, data, progress)
+    if kind != "images":
+        return splits
     rows = [row for _, split in splits.items() for row in split.rows]
     faults: dict[int, str] = {}
     with progress.stage("decoding every image", len(rows)) as advance:
@@ -182,7 +294,7 @@ def check(
             if fault:
                 faults[index] = fault
             advance(1)
-    return _without_faults(splits, faults, loaded.recipe.data)
+    return without_faults(splits, faults, loaded.recipe.data)
 
 
 def environment(compute: Compute | None = None) -> dict[str, Any]:
@@ -224,17 +336,18 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     checkpoint = None
     faults: list[HftransferError] = []
     try:
+        recipe.strategy.pooling_for(recipe.task)
         checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
         seen = checkpoint
         if seen is None and peek and not recipe.model.name.startswith("bundled/"):
             seen = fetch_config(recipe.model.name, recipe.model.revision)
         if seen is not None:
-            require_image_model(seen)
+            require_modality(seen, recipe.task, MODALITY_OF[recipe.task])
     except HftransferError as error:
         faults.append(error)
     if data is None:
         try:
-            look_at_source(recipe.data)
+            look_at_source(recipe.data, ROWS_OF[recipe.task])
         except HftransferError as error:
             faults.append(error)
     if len(faults) == 1:
@@ -271,135 +384,43 @@ def _importing_ahead(*, when: bool) -> Iterator[None]:
         thread.join()
 
 
-def _load_splits(recipe: Recipe, data: Any, progress: Progress) -> Splits:
-    found = find_rows(recipe.data, progress) if data is None else rows_from_python(data, recipe.data)
-    return build_splits(found, recipe.data, recipe.train.seed, progress)
-
-
-def _load_model(
-    recipe: Recipe, checkpoint: Checkpoint | None, class_names: Sequence[str]
-) -> tuple[Adapter, Checkpoint, Compute, int]:
-    from hftransfer.adapters.loading import load_adapter
-    from hftransfer.training.devices import choose_compute
-
-    if checkpoint is None:
-        checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision)
-        assert checkpoint is not None
-    adapter = load_adapter(checkpoint, class_names)
-    compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
-    return adapter, checkpoint, compute, recipe.strategy.prepare(adapter)
-
-
-@contextmanager
-def _activation_folder(*, keep: bool) -> Iterator[Path]:
-    if keep:
-        yield cache_folder("activations")
+def _load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Splits:
+    if data is None:
+        found = find_rows(recipe.data, progress, kind=kind)
     else:
-        with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
-            yield Path(folder)
+        found = rows_from_python(data, recipe.data, kind=kind)
+    return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
 
 
-def _store(root: Path, adapter: Adapter, checkpoint: Checkpoint, boundary: int, compute: Compute) -> ActivationStore:
-    from hftransfer.training.activations import ActivationStore, key_parts
+def _write_figures(folder: RunFolder, done: Transferred) -> None:
+    from hftransfer.report import figures
 
-    return ActivationStore(root, key_parts(adapter, checkpoint.weights_sha256, boundary, compute))
-
-
-def _activations(
-    store: ActivationStore,
-    recipe: Recipe,
-    adapter: Adapter,
-    boundary: int,
-    compute: Compute,
-    splits: Splits,
-    progress: Progress,
-) -> tuple[dict[str, StoredFeatures], Splits]:
-    """The features of all splits, and the splits less images that could not be decoded."""
-    from hftransfer.training.activations import fill_store
-
-    rows = [row for _, split in splits.items() for row in split.rows]
-    digests = [digest for _, split in splits.items() for digest in split.digests]
-    stop = recipe.data.on_error == "stop"
-    with progress.stage("activations", len(rows)) as advance:
-        faults = fill_store(store, adapter, boundary, rows, digests, compute, advance, stop_at_fault=stop)
-    if faults:
-        splits = _without_faults(splits, faults, recipe.data)
-        progress.line(data_table(splits))
-    return {name: store.features(split.digests) for name, split in splits.items()}, splits
-
-
-def _without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
-    """The splits less the rows, counted through all splits, that could not be decoded.
-
-    Raises:
-        DataError: they are not to be skipped, or too many, or leave too little.
-    """
-    parts, skipped, start = {}, list(splits.skipped), 0
-    total = len(splits.skipped) + sum(splits.sizes().values())
-    for name, split in splits.items():
-        gone = {row - start for row in faults if start <= row < start + len(split)}
-        skipped += [Skipped(name, split.rows[row].id, faults[start + row]) for row in sorted(gone)]
-        parts[name] = split.without(gone)
-        start += len(split)
-    check_skipped(skipped, total, settings)
-    rest = Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
-    require_examples(rest)
-    return rest
-
-
-def _solve(recipe: Recipe, adapter: Adapter, features: dict[str, StoredFeatures], splits: Splits) -> Head:
-    """The solved head, also put into the adapter's model."""
-    import torch
-
-    from hftransfer.training.solver import solve_head
-
-    head = solve_head(
-        features["train"],
-        splits.train.labels,
-        features["validation"],
-        splits.validation.labels,
-        classes=len(splits.class_names),
-        l2=None if recipe.strategy.l2 == "auto" else recipe.strategy.l2,
-    )
-    adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    return head
-
-
-def _evaluate(
-    task: str, head: Head, features: dict[str, StoredFeatures], splits: Splits
-) -> tuple[dict[str, dict[str, Any]], Any]:
-    """The metrics of test and validation, and the test probabilities (N, C)."""
-    from hftransfer.tasks.image_classification import TASKS
-    from hftransfer.training.solver import probabilities
-
-    by_split = {name: probabilities(head.logits(features[name])) for name in ("test", "validation")}
-    scores = {name: TASKS[task].score(values, getattr(splits, name).labels) for name, values in by_split.items()}
-    return scores, by_split["test"]
-
-
-def _write_figures(folder: RunFolder, trained: _Trained) -> None:
-    from hftransfer.report.figures import draw_confusion_matrix, draw_examples, draw_mistakes
-
-    splits, names = trained.splits, trained.splits.class_names
-    matrix = trained.scores["test"]["confusion_matrix"]
-    draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.labels, names)
-    draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), matrix, names)
-    mistakes = folder.file("figures/mistakes.png")
-    draw_mistakes(mistakes, splits.test.rows, splits.test.labels, trained.test_probabilities, names)
+    splits, names, test = done.splits, done.splits.class_names, done.judged.get("test")
+    if len(done.history.rows) > 1:
+        figures.draw_history(folder.file("figures/history.png"), done.history.rows, done.history.best_epoch)
+    if test is None or test.probabilities is None:
+        return
+    figures.draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), test.metrics["confusion_matrix"], names)
+    if done.adapter.modality == "image":
+        figures.draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.labels, names)
+        mistakes = folder.file("figures/mistakes.png")
+        figures.draw_mistakes(mistakes, splits.test.rows, splits.test.labels, test.probabilities, names)
 
 
 def _metrics(recipe: Recipe, trained: _Trained, clock: _Clock) -> dict[str, Any]:
     from hftransfer.adapters.base import parameter_counts
 
+    done = trained.done
     return {
         "task": recipe.task,
         "model": recipe.model.name,
         "strategy": recipe.strategy.kind,
-        "test": trained.scores["test"],
-        "validation": trained.scores["validation"],
-        "parameters": parameter_counts(trained.adapter.model),
+        "test": done.judged["test"].metrics if "test" in done.judged else {},
+        "validation": done.judged["validation"].metrics,
+        **({"best_epoch": done.history.best_epoch} if done.history.rows else {}),
+        "parameters": parameter_counts(done.adapter.model),
         "seconds": clock.all_seconds(),
-        "examples": trained.splits.sizes(),
+        "examples": done.splits.sizes(),
         "peak_memory_bytes": _peak_memory_bytes(),
     }
 
@@ -419,18 +440,24 @@ def _peak_memory_bytes() -> int:
 def _write_model(folder: RunFolder, trained: _Trained, metrics: dict[str, Any], recipe: Recipe) -> None:
     from hftransfer.hub.card import write_card
 
+    adapter = trained.done.adapter
+
     def save(draft: Path) -> None:
-        trained.adapter.save(draft)
+        save_model(adapter, trained.model_facts, draft)
         write_card(
             draft,
             metrics=metrics,
-            class_names=trained.splits.class_names,
+            class_names=trained.done.splits.class_names,
             data_source=_public_name(recipe.data.source),
             base_is_hub_id=trained.checkpoint.revision is not None or recipe.model.name.startswith("bundled/"),
             version=version("hftransfer"),
+            facts=trained.model_facts,
         )
 
     folder.write_folder("model", save)
+    if adapter.peft is not None and getattr(recipe.strategy, "merge", False):
+        facts = trained.model_facts.model_copy(update={"base": None})
+        folder.write_folder("merged", lambda draft: save_model(adapter.merged(), facts, draft))
 
 
 def _public_name(source: str) -> str:
@@ -465,11 +492,11 @@ def _resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:
     return f"# {loaded.name}, as it was run: every default spelled out\n" + recipe_yaml(resolved)
 
 
-def _skipped_csv(skipped: Sequence[Skipped]) -> str:
+def _csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["split", "id", "reason"])
-    writer.writerows([[entry.split, entry.id, entry.reason] for entry in skipped])
+    writer.writerow(columns)
+    writer.writerows(rows)
     return buffer.getvalue()
 
 

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hftransfer.artifact import OutputSettings
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
-from hftransfer.strategies import STRATEGIES, LinearProbe
+from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
 from hftransfer.training.settings import TrainSettings
 
-TaskName = Literal["image-classification"]
+TaskName = Literal["image-classification", "text-classification", "question-answering"]
 _MOST_BYTES = 1 << 20
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
 _PLAIN_TAGS = {
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
     task: TaskName = Field(description="a pipeline tag of the Hub")
     model: ModelSettings = Field(description="a name, or {name: …, revision: …}")
     data: DataSettings = Field(description="where the examples are")
-    strategy: LinearProbe = Field(LinearProbe(), description="what learns: a kind, or {kind: …, …}")
+    strategy: Strategy = Field(LinearProbe(), description="what learns: a kind, or {kind: …, …}")
     train: TrainSettings = Field(TrainSettings(), description="how the computation goes")
     output: OutputSettings = Field(OutputSettings(), description="where the results go")
     resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
@@ -70,6 +70,8 @@ class Recipe(BaseModel):
     @field_validator("strategy", mode="before")
     @classmethod
     def _kind_alone(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "kind" not in value:
+            return {"kind": "linear-probe", **value}
         return {"kind": value} if isinstance(value, str) else value
 
     @field_validator("data", mode="before")
@@ -370,7 +372,11 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     except ValidationError as error:
         if _retyped(document, error):
             return _validated(document, faults)
-        faults += [_told(document, fault) for fault in error.errors()]
+        told: dict[Path_, list[Any]] = {}
+        for fault in error.errors():
+            key = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+            told.setdefault(key, []).append(fault)
+        faults += [_told(document, ways[0]) if len(ways) == 1 else _told_ways(document, ways) for ways in told.values()]
         return None
 
 
@@ -378,7 +384,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
     """Whether overrides that YAML took for numbers, but the schema wants as text, were put back to text."""
     changed = False
     for fault in error.errors():
-        key = tuple(str(part) for part in fault["loc"])
+        key = _shown_key(tuple(str(part) for part in fault["loc"]))
         wants_text = fault["type"] == "string_type" or (key in _SHORT and fault["type"].startswith("model_"))
         if wants_text and document.overridden.get(key) is not None and not isinstance(fault["input"], str):
             inside: Any = document.values
@@ -391,26 +397,39 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
 
 def _told(document: _Document, fault: Any) -> str:
     """A fault of pydantic's in the house's form."""
-    key = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+    full = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+    key = _shown_key(full)
     where, got = document.where(key), _shown(fault["input"])
     context = fault.get("ctx", {})
     match fault["type"]:
+        case "union_tag_invalid" | "union_tag_not_found":
+            kind = fault["input"].get("kind") if isinstance(fault["input"], dict) else fault["input"]
+            where = document.where((*key, "kind"))
+            return must_be(where, " or ".join(STRATEGIES), _shown(kind), nearest(str(kind), STRATEGIES))
         case "missing":
-            return f"{document.file}: {'.'.join(key)} must be given. {_description(key)}".rstrip()
+            return f"{document.file}: {'.'.join(key)} must be given. {_description(full)}".rstrip()
         case "extra_forbidden":
-            known = _keys_of(key[:-1])
+            known = _keys_of(full[:-1])
             section = ".".join(key[:-1]) or "a recipe"
             return must_be(where, f"a key of {section}", f"the unknown key '{key[-1]}'", nearest(key[-1], known))
         case "literal_error":
-            allowed = [str(option) for option in _options(key)] or [str(context.get("expected"))]
+            allowed = [str(option) for option in _options(full)] or [str(context.get("expected"))]
             remedy = (
                 nearest(str(fault["input"]), allowed) if len(allowed) > 1 or _close(fault["input"], allowed) else ""
             )
             return must_be(where, " or ".join(allowed), got, remedy)
         case "model_type" | "model_attributes_type" | "dict_type":
-            return must_be(where, f"a section with the keys {', '.join(_keys_of(key))}", got)
+            return must_be(where, f"a section with the keys {', '.join(_keys_of(full))}", got)
         case _:
-            return must_be(where, _allowed(fault), got, _description(key))
+            return must_be(where, _allowed(fault), got, _description(full))
+
+
+def _told_ways(document: _Document, ways: Sequence[Any]) -> str:
+    """One sentence for a value that fits none of the forms a key may have."""
+    full = tuple(str(part) for part in ways[0]["loc"] if not _is_union_tag(part))
+    key = _shown_key(full)
+    allowed = " or ".join(dict.fromkeys(_allowed(fault) for fault in ways))
+    return must_be(document.where(key), allowed, _shown(ways[0]["input"]), _description(full))
 
 
 _BOUNDS = {
@@ -420,7 +439,13 @@ _BOUNDS = {
     "less_than_equal": "a number of at most {le}",
     "string_too_short": "a non-empty text",
 }
-_TYPES = {"string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_TYPES = {
+    "list": "a list of names",
+    "string": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
 
 
 def _allowed(fault: Any) -> str:
@@ -430,13 +455,22 @@ def _allowed(fault: Any) -> str:
 
 
 def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and (part.startswith(("literal[", "function-")) or part in ("float", "int", "str"))
+    starts = ("literal[", "function-", "constrained-", "list[")
+    return isinstance(part, str) and (part.startswith(starts) or part in ("float", "int", "str"))
+
+
+def _shown_key(key: Path_) -> Path_:
+    """A key as the user wrote it: without the kind of strategy that pydantic puts after `strategy`."""
+    return (key[0], *key[2:]) if len(key) > 1 and key[0] == "strategy" and key[1] in STRATEGIES else key
 
 
 def _model_at(key: Path_) -> type[BaseModel] | None:
     """The settings class of a section."""
     model: Any = Recipe
     for part in key:
+        if part in STRATEGIES:
+            model = STRATEGIES[part]
+            continue
         if part not in model.model_fields:
             return None
         annotation = model.model_fields[part].annotation
@@ -453,8 +487,6 @@ def _keys_of(key: Path_) -> list[str]:
 
 
 def _options(key: Path_) -> list[Any]:
-    if key == ("strategy", "kind"):
-        return list(STRATEGIES)
     model = _model_at(key[:-1])
     if model is None or key[-1] not in model.model_fields:
         return []

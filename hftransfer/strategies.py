@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+PoolingName = Literal["auto", "native", "mean", "cls", "last"]
 
-class LinearProbe(BaseModel):
-    """Freezes the whole pretrained network; only one linear layer on its features learns (solved, not stepped)."""
+
+class _Strategy(BaseModel):
+    """What all strategies share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    pooling: PoolingName = Field(
+        "auto",
+        description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
+        "it); auto is mean for a linear probe and native otherwise",
+    )
+
+    default_epochs: ClassVar[int] = 5
+    pools: ClassVar[Literal["native", "mean"]] = "native"
+
+    def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last"]:
+        """The pooling of a task's model; only text classification pools tokens.
+
+        Raises:
+            RecipeError: another task is asked to pool.
+        """
+        if task == "text-classification":
+            return self.pools if self.pooling == "auto" else self.pooling
+        if self.pooling not in ("auto", "native"):
+            raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
+        return "native"
+
+
+class LinearProbe(_Strategy):
+    """Freezes the whole pretrained network; only the head learns (where it is one linear layer: solved, not stepped)."""
+
     kind: Literal["linear-probe"] = "linear-probe"
-    l2: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    l2: Literal["auto"] | Positive = Field(
         "auto", description="L2 strength on standardised features; auto chooses it on the validation split"
     )
+    learning_rate: Rate = Field(2e-3, description="peak learning rate of a head that is not one linear layer")
+
+    default_epochs: ClassVar[int] = 30
+    pools: ClassVar[Literal["native", "mean"]] = "mean"
+
+    @property
+    def head_lr(self) -> float:
+        """The head is all that learns."""
+        return self.learning_rate
+
+    layer_decay: ClassVar[float] = 1.0
+    gradual: ClassVar[bool] = False
 
     def prepare(self, adapter: Adapter) -> int:
         """The boundary, at the head: all below it is frozen and in eval mode."""
@@ -27,4 +70,102 @@ class LinearProbe(BaseModel):
         return boundary
 
 
-STRATEGIES: dict[str, type[BaseModel]] = {"linear-probe": LinearProbe}
+class FineTune(_Strategy):
+    """Trains the head and some of the last stages, or the whole network."""
+
+    kind: Literal["fine-tune"] = "fine-tune"
+    unfreeze: Literal["all"] | Annotated[int, Field(ge=1)] | list[str] = Field(
+        "all", description="all, how many of the last stages learn, or the names of modules that learn"
+    )
+    learning_rate: Rate = Field(1e-4, description="peak learning rate of the stages")
+    head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
+    layer_decay: Rate = Field(
+        1.0, description="each stage learns at this share of the rate of the stage above it (0.65-0.9 is usual)"
+    )
+    gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
+
+    def prepare(self, adapter: Adapter) -> int:
+        """The boundary, below the lowest part that learns.
+
+        Raises:
+            RecipeError: there are not so many stages, or no modules of those names.
+        """
+        stages = len(adapter.stages)
+        if self.unfreeze == "all":
+            adapter.freeze_below(0)
+            return 0
+        if isinstance(self.unfreeze, list):
+            return self._prepare_names(adapter, self.unfreeze)
+        if self.unfreeze > stages:
+            got = f"{self.unfreeze}"
+            allowed = f"all or a number of 1 to {stages}, the stages of {adapter.name}"
+            raise RecipeError(must_be("strategy.unfreeze", allowed, got))
+        adapter.freeze_below(stages - self.unfreeze)
+        return stages - self.unfreeze
+
+    @staticmethod
+    def _prepare_names(adapter: Adapter, names: list[str]) -> int:
+        modules: dict[str, Any] = {name: module for name, module in adapter.model.named_modules() if name}
+        unknown = [name for name in names if name not in modules]
+        if unknown or not names:
+            known = [name for name in modules if name.count(".") <= 4]
+            got = some(f"'{name}'" for name in unknown) or "none"
+            raise RecipeError(
+                must_be("strategy.unfreeze", "names of modules", got, nearest((unknown or [""])[0], known))
+            )
+        adapter.freeze_below(len(adapter.stages))
+        for name in names:
+            modules[name].requires_grad_(True)
+        return adapter.lowest_learning()
+
+
+class LoRA(_Strategy):
+    """Trains low-rank matrices beside frozen layers, and the head (Hu et al., arXiv 2106.09685)."""
+
+    kind: Literal["lora"] = "lora"
+    rank: int = Field(8, ge=1, le=4096, description="rank of the matrices")
+    alpha: Positive = Field(16.0, description="their product is scaled by alpha / rank (rsLoRA: alpha / √rank)")
+    dropout: float = Field(0.05, ge=0, lt=1, description="dropout before the matrices")
+    rslora: bool = Field(False, description="rank-stabilised scaling (Kalajdzievski, arXiv 2312.03732)")
+    dora: bool = Field(False, description="magnitude and direction apart (DoRA; Liu et al., arXiv 2402.09353)")
+    targets: Literal["auto"] | list[str] = Field(
+        "auto", description="names of the layers to adapt; auto takes those of the model's family"
+    )
+    merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
+    learning_rate: Rate = Field(1e-3, description="peak learning rate of the matrices")
+    head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
+
+    layer_decay: ClassVar[float] = 1.0
+    gradual: ClassVar[bool] = False
+
+    def prepare(self, adapter: Adapter) -> int:
+        """The boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards.
+
+        Raises:
+            RecipeError: a target matches no layer.
+        """
+        names = adapter.lora_modules(None if self.targets == "auto" else self.targets)
+        lowest = adapter.lowest_stage_of(names)
+        try:
+            adapter.add_lora(
+                {
+                    "r": self.rank,
+                    "lora_alpha": self.alpha,
+                    "lora_dropout": self.dropout,
+                    "use_rslora": self.rslora,
+                    "use_dora": self.dora,
+                    "target_modules": names,
+                    "modules_to_save": adapter.head_names(),
+                }
+            )
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise ModelError(must_be(f"model '{adapter.name}'", "one that peft adapts", str(error))) from error
+        return lowest
+
+
+Strategy = Annotated[LinearProbe | FineTune | LoRA, Field(discriminator="kind")]
+STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
+    "linear-probe": LinearProbe,
+    "fine-tune": FineTune,
+    "lora": LoRA,
+}

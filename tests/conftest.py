@@ -28,6 +28,9 @@ torch.set_num_threads(1)
 COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "sand": (200, 190, 120)}
 FAMILIES = ("resnet", "vit", "timm")
 GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
+IMAGE_FAMILIES = (*FAMILIES, "efficientnet", "dinov2", "convnext", "swin", "clip", "siglip", "timm_resnet", "open_clip")
+TEXT_FAMILIES = (*("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama"),)
+WORDS = "a an the film story actor was is very not good great fine lovely bad awful dull poor who where what in of and".split()
 PRETRAINED_CLASSES = 5
 
 
@@ -151,9 +154,120 @@ def _tiny_model(family: str) -> tuple[Any, Any]:
             config = tf.MobileNetV2Config(depth_multiplier=0.35, image_size=32, id2label=labels)
             model = tf.MobileNetV2ForImageClassification(config)
             processor = tf.MobileNetV2ImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+        case "efficientnet":
+            config = tf.EfficientNetConfig(
+                width_coefficient=0.25, depth_coefficient=0.2, image_size=32, hidden_dim=320, id2label=labels
+            )
+            model = tf.EfficientNetForImageClassification(config)
+            processor = tf.EfficientNetImageProcessor(size=square)
+        case "dinov2":
+            config = tf.Dinov2Config(
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                image_size=32,
+                patch_size=8,
+                initializer_range=0.2,
+                id2label=labels,
+            )
+            model = tf.Dinov2ForImageClassification(config)
+            processor = tf.BitImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+        case "clip" | "siglip":
+            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+            text = {"vocab_size": 99, **vision}
+            vision |= {"image_size": 32, "patch_size": 8}
+            if family == "clip":
+                config = tf.CLIPConfig(vision_config=vision, text_config=text, id2label=labels)
+                model = tf.CLIPForImageClassification(config)
+                processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+            else:
+                config = tf.SiglipConfig(vision_config=vision, text_config=text, id2label=labels)
+                model = tf.SiglipForImageClassification(config)
+                processor = tf.SiglipImageProcessor(size=square)
+        case "timm_resnet":
+            pretrained = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9}
+            pretrained |= {"interpolation": "bicubic", "classifier": "fc", "num_classes": PRETRAINED_CLASSES}
+            config = tf.TimmWrapperConfig(architecture="test_resnet", id2label=labels, pretrained_cfg=pretrained)
+            model = tf.TimmWrapperForImageClassification(config)
         case _:
             raise ValueError(family)
     return model, processor
+
+
+def tiny_tokenizer() -> Any:
+    """A tokenizer of whole words, with the special tokens of BERT."""
+    import transformers as tf
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS, ",", ".", "?"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return tf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )
+
+
+def _tiny_text_config(family: str) -> Any:
+    import transformers as tf
+
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    size |= {"vocab_size": 64, "initializer_range": 0.2}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    match family:
+        case "bert":
+            return tf.BertConfig(**size)
+        case "mpnet":
+            return tf.MPNetConfig(**size)
+        case "distilbert":
+            return tf.DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=64)
+        case "roberta":
+            return tf.RobertaConfig(**size, **special)
+        case "electra":
+            return tf.ElectraConfig(embedding_size=16, **size)
+        case "deberta-v2":
+            relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+            return tf.DebertaV2Config(**size, **relative, norm_rel_ebd="layer_norm", share_att_key=True)
+        case "modernbert":
+            return tf.ModernBertConfig(**size, **special, cls_token_id=1, sep_token_id=2)
+        case "gpt2":
+            sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 64, "initializer_range": 0.2}
+            return tf.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
+        case "llama":
+            return tf.LlamaConfig(**size, **special, num_key_value_heads=2, max_position_embeddings=128)
+    raise ValueError(family)
+
+
+def _write_tiny_text_model(family: str, folder: Path, *, spans: bool = False) -> None:
+    """Nothing; writes a backbone without a head, or one with a head for spans."""
+    import transformers as tf
+
+    config = _tiny_text_config(family)
+    kind = tf.AutoModelForQuestionAnswering if spans else tf.AutoModel
+    kind.from_config(config).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+
+
+def _write_tiny_open_clip(folder: Path) -> None:
+    import json
+
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2}
+    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
+    config["preprocess_cfg"] = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    model = open_clip.CLIP(embed_dim=16, vision_cfg=dict(vision), text_cfg=dict(text))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
 
 
 def _lively(model: Any) -> None:
@@ -191,6 +305,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
         if not folder.exists():
             with quiet_transformers():
                 torch.manual_seed(7)
+                if family.removesuffix("-spans") in TEXT_FAMILIES:
+                    _write_tiny_text_model(family.removesuffix("-spans"), folder, spans=family.endswith("-spans"))
+                    return folder
+                if family == "open_clip":
+                    _write_tiny_open_clip(folder)
+                    return folder
                 model, processor = _tiny_model(family)
                 _lively(model)
                 model.save_pretrained(folder)

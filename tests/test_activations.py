@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from hftransfer.adapters.checkpoint import find_checkpoint
-from hftransfer.adapters.images import ImageClassifier
+from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.errors import DataError, RecipeError
 from hftransfer.training import activations, devices
-from hftransfer.training.activations import ActivationStore, StoredFeatures, fill_store, key_parts
+from hftransfer.tasks.items import ImageItems
+from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
 from tests.conftest import FAMILIES, encoded, faults_of, missing_words, picture
 
@@ -56,26 +57,26 @@ def counted(monkeypatch) -> Counted:
     return Counted(monkeypatch)
 
 
-def adapter_of(folder: Path) -> ImageClassifier:
+def adapter_of(folder: Path) -> ImageAdapter:
     checkpoint = find_checkpoint(str(folder))
     assert checkpoint is not None
     return load_adapter(checkpoint)
 
 
 @pytest.fixture(scope="module")
-def resnet(tiny) -> ImageClassifier:
+def resnet(tiny) -> ImageAdapter:
     return adapter_of(tiny("resnet"))
 
 
 def filled(
-    root: Path, adapter: ImageClassifier, rows: list[Row], compute: Compute = FP32, weights: str = "w"
+    root: Path, adapter: ImageAdapter, rows: list[Row], compute: Compute = FP32, weights: str = "w"
 ) -> tuple[ActivationStore, np.ndarray]:
     """The store with the features of these rows, and the features (N, D)."""
     boundary = len(adapter.stages)
     store = ActivationStore(root, key_parts(adapter, weights, boundary, compute))
     digests = digests_of(rows)
-    assert fill_store(store, adapter, boundary, rows, digests, compute) == {}
-    features = store.features(digests)
+    assert fill_store(store, adapter, boundary, ImageItems(rows, digests, adapter), compute) == {}
+    features = store.activations(digests)
     return store, features.rows(0, len(rows))
 
 
@@ -135,20 +136,20 @@ def test_progress_counts_every_row_once(resnet, tmp_path):
     store = ActivationStore(tmp_path, {"x": 1})
     for _ in range(2):
         steps.clear()
-        fill_store(store, resnet, len(resnet.stages), rows, digests_of(rows), FP32, steps.append)
+        fill_store(store, resnet, len(resnet.stages), ImageItems(rows, digests_of(rows), resnet), FP32, steps.append)
         assert sum(steps) == 6
 
 
 def test_no_rows_give_no_features(resnet, tmp_path):
     store = ActivationStore(tmp_path, {"x": 1})
-    assert fill_store(store, resnet, len(resnet.stages), [], [], FP32) == {}
-    assert store.features([]).shape[0] == 0
+    assert fill_store(store, resnet, len(resnet.stages), ImageItems([], [], resnet), FP32) == {}
+    assert store.activations([]).shape[0] == 0
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------
 
 
-def _another_processor(adapter: ImageClassifier, patch: pytest.MonkeyPatch) -> None:
+def _another_processor(adapter: ImageAdapter, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(adapter, "processor_settings", lambda: {"size": 64})
 
 
@@ -269,10 +270,10 @@ def test_what_was_computed_before_an_interruption_is_kept(resnet, tmp_path, coun
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fill_store(store, resnet, len(resnet.stages), rows, digests_of(rows), FP32, advance)
+        fill_store(store, resnet, len(resnet.stages), ImageItems(rows, digests_of(rows), resnet), FP32, advance)
     again = ActivationStore(tmp_path, {"x": 1})
     assert len(again.missing(digests_of(rows))) == 12
-    fill_store(again, resnet, len(resnet.stages), rows, digests_of(rows), FP32)
+    fill_store(again, resnet, len(resnet.stages), ImageItems(rows, digests_of(rows), resnet), FP32)
     assert counted.images == 20
 
 
@@ -281,7 +282,7 @@ def test_a_bad_image_stops_the_pass_and_keeps_the_rest(resnet, tmp_path):
     rows[6] = Row("bad.png", BytesContent(encoded(picture(size=(200, 200)), "JPEG")[:2000]), "red")
     store = ActivationStore(tmp_path, {"x": 1})
     with pytest.raises(DataError) as error:
-        fill_store(store, resnet, len(resnet.stages), rows, digests_of(rows), FP32)
+        fill_store(store, resnet, len(resnet.stages), ImageItems(rows, digests_of(rows), resnet), FP32)
     assert missing_words(faults_of(error), ("bad.png must be a whole image", "`hftransfer check` lists all")) == []
     assert len(ActivationStore(tmp_path, {"x": 1}).missing(digests_of(rows))) == 4
 
@@ -292,7 +293,7 @@ def test_bad_images_may_be_passed_over_with_all_their_copies(resnet, tmp_path):
         rows[place] = Row(f"bad{place}.png", BytesContent(encoded(picture(size=(99, 99)), "JPEG")[:1000]), "red")
     digests = digests_of(rows)
     store = ActivationStore(tmp_path, {"x": 1})
-    faults = fill_store(store, resnet, len(resnet.stages), rows, digests, FP32, stop_at_fault=False)
+    faults = fill_store(store, resnet, len(resnet.stages), ImageItems(rows, digests, resnet), FP32, stop_at_fault=False)
     assert sorted(faults) == [1, 5]
     assert store.missing(digests) == [1]
 
@@ -359,7 +360,7 @@ def test_a_full_disk_leaves_no_damaged_file(tmp_path):
     again = ActivationStore(tmp_path, {"x": 1})
     assert again.missing([b"a" * 16, b"b" * 16, b"c" * 16])[-1] == 2
     kept = [digest for digest in (b"a" * 16, b"b" * 16) if not again.missing([digest])]
-    assert np.array_equal(again.features(kept).rows(0, len(kept)), rows[: len(kept)])
+    assert np.array_equal(again.activations(kept).rows(0, len(kept)), rows[: len(kept)])
 
 
 def test_a_temporary_file_does_not_outlive_an_empty_pass(tmp_path):
@@ -389,7 +390,7 @@ def test_two_that_write_at_once_are_both_read(tmp_path):
         thread.join()
     store = ActivationStore(tmp_path, parts)
     assert store.missing(digests) == []
-    assert np.array_equal(store.features(digests).rows(0, 10), rows)
+    assert np.array_equal(store.activations(digests).rows(0, 10), rows)
 
 
 def test_rows_are_gathered_in_order_across_files(tmp_path, monkeypatch):
@@ -403,7 +404,7 @@ def test_rows_are_gathered_in_order_across_files(tmp_path, monkeypatch):
     assert len(list(store.folder.glob("*.f32"))) == 4
     order = [7, 0, 9, 3, 3, 1, 8]
     for reader in (store, ActivationStore(tmp_path, {"x": 1})):
-        features = reader.features([digests[number] for number in order])
+        features = reader.activations([digests[number] for number in order])
         assert features.shape == (7, 4)
         assert np.array_equal(features.rows(0, 7), rows[order])
         assert np.array_equal(features.rows(2, 5), rows[order[2:5]])
@@ -411,8 +412,8 @@ def test_rows_are_gathered_in_order_across_files(tmp_path, monkeypatch):
 
 def test_features_are_mapped_not_held(resnet, tmp_path):
     store, _ = filled(tmp_path, resnet, rows_of(3))
-    features = store.features(digests_of(rows_of(3)))
-    assert isinstance(features, StoredFeatures)
+    features = store.activations(digests_of(rows_of(3)))
+    assert isinstance(features, StoredActivations)
     assert all(isinstance(shard, np.memmap) for shard in features.shards)
 
 
@@ -457,7 +458,7 @@ def test_activations_that_are_no_numbers_are_told(tiny, tmp_path):
     rows = rows_of(2)
     store = ActivationStore(tmp_path, {"x": 1})
     with pytest.raises(DataError, match=r"activations must be finite; got NaN or infinity.*train\.precision=fp32"):
-        fill_store(store, adapter, len(adapter.stages), rows, digests_of(rows), FP32)
+        fill_store(store, adapter, len(adapter.stages), ImageItems(rows, digests_of(rows), adapter), FP32)
 
 
 def test_auto_precision_is_bf16_only_where_the_hardware_computes_it(monkeypatch):

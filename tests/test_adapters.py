@@ -21,8 +21,9 @@ from torch import nn
 from hftransfer.adapters.base import parameter_counts, quiet_transformers
 from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
-from hftransfer.adapters.families import require_image_model
-from hftransfer.adapters.images import AnyImageClassifier, ImageClassifier
+from hftransfer.adapters.families import require_modality
+from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
 from hftransfer.strategies import LinearProbe
@@ -37,7 +38,7 @@ def checkpoint_in(folder: Path) -> Checkpoint:
     return found
 
 
-def adapter_of(folder: Path, class_names: Any = None) -> ImageClassifier:
+def adapter_of(folder: Path, class_names: Any = None) -> Adapter:
     return load_adapter(checkpoint_in(folder), class_names)
 
 
@@ -180,7 +181,7 @@ def test_a_saved_adapter_loads_in_plain_transformers_with_equal_outputs(family, 
 
 @pytest.mark.parametrize("family", GENERAL_FAMILIES)
 def test_families_without_a_class_of_their_own_get_the_general_adapter(family, tiny):
-    assert type(adapter_of(tiny(family))) is AnyImageClassifier
+    assert type(adapter_of(tiny(family))) is ImageAdapter
 
 
 @pytest.mark.parametrize("family", ALL)
@@ -221,12 +222,6 @@ def test_settings_of_the_processor_are_plain_values(family, tiny):
     assert "class" in settings
     assert text == json.dumps(adapter_of(tiny(family)).processor_settings(), sort_keys=True, default=str)
     assert "object at 0x" not in text
-
-
-def test_a_boundary_below_the_head_is_not_there_yet(tiny):
-    adapter = adapter_of(tiny("vit"))
-    with pytest.raises(NotImplementedError):
-        adapter.below(adapter.encode(PICTURES), 0)
 
 
 def test_parameters_are_counted(tiny):
@@ -285,7 +280,7 @@ def test_a_text_model_is_refused_by_its_config_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError) as error:
-        require_image_model(checkpoint_in(tmp_path))
+        require_modality(checkpoint_in(tmp_path), "image-classification", "image")
     words = ("model for task image-classification must be an image model", "(bert)", "bundled/efficientnet-lite0")
     assert missing_words(faults_of(error), words) == []
 
@@ -460,7 +455,8 @@ def test_a_hub_id_is_not_fetched_for_a_first_look():
     ("name", "words"),
     [
         ("bundled/efficientnet", ("a bundled model", "Did you mean 'bundled/efficientnet-lite0'?")),
-        ("open_clip:ViT-B-32/x", ("of a supported family", "open_clip models come later")),
+        ("open_clip:ViT-B-32", ("open_clip:NAME/TAG", "open_clip:ViT-B-32/laion2b_s34b_b79k")),
+        ("open_clip:local-dir:/nowhere", ("open_clip_config.json", "no folder '/nowhere'")),
         ("a/b/c", ("an existing folder, a Hub id or bundled/<name>",)),
         ("what?", ("an existing folder, a Hub id or bundled/<name>",)),
         ("~nosuchuser/model", ("model must be",)),
@@ -542,4 +538,4 @@ def test_minilm_is_resolved_and_refused_for_images():
     checkpoint = checkpoint_in(Path(MINILM))
     assert checkpoint.family == "bert"
     with pytest.raises(ModelError, match="must be an image model"):
-        require_image_model(checkpoint)
+        require_modality(checkpoint, "image-classification", "image")

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction, RunFolder, load, write_predictions
+from hftransfer.artifact import Prediction, RunFolder, load, write_table
 from hftransfer.errors import DataError, ModelError, OutputError
 from hftransfer.pipeline import run
 from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
@@ -182,7 +182,7 @@ def test_a_run_that_fails_leaves_nothing_behind(tiny, tmp_path, silent):
 def test_predictions_are_a_table_of_ids_labels_and_probabilities(tmp_path):
     folder = begun(tmp_path / "run")
     values = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
-    write_predictions(folder, ["a.png", "b.png", "c.png"], np.array([0, 1, 1]), values, ["small cat", "dog"])
+    write_table(folder, ["a.png", "b.png", "c.png"], np.array([0, 1, 1]), values, ["small cat", "dog"])
     table = pyarrow.parquet.read_table(folder.path / "predictions.parquet").to_pydict()
     assert table == {
         "id": ["a.png", "b.png", "c.png"],

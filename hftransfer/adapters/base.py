@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
+from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
+
 Inputs = dict[str, Tensor]
+Activations = dict[str, Tensor]
+"""What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
+
+_STAGE_LISTS = ("layers", "layer", "stages", "blocks", "h", "resblocks")
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 class Adapter(ABC):
     """One native pretrained model with its processor.
 
     The network is a sequence of `stages` with a `head` on top. A boundary b in 0..len(stages) means that stages
-    below b are frozen; b = len(stages) is the boundary at the head.
+    below b are frozen; b = len(stages) is the boundary at the head, b = 0 the one at the input. What comes before the
+    stages (patch or word embeddings) belongs to the first of them, what comes between the last stage and the head (a
+    final norm, a pooler) to the last.
     """
 
-    modality: ClassVar[Literal["image", "text", "image-text"]]
-    offers: ClassVar[frozenset[str]]
+    modality: ClassVar[Modality]
 
     model: Any
-    """The `nn.Module` that is trained, saved and pushed: always a native checkpoint."""
+    """The `nn.Module` that is trained and saved."""
     processor: Any
     stages: list[nn.Module]
     """From input to output; unfreezing counts from the end."""
     head: nn.Linear
-    """Features (B, D) to logits (B, C): the only new weights."""
+    """The layer that gives the logits: features (B, D) to (B, C), for spans (B, T, D) to (B, T, 2)."""
 
-    @abstractmethod
-    def twin(self, model: nn.Module) -> Adapter:
-        """The same adapter around another copy of its model (on another device, in another precision)."""
+    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.name = name or type(model).__name__
+        self.family = family
+        self.peft: Any = None
+        self.look()
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes in the order of the logits."""
-        names = self.model.config.id2label
-        return tuple(str(names[index]) for index in range(len(names)))
+    # --- what each modality and library says for itself ---
 
     @abstractmethod
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """What the model takes, from raw examples (images or texts)."""
-
-    @abstractmethod
-    def features(self, inputs: Inputs) -> Tensor:
-        """What enters the head: (B, D)."""
 
     @abstractmethod
     def processor_settings(self) -> dict[str, Any]:
@@ -59,16 +67,203 @@ class Adapter(ABC):
     def save(self, folder: Path) -> None:
         """Nothing; writes the native layout: config, safetensors, processor."""
 
-    def below(self, inputs: Inputs, boundary: int) -> Tensor:
-        """The activations at the boundary; at the head, the features (B, D)."""
-        self._require_head_boundary(boundary)
-        return self.features(inputs)
+    @abstractmethod
+    def save_processor(self, folder: Path) -> None:
+        """Nothing; writes the processor alone."""
 
-    def above(self, activations: Tensor, boundary: int) -> Tensor:
-        """The logits (B, C) from activations at the boundary."""
-        self._require_head_boundary(boundary)
-        logits: Tensor = self.head(activations.to(self.head.weight.dtype))
-        return logits
+    @abstractmethod
+    def _small_inputs(self) -> Inputs:
+        """The inputs of one small example."""
+
+    def twin(self, model: nn.Module) -> Adapter:
+        """The same adapter around another copy of its model (on another device, in another precision)."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"model": model}
+        other.look()
+        return other
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the logits."""
+        names = self.model.config.id2label
+        return tuple(str(names[index]) for index in range(len(names)))
+
+    @property
+    def outputs(self) -> int:
+        """How many logits the head gives."""
+        return len(self.model.config.id2label)
+
+    # --- the anatomy ---
+
+    def look(self) -> None:
+        """Nothing; finds head and stages by watching one small example go through the model.
+
+        Raises:
+            ModelError: the head is not one linear layer at the end.
+        """
+        stages = self._find_stages()
+        seen = _watch(self.model, stages, self._moved(self._small_inputs()))
+        in_order = seen.stage_calls == list(range(len(stages)))
+        if not stages or not in_order:  # shared or skipped layers: one stage that can only learn as a whole
+            stages = [self.model]
+            seen = _watch(self.model, stages, self._moved(self._small_inputs()))
+        self.stages = stages
+        self._seen = seen
+        self.head = self._find_head(seen)
+        self._tail = _outermost(seen.after_stages)
+        base = getattr(self.model, "base_model", None)
+        inside = set(base.modules()) if base is not None and base is not self.model else set()
+        if self.head in inside or not inside:
+            self._head_parts: list[nn.Module] = [self.head]
+        else:
+            self._head_parts = [part for part in self._tail if part not in inside] or [self.head]
+        new = [part for part in self._head_parts if any(True for _ in part.parameters())]
+        composite = {p for part in new for p in part.parameters() if p.requires_grad} - set(self.head.parameters())
+        self._entry = new[0] if composite else self.head
+
+    @property
+    def head_is_linear(self) -> bool:
+        """Whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
+        return self._direct and self._seen.features.ndim == 2 and self.head.bias is not None
+
+    @property
+    def _direct(self) -> bool:
+        return self._entry is self.head and self._seen.head_gives_logits
+
+    def _find_head(self, seen: _Seen) -> nn.Linear:
+        last = seen.with_parameters[-1] if seen.with_parameters else None
+        if isinstance(last, nn.Linear) and last.out_features == self.outputs:
+            return last
+        found = ", ".join(name for name, _ in self.model.named_children())
+        allowed = "one whose head is a single linear layer from features to classes"
+        raise ModelError(
+            must_be(f"model '{self.name}'", allowed, f"none such in {type(self.model).__name__} ({found})")
+        )
+
+    def _find_stages(self) -> list[nn.Module]:
+        """The stages of a known family; else the longest list of blocks."""
+        base = getattr(self.model, "base_model", self.model)
+        family = FAMILIES.get(self.family)
+        if family is not None and family.stages:
+            with_stages: nn.Module = base.get_submodule(family.stages)
+            return list(with_stages.children())
+        lists = [
+            list(module)
+            for name, module in base.named_modules()
+            if isinstance(module, nn.ModuleList | nn.Sequential) and name.rsplit(".", 1)[-1] in _STAGE_LISTS
+        ]
+        return max(lists, key=len, default=[])
+
+    def _moved(self, inputs: Inputs) -> Inputs:
+        """Inputs on the model's device, pixels in its precision."""
+        parameter = next(self.model.parameters())
+        return {
+            name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in inputs.items()
+        }
+
+    # --- the boundary ---
+
+    def features(self, inputs: Inputs) -> Tensor:
+        """What enters the head: (B, D), for spans (B, T, D)."""
+        return self.below(inputs, len(self.stages))["hidden"]
+
+    def below(self, inputs: Inputs, boundary: int) -> Activations:
+        """The activations at the boundary: what the frozen part makes of the inputs."""
+        if boundary == 0:
+            return dict(inputs)
+        target = self._entry if boundary == len(self.stages) else self.stages[boundary]
+        caught: list[Tensor] = []
+
+        def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            caught.append(_first_tensor(args, kwargs))
+            raise _Reached
+
+        with target.register_forward_pre_hook(catch, with_kwargs=True), suppress(_Reached):
+            self.model(**inputs)
+        return {"hidden": caught[0], **self._beside(inputs)}
+
+    def above(self, activations: Activations, boundary: int) -> Tensor:
+        """The logits from activations at the boundary: (B, C), for spans (B, T, 2).
+
+        The model's own code runs, its stages below the boundary passed over.
+        """
+        if boundary == 0:
+            return logits_of(self.model(**activations))
+        hidden = activations["hidden"]
+        if boundary == len(self.stages) and self._direct:
+            logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
+            return logits
+        inputs = self._beside(activations) or self._moved(self._small_inputs())
+        with ExitStack() as stack:
+            for index, stage in enumerate(self.stages[:boundary]):
+                stack.enter_context(_passed_over(stage, self._skipped(index)))
+            target = self._entry if boundary == len(self.stages) else self.stages[boundary]
+            stack.enter_context(_fed(target, hidden, self._arguments(boundary)))
+            return logits_of(self.model(**inputs))
+
+    def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
+        """Those of the inputs that are kept beside the hidden state: none of an image's."""
+        del tensors
+        return {}
+
+    def _skipped(self, index: int) -> Any:
+        """What a stage that is passed over gives: as in the small example, so that all shapes fit."""
+        given = self._seen.stage_outputs[index]
+        return lambda *_, **__: given
+
+    def _arguments(self, boundary: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """What a stage is given besides the hidden state, where that doesn't depend on the example."""
+        return self._seen.stage_arguments[boundary] if boundary < len(self.stages) else None
+
+    def hidden_shape(self, boundary: int) -> tuple[int, ...]:
+        """The shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
+        with torch.no_grad():
+            hidden = self.below(self._moved(self._small_inputs()), boundary)["hidden"]
+        per_token = self.modality == "text" and hidden.ndim == 3
+        return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
+
+    # --- what learns ---
+
+    def learning_parts(self, boundary: int) -> list[nn.Module]:
+        """The modules above the boundary."""
+        if boundary == 0:
+            return [self.model]
+        return self._head_parts if boundary == len(self.stages) else [*self.stages[boundary:], *self._tail]
+
+    def freeze_below(self, boundary: int) -> None:
+        """Nothing; all parameters below the boundary stop learning, those above it learn, and all is in eval mode."""
+        self.model.requires_grad_(False)
+        self.model.eval()
+        for part in self.learning_parts(boundary):
+            part.requires_grad_(True)
+
+    def learn_mode(self, boundary: int, *, on: bool) -> None:
+        """Nothing; what is above the boundary goes to train mode and back.
+
+        BatchNorm stays in eval mode everywhere: its statistics remain those of pretraining, which small data sets
+        would spoil (Keras' guide to transfer learning says the same), while its scale and shift learn.
+        """
+        self.model.eval()
+        if on:
+            for part in self.learning_parts(boundary):
+                part.train()
+                for module in part.modules():
+                    if isinstance(module, _BATCH_NORM):
+                        module.eval()
+
+    def depth_of(self) -> dict[nn.Parameter, int]:
+        """How many stages above each parameter there are below the head: 0 for the head, 1 for the last stage (with
+        what follows it), …, len(stages) for the first (with what precedes it)."""
+        depths = dict.fromkeys(self.model.parameters(), len(self.stages))
+        for part in self._tail:
+            depths |= dict.fromkeys(part.parameters(), 1)
+        for index, stage in enumerate(self.stages):
+            if stage is not self.model:
+                depths |= dict.fromkeys(stage.parameters(), len(self.stages) - index)
+        for part in self._head_parts:
+            depths |= dict.fromkeys(part.parameters(), 0)
+        return depths
 
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
         """Nothing; the head becomes the linear layer with this weight (C, D) and bias (C,)."""
@@ -76,16 +271,210 @@ class Adapter(ABC):
             self.head.weight.copy_(weight)
             self.head.bias.copy_(bias)
 
-    def freeze_below(self, boundary: int) -> None:
-        """Nothing; all modules below the boundary stop learning and go to eval mode, buffers included."""
-        self._require_head_boundary(boundary)
-        self.model.requires_grad_(False)
-        self.model.eval()
-        self.head.requires_grad_(True)
+    def new_parameters(self) -> set[str]:
+        """The names of parameters that a checkpoint without our head may lack: the head's, and those of a pooler."""
+        new = {p for part in self._head_parts for p in part.parameters()}
+        names = {name for name, parameter in self.model.named_parameters() if parameter in new}
+        return names | {name for name, _ in self.model.named_parameters() if ".pooler.dense" in f".{name}"}
 
-    def _require_head_boundary(self, boundary: int) -> None:
-        if boundary != len(self.stages):
-            raise NotImplementedError("only the boundary at the head is supported yet")
+    # --- LoRA ---
+
+    def lora_modules(self, targets: Sequence[str] | None = None) -> list[str]:
+        """The full names of the layers LoRA goes to: those of these names within the stages; by default the family's.
+
+        Raises:
+            RecipeError: a name matches no such layer.
+        """
+        stages = {module for stage in self.stages for module in stage.modules()}
+        head = {module for part in self._head_parts for module in part.modules()}
+        usable = {
+            name: module
+            for name, module in self.model.named_modules()
+            if module in stages and module not in head and _takes_lora(module)
+        }
+        last_names = sorted({name.rsplit(".", 1)[-1] for name in usable})
+        if targets is None:
+            family = FAMILIES.get(self.family)
+            choices = [*([family.lora] if family else []), *GENERAL_LORA]
+            found = next((choice for choice in choices if set(choice) & set(last_names)), None)
+            if found is None:
+                allowed = f"names of layers ({some(last_names, 20)})"
+                raise RecipeError(must_be("strategy.targets", allowed, "auto, which knows none in this model"))
+            targets = [name for name in found if name in last_names]
+        chosen: list[str] = []
+        for target in targets:
+            matched = [name for name in usable if name == target or name.endswith(f".{target}")]
+            if not matched:
+                allowed = f"names of linear or convolutional layers in the stages of {type(self.model).__name__}"
+                remedy = nearest(target, [*last_names, *usable] if "." in target else last_names)
+                raise RecipeError(must_be("strategy.targets", allowed, f"'{target}'", remedy))
+            chosen += matched
+        return sorted(set(chosen))
+
+    def lowest_stage_of(self, modules: Sequence[str]) -> int:
+        """The index of the first stage with one of these modules."""
+        wanted = {self.model.get_submodule(name) for name in modules}
+        return next(index for index, stage in enumerate(self.stages) if wanted & set(stage.modules()))
+
+    def add_lora(self, settings: Mapping[str, Any]) -> None:
+        """Nothing; puts peft's matrices beside the layers these settings of a `LoraConfig` name.
+
+        Only the matrices and the head learn afterwards.
+        """
+        import peft
+
+        with quiet_peft():
+            self.peft = peft.get_peft_model(self.model, peft.LoraConfig(**settings))
+        self.model.eval()
+        self.look()
+
+    def load_lora(self, folder: Path) -> None:
+        """Nothing; puts the matrices and the head that lie in a folder of peft's into the model."""
+        import peft
+
+        with quiet_peft():
+            self.peft = peft.PeftModel.from_pretrained(self.model, str(folder), use_safetensors=True)
+        self.model.eval()
+        self.look()
+
+    def save_lora(self, folder: Path, base: str) -> None:
+        """Nothing; writes peft's layout: matrices and head beside `adapter_config.json`, which names the base model."""
+        config = self.peft.peft_config["default"]
+        config.base_model_name_or_path = base
+        with quiet_peft():
+            self.peft.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)
+        self.save_processor(folder)
+
+    def merged(self) -> Adapter:
+        """A copy whose matrices are added into the layers they stand beside: a native model again."""
+        with quiet_peft():
+            whole = copy.deepcopy(self.peft).merge_and_unload()
+        return self.twin(whole)
+
+    def lowest_learning(self) -> int:
+        """The lowest boundary above which something learns."""
+        for index, stage in enumerate(self.stages):
+            if any(parameter.requires_grad for parameter in stage.parameters()):
+                below = set(self.model.parameters()) - {
+                    p for part in self.learning_parts(index) for p in part.parameters()
+                }
+                return 0 if any(p.requires_grad for p in below) else index
+        top = {p for part in self._head_parts for p in part.parameters()}
+        others = [p for p in self.model.parameters() if p.requires_grad and p not in top]
+        tail = {p for part in self._tail for p in part.parameters()}
+        if not others:
+            return len(self.stages)
+        return len(self.stages) - 1 if all(p in tail for p in others) else 0
+
+    def head_names(self) -> list[str]:
+        """The full names of the parts of the head that have parameters."""
+        parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
+        return [name for name, module in self.model.named_modules() if module in parts]
+
+
+class _Reached(Exception):
+    """The boundary is reached: nothing above it need be computed."""
+
+
+@dataclass
+class _Seen:
+    """What one small example shows on its way through a model."""
+
+    stage_calls: list[int]
+    stage_arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
+    stage_outputs: list[Any]
+    after_stages: list[nn.Module]
+    with_parameters: list[nn.Module]
+    features: Tensor
+    head_gives_logits: bool
+
+
+def _watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> _Seen:
+    """The modules of a model in the order in which they run, without learning and in eval mode."""
+    seen = _Seen([], [], [], [], [], torch.empty(0), False)
+    place = {stage: index for index, stage in enumerate(stages)}
+    last_input: list[Any] = []
+    last_output: list[Any] = []
+
+    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if module in place:
+            seen.stage_calls.append(place[module])
+            seen.stage_arguments.append((args, kwargs))
+            seen.stage_outputs.append(None)
+        elif len(seen.stage_calls) >= len(stages) and seen.stage_outputs and seen.stage_outputs[-1] is not None:
+            seen.after_stages.append(module)
+        if module._parameters and any(p is not None for p in module._parameters.values()):
+            seen.with_parameters.append(module)
+            last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
+
+    def leave(module: nn.Module, _: Any, output: Any) -> None:
+        if module in place:
+            seen.stage_outputs[-1] = output
+        if seen.with_parameters and module is seen.with_parameters[-1]:
+            last_output[:] = [output]
+
+    with ExitStack() as stack, torch.no_grad():
+        for module in model.modules():
+            stack.enter_context(module.register_forward_pre_hook(enter, with_kwargs=True))
+            stack.enter_context(module.register_forward_hook(leave))
+        outputs = model(**inputs)
+    if last_input:
+        seen.features = last_input[0]
+        seen.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
+    if not seen.head_gives_logits and hasattr(outputs, "start_logits"):
+        seen.head_gives_logits = last_output[0].shape[-1] == 2
+    return seen
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """The logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
+    if hasattr(outputs, "start_logits"):
+        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+    logits: Tensor = outputs.logits
+    return logits
+
+
+def _outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    """The modules that lie in no other of them, in order, once each."""
+    inner = {below for module in modules for below in list(module.modules())[1:]}
+    return list(dict.fromkeys(module for module in modules if module not in inner))
+
+
+def _first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+
+
+@contextmanager
+def _passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
+    """Meanwhile a stage gives what `instead` says, without computing."""
+    stage.forward = instead
+    try:
+        yield
+    finally:
+        del stage.forward
+
+
+def _fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Any:
+    """A hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
+
+    def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = arguments or (args, kwargs)
+        for place, value in enumerate(args):
+            if isinstance(value, Tensor):
+                return (*args[:place], hidden, *args[place + 1 :]), kwargs
+        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
+        return args, {**kwargs, name: hidden}
+
+    return module.register_forward_pre_hook(replace, with_kwargs=True)
+
+
+def _takes_lora(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        return False  # part of torch's MultiheadAttention, which reads its weight without calling it
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
@@ -93,6 +482,14 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {"total": total, "trainable": trainable}
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """peft without its warnings: of layers whose kind it can't tell, and of what transformers will rename."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
@@ -110,3 +507,6 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+Pooling = Literal["native", "mean", "cls", "last"]

@@ -20,6 +20,8 @@ from hftransfer.errors import ModelError, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,20 @@ class Checkpoint:
     revision: str | None = None
 
     @cached_property
+    def is_open_clip(self) -> bool:
+        """Whether the folder is to be read in open_clip's layout."""
+        asked = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
+        return asked and (self.folder / OPEN_CLIP_CONFIG).is_file()
+
+    @property
+    def config_file(self) -> Path:
+        """The file that says what the model is."""
+        return self.folder / (OPEN_CLIP_CONFIG if self.is_open_clip else "config.json")
+
+    @cached_property
     def config(self) -> dict[str, Any]:
-        """The parsed `config.json`."""
-        loaded = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        """The parsed configuration."""
+        loaded = json.loads(self.config_file.read_text(encoding="utf-8"))
         if not isinstance(loaded, dict):
             raise ValueError("not a JSON object")
         return loaded
@@ -44,6 +57,8 @@ class Checkpoint:
     @property
     def family(self) -> str:
         """The model family, from the checkpoint's own configuration (`vit`, `resnet`, `timm_wrapper`, …)."""
+        if self.is_open_clip:
+            return "open_clip"
         if "model_type" in self.config:
             return str(self.config["model_type"])
         return "timm_wrapper" if "architecture" in self.config else ""
@@ -51,7 +66,7 @@ class Checkpoint:
     @property
     def weight_files(self) -> list[Path]:
         """The safetensors files that hold the weights."""
-        whole = self.folder / "model.safetensors"
+        whole = self.folder / (OPEN_CLIP_WEIGHTS if self.is_open_clip else "model.safetensors")
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
             return [whole]
@@ -79,7 +94,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         converted = bundled_folder(name, convert=fetch)
         return _checked(Checkpoint(name, converted)) if converted else None
     if name.startswith("open_clip:"):
-        raise ModelError(must_be("model", "of a supported family", f"'{name}'", "open_clip models come later."))
+        return _open_clip_checkpoint(name, revision, fetch=fetch)
     folder = user_path(name, "model", ModelError)
     if folder.is_dir():
         return _checked(Checkpoint(name, folder))
@@ -90,6 +105,46 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
     return _checked(_fetched(name, revision, _FETCHED)) if fetch else None
+
+
+def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:
+    """The folder behind `open_clip:local-dir:PATH`, `open_clip:hf-hub:ID` or `open_clip:NAME/TAG`."""
+    reference = name.removeprefix("open_clip:")
+    if reference.startswith("local-dir:"):
+        folder = user_path(reference.removeprefix("local-dir:"), "model", ModelError)
+        if not (folder / OPEN_CLIP_CONFIG).is_file():
+            got = f"none in '{folder}'" if folder.is_dir() else f"no folder '{folder}'"
+            raise ModelError(must_be(f"model '{name}'", f"a folder with {OPEN_CLIP_CONFIG}", got))
+        return _checked(Checkpoint(name, folder))
+    if not reference.startswith("hf-hub:") and not re.fullmatch(r"[\w.-]+/[\w.-]+", reference):
+        allowed = "open_clip:NAME/TAG, open_clip:hf-hub:ID or open_clip:local-dir:PATH"
+        raise ModelError(must_be("model", allowed, f"'{name}'", "For example open_clip:ViT-B-32/laion2b_s34b_b79k."))
+    if not fetch:
+        return None
+    fetched = _fetched(_open_clip_hub_id(name, reference), revision, [*_FETCHED[2:], "*.json", OPEN_CLIP_WEIGHTS])
+    return _checked(Checkpoint(name, fetched.folder, fetched.revision))
+
+
+def _open_clip_hub_id(name: str, reference: str) -> str:
+    """The Hub id of a model that open_clip knows by name and tag."""
+    if reference.startswith("hf-hub:"):
+        return reference.removeprefix("hf-hub:")
+    import open_clip
+
+    architecture, tag = reference.split("/")
+    known = open_clip.list_pretrained_tags_by_model(architecture)
+    if not known:
+        options = sorted({model for model, _ in open_clip.list_pretrained()})
+        raise ModelError(
+            must_be(f"model '{name}'", "a model of open_clip", architecture, nearest(architecture, options))
+        )
+    if tag not in known:
+        raise ModelError(must_be(f"model '{name}'", f"a tag of {architecture}", f"'{tag}'", nearest(tag, known)))
+    hub_id = str((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("hf_hub", "")).strip("/")
+    if hub_id.count("/") != 1:
+        remedy = "Its weights are no safetensors on the Hub; choose another tag."
+        raise ModelError(must_be(f"model '{name}'", "one that open_clip keeps on the Hub", f"'{hub_id}'", remedy))
+    return hub_id
 
 
 def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
@@ -137,14 +192,14 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:
     """The same checkpoint, its configuration found sound."""
-    folder, name = checkpoint.folder, checkpoint.name
-    if not (folder / "config.json").is_file():
+    name = checkpoint.name
+    if not checkpoint.config_file.is_file():
         remedy = "Give a folder that save_pretrained wrote."
         raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
     try:
         family = checkpoint.family
     except ValueError as error:
-        raise ModelError(must_be(f"{name}/config.json", "valid JSON", str(error))) from error
+        raise ModelError(must_be(f"{name}/{checkpoint.config_file.name}", "valid JSON", str(error))) from error
     if not family:
         raise ModelError(must_be(f"{name}/config.json", "one that names a model_type", "none"))
     return checkpoint

@@ -1,33 +1,99 @@
-"""Which model families serve which task, by the `model_type` in their config.json; imports nothing heavy."""
+"""What is known of each model family, by the `model_type` in its config.json; imports nothing heavy.
+
+A family is one line: where its stages lie (a path below its base model) and which layers LoRA goes to. Any other image
+or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.errors import ModelError, must_be
 
-IMAGE_FAMILIES = ("resnet", "vit", "timm_wrapper")
-"""Families with an adapter of their own; other image classifiers are tried with the general one."""
+Modality = Literal["image", "text"]
 
-TEXT_FAMILIES = (
-    "bert",
-    "distilbert",
-    "roberta",
-    "electra",
-    "deberta-v2",
-    "modernbert",
-    "mpnet",
-    "gpt2",
-    "llama",
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family's stages lie below its base model, and the layers that LoRA adapts by default.
+
+    `lora` are names of linear or convolutional layers within the stages: attention's query and value where there is
+    attention (Hu et al., arXiv 2106.09685, section 4.2), the dense convolutions elsewhere.
+    """
+
+    modality: Modality
+    stages: str
+    lora: tuple[str, ...]
+
+
+FAMILIES: dict[str, Family] = {
+    "resnet": Family("image", "encoder.stages", ("convolution",)),
+    "efficientnet": Family("image", "encoder.blocks", ("expand_conv", "project_conv")),
+    "vit": Family("image", "layers", ("q_proj", "v_proj")),
+    "deit": Family("image", "layers", ("q_proj", "v_proj")),
+    "dinov2": Family("image", "encoder.layer", ("q_proj", "v_proj")),
+    "convnext": Family("image", "encoder.stages", ("pwconv1", "pwconv2")),
+    "swin": Family("image", "encoder.layers", ("q_proj", "v_proj")),
+    "clip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
+    "siglip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
+    "timm_wrapper": Family("image", "", ("qkv", "conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
+    "open_clip": Family("image", "", ("c_fc", "c_proj", "qkv", "conv1", "conv2", "conv3")),
+    "bert": Family("text", "encoder.layer", ("query", "value")),
+    "mpnet": Family("text", "encoder.layer", ("q", "v")),
+    "distilbert": Family("text", "transformer.layer", ("q_lin", "v_lin")),
+    "roberta": Family("text", "encoder.layer", ("query", "value")),
+    "xlm-roberta": Family("text", "encoder.layer", ("query", "value")),
+    "camembert": Family("text", "encoder.layer", ("query", "value")),
+    "electra": Family("text", "encoder.layer", ("query", "value")),
+    "deberta-v2": Family("text", "encoder.layer", ("query_proj", "value_proj")),
+    "modernbert": Family("text", "layers", ("Wqkv",)),
+    "gpt2": Family("text", "h", ("c_attn",)),
+    "llama": Family("text", "layers", ("q_proj", "v_proj")),
+}
+
+# Names that LoRA tries in turn in a family of which nothing is known.
+GENERAL_LORA = (
+    ("q_proj", "v_proj"),
+    ("query", "value"),
+    ("query_proj", "value_proj"),
+    ("q_lin", "v_lin"),
+    ("q", "v"),
+    ("qkv",),
+    ("Wqkv",),
+    ("c_attn",),
+    ("query_key_value",),
+    ("pwconv1", "pwconv2"),
+    ("convolution",),
+    ("conv1", "conv2"),
 )
 
 
-def require_image_model(checkpoint: Checkpoint) -> None:
-    """Nothing, if a checkpoint can be an image classifier as far as its configuration tells.
+def families_of(modality: Modality) -> list[str]:
+    """The names of the families known for images or for texts."""
+    return [name for name, family in FAMILIES.items() if family.modality == modality]
+
+
+def require_modality(checkpoint: Checkpoint, task: str, modality: Modality) -> None:
+    """Nothing, if a checkpoint can serve a task as far as its configuration tells.
 
     Raises:
-        ModelError: it is a text model.
+        ModelError: it is a text model for a task on images, or the other way round.
     """
-    if checkpoint.family in TEXT_FAMILIES:
-        got = f"the text model '{checkpoint.name}' ({checkpoint.family})"
-        remedy = "Try bundled/efficientnet-lite0 or a ResNet or ViT from the Hub."
-        raise ModelError(must_be("model for task image-classification", "an image model", got, remedy))
+    family = FAMILIES.get(checkpoint.family)
+    if family is None or family.modality == modality:
+        return
+    got = f"the {family.modality} model '{checkpoint.name}' ({checkpoint.family})"
+    examples = {
+        "image": "Try bundled/efficientnet-lite0 or a ResNet or ViT from the Hub.",
+        "text": "Try bundled/minilm-l6 or a BERT or RoBERTa from the Hub.",
+    }
+    raise ModelError(
+        must_be(
+            f"model for task {task}",
+            f"{'an image' if modality == 'image' else 'a text'} model",
+            got,
+            examples[modality],
+        )
+    )

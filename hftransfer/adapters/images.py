@@ -1,63 +1,32 @@
-"""Image classifiers of transformers, timm's among them.
-
-A family is a class that says where its head and stages lie; a family without one is tried as `AnyImageClassifier`,
-which looks for the head by itself.
-"""
+"""Image classifiers of transformers, timm's among them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from hftransfer.adapters.base import Adapter, Inputs, quiet_transformers
-from hftransfer.errors import ModelError, must_be
+from hftransfer.adapters.families import Modality
 
-_HEAD_NAMES = ("classifier", "head", "fc", "score", "cls_classifier")
-_STAGE_LISTS = ("layers", "layer", "stages", "blocks")
 _LONGEST_RATIO = 8.0
 
 
-class ImageClassifier(Adapter):
-    """A transformers `…ForImageClassification` with its image processor."""
+class ImageAdapter(Adapter):
+    """A network that takes pixels, with its image processor."""
 
-    modality: ClassVar[Literal["image", "text", "image-text"]] = "image"
-    offers = frozenset({"pooled"})
-
-    head_path: ClassVar[str] = ""
-    stages_path: ClassVar[str] = ""
-
-    def __init__(self, model: Any, processor: Any, name: str = "") -> None:
-        self.model = model.eval()
-        self.processor = processor
-        self.name = name or type(model).__name__
-        self.head = self._find_head()
-        self.stages = self._find_stages()
-
-    def twin(self, model: nn.Module) -> ImageClassifier:
-        """The same adapter around another copy of its model."""
-        return type(self)(model, self.processor, self.name)
+    modality: ClassVar[Modality] = "image"
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         images = [self._without_long_ends(image) for image in examples]
         encoded = self.processor(images=images, return_tensors="pt")
         return {"pixel_values": encoded["pixel_values"]}
-
-    def features(self, inputs: Inputs) -> Tensor:
-        """What enters the head: (B, D)."""
-        caught: list[Tensor] = []
-
-        def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            caught.append(args[0])
-
-        with self.head.register_forward_pre_hook(catch):
-            self.model(**inputs)
-        (features,) = caught
-        return features
 
     def processor_settings(self) -> dict[str, Any]:
         """The image processor's settings and its backend."""
@@ -69,33 +38,15 @@ class ImageClassifier(Adapter):
         """Nothing; writes config, safetensors and the image processor's settings."""
         with quiet_transformers():
             self.model.save_pretrained(folder)
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Nothing; writes the image processor's settings."""
+        with quiet_transformers():
             self.processor.save_pretrained(folder)
 
-    def _find_head(self) -> nn.Linear:
-        if self.head_path:
-            candidates = [self.model.get_submodule(self.head_path)]
-        else:
-            candidates = [getattr(self.model, name) for name in _HEAD_NAMES if hasattr(self.model, name)]
-        for candidate in candidates:
-            layers = [module for module in candidate.modules() if isinstance(module, nn.Linear)]
-            if len(layers) == 1 and layers[0].out_features == len(self.model.config.id2label):
-                return layers[0]
-        found = ", ".join(name for name, _ in self.model.named_children())
-        allowed = "one whose head is a single linear layer from features to classes"
-        raise ModelError(
-            must_be(f"model '{self.name}'", allowed, f"none such in {type(self.model).__name__} ({found})")
-        )
-
-    def _find_stages(self) -> list[nn.Module]:
-        """The longest list of blocks; its order is the order of the network."""
-        if self.stages_path:
-            return list(self.model.get_submodule(self.stages_path).children())
-        lists = [
-            module
-            for name, module in self.model.named_modules()
-            if isinstance(module, nn.ModuleList | nn.Sequential) and name.rsplit(".", 1)[-1] in _STAGE_LISTS
-        ]
-        return list(lists[0]) if lists else []
+    def _small_inputs(self) -> Inputs:
+        return {name: torch.zeros_like(tensor) for name, tensor in self.encode([Image.new("RGB", (64, 64))]).items()}
 
     def _without_long_ends(self, image: Image.Image) -> Image.Image:
         """The middle of an extremely long image where only the middle would be kept: scaling the short edge of
@@ -116,25 +67,7 @@ class ImageClassifier(Adapter):
         return bool(getattr(self.processor, "do_center_crop", None) or by_share)
 
 
-class AnyImageClassifier(ImageClassifier):
-    """Any other family whose head can be found."""
-
-
-class ResNet(ImageClassifier):
-    """Deep residual networks (He et al., arXiv 1512.03385)."""
-
-    head_path = "classifier"
-    stages_path = "resnet.encoder.stages"
-
-
-class ViT(ImageClassifier):
-    """Vision transformers (Dosovitskiy et al., arXiv 2010.11929)."""
-
-    head_path = "classifier"
-    stages_path = "vit.layers"
-
-
-class Timm(ImageClassifier):
+class TimmAdapter(ImageAdapter):
     """Any timm network inside transformers' TimmWrapper."""
 
     def processor_settings(self) -> dict[str, Any]:
@@ -148,15 +81,17 @@ class Timm(ImageClassifier):
         with quiet_transformers():
             self.model.save_pretrained(folder)
 
-    def _find_head(self) -> nn.Linear:
-        head = self.model.timm_model.get_classifier()
-        if not isinstance(head, nn.Linear):
-            allowed = "one whose head is a single linear layer from features to classes"
-            raise ModelError(must_be(f"model '{self.name}'", allowed, type(head).__name__))
-        return head
+    def save_processor(self, folder: Path) -> None:
+        """Nothing; the settings are those of the base model's configuration."""
 
     def _find_stages(self) -> list[nn.Module]:
-        return list(getattr(self.model.timm_model, "blocks", None) or super()._find_stages())
+        """`blocks` or `stages` as most of timm's networks call them, or `layer1`, `layer2`, … of its ResNets."""
+        network = self.model.timm_model
+        numbered = [child for name, child in network.named_children() if re.fullmatch(r"layers?_?\d", name)]
+        for name in ("blocks", "stages", "layers"):
+            if isinstance(getattr(network, name, None), nn.ModuleList | nn.Sequential):
+                return list(getattr(network, name))
+        return numbered
 
     def _crops_center(self) -> bool:
         return bool(self.processor.data_config.get("crop_mode", "center") == "center")

@@ -2,77 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.adapters.images import AnyImageClassifier, ImageClassifier, ResNet, Timm, ViT
+from hftransfer.adapters.images import ImageAdapter, TimmAdapter
+from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
 from hftransfer.errors import ModelError, first_line, must_be
 
-_ADAPTERS: dict[str, type[ImageClassifier]] = {"resnet": ResNet, "vit": ViT, "timm_wrapper": Timm}
+Kind = Literal["image-classification", "text-classification", "question-answering"]
+
+_AUTO_CLASSES = {
+    "image-classification": "AutoModelForImageClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "features": "AutoModel",
+}
+_WHAT = {
+    "image-classification": "an image classifier that transformers loads",
+    "text-classification": "a text classifier that transformers loads",
+    "question-answering": "a question answering model that transformers loads",
+}
 
 
-def load_adapter(checkpoint: Checkpoint, class_names: Sequence[str] | None = None) -> ImageClassifier:
+@dataclass(frozen=True)
+class Form:
+    """Which model is made of a checkpoint: for a task, with new classes (or those it has), pooled in some way."""
+
+    task: Kind = "image-classification"
+    class_names: tuple[str, ...] | None = None
+    pooling: Pooling = "native"
+    seed: int = 0
+
+    @property
+    def new_head(self) -> bool:
+        """Whether the head waits to be trained (for spans: `class_names` is empty, not None)."""
+        return self.class_names is not None
+
+
+def load_adapter(
+    checkpoint: Checkpoint,
+    class_names: Sequence[str] | None = None,
+    *,
+    task: Kind = "image-classification",
+    pooling: Pooling = "native",
+    seed: int = 0,
+) -> Adapter:
     """The adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
+    The seed initialises what is new.
 
     Raises:
-        ModelError: the weights are not whole, or no image classifier can be made of them.
+        ModelError: the weights are not whole, or no model for the task can be made of them.
     """
-    with quiet_transformers():
-        model, info = _load_model(checkpoint, class_names)
-        processor = _load_processor(checkpoint)
-    adapter = _ADAPTERS.get(checkpoint.family, AnyImageClassifier)(model, processor, checkpoint.name)
-    _require_weights(adapter, info, new_head=class_names is not None)
-    if class_names is not None:
-        adapter.head.reset_parameters()
+    form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
+    if checkpoint.family == "open_clip":
+        with _seeded(seed):
+            return load_open_clip(checkpoint, form.class_names)
+    with quiet_transformers(), _seeded(seed):
+        model, info = _load_model(checkpoint, form)
+        adapter = _adapter_of(model, checkpoint, form)
+        _require_weights(adapter, info, form)
+        if form.new_head and adapter.head_is_linear:
+            adapter.head.reset_parameters()
     return adapter
 
 
-def _load_model(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> tuple[Any, dict[str, Any]]:
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
+    if form.task == "image-classification":
+        kind = TimmAdapter if checkpoint.family == "timm_wrapper" else ImageAdapter
+        return kind(model, _load_image_processor(checkpoint), checkpoint.name, checkpoint.family)
+    tokenizer = _load_tokenizer(checkpoint)
+    kind_of_text = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
+    return kind_of_text(model, tokenizer, checkpoint.name, checkpoint.family)
+
+
+def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
     """The native model, and what transformers says of missing and mismatched weights."""
     import safetensors
     import torch
-    from transformers import AutoConfig, AutoModelForImageClassification
+    import transformers
 
     name, folder = checkpoint.name, str(checkpoint.folder)
+    pooled = form.pooling != "native"
+    auto_class = getattr(transformers, _AUTO_CLASSES["features" if pooled else form.task])
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        _adapt_config(config, class_names)
-        model, info = AutoModelForImageClassification.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        _adapt_config(config, form)
+        model, info = auto_class.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=class_names is not None,
+            ignore_mismatched_sizes=form.new_head,
             output_loading_info=True,
         )
     except safetensors.SafetensorError as error:
         got = f"weights that are truncated or damaged ({error})"
         raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
         got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", "an image classifier that transformers loads", got)) from error
-    return model, info
+        raise ModelError(must_be(f"model '{name}'", _WHAT[form.task], got)) from error
+    return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
-def _adapt_config(config: Any, class_names: Sequence[str] | None) -> None:
+def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
+    """The backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
+    unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
+    if unused and getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # the checkpoint has none, and nothing reads it
+    info["missing_keys"] = {f"backbone.{name}" for name in set(info["missing_keys"]) - unused}
+    model = PooledClassifier(backbone, form.pooling, len(backbone.config.id2label))
+    if form.new_head:
+        return model
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        head = load_file(checkpoint.folder / "head.safetensors")
+        model.head.load_state_dict(head)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = f"no head weights ({first_line(error)})"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", "a folder with head.safetensors", got)) from error
+    return model
+
+
+def _adapt_config(config: Any, form: Form) -> None:
     """Nothing; the configuration gets the new classes, and loses what keeps transformers from reading timm's own."""
     if isinstance(getattr(config, "model_args", None), dict):
         config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own
-    if class_names is None:
+    if not form.class_names:
         return
-    config.id2label = dict(enumerate(class_names))
-    config.label2id = {label: index for index, label in enumerate(class_names)}
+    config.id2label = dict(enumerate(form.class_names))
+    config.label2id = {label: index for index, label in enumerate(form.class_names)}
     config.problem_type = None
     if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
-        config.label_names = list(class_names)
+        config.label_names = list(form.class_names)
 
 
-def _load_processor(checkpoint: Checkpoint) -> Any:
+def _load_image_processor(checkpoint: Checkpoint) -> Any:
     from transformers import AutoImageProcessor
 
     try:
@@ -84,16 +168,23 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
         ) from error
 
 
-def _require_weights(adapter: ImageClassifier, info: dict[str, Any], *, new_head: bool) -> None:
+def _load_tokenizer(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        remedy = "Add the tokenizer.json of the pretrained model."
+        got = f"none ({first_line(error)})"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", "one with a tokenizer", got, remedy)) from error
+
+
+def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
     """Nothing, if all weights came from the checkpoint; those of a new head may be missing."""
-    head_names = {
-        name
-        for name, parameter in adapter.model.named_parameters()
-        if any(parameter is p for p in adapter.head.parameters())
-    }
+    head_names = adapter.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | mismatched
-    if new_head:
+    if form.new_head:
         absent -= head_names
     if absent:
         missing = sorted(absent)

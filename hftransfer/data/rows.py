@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -63,6 +64,45 @@ class DatasetContent:
         if value["bytes"] is not None:
             return bytes(value["bytes"])
         return Path(value["path"]).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class TextContent:
+    """A text, or a pair of texts."""
+
+    text: str
+    pair: str | None = None
+
+    def read(self) -> bytes:
+        """The texts as JSON."""
+        return json.dumps([self.text, self.pair]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and the character of the context where it starts."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionContent:
+    """A question, the text with its answer, and the answers that people gave (none: it has no answer there).
+
+    `group` names what must not be in two splits at once: the article, or the context itself.
+    """
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+    group: str
+
+    def read(self) -> bytes:
+        """Question, context and answers as JSON."""
+        answers = [[answer.text, answer.start] for answer in self.answers]
+        return json.dumps([self.question, self.context, answers]).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +167,11 @@ class Inspection:
 
     digests: list[bytes]
     faults: dict[int, str]
+
+
+def digest_rows(rows: Sequence[Row]) -> list[bytes]:
+    """The digest of every row's content: of texts and questions, which are always readable."""
+    return [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows]
 
 
 def inspect_rows(rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None) -> Inspection:

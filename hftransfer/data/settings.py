@@ -14,7 +14,7 @@ class DataSettings(BaseModel):
 
     source: str = Field(
         min_length=1,
-        description="Hub id, image folder, CSV / JSONL / Parquet file or folder of such, or bundled/<name>",
+        description="Hub id, folder of classes, CSV / JSONL / Parquet file or folder of such, or bundled/<name>",
     )
     config: str | None = Field(None, description="configuration of a Hub data set")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub data set")
@@ -25,14 +25,31 @@ class DataSettings(BaseModel):
     validation_split: str | None = Field(None, description="name of the validation split")
     test_split: str | None = Field(None, description="name of the test split")
     image_column: str | None = Field(None, description="column with image paths or images (found if left out)")
+    text_column: str | None = Field(None, description="column with texts (found if left out)")
+    text_pair_column: str | None = Field(
+        None, description="column with the second of two texts (found if left out where it goes with the first)"
+    )
+    question_column: str | None = Field(None, description="column with questions (question if left out)")
+    context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
+    answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")
     label_column: str | None = Field(None, description="column with labels (found if left out)")
+    max_tokens: int | None = Field(
+        None,
+        ge=8,
+        le=8192,
+        description="longest text in tokens (for questions: of one window), special ones counted; the model's own "
+        "limit, 512 at most (384 for questions), if left out",
+    )
+    stride_tokens: int = Field(128, ge=1, description="tokens that neighbouring windows of a long context share")
     validation_fraction: float = Field(
         0.15,
         gt=0,
         lt=1,
         description="share of the training examples held out where there is no validation split",
     )
-    test_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where there is no test split")
+    test_fraction: float = Field(
+        0.2, ge=0, lt=1, description="share held out where there is no test split; 0 for no test at all"
+    )
     limit: int | None = Field(None, ge=1, description="use at most this many examples of each class and split")
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="an unreadable image stops the run, or is skipped and listed (at most 5 %)"

@@ -1,4 +1,4 @@
-"""Rows from wherever they lie: image folders, tables of paths, the Hub, Python objects, the drawn pets."""
+"""Rows from wherever they lie: folders, tables, the Hub, Python objects, what is bundled."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from hftransfer.cache import cache_folder, new_folder
-from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, as_content
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names
+from hftransfer.data.questions import question_rows
+from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, TextContent, as_content, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
+from hftransfer.data.texts import text_record, text_rows
 from hftransfer.errors import DataError, first_line, must_be, nearest, some, user_path
 from hftransfer.progress import Progress
 
@@ -35,43 +36,63 @@ IMAGE_COLUMNS = (
     "filepath",
     "file_path",
 )
-LABEL_COLUMNS = (
-    "label",
-    "labels",
-    "class",
-    "class_name",
-    "category",
-    "target",
-    "breed",
-    "species",
-    "fine_label",
-)
-BUNDLED = ("bundled/drawn-pets",)
+BUNDLED = ("bundled/drawn-pets", "bundled/short-reviews")
+Kind = Literal["images", "texts", "questions"]
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _IGNORED = {"thumbs.db", "desktop.ini"}
 
 
-def find_rows(settings: DataSettings, progress: Progress) -> Found:
+def find_rows(settings: DataSettings, progress: Progress, kind: Kind = "images") -> Found:
     """The rows of a source by split, labels as names; nothing is decoded yet.
 
     Raises:
-        DataError: there is no such source, or it does not hold labelled images.
+        DataError: there is no such source, or it does not hold rows of this kind.
     """
-    look_at_source(settings)
+    look_at_source(settings, kind)
     source = settings.source
-    if source in BUNDLED:
+    if source == "bundled/drawn-pets":
         return _folder_rows(_drawn_pets_folder(progress), settings)
-    path = user_path(source, "data.source", DataError)
-    if path.is_dir():
-        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
-            return _saved_dataset_rows(path, settings)
-        return _table_folder_rows(path, settings) if _tables_in(path) else _folder_rows(path, settings)
+    bundled = Path(__file__).parent / "short_reviews"
+    path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
+    return _path_rows(path, settings, kind) if path.exists() else _hub_rows(settings, kind)
+
+
+def _path_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
+    """The rows of a folder or file."""
     if path.is_file():
-        return {"all": _table_rows(path, settings)}
-    return _hub_rows(settings)
+        return {"all": _table_rows(path, settings, kind)}
+    if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+        return _saved_dataset_rows(path, settings, kind)
+    if _tables_in(path):
+        return _table_folder_rows(path, settings, kind)
+    if kind != "images":
+        return _no_tables(path, settings, kind)
+    return _folder_rows(path, settings)
 
 
-def look_at_source(settings: DataSettings) -> None:
+def _no_tables(path: Path, settings: DataSettings, kind: Kind) -> Found:
+    """The texts of a folder with a folder of .txt files per class (as IMDB's).
+
+    Raises:
+        DataError: it holds none.
+    """
+    some_texts = next((file for file in _files_below(path) if file.suffix == ".txt"), None)
+    if kind == "texts" and some_texts is not None:
+        found = _folder_rows(path, settings)
+        return {name: [_text_of_file(row) for row in rows] for name, rows in found.items()}
+    allowed = f"a CSV, TSV, JSONL or Parquet file of {kind}, or a folder of such"
+    remedy = "Images are for task image-classification." if any(_visible(path)) else ""
+    raise DataError(must_be(f"data.source {path}", allowed, "a folder without tables", remedy))
+
+
+def _text_of_file(row: Row) -> Row:
+    try:
+        return Row(row.id, TextContent(read_row(row).decode("utf-8-sig")), row.label)
+    except UnicodeDecodeError as error:
+        raise DataError(must_be(row.id, "a UTF-8 text file", f"byte {error.start} that is not")) from error
+
+
+def look_at_source(settings: DataSettings, kind: Kind = "images") -> None:
     """Nothing, if a source can be what it is said to be; nothing is read or fetched.
 
     Raises:
@@ -81,6 +102,9 @@ def look_at_source(settings: DataSettings) -> None:
     if source.startswith("bundled/"):
         if source not in BUNDLED:
             raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
+        held = "images" if source == "bundled/drawn-pets" else "texts"
+        if held != kind:
+            raise DataError(must_be("data.source", f"a source of {kind}", f"'{source}', which holds {held}"))
         return
     path = user_path(source, "data.source", DataError)
     if path.exists():
@@ -91,19 +115,21 @@ def look_at_source(settings: DataSettings) -> None:
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
     if looks_like_path or not _HUB_ID.fullmatch(source):
         remedy = f"The current folder is {Path.cwd()}."
-        allowed = "an existing folder or CSV / JSONL / Parquet file, a Hub id or bundled/drawn-pets"
+        allowed = "an existing folder or CSV / JSONL / Parquet file, a Hub id or bundled/<name>"
         raise DataError(must_be("data.source", allowed, f"'{source}'", remedy))
 
 
-def rows_from_python(data: Any, settings: DataSettings) -> Found:
+def rows_from_python(data: Any, settings: DataSettings, kind: Kind = "images") -> Found:
     """The rows of Python objects: a `datasets.Dataset` or `DatasetDict`, a pandas frame, or a sequence of
-    (image, label) tuples or dicts; or a mapping of split names to any of these.
+    (image, label) or (text, label) tuples or of dicts; a path; or a mapping of split names to any of these.
 
     Raises:
-        DataError: the objects hold no images with labels.
+        DataError: the objects hold no such rows.
     """
+    if isinstance(data, str | Path):
+        return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), kind)
     if hasattr(data, "cast_column") and isinstance(data, Mapping):
-        return _dataset_splits(data, settings)
+        return _dataset_splits(data, settings, kind)
     if isinstance(data, Mapping):
         roles = {str(name): _split_role(str(name), settings) for name in data}
         stray = [name for name, role in roles.items() if role is None]
@@ -112,8 +138,8 @@ def rows_from_python(data: Any, settings: DataSettings) -> Found:
             raise DataError(
                 must_be("the splits of data", f"some of {known}", some(stray), nearest(stray[0], SPLIT_NAMES))
             )
-        return {roles[str(name)] or "": _python_rows(part, settings, str(name)) for name, part in data.items()}
-    return {"all": _python_rows(data, settings, "row")}
+        return {roles[str(name)] or "": _python_rows(part, settings, str(name), kind) for name, part in data.items()}
+    return {"all": _python_rows(data, settings, "row", kind)}
 
 
 # --- folders -------------------------------------------------------------------------
@@ -213,30 +239,32 @@ def _tables_in(folder: Path) -> list[Path]:
     return sorted(entry for entry in _visible(folder) if entry.is_file() and entry.suffix in TABLE_SUFFIXES)
 
 
-def _table_folder_rows(root: Path, settings: DataSettings) -> Found:
+def _table_folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
     tables = _tables_in(root)
     roles = {table: _split_role(table.stem, settings) for table in tables}
     _require_named_splits(settings, {table.stem for table in tables}, str(root))
     if len(tables) == 1 and roles[tables[0]] is None:
-        return {"all": _table_rows(tables[0], settings)}
+        return {"all": _table_rows(tables[0], settings, kind)}
     unknown = [table.name for table, role in roles.items() if role is None]
     if unknown:
         remedy = "Name them train, validation and test, or give one file as data.source."
         raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
     _require_one_each(roles, root)
-    return {role: _table_rows(table, settings) for table, role in roles.items() if role}
+    return {role: _table_rows(table, settings, kind) for table, role in roles.items() if role}
 
 
-def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
+def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
     if path.suffix not in TABLE_SUFFIXES:
         allowed = "a folder or a .csv, .tsv, .jsonl or .parquet file"
         raise DataError(must_be("data.source", allowed, f"'{path}'"))
     numbers, records = read_table(path)
     if not records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    image_column, label_column = _columns(settings, list(records[0]), path)
     wheres = [f"{path.name}:{number}" for number in numbers]
-    labels = _label_names([record.get(label_column) for record in records], wheres, label_column)
+    if kind != "images":
+        return _RECORDS[kind](records, wheres, list(records[0]), settings, path)
+    image_column, label_column = _columns(settings, list(records[0]), path)
+    labels = label_names([record.get(label_column) for record in records], wheres, label_column)
     rows, faults = [], []
     for record, where, label in zip(records, wheres, labels, strict=True):
         try:
@@ -248,6 +276,9 @@ def _table_rows(path: Path, settings: DataSettings) -> list[Row]:
         rows.append(Row(named, content, label))
     raise_first(faults)
     return rows
+
+
+_RECORDS = {"texts": text_rows, "questions": question_rows}
 
 
 def _table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
@@ -289,61 +320,17 @@ def _columns(
         (settings.label_column, labels, "data.label_column"),
     ):
         try:
-            found.append(_column(named, usual, columns, where, source))
+            found.append(column_of(named, usual, columns, where, source))
         except DataError as error:
             faults += error.faults
     raise_first(faults)
     return found[0], found[1]
 
 
-def _column(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
-    if named is not None:
-        if named in columns:
-            return named
-        remedy = nearest(named, columns)
-        raise DataError(must_be(where, f"a column of {source} ({', '.join(columns)})", f"'{named}'", remedy))
-    lowered = {column.lower(): column for column in reversed(columns)}
-    for name in usual:
-        if name in lowered:
-            return lowered[name]
-    remedy = f"Name the column: {where}=…"
-    if len(columns) == 1 and ";" in columns[0]:
-        remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
-    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
-
-
-def _label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:
-    """The labels as names.
-
-    Raises:
-        DataError: a label is missing, of a type that is no name, or of another type than those before it.
-    """
-    faults = []
-    expected: type | None = None
-    names = []
-    for given, where in zip(values, wheres, strict=True):
-        value = given.item() if isinstance(given, np.generic) else given
-        if value is None or (isinstance(value, str) and not value.strip()):
-            faults.append(must_be(f"{where}: column '{column}'", "a label", "nothing"))
-        elif isinstance(value, float) or not isinstance(value, str | int):
-            shown = f"{value!r} ({type(value).__name__})"
-            faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))
-        elif expected is not None and type(value) is not expected:
-            remedy = "Labels of mixed types are not guessed at: write all as names."
-            shown = f"{value!r} ({type(value).__name__})"
-            allowed = f"of one type, {expected.__name__} as in the rows before"
-            faults.append(must_be(f"{where}: column '{column}'", allowed, shown, remedy))
-        else:
-            expected = type(value)
-        names.append(str(value).strip())
-    raise_first(faults)
-    return names
-
-
 # --- datasets ------------------------------------------------------------------------
 
 
-def _hub_rows(settings: DataSettings) -> Found:
+def _hub_rows(settings: DataSettings, kind: Kind) -> Found:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -364,10 +351,10 @@ def _hub_rows(settings: DataSettings) -> Found:
         raise DataError(must_be("data.source", allowed, f"'{source}' ({first_line(error)})", remedy)) from error
     except ValueError as error:  # an unknown configuration or split, told by datasets with the known ones
         raise DataError(must_be(f"data.source '{source}'", "loadable", first_line(error))) from error
-    return _dataset_splits(parts, settings)
+    return _dataset_splits(parts, settings, kind)
 
 
-def _saved_dataset_rows(path: Path, settings: DataSettings) -> Found:
+def _saved_dataset_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
     import datasets
 
     try:
@@ -375,27 +362,29 @@ def _saved_dataset_rows(path: Path, settings: DataSettings) -> Found:
     except (OSError, ValueError, KeyError) as error:
         allowed = "a data set that save_to_disk wrote"
         raise DataError(must_be(f"data.source {path}", allowed, f"something else ({first_line(error)})")) from error
-    return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings)
+    return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings, kind)
 
 
-def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings) -> Found:
+def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings, kind: Kind) -> Found:
     found: Found = {}
     for name, part in parts.items():
         role = _split_role(name, settings)
         if role:
-            found[role] = _dataset_rows(part, settings, name)
+            found[role] = _dataset_rows(part, settings, name, kind)
     if found:
         return found
     if len(parts) == 1:
         ((name, part),) = parts.items()
-        return {"all": _dataset_rows(part, settings, name)}
+        return {"all": _dataset_rows(part, settings, name, kind)}
     remedy = "Set data.train_split."
     raise DataError(must_be(f"data.source '{settings.source}'", "a data set with a train split", some(parts), remedy))
 
 
-def _dataset_rows(dataset: Any, settings: DataSettings, name: str) -> list[Row]:
+def _dataset_rows(dataset: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
     import datasets
 
+    if kind != "images":
+        return _record_rows(_named_records(dataset), settings, name, kind)
     features = dataset.features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     classes = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
@@ -410,7 +399,7 @@ def _dataset_rows(dataset: Any, settings: DataSettings, name: str) -> list[Row]:
     if isinstance(feature, datasets.ClassLabel):
         values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
     ids = [f"{name}[{index}]" for index in range(len(dataset))]
-    labels = _label_names(values, ids, label_column)
+    labels = label_names(values, ids, label_column)
     if image_column not in images:
         dataset = dataset.cast_column(image_column, datasets.Image())
     raw = dataset.cast_column(image_column, datasets.Image(decode=False)).select_columns([image_column])
@@ -420,21 +409,55 @@ def _dataset_rows(dataset: Any, settings: DataSettings, name: str) -> list[Row]:
     ]
 
 
+def _named_records(dataset: Any) -> list[dict[str, Any]]:
+    """The records of a `datasets.Dataset`, class ids replaced by names."""
+    import datasets
+
+    classes = {c: feature for c, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
+    records: list[dict[str, Any]] = dataset.to_list()
+    for record in records:
+        for column, feature in classes.items():
+            value = record[column]
+            record[column] = None if value is None or value < 0 else feature.int2str(value)
+    return records
+
+
+def _record_rows(records: Sequence[Mapping[str, Any]], settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+    """The rows of records that came from a data set or from Python."""
+    wheres = [f"{name}[{index}]" for index in range(len(records))]
+    if not records:
+        return []
+    columns = [str(column) for column in records[0]]
+    return _RECORDS[kind](records, wheres, columns, settings, "the data" if name == "row" else name)
+
+
 # --- Python objects ------------------------------------------------------------------
 
 
-def _python_rows(data: Any, settings: DataSettings, name: str) -> list[Row]:
+def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+    if isinstance(data, str | Path):
+        found = find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), kind)
+        return [row for part in found.values() for row in part]
     if hasattr(data, "features") and hasattr(data, "cast_column"):
-        return _dataset_rows(data, settings, name)
+        return _dataset_rows(data, settings, name, kind)
     if hasattr(data, "to_dict") and hasattr(data, "columns"):
         data = data.to_dict("records")
     if isinstance(data, str | bytes) or not isinstance(data, Iterable):
-        allowed = "rows of (image, label), a pandas frame or a datasets.Dataset"
+        shown = {"images": "(image, label)", "texts": "(text, label)", "questions": "question, context and answers"}
+        allowed = f"rows of {shown[kind]}, a pandas frame or a datasets.Dataset"
         raise DataError(must_be("data", allowed, type(data).__name__))
     records = list(data)
     wheres = [f"{name}[{index}]" for index in range(len(records))]
+    if kind == "texts":
+        records = [text_record(record, where) for record, where in zip(records, wheres, strict=True)]
+    if kind != "images":
+        strange = [where for record, where in zip(records, wheres, strict=True) if not isinstance(record, Mapping)]
+        raise_first(
+            [must_be(where, "a dict with question, context and answers", "something else") for where in strange]
+        )
+        return _record_rows(records, settings, name, kind)
     pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
-    labels = _label_names([label for _, label in pairs], wheres, "label")
+    labels = label_names([label for _, label in pairs], wheres, "label")
     return [
         Row(where, as_content(image, where), label)
         for (image, _), where, label in zip(pairs, wheres, labels, strict=True)

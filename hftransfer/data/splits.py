@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hftransfer.data.rows import Inspection, Row, inspect_rows
+from hftransfer.data.rows import Inspection, Row, digest_rows, inspect_rows
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found
+from hftransfer.data.sources import Found, Kind
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import DataError, must_be, nearest, some
 from hftransfer.progress import Progress
@@ -79,7 +79,9 @@ class Splits:
         return digest.hexdigest()
 
 
-def split_rows(found: Found, settings: DataSettings, seed: int) -> tuple[dict[str, list[Row]], list[str]]:
+def split_rows(
+    found: Found, settings: DataSettings, seed: int, kind: Kind = "images"
+) -> tuple[dict[str, list[Row]], list[str]]:
     """The rows of train, validation and test, held out of the training rows where a split was not given,
     and a note on each split made so.
 
@@ -91,26 +93,34 @@ def split_rows(found: Found, settings: DataSettings, seed: int) -> tuple[dict[st
     if not rows["train"]:
         got = "no rows" if "all" in found or "train" in found else some(found) or "nothing"
         raise DataError(must_be("the data", "a set with a train split", got))
-    _require_two_classes(rows["train"])
+    grouped = kind == "questions"
+    if not grouped:
+        _require_two_classes(rows["train"])
+    hold_out = _hold_out_groups if grouped else _hold_out
+    how = "whole articles" if grouped else "stratified"
     notes = []
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
-        if not rows[name]:
-            rows["train"], rows[name] = _hold_out(rows["train"], fraction, seed, name)
-            notes.append(f"{name}: {fraction:.0%} of the training examples, stratified, seed {seed}")
+        if not rows[name] and fraction:
+            rows["train"], rows[name] = hold_out(rows["train"], fraction, seed, name)
+            notes.append(f"{name}: {fraction:.0%} of the training examples, {how}, seed {seed}")
     if settings.limit is not None:
         rows = {name: _first_of_each_class(part, settings.limit) for name, part in rows.items()}
     return rows, notes
 
 
-def build_splits(found: Found, settings: DataSettings, seed: int, progress: Progress) -> Splits:
+def build_splits(found: Found, settings: DataSettings, seed: int, progress: Progress, kind: Kind = "images") -> Splits:
     """The splits of a data set, every file looked at once (header and digest; pixels are decoded later).
 
     Raises:
         DataError: as `split_rows`; a label is unknown in training; images are unreadable.
     """
-    parts, notes = split_rows(found, settings, seed)
+    parts, notes = split_rows(found, settings, seed, kind)
+    if kind == "questions":
+        return _without_classes(parts, notes, settings)
     class_names = tuple(sorted({row.label for row in parts["train"]}, key=_natural))
     _require_known_labels(parts, class_names)
+    if kind == "texts":
+        return _of_texts(parts, class_names, notes, settings)
     ids = {name: index for index, name in enumerate(class_names)}
     splits: dict[str, Split] = {}
     faults: list[Skipped] = []
@@ -124,8 +134,52 @@ def build_splits(found: Found, settings: DataSettings, seed: int, progress: Prog
     check_skipped(faults, total, settings)
     notes += _shared_content(splits)
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
-    require_examples(whole)
+    require_examples(whole, settings)
     return whole
+
+
+def _without_classes(parts: dict[str, list[Row]], notes: list[str], settings: DataSettings) -> Splits:
+    """The splits of questions."""
+    splits = {name: Split(rows, np.zeros(len(rows), dtype=np.int64), digest_rows(rows)) for name, rows in parts.items()}
+    whole = Splits(splits["train"], splits["validation"], splits["test"], (), (), tuple(notes))
+    require_examples(whole, settings)
+    return whole
+
+
+def _of_texts(
+    parts: dict[str, list[Row]], class_names: tuple[str, ...], notes: list[str], settings: DataSettings
+) -> Splits:
+    """The splits of texts: there is nothing to decode."""
+    splits = {name: _labelled(rows, class_names) for name, rows in parts.items()}
+    notes += [note.replace(" images ", " texts ") for note in _shared_content(splits)]
+    whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, (), tuple(notes))
+    require_examples(whole, settings)
+    return whole
+
+
+def _labelled(rows: list[Row], class_names: Sequence[str]) -> Split:
+    ids = {name: index for index, name in enumerate(class_names)}
+    return Split(rows, np.array([ids[row.label] for row in rows], dtype=np.int64), digest_rows(rows))
+
+
+def labelled_split(rows: list[Row], class_names: Sequence[str]) -> Split:
+    """One split of rows with the class ids of a trained model; without class names, of questions.
+
+    Raises:
+        DataError: there are no rows, or a label is none of the classes.
+    """
+    if not rows:
+        raise DataError(must_be("the data", "of at least one row", "none"))
+    if not class_names:
+        return Split(rows, np.zeros(len(rows), dtype=np.int64), digest_rows(rows))
+    unknown = Counter(row.label for row in rows if row.label not in class_names)
+    raise_first(
+        [
+            must_be(f"the label '{label}' ({count} rows)", "one of the model's", "another", nearest(label, class_names))
+            for label, count in unknown.items()
+        ]
+    )
+    return _labelled(rows, class_names)
 
 
 def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:
@@ -166,15 +220,15 @@ def _require_known_labels(parts: dict[str, list[Row]], class_names: Sequence[str
     raise_first(faults)
 
 
-def require_examples(splits: Splits) -> None:
+def require_examples(splits: Splits, settings: DataSettings) -> None:
     """Nothing, if every split has examples and the training split some of every class.
 
     Raises:
         DataError: it has not.
     """
     for name, split in splits.items():
-        if len(split) == 0:
-            raise DataError(must_be(f"the {name} split", "of at least one readable image", "none"))
+        if len(split) == 0 and (name != "test" or settings.test_fraction):
+            raise DataError(must_be(f"the {name} split", "of at least one readable example", "none"))
     missing = [splits.class_names[i] for i, count in enumerate(splits.counts()["train"]) if count == 0]
     if missing:
         raise DataError(must_be("the training split", "of readable images of every class", f"none of {some(missing)}"))
@@ -199,6 +253,25 @@ def _hold_out(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[l
         words = [seed, *label.encode(), *name.encode()]
         held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
     raise_first(faults)
+    kept = [row for index, row in enumerate(rows) if index not in held]
+    return kept, [row for index, row in enumerate(rows) if index in held]
+
+
+def _hold_out_groups(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+    """Two parts of the rows that share no article: whole articles, drawn until the part is as large as asked."""
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(getattr(row.content, "group", row.id), []).append(index)
+    if len(groups) < 2:
+        remedy = f"Give a {name} split of your own."
+        got = f"{len(groups)}"
+        raise DataError(must_be(f"the articles to hold {name} questions out of", "two or more", got, remedy))
+    held: set[int] = set()
+    order = np.random.default_rng([seed, *name.encode()]).permutation(sorted(groups))
+    for group in order[:-1]:
+        if held and len(held) + len(groups[group]) / 2 > fraction * len(rows):
+            break
+        held.update(groups[group])
     kept = [row for index, row in enumerate(rows) if index not in held]
     return kept, [row for index, row in enumerate(rows) if index in held]
 

@@ -6,47 +6,121 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hftransfer.artifact import ModelFacts
+
 _BODY = """
 # {title}
 
-{base_sentence} adapted to {classes} classes by a {strategy}
+{base_sentence} adapted to {goal} by a {strategy}
 with hftransfer {version}.
 
 | metric | test | validation |
 | --- | --- | --- |
 {metrics}
 
-Trained on {train} images, the strength of regularisation chosen on {validation}, tested on {test}.
+Trained on {train} {unit}, the best model chosen on {validation}, tested on {test}.
 Data: `{data}`.
-
-## Labels
-
 {labels}
-
 ## How to use
 
-In plain transformers:
-
-```python
-from transformers import pipeline
-
-classify = pipeline("image-classification", model="path/to/this/folder")
-classify("photo.jpg")
-```
+{native}
 
 With hftransfer:
 
 ```python
 import hftransfer as ht
 
-ht.load("path/to/this/folder").predict(["photo.jpg"])
+{example}
 ```
 
 ## What was trained
 
-{trainable:,} of {total:,} parameters: the last linear layer, on features of the frozen network. Its standardisation is
-folded into its weights. Scores are those of the data named above; other data may score otherwise.
+{trainable:,} of {total:,} parameters. {learned} Scores are those of the data named above; other data may score
+otherwise.
 """
+
+_LEARNED = {
+    "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
+    "its standardisation is folded into its weights.",
+    "fine-tune": "The head and the unfrozen stages.",
+    "lora": "Low-rank matrices beside frozen layers (LoRA), and the head.",
+}
+_UNITS = {"image-classification": "images", "text-classification": "texts", "question-answering": "questions"}
+_TASK_NAMES = {
+    "image-classification": "Image Classification",
+    "text-classification": "Text Classification",
+    "question-answering": "Question Answering",
+}
+_EXAMPLES = {
+    "image-classification": 'ht.load("path/to/this/folder").predict(["photo.jpg"])',
+    "text-classification": 'ht.load("path/to/this/folder").predict(["what a film"])',
+    "question-answering": 'ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
+}
+_NATIVE = {
+    "image-classification": """In plain transformers:
+
+```python
+from transformers import pipeline
+
+classify = pipeline("image-classification", model="path/to/this/folder")
+classify("photo.jpg")
+```""",
+    "text-classification": """In plain transformers:
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="path/to/this/folder")
+classify("what a film")
+```""",
+    "question-answering": """In plain transformers it loads as `AutoModelForQuestionAnswering` (start and end logits per
+token; the windows and the search for the best span are hftransfer's).""",
+}
+_POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
+and the head:
+
+```python
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, backbone = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{{folder}}/head.safetensors")
+inputs = tokenizer(["what a film"], return_tensors="pt", padding=True, truncation=True, max_length={max_tokens})
+with torch.no_grad():
+    tokens = backbone(**inputs).last_hidden_state
+pooled = {pooled}
+probabilities = (pooled @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of backbone.config.id2label
+```"""
+_POOLS = {
+    "mean": '(tokens * (mask := inputs["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
+    "cls": "tokens[:, 0]",
+    "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
+}
+_LORA = """The folder holds the matrices and the head in peft's layout, to be put into the base model:
+
+```python
+from peft import PeftModel
+from transformers import {auto}
+
+base = {auto}.from_pretrained("path/to/{base}", num_labels={classes})
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+```"""
+_OPEN_CLIP = """The folder holds the tower in open_clip's layout (`open_clip.create_model("local-dir:path/to/this/folder")`)
+and the head on its image embedding in `head.safetensors`."""
+
+
+def _native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+    """How the model is used without this library."""
+    autos = {"image-classification": "AutoModelForImageClassification"}
+    autos |= {"text-classification": "AutoModelForSequenceClassification"}
+    if facts.base is not None:
+        auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
+        return _LORA.format(auto=auto, base=base, classes=len(facts.class_names) or 2)
+    if facts.pooling != "native":
+        return _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
+    return _OPEN_CLIP if is_open_clip else _NATIVE[facts.task]
 
 
 def write_card(
@@ -57,24 +131,28 @@ def write_card(
     data_source: str,
     base_is_hub_id: bool,
     version: str,
+    facts: ModelFacts | None = None,
+    max_tokens: int = 512,
 ) -> None:
     """Nothing; writes `README.md` with valid card metadata into a model folder.
 
     Of a local path only the last part is written: folders of a person's disk are not published.
     """
+    facts = facts or ModelFacts()
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-    scores = {name: value for name, value in metrics["test"].items() if isinstance(value, float)}
+    judged = metrics["test"] or metrics["validation"]
+    scores = {name: value for name, value in judged.items() if isinstance(value, float)}
     base = _plain(metrics["model"] if base_is_hub_id else Path(metrics["model"]).resolve().name)
     data = _plain(data_source)
     title = f"{Path(base).name} {metrics['strategy']}"
     results = [
         EvalResult(
             task_type=metrics["task"],
-            task_name="Image Classification",
+            task_name=_TASK_NAMES[metrics["task"]],
             dataset_type=data,
             dataset_name=data,
-            dataset_split="test",
+            dataset_split="test" if metrics["test"] else "validation",
             metric_type=name,
             metric_name=name.replace("_", " "),
             metric_value=round(value, 6),
@@ -82,7 +160,7 @@ def write_card(
         for name, value in scores.items()
     ]
     card_data = ModelCardData(
-        library_name="transformers",
+        library_name="peft" if facts.base is not None else "transformers",
         pipeline_tag=metrics["task"],
         base_model=base,
         tags=["hftransfer", "transfer-learning", metrics["strategy"]],
@@ -93,20 +171,34 @@ def write_card(
     body = _BODY.format(
         title=_plain(title),
         base_sentence=f"`{base}`",
-        classes=len(class_names),
+        goal=f"{len(class_names)} classes" if class_names else "answering questions",
+        unit=_UNITS[metrics["task"]],
+        learned=_LEARNED[metrics["strategy"]],
+        example=_EXAMPLES[metrics["task"]],
+        native=_native_use(facts, base, max_tokens, is_open_clip=(folder / "open_clip_config.json").is_file()),
         strategy=metrics["strategy"].replace("-", " "),
         version=version,
-        metrics="\n".join(
-            f"| {name.replace('_', ' ')} | {value:.4f} | {metrics['validation'][name]:.4f} |"
-            for name, value in scores.items()
-        ),
+        metrics="\n".join(_metric_line(name, metrics) for name in scores),
         data=data,
-        labels=", ".join(f"`{_plain(name)}`" for name in class_names),
+        labels=_labels(class_names),
         **metrics["examples"],
         **metrics["parameters"],
     )
     card = ModelCard(f"---\n{card_data.to_yaml()}\n---\n{body}")
     card.save(folder / "README.md")
+
+
+def _metric_line(name: str, metrics: dict[str, Any]) -> str:
+    test = f"{metrics['test'][name]:.4f}" if metrics["test"] else ""
+    validation = metrics["validation"].get(name)
+    return f"| {name.replace('_', ' ')} | {test} | {'' if validation is None else format(validation, '.4f')} |"
+
+
+def _labels(class_names: Sequence[str]) -> str:
+    if not class_names:
+        return ""
+    names = ", ".join(f"`{_plain(name)}`" for name in class_names)
+    return f"\n## Labels\n\n{names}\n"
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,27 @@ def draw_mistakes(
         _grid(path, [rows[i] for i in wrong], captions, title, _RIGHT)
     else:
         _grid(path, [rows[i] for i in wrong[:24]], captions, title, _WRONG)
+
+
+def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
+    """Nothing; draws the training loss and the validation metrics over the epochs, the best epoch marked."""
+    epochs = [row["epoch"] for row in rows]
+    names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
+    losses = ["train_loss", *(name for name in names if "loss" in name)]
+    figure = _figure(8.0, 3.2)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, shown in ((left, losses), (right, [name for name in names if "loss" not in name])):
+        for name, color in zip(shown, (_INK, _RIGHT, _WRONG), strict=False):
+            label = "training loss" if name == "train_loss" else f"validation {name.replace('_', ' ')}"
+            axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
+        axes.axvline(best_epoch, color=_QUIET, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("epoch", color=_QUIET)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    left.set_title(f"Best epoch: {best_epoch} of {len(rows)}", loc="left", color=_INK, fontsize=11)
+    _save(figure, path)
 
 
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 _SHOWN_CLASSES = 20
 _FILES = {
-    "model/": "the trained model: loads in plain transformers",
+    "model/": "the trained model in its native layout; its README.md says how to use it",
+    "merged/": "the same with LoRA merged into it: loads in plain transformers",
     "metrics.json": "all numbers",
     "figures/": "examples, confusion matrix, worst mistakes",
+    "history.csv": "loss and validation scores by epoch",
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",
 }
@@ -23,6 +25,9 @@ _FILES = {
 
 def data_table(splits: Splits) -> str:
     """Classes × splits, and what was noticed."""
+    if not splits.class_names:
+        lines = [["", *splits.sizes()], ["questions", *(str(size) for size in splits.sizes().values())]]
+        return "\n".join([_columns(lines), *(f"  {note}" for note in splits.notes)])
     counts = splits.counts()
     lines = [["class", *counts]]
     order = range(len(splits.class_names))
@@ -42,9 +47,9 @@ def data_table(splits: Splits) -> str:
 def results_table(metrics: dict[str, Any], folder: Path) -> str:
     """What was measured, how long it took, and where everything lies."""
     test, validation = metrics["test"], metrics["validation"]
-    names = [name for name, value in test.items() if isinstance(value, float)]
+    names = [name for name, value in (test or validation).items() if isinstance(value, float)]
     lines = [["", "test", "validation"]]
-    lines += [[name.replace("_", " "), f"{test[name]:.4f}", f"{validation[name]:.4f}"] for name in names]
+    lines += [[name.replace("_", " "), _score(test, name), _score(validation, name)] for name in names]
     sizes, parameters, seconds = metrics["examples"], metrics["parameters"], metrics["seconds"]
     facts = [
         ["examples", f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test"],
@@ -54,6 +59,10 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
     ]
     files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
     return "\n\n".join([_columns(lines), _columns(facts), _columns(files)])
+
+
+def _score(scores: dict[str, Any], name: str) -> str:
+    return f"{scores[name]:.4f}" if name in scores else ""
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:

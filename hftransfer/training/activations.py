@@ -1,9 +1,9 @@
 """The frozen part, computed once per example and kept.
 
-Below the freeze boundary nothing changes, so an example's activations depend only on its bytes and on what the key's
-parts name: the weights, the preprocessing, the boundary, the precision, the backend and this code. They are kept in
-files that later runs map into memory: the data may be larger than memory, photos may be added to a data set or split
-another way, and only what is new is computed.
+Below the freeze boundary nothing changes, so an example's activations depend only on its bytes (of a text: its tokens)
+and on what the key's parts name: the weights, the preprocessing, the boundary, the precision, the backend and this
+code. They are kept in files that later runs map into memory: the data may be larger than memory, examples may be added
+to a data set or split another way, and only what is new is computed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hftransfer.adapters.base import Adapter, Inputs
-from hftransfer.data.images import decode_image
-from hftransfer.data.rows import Row, read_row
+from hftransfer.adapters.base import Activations, Adapter, Inputs
 from hftransfer.errors import DataError, must_be
+from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.devices import Compute, frozen_copy
 
+T = TypeVar("T")
 _ROWS_PER_SHARD = 8192
+_BYTES_PER_SHARD = 1 << 28
 _DIGEST_BYTES = 16
 # What shapes activations besides the settings: a change in one of these files is a change of the key.
-_CODE = ("adapters", "data/images.py", "training/activations.py", "training/devices.py")
+_CODE = ("adapters", "data/images.py", "training/activations.py", "training/devices.py", "tasks/items.py")
 
 
 def key_parts(adapter: Adapter, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
-    """Everything that shapes the activations of an image, besides its bytes."""
+    """Everything that shapes the activations of an example, besides its bytes or tokens."""
     return {
         "weights": weights_sha256,
+        "model": type(adapter.model).__name__ + str(getattr(adapter.model, "pooling", "")),
         "boundary": f"{boundary} of {len(adapter.stages)}",
         "processor": adapter.processor_settings(),
         "precision": compute.precision,
@@ -64,30 +66,36 @@ def code_digest() -> str:
 
 
 @dataclass(frozen=True)
-class StoredFeatures:
-    """Features (N, D) gathered from mapped files: row i is row `places[i, 1]` of shard `places[i, 0]`."""
+class StoredActivations:
+    """Activations gathered from mapped files: row i is `places[i, 2]` numbers of shard `places[i, 0]`, from number
+    `places[i, 1]` on. Rows of texts differ in length."""
 
     shards: list[np.ndarray]
     places: np.ndarray
-    width: int
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, D)."""
-        return len(self.places), self.width
+        """(N, D) of rows that are all of one length."""
+        return len(self.places), int(self.places[0, 2]) if len(self.places) else 0
+
+    def row(self, index: int) -> np.ndarray:
+        """One row as it is kept: flat, float32 or (bfloat16's bits) uint16."""
+        shard, start, length = self.places[index]
+        row: np.ndarray = self.shards[shard][start : start + length]
+        return row
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop as float32 (stop - start, D)."""
-        wanted = self.places[start:stop]
-        gathered = np.empty((len(wanted), self.width), dtype=np.float32)
+        """Rows start..stop of one length as float32 (stop - start, D)."""
+        wanted, width = self.places[start:stop], self.shape[1]
+        gathered = np.empty((len(wanted), width), dtype=np.float32)
         for shard in np.unique(wanted[:, 0]):
             here = wanted[:, 0] == shard
-            gathered[here] = self.shards[shard][wanted[here, 1]]
+            gathered[here] = self.shards[shard].reshape(-1, width)[wanted[here, 1] // width]
         return gathered
 
 
 class ActivationStore:
-    """The stored activations under one key: files of rows, and beside each the digests of the rows' content."""
+    """The stored activations under one key: files of rows, and beside each the digests and lengths of the rows."""
 
     def __init__(self, root: Path, parts: dict[str, Any]) -> None:
         text = json.dumps(parts, sort_keys=True, indent=1, default=str)
@@ -95,7 +103,7 @@ class ActivationStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "key.json").write_text(text, encoding="utf-8")
         self._shards: list[np.ndarray] = []
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._places: dict[bytes, tuple[int, int, int]] = {}
         for ids in sorted(self.folder.glob("*.ids")):
             self._map(ids)
 
@@ -107,21 +115,20 @@ class ActivationStore:
                 first.setdefault(digest, position)
         return sorted(first.values())
 
-    def features(self, digests: Sequence[bytes]) -> StoredFeatures:
+    def activations(self, digests: Sequence[bytes]) -> StoredActivations:
         """The stored rows of these contents, in this order."""
-        places = np.array([self._places[digest] for digest in digests], dtype=np.int64).reshape(-1, 2)
-        width = self._shards[0].shape[1] if self._shards else 0
-        return StoredFeatures(self._shards, places, width)
+        places = np.array([self._places[digest] for digest in digests], dtype=np.int64).reshape(-1, 3)
+        return StoredActivations(self._shards, places)
 
     @contextmanager
-    def writing(self) -> Iterator[Callable[[Sequence[bytes], np.ndarray], None]]:
-        """Takes (digests, rows) as they are computed; what was taken is kept even when the block fails."""
+    def writing(self) -> Iterator[Callable[[Sequence[bytes], Sequence[np.ndarray]], None]]:
+        """Takes (digests, flat rows) as they are computed; what was taken is kept even when the block fails."""
         draft = _Shard(self.folder)
 
-        def take(digests: Sequence[bytes], rows: np.ndarray) -> None:
+        def take(digests: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
             nonlocal draft
             draft.append(digests, rows)
-            if draft.count >= _ROWS_PER_SHARD:
+            if draft.full:
                 self._keep(draft)
                 draft = _Shard(self.folder)
 
@@ -136,18 +143,23 @@ class ActivationStore:
             self._map(ids)
 
     def _map(self, ids: Path) -> None:
-        digests = ids.read_bytes()
-        count = len(digests) // _DIGEST_BYTES
-        file = ids.with_suffix(".f32")
-        size_bytes = file.stat().st_size if file.is_file() else 0
-        width = size_bytes // (4 * count) if count else 0
-        fits = width and size_bytes == 4 * count * width and len(digests) == count * _DIGEST_BYTES
-        if not fits or (self._shards and self._shards[0].shape[1] != width):
-            return  # a damaged pair of files: its rows are computed again
-        shard = len(self._shards)
-        self._shards.append(np.memmap(file, dtype=np.float32, mode="r", shape=(count, width)))
-        for row in range(count):
-            self._places[digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]] = (shard, row)
+        content = ids.read_bytes()
+        for suffix, kind in _SUFFIXES.items():
+            file = ids.with_suffix(suffix)
+            if file.is_file() and content and len(content) % _INDEX.itemsize == 0:
+                index = np.frombuffer(content, dtype=_INDEX)
+                lengths = index["length"].astype(np.int64)
+                if file.stat().st_size != lengths.sum() * np.dtype(kind).itemsize or not lengths.all():
+                    return  # a damaged pair of files: its rows are computed again
+                starts = np.cumsum(lengths) - lengths
+                shard = len(self._shards)
+                self._shards.append(np.memmap(file, dtype=kind, mode="r"))
+                for entry, start, length in zip(index["digest"], starts, lengths, strict=True):
+                    self._places[bytes(entry)] = (shard, int(start), int(length))
+
+
+_SUFFIXES = {".f32": np.float32, ".bf16": np.uint16}
+_INDEX = np.dtype([("digest", f"V{_DIGEST_BYTES}"), ("length", "<i8")])
 
 
 class _Shard:
@@ -157,102 +169,127 @@ class _Shard:
         self._final = folder / uuid.uuid4().hex[:12]
         self._draft = folder / f".{self._final.name}.tmp"
         self._digests: list[bytes] = []
+        self._lengths: list[int] = []
         self._whole_bytes = 0
+        self._suffix = ".f32"
         self._file = self._draft.open("wb", buffering=0)
 
     @property
-    def count(self) -> int:
-        return len(self._digests)
+    def full(self) -> bool:
+        return len(self._digests) >= _ROWS_PER_SHARD or self._whole_bytes >= _BYTES_PER_SHARD
 
-    def append(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
-        content = np.ascontiguousarray(rows, dtype=np.float32).tobytes()
+    def append(self, digests: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
+        self._suffix = next(suffix for suffix, kind in _SUFFIXES.items() if rows[0].dtype == kind)
+        content = b"".join(np.ascontiguousarray(row).tobytes() for row in rows)
         if self._file.write(content) != len(content):
             raise OSError(errno.ENOSPC, "the disk is full", str(self._draft))
         self._whole_bytes += len(content)
         self._digests += digests
+        self._lengths += [row.size for row in rows]
 
     def finish(self) -> Path | None:
-        """The file with the digests, written last: a shard without it does not count. None if there are no rows."""
+        """The file with the index, written last: a shard without it does not count. None if there are no rows."""
         self._file.truncate(self._whole_bytes)  # a write that failed may have left half a row
         self._file.close()
         if not self._digests:
             self._draft.unlink()
             return None
-        self._draft.rename(self._final.with_suffix(".f32"))
-        self._draft.write_bytes(b"".join(self._digests))
+        index = np.empty(len(self._digests), dtype=_INDEX)
+        index["digest"] = [np.void(digest) for digest in self._digests]
+        index["length"] = self._lengths
+        self._draft.rename(self._final.with_suffix(self._suffix))
+        self._draft.write_bytes(index.tobytes())
         return self._draft.rename(self._final.with_suffix(".ids"))
-
-
-@dataclass(frozen=True)
-class _Batch:
-    rows: list[int]
-    inputs: Inputs
-    faults: dict[int, str]
 
 
 def fill_store(
     store: ActivationStore,
     adapter: Adapter,
     boundary: int,
-    rows: Sequence[Row],
-    digests: Sequence[bytes],
+    items: Items,
     compute: Compute,
     advance: Callable[[int], None] = lambda _: None,
     *,
     stop_at_fault: bool = True,
 ) -> dict[int, str]:
-    """The rows whose images can't be decoded and why; all others are in the store afterwards.
+    """The items that can't be decoded and why; all others are in the store afterwards.
 
     Raises:
         DataError: `stop_at_fault`, and an image can't be decoded; what was computed by then is kept.
     """
+    digests = items.digests
     missing = store.missing(digests)
-    advance(len(rows) - len(missing))
+    advance(len(digests) - len(missing))
     faults: dict[int, str] = {}
     if not missing:
         return faults
     frozen = adapter.twin(frozen_copy(adapter.model, compute))
+    if items.lengths is not None:  # texts of like length share a batch: little padding
+        missing.sort(key=lambda item: -int(items.lengths[item]))  # type: ignore[index]
+    at_head = boundary == len(adapter.stages)
     with store.writing() as take:
-        for batch in _batches(frozen, rows, missing, compute):
+        for batch in batches_ahead(items, missing, compute):
             if batch.faults and stop_at_fault:
                 raise DataError(*batch.faults.values(), _ADVICE)
             faults.update(batch.faults)
-            if batch.rows:
-                take([digests[row] for row in batch.rows], _forward(frozen, boundary, batch.inputs, compute))
-            advance(len(batch.rows) + len(batch.faults))
+            if batch.items:
+                hidden = _forward(frozen, boundary, batch.inputs, compute)
+                lengths = items.lengths[batch.items] if items.lengths is not None and hidden.ndim == 3 else None
+                take([digests[item] for item in batch.items], _flat(hidden, lengths, exact=at_head))
+            advance(len(batch.items) + len(batch.faults))
     # The same content may stand in several rows: all of them are faulty.
-    bad = {digests[row]: reason for row, reason in faults.items()}
-    return {row: bad[digest] for row, digest in enumerate(digests) if digest in bad}
+    bad = {digests[item]: reason for item, reason in faults.items()}
+    return {item: bad[digest] for item, digest in enumerate(digests) if digest in bad}
 
 
 _ADVICE = "`hftransfer check` lists all such files."
 
 
-def _forward(adapter: Adapter, boundary: int, inputs: Inputs, compute: Compute) -> np.ndarray:
+def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np.ndarray]:
+    """Each example's activations as one flat row, padding left out; bfloat16 is kept as its bits."""
+    if hidden.dtype == torch.bfloat16 and not exact:
+        values = hidden.contiguous().view(torch.int16).cpu().numpy().view(np.uint16)
+    else:
+        values = hidden.float().cpu().numpy()
+    if lengths is None:
+        return list(values.reshape(len(values), -1))
+    return [row[:length].reshape(-1) for row, length in zip(values, lengths, strict=True)]
+
+
+def _forward(adapter: Adapter, boundary: int, inputs: Inputs, compute: Compute) -> Tensor:
     with torch.inference_mode():
-        moved = {name: _moved(tensor, compute) for name, tensor in inputs.items()}
-        features = adapter.below(moved, boundary).float().cpu().numpy()
-    if not np.isfinite(features).all():
-        raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
-    return features
+        hidden = adapter.below(moved(inputs, compute), boundary)["hidden"]
+        if not torch.isfinite(hidden).all():
+            raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
+    return hidden
 
 
-def _moved(tensor: Tensor, compute: Compute) -> Tensor:
-    dtype = compute.dtype if tensor.is_floating_point() else tensor.dtype
-    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
-    return tensor.to(compute.device, dtype, non_blocking=True, memory_format=layout)
+def moved(inputs: Inputs, compute: Compute) -> Inputs:
+    """Inputs on the device, pixels in its precision and the memory layout that convolutions like."""
+
+    def move(tensor: Tensor) -> Tensor:
+        dtype = compute.dtype if tensor.is_floating_point() else tensor.dtype
+        layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        return tensor.to(compute.device, dtype, non_blocking=True, memory_format=layout)
+
+    return {name: move(tensor) for name, tensor in inputs.items()}
 
 
-def _batches(adapter: Adapter, rows: Sequence[Row], wanted: Sequence[int], compute: Compute) -> Iterator[_Batch]:
-    """Encoded batches in order, decoded in threads while earlier ones are computed; a few are held at a time."""
+def batches_ahead(items: Items, wanted: Sequence[int], compute: Compute) -> Iterator[Batch]:
+    """Encoded batches in order, read in threads while earlier ones are computed; a few are held at a time."""
     size = compute.batch_size
+    return read_ahead(items.batch, [wanted[start : start + size] for start in range(0, len(wanted), size)], compute)
+
+
+def read_ahead(read: Callable[[Sequence[int]], T], batches: Sequence[Sequence[int]], compute: Compute) -> Iterator[T]:
+    """What `read` gives for each batch, in order, computed in threads a few batches ahead."""
     workers = 2 if compute.device.type == "cpu" else 8
     # A worker's own kernels get one thread (the setting is per thread): the forward pass has the others.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        ahead: deque[Future[_Batch]] = deque()
+        ahead: deque[Future[T]] = deque()
         try:
-            for start in range(0, len(wanted), size):
-                ahead.append(pool.submit(_encoded, adapter, rows, wanted[start : start + size]))
+            for batch in batches:
+                ahead.append(pool.submit(read, batch))
                 if len(ahead) > workers + 1:
                     yield ahead.popleft().result()
             while ahead:
@@ -262,12 +299,56 @@ def _batches(adapter: Adapter, rows: Sequence[Row], wanted: Sequence[int], compu
                 future.cancel()
 
 
-def _encoded(adapter: Adapter, rows: Sequence[Row], wanted: Sequence[int]) -> _Batch:
-    kept, images, faults = [], [], {}
-    for row in wanted:
-        try:
-            images.append(decode_image(read_row(rows[row]), rows[row].id))
-            kept.append(row)
-        except DataError as error:
-            faults[row] = str(error)
-    return _Batch(kept, adapter.encode(images) if images else {}, faults)
+class Source:
+    """What enters the learning part: activations from the store, or computed anew by the frozen part each time."""
+
+    def __init__(
+        self,
+        items: Items,
+        adapter: Adapter,
+        boundary: int,
+        compute: Compute,
+        stored: StoredActivations | None = None,
+        frozen: Adapter | None = None,
+    ) -> None:
+        self.items, self.boundary, self.compute, self.stored = items, boundary, compute, stored
+        self._frozen = frozen or adapter
+        self._shape = adapter.hidden_shape(boundary) if stored is not None else ()
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """How many tokens each item has, of texts."""
+        return self.items.lengths
+
+    def __len__(self) -> int:
+        return len(self.items.digests)
+
+    def read(self, chosen: Sequence[int]) -> Activations:
+        """What is known of a batch without computing: stored activations, or the inputs."""
+        if self.stored is None:
+            batch = self.items.batch(chosen)
+            if batch.faults:
+                raise DataError(*batch.faults.values(), _ADVICE)
+            return batch.inputs
+        rows = [_as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
+        beside = self.items.beside(chosen)
+        if self._shape[0] == -1:
+            return {"hidden": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), **beside}
+        return {"hidden": torch.stack(rows), **beside}
+
+    def activations(self, read: Activations) -> Activations:
+        """The activations of a batch on the device, in float32."""
+        if self.stored is not None or self.boundary == 0:
+            return {
+                name: tensor.to(self.compute.device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
+                for name, tensor in read.items()
+            }
+        with torch.no_grad():
+            below = self._frozen.below(moved(read, self.compute), self.boundary)
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in below.items()}
+
+
+def _as_tensor(row: np.ndarray) -> Tensor:
+    if row.dtype == np.uint16:
+        return torch.from_numpy(row.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(row))

@@ -12,11 +12,37 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, ge=0, lt=2**32, description="drives the split of the data and everything random")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="drives the split of the data, the order of examples and all that is random"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of the frozen part; auto is bf16 where the hardware computes it, else fp32"
+        "auto", description="auto is bf16 where the hardware computes it faster, else fp32"
     )
     inference_batch_size: int | None = Field(
         None, ge=1, description="examples per forward pass of the frozen part; 16 on CPU and 128 on GPU if left out"
     )
-    cache: Literal["on", "off"] = Field("on", description="keep activations for later runs in the cache folder")
+    cache: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="keep the frozen part's activations in the cache folder for later epochs and runs; auto does so "
+        "unless they are too many for the disk, off keeps nothing after the run",
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=10_000, description="passes over the training split; 5 if left out (30 for a stepped probe)"
+    )
+    batch_size: int = Field(32, ge=1, description="examples per step")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW; norms and biases have none")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are clipped to this norm")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    class_weights: Literal["none", "auto"] = Field(
+        "none", description="auto weighs classes by the inverse of their frequency in the training split"
+    )
+    patience: int | None = Field(
+        3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
+    )
+    augment: Literal["none", "light", "strong"] = Field(
+        "none", description="random changes of training images: light crops and mirrors, strong adds RandAugment"
+    )
+    views: int | None = Field(
+        None, ge=1, le=64, description="with augment: keep this many augmented views of each image instead of new ones"
+    )

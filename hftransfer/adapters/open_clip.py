@@ -1,0 +1,129 @@
+"""The image tower of an open_clip model under a linear head."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from hftransfer.adapters.base import Adapter, Inputs
+from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint
+from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.texts import save_head, sidecar
+from hftransfer.errors import ModelError, first_line, must_be
+
+
+class OpenClipClassifier(nn.Module):
+    """An open_clip model, its image embedding (B, D) not normalised, and one linear layer."""
+
+    def __init__(self, clip: Any, class_names: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.clip = clip
+        self.head = nn.Linear(width, len(class_names))
+        self.config = PreTrainedConfig(id2label=dict(enumerate(class_names)))
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The image tower."""
+        visual: nn.Module = self.clip.visual
+        return visual
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        """`logits` (B, C) of pixels (B, 3, H, W)."""
+        return SimpleNamespace(logits=self.head(self.clip.visual(pixel_values)))
+
+
+class OpenClipAdapter(ImageAdapter):
+    """The image tower of an open_clip model; the processor is open_clip's own transform."""
+
+    def __init__(self, model: Any, processor: Any, name: str, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(model, processor, name, "open_clip")
+
+    def encode(self, examples: Sequence[Image.Image]) -> Inputs:
+        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        return {"pixel_values": torch.stack([self.processor(self._without_long_ends(image)) for image in examples])}
+
+    def processor_settings(self) -> dict[str, Any]:
+        """The transform, step by step."""
+        return {"class": "open_clip", "steps": repr(self.processor)}
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes open_clip's layout with the trained tower, and the head into `head.safetensors`."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.contiguous() for name, tensor in self.model.clip.state_dict().items()}
+        save_file(tensors, folder / OPEN_CLIP_WEIGHTS)
+        for pattern in ("*.json", "*.txt"):
+            for file in self.folder.glob(pattern):
+                if file.name not in ("config.json", "hftransfer.json"):
+                    shutil.copyfile(file, folder / file.name)
+        save_head(self.head, folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Nothing; the transform is that of the base model."""
+
+    def _find_stages(self) -> list[nn.Module]:
+        """The tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
+        visual = self.model.clip.visual
+        for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
+            found = getattr(owner, name, None)
+            if name == "trunk" and found is not None:
+                found = getattr(found, "blocks", None) or getattr(found, "stages", None)
+            if isinstance(found, nn.ModuleList | nn.Sequential):
+                return list(found)
+        return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
+
+    def _crops_center(self) -> bool:
+        return "CenterCrop" in repr(self.processor)
+
+
+def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> Adapter:
+    """The adapter of a folder in open_clip's layout; without class names, with the head that lies in it.
+
+    Raises:
+        ModelError: open_clip can't load it, or there is no head.
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    folder, name = checkpoint.folder, checkpoint.name
+    names = class_names if class_names is not None else sidecar(folder).get("class_names")
+    if not names:
+        remedy = "Train one: this folder holds an image tower alone."
+        raise ModelError(must_be(f"model '{name}'", "a checkpoint with all its head weights", "no head", remedy))
+    try:
+        clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
+        settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
+        size = clip.visual.image_size
+        known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
+        transform = image_transform_v2(PreprocessCfg(**{"size": size, **known}), is_train=False)
+        with torch.no_grad():
+            height, width = (size, size) if isinstance(size, int) else size
+            embedding_width = clip.eval().visual(torch.zeros(1, 3, height, width)).shape[1]
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        got = f"something else ({first_line(error)})"
+        raise ModelError(must_be(f"model '{name}'", "a model that open_clip loads", got)) from error
+    model = OpenClipClassifier(clip, names, embedding_width)
+    if class_names is None:
+        _load_head(model.head, checkpoint)
+    return OpenClipAdapter(model, transform, name, folder)
+
+
+def _load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        head.load_state_dict(load_file(checkpoint.folder / "head.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = f"no head weights ({first_line(error)})"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", "a folder with head.safetensors", got)) from error

@@ -1,0 +1,232 @@
+"""Text models of transformers: with their own head, or with pooled token features under a linear head of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hftransfer.adapters.base import Activations, Adapter, Inputs, Pooling, quiet_transformers
+from hftransfer.adapters.families import Modality
+
+_TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# Positions of these families count from the padding index on: so many fewer tokens fit.
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+_LONGEST_TOKENS = 512
+
+Tokens = dict[str, list[int]]
+"""One text or window as the tokenizer gives it, not padded."""
+
+
+class TextAdapter(Adapter):
+    """A network that takes tokens, with its tokenizer. Texts are padded on the right."""
+
+    modality: ClassVar[Modality] = "text"
+
+    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
+        processor.padding_side = "right"
+        if processor.pad_token_id is None:  # GPT-2 and Llama have none; what is padded is masked and never seen
+            processor.pad_token = processor.eos_token or processor.unk_token
+        if getattr(model.config, "pad_token_id", None) is None:
+            model.config.pad_token_id = processor.pad_token_id
+        if getattr(model.config, "use_cache", False):
+            model.config.use_cache = False  # keys and values are kept for writing texts, not for judging them
+        self.max_tokens = _position_limit(model.config, processor)
+        super().__init__(model, processor, name, family)
+
+    def encode(self, examples: Sequence[Any]) -> Inputs:
+        """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T), from texts or pairs of texts."""
+        return self.pad([self.tokenize(example) for example in examples])
+
+    def tokenize(self, example: str | tuple[str, str | None], max_tokens: int | None = None) -> Tokens:
+        """The tokens of one text, or of a pair, cut to the longest that fits.
+
+        A text without any token (an empty one, where the tokenizer adds none of its own) becomes one padding token.
+        """
+        first, second = example if isinstance(example, tuple) else (example, None)
+        limit = min(max_tokens or self.max_tokens, self.max_tokens)
+        pair = (clean_text(first),) if second is None else (clean_text(first), clean_text(second))
+        encoded = self.processor(*pair, truncation=True, max_length=limit)
+        return self._never_empty({name: list(encoded[name]) for name in _TOKEN_INPUTS if name in encoded})
+
+    def _never_empty(self, tokens: Tokens) -> Tokens:
+        if tokens["input_ids"]:
+            return tokens
+        only = {"input_ids": self.processor.pad_token_id, "attention_mask": 1, "token_type_ids": 0}
+        return {name: [only[name]] for name in tokens}
+
+    def tokenize_all(
+        self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
+    ) -> tuple[list[Tokens], int]:
+        """The tokens of all texts or pairs, each cut to the longest that fits, and how many were cut."""
+        found: list[Tokens] = []
+        cut = 0
+        limit = min(max_tokens or self.max_tokens, self.max_tokens)
+        for start in range(0, len(examples), 1000):
+            part = examples[start : start + 1000]
+            firsts = [clean_text(first) for first, _ in part]
+            paired = any(second is not None for _, second in part)
+            seconds = [clean_text(second or "") for _, second in part] if paired else None
+            encoded = self.processor(firsts, seconds, truncation=True, max_length=limit)
+            for row in range(len(part)):
+                tokens = {name: list(encoded[name][row]) for name in _TOKEN_INPUTS if name in encoded}
+                found.append(self._never_empty(tokens))
+                cut += bool(encoded.encodings and encoded.encodings[row].overflowing)
+        return found, cut
+
+    def pad(self, batch: Sequence[Tokens]) -> Inputs:
+        """Token lists as tensors (B, T), padded on the right."""
+        longest = max(len(tokens["input_ids"]) for tokens in batch)
+        fill = {"input_ids": self.processor.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        padded = {}
+        for name in batch[0]:
+            values = torch.full((len(batch), longest), fill[name])
+            for row, tokens in enumerate(batch):
+                values[row, : len(tokens[name])] = torch.tensor(tokens[name])
+            padded[name] = values
+        return padded
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Nothing of the tokenizer: activations are kept by tokens, not by texts."""
+        return {"modality": "text", "family": self.family}
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes config, safetensors and the tokenizer."""
+        with quiet_transformers():
+            self.model.save_pretrained(folder)
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Nothing; writes the tokenizer, without the lengths that texts were cut to here."""
+        if self.processor.is_fast:
+            self.processor.backend_tokenizer.no_truncation()
+        with quiet_transformers():
+            self.processor.save_pretrained(folder)
+
+    @property
+    def outputs(self) -> int:
+        """How many logits the head gives: 2 per token for spans."""
+        return 2 if type(self.model).__name__.endswith("ForQuestionAnswering") else super().outputs
+
+    def _small_inputs(self) -> Inputs:
+        tokens = self.tokenize("a")
+        tokens["input_ids"] = [min(token, self.model.config.vocab_size - 1) for token in tokens["input_ids"]]
+        return self.pad([tokens])
+
+    def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
+        return {name: tensors[name] for name in _TOKEN_INPUTS if name in tensors}
+
+    def _skipped(self, index: int) -> Any:
+        """A stage that is passed over hands on what it is given, in the form in which it gives its own output."""
+        given = self._seen.stage_outputs[index]
+
+        def hand_on(*args: Any, **kwargs: Any) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            return (hidden, *given[1:]) if isinstance(given, tuple) else hidden
+
+        return hand_on
+
+    def _arguments(self, boundary: int) -> None:
+        """All as the model itself gives it: masks and positions depend on the text."""
+        del boundary
+
+
+class PooledClassifier(nn.Module):
+    """A text backbone, its token features pooled, and one linear layer: a form for which transformers has no class."""
+
+    def __init__(self, backbone: Any, pooling: Pooling, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.head = nn.Linear(backbone.config.hidden_size, classes)
+
+    @property
+    def config(self) -> Any:
+        """The backbone's configuration."""
+        return self.backbone.config
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The backbone."""
+        backbone: nn.Module = self.backbone
+        return backbone
+
+    def forward(self, **inputs: Tensor) -> SimpleNamespace:
+        """`logits` (B, C)."""
+        tokens = self.backbone(**inputs).last_hidden_state
+        pooled = pool(tokens, inputs["attention_mask"], self.pooling)
+        return SimpleNamespace(logits=self.head(pooled.to(self.head.weight.dtype)))
+
+
+class PooledTextAdapter(TextAdapter):
+    """A text backbone under pooling and a linear head of ours."""
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes the native backbone, the tokenizer, and the head into `head.safetensors`."""
+        with quiet_transformers():
+            self.model.backbone.save_pretrained(folder)
+        self.save_processor(folder)
+        save_head(self.head, folder)
+
+
+def save_head(head: nn.Linear, folder: Path) -> None:
+    """Nothing; writes a linear head's weight (C, D) and bias (C,) as `head.safetensors`."""
+    from safetensors.torch import save_file
+
+    tensors = {"weight": head.weight.detach().cpu().contiguous(), "bias": head.bias.detach().cpu().contiguous()}
+    save_file(tensors, folder / "head.safetensors")
+
+
+def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """One vector (B, D) per text from token features (B, T, D) and the attention mask (B, T), in float32."""
+    if pooling == "cls":
+        return tokens[:, 0].float()
+    if pooling == "last":
+        last = mask.sum(dim=1).clamp(min=1) - 1
+        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()
+    weights = mask.unsqueeze(-1).float()
+    return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def clean_text(text: str) -> str:
+    """The text with lone surrogates, which no tokenizer takes, replaced one for one by U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if 0xD800 <= ord(sign) <= 0xDFFF else sign for sign in text)
+    return text
+
+
+def _position_limit(config: Any, tokenizer: Any) -> int:
+    """The longest input in tokens that model and tokenizer take, 512 at most."""
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]
+    if positions:
+        limits.append(positions - (2 if config.model_type in _OFFSET_POSITIONS else 0))
+    return max(1, min(limits))
+
+
+def sidecar(folder: Path) -> dict[str, Any]:
+    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none."""
+    file = folder / "hftransfer.json"
+    if not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
+
+
+__all__ = [
+    "Activations",
+    "PooledClassifier",
+    "PooledTextAdapter",
+    "TextAdapter",
+    "Tokens",
+    "clean_text",
+    "pool",
+    "sidecar",
+]

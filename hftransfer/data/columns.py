@@ -1,0 +1,72 @@
+"""Columns found by name, and labels as names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hftransfer.data.tables import raise_first
+from hftransfer.errors import DataError, must_be, nearest
+
+LABEL_COLUMNS = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "target",
+    "breed",
+    "species",
+    "fine_label",
+)
+
+
+def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
+    """The column that is named, or the first of the usual names there is.
+
+    Raises:
+        DataError: there is none.
+    """
+    if named is not None:
+        if named in columns:
+            return named
+        remedy = nearest(named, columns)
+        raise DataError(must_be(where, f"a column of {source} ({', '.join(columns)})", f"'{named}'", remedy))
+    lowered = {column.lower(): column for column in reversed(columns)}
+    for name in usual:
+        if name in lowered:
+            return lowered[name]
+    remedy = f"Name the column: {where}=…"
+    if len(columns) == 1 and ";" in columns[0]:
+        remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
+    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
+
+
+def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:
+    """The labels as names.
+
+    Raises:
+        DataError: a label is missing, of a type that is no name, or of another type than those before it.
+    """
+    faults = []
+    expected: type | None = None
+    names = []
+    for given, where in zip(values, wheres, strict=True):
+        value = given.item() if isinstance(given, np.generic) else given
+        if value is None or (isinstance(value, str) and not value.strip()):
+            faults.append(must_be(f"{where}: column '{column}'", "a label", "nothing"))
+        elif isinstance(value, float) or not isinstance(value, str | int):
+            shown = f"{value!r} ({type(value).__name__})"
+            faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))
+        elif expected is not None and type(value) is not expected:
+            remedy = "Labels of mixed types are not guessed at: write all as names."
+            shown = f"{value!r} ({type(value).__name__})"
+            allowed = f"of one type, {expected.__name__} as in the rows before"
+            faults.append(must_be(f"{where}: column '{column}'", allowed, shown, remedy))
+        else:
+            expected = type(value)
+        names.append(str(value).strip())
+    raise_first(faults)
+    return names

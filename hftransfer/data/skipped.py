@@ -1,0 +1,27 @@
+"""Splits less the examples that turned out to be unreadable when they were decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.splits import Skipped, Splits, check_skipped, require_examples
+
+
+def without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
+    """The splits less the rows, counted through all splits, that could not be decoded.
+
+    Raises:
+        DataError: they are not to be skipped, or too many, or leave too little.
+    """
+    parts, skipped, start = {}, list(splits.skipped), 0
+    total = len(splits.skipped) + sum(splits.sizes().values())
+    for name, split in splits.items():
+        gone = {row - start for row in faults if start <= row < start + len(split)}
+        skipped += [Skipped(name, split.rows[row].id, faults[start + row]) for row in sorted(gone)]
+        parts[name] = split.without(gone)
+        start += len(split)
+    check_skipped(skipped, total, settings)
+    rest = Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
+    require_examples(rest, settings)
+    return rest

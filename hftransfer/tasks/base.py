@@ -1,0 +1,72 @@
+"""What a task is: which rows it takes, what the model learns from them, and how its logits are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.families import Modality
+    from hftransfer.data.settings import DataSettings
+    from hftransfer.data.splits import Split
+    from hftransfer.tasks.items import Items
+
+RowKind = Literal["images", "texts", "questions"]
+
+
+@dataclass
+class Examples:
+    """The rows of one split as the network takes them; `notes` tell a person what was noticed on the way."""
+
+    split: Split
+    items: Items
+    notes: list[str] = field(default_factory=list)
+    windows: Any = None
+    """Of questions: the windows, one per item."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Metrics of a split's logits, what chooses the best model (the higher the better), and a table of predictions."""
+
+    metrics: dict[str, Any]
+    score: tuple[float, ...]
+    columns: dict[str, Any]
+    probabilities: np.ndarray | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    """What a loaded model must know to judge in the same way."""
+
+
+class Task(Protocol):
+    """One task, under its pipeline tag of the Hub."""
+
+    @property
+    def name(self) -> str:
+        """The pipeline tag."""
+
+    @property
+    def modality(self) -> Modality:
+        """What its models take."""
+
+    @property
+    def rows(self) -> RowKind:
+        """What its data are made of."""
+
+    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
+        """The rows of a split as items of the network."""
+
+    def loss(
+        self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
+    ) -> Callable[[Tensor, Sequence[int]], Tensor]:
+        """A function of logits and the positions of their items: the mean loss."""
+
+    def judge(
+        self, logits: Sequence[np.ndarray], examples: Examples, class_names: Sequence[str], **extras: Any
+    ) -> Judged:
+        """What the logits of all items are worth."""

@@ -1,0 +1,145 @@
+"""The examples as the network takes them: images decoded when they are needed, texts as tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from hftransfer.adapters.base import Inputs
+from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.texts import TextAdapter, Tokens
+from hftransfer.data.images import decode_image
+from hftransfer.data.rows import Row, read_row
+from hftransfer.errors import DataError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of some items, and those that could not be read with the reason."""
+
+    items: list[int]
+    inputs: Inputs
+    faults: dict[int, str]
+
+
+class Items(Protocol):
+    """Examples that become inputs."""
+
+    @property
+    def digests(self) -> list[bytes]:
+        """What identifies the content of each."""
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """How many tokens each has; None where all are of one size."""
+
+    def batch(self, chosen: Sequence[int]) -> Batch:
+        """The inputs of these items."""
+
+    def beside(self, chosen: Sequence[int]) -> Inputs:
+        """What goes beside their stored activations."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training images; the same seed, view and image give the same change."""
+
+    kind: Literal["light", "strong"]
+    seed: int
+    view: int
+
+
+class ImageItems:
+    """Images, decoded (and changed, with `augment`) each time they are asked for."""
+
+    lengths: None = None
+
+    def __init__(
+        self, rows: Sequence[Row], digests: Sequence[bytes], adapter: ImageAdapter, augment: Augment | None = None
+    ) -> None:
+        self.rows, self.adapter, self.augment = rows, adapter, augment
+        self.digests = [self._digest(digest) for digest in digests] if augment else list(digests)
+
+    def batch(self, chosen: Sequence[int]) -> Batch:
+        """`pixel_values` (B, 3, H, W) of the images that can be decoded."""
+        kept, images, faults = [], [], {}
+        for item in chosen:
+            try:
+                image = decode_image(read_row(self.rows[item]), self.rows[item].id)
+            except DataError as error:
+                faults[item] = str(error)
+                continue
+            images.append(self._changed(image, item) if self.augment else image)
+            kept.append(item)
+        return Batch(kept, self.adapter.encode(images) if images else {}, faults)
+
+    def beside(self, chosen: Sequence[int]) -> Inputs:
+        """Nothing."""
+        del chosen
+        return {}
+
+    def _digest(self, digest: bytes) -> bytes:
+        return hashlib.blake2b(digest + repr(self.augment).encode(), digest_size=16).digest()
+
+    def _changed(self, image: Image.Image, item: int) -> Image.Image:
+        """A random part of the image (60-100 % of its area, near its own shape), mirrored or not."""
+        assert self.augment is not None
+        words = int.from_bytes(self.digests[item][:8], "little")
+        random = np.random.default_rng(words)
+        area, shape = random.uniform(0.6, 1.0), np.exp(random.uniform(-0.2, 0.2))
+        width = min(image.width, max(1, round(image.width * np.sqrt(area * shape))))
+        height = min(image.height, max(1, round(image.height * np.sqrt(area / shape))))
+        left, top = random.integers(0, image.width - width + 1), random.integers(0, image.height - height + 1)
+        cut = image.crop((int(left), int(top), int(left) + width, int(top) + height))
+        if random.random() < 0.5:
+            cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return _strongly_changed(cut, random) if self.augment.kind == "strong" else cut
+
+
+def _strongly_changed(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Two of Pillow's changes of tone and shape in random strength, in the manner of RandAugment
+    (Cubuk et al., arXiv 1909.13719)."""
+    from torchvision.transforms.v2 import functional as change
+
+    tone = float(random.uniform(0.6, 1.4))
+    choices: list[Any] = [
+        lambda given: change.adjust_brightness(given, tone),
+        lambda given: change.adjust_contrast(given, tone),
+        lambda given: change.adjust_saturation(given, tone),
+        lambda given: change.adjust_sharpness(given, tone**3),
+        lambda given: change.rotate(given, 40 * (tone - 1)),
+        lambda given: change.autocontrast(given),
+        lambda given: change.posterize(given, int(random.integers(4, 8))),
+    ]
+    for choice in random.choice(len(choices), 2, replace=False):
+        image = choices[choice](image)
+    return image
+
+
+class TokenItems:
+    """Texts (or windows of them) as tokens."""
+
+    def __init__(self, tokens: Sequence[Tokens], adapter: TextAdapter) -> None:
+        self.tokens, self.adapter = tokens, adapter
+        self.lengths = np.array([len(entry["input_ids"]) for entry in tokens], dtype=np.int64)
+        self.digests = [_digest_of(entry) for entry in tokens]
+
+    def batch(self, chosen: Sequence[int]) -> Batch:
+        """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T)."""
+        return Batch(list(chosen), self.beside(chosen), {})
+
+    def beside(self, chosen: Sequence[int]) -> Inputs:
+        """The tokens themselves: masks and positions above the boundary follow from them."""
+        return self.adapter.pad([self.tokens[item] for item in chosen])
+
+
+def _digest_of(tokens: Tokens) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tokens):
+        digest.update(np.asarray(tokens[name], dtype=np.int64).tobytes() + name.encode())
+    return digest.digest()

@@ -1,0 +1,257 @@
+"""The one training loop: what lies above the boundary, stepped by AdamW on Accelerate.
+
+The descent reads fit -> _Run.epoch -> _Run.step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hftransfer.adapters.base import Activations, Adapter
+from hftransfer.errors import HftransferError, must_be
+from hftransfer.progress import Progress
+from hftransfer.training.activations import Source, read_ahead
+from hftransfer.training.devices import Compute
+from hftransfer.training.settings import TrainSettings
+
+
+class TrainingError(HftransferError):
+    """Training can't go on: the loss is no finite number."""
+
+
+class Rates(Protocol):
+    """The part of a strategy that says how fast what learns."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate of the last stage."""
+
+    @property
+    def head_lr(self) -> float:
+        """The head's peak learning rate."""
+
+    @property
+    def layer_decay(self) -> float:
+        """The share of the rate above at which each further stage learns."""
+
+    @property
+    def gradual(self) -> bool:
+        """Whether one stage more learns at each epoch."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known after an epoch: metrics of the validation split; the higher `score`, the better the model."""
+
+    score: tuple[float, ...]
+    metrics: dict[str, float]
+
+
+@dataclass
+class History:
+    """One row per epoch, and which of them was the best."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+class Upper(nn.Module):
+    """The learning part as one module: activations in, logits out."""
+
+    def __init__(self, adapter: Adapter, boundary: int) -> None:
+        super().__init__()
+        self.model, self.adapter, self.boundary = adapter.model, adapter, boundary
+
+    def forward(self, activations: Activations) -> Tensor:
+        """The logits."""
+        return self.adapter.above(activations, self.boundary)
+
+
+def fit(
+    adapter: Adapter,
+    boundary: int,
+    train: Callable[[int], Source],
+    loss: Callable[[Tensor, Sequence[int]], Tensor],
+    evaluate: Callable[[], Evaluation],
+    rates: Rates,
+    settings: TrainSettings,
+    epochs: int,
+    compute: Compute,
+    progress: Progress,
+) -> History:
+    """What was measured epoch by epoch; the adapter's model is the best one afterwards, in eval mode.
+
+    `train` gives the source of an epoch, `loss` the mean loss of logits for these items.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite; the adapter then holds the best model before.
+    """
+    run = _Run(adapter, boundary, train, loss, rates, settings, epochs, compute)
+    history = History()
+    best: Evaluation | None = None
+    kept: dict[str, Tensor] = {}
+    learning = {name for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
+    for epoch in range(epochs):
+        began = time.perf_counter()
+        with progress.stage(f"epoch {epoch + 1} of {epochs}", run.steps_per_epoch) as advance:
+            train_loss = run.epoch(epoch, advance)
+        found = evaluate()
+        seconds = time.perf_counter() - began
+        rate = float(run.schedule.get_last_lr()[0])
+        history.rows.append(
+            {"epoch": epoch + 1, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
+        )
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
+        progress.line(f"epoch {epoch + 1}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
+        if best is None or found.score > best.score:
+            best, history.best_epoch = found, epoch + 1
+            kept = {n: p.detach().clone() for n, p in adapter.model.named_parameters() if n in learning}
+        elif settings.patience is not None and epoch + 1 - history.best_epoch >= settings.patience:
+            progress.line(f"stopped: no better validation score in {settings.patience} epochs")
+            break
+    with torch.no_grad():
+        own = dict(adapter.model.named_parameters())
+        for name, value in kept.items():
+            own[name].copy_(value)
+    adapter.learn_mode(boundary, on=False)
+    return history
+
+
+class _Run:
+    """The state of one training: optimiser, schedule, random numbers."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        boundary: int,
+        train: Callable[[int], Source],
+        loss: Callable[[Tensor, Sequence[int]], Tensor],
+        rates: Rates,
+        settings: TrainSettings,
+        epochs: int,
+        compute: Compute,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.adapter, self.boundary, self.loss, self.settings, self.compute = adapter, boundary, loss, settings, compute
+        self.train, self.gradual = train, bool(rates.gradual)
+        self.steps_per_epoch = math.ceil(len(train(0)) / settings.batch_size)
+        self.accelerator = Accelerator(
+            cpu=compute.device.type == "cpu", mixed_precision="bf16" if compute.precision == "bf16" else "no"
+        )
+        adapter.model.to(compute.device)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(adapter, rates, settings.weight_decay),
+            fused=compute.device.type in ("cpu", "cuda"),
+        )
+        total = self.steps_per_epoch * epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_then_cosine(total, settings.warmup))
+        self.upper, self.optimizer = self.accelerator.prepare(Upper(adapter, boundary), optimizer)
+        torch.manual_seed(settings.seed)
+
+    def epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
+        """The mean training loss of one pass over the data."""
+        source = self.train(epoch)
+        self.adapter.learn_mode(self.boundary, on=True)
+        if self.gradual:
+            self._unfreeze_down_to(epoch)
+        batches = shuffled_batches(len(source), source.lengths, self.settings.batch_size, self.settings.seed, epoch)
+        total = 0.0
+        for chosen, read in zip(batches, read_ahead(source.read, batches, self.compute), strict=True):
+            total += self.step(source.activations(read), chosen) * len(chosen)
+            advance(1)
+        self.adapter.learn_mode(self.boundary, on=False)
+        return total / len(source)
+
+    def step(self, activations: Activations, chosen: Sequence[int]) -> float:
+        """The loss of one batch; the learning part is one step further afterwards."""
+        with self.accelerator.autocast():
+            logits = self.upper(activations)
+        loss = self.loss(logits.float(), chosen)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            rate = self.schedule.get_last_lr()[0]
+            remedy = "Try a lower strategy.learning_rate, or train.precision=fp32."
+            raise TrainingError(must_be("the training loss", "finite", f"{value} at learning rate {rate:.2g}", remedy))
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return value
+
+    def _unfreeze_down_to(self, epoch: int) -> None:
+        """Nothing; at epoch e the head and the e last stages learn (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["depth"] <= epoch)
+
+
+@torch.no_grad()
+def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -> list[np.ndarray]:
+    """The logits of every item in order, float32: (C,) each, of spans (T, 2) without padding."""
+    lengths = source.lengths
+    order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
+    size = 2 * compute.batch_size
+    batches = [order[start : start + size].tolist() for start in range(0, len(order), size)]
+    found: dict[int, np.ndarray] = {}
+    autocast = torch.autocast(compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
+    for chosen, read in zip(batches, read_ahead(source.read, batches, compute), strict=True):
+        with autocast:
+            logits = adapter.above(source.activations(read), boundary)
+        for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
+            found[item] = row[: lengths[item]] if lengths is not None and row.ndim == 2 else row
+    return [found[item] for item in range(len(source))]
+
+
+def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """All items in batches, shuffled by seed and epoch; texts of like length share a batch.
+
+    Of texts, 50 batches at a time are sorted by length, so that padding is small and the order still random.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(count)
+    if lengths is not None:
+        pool = 50 * batch_size
+        parts = [order[start : start + pool] for start in range(0, count, pool)]
+        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
+    return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
+
+
+def _parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
+    """What learns, in groups by depth below the head: each with its learning rate, norms and biases without decay."""
+    depths = adapter.depth_of()
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in adapter.model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((depths[parameter], parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "depth": depth,
+            "lr": rates.head_lr if depth == 0 else rates.learning_rate * float(rates.layer_decay) ** (depth - 1),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda entry: entry[0], reverse=True)
+    ]
+
+
+def _warmup_then_cosine(total: int, warmup: float) -> Callable[[int], float]:
+    """The share of the peak learning rate at a step: a straight rise, then half a cosine down to nothing."""
+    rising = round(warmup * total)
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+    return share

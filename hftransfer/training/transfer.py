@@ -1,0 +1,319 @@
+"""The learning of a run, whatever the task and strategy: the frozen part once, what lies above it solved or stepped,
+and what came of it judged."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from hftransfer.adapters.base import Adapter
+from hftransfer.cache import cache_folder
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.skipped import without_faults
+from hftransfer.data.splits import Splits
+from hftransfer.errors import RecipeError, must_be
+from hftransfer.progress import Progress
+from hftransfer.strategies import FineTune, LinearProbe, LoRA
+from hftransfer.tasks.base import Examples, Judged, Task
+from hftransfer.tasks.items import Augment, ImageItems
+from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, key_parts
+from hftransfer.training.devices import Compute, frozen_copy
+from hftransfer.training.loop import Evaluation, History, fit, predict
+from hftransfer.training.settings import TrainSettings
+from hftransfer.training.solver import solve_head
+
+_MOST_STORED_BYTES = 20 << 30
+Stage = Callable[[str], Any]
+
+
+@dataclass
+class Transferred:
+    """What a strategy made of an adapter, and how good it is by split."""
+
+    adapter: Adapter
+    splits: Splits
+    judged: dict[str, Judged]
+    history: History
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """One transfer: everything it needs, as values."""
+
+    adapter: Adapter
+    boundary: int
+    task: Task
+    strategy: LinearProbe | FineTune | LoRA
+    splits: Splits
+    data: DataSettings
+    train: TrainSettings
+    weights_sha256: str
+    compute: Compute
+    progress: Progress
+    stage: Stage
+
+    @property
+    def at_head(self) -> bool:
+        """Whether the boundary is the one at the head."""
+        return self.boundary == len(self.adapter.stages)
+
+    @property
+    def solves(self) -> bool:
+        """Whether what learns is one linear layer on features, which is solved."""
+        return isinstance(self.strategy, LinearProbe) and self.adapter.head_is_linear
+
+    @property
+    def epochs(self) -> int:
+        """How often the loop passes over the training split."""
+        return self.train.epochs or self.strategy.default_epochs
+
+    @property
+    def views(self) -> int:
+        """How many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
+        return 0 if self.train.augment == "none" else self.train.views or 0
+
+
+def transfer(job: Job) -> Transferred:
+    """The adapter with its learning part trained, and its scores on the splits.
+
+    Raises:
+        RecipeError: settings that don't go together.
+        DataError: examples can't be read.
+        TrainingError: the loss became NaN or infinite.
+    """
+    _require_sense(job)
+    with job.stage("data"):
+        examples = _examples(job)
+    with _store(job) as store:
+        with job.stage("activations"):
+            sources = _sources(job, examples, store)
+        history = History()
+        with job.stage("train"):
+            if job.solves:
+                _solve(job, sources, examples)
+            else:
+                history = _fit(job, sources, examples)
+        with job.stage("evaluate"):
+            judged = _judge(job, sources, examples)
+    extras = judged["validation"].extras
+    return Transferred(job.adapter, job.splits, judged, history, extras)
+
+
+def _require_sense(job: Job) -> None:
+    faults = []
+    if job.train.augment != "none" and job.task.rows != "images":
+        faults.append(must_be("train.augment", f"none for task {job.task.name}", job.train.augment))
+    if job.train.views and job.train.augment == "none":
+        faults.append(must_be("train.views", "left out where train.augment is none", job.train.views))
+    if job.solves and job.train.augment != "none" and not job.train.views:
+        faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
+    if faults:
+        raise RecipeError(*faults)
+
+
+# --- examples and what enters the learning part ----------------------------------------------------------------------
+
+
+def _examples(job: Job) -> dict[str, Examples]:
+    """The examples of every split that has some."""
+    found = {}
+    for name, split in job.splits.items():
+        if len(split):
+            found[name] = job.task.examples(job.adapter, split, job.data)
+            for note in found[name].notes:
+                job.progress.line(f"  {name}: {note}")
+    return found
+
+
+@dataclass
+class _Sources:
+    """The training source of each epoch, and one of each other split."""
+
+    train: Callable[[int], Source]
+    others: dict[str, Source]
+    views: list[StoredActivations]
+
+
+def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | None) -> _Sources:
+    if store is None:
+        return _live_sources(job, examples)
+    views = _views(job, examples["train"])
+    named = [("train", view) for view in views] + [(n, e.items) for n, e in examples.items() if n != "train"]
+    total = sum(len(items.digests) for _, items in named)
+    stop = job.data.on_error == "stop"
+    faults: dict[int, str] = {}
+    starts = dict(zip(job.splits.sizes(), np.cumsum([0, *job.splits.sizes().values()]).tolist(), strict=False))
+    with job.progress.stage("activations", total) as advance:
+        for name, items in named:
+            found = fill_store(store, job.adapter, job.boundary, items, job.compute, advance, stop_at_fault=stop)
+            faults |= {starts[name] + item: reason for item, reason in found.items()}
+    if faults:
+        job.splits = without_faults(job.splits, faults, job.data)
+        examples.update(_examples(job))
+        return _sources(job, examples, store)
+    stored = [store.activations(view.digests) for view in views]
+    sources = [_source(job, view, activations) for view, activations in zip(views, stored, strict=True)]
+    others = {
+        name: _source(job, part.items, store.activations(part.items.digests))
+        for name, part in examples.items()
+        if name != "train"
+    }
+    return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored)
+
+
+def _source(job: Job, items: Any, stored: StoredActivations | None = None, frozen: Adapter | None = None) -> Source:
+    return Source(items, job.adapter, job.boundary, job.compute, stored, frozen)
+
+
+def _views(job: Job, train: Examples) -> list[Any]:
+    """The training items: as they are, or in several augmented views."""
+    if not job.views:
+        return [train.items]
+    return [_augmented(job, train, view) for view in range(job.views)]
+
+
+def _augmented(job: Job, train: Examples, view: int) -> ImageItems:
+    kind = cast(Any, job.train.augment)
+    return ImageItems(
+        train.split.rows, train.split.digests, cast(Any, job.adapter), Augment(kind, job.train.seed, view)
+    )
+
+
+def _live_sources(job: Job, examples: dict[str, Examples]) -> _Sources:
+    """Sources that compute the frozen part anew each time."""
+    frozen = job.adapter.twin(frozen_copy(job.adapter.model, job.compute)) if job.boundary else None
+    train = examples["train"]
+
+    def of_epoch(epoch: int) -> Source:
+        if job.train.augment == "none":
+            return _source(job, train.items, frozen=frozen)
+        return _source(job, _augmented(job, train, epoch % job.views if job.views else epoch), frozen=frozen)
+
+    others = {name: _source(job, e.items, frozen=frozen) for name, e in examples.items() if name != "train"}
+    return _Sources(of_epoch, others, [])
+
+
+@contextmanager
+def _store(job: Job) -> Iterator[ActivationStore | None]:
+    """The store of the boundary's activations; None where they are computed anew each time."""
+    if not _stores(job):
+        yield None
+        return
+    parts = key_parts(job.adapter, job.weights_sha256, job.boundary, job.compute)
+    if job.train.cache == "off":
+        with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
+            yield ActivationStore(Path(folder), parts)
+    else:
+        yield ActivationStore(cache_folder("activations"), parts)
+
+
+def _stores(job: Job) -> bool:
+    """Whether activations are computed once: always at the head, never at the input; else if they fit the disk."""
+    if job.at_head:
+        return job.train.augment == "none" or bool(job.views)
+    if job.boundary == 0 or job.train.cache == "off" or (job.train.augment != "none" and not job.views):
+        return False
+    if job.train.cache == "on":
+        return True
+    shape = job.adapter.hidden_shape(job.boundary)
+    tokens = 128 if shape[0] == -1 else 1
+    each = 4 * tokens * int(np.prod([size for size in shape if size > 0]))
+    needed = each * sum(job.splits.sizes().values()) * max(1, job.views)
+    free = shutil.disk_usage(cache_folder("activations")).free
+    if needed > min(_MOST_STORED_BYTES, free // 2):
+        job.progress.line(f"activations are not kept: they would take {needed / 2**30:.1f} GiB")
+        return False
+    return True
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+class _Together:
+    """The features of several views, one after the other."""
+
+    def __init__(self, views: Sequence[StoredActivations]) -> None:
+        self.views = views
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return sum(view.shape[0] for view in self.views), self.views[0].shape[1]
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+        parts, first = [], 0
+        for view in self.views:
+            count = view.shape[0]
+            if start < first + count and stop > first:
+                parts.append(view.rows(max(0, start - first), min(count, stop - first)))
+            first += count
+        return np.concatenate(parts)
+
+
+def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
+    """Nothing; the adapter's head is the solved one."""
+    strategy = cast(LinearProbe, job.strategy)
+    validation = sources.others["validation"].stored
+    assert validation is not None
+    head = solve_head(
+        _Together(sources.views),
+        np.tile(examples["train"].split.labels, len(sources.views)),
+        validation,
+        examples["validation"].split.labels,
+        classes=len(job.splits.class_names),
+        l2=None if strategy.l2 == "auto" else strategy.l2,
+    )
+    job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
+    job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
+
+
+def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> History:
+    loss = job.task.loss(
+        examples["train"],
+        len(job.splits.class_names),
+        job.compute.device,
+        label_smoothing=job.train.label_smoothing,
+        class_weights=job.train.class_weights == "auto",
+    )
+
+    def evaluate() -> Evaluation:
+        judged = _judged(job, sources, examples, "validation")
+        shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
+        names = [name for name in ("accuracy", "log_loss", "exact_match", "f1") if name in shown]
+        return Evaluation(judged.score, {name: shown[name] for name in names})
+
+    return fit(
+        job.adapter,
+        job.boundary,
+        sources.train,
+        loss,
+        evaluate,
+        job.strategy,
+        job.train,
+        job.epochs,
+        job.compute,
+        job.progress,
+    )
+
+
+def _judge(job: Job, sources: _Sources, examples: dict[str, Examples]) -> dict[str, Judged]:
+    """The scores of validation and test; what was tuned on validation holds for the test."""
+    judged = {"validation": _judged(job, sources, examples, "validation")}
+    if "test" in examples:
+        judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras)
+    return judged
+
+
+def _judged(job: Job, sources: _Sources, examples: dict[str, Examples], name: str, **extras: Any) -> Judged:
+    logits = predict(job.adapter, job.boundary, sources.others[name], job.compute)
+    return job.task.judge(logits, examples[name], job.splits.class_names, **extras)
