@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 def main() -> None:
@@ -201,12 +201,14 @@ def _run_limit(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.images import ImageAdapter
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.data.images import decode_image
     from hftransfer.data.rows import inspect_rows
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
     from hftransfer.progress import Progress
+    from hftransfer.tasks.items import ImageItems
     from hftransfer.training.activations import ActivationStore, _forward, fill_store
     from hftransfer.training.devices import choose_compute, frozen_copy
 
@@ -240,7 +242,8 @@ def _run_limit(options: argparse.Namespace) -> dict[str, Any]:
 
     def activation_pass() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            fill_store(ActivationStore(Path(folder), {}), adapter, boundary, rows, digests, compute)
+            items = ImageItems(rows, digests, cast(ImageAdapter, adapter))
+            fill_store(ActivationStore(Path(folder), {}), adapter, boundary, items, compute)
 
     steps = {"activation_pass": activation_pass, "forward": forward_all, "decode": decode_all}
     return {name: _seconds(step) for name, step in steps.items()}

@@ -22,8 +22,7 @@ from pydantic import BaseModel
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import Modality, require_modality
 from hftransfer.artifact import ModelFacts, RunFolder, save_model, write_table
-from hftransfer.data.images import decode_image
-from hftransfer.data.rows import Row, read_row
+from hftransfer.data.rows import decoding_faults
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
@@ -287,13 +286,8 @@ def check(
     if kind != "images":
         return splits
     rows = [row for _, split in splits.items() for row in split.rows]
-    faults: dict[int, str] = {}
     with progress.stage("decoding every image", len(rows)) as advance:
-        for index, row in enumerate(rows):
-            fault = _decoding_fault(row)
-            if fault:
-                faults[index] = fault
-            advance(1)
+        faults = decoding_faults(rows, advance)
     return without_faults(splits, faults, loaded.recipe.data)
 
 
@@ -498,14 +492,6 @@ def _csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _decoding_fault(row: Row) -> str | None:
-    try:
-        decode_image(read_row(row), row.id)
-    except HftransferError as error:
-        return str(error)
-    return None
 
 
 def _git_commit() -> str | None:

@@ -44,7 +44,7 @@ class _Strategy(BaseModel):
 
 
 class LinearProbe(_Strategy):
-    """Freezes the whole pretrained network; only the head learns (where it is one linear layer: solved, not stepped)."""
+    """Freezes the whole pretrained network; only the head learns (one linear layer: solved, not stepped)."""
 
     kind: Literal["linear-probe"] = "linear-probe"
     l2: Literal["auto"] | Positive = Field(

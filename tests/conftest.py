@@ -29,8 +29,9 @@ COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "
 FAMILIES = ("resnet", "vit", "timm")
 GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
 IMAGE_FAMILIES = (*FAMILIES, "efficientnet", "dinov2", "convnext", "swin", "clip", "siglip", "timm_resnet", "open_clip")
-TEXT_FAMILIES = (*("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama"),)
-WORDS = "a an the film story actor was is very not good great fine lovely bad awful dull poor who where what in of and".split()
+TEXT_FAMILIES = ("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama")
+WORDS: tuple[str, ...] = ("a", "an", "the", "film", "story", "actor", "was", "is", "very", "not", "who", "where")
+WORDS += ("good", "great", "fine", "lovely", "bad", "awful", "dull", "poor", "in", "of", "what", "it", "and")
 PRETRAINED_CLASSES = 5
 
 
@@ -214,8 +215,8 @@ def tiny_tokenizer() -> Any:
 def _tiny_text_config(family: str) -> Any:
     import transformers as tf
 
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    size |= {"vocab_size": 64, "initializer_range": 0.2}
+    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size |= {"intermediate_size": 64, "vocab_size": 64, "initializer_range": 0.2}
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     match family:
         case "bert":
@@ -386,3 +387,42 @@ def faults_of(error: pytest.ExceptionInfo[Any]) -> str:
 def missing_words(text: str, words: Iterable[str]) -> list[str]:
     """The words that a message lacks."""
     return [word for word in words if word not in text]
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences whose adjective tells their class, in train / validation / test: easy for a linear probe."""
+    root = tmp_path_factory.mktemp("text-data")
+    random = np.random.default_rng(5)
+    words = {"pos": ("good", "great", "fine", "lovely"), "neg": ("bad", "awful", "dull", "poor")}
+    for split, size in {"train": 24, "validation": 12, "test": 12}.items():
+        lines = ["sentence,label"]
+        for number in range(size):
+            label = ("pos", "neg")[number % 2]
+            lines.append(f"the {random.choice(['film', 'story', 'actor'])} was {random.choice(words[label])},{label}")
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def question(number: int, word: str, group: str = "") -> dict[str, Any]:
+    """A record in SQuAD's columns."""
+    context = f"the story {number} was very {word} ."
+    answers = {"text": [word], "answer_start": [context.index(word)]}
+    title = group or f"article {number % 5}"
+    return {"id": f"q{number}", "title": title, "question": "what was it ?", "context": context, "answers": answers}
+
+
+@pytest.fixture(scope="session")
+def squad_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Questions in SQuAD's columns, train and validation."""
+    import json
+
+    root = tmp_path_factory.mktemp("squad-data")
+    words = ("good", "great", "fine", "lovely", "bad", "awful")
+    for split, size in {"train": 20, "validation": 6}.items():
+        records = [question(number, words[number % 6], f"{split} {number % 5}") for number in range(size)]
+        (root / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return root

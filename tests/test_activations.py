@@ -20,8 +20,8 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.errors import DataError, RecipeError
-from hftransfer.training import activations, devices
 from hftransfer.tasks.items import ImageItems
+from hftransfer.training import activations, devices
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
 from tests.conftest import FAMILIES, encoded, faults_of, missing_words, picture
@@ -45,7 +45,7 @@ class Counted:
         self.images = 0
         original = activations._forward
 
-        def forward(adapter: Any, boundary: int, inputs: Any, compute: Any) -> np.ndarray:
+        def forward(adapter: Any, boundary: int, inputs: Any, compute: Any) -> Any:
             self.images += len(inputs["pixel_values"])
             return original(adapter, boundary, inputs, compute)
 
@@ -57,14 +57,14 @@ def counted(monkeypatch) -> Counted:
     return Counted(monkeypatch)
 
 
-def adapter_of(folder: Path) -> ImageAdapter:
+def adapter_of(folder: Path) -> Any:
     checkpoint = find_checkpoint(str(folder))
     assert checkpoint is not None
     return load_adapter(checkpoint)
 
 
 @pytest.fixture(scope="module")
-def resnet(tiny) -> ImageAdapter:
+def resnet(tiny) -> Any:
     return adapter_of(tiny("resnet"))
 
 
@@ -352,8 +352,8 @@ def test_a_full_disk_leaves_no_damaged_file(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(activations._Shard, "__init__", on_a_full_disk)
             with store.writing() as take:
-                take([b"a" * 16, b"b" * 16], rows[:2])
-                take([b"c" * 16], rows[2:])
+                take([b"a" * 16, b"b" * 16], list(rows[:2]))
+                take([b"c" * 16], list(rows[2:]))
 
     with pytest.raises(OSError, match="No space left"):
         write()
@@ -381,7 +381,7 @@ def test_two_that_write_at_once_are_both_read(tmp_path):
         with store.writing() as take:
             together.wait()
             for number in range(start, start + 6):
-                take([digests[number]], rows[number : number + 1])
+                take([digests[number]], [rows[number]])
 
     threads = [threading.Thread(target=write, args=(start,)) for start in (0, 4)]
     for thread in threads:
@@ -400,7 +400,7 @@ def test_rows_are_gathered_in_order_across_files(tmp_path, monkeypatch):
     store = ActivationStore(tmp_path, {"x": 1})
     with store.writing() as take:
         for number in range(10):
-            take([digests[number]], rows[number : number + 1])
+            take([digests[number]], [rows[number]])
     assert len(list(store.folder.glob("*.f32"))) == 4
     order = [7, 0, 9, 3, 3, 1, 8]
     for reader in (store, ActivationStore(tmp_path, {"x": 1})):

@@ -18,11 +18,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hftransfer.adapters.base import parameter_counts, quiet_transformers
+from hftransfer.adapters.base import Adapter, parameter_counts, quiet_transformers
 from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.families import require_modality
-from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError

@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -13,8 +15,11 @@ import pytest
 
 import hftransfer as ht
 from hftransfer.artifact import Prediction, RunFolder, load, write_table
+from hftransfer.data.rows import BytesContent, Row
+from hftransfer.data.splits import Split
 from hftransfer.errors import DataError, ModelError, OutputError
 from hftransfer.pipeline import run
+from hftransfer.tasks.classification import ImageClassification
 from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
 
 MANIFEST = ".hftransfer.json"
@@ -181,15 +186,19 @@ def test_a_run_that_fails_leaves_nothing_behind(tiny, tmp_path, silent):
 
 def test_predictions_are_a_table_of_ids_labels_and_probabilities(tmp_path):
     folder = begun(tmp_path / "run")
+    rows = [Row(name, BytesContent(b""), "") for name in ("a.png", "b.png", "c.png")]
+    split = Split(rows, np.array([0, 1, 1]), [b""] * 3)
     values = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
-    write_table(folder, ["a.png", "b.png", "c.png"], np.array([0, 1, 1]), values, ["small cat", "dog"])
+    examples: Any = SimpleNamespace(split=split)
+    judged = ImageClassification().judge(list(np.log(values)), examples, ["small cat", "dog"])
+    write_table(folder, "predictions.parquet", judged.columns)
     table = pyarrow.parquet.read_table(folder.path / "predictions.parquet").to_pydict()
     assert table == {
         "id": ["a.png", "b.png", "c.png"],
         "label": ["small cat", "dog", "dog"],
         "prediction": ["small cat", "dog", "small cat"],
-        "probability_small cat": [0.9, 0.4, 0.8],
-        "probability_dog": [0.1, 0.6, 0.2],
+        "probability_small cat": pytest.approx([0.9, 0.4, 0.8]),
+        "probability_dog": pytest.approx([0.1, 0.6, 0.2]),
     }
 
 

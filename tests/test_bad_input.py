@@ -180,8 +180,17 @@ Spoil = Callable[[Desk], None]
 TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
     (_missing_recipe, ("the recipe must be an existing file", "cats_dogs_linear_prob", "'cats_dogs_linear_probe'?")),
     (_unknown_key, ("mine.yaml:8: train.presision must be a key of train", "Did you mean 'precision'?")),
-    (_unknown_task, ("mine.yaml:1: task must be image-classification; got 'image-clasification'", "Did you mean")),
-    (_unknown_strategy, ("mine.yaml:6: strategy.kind must be linear-probe; got 'linear-prob'", "Did you mean")),
+    (
+        _unknown_task,
+        (
+            "mine.yaml:1: task must be image-classification or text-classification or",
+            "Did you mean",
+        ),
+    ),
+    (
+        _unknown_strategy,
+        ("mine.yaml:6: strategy.kind must be linear-probe or fine-tune or lora; got 'linear-prob'", "Did you mean"),
+    ),
     (_unknown_model, ("model must be a bundled model; got 'bundled/efficientnet-lite1'", "Did you mean 'bundled/eff")),
     (_missing_model, ("model must be an existing folder, a Hub id", "got './nowhere'", "The current folder is")),
     (

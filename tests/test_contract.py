@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
 
 from hftransfer.adapters.base import Adapter, logits_of
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
+from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
 
 TEXTS = ["a great film", "the story was very dull and the actor was not good", "fine"]
 CASES = [
@@ -47,6 +46,4 @@ def test_above_of_below_is_the_model_at_every_boundary(tiny: TinyModels, family:
         assert len(adapter.stages) >= 2
         for boundary in range(len(adapter.stages) + 1):
             parts = adapter.above(adapter.below(inputs, boundary), boundary)
-            torch.testing.assert_close(
-                parts, whole, atol=1e-5, rtol=1e-5, msg=lambda m, b=boundary: f"boundary {b}: {m}"
-            )
+            assert torch.allclose(parts, whole, atol=1e-5, rtol=1e-5), f"boundary {boundary}"

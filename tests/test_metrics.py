@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from hftransfer.data.rows import BytesContent, Row
+from hftransfer.data.splits import Split
 from hftransfer.metrics.classification import (
     Accuracy,
     BalancedAccuracy,
@@ -19,7 +22,8 @@ from hftransfer.metrics.classification import (
     TopKAccuracy,
     score_probabilities,
 )
-from hftransfer.tasks.image_classification import TASKS, ImageClassification
+from hftransfer.tasks.classification import ImageClassification
+from hftransfer.tasks.registry import TASKS
 
 
 def predictions(classes: int, count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -172,5 +176,12 @@ def test_top_five_is_told_where_there_are_more_than_five_classes(classes, there)
 
 def test_the_task_scores_by_these_metrics():
     scores, labels = predictions(3)
-    assert TASKS["image-classification"] is ImageClassification
-    assert ImageClassification.score(scores, labels) == score_probabilities(scores, labels)
+    task: Any = TASKS["image-classification"]
+    assert isinstance(task, ImageClassification)
+    rows = [Row(str(number), BytesContent(b""), "") for number in range(len(labels))]
+    examples: Any = SimpleNamespace(split=Split(rows, labels, [b""] * len(rows)))
+    judged = task.judge(list(np.log(np.maximum(scores, 1e-300))), examples, [str(n) for n in range(scores.shape[1])])
+    wanted = score_probabilities(scores, labels)
+    assert judged.metrics["accuracy"] == wanted["accuracy"]
+    assert judged.metrics["log_loss"] == pytest.approx(wanted["log_loss"])
+    assert judged.score == (judged.metrics["accuracy"], -judged.metrics["log_loss"])

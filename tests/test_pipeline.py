@@ -76,6 +76,7 @@ def test_a_run_folder_holds_all_that_it_should(finished):
         *("recipe.yaml", "environment.json", "metrics.json", "predictions.parquet", "log.txt", ".hftransfer.json"),
         *(f"figures/{name}.png" for name in ("confusion_matrix", "mistakes", "examples")),
         *(f"model/{name}" for name in ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")),
+        "model/hftransfer.json",
     }
     for figure in (folder / "figures").iterdir():
         with Image.open(figure) as image:
@@ -177,7 +178,7 @@ def test_the_same_seed_gives_the_same_bits(tiny, flat_data, tmp_path, silent, ca
     assert weights_of(first.folder) == weights_of(second.folder)
     assert without_clock(first.metrics) == without_clock(second.metrics)
     stored = list((cache_of_its_own / "activations").glob("*/*.f32")) if cache_of_its_own.exists() else []
-    assert len(stored) == (1 if cache == "on" else 0)
+    assert len(stored) == (3 if cache == "on" else 0)
 
 
 @pytest.mark.usefixtures("without_figures")

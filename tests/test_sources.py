@@ -578,7 +578,7 @@ def test_labels_from_numpy_are_names_too(kind):
     ("data", "words"),
     [
         (3, ("data must be rows of (image, label)", "got int")),
-        ("folder", ("data must be rows of (image, label)", "got str")),
+        ("./no-folder", ("data.source must be an existing folder", "got './no-folder'")),
         ([picture()], ("row[0] must be an (image, label) pair or a dict",)),
         ([(picture(), "a", 1)], ("row[0] must be an (image, label) pair",)),
         ([(None, "a")], ("row[0] must be a path, bytes, a PIL image or a uint8 array; got NoneType",)),

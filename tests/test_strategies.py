@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, encoded, picture
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
@@ -29,6 +28,7 @@ from hftransfer.tasks.registry import TASKS
 from hftransfer.training.devices import Compute
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.transfer import Job, Transferred, transfer
+from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, encoded, picture
 
 FP32 = Compute(torch.device("cpu"), "fp32", 8)
 GOOD, BAD = ("great", "lovely", "fine", "good"), ("awful", "dull", "poor", "bad")
@@ -158,7 +158,7 @@ def _saved(tiny: TinyModels, family: str, task: str, name: str, folder: Path) ->
         assert checkpoint is not None
         base = {"name": reference, "revision": None, "weights_sha256": checkpoint.weights_sha256}
     facts = ModelFacts(
-        task=task,  # type: ignore[arg-type]
+        task=task,
         pooling=strategy.pooling_for(task),
         class_names=() if task == "question-answering" else ("blue", "red"),
         base=base,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hftransfer.adapters.base import Activations, Adapter, Inputs, Pooling, quiet_transformers
+from hftransfer.adapters.base import Adapter, Inputs, Pooling, quiet_transformers
 from hftransfer.adapters.families import Modality
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -218,15 +218,3 @@ def sidecar(folder: Path) -> dict[str, Any]:
         return {}
     found = json.loads(file.read_text(encoding="utf-8"))
     return found if isinstance(found, dict) else {}
-
-
-__all__ = [
-    "Activations",
-    "PooledClassifier",
-    "PooledTextAdapter",
-    "TextAdapter",
-    "Tokens",
-    "clean_text",
-    "pool",
-    "sidecar",
-]

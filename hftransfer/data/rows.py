@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hftransfer.data.images import image_to_rgb, inspect_image
+from hftransfer.data.images import decode_image, image_to_rgb, inspect_image
 from hftransfer.errors import DataError, must_be, user_path
 
 
@@ -156,6 +156,25 @@ def read_row(row: Row) -> bytes:
         return row.content.read()
     except OSError as error:
         raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
+
+
+def decoding_faults(rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None) -> dict[int, str]:
+    """The rows whose images can't be decoded, and why."""
+
+    def look(row: Row) -> str | None:
+        try:
+            decode_image(read_row(row), row.id)
+        except DataError as error:
+            return str(error)
+        return None
+
+    faults: dict[int, str] = {}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(rows), 64):
+            part = rows[start : start + 64]
+            faults |= {start + place: fault for place, fault in enumerate(pool.map(look, part)) if fault is not None}
+            advance(len(part))
+    return faults
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class Splits:
     def counts(self) -> dict[str, list[int]]:
         """How many examples of each class each split has."""
         classes = len(self.class_names)
+        if not classes:
+            return {name: [] for name, _ in self.items()}
         return {name: np.bincount(split.labels, minlength=classes).tolist() for name, split in self.items()}
 
     def fingerprint(self) -> str:

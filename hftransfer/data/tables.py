@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def raise_first(faults: Sequence[str], most: int = 10) -> None:
 
 def _csv(path: Path) -> Table:
     numbers, records, faults = [], [], []
-    with path.open(encoding="utf-8-sig", newline="") as lines:
+    with _long_cells(), path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
         columns = next(reader, [])
         for cells in reader:
@@ -59,6 +60,16 @@ def _csv(path: Path) -> Table:
             records.append(dict(zip(columns, cells, strict=True)))
     raise_first(faults)
     return numbers, records
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Meanwhile cells may be as long as a whole file: the module's limit is for all its readers."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _json_lines(path: Path) -> Table:

@@ -107,7 +107,7 @@ from transformers import {auto}
 base = {auto}.from_pretrained("path/to/{base}", num_labels={classes})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 ```"""
-_OPEN_CLIP = """The folder holds the tower in open_clip's layout (`open_clip.create_model("local-dir:path/to/this/folder")`)
+_OPEN_CLIP = """The folder holds the tower in open_clip's layout: `open_clip.create_model("local-dir:path/to/folder")`,
 and the head on its image embedding in `head.safetensors`."""
 
 

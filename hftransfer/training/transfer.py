@@ -16,6 +16,7 @@ import torch
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.cache import cache_folder
+from hftransfer.data.rows import decoding_faults
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
@@ -145,6 +146,8 @@ class _Sources:
 
 def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | None) -> _Sources:
     if store is None:
+        if job.task.rows == "images":
+            _leave_out_undecodable(job, examples)
         return _live_sources(job, examples)
     views = _views(job, examples["train"])
     named = [("train", view) for view in views] + [(n, e.items) for n, e in examples.items() if n != "train"]
@@ -168,6 +171,20 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
         if name != "train"
     }
     return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored)
+
+
+def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
+    """Nothing; before a loop that decodes images anew in every epoch, those that can't be are left out.
+
+    Raises:
+        DataError: there are some and they are not to be skipped; all are named.
+    """
+    rows = [row for _, split in job.splits.items() for row in split.rows]
+    with job.progress.stage("decoding every image", len(rows)) as advance:
+        faults = decoding_faults(rows, advance)
+    if faults:
+        job.splits = without_faults(job.splits, faults, job.data)
+        examples.update(_examples(job))
 
 
 def _source(job: Job, items: Any, stored: StoredActivations | None = None, frozen: Adapter | None = None) -> Source:

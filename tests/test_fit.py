@@ -1,0 +1,204 @@
+"""`ht.fit` and what it gives, from Python; and whole runs of text tasks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import hftransfer as ht
+from hftransfer.errors import HftransferError
+from hftransfer.pipeline import run
+from hftransfer.progress import Progress
+from tests.conftest import TinyModels, faults_of, missing_words, picture, question
+
+SILENT = Progress(None)
+ROWS = [
+    (f"the {thing} was {word}", label)
+    for thing in ("film", "story", "actor")
+    for label, words in (("pos", ("good", "great", "fine", "lovely")), ("neg", ("bad", "awful", "dull", "poor")))
+    for word in words
+]
+
+
+def _fit(tiny: TinyModels, **given: Any) -> Any:
+    usual: dict[str, Any] = {"model": str(tiny("bert")), "train": ROWS, "progress": SILENT, "precision": "fp32"}
+    return ht.fit("text-classification", **usual | given)
+
+
+@pytest.mark.parametrize("strategy", [None, "lora", ht.FineTune(unfreeze=1), ht.LinearProbe(pooling="native")])
+def test_fit_gives_a_model_that_predicts_evaluates_saves_and_loads(
+    tiny: TinyModels, tmp_path: Path, strategy: Any
+) -> None:
+    model = _fit(tiny, strategy=strategy)
+    (prediction,) = model.predict(["the film was lovely"])
+    assert set(prediction.scores) == {"pos", "neg"}
+    assert prediction.label in ("pos", "neg")
+    scores = model.evaluate(ROWS)
+    assert 0 <= scores["accuracy"] <= 1
+    model.save(tmp_path / "out")
+    loaded = ht.load(tmp_path / "out")
+    assert loaded.predict(["the film was lovely"])[0].scores == pytest.approx(prediction.scores, abs=1e-6)
+    assert loaded.evaluate(ROWS)["accuracy"] == scores["accuracy"]
+    assert model.metrics["test"] == {}
+
+
+def test_a_mean_pooled_probe_learns_what_is_there(tiny: TinyModels) -> None:
+    assert _fit(tiny).evaluate(ROWS)["accuracy"] > 0.9
+
+
+def test_evaluate_keeps_the_ids_where_a_class_is_missing(tiny: TinyModels) -> None:
+    model = _fit(tiny)
+    only = [row for row in ROWS if row[1] == "pos"]
+    right = sum(p.label == "pos" for p in model.predict([text for text, _ in only]))
+    assert model.evaluate(only)["accuracy"] == pytest.approx(right / len(only))
+    with pytest.raises(HftransferError, match="one of the model's"):
+        model.evaluate([("a film", "meh")])
+
+
+def test_questions_are_answered_from_the_context(tiny: TinyModels, tmp_path: Path) -> None:
+    words = ("good", "great", "fine", "lovely")
+    rows = [question(number, words[number % 4]) for number in range(20)]
+    model = ht.fit(
+        "question-answering",
+        model=str(tiny("bert-spans")),
+        train=rows,
+        validation=rows[:4],
+        strategy=ht.FineTune(learning_rate=3e-3),
+        data={"stride_tokens": 8},
+        progress=SILENT,
+        epochs=3,
+    )
+    context = "the story was very lovely ."
+    answer = model.predict(question="what was it ?", context=context)
+    assert answer.answer == context[answer.start : answer.end]
+    assert model.predict([{"question": "what was it ?", "context": context}]) == [answer]
+    model.save(tmp_path / "out")
+    again = ht.load(tmp_path / "out").predict(question="what was it ?", context=context)
+    assert again.score == pytest.approx(answer.score, abs=1e-5)
+    assert set(model.evaluate(rows)) >= {"exact_match", "f1"}
+    with pytest.raises(HftransferError, match="question and context"):
+        model.predict([{"question": "?"}])
+
+
+def test_unanswerable_questions_get_a_threshold(tiny: TinyModels, tmp_path: Path) -> None:
+    rows = [question(number, "good") for number in range(12)]
+    for row in rows[::3]:
+        row["answers"] = {"text": [], "answer_start": []}
+    data = {"train": rows, "validation": rows[:6], "test": rows[6:]}
+    recipe = {
+        "task": "question-answering",
+        "model": str(tiny("bert-spans")),
+        "data": {"source": "memory", "stride_tokens": 8},
+        "strategy": "fine-tune",
+        "train": {"epochs": 1},
+    }
+    result = run(recipe, data=data, out=tmp_path / "run", progress=SILENT)
+    assert {"has_answer_f1", "no_answer_accuracy"} <= set(result.metrics["test"])
+    assert ht.load(result.folder).facts.null_threshold is not None
+
+
+@pytest.mark.parametrize("text", ["", "x" * 1_000_000, "a\u0000b", "a \ud800 b", "😀" * 50, "NA"])
+def test_any_text_gets_a_prediction(tiny: TinyModels, text: str) -> None:
+    (prediction,) = _fit(tiny).predict([text])
+    assert 0 <= prediction.score <= 1
+
+
+def test_padding_changes_nothing(tiny: TinyModels) -> None:
+    model = _fit(tiny, strategy=ht.FineTune(), epochs=1)
+    texts = ["good", "the film was a very very very great story of the actor and the film"]
+    together = model.predict(texts)
+    for text, prediction in zip(texts, together, strict=True):
+        assert model.predict([text])[0].scores == pytest.approx(prediction.scores, abs=1e-5)
+
+
+def test_cut_texts_are_counted(tiny: TinyModels, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    progress = Progress(None)
+    progress.write_log(log)
+    _fit(tiny, progress=progress, data={"max_tokens": 8}, train=[*ROWS, ("a film " * 30, "pos")])
+    assert "1 of " in log.read_text()
+    assert "longer than 8 tokens and were cut" in log.read_text()
+
+
+def test_a_native_fine_tune_loads_in_plain_transformers(tiny: TinyModels, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = _fit(tiny, strategy=ht.FineTune(), epochs=1)
+    model.save(tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        logits = plain(**tokenizer(["the film was good"], return_tensors="pt")).logits
+    wanted = dict(zip(plain.config.id2label.values(), logits.softmax(-1)[0].tolist(), strict=True))
+    assert model.predict(["the film was good"])[0].scores == pytest.approx(wanted, abs=1e-5)
+
+
+def test_merged_lora_is_a_native_model_that_predicts_the_same(
+    tiny: TinyModels, text_data: Path, tmp_path: Path
+) -> None:
+    recipe = {
+        "task": "text-classification",
+        "model": str(tiny("bert")),
+        "data": str(text_data),
+        "strategy": {"kind": "lora", "merge": True},
+        "train": {"epochs": 2},
+    }
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert (result.folder / "model" / "adapter_model.safetensors").is_file()
+    lora, merged = ht.load(result.folder), ht.load(result.folder / "merged")
+    for mine, theirs in zip(lora.predict(["a fine film"]), merged.predict(["a fine film"]), strict=True):
+        assert mine.scores == pytest.approx(theirs.scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["linear-probe", "fine-tune", {"kind": "linear-probe", "pooling": "cls"}])
+def test_the_code_on_the_page_of_a_text_model_runs(
+    tiny: TinyModels, text_data: Path, tmp_path: Path, strategy: Any
+) -> None:
+    recipe = {
+        "task": "text-classification",
+        "model": str(tiny("bert")),
+        "data": str(text_data),
+        "strategy": strategy,
+        "train": {"epochs": 1},
+    }
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    page = (result.folder / "model" / "README.md").read_text()
+    found: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block.replace("path/to/this/folder", str(result.folder / "model")), found)
+    if "probabilities" in found:
+        (mine,) = ht.load(result.folder).predict(["what a film"])
+        assert found["probabilities"][0].tolist() == pytest.approx(list(mine.scores.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "words"),
+    [
+        ("text-classification", {"family": "vit"}, ("must be a text model", "(vit)", "bundled/minilm-l6")),
+        ("image-classification", {"family": "bert"}, ("must be an image model", "(bert)")),
+        ("text-classification", {"strategy": {"kind": "linear-probe", "pooling": "max"}}, ("strategy.pooling",)),
+        ("text-classification", {"strategy": {"kind": "lora", "rank": 0}}, ("strategy.rank", "at least 1")),
+        (
+            "question-answering",
+            {"strategy": {"kind": "lora", "pooling": "mean"}},
+            ("strategy.pooling", "auto or native"),
+        ),
+        ("text-classification", {"augment": "light"}, ("train.augment must be none",)),
+        ("text-classification", {"views": 2}, ("train.views",)),
+        ("text-classification", {"train": []}, ("no rows",)),
+        ("text-clasification", {}, ("task", "Did you mean 'text-classification'?")),
+    ],
+)
+def test_what_does_not_go_together_is_told(
+    tiny: TinyModels, task: str, given: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    rows: Any = ROWS if task != "image-classification" else [(picture(c), c) for c in ("red", "blue")] * 5
+    given = {"train": rows, **given}
+    family = given.pop("family", "bert")
+    with pytest.raises(HftransferError) as error:
+        ht.fit(task, model=str(tiny(family)), progress=SILENT, **given)
+    assert missing_words(faults_of(error), words) == []
