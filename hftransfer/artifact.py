@@ -180,7 +180,7 @@ class ModelFacts(BaseModel):
     pooling: Literal["native", "mean", "cls", "last"] = "native"
     class_names: tuple[str, ...] = ()
     max_tokens: int | None = None
-    stride_tokens: int = 128
+    stride_tokens: int | None = None
     null_threshold: float | None = None
     base: dict[str, str | None] | None = None
     """Of LoRA: the base model's name, revision and weights' SHA-256."""

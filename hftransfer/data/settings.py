@@ -40,7 +40,11 @@ class DataSettings(BaseModel):
         description="longest text in tokens (for questions: of one window), special ones counted; the model's own "
         "limit, 512 at most (384 for questions), if left out",
     )
-    stride_tokens: int = Field(128, ge=1, description="tokens that neighbouring windows of a long context share")
+    stride_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="tokens that neighbouring windows of a context share; a third of a window if left out",
+    )
     validation_fraction: float = Field(
         0.15,
         gt=0,

@@ -39,12 +39,13 @@ class QuestionAnswering:
 
         text_adapter = cast(TextAdapter, adapter)
         contents = _contents(split)
+        window = window_tokens(text_adapter, settings.max_tokens)
         windows = make_windows(
             text_adapter.processor,
             [content.question for content in contents],
             [content.context for content in contents],
-            window_tokens(text_adapter, settings.max_tokens),
-            settings.stride_tokens,
+            window,
+            settings.stride_tokens or window // 3,
             ids=[row.id for row in split.rows],
         )
         more = len(windows) - len(contents)
