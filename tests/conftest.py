@@ -28,7 +28,10 @@ torch.set_num_threads(1)
 COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "sand": (200, 190, 120)}
 FAMILIES = ("resnet", "vit", "timm")
 GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
-IMAGE_FAMILIES = (*FAMILIES, "efficientnet", "dinov2", "convnext", "swin", "clip", "siglip", "timm_resnet", "open_clip")
+IMAGE_FAMILIES = (
+    *(*FAMILIES, "efficientnet", "dinov2", "convnext", "convnextv2", "swin", "clip", "siglip"),
+    *("timm_resnet", "open_clip"),
+)
 TEXT_FAMILIES = ("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama")
 WORDS: tuple[str, ...] = ("a", "an", "the", "film", "story", "actor", "was", "is", "very", "not", "who", "where")
 WORDS += ("good", "great", "fine", "lovely", "bad", "awful", "dull", "poor", "in", "of", "what", "it", "and")
@@ -137,6 +140,10 @@ def _tiny_model(family: str) -> tuple[Any, Any]:
                 hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], image_size=32, initializer_range=0.2, id2label=labels
             )
             model = tf.ConvNextForImageClassification(config)
+            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32})
+        case "convnextv2":
+            config = tf.ConvNextV2Config(hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, image_size=32, id2label=labels)
+            model = tf.ConvNextV2ForImageClassification(config)
             processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32})
         case "swin":
             config = tf.SwinConfig(

@@ -35,6 +35,7 @@ FAMILIES: dict[str, Family] = {
     "deit": Family("image", "layers", ("q_proj", "v_proj")),
     "dinov2": Family("image", "encoder.layer", ("q_proj", "v_proj")),
     "convnext": Family("image", "encoder.stages", ("pwconv1", "pwconv2")),
+    "convnextv2": Family("image", "encoder.stages", ("pwconv1", "pwconv2")),
     "swin": Family("image", "encoder.layers", ("q_proj", "v_proj")),
     "clip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
     "siglip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
