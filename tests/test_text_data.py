@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -203,6 +205,215 @@ def test_texts_in_two_splits_are_noted() -> None:
     found = rows_from_python({"train": ROWS * 4, "validation": ROWS, "test": ROWS}, settings, "texts")
     notes = build_splits(found, settings, 0, SILENT, "texts").notes
     assert any("texts are in both train and test" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        ({"question": "q", "text": "t"}, "t"),
+        ({"sentence": "t", "question": "q"}, ("q", "t")),
+        ({"sentence2": "s", "sentence": "t"}, "t"),
+        ({"premise": "t"}, "t"),
+        ({"title": "head", "body": "t"}, "t"),
+        ({"Question1": "a", "QUESTION2": "b"}, ("a", "b")),
+        ({"hypothesis": "b", "text": "t", "premise": "a"}, ("a", "b")),
+    ],
+)
+def test_a_pair_is_found_only_where_both_of_its_columns_are(record: dict[str, str], wanted: Any) -> None:
+    assert _texts(rows_from_python([{**record, "label": "x"}], _settings(), "texts")) == [wanted]
+
+
+def test_a_pair_lacking_in_one_row_is_told_whichever_row_comes_first() -> None:
+    records = [{"sentence1": "a", "label": "x"}, {"sentence1": "a", "sentence2": "b", "label": "y"}]
+    for index, order in ((0, records), (1, records[::-1])):
+        with pytest.raises(DataError, match=rf"row\[{index}\]: column 'sentence2' must be a text; got nothing"):
+            rows_from_python(order, _settings(), "texts")
+
+
+def test_one_column_is_not_both_texts() -> None:
+    with pytest.raises(DataError, match="another column than that of the text; got 'text'"):
+        rows_from_python([{"text": "a", "label": "x"}], _settings(text_pair_column="text"), "texts")
+
+
+def test_named_columns_are_not_asked_of_tuples() -> None:
+    named = _settings(text_column="review", label_column="stars", text_pair_column="other")
+    assert _texts(rows_from_python(ROWS, named, "texts")) == ["loved it", "a bore"]
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT], ids=repr)
+def test_a_value_that_is_nothing_is_no_text(nothing: Any) -> None:
+    with pytest.raises(DataError) as error:
+        rows_from_python([{"text": nothing, "label": "x"}], _settings(), "texts")
+    assert missing_words(faults_of(error), ("row[0]", "got nothing", "keep_default_na=False")) == []
+
+
+@pytest.mark.parametrize("value", [3, 2.5, True, ["a"], {"a": 1}, b"a", np.array([1, 2])], ids=repr)
+def test_a_value_of_another_type_is_no_text(value: Any) -> None:
+    with pytest.raises(DataError, match=rf"row\[0\]: column 'text' must be a text; got .*{type(value).__name__}"):
+        rows_from_python([{"text": value, "label": "x"}], _settings(), "texts")
+
+
+def test_all_values_that_are_no_texts_are_told_at_once() -> None:
+    with pytest.raises(DataError) as error:
+        rows_from_python([(3, "x"), ("fine", "y"), (None, "x")], _settings(), "texts")
+    assert [fault[:6] for fault in error.value.faults] == ["row[0]", "row[2]"]
+
+
+def test_texts_of_a_frame_stay_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    pd.DataFrame({"text": ODD[:6], "label": "a"}).to_csv(path, index=False)
+    kept = pd.read_csv(path, keep_default_na=False)
+    assert _texts(rows_from_python(kept, _settings(), "texts")) == ODD[:6]
+    with pytest.raises(DataError, match="got nothing"):
+        rows_from_python(pd.read_csv(path), _settings(), "texts")
+
+
+def test_cells_of_a_megabyte_are_read_and_the_limit_of_other_readers_stays(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = _written(tmp_path / "d.tsv", f"text\tlabel\n{'x' * 1_000_000}\ta\n")
+    assert [len(text) for text in _texts(_found(path))] == [1_000_000]
+    assert csv.field_size_limit() == before
+
+
+def test_two_halves_of_a_character_are_another_text_than_the_character() -> None:
+    first, second = (TextContent(text).read() for text in ("\U0001f600", "\ud83d\ude00"))
+    assert first != second
+
+
+def test_a_pair_is_another_text_than_its_texts_joined() -> None:
+    assert len({TextContent(*texts).read() for texts in (("a", "b"), ("a b",), ("a", None), ("a", ""))}) == 4
+
+
+def test_half_a_character_is_no_label() -> None:
+    with pytest.raises(DataError, match="a name in Unicode"):
+        rows_from_python([("a", "\ud800"), ("b", "y")], _settings(), "texts")
+
+
+@pytest.mark.parametrize("column", ["sentiment", "Sentiment"])
+def test_the_only_column_of_classes_has_the_labels(column: str) -> None:
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            column: datasets.ClassLabel(names=["neg", "pos"]),
+            "n": datasets.Value("int8"),
+        }
+    )
+    data = datasets.Dataset.from_dict({"text": ["a", "b"], column: [1, 0], "n": [1, 2]}, features=features)
+    assert [row.label for row in rows_from_python(data, _settings(), "texts")["all"]] == ["pos", "neg"]
+
+
+def test_saved_data_sets_keep_their_splits(tmp_path: Path) -> None:
+    part = datasets.Dataset.from_list([{"text": text, "label": label} for text, label in ROWS])
+    datasets.DatasetDict({"train": part, "test": part}).save_to_disk(str(tmp_path / "saved"))
+    found = _found(tmp_path / "saved")
+    assert sorted(found) == ["test", "train"]
+    assert _texts(found, "test") == ["loved it", "a bore"]
+
+
+def test_a_path_for_one_split_holds_one_split(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        _written(tmp_path / f"{name}.csv", "text,label\na,x\n")
+    with pytest.raises(DataError, match="the train split of data must be one split"):
+        rows_from_python({"train": tmp_path}, _settings(), "texts")
+    assert sorted(rows_from_python(str(tmp_path), _settings(), "texts")) == ["test", "train"]
+
+
+# --- the wrong kind of data ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "words"),
+    [
+        ("images", ["sentence", "label"], ("a table of images; got what looks like texts", "text-classification")),
+        ("texts", ["image", "label"], ("a table of texts; got what looks like images", "image-classification")),
+        ("texts", ["question", "context", "answers"], ("looks like questions", "question-answering")),
+        ("questions", ["sentence", "label"], ("a table of questions; got what looks like texts",)),
+        ("images", ["question", "context", "answers"], ("a table of images; got what looks like questions",)),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "dataset"])
+def test_a_table_for_another_task_is_told(
+    tmp_path: Path, kind: Any, columns: list[str], words: tuple[str, ...], form: str
+) -> None:
+    record = dict.fromkeys(columns, "a")
+    path = _written(tmp_path / "d.jsonl", json.dumps(record) + "\n")
+    data = datasets.Dataset.from_list([record]) if form == "dataset" else path
+    with pytest.raises(DataError) as error:
+        rows_from_python(data, _settings(), kind)
+    assert missing_words(faults_of(error), words) == []
+
+
+def test_a_missing_label_column_alone_is_not_taken_for_another_task() -> None:
+    with pytest.raises(DataError) as error:
+        rows_from_python([{"text": "a", "image": "b"}], _settings(), "texts")
+    assert "looks like" not in faults_of(error)
+
+
+# --- folders of text files -------------------------------------------------------------------------------------------
+
+
+def _text_folder(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def test_text_files_without_splits_are_split_later(tmp_path: Path) -> None:
+    files = {f"{label}/{n}.txt": f"{label} {n}".encode() for label in ("pos", "neg") for n in range(10)}
+    found = _found(_text_folder(tmp_path, files))
+    assert [row.id for row in found["all"]] == sorted(files)
+    assert build_splits(found, _settings(), 0, SILENT, "texts").sizes() == {"train": 14, "validation": 2, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"a/1.txt": b"x", "b/1.jpg": b"x"}, ("b/1.jpg must be a .txt file", "task image-classification")),
+        ({"a/1.txt": b"x", "b/1.txt": b"\xff"}, ("b/1.txt must be a UTF-8 text file; got byte 0",)),
+        ({"a/1.md": b"x", "b/1.txt": b"\xff"}, ("a/1.md must be a .txt file", "b/1.txt must be a UTF-8")),
+        ({"1.txt": b"x"}, ("Put the texts of each class in a folder named after the class",)),
+        ({"a/1.log": b"x"}, ("must be a CSV, TSV, JSONL or Parquet file of texts", "a folder without tables")),
+        ({}, ("got an empty folder",)),
+    ],
+)
+def test_what_is_wrong_with_a_folder_of_texts_is_told(
+    tmp_path: Path, files: dict[str, bytes], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(DataError) as error:
+        _found(_text_folder(tmp_path, files))
+    assert missing_words(faults_of(error), words) == []
+
+
+# --- splits of texts -------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_held_out_of_every_class_by_seed() -> None:
+    found = rows_from_python([(f"{label} {n}", label) for n in range(20) for label in "ab"], _settings(), "texts")
+    first, again, other = (build_splits(found, _settings(), seed, SILENT, "texts") for seed in (0, 0, 1))
+    assert first.counts() == {"train": [14, 14], "validation": [2, 2], "test": [4, 4]}
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+
+
+def test_splits_of_texts_are_all_pairs_or_none() -> None:
+    data = {"train": [("a", "b", "x"), ("c", "d", "y")] * 4, "test": [("a", "x")]}
+    with pytest.raises(DataError, match="the test split must be of pairs of texts as the training split; got single"):
+        build_splits(rows_from_python(data, _settings(), "texts"), _settings(), 0, SILENT, "texts")
+
+
+def test_a_limit_is_of_each_class() -> None:
+    settings = _settings(limit=2)
+    splits = build_splits(rows_from_python(ROWS * 20, settings, "texts"), settings, 0, SILENT, "texts")
+    assert splits.counts() == {"train": [2, 2], "validation": [2, 2], "test": [2, 2]}
+
+
+def test_the_texts_of_sst2_are_read_whole() -> None:
+    path = Path(__file__).parents[2] / "shared" / "data" / "sst2"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/sst2")
+    splits = build_splits(_found(path), _settings(path), 0, SILENT, "texts")
+    assert splits.sizes() == {"train": 6920, "validation": 872, "test": 1821}
+    assert splits.class_names == ("negative", "positive")
 
 
 # --- questions -------------------------------------------------------------------------------------------------------

@@ -36,12 +36,24 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
         raise DataError(must_be(where, f"a column of {source} ({', '.join(columns)})", f"'{named}'", remedy))
     lowered = {column.lower(): column for column in reversed(columns)}
     for name in usual:
-        if name in lowered:
-            return lowered[name]
+        if name.lower() in lowered:
+            return lowered[name.lower()]
     remedy = f"Name the column: {where}=…"
     if len(columns) == 1 and ";" in columns[0]:
         remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
     raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN, or what pandas writes for them."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: lone surrogates (half a character) can't."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:
@@ -60,6 +72,8 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> li
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
             faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))
+        elif isinstance(value, str) and not _is_unicode(value):
+            faults.append(must_be(f"{where}: column '{column}'", "a name in Unicode", ascii(value)))
         elif expected is not None and type(value) is not expected:
             remedy = "Labels of mixed types are not guessed at: write all as names."
             shown = f"{value!r} ({type(value).__name__})"

@@ -3,87 +3,186 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
-from hftransfer.data.columns import column_of
+from hftransfer.data.columns import column_of, is_missing
 from hftransfer.data.rows import Answer, QuestionContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import DataError, must_be
 
+_ANSWERS = '{"text": [texts], "answer_start": [whole numbers]}'
 
-def question_rows(
-    records: Sequence[Mapping[str, Any]],
-    wheres: Sequence[str],
-    columns: Sequence[str],
-    settings: DataSettings,
-    source: object,
-) -> list[Row]:
-    """The rows of records with `question`, `context` and `answers`: {"text": […], "answer_start": […]}, a list of
-    {"text", "answer_start"}, or the same as JSON text. No answers means that the context has none.
 
-    Raises:
-        DataError: columns are missing, an answer is not where it is said to be, an id is there twice; lines are named.
+@dataclass(frozen=True)
+class QuestionReader:
+    """The columns with the questions, contexts and answers; the others are None where there are none.
+
+    With a column `start`, `answers` holds one plain text per row, empty where the context has no answer.
     """
-    named = {
-        "question": column_of(settings.question_column, ("question",), columns, "data.question_column", source),
-        "context": column_of(settings.context_column, ("context",), columns, "data.context_column", source),
-        "answers": column_of(settings.answers_column, ("answers",), columns, "data.answers_column", source),
-    }
-    rows: list[Row] = []
-    faults: list[str] = []
-    for record, where in zip(records, wheres, strict=True):
+
+    question: str
+    context: str
+    answers: str
+    start: str | None
+    id: str | None
+    title: str | None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that are read."""
+        all_columns = (self.question, self.context, self.answers, self.start, self.id, self.title)
+        return [column for column in all_columns if column is not None]
+
+    def rows(self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str]) -> list[Row]:
+        """The rows of records; no answers means that the context has none.
+
+        Raises:
+            DataError: a question or context is missing, an answer is not where it is said to be, an id is there
+                twice; lines are named.
+        """
+        rows: list[Row] = []
+        faults: list[str] = []
+        lines: dict[str, list[str]] = {}  # of each id
+        for record, where in zip(records, wheres, strict=True):
+            try:
+                content = self._content(record, where)
+            except DataError as error:
+                faults += error.faults
+                continue
+            lines.setdefault(content.id, []).append(where)
+            rows.append(Row(where, content, ""))
+        for id, same in lines.items():
+            if len(same) > 1:
+                faults.append(must_be(f"the id '{id}'", "of one question", f"{len(same)}: {', '.join(same[:3])}"))
+        raise_first(faults)
+        return rows
+
+    def _content(self, record: Mapping[str, Any], where: str) -> QuestionContent:
+        question, context = record.get(self.question), record.get(self.context)
+        faults = [
+            must_be(f"{where}: column '{column}'", "a text", _shown(value))
+            for column, value in ((self.question, question), (self.context, context))
+            if not isinstance(value, str) or not value.strip()
+        ]
+        answers: list[Answer] = []
         try:
-            rows.append(_row(record, where, named))
+            answers = self._answers(record, where)
         except DataError as error:
             faults += error.faults
-    contents = [row.content for row in rows]
-    counts = Counter(content.id for content in contents if isinstance(content, QuestionContent))
-    faults += [must_be(f"the id '{id}'", "of one question", f"{count}") for id, count in counts.items() if count > 1]
-    raise_first(faults)
-    return rows
+        if isinstance(context, str) and context.strip():
+            faults += [fault for answer in answers if (fault := _answer_fault(answer, context, where))]
+        if faults:
+            raise DataError(*faults)
+        id = record.get(self.id) if self.id else None
+        title = record.get(self.title) if self.title else None
+        return QuestionContent(
+            id=where if is_missing(id) or id == "" else str(id),
+            question=str(question),
+            context=str(context),
+            answers=tuple(answers),
+            group=title if isinstance(title, str) and title else str(context),
+        )
+
+    def _answers(self, record: Mapping[str, Any], where: str) -> list[Answer]:
+        value = record.get(self.answers)
+        if self.start is None:
+            return _squad_answers(value, where)
+        if is_missing(value) or value == "":
+            return []
+        return _checked_answers([value], [record.get(self.start)], value, where)
 
 
-def _row(record: Mapping[str, Any], where: str, named: Mapping[str, str]) -> Row:
-    texts = {}
-    for role in ("question", "context"):
-        value = record.get(named[role])
-        if not isinstance(value, str) or (role == "question" and not value.strip()):
-            shown = "an empty text" if isinstance(value, str) else f"{value!r}"[:60]
-            raise DataError(must_be(f"{where}: column '{named[role]}'", "a text", shown))
-        texts[role] = value
-    answers = _answers(record.get(named["answers"]), where)
-    raise_first([fault for answer in answers if (fault := _answer_fault(answer, texts["context"], where))])
-    id = str(record.get("id") or where)
-    group = str(record.get("title") or texts["context"])
-    return Row(where, QuestionContent(id, texts["question"], texts["context"], tuple(answers), group), "")
+def question_reader(columns: Sequence[str], settings: DataSettings, source: object) -> QuestionReader:
+    """The reader of records with `question`, `context` and `answers`: {"text": […], "answer_start": […]}, a list of
+    {"text", "answer_start"}, or either as JSON text; or with one answer's text in `answer` and its `answer_start`.
 
-
-def _answers(value: Any, where: str) -> list[Answer]:
-    if isinstance(value, str):
+    Raises:
+        DataError: a column is missing; all that are, at once.
+    """
+    found: dict[str, str] = {}
+    faults: list[str] = []
+    for role, named, usual in (
+        ("question", settings.question_column, ("question",)),
+        ("context", settings.context_column, ("context",)),
+        ("answers", settings.answers_column, ("answers", "answer")),
+    ):
         try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise DataError(must_be(f"{where}: the answers", "SQuAD's, as JSON", value[:60])) from error
-    if isinstance(value, Mapping):
-        texts, starts = list(value.get("text", ())), list(value.get("answer_start", ()))
-        pairs = list(zip(texts, starts, strict=False)) if len(texts) == len(starts) else None
-    elif isinstance(value, Sequence) and all(isinstance(entry, Mapping) for entry in value):
-        pairs = [(entry.get("text"), entry.get("answer_start")) for entry in value]
+            found[role] = column_of(named, usual, columns, f"data.{role}_column", source)
+        except DataError as error:
+            faults += error.faults
+    raise_first(faults)
+    lowered = {column.lower(): column for column in reversed(columns)}
+    start = lowered.get("answer_start") if found["answers"].lower() != "answers" else None
+    return QuestionReader(**found, start=start, id=lowered.get("id"), title=lowered.get("title"))
+
+
+def _squad_answers(value: Any, where: str) -> list[Answer]:
+    """The answers in one of SQuAD's forms."""
+    given = value
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            remedy = "Write [] where there is none; the place of a plain text goes in a column answer_start."
+            raise DataError(must_be(f"{where}: the answers", "SQuAD's, as JSON", _shown(value), remedy)) from error
+    given = _listed(given)
+    if isinstance(given, Mapping):
+        texts, starts = _listed(given.get("text")), _listed(given.get("answer_start"))
+    elif isinstance(given, list | tuple) and all(isinstance(entry, Mapping) for entry in given):
+        texts = [entry.get("text") for entry in given]
+        starts = [entry.get("answer_start") for entry in given]
     else:
-        pairs = None
-    if pairs is None or not all(isinstance(t, str) and isinstance(s, int) for t, s in pairs):
-        allowed = '{"text": [texts], "answer_start": [whole numbers]}'
-        raise DataError(must_be(f"{where}: the answers", allowed, f"{value!r}"[:80]))
-    return [Answer(text, int(start)) for text, start in pairs]
+        texts = starts = None
+    if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple) or len(texts) != len(starts):
+        raise DataError(must_be(f"{where}: the answers", _ANSWERS, _shown(value)))
+    return _checked_answers(texts, starts, value, where)
+
+
+def _checked_answers(texts: Sequence[Any], starts: Sequence[Any], shown: Any, where: str) -> list[Answer]:
+    answers = []
+    for text, start in zip(texts, starts, strict=True):
+        place = _whole_number(start)
+        if not isinstance(text, str) or place is None:
+            got = _shown(shown) if isinstance(shown, Mapping | list | tuple) else f"{_shown(text)} at {_shown(start)}"
+            raise DataError(must_be(f"{where}: the answers", _ANSWERS, got))
+        answers.append(Answer(text, place))
+    return answers
 
 
 def _answer_fault(answer: Answer, context: str, where: str) -> str | None:
     """Why an answer can't be learnt: it is not in the context where it is said to be."""
-    if answer.text and answer.start >= 0 and context[answer.start : answer.start + len(answer.text)] == answer.text:
+    if answer.text and answer.start >= 0 and context.startswith(answer.text, answer.start):
         return None
-    found = context.find(answer.text) if answer.text else -1
-    remedy = f"It is at {found}." if found >= 0 else "It is nowhere in the context."
-    return must_be(f"{where}: answer_start", f"where '{answer.text[:60]}' starts", answer.start, remedy)
+    beyond = "" if 0 <= answer.start < len(context) else f", outside the context of {len(context)} characters"
+    places = [match.start() for match in re.finditer(f"(?={re.escape(answer.text)})", context)] if answer.text else []
+    nearest_place = min(places, key=lambda place: abs(place - answer.start), default=None)
+    remedy = "It is nowhere in the context." if nearest_place is None else f"It is at {nearest_place}."
+    if not answer.text:
+        remedy = "An answer has a text; a question without an answer has no answers at all."
+    allowed = f"where '{answer.text[:60]}' starts"
+    return must_be(f"{where}: answer_start", allowed, f"{answer.start}{beyond}", remedy)
+
+
+def _whole_number(value: Any) -> int | None:
+    """The number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV texts."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value.strip()) else None
+
+
+def _listed(value: Any) -> Any:
+    """A NumPy array (as pandas reads lists out of Parquet) as a list."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _shown(value: Any) -> str:
+    if is_missing(value):
+        return "nothing"
+    return "an empty text" if isinstance(value, str) and not value.strip() else f"{value!r}"[:80]

@@ -75,7 +75,7 @@ class TextContent:
 
     def read(self) -> bytes:
         """The texts as JSON."""
-        return json.dumps([self.text, self.pair]).encode()
+        return _json_bytes([self.text, self.pair])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,12 @@ class QuestionContent:
     def read(self) -> bytes:
         """Question, context and answers as JSON."""
         answers = [[answer.text, answer.start] for answer in self.answers]
-        return json.dumps([self.question, self.context, answers]).encode()
+        return _json_bytes([self.question, self.context, answers])
+
+
+def _json_bytes(value: list[Any]) -> bytes:
+    """A value as JSON, lone surrogates kept apart from all other characters."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

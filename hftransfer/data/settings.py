@@ -14,7 +14,8 @@ class DataSettings(BaseModel):
 
     source: str = Field(
         min_length=1,
-        description="Hub id, folder of classes, CSV / JSONL / Parquet file or folder of such, or bundled/<name>",
+        description="Hub id, folder of classes (of image or .txt files), CSV / JSONL / Parquet file or folder of such, "
+        "or bundled/<name>",
     )
     config: str | None = Field(None, description="configuration of a Hub data set")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub data set")
@@ -54,8 +55,12 @@ class DataSettings(BaseModel):
     test_fraction: float = Field(
         0.2, ge=0, lt=1, description="share held out where there is no test split; 0 for no test at all"
     )
-    limit: int | None = Field(None, ge=1, description="use at most this many examples of each class and split")
+    limit: int | None = Field(
+        None, ge=1, description="use at most this many examples of each class and split (of questions: of each split)"
+    )
     on_error: Literal["stop", "skip"] = Field(
-        "stop", description="an unreadable image stops the run, or is skipped and listed (at most 5 %)"
+        "stop",
+        description="an unreadable image stops the run, or is skipped and listed (at most 5 %); "
+        "what is wrong with texts and questions always stops it",
     )
     allow_outside_paths: bool = Field(False, description="let image paths and links lead out of the folder of the data")

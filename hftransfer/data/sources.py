@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from hftransfer.cache import cache_folder, new_folder
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names
-from hftransfer.data.questions import question_rows
+from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
+from hftransfer.data.questions import QuestionReader, question_reader
 from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, TextContent, as_content, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
-from hftransfer.data.texts import text_record, text_rows
+from hftransfer.data.texts import TEXT_COLUMNS, TextReader, text_reader, text_record
 from hftransfer.errors import DataError, first_line, must_be, nearest, some, user_path
 from hftransfer.progress import Progress
 
@@ -51,7 +52,7 @@ def find_rows(settings: DataSettings, progress: Progress, kind: Kind = "images")
     look_at_source(settings, kind)
     source = settings.source
     if source == "bundled/drawn-pets":
-        return _folder_rows(_drawn_pets_folder(progress), settings)
+        return _folder_rows(_drawn_pets_folder(progress), settings, kind)
     bundled = Path(__file__).parent / "short_reviews"
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     return _path_rows(path, settings, kind) if path.exists() else _hub_rows(settings, kind)
@@ -65,31 +66,42 @@ def _path_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
         return _saved_dataset_rows(path, settings, kind)
     if _tables_in(path):
         return _table_folder_rows(path, settings, kind)
-    if kind != "images":
-        return _no_tables(path, settings, kind)
-    return _folder_rows(path, settings)
+    if kind == "images":
+        return _folder_rows(path, settings, kind)
+    return _text_folder_rows(path, settings, kind)
 
 
-def _no_tables(path: Path, settings: DataSettings, kind: Kind) -> Found:
+def _text_folder_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
     """The texts of a folder with a folder of .txt files per class (as IMDB's).
 
     Raises:
-        DataError: it holds none.
+        DataError: it holds none, or other files too.
     """
-    some_texts = next((file for file in _files_below(path) if file.suffix == ".txt"), None)
-    if kind == "texts" and some_texts is not None:
-        found = _folder_rows(path, settings)
-        return {name: [_text_of_file(row) for row in rows] for name, rows in found.items()}
-    allowed = f"a CSV, TSV, JSONL or Parquet file of {kind}, or a folder of such"
-    remedy = "Images are for task image-classification." if any(_visible(path)) else ""
-    raise DataError(must_be(f"data.source {path}", allowed, "a folder without tables", remedy))
+    suffixes = {file.suffix.lower() for file in _files_below(path)}
+    remedy = "Images are for task image-classification." if suffixes & IMAGE_SUFFIXES else ""
+    if kind == "questions" or ".txt" not in suffixes:
+        allowed = f"a CSV, TSV, JSONL or Parquet file of {kind}, or a folder of such"
+        got = "a folder without tables" if suffixes else "an empty folder"
+        raise DataError(must_be(f"data.source {path}", allowed, got, remedy))
+    found = _folder_rows(path, settings, kind)
+    faults: list[str] = []
+    texts = {name: [_text_of_file(row, remedy, faults) for row in rows] for name, rows in found.items()}
+    raise_first(faults)
+    return texts
 
 
-def _text_of_file(row: Row) -> Row:
+def _text_of_file(row: Row, remedy: str, faults: list[str]) -> Row:
+    """The row with its file's text; why it has none is put to the faults."""
+    text = ""
     try:
-        return Row(row.id, TextContent(read_row(row).decode("utf-8-sig")), row.label)
+        if not row.id.lower().endswith(".txt"):
+            raise DataError(must_be(row.id, "a .txt file, as others in the folder are", "another file", remedy))
+        text = read_row(row).decode("utf-8-sig")
+    except DataError as error:
+        faults += error.faults
     except UnicodeDecodeError as error:
-        raise DataError(must_be(row.id, "a UTF-8 text file", f"byte {error.start} that is not")) from error
+        faults.append(must_be(row.id, "a UTF-8 text file", f"byte {error.start} that is not"))
+    return Row(row.id, TextContent(text), row.label)
 
 
 def look_at_source(settings: DataSettings, kind: Kind = "images") -> None:
@@ -156,10 +168,11 @@ def _drawn_pets_folder(progress: Progress) -> Path:
     return folder
 
 
-def _folder_rows(root: Path, settings: DataSettings) -> Found:
+def _folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
     folders = sorted(entry for entry in _visible(root) if entry.is_dir())
     if not folders and not list(_visible(root)):
-        raise DataError(must_be(f"data.source {root}", "a folder with a folder of images per class", "an empty folder"))
+        allowed = f"a folder with a folder of {kind} per class"
+        raise DataError(must_be(f"data.source {root}", allowed, "an empty folder"))
     roles = {folder: _split_role(folder.name, settings) for folder in folders}
     _require_named_splits(settings, {folder.name for folder in folders}, str(root))
     if "train" in roles.values():
@@ -168,30 +181,30 @@ def _folder_rows(root: Path, settings: DataSettings) -> Found:
             remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
             raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
         _require_one_each(roles, root)
-        return {role: _class_rows(folder, root, settings) for folder, role in roles.items() if role}
+        return {role: _class_rows(folder, root, settings, kind) for folder, role in roles.items() if role}
     if folders and all(roles.values()):
         got = some(folder.name for folder in folders)
         raise DataError(must_be(f"data.source {root}", "a folder with a train split", got, "Set data.train_split."))
-    return {"all": _class_rows(root, root, settings)}
+    return {"all": _class_rows(root, root, settings, kind)}
 
 
-def _class_rows(folder: Path, root: Path, settings: DataSettings) -> list[Row]:
+def _class_rows(folder: Path, root: Path, settings: DataSettings, kind: Kind) -> list[Row]:
     entries = sorted(_visible(folder))
     loose = [entry.name for entry in entries if not entry.is_dir()]
     classes = [entry for entry in entries if entry.is_dir()]
     if loose:
         remedy = "Move it into the folder of its class, or away."
         if not classes:
-            remedy = "Put the images of each class in a folder named after the class."
+            remedy = f"Put the {kind} of each class in a folder named after the class."
         raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
     if not classes:
-        raise DataError(must_be(f"{folder}", "a folder with a folder of images per class", "an empty folder"))
+        raise DataError(must_be(f"{folder}", f"a folder with a folder of {kind} per class", "an empty folder"))
     rows = []
     faults = []
     for label in classes:
         files = sorted(_files_below(label))
         if not files:
-            faults.append(must_be(f"the class folder {label}", "a folder of images", "an empty folder"))
+            faults.append(must_be(f"the class folder {label}", f"a folder of {kind}", "an empty folder"))
         for file in files:
             name = file.relative_to(root).as_posix()
             fault = _path_fault(file, root, name, settings)
@@ -262,7 +275,7 @@ def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
         raise DataError(must_be(str(path), "a table with rows", "none"))
     wheres = [f"{path.name}:{number}" for number in numbers]
     if kind != "images":
-        return _RECORDS[kind](records, wheres, list(records[0]), settings, path)
+        return _reader(_all_columns(records), settings, path, kind).rows(records, wheres)
     image_column, label_column = _columns(settings, list(records[0]), path)
     labels = label_names([record.get(label_column) for record in records], wheres, label_column)
     rows, faults = [], []
@@ -276,9 +289,6 @@ def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
         rows.append(Row(named, content, label))
     raise_first(faults)
     return rows
-
-
-_RECORDS = {"texts": text_rows, "questions": question_rows}
 
 
 def _table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
@@ -305,6 +315,42 @@ def _table_content(value: Any, folder: Path, where: str, settings: DataSettings)
     return FileContent(file)
 
 
+def _reader(
+    columns: Sequence[str],
+    settings: DataSettings,
+    source: object,
+    kind: Kind,
+    label_columns: Sequence[str] = LABEL_COLUMNS,
+) -> TextReader | QuestionReader:
+    """What makes rows of texts or questions from records with these columns."""
+    try:
+        if kind == "texts":
+            return text_reader(columns, settings, source, label_columns)
+        return question_reader(columns, settings, source)
+    except DataError as error:
+        raise DataError(*error.faults, *_other_kind(columns, source, kind)) from error
+
+
+def _all_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of records, which need not all be in the first one."""
+    return list(dict.fromkeys(column for record in records for column in record))
+
+
+def _other_kind(columns: Sequence[str], source: object, kind: Kind) -> list[str]:
+    """One more fault where the columns look like those of another task's rows."""
+    usual: dict[Kind, Sequence[str]] = {"images": IMAGE_COLUMNS, "texts": TEXT_COLUMNS, "questions": ("context",)}
+    tasks = {"images": "image-classification", "texts": "text-classification", "questions": "question-answering"}
+    present = {column.lower() for column in columns}
+    held = [other for other in usual if not present.isdisjoint(usual[other])]
+    if present >= {"question", "context"}:
+        held = ["questions"]
+    if not held or kind in held:
+        return []
+    return [
+        must_be(str(source), f"a table of {kind}", f"what looks like {held[0]}", f"Those are for {tasks[held[0]]}.")
+    ]
+
+
 def _columns(
     settings: DataSettings,
     columns: Sequence[str],
@@ -323,7 +369,7 @@ def _columns(
             found.append(column_of(named, usual, columns, where, source))
         except DataError as error:
             faults += error.faults
-    raise_first(faults)
+    raise_first(faults and [*faults, *_other_kind(columns, source, "images")])
     return found[0], found[1]
 
 
@@ -383,22 +429,23 @@ def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings, kind: Kind
 def _dataset_rows(dataset: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
     import datasets
 
-    if kind != "images":
-        return _record_rows(_named_records(dataset), settings, name, kind)
     features = dataset.features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     classes = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     columns = list(features)
     where = settings.source
-    usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
     named_classes = classes if len(classes) == 1 else []
     usual_labels = [*named_classes, *LABEL_COLUMNS]
+    ids = [f"{name}[{index}]" for index in range(len(dataset))]
+    if kind != "images":
+        reader = _reader(columns, settings, "the data" if where == "memory" else where, kind, usual_labels)
+        return reader.rows(_named_records(dataset.select_columns(reader.columns)), ids)
+    usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
     image_column, label_column = _columns(settings, columns, where, usual_images or IMAGE_COLUMNS, usual_labels)
     values = list(dataset[label_column])
     feature = features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
-    ids = [f"{name}[{index}]" for index in range(len(dataset))]
     labels = label_names(values, ids, label_column)
     if image_column not in images:
         dataset = dataset.cast_column(image_column, datasets.Image())
@@ -422,22 +469,12 @@ def _named_records(dataset: Any) -> list[dict[str, Any]]:
     return records
 
 
-def _record_rows(records: Sequence[Mapping[str, Any]], settings: DataSettings, name: str, kind: Kind) -> list[Row]:
-    """The rows of records that came from a data set or from Python."""
-    wheres = [f"{name}[{index}]" for index in range(len(records))]
-    if not records:
-        return []
-    columns = [str(column) for column in records[0]]
-    return _RECORDS[kind](records, wheres, columns, settings, "the data" if name == "row" else name)
-
-
 # --- Python objects ------------------------------------------------------------------
 
 
 def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
     if isinstance(data, str | Path):
-        found = find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), kind)
-        return [row for part in found.values() for row in part]
+        return _rows_of_path(data, settings, name, kind)
     if hasattr(data, "features") and hasattr(data, "cast_column"):
         return _dataset_rows(data, settings, name, kind)
     if hasattr(data, "to_dict") and hasattr(data, "columns"):
@@ -448,20 +485,49 @@ def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> li
         raise DataError(must_be("data", allowed, type(data).__name__))
     records = list(data)
     wheres = [f"{name}[{index}]" for index in range(len(records))]
-    if kind == "texts":
-        records = [text_record(record, where) for record, where in zip(records, wheres, strict=True)]
     if kind != "images":
-        strange = [where for record, where in zip(records, wheres, strict=True) if not isinstance(record, Mapping)]
-        raise_first(
-            [must_be(where, "a dict with question, context and answers", "something else") for where in strange]
-        )
-        return _record_rows(records, settings, name, kind)
+        return _record_rows(records, wheres, settings, kind)
     pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
     labels = label_names([label for _, label in pairs], wheres, "label")
     return [
         Row(where, as_content(image, where), label)
         for (image, _), where, label in zip(pairs, wheres, labels, strict=True)
     ]
+
+
+def _rows_of_path(path: str | Path, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+    """The rows of a path that stands for one split, in which no splits of its own are looked for."""
+    own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
+    found = find_rows(settings.model_copy(update=own), Progress(None), kind)
+    if len(found) > 1:
+        remedy = "Give the path alone as data, or one of its splits."
+        raise DataError(must_be(f"the {name} split of data", "one split", f"'{path}' with {some(found)}", remedy))
+    return next(iter(found.values()))
+
+
+def _record_rows(records: Sequence[Any], wheres: Sequence[str], settings: DataSettings, kind: Kind) -> list[Row]:
+    """The rows of dicts, or of tuples of texts and a label (the named columns are not theirs)."""
+    if not records:
+        return []
+    if not any(isinstance(record, Mapping) for record in records):
+        settings = settings.model_copy(update=dict.fromkeys(("text_column", "text_pair_column", "label_column")))
+    faults: list[str] = []
+    dicts = []
+    for record, where in zip(records, wheres, strict=True):
+        try:
+            given = text_record(record, where) if kind == "texts" else _question_record(record, where)
+        except DataError as error:
+            faults += error.faults
+            continue
+        dicts.append({str(column): value for column, value in given.items()})
+    raise_first(faults)
+    return _reader(_all_columns(dicts), settings, "the data", kind).rows(dicts, wheres)
+
+
+def _question_record(record: Any, where: str) -> Mapping[str, Any]:
+    if isinstance(record, Mapping):
+        return record
+    raise DataError(must_be(where, "a dict with question, context and answers", type(record).__name__))
 
 
 def _image_and_label(record: Any, settings: DataSettings, where: str) -> tuple[Any, Any]:

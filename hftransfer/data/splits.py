@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hftransfer.data.rows import Inspection, Row, digest_rows, inspect_rows
+from hftransfer.data.rows import Inspection, QuestionContent, Row, TextContent, digest_rows, inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, Kind
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import DataError, must_be, nearest, some
-from hftransfer.progress import Progress
+from hftransfer.progress import Advance, Progress
 
 NAMES = ("train", "validation", "test")
 MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
@@ -111,57 +111,44 @@ def split_rows(
 
 
 def build_splits(found: Found, settings: DataSettings, seed: int, progress: Progress, kind: Kind = "images") -> Splits:
-    """The splits of a data set, every file looked at once (header and digest; pixels are decoded later).
+    """The splits of a data set, every content looked at once (of images header and digest; pixels are decoded later).
 
     Raises:
         DataError: as `split_rows`; a label is unknown in training; images are unreadable.
     """
     parts, notes = split_rows(found, settings, seed, kind)
-    if kind == "questions":
-        return _without_classes(parts, notes, settings)
-    class_names = tuple(sorted({row.label for row in parts["train"]}, key=_natural))
-    _require_known_labels(parts, class_names)
+    class_names: tuple[str, ...] = ()
+    if kind != "questions":
+        class_names = tuple(sorted({row.label for row in parts["train"]}, key=_natural))
+        _require_known_labels(parts, class_names)
     if kind == "texts":
-        return _of_texts(parts, class_names, notes, settings)
-    ids = {name: index for index, name in enumerate(class_names)}
+        _require_pairs_throughout(parts)
     splits: dict[str, Split] = {}
     faults: list[Skipped] = []
     total = sum(len(part) for part in parts.values())
-    with progress.stage("looking at the images", total) as advance:
+    with progress.stage(f"looking at the {kind}", total) as advance:
         for name, part in parts.items():
-            seen: Inspection = inspect_rows(part, advance)
+            seen = inspect_rows(part, advance) if kind == "images" else _digested(part, advance)
             faults += [Skipped(name, part[index].id, reason) for index, reason in seen.faults.items()]
-            labels = np.array([ids[row.label] for row in part], dtype=np.int64)
-            splits[name] = Split(part, labels, seen.digests).without(set(seen.faults))
+            splits[name] = Split(part, _class_ids(part, class_names), seen.digests).without(set(seen.faults))
     check_skipped(faults, total, settings)
-    notes += _shared_content(splits)
+    notes += _shared_content(splits, kind)
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
     require_examples(whole, settings)
     return whole
 
 
-def _without_classes(parts: dict[str, list[Row]], notes: list[str], settings: DataSettings) -> Splits:
-    """The splits of questions."""
-    splits = {name: Split(rows, np.zeros(len(rows), dtype=np.int64), digest_rows(rows)) for name, rows in parts.items()}
-    whole = Splits(splits["train"], splits["validation"], splits["test"], (), (), tuple(notes))
-    require_examples(whole, settings)
-    return whole
+def _digested(rows: list[Row], advance: Advance) -> Inspection:
+    """The digests of texts or questions, which are always readable."""
+    digests = digest_rows(rows)
+    advance(len(rows))
+    return Inspection(digests, {})
 
 
-def _of_texts(
-    parts: dict[str, list[Row]], class_names: tuple[str, ...], notes: list[str], settings: DataSettings
-) -> Splits:
-    """The splits of texts: there is nothing to decode."""
-    splits = {name: _labelled(rows, class_names) for name, rows in parts.items()}
-    notes += [note.replace(" images ", " texts ") for note in _shared_content(splits)]
-    whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, (), tuple(notes))
-    require_examples(whole, settings)
-    return whole
-
-
-def _labelled(rows: list[Row], class_names: Sequence[str]) -> Split:
+def _class_ids(rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
+    """The class id of every row (N,); zeros where there are no classes."""
     ids = {name: index for index, name in enumerate(class_names)}
-    return Split(rows, np.array([ids[row.label] for row in rows], dtype=np.int64), digest_rows(rows))
+    return np.array([ids[row.label] if ids else 0 for row in rows], dtype=np.int64)
 
 
 def labelled_split(rows: list[Row], class_names: Sequence[str]) -> Split:
@@ -172,16 +159,14 @@ def labelled_split(rows: list[Row], class_names: Sequence[str]) -> Split:
     """
     if not rows:
         raise DataError(must_be("the data", "of at least one row", "none"))
-    if not class_names:
-        return Split(rows, np.zeros(len(rows), dtype=np.int64), digest_rows(rows))
-    unknown = Counter(row.label for row in rows if row.label not in class_names)
+    unknown = Counter(row.label for row in rows if class_names and row.label not in class_names)
     raise_first(
         [
             must_be(f"the label '{label}' ({count} rows)", "one of the model's", "another", nearest(label, class_names))
             for label, count in unknown.items()
         ]
     )
-    return _labelled(rows, class_names)
+    return Split(rows, _class_ids(rows, class_names), digest_rows(rows))
 
 
 def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:
@@ -222,6 +207,27 @@ def _require_known_labels(parts: dict[str, list[Row]], class_names: Sequence[str
     raise_first(faults)
 
 
+def _require_pairs_throughout(parts: dict[str, list[Row]]) -> None:
+    """Nothing, if the texts of all splits are pairs, or of none.
+
+    Raises:
+        DataError: they are not.
+    """
+    forms = {name: _is_pair(rows[0]) for name, rows in parts.items() if rows}
+    words = {True: "pairs of texts", False: "single texts"}
+    other = [name for name, form in forms.items() if form is not forms["train"]]
+    raise_first(
+        [
+            must_be(f"the {name} split", f"of {words[forms['train']]} as the training split", words[forms[name]])
+            for name in other
+        ]
+    )
+
+
+def _is_pair(row: Row) -> bool:
+    return isinstance(row.content, TextContent) and row.content.pair is not None
+
+
 def require_examples(splits: Splits, settings: DataSettings) -> None:
     """Nothing, if every split has examples and the training split some of every class.
 
@@ -260,20 +266,24 @@ def _hold_out(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[l
 
 
 def _hold_out_groups(rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
-    """Two parts of the rows that share no article: whole articles, drawn until the part is as large as asked."""
+    """Two parts of the rows that share no article: articles drawn at random, each taken if it brings the held part
+    nearer to the fraction of rows asked for; order kept."""
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault(getattr(row.content, "group", row.id), []).append(index)
+        groups.setdefault(row.content.group if isinstance(row.content, QuestionContent) else row.id, []).append(index)
     if len(groups) < 2:
-        remedy = f"Give a {name} split of your own."
-        got = f"{len(groups)}"
-        raise DataError(must_be(f"the articles to hold {name} questions out of", "two or more", got, remedy))
+        remedy = f"Add questions on other articles, or give a {name} split of your own."
+        raise DataError(must_be(f"the articles to hold {name} questions out of", "two or more", len(groups), remedy))
+    names = sorted(groups)
+    drawn = [groups[names[place]] for place in np.random.default_rng([seed, *name.encode()]).permutation(len(names))]
     held: set[int] = set()
-    order = np.random.default_rng([seed, *name.encode()]).permutation(sorted(groups))
-    for group in order[:-1]:
-        if held and len(held) + len(groups[group]) / 2 > fraction * len(rows):
-            break
-        held.update(groups[group])
+    free = max(1, len(drawn) - 2)  # where they can, two stay: one to train on, one for the next part to be held out
+    for members in drawn:
+        if free and len(held) + len(members) / 2 < fraction * len(rows):
+            held.update(members)
+            free -= 1
+    if not held:
+        held.update(sorted(drawn, key=len)[0])
     kept = [row for index, row in enumerate(rows) if index not in held]
     return kept, [row for index, row in enumerate(rows) if index in held]
 
@@ -294,8 +304,8 @@ def _first_of_each_class(rows: list[Row], limit: int) -> list[Row]:
     return kept
 
 
-def _shared_content(splits: dict[str, Split]) -> list[str]:
-    """A note for every pair of splits that hold the very same images: scores on them are too good."""
+def _shared_content(splits: dict[str, Split], kind: Kind) -> list[str]:
+    """A note for every pair of splits that hold the very same content: scores on it are too good."""
     notes = []
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = set(splits[first].digests) & set(splits[second].digests)
@@ -303,7 +313,7 @@ def _shared_content(splits: dict[str, Split]) -> list[str]:
             example = next(
                 r.id for r, d in zip(splits[second].rows, splits[second].digests, strict=True) if d in shared
             )
-            notes.append(f"warning: {len(shared)} images are in both {first} and {second} (such as {example})")
+            notes.append(f"warning: {len(shared)} {kind} are in both {first} and {second} (such as {example})")
     return notes
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, label_names
 from hftransfer.data.rows import Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
@@ -19,58 +20,82 @@ _PAIRS = {
     "text1": "text2",
     "question": "sentence",
 }
-TEXT_COLUMNS = (*_PAIRS, "text", "sentence", "review", "content", "comment", "tweet", "title", "body")
+_SINGLES = ("text", "sentence", "review", "content", "comment", "tweet", "body", "title")
+TEXT_COLUMNS = (*_SINGLES, *_PAIRS)
 
 
-def text_rows(
-    records: Sequence[Mapping[str, Any]],
-    wheres: Sequence[str],
-    columns: Sequence[str],
-    settings: DataSettings,
-    source: object,
-) -> list[Row]:
-    """The rows of records with a text, or a pair of texts, and a label; texts stay as they are (`NA`, `null`, empty).
+@dataclass(frozen=True)
+class TextReader:
+    """The columns with the texts, with the second texts (None where there are none) and with the labels."""
+
+    text: str
+    pair: str | None
+    label: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that are read."""
+        return [column for column in (self.text, self.pair, self.label) if column is not None]
+
+    def rows(self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str]) -> list[Row]:
+        """The rows of records; texts stay as they are (`NA`, `null`, empty).
+
+        Raises:
+            DataError: values are no texts or no labels; lines are named.
+        """
+        labels = label_names([record.get(self.label) for record in records], wheres, self.label)
+        faults, rows = [], []
+        for record, where, label in zip(records, wheres, labels, strict=True):
+            text, pair = record.get(self.text), record.get(self.pair) if self.pair else None
+            if not isinstance(text, str):
+                faults.append(_no_text(where, self.text, text))
+            if self.pair and not isinstance(pair, str):
+                faults.append(_no_text(where, self.pair, pair))
+            rows.append(Row(where, TextContent(str(text), pair), label))
+        raise_first(faults)
+        return rows
+
+
+def text_reader(
+    columns: Sequence[str], settings: DataSettings, source: object, label_columns: Sequence[str] = LABEL_COLUMNS
+) -> TextReader:
+    """The reader of records with these columns.
 
     Raises:
-        DataError: columns are missing, or values are no texts or no labels; lines are named.
+        DataError: a column is missing; all that are, at once.
     """
-    text, pair, label = _columns(settings, columns, source)
-    labels = label_names([record.get(label) for record in records], wheres, label)
-    faults, rows = [], []
-    for record, where, name in zip(records, wheres, labels, strict=True):
-        given = {column: record.get(column) for column in (text, pair) if column is not None}
-        wrong = {column: value for column, value in given.items() if not isinstance(value, str)}
-        for column, value in wrong.items():
-            shown = "nothing" if value is None or value != value else f"{str(value)[:60]} ({type(value).__name__})"
-            faults.append(must_be(f"{where}: column '{column}'", "a text", shown, "Write it as a text, in quotes."))
-        if not wrong:
-            first, second = record[text], None if pair is None else record[pair]
-            rows.append(Row(where, TextContent(first, second), name))
-    raise_first(faults)
-    return rows
-
-
-def _columns(settings: DataSettings, columns: Sequence[str], source: object) -> tuple[str, str | None, str]:
-    """The columns of the text, of its pair (None where there is none) and of the label; all faults at once."""
+    lowered = {column.lower(): column for column in reversed(columns)}
+    whole_pairs = [first for first, second in _PAIRS.items() if second in lowered]
     found: dict[str, str] = {}
     faults: list[str] = []
     for named, usual, where in (
-        (settings.text_column, TEXT_COLUMNS, "data.text_column"),
-        (settings.label_column, LABEL_COLUMNS, "data.label_column"),
+        (settings.text_column, (*whole_pairs, *TEXT_COLUMNS), "data.text_column"),
+        (settings.label_column, label_columns, "data.label_column"),
     ):
         try:
             found[where] = column_of(named, usual, columns, where, source)
         except DataError as error:
             faults += error.faults
-    pair = settings.text_pair_column
+    pair, text = settings.text_pair_column, found.get("data.text_column")
     if pair is not None and pair not in columns:
         faults.append(must_be("data.text_pair_column", f"a column of {source}", f"'{pair}'", nearest(pair, columns)))
+    elif pair is not None and pair == text:
+        remedy = "Name both: data.text_column=… data.text_pair_column=…"
+        faults.append(must_be("data.text_pair_column", "another column than that of the text", f"'{pair}'", remedy))
     raise_first(faults)
-    text = found["data.text_column"]
     if pair is None and settings.text_column is None:
-        partner = _PAIRS.get(text.lower())
-        pair = next((column for column in columns if column.lower() == partner), None)
-    return text, pair, found["data.label_column"]
+        pair = lowered.get(_PAIRS.get(found["data.text_column"].lower(), ""))
+    return TextReader(found["data.text_column"], pair, found["data.label_column"])
+
+
+def _no_text(where: str, column: str, value: Any) -> str:
+    if is_missing(value):
+        got = "nothing"
+        remedy = "Leave the row out or write an empty text (pandas: read_csv(…, keep_default_na=False))."
+    else:
+        got = f"{str(value)[:60]} ({type(value).__name__})"
+        remedy = "Write it as a text, in quotes."
+    return must_be(f"{where}: column '{column}'", "a text", got, remedy)
 
 
 def text_record(record: Any, where: str) -> Mapping[str, Any]:
