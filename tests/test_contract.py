@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from hftransfer.adapters.base import Adapter, logits_of
+from hftransfer.adapters.anatomy import logits_of
+from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
 from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
@@ -47,3 +48,39 @@ def test_above_of_below_is_the_model_at_every_boundary(tiny: TinyModels, family:
         for boundary in range(len(adapter.stages) + 1):
             parts = adapter.above(adapter.below(inputs, boundary), boundary)
             assert torch.allclose(parts, whole, atol=1e-5, rtol=1e-5), f"boundary {boundary}"
+
+
+READS_THE_FIRST_TOKEN = (
+    "vit",
+    "open_clip",
+    "bert",
+    "distilbert",
+    "roberta",
+    "electra",
+    "deberta-v2",
+    "modernbert",
+    "mpnet",
+)
+
+
+@pytest.mark.parametrize(("family", "task", "pooling"), CASES)
+def test_layers_compute_the_first_token_alone_only_where_nothing_else_is_read(
+    tiny: TinyModels, family: str, task: str, pooling: str
+) -> None:
+    adapter = _adapter(tiny, family, task, pooling)
+    reads_it = family in READS_THE_FIRST_TOKEN and pooling in ("native", "cls") and task != "question-answering"
+    names = {name.rsplit(".", 1)[-1] for name, module in adapter.model.named_modules() if module in adapter._narrow}
+    assert bool(names) == reads_it, names
+    assert not names & {"q_proj", "k_proj", "v_proj", "query", "key", "value", "q_lin", "k_lin", "v_lin", "Wqkv"}
+
+
+def test_gradients_are_those_of_the_whole_model_where_the_first_token_alone_is_computed(tiny: TinyModels) -> None:
+    adapter = _adapter(tiny, "bert", "text-classification", "native")
+    inputs, wanted = _inputs(adapter), torch.tensor([0, 1, 2])
+    grads = []
+    for compute in (lambda: logits_of(adapter.model(**inputs)), lambda: adapter.above(inputs, 0)):
+        loss = torch.nn.functional.cross_entropy(compute(), wanted)
+        grads.append(torch.autograd.grad(loss, list(adapter.model.parameters()), allow_unused=True))
+    assert adapter._narrow
+    for whole, narrow in zip(*grads, strict=True):
+        assert whole is narrow is None or torch.allclose(whole, narrow, atol=1e-6)

@@ -8,17 +8,28 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from hftransfer.adapters.anatomy import (
+    Inputs,
+    Reached,
+    Seen,
+    fed,
+    first_tensor,
+    first_token_layers,
+    first_token_only,
+    logits_of,
+    outermost,
+    passed_over,
+    watch,
+)
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
 from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
 
-Inputs = dict[str, Tensor]
 Activations = dict[str, Tensor]
 """What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
 
@@ -102,15 +113,15 @@ class Adapter(ABC):
             ModelError: the head is not one linear layer at the end.
         """
         stages = self._find_stages()
-        seen = _watch(self.model, stages, self._moved(self._small_inputs()))
+        seen = watch(self.model, stages, self._moved(self._small_inputs()))
         in_order = seen.stage_calls == list(range(len(stages)))
         if not stages or not in_order:  # shared or skipped layers: one stage that can only learn as a whole
             stages = [self.model]
-            seen = _watch(self.model, stages, self._moved(self._small_inputs()))
+            seen = watch(self.model, stages, self._moved(self._small_inputs()))
         self.stages = stages
         self._seen = seen
         self.head = self._find_head(seen)
-        self._tail = _outermost(seen.after_stages)
+        self._tail = outermost(seen.after_stages)
         base = getattr(self.model, "base_model", None)
         inside = set(base.modules()) if base is not None and base is not self.model else set()
         if self.head in inside or not inside:
@@ -120,6 +131,16 @@ class Adapter(ABC):
         new = [part for part in self._head_parts if any(True for _ in part.parameters())]
         composite = {p for part in new for p in part.parameters() if p.requires_grad} - set(self.head.parameters())
         self._entry = new[0] if composite else self.head
+        self._narrow: list[nn.Module] = []
+        if self.stages[-1] is not self.model:
+            self._narrow = self._layers_of_first_token()
+
+    def _layers_of_first_token(self) -> list[nn.Module]:
+        """The layers of the last stage that need compute the first token alone."""
+        last = len(self.stages) - 1
+        with torch.no_grad():
+            activations = self.below(self._moved(self._small_inputs()), last)
+        return first_token_layers(self.stages[-1], lambda: self.above(activations, last))
 
     @property
     def head_is_linear(self) -> bool:
@@ -130,7 +151,7 @@ class Adapter(ABC):
     def _direct(self) -> bool:
         return self._entry is self.head and self._seen.head_gives_logits
 
-    def _find_head(self, seen: _Seen) -> nn.Linear:
+    def _find_head(self, seen: Seen) -> nn.Linear:
         last = seen.with_parameters[-1] if seen.with_parameters else None
         if isinstance(last, nn.Linear) and last.out_features == self.outputs:
             return last
@@ -176,10 +197,11 @@ class Adapter(ABC):
         caught: list[Tensor] = []
 
         def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            caught.append(_first_tensor(args, kwargs))
-            raise _Reached
+            caught.append(first_tensor(args, kwargs))
+            raise Reached
 
-        with target.register_forward_pre_hook(catch, with_kwargs=True), suppress(_Reached):
+        narrow = self._narrow if boundary == len(self.stages) else ()
+        with first_token_only(narrow), target.register_forward_pre_hook(catch, with_kwargs=True), suppress(Reached):
             self.model(**inputs)
         return {"hidden": caught[0], **self._beside(inputs)}
 
@@ -189,7 +211,8 @@ class Adapter(ABC):
         The model's own code runs, its stages below the boundary passed over.
         """
         if boundary == 0:
-            return logits_of(self.model(**activations))
+            with first_token_only(self._narrow):
+                return logits_of(self.model(**activations))
         hidden = activations["hidden"]
         if boundary == len(self.stages) and self._direct:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
@@ -197,9 +220,10 @@ class Adapter(ABC):
         inputs = self._beside(activations) or self._moved(self._small_inputs())
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
-                stack.enter_context(_passed_over(stage, self._skipped(index)))
+                stack.enter_context(passed_over(stage, self._skipped(index)))
             target = self._entry if boundary == len(self.stages) else self.stages[boundary]
-            stack.enter_context(_fed(target, hidden, self._arguments(boundary)))
+            stack.enter_context(fed(target, hidden, self._arguments(boundary)))
+            stack.enter_context(first_token_only(self._narrow if boundary < len(self.stages) else ()))
             return logits_of(self.model(**inputs))
 
     def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
@@ -371,102 +395,6 @@ class Adapter(ABC):
         """The full names of the parts of the head that have parameters."""
         parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
         return [name for name, module in self.model.named_modules() if module in parts]
-
-
-class _Reached(Exception):
-    """The boundary is reached: nothing above it need be computed."""
-
-
-@dataclass
-class _Seen:
-    """What one small example shows on its way through a model."""
-
-    stage_calls: list[int]
-    stage_arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    stage_outputs: list[Any]
-    after_stages: list[nn.Module]
-    with_parameters: list[nn.Module]
-    features: Tensor
-    head_gives_logits: bool
-
-
-def _watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> _Seen:
-    """The modules of a model in the order in which they run, without learning and in eval mode."""
-    seen = _Seen([], [], [], [], [], torch.empty(0), False)
-    place = {stage: index for index, stage in enumerate(stages)}
-    last_input: list[Any] = []
-    last_output: list[Any] = []
-
-    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module in place:
-            seen.stage_calls.append(place[module])
-            seen.stage_arguments.append((args, kwargs))
-            seen.stage_outputs.append(None)
-        elif len(seen.stage_calls) >= len(stages) and seen.stage_outputs and seen.stage_outputs[-1] is not None:
-            seen.after_stages.append(module)
-        if module._parameters and any(p is not None for p in module._parameters.values()):
-            seen.with_parameters.append(module)
-            last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
-
-    def leave(module: nn.Module, _: Any, output: Any) -> None:
-        if module in place:
-            seen.stage_outputs[-1] = output
-        if seen.with_parameters and module is seen.with_parameters[-1]:
-            last_output[:] = [output]
-
-    with ExitStack() as stack, torch.no_grad():
-        for module in model.modules():
-            stack.enter_context(module.register_forward_pre_hook(enter, with_kwargs=True))
-            stack.enter_context(module.register_forward_hook(leave))
-        outputs = model(**inputs)
-    if last_input:
-        seen.features = last_input[0]
-        seen.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
-    if not seen.head_gives_logits and hasattr(outputs, "start_logits"):
-        seen.head_gives_logits = last_output[0].shape[-1] == 2
-    return seen
-
-
-def logits_of(outputs: Any) -> Tensor:
-    """The logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
-    if hasattr(outputs, "start_logits"):
-        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
-    logits: Tensor = outputs.logits
-    return logits
-
-
-def _outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
-    """The modules that lie in no other of them, in order, once each."""
-    inner = {below for module in modules for below in list(module.modules())[1:]}
-    return list(dict.fromkeys(module for module in modules if module not in inner))
-
-
-def _first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-
-
-@contextmanager
-def _passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
-    """Meanwhile a stage gives what `instead` says, without computing."""
-    stage.forward = instead
-    try:
-        yield
-    finally:
-        del stage.forward
-
-
-def _fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Any:
-    """A hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
-
-    def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args, kwargs = arguments or (args, kwargs)
-        for place, value in enumerate(args):
-            if isinstance(value, Tensor):
-                return (*args[:place], hidden, *args[place + 1 :]), kwargs
-        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
-        return args, {**kwargs, name: hidden}
-
-    return module.register_forward_pre_hook(replace, with_kwargs=True)
 
 
 def _takes_lora(module: nn.Module) -> bool:

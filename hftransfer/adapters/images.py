@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hftransfer.adapters.base import Adapter, Inputs, quiet_transformers
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import Adapter, quiet_transformers
 from hftransfer.adapters.families import Modality
 
 _LONGEST_RATIO = 8.0

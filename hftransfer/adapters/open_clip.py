@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from hftransfer.adapters.base import Adapter, Inputs
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.texts import save_head, sidecar

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hftransfer.adapters.base import Adapter, Inputs, Pooling, quiet_transformers
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
 from hftransfer.adapters.families import Modality
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -114,7 +115,7 @@ class TextAdapter(Adapter):
         return 2 if type(self.model).__name__.endswith("ForQuestionAnswering") else super().outputs
 
     def _small_inputs(self) -> Inputs:
-        tokens = self.tokenize("a")
+        tokens = self.tokenize("a few words, so that there are several tokens")
         tokens["input_ids"] = [min(token, self.model.config.vocab_size - 1) for token in tokens["input_ids"]]
         return self.pad([tokens])
 

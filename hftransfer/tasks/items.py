@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from hftransfer.adapters.base import Inputs
+from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.texts import TextAdapter, Tokens
 from hftransfer.data.images import decode_image

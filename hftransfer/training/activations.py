@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hftransfer.adapters.base import Activations, Adapter, Inputs
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import DataError, must_be
 from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.devices import Compute, frozen_copy

@@ -1,0 +1,165 @@
+"""What can be seen of a network while one small example goes through it, and how a part of it is fed or passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Inputs = dict[str, Tensor]
+
+
+class Reached(Exception):
+    """The boundary is reached: nothing above it need be computed."""
+
+
+@dataclass
+class Seen:
+    """What one small example shows on its way through a model."""
+
+    stage_calls: list[int]
+    stage_arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
+    stage_outputs: list[Any]
+    after_stages: list[nn.Module]
+    with_parameters: list[nn.Module]
+    features: Tensor
+    head_gives_logits: bool
+
+
+def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Seen:
+    """The modules of a model in the order in which they run, without learning and in eval mode."""
+    seen = Seen([], [], [], [], [], torch.empty(0), False)
+    place = {stage: index for index, stage in enumerate(stages)}
+    last_input: list[Any] = []
+    last_output: list[Any] = []
+
+    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if module in place:
+            seen.stage_calls.append(place[module])
+            seen.stage_arguments.append((args, kwargs))
+            seen.stage_outputs.append(None)
+        elif len(seen.stage_calls) >= len(stages) and seen.stage_outputs and seen.stage_outputs[-1] is not None:
+            seen.after_stages.append(module)
+        if module._parameters and any(p is not None for p in module._parameters.values()):
+            seen.with_parameters.append(module)
+            last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
+
+    def leave(module: nn.Module, _: Any, output: Any) -> None:
+        if module in place:
+            seen.stage_outputs[-1] = output
+        if seen.with_parameters and module is seen.with_parameters[-1]:
+            last_output[:] = [output]
+
+    with ExitStack() as stack, torch.no_grad():
+        for module in model.modules():
+            stack.enter_context(module.register_forward_pre_hook(enter, with_kwargs=True))
+            stack.enter_context(module.register_forward_hook(leave))
+        outputs = model(**inputs)
+    if last_input:
+        seen.features = last_input[0]
+        seen.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
+    if not seen.head_gives_logits and hasattr(outputs, "start_logits"):
+        seen.head_gives_logits = last_output[0].shape[-1] == 2
+    return seen
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """The logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
+    if hasattr(outputs, "start_logits"):
+        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+    logits: Tensor = outputs.logits
+    return logits
+
+
+def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    """The modules that lie in no other of them, in order, once each."""
+    inner = {below for module in modules for below in list(module.modules())[1:]}
+    return list(dict.fromkeys(module for module in modules if module not in inner))
+
+
+def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """The first tensor that a module is called with."""
+    return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+
+
+@contextmanager
+def passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
+    """Meanwhile a stage gives what `instead` says, without computing."""
+    stage.forward = instead
+    try:
+        yield
+    finally:
+        del stage.forward
+
+
+def fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Any:
+    """A hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
+
+    def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = arguments or (args, kwargs)
+        for place, value in enumerate(args):
+            if isinstance(value, Tensor):
+                return (*args[:place], hidden, *args[place + 1 :]), kwargs
+        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
+        return args, {**kwargs, name: hidden}
+
+    return module.register_forward_pre_hook(replace, with_kwargs=True)
+
+
+def first_token_layers(stage: nn.Module, logits: Callable[[], Tensor]) -> list[nn.Module]:
+    """The linear layers of the last stage that need compute the first token alone: nothing else they give is read.
+
+    In a ViT or BERT whose head reads the class token, all but keys and values. Found by trial: NaN in a layer's other
+    tokens would show in the `logits` of a small example if they were read, or mixed with the first; and the layers,
+    given the first token alone, must give the same logits. Residual sums broadcast over the other tokens, unread too.
+    """
+    with torch.no_grad():
+        wanted = logits()
+        chosen = [layer for layer in _token_layers(stage) if _first_token_suffices(layer, logits, wanted)]
+        if not chosen:
+            return []
+        with first_token_only(chosen):
+            return chosen if _alike(logits(), wanted) else []
+
+
+@contextmanager
+def first_token_only(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Meanwhile these layers compute the first token alone."""
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(layer.register_forward_pre_hook(lambda _, args: (args[0][:, :1], *args[1:])))
+        yield
+
+
+def _token_layers(stage: nn.Module) -> list[nn.Module]:
+    """The linear layers of a stage, with what peft put around them."""
+    kinds = ("Linear", "Conv1D")
+    return outermost([m for m in stage.modules() if type(m).__name__ in kinds or hasattr(m, "base_layer")])
+
+
+def _first_token_suffices(layer: nn.Module, logits: Callable[[], Tensor], wanted: Tensor) -> bool:
+    poisoned = False
+
+    def poison(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        nonlocal poisoned
+        poisoned = args[0].ndim == 3 and args[0].shape[1] > 1
+        return torch.cat([output[:, :1], torch.full_like(output[:, 1:], torch.nan)], dim=1) if poisoned else output
+
+    with layer.register_forward_hook(poison):
+        unread = torch.isfinite(logits()).all()
+    if not (poisoned and unread):
+        return False
+    try:
+        with first_token_only([layer]):
+            return _alike(logits(), wanted)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return False  # the queries of an attention, say, whose shape is that of the keys
+
+
+def _alike(logits: Tensor, wanted: Tensor) -> bool:
+    close = 1e-4 if wanted.dtype == torch.float32 else 0.05
+    return torch.allclose(logits, wanted, rtol=close, atol=close * float(wanted.abs().max()))
