@@ -78,8 +78,8 @@ def test_gradients_are_those_of_the_whole_model_where_the_first_token_alone_is_c
     adapter = _adapter(tiny, "bert", "text-classification", "native")
     inputs, wanted = _inputs(adapter), torch.tensor([0, 1, 2])
     grads = []
-    for compute in (lambda: logits_of(adapter.model(**inputs)), lambda: adapter.above(inputs, 0)):
-        loss = torch.nn.functional.cross_entropy(compute(), wanted)
+    for logits in (logits_of(adapter.model(**inputs)), adapter.above(inputs, 0)):
+        loss = torch.nn.functional.cross_entropy(logits, wanted)
         grads.append(torch.autograd.grad(loss, list(adapter.model.parameters()), allow_unused=True))
     assert adapter._narrow
     for whole, narrow in zip(*grads, strict=True):

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import HftransferError, must_be
 from hftransfer.progress import Progress
+from hftransfer.tasks.base import Judged
 from hftransfer.training.activations import Source, read_ahead
 from hftransfer.training.devices import Compute
+from hftransfer.training.dropout import cheap_dropout
 from hftransfer.training.settings import TrainSettings
 
 
@@ -49,9 +51,9 @@ class Rates(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known after an epoch: metrics of the validation split; the higher `score`, the better the model."""
+    """What is known after an epoch: how the validation split was judged, and what of it is shown."""
 
-    score: tuple[float, ...]
+    judged: Judged
     metrics: dict[str, float]
 
 
@@ -86,8 +88,8 @@ def fit(
     epochs: int,
     compute: Compute,
     progress: Progress,
-) -> History:
-    """What was measured epoch by epoch; the adapter's model is the best one afterwards, in eval mode.
+) -> tuple[History, Evaluation]:
+    """What was measured epoch by epoch, and the best evaluation; the adapter's model is the best one afterwards.
 
     `train` gives the source of an epoch, `loss` the mean loss of logits for these items.
 
@@ -111,7 +113,7 @@ def fit(
         )
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         progress.line(f"epoch {epoch + 1}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
-        if best is None or found.score > best.score:
+        if best is None or found.judged.score > best.judged.score:
             best, history.best_epoch = found, epoch + 1
             kept = {n: p.detach().clone() for n, p in adapter.model.named_parameters() if n in learning}
         elif settings.patience is not None and epoch + 1 - history.best_epoch >= settings.patience:
@@ -122,7 +124,8 @@ def fit(
         for name, value in kept.items():
             own[name].copy_(value)
     adapter.learn_mode(boundary, on=False)
-    return history
+    assert best is not None
+    return history, best
 
 
 class _Run:
@@ -173,7 +176,7 @@ class _Run:
 
     def step(self, activations: Activations, chosen: Sequence[int]) -> float:
         """The loss of one batch; the learning part is one step further afterwards."""
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), cheap_dropout(self.compute.device):
             logits = self.upper(activations)
         loss = self.loss(logits.float(), chosen)
         value = float(loss.detach())

@@ -101,10 +101,11 @@ def transfer(job: Job) -> Transferred:
         with job.stage("train"):
             if job.solves:
                 _solve(job, sources, examples)
+                best = _judged(job, sources, examples, "validation")
             else:
-                history = _fit(job, sources, examples)
+                history, best = _fit(job, sources, examples)
         with job.stage("evaluate"):
-            judged = _judge(job, sources, examples)
+            judged = _judge(job, sources, examples, best)
     extras = judged["validation"].extras
     return Transferred(job.adapter, job.splits, judged, history, extras)
 
@@ -294,7 +295,8 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
 
 
-def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> History:
+def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[History, Judged]:
+    """What was measured epoch by epoch, and the best epoch's scores on the validation split."""
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -307,9 +309,9 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> History:
         judged = _judged(job, sources, examples, "validation")
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
         names = [name for name in ("accuracy", "log_loss", "exact_match", "f1") if name in shown]
-        return Evaluation(judged.score, {name: shown[name] for name in names})
+        return Evaluation(judged, {name: shown[name] for name in names})
 
-    return fit(
+    history, best = fit(
         job.adapter,
         job.boundary,
         sources.train,
@@ -321,11 +323,12 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> History:
         job.compute,
         job.progress,
     )
+    return history, best.judged
 
 
-def _judge(job: Job, sources: _Sources, examples: dict[str, Examples]) -> dict[str, Judged]:
-    """The scores of validation and test; what was tuned on validation holds for the test."""
-    judged = {"validation": _judged(job, sources, examples, "validation")}
+def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], best: Judged) -> dict[str, Judged]:
+    """The scores of validation, already known, and test; what was tuned on validation holds for the test."""
+    judged = {"validation": best}
     if "test" in examples:
         judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras)
     return judged
