@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +26,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
+
+from benchmarks.sides import in_process, median, spread
 
 
 def main() -> None:
@@ -65,11 +65,11 @@ def _compare_trainer(options: argparse.Namespace) -> dict[str, Any]:
         (_in_process("trainer", options), _in_process("ours", options)) for _ in _counted("trainer", options.pairs)
     ]
     summary = {
-        "trainer_seconds": _median(rival["seconds"] for rival, _ in pairs),
-        "our_seconds": _median(own["seconds"] for _, own in pairs),
-        "trainer_accuracy": _median(rival["accuracy"] for rival, _ in pairs),
-        "our_accuracy": _median(own["accuracy"] for _, own in pairs),
-        "ratio": _spread(rival["seconds"] / own["seconds"] for rival, own in pairs),
+        "trainer_seconds": median(rival["seconds"] for rival, _ in pairs),
+        "our_seconds": median(own["seconds"] for _, own in pairs),
+        "trainer_accuracy": median(rival["accuracy"] for rival, _ in pairs),
+        "our_accuracy": median(own["accuracy"] for _, own in pairs),
+        "ratio": spread(rival["seconds"] / own["seconds"] for rival, own in pairs),
     }
     print("trainer:", json.dumps(summary))
     return summary
@@ -78,10 +78,10 @@ def _compare_trainer(options: argparse.Namespace) -> dict[str, Any]:
 def _compare_limit(options: argparse.Namespace) -> dict[str, Any]:
     runs = [_in_process("limit", options) for _ in _counted("limit", options.pairs)]
     summary = {
-        "activation_pass_seconds": _median(run["activation_pass"] for run in runs),
-        "forward_seconds": _median(run["forward"] for run in runs),
-        "decode_seconds": _median(run["decode"] for run in runs),
-        "ratio": _spread(run["activation_pass"] / (run["forward"] + run["decode"]) for run in runs),
+        "activation_pass_seconds": median(run["activation_pass"] for run in runs),
+        "forward_seconds": median(run["forward"] for run in runs),
+        "decode_seconds": median(run["decode"] for run in runs),
+        "ratio": spread(run["activation_pass"] / (run["forward"] + run["decode"]) for run in runs),
     }
     print("limit:", json.dumps(summary))
     return summary
@@ -96,12 +96,12 @@ def _compare_growth(options: argparse.Namespace) -> dict[str, Any]:
             once = _in_process("ours", options)
             pairs.append((once, _in_process("ours", options, data=tenfold)))
     summary = {
-        "seconds_once": _median(once["seconds"] for once, _ in pairs),
-        "seconds_tenfold": _median(many["seconds"] for _, many in pairs),
-        "memory_once_mib": _median(once["peak_anonymous_bytes"] / 2**20 for once, _ in pairs),
-        "memory_tenfold_mib": _median(many["peak_anonymous_bytes"] / 2**20 for _, many in pairs),
-        "seconds_ratio": _spread(many["seconds"] / once["seconds"] for once, many in pairs),
-        "memory_ratio": _spread(many["peak_anonymous_bytes"] / once["peak_anonymous_bytes"] for once, many in pairs),
+        "seconds_once": median(once["seconds"] for once, _ in pairs),
+        "seconds_tenfold": median(many["seconds"] for _, many in pairs),
+        "memory_once_mib": median(once["peak_anonymous_bytes"] / 2**20 for once, _ in pairs),
+        "memory_tenfold_mib": median(many["peak_anonymous_bytes"] / 2**20 for _, many in pairs),
+        "seconds_ratio": spread(many["seconds"] / once["seconds"] for once, many in pairs),
+        "memory_ratio": spread(many["peak_anonymous_bytes"] / once["peak_anonymous_bytes"] for once, many in pairs),
     }
     print("growth:", json.dumps(summary))
     return summary
@@ -275,17 +275,10 @@ class _PeakMemory:
 
 
 def _in_process(role: str, options: argparse.Namespace, data: Path | None = None) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.linear_probe", "--role", role]
+    arguments = ["--data", str(data or options.data)]
     for name in ("model", "epochs", "learning_rate", "threads"):
-        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    command += ["--data", str(data or options.data)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if finished.returncode:
-        sys.exit(f"{role} failed:\n{finished.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
-    print(f"  {role}: {finished.stdout.splitlines()[-1]}", file=sys.stderr)
-    return found
+        arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return in_process("benchmarks.linear_probe", role, arguments, options.threads)
 
 
 def _counted(name: str, pairs: int) -> Iterator[int]:
@@ -298,15 +291,6 @@ def _seconds(work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _median(values: Any) -> float:
-    return round(float(statistics.median(values)), 4)
-
-
-def _spread(values: Any) -> dict[str, float]:
-    found = sorted(values)
-    return {"median": _median(found), "low": round(found[0], 4), "high": round(found[-1], 4)}
 
 
 _COMPARISONS = {"trainer": _compare_trainer, "limit": _compare_limit, "growth": _compare_growth}
