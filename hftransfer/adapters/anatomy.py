@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 Inputs = dict[str, Tensor]
 
+# What a model's own code raises when it is called in a way that it is not made for.
+FAULTS_OF_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
+
 
 class Reached(Exception):
     """The boundary is reached: nothing above it need be computed."""
@@ -123,7 +126,7 @@ def first_token_layers(stage: nn.Module, logits: Callable[[], Tensor]) -> list[n
         if not chosen:
             return []
         with first_token_only(chosen):
-            return chosen if _alike(logits(), wanted) else []
+            return chosen if alike(logits(), wanted) else []
 
 
 @contextmanager
@@ -149,17 +152,20 @@ def _first_token_suffices(layer: nn.Module, logits: Callable[[], Tensor], wanted
         poisoned = args[0].ndim == 3 and args[0].shape[1] > 1
         return torch.cat([output[:, :1], torch.full_like(output[:, 1:], torch.nan)], dim=1) if poisoned else output
 
-    with layer.register_forward_hook(poison):
-        unread = torch.isfinite(logits()).all()
-    if not (poisoned and unread):
-        return False
     try:
+        with layer.register_forward_hook(poison):
+            unread = torch.isfinite(logits()).all()
+        if not (poisoned and unread):
+            return False
         with first_token_only([layer]):
-            return _alike(logits(), wanted)
-    except (RuntimeError, ValueError, IndexError, TypeError):
+            return alike(logits(), wanted)
+    except FAULTS_OF_MODELS:
         return False  # the queries of an attention, say, whose shape is that of the keys
 
 
-def _alike(logits: Tensor, wanted: Tensor) -> bool:
+def alike(logits: Tensor, wanted: Tensor) -> bool:
+    """Whether logits are the same but for rounding."""
+    if logits.shape != wanted.shape:
+        return False
     close = 1e-4 if wanted.dtype == torch.float32 else 0.05
     return torch.allclose(logits, wanted, rtol=close, atol=close * float(wanted.abs().max()))

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import (
+    FAULTS_OF_MODELS,
     Inputs,
     Reached,
     Seen,
+    alike,
     fed,
     first_tensor,
     first_token_layers,
@@ -28,7 +30,7 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
-from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
+from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
 
 Activations = dict[str, Tensor]
 """What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
@@ -62,7 +64,9 @@ class Adapter(ABC):
         self.name = name or type(model).__name__
         self.family = family
         self.peft: Any = None
+        self._as_one_stage = False
         self.look()
+        self._require_split()
 
     # --- what each modality and library says for itself ---
 
@@ -83,8 +87,8 @@ class Adapter(ABC):
         """Nothing; writes the processor alone."""
 
     @abstractmethod
-    def _small_inputs(self) -> Inputs:
-        """The inputs of one small example."""
+    def _trial_inputs(self, count: int) -> Inputs:
+        """The inputs of one or two small examples, the second larger if examples have sizes."""
 
     def twin(self, model: nn.Module) -> Adapter:
         """The same adapter around another copy of its model (on another device, in another precision)."""
@@ -110,14 +114,14 @@ class Adapter(ABC):
         """Nothing; finds head and stages by watching one small example go through the model.
 
         Raises:
-            ModelError: the head is not one linear layer at the end.
+            ModelError: the model takes more than this example, or its head is not one linear layer at the end.
         """
-        stages = self._find_stages()
-        seen = watch(self.model, stages, self._moved(self._small_inputs()))
+        stages = [] if self._as_one_stage else self._find_stages()
+        seen = self._watched(stages)
         in_order = seen.stage_calls == list(range(len(stages)))
         if not stages or not in_order:  # shared or skipped layers: one stage that can only learn as a whole
             stages = [self.model]
-            seen = watch(self.model, stages, self._moved(self._small_inputs()))
+            seen = self._watched(stages)
         self.stages = stages
         self._seen = seen
         self.head = self._find_head(seen)
@@ -135,12 +139,54 @@ class Adapter(ABC):
         if self.stages[-1] is not self.model:
             self._narrow = self._layers_of_first_token()
 
+    def _watched(self, stages: list[nn.Module]) -> Seen:
+        try:
+            return watch(self.model, stages, self._trial(1))
+        except FAULTS_OF_MODELS as error:
+            what = {"image": "pixels", "text": "tokens"}[self.modality]
+            raise self._unfit(f"one that takes {what} alone", first_line(error)) from error
+
+    def _require_split(self) -> None:
+        """Nothing; a model of a family that isn't known is split at boundaries and compared with itself as a whole.
+
+        Where the two differ, all of it becomes one stage.
+
+        Raises:
+            ModelError: not even its head can be told apart.
+        """
+        family = FAMILIES.get(self.family)
+        if (family is not None and family.stages) or self._split_holds():
+            return
+        self._as_one_stage = True
+        self.look()
+        if not self._split_holds():
+            raise self._unfit("one that can be split below its head", type(self.model).__name__)
+
+    def _split_holds(self) -> bool:
+        """Whether the parts below and above a boundary together give what the model gives."""
+        inputs, top = self._trial(2), len(self.stages)
+        with torch.no_grad():
+            try:
+                whole = logits_of(self.model(**inputs))
+                return all(
+                    alike(self.above(self.below(inputs, boundary), boundary), whole)
+                    for boundary in sorted({0, 1, top // 2, top - 1, top})
+                )
+            except FAULTS_OF_MODELS:
+                return False
+
+    def _unfit(self, allowed: str, got: str) -> ModelError:
+        return ModelError(must_be(f"model '{self.name}'", allowed, got))
+
     def _layers_of_first_token(self) -> list[nn.Module]:
         """The layers of the last stage that need compute the first token alone."""
         last = len(self.stages) - 1
-        with torch.no_grad():
-            activations = self.below(self._moved(self._small_inputs()), last)
-        return first_token_layers(self.stages[-1], lambda: self.above(activations, last))
+        try:
+            with torch.no_grad():
+                activations = self.below(self._trial(1), last)
+            return first_token_layers(self.stages[-1], lambda: self.above(activations, last))
+        except FAULTS_OF_MODELS:
+            return []  # of a family that isn't known, and can't be split either
 
     @property
     def head_is_linear(self) -> bool:
@@ -157,9 +203,7 @@ class Adapter(ABC):
             return last
         found = ", ".join(name for name, _ in self.model.named_children())
         allowed = "one whose head is a single linear layer from features to classes"
-        raise ModelError(
-            must_be(f"model '{self.name}'", allowed, f"none such in {type(self.model).__name__} ({found})")
-        )
+        raise self._unfit(allowed, f"none such in {type(self.model).__name__} ({found})")
 
     def _find_stages(self) -> list[nn.Module]:
         """The stages of a known family; else the longest list of blocks."""
@@ -175,12 +219,12 @@ class Adapter(ABC):
         ]
         return max(lists, key=len, default=[])
 
-    def _moved(self, inputs: Inputs) -> Inputs:
-        """Inputs on the model's device, pixels in its precision."""
+    def _trial(self, count: int) -> Inputs:
+        """The inputs of one or two small examples on the model's device, pixels in its precision."""
         parameter = next(self.model.parameters())
         return {
             name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in inputs.items()
+            for name, tensor in self._trial_inputs(count).items()
         }
 
     # --- the boundary ---
@@ -217,7 +261,7 @@ class Adapter(ABC):
         if boundary == len(self.stages) and self._direct:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
             return logits
-        inputs = self._beside(activations) or self._moved(self._small_inputs())
+        inputs = self._beside(activations) or self._trial(1)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 stack.enter_context(passed_over(stage, self._skipped(index)))
@@ -243,7 +287,7 @@ class Adapter(ABC):
     def hidden_shape(self, boundary: int) -> tuple[int, ...]:
         """The shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():
-            hidden = self.below(self._moved(self._small_inputs()), boundary)["hidden"]
+            hidden = self.below(self._trial(1), boundary)["hidden"]
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
 
@@ -304,9 +348,11 @@ class Adapter(ABC):
     # --- LoRA ---
 
     def lora_modules(self, targets: Sequence[str] | None = None) -> list[str]:
-        """The full names of the layers LoRA goes to: those of these names within the stages; by default the family's.
+        """The full names of the layers LoRA goes to: those of these names within the stages; by default the family's,
+        or of an unknown family those that attention is usually made of, or else all.
 
         Raises:
+            ModelError: there is no layer that LoRA could go to.
             RecipeError: a name matches no such layer.
         """
         stages = {module for stage in self.stages for module in stage.modules()}
@@ -319,11 +365,10 @@ class Adapter(ABC):
         last_names = sorted({name.rsplit(".", 1)[-1] for name in usable})
         if targets is None:
             family = FAMILIES.get(self.family)
-            choices = [*([family.lora] if family else []), *GENERAL_LORA]
+            choices = [*([family.lora] if family else []), *GENERAL_LORA, last_names]
             found = next((choice for choice in choices if set(choice) & set(last_names)), None)
             if found is None:
-                allowed = f"names of layers ({some(last_names, 20)})"
-                raise RecipeError(must_be("strategy.targets", allowed, "auto, which knows none in this model"))
+                raise self._unfit("one with linear or dense convolutional layers, for LoRA", "none in its stages")
             targets = [name for name in found if name in last_names]
         chosen: list[str] = []
         for target in targets:
@@ -350,7 +395,10 @@ class Adapter(ABC):
         with quiet_peft():
             self.peft = peft.get_peft_model(self.model, peft.LoraConfig(**settings))
         self.model.eval()
-        self.look()
+        try:
+            self.look()
+        except ModelError as error:  # its code asks a layer for what peft's layers don't have
+            raise self._unfit("one that runs with peft's layers", error.faults[0]) from error
 
     def load_lora(self, folder: Path) -> None:
         """Nothing; puts the matrices and the head that lie in a folder of peft's into the model."""

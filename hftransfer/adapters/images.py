@@ -46,8 +46,10 @@ class ImageAdapter(Adapter):
         with quiet_transformers():
             self.processor.save_pretrained(folder)
 
-    def _small_inputs(self) -> Inputs:
-        return {name: torch.zeros_like(tensor) for name, tensor in self.encode([Image.new("RGB", (64, 64))]).items()}
+    def _trial_inputs(self, count: int) -> Inputs:
+        black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
+        noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
+        return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
 
     def _without_long_ends(self, image: Image.Image) -> Image.Image:
         """The middle of an extremely long image where only the middle would be kept: scaling the short edge of

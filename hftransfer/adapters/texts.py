@@ -19,6 +19,10 @@ _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Positions of these families count from the padding index on: so many fewer tokens fit.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _LONGEST_TOKENS = 512
+_TRIAL_TEXTS = (
+    "a few words, so that there are several tokens",
+    "a few words more, so that the second is longer than it",
+)
 
 Tokens = dict[str, list[int]]
 """One text or window as the tokenizer gives it, not padded."""
@@ -114,10 +118,12 @@ class TextAdapter(Adapter):
         """How many logits the head gives: 2 per token for spans."""
         return 2 if type(self.model).__name__.endswith("ForQuestionAnswering") else super().outputs
 
-    def _small_inputs(self) -> Inputs:
-        tokens = self.tokenize("a few words, so that there are several tokens")
-        tokens["input_ids"] = [min(token, self.model.config.vocab_size - 1) for token in tokens["input_ids"]]
-        return self.pad([tokens])
+    def _trial_inputs(self, count: int) -> Inputs:
+        batch = [self.tokenize(text) for text in _TRIAL_TEXTS[:count]]
+        known = getattr(self.model.config.get_text_config(), "vocab_size", 2**31)
+        for tokens in batch:
+            tokens["input_ids"] = [min(token, known - 1) for token in tokens["input_ids"]]
+        return self.pad(batch)
 
     def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
         return {name: tensors[name] for name in _TOKEN_INPUTS if name in tensors}
@@ -128,7 +134,7 @@ class TextAdapter(Adapter):
 
         def hand_on(*args: Any, **kwargs: Any) -> Any:
             hidden = args[0] if args else kwargs["hidden_states"]
-            return (hidden, *given[1:]) if isinstance(given, tuple) else hidden
+            return type(given)((hidden, *given[1:])) if type(given) in (tuple, list) else hidden
 
         return hand_on
 
@@ -140,11 +146,13 @@ class TextAdapter(Adapter):
 class PooledClassifier(nn.Module):
     """A text backbone, its token features pooled, and one linear layer: a form for which transformers has no class."""
 
+    base_model_prefix: ClassVar[str] = "backbone"  # peft asks models with experts for it
+
     def __init__(self, backbone: Any, pooling: Pooling, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
-        self.head = nn.Linear(backbone.config.hidden_size, classes)
+        self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
 
     @property
     def config(self) -> Any:
