@@ -33,6 +33,7 @@ IMAGE_FAMILIES = (
     *("timm_resnet", "open_clip"),
 )
 TEXT_FAMILIES = ("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama")
+GENERAL_TEXT_FAMILIES = ("albert", "openai-gpt", "mixtral", "t5")
 WORDS: tuple[str, ...] = ("a", "an", "the", "film", "story", "actor", "was", "is", "very", "not", "who", "where")
 WORDS += ("good", "great", "fine", "lovely", "bad", "awful", "dull", "poor", "in", "of", "what", "it", "and")
 PRETRAINED_CLASSES = 5
@@ -246,6 +247,15 @@ def _tiny_text_config(family: str) -> Any:
             return tf.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
         case "llama":
             return tf.LlamaConfig(**size, **special, num_key_value_heads=2, max_position_embeddings=128)
+        case "albert":  # its layers share their weights
+            return tf.AlbertConfig(**size, embedding_size=16)
+        case "openai-gpt":  # its blocks give lists
+            return tf.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=2, vocab_size=64, initializer_range=0.2)
+        case "mixtral":
+            experts = {"num_local_experts": 2, "num_experts_per_tok": 1}
+            return tf.MixtralConfig(**size, **special, **experts, num_key_value_heads=2, max_position_embeddings=128)
+        case "t5":
+            return tf.T5Config(d_model=32, d_ff=64, d_kv=16, num_layers=2, num_heads=2, vocab_size=64)
     raise ValueError(family)
 
 
@@ -313,7 +323,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
         if not folder.exists():
             with quiet_transformers():
                 torch.manual_seed(7)
-                if family.removesuffix("-spans") in TEXT_FAMILIES:
+                if family.removesuffix("-spans") in (*TEXT_FAMILIES, *GENERAL_TEXT_FAMILIES):
                     _write_tiny_text_model(family.removesuffix("-spans"), folder, spans=family.endswith("-spans"))
                     return folder
                 if family == "open_clip":

@@ -11,7 +11,9 @@ from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
-from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
+from hftransfer.errors import ModelError
+from hftransfer.strategies import LoRA
+from tests.conftest import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
 
 TEXTS = ["a great film", "the story was very dull and the actor was not good", "fine"]
 CASES = [
@@ -84,3 +86,53 @@ def test_gradients_are_those_of_the_whole_model_where_the_first_token_alone_is_c
     assert adapter._narrow
     for whole, narrow in zip(*grads, strict=True):
         assert whole is narrow is None or torch.allclose(whole, narrow, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "task", "pooling"), [case for case in CASES if case[0] in TEXT_FAMILIES])
+def test_padding_changes_nothing(tiny: TinyModels, family: str, task: str, pooling: str) -> None:
+    adapter = _adapter(tiny, family, task, pooling)
+    with torch.no_grad():
+        together = adapter.above(adapter.encode(TEXTS), 0)
+        for row, text in enumerate(TEXTS):
+            alone = adapter.above(adapter.encode([text]), 0)[0]
+            padded = together[row, : len(alone)] if task == "question-answering" else together[row]
+            assert torch.allclose(alone, padded, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "stages"),
+    [("albert", "native", 1), ("openai-gpt", "native", 2), ("mixtral", "mean", 2), ("mobilenet_v2", "native", 16)],
+)
+def test_a_family_without_a_line_is_split_where_it_can_be(
+    tiny: TinyModels, family: str, pooling: str, stages: int
+) -> None:
+    task = "image-classification" if family in GENERAL_FAMILIES else "text-classification"
+    adapter = _adapter(tiny, family, task, pooling)
+    assert len(adapter.stages) == stages
+    inputs = _inputs(adapter)
+    with torch.no_grad():
+        whole = logits_of(adapter.model(**inputs))
+        for boundary in range(stages + 1):
+            assert torch.allclose(adapter.above(adapter.below(inputs, boundary), boundary), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["albert", "mixtral", "openai-gpt"])
+def test_lora_learns_in_a_family_without_a_line(tiny: TinyModels, family: str) -> None:
+    adapter = _adapter(tiny, family, "text-classification", "mean")
+    boundary = LoRA().prepare(adapter)
+    inputs = _inputs(adapter)
+    learning = [p for p in adapter.model.parameters() if p.requires_grad]
+    loss = adapter.above(adapter.below(inputs, boundary), boundary).square().sum()
+    assert all(gradient is not None for gradient in torch.autograd.grad(loss, learning, allow_unused=True))
+
+
+@pytest.mark.parametrize("pooling", ["native", "mean"])
+def test_a_model_that_takes_more_than_tokens_is_refused(tiny: TinyModels, pooling: str) -> None:
+    with pytest.raises(ModelError, match="one that takes tokens alone"):
+        _adapter(tiny, "t5", "text-classification", pooling)
+
+
+def test_a_model_whose_code_peft_breaks_is_refused(tiny: TinyModels) -> None:
+    adapter = _adapter(tiny, "mobilenet_v2", "image-classification", "native")
+    with pytest.raises(ModelError, match="one that runs with peft's layers"):
+        LoRA().prepare(adapter)
