@@ -398,7 +398,7 @@ class Adapter(ABC):
         try:
             self.look()
         except ModelError as error:  # its code asks a layer for what peft's layers don't have
-            raise self._unfit("one that runs with peft's layers", error.faults[0]) from error
+            raise self._unfit("one that runs with peft's layers", first_line(error.__cause__ or error)) from error
 
     def load_lora(self, folder: Path) -> None:
         """Nothing; puts the matrices and the head that lie in a folder of peft's into the model."""

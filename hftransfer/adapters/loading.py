@@ -149,6 +149,7 @@ def _adapt_config(config: Any, form: Form) -> None:
         config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own
     if not form.class_names:
         return
+    config.num_labels = len(form.class_names)  # some configurations keep a number of their own
     config.id2label = dict(enumerate(form.class_names))
     config.label2id = {label: index for index, label in enumerate(form.class_names)}
     config.problem_type = None

@@ -16,7 +16,6 @@ _FILES = {
     "model/": "the trained model in its native layout; its README.md says how to use it",
     "merged/": "the same with LoRA merged into it: loads in plain transformers",
     "metrics.json": "all numbers",
-    "figures/": "examples, confusion matrix, worst mistakes",
     "history.csv": "loss and validation scores by epoch",
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",
@@ -58,6 +57,8 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
         ["peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"],
     ]
     files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
+    drawn = [file.stem.replace("_", " ") for file in sorted((folder / "figures").glob("*.png"))]
+    files += [[f"{folder / 'figures'}", ", ".join(drawn)]] if drawn else []
     return "\n\n".join([_columns(lines), _columns(facts), _columns(files)])
 
 
