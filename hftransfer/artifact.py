@@ -287,6 +287,7 @@ class Predictor:
     def evaluate(self, rows: Any) -> dict[str, Any]:
         """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
+        Of data with named splits the test split is scored, or where there is none, validation or training.
         Class ids follow the saved model's labels, so that rows lacking a class are scored right.
 
         Raises:
@@ -303,8 +304,8 @@ class Predictor:
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         settings = DataSettings(source="memory", **tokens)
         found = rows_from_python(rows, settings, kind=task.rows)
-        parts = [row for part in found.values() for row in part]
-        split = labelled_split(parts, self.class_names if task.rows != "questions" else ())
+        rows = next((found[name] for name in ("test", "validation", "train") if name in found), found.get("all", []))
+        split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
         examples = task.examples(self.adapter, split, settings)
         logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
         extras = {} if self.facts.null_threshold is None else {"null_threshold": self.facts.null_threshold}

@@ -59,6 +59,19 @@ def test_evaluate_keeps_the_ids_where_a_class_is_missing(tiny: TinyModels) -> No
         model.evaluate([("a film", "meh")])
 
 
+def test_evaluate_scores_the_test_split_of_data_with_splits(tiny: TinyModels) -> None:
+    model = _fit(tiny)
+    test = [(f"the film is {word}", "neg") for word in ("great", "dull", "awful")]
+    splits = {"train": ROWS, "validation": ROWS[:4], "test": test}
+    assert model.evaluate(splits) == model.evaluate(test)
+    assert model.evaluate({"train": ROWS}) == model.evaluate(ROWS)
+
+
+def test_a_split_under_two_names_is_told(tiny: TinyModels) -> None:
+    with pytest.raises(HftransferError, match="the validation split in data must be given once; got val, dev"):
+        _fit(tiny).evaluate({"train": ROWS, "val": ROWS, "dev": ROWS})
+
+
 def test_questions_are_answered_from_the_context(tiny: TinyModels, tmp_path: Path) -> None:
     words = ("good", "great", "fine", "lovely")
     rows = [question(number, words[number % 4]) for number in range(20)]

@@ -16,6 +16,7 @@ from hftransfer.data.rows import QuestionContent, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, find_rows, rows_from_python
 from hftransfer.data.splits import build_splits, labelled_split
+from hftransfer.data.tables import read_table
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 from tests.conftest import faults_of, missing_words, question, write_classes
@@ -266,6 +267,15 @@ def test_texts_of_a_frame_stay_as_they_stand(tmp_path: Path) -> None:
     assert _texts(rows_from_python(kept, _settings(), "texts")) == ODD[:6]
     with pytest.raises(DataError, match="got nothing"):
         rows_from_python(pd.read_csv(path), _settings(), "texts")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [('text,label\nfine,a\n"open,b\nmore,a\n', 3), ('text,label\n"a"b,c\nfine,a\n', 2)]
+)
+def test_quotes_that_do_not_fit_are_told_with_their_line(tmp_path: Path, content: str, line: int) -> None:
+    path = _written(tmp_path / "d.csv", content)
+    with pytest.raises(DataError, match=f"d.csv:{line} must be a record whose quotes fit"):
+        read_table(path)
 
 
 def test_cells_of_a_megabyte_are_read_and_the_limit_of_other_readers_stays(tmp_path: Path) -> None:

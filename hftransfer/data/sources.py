@@ -150,6 +150,7 @@ def rows_from_python(data: Any, settings: DataSettings, kind: Kind = "images") -
             raise DataError(
                 must_be("the splits of data", f"some of {known}", some(stray), nearest(stray[0], SPLIT_NAMES))
             )
+        _require_one_each(roles, "data")
         return {roles[str(name)] or "": _python_rows(part, settings, str(name), kind) for name, part in data.items()}
     return {"all": _python_rows(data, settings, "row", kind)}
 
@@ -180,7 +181,7 @@ def _folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
         if stray:
             remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
             raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
-        _require_one_each(roles, root)
+        _require_one_each({folder.name: role for folder, role in roles.items()}, str(root))
         return {role: _class_rows(folder, root, settings, kind) for folder, role in roles.items() if role}
     if folders and all(roles.values()):
         got = some(folder.name for folder in folders)
@@ -262,7 +263,7 @@ def _table_folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
     if unknown:
         remedy = "Name them train, validation and test, or give one file as data.source."
         raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
-    _require_one_each(roles, root)
+    _require_one_each({path.name: role for path, role in roles.items()}, str(root))
     return {role: _table_rows(table, settings, kind) for table, role in roles.items() if role}
 
 
@@ -564,10 +565,10 @@ def _require_named_splits(settings: DataSettings, present: set[str], source: str
         raise DataError(*faults)
 
 
-def _require_one_each(roles: Mapping[Path, str | None], root: Path) -> None:
-    """Nothing, if no two folders or tables are the same split."""
+def _require_one_each(roles: Mapping[str, str | None], where: str) -> None:
+    """Nothing, if no two folders, tables or objects are the same split."""
     for role in SPLIT_NAMES:
-        same = [path.name for path, own in roles.items() if own == role]
+        same = [name for name, own in roles.items() if own == role]
         if len(same) > 1:
             remedy = f"Keep one, or name it with data.{role}_split."
-            raise DataError(must_be(f"the {role} split in {root}", "one folder or file", some(same), remedy))
+            raise DataError(must_be(f"the {role} split in {where}", "given once", some(same), remedy))

@@ -49,8 +49,8 @@ def _csv(path: Path) -> Table:
     numbers, records, faults = [], [], []
     with _long_cells(), path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        columns = next(reader, [])
-        for cells in reader:
+        columns: list[str] = next(reader, [])
+        for cells in _numbered(reader, path):
             if not cells:
                 continue
             if len(cells) != len(columns):
@@ -60,6 +60,19 @@ def _csv(path: Path) -> Table:
             records.append(dict(zip(columns, cells, strict=True)))
     raise_first(faults)
     return numbers, records
+
+
+def _numbered(reader: Any, path: Path) -> Iterator[list[str]]:
+    """The records; one whose quotes don't fit is named by the line on which it begins."""
+    while True:
+        begins = reader.line_num + 1
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            where, remedy = f"{path.name}:{begins}", 'A quote within quotes is written twice: "".'
+            raise DataError(must_be(where, "a record whose quotes fit", f"{error}", remedy)) from error
 
 
 @contextmanager
