@@ -224,12 +224,14 @@ class Predictor:
         precision: Literal["auto", "fp32", "bf16"] = "fp32",
         facts: ModelFacts | None = None,
         metrics: dict[str, Any] | None = None,
+        history: Sequence[dict[str, float]] = (),
     ) -> None:
         from hftransfer.training.devices import choose_compute, frozen_copy
 
         self.compute = choose_compute(precision, None)
         self.facts = facts or ModelFacts()
         self.metrics = metrics or {}
+        self.history = list(history)
         self.source = adapter
         self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
         self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32

@@ -234,8 +234,8 @@ def fit(
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
     columns. Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was
-    measured is in `.metrics`. `data` holds other settings of a recipe's `data:` section, further keywords those of
-    its `train:` section.
+    measured is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:`
+    section, further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -262,7 +262,9 @@ def fit(
     loaded = load_recipe(document)
     checkpoint = _early_look(loaded.recipe, rows, peek=True)
     trained = _train(loaded.recipe, checkpoint, rows, clock, progress)
-    return Predictor(trained.done.adapter, facts=trained.model_facts, metrics=_metrics(loaded.recipe, trained, clock))
+    metrics = _metrics(loaded.recipe, trained, clock)
+    done = trained.done
+    return Predictor(done.adapter, facts=trained.model_facts, metrics=metrics, history=done.history.rows)
 
 
 def check(

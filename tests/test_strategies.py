@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import hftransfer as ht
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
@@ -300,3 +301,26 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2])
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=labels)
     assert balanced_weights(labels, 3) == pytest.approx(wanted)
+
+
+@pytest.fixture(scope="module")
+def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn cats and dogs: 16 to train on, 4 to validate."""
+    from hftransfer.data.drawn_pets import write_drawn_pets
+
+    folder = tmp_path_factory.mktemp("pets")
+    write_drawn_pets(folder, {"train": 16, "validation": 4})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["fine-tune-all", "lora"])
+@pytest.mark.parametrize("family", IMAGE_FAMILIES)
+def test_the_loss_on_drawn_pets_falls(tiny: TinyModels, few_pets: Path, family: str, name: str) -> None:
+    strategy = STRATEGIES[name]
+    model = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
+    parts = {split: str(few_pets / split) for split in ("train", "validation")}
+    settings = {"epochs": 8, "batch_size": 8, "patience": None, "precision": "fp32"}
+    fitted = ht.fit(
+        "image-classification", model=model, strategy=strategy, progress=Progress(None), **parts, **settings
+    )
+    assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]
