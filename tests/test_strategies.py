@@ -318,9 +318,16 @@ def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_loss_on_drawn_pets_falls(tiny: TinyModels, few_pets: Path, family: str, name: str) -> None:
     strategy = STRATEGIES[name]
     model = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
-    parts = {split: str(few_pets / split) for split in ("train", "validation")}
-    settings = {"epochs": 8, "batch_size": 8, "patience": None, "precision": "fp32"}
     fitted = ht.fit(
-        "image-classification", model=model, strategy=strategy, progress=Progress(None), **parts, **settings
+        "image-classification",
+        model=model,
+        train=few_pets / "train",
+        validation=few_pets / "validation",
+        strategy=strategy,
+        progress=Progress(None),
+        epochs=8,
+        batch_size=8,
+        patience=None,
+        precision="fp32",
     )
     assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]
