@@ -43,6 +43,21 @@ class Judged:
     """What a loaded model must know to judge in the same way."""
 
 
+@dataclass(frozen=True)
+class Loss:
+    """The loss of the training items. Its mean over a batch is `total` of all of them over the sum of their weights:
+    so a batch that is computed in parts, or by several processes, has the mean that it would have as a whole."""
+
+    total: Callable[[Tensor, Sequence[int]], Tensor]
+    """The weighted sum of the losses, from logits (B, …) and the positions (B,) of their items."""
+    weights: np.ndarray
+    """The weight (N,) of each item."""
+
+    def weight(self, chosen: Sequence[int]) -> float:
+        """The sum of the weights of these items."""
+        return float(self.weights[list(chosen)].sum())
+
+
 class Task(Protocol):
     """One task, under its pipeline tag of the Hub."""
 
@@ -63,8 +78,8 @@ class Task(Protocol):
 
     def loss(
         self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
-    ) -> Callable[[Tensor, Sequence[int]], Tensor]:
-        """A function of logits and the positions of their items: the mean loss."""
+    ) -> Loss:
+        """The loss of the items of a split."""
 
     def judge(
         self, logits: Sequence[np.ndarray], examples: Examples, class_names: Sequence[str], **extras: Any

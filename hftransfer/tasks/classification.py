@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
-from hftransfer.tasks.base import Examples, Judged
+from hftransfer.tasks.base import Examples, Judged, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,21 +22,20 @@ class _Classification:
 
     def loss(
         self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
-    ) -> Callable[[Tensor, Sequence[int]], Tensor]:
+    ) -> Loss:
         """Cross-entropy; with `class_weights` each class counts by the inverse of its frequency."""
         import torch
         from torch.nn.functional import cross_entropy
 
         labels = torch.from_numpy(examples.split.labels).to(device)
-        weights = None
-        if class_weights:
-            weights = torch.from_numpy(balanced_weights(examples.split.labels, classes)).float().to(device)
+        by_class = balanced_weights(examples.split.labels, classes) if class_weights else np.ones(classes)
+        weights = torch.from_numpy(by_class).float().to(device)
 
-        def mean_loss(logits: Tensor, chosen: Sequence[int]) -> Tensor:
+        def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
             wanted = labels[torch.as_tensor(chosen, device=device)]
-            return cross_entropy(logits, wanted, weight=weights, label_smoothing=label_smoothing)
+            return cross_entropy(logits, wanted, weight=weights, label_smoothing=label_smoothing, reduction="sum")
 
-        return mean_loss
+        return Loss(total, by_class[examples.split.labels])
 
     def judge(
         self, logits: Sequence[np.ndarray], examples: Examples, class_names: Sequence[str], **extras: Any

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
-from hftransfer.tasks.base import Examples, Judged
+from hftransfer.tasks.base import Examples, Judged, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class QuestionAnswering:
 
     def loss(
         self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
-    ) -> Callable[[Tensor, Sequence[int]], Tensor]:
+    ) -> Loss:
         """The mean of the cross-entropies of the answer's first and last token, over the tokens of the window
         (Devlin et al., arXiv 1810.04805, section 4.2); a window without the answer points at its first token."""
         import torch
@@ -66,16 +66,16 @@ class QuestionAnswering:
         targets = torch.from_numpy(span_targets(examples.windows, gold)).to(device)
         lengths = torch.from_numpy(np.asarray(examples.items.lengths)).to(device)
 
-        def mean_loss(logits: Tensor, chosen: Sequence[int]) -> Tensor:
+        def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
             picked = torch.as_tensor(chosen, device=device)
             padding = torch.arange(logits.shape[1], device=device) >= lengths[picked, None]
             logs = logits.masked_fill(padding.unsqueeze(-1), torch.finfo(logits.dtype).min).log_softmax(dim=1)
-            own = logs.gather(1, targets[picked].unsqueeze(1)).mean()
+            own = logs.gather(1, targets[picked].unsqueeze(1)).squeeze(1)
             # Smoothing spreads over the window's tokens; padding has none of it.
             spread = logs.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=1) / lengths[picked, None]
-            return -((1 - label_smoothing) * own + label_smoothing * spread.mean())
+            return -((1 - label_smoothing) * own + label_smoothing * spread).mean(dim=1).sum()
 
-        return mean_loss
+        return Loss(total, np.ones(len(examples.windows)))
 
     def judge(
         self, logits: Sequence[np.ndarray], examples: Examples, class_names: Sequence[str], **extras: Any

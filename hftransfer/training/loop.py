@@ -1,4 +1,4 @@
-"""The one training loop: what lies above the boundary, stepped by AdamW on Accelerate.
+"""The one training loop: what lies above the boundary, stepped on Accelerate.
 
 The descent reads fit -> _Run.epoch -> _Run.step.
 """
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import HftransferError, must_be
 from hftransfer.progress import Progress
-from hftransfer.tasks.base import Judged
+from hftransfer.tasks.base import Judged, Loss
 from hftransfer.training.activations import Source, read_ahead
 from hftransfer.training.devices import Compute
 from hftransfer.training.dropout import cheap_dropout
-from hftransfer.training.settings import TrainSettings
+from hftransfer.training.settings import Schedule, TrainSettings
 
 
 class TrainingError(HftransferError):
@@ -81,7 +81,7 @@ def fit(
     adapter: Adapter,
     boundary: int,
     train: Callable[[int], Source],
-    loss: Callable[[Tensor, Sequence[int]], Tensor],
+    loss: Loss,
     evaluate: Callable[[], Evaluation],
     rates: Rates,
     settings: TrainSettings,
@@ -91,12 +91,12 @@ def fit(
 ) -> tuple[History, Evaluation]:
     """What was measured epoch by epoch, and the best evaluation; the adapter's model is the best one afterwards.
 
-    `train` gives the source of an epoch, `loss` the mean loss of logits for these items.
+    `train` gives the source of an epoch.
 
     Raises:
-        TrainingError: the loss became NaN or infinite; the adapter then holds the best model before.
+        TrainingError: the loss or its gradient became NaN or infinite; the step is not taken.
     """
-    run = _Run(adapter, boundary, train, loss, rates, settings, epochs, compute)
+    run = _Run(adapter, boundary, train, loss, rates, settings, epochs, compute, progress)
     history = History()
     best: Evaluation | None = None
     kept: dict[str, Tensor] = {}
@@ -136,27 +136,27 @@ class _Run:
         adapter: Adapter,
         boundary: int,
         train: Callable[[int], Source],
-        loss: Callable[[Tensor, Sequence[int]], Tensor],
+        loss: Loss,
         rates: Rates,
         settings: TrainSettings,
         epochs: int,
         compute: Compute,
+        progress: Progress,
     ) -> None:
         from accelerate import Accelerator
 
         self.adapter, self.boundary, self.loss, self.settings, self.compute = adapter, boundary, loss, settings, compute
-        self.train, self.gradual = train, bool(rates.gradual)
+        self.train, self.gradual, self.progress = train, bool(rates.gradual), progress
+        self.micro_batch_size = settings.micro_batch_size or settings.batch_size
         self.steps_per_epoch = math.ceil(len(train(0)) / settings.batch_size)
         self.accelerator = Accelerator(
             cpu=compute.device.type == "cpu", mixed_precision="bf16" if compute.precision == "bf16" else "no"
         )
         adapter.model.to(compute.device)
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(adapter, rates, settings.weight_decay),
-            fused=compute.device.type in ("cpu", "cuda"),
-        )
+        optimizer = _optimizer(_parameter_groups(adapter, rates, settings.weight_decay), settings, compute)
         total = self.steps_per_epoch * epochs
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_then_cosine(total, settings.warmup))
+        share = share_of_rate(settings.schedule, total, settings.warmup)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         self.upper, self.optimizer = self.accelerator.prepare(Upper(adapter, boundary), optimizer)
         torch.manual_seed(settings.seed)
 
@@ -169,27 +169,52 @@ class _Run:
         batches = shuffled_batches(len(source), source.lengths, self.settings.batch_size, self.settings.seed, epoch)
         total = 0.0
         for chosen, read in zip(batches, read_ahead(source.read, batches, self.compute), strict=True):
-            total += self.step(source.activations(read), chosen) * len(chosen)
+            total += self.step(source, read, chosen) * self.loss.weight(chosen)
             advance(1)
         self.adapter.learn_mode(self.boundary, on=False)
-        return total / len(source)
+        return total / self.loss.weight(range(len(source)))
 
-    def step(self, activations: Activations, chosen: Sequence[int]) -> float:
-        """The loss of one batch; the learning part is one step further afterwards."""
-        with self.accelerator.autocast(), cheap_dropout(self.compute.device):
-            logits = self.upper(activations)
-        loss = self.loss(logits.float(), chosen)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            rate = self.schedule.get_last_lr()[0]
-            remedy = "Try a lower strategy.learning_rate, or train.precision=fp32."
-            raise TrainingError(must_be("the training loss", "finite", f"{value} at learning rate {rate:.2g}", remedy))
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm)
+    def step(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
+        """The mean loss of one batch; the learning part is one step further afterwards."""
+        value = self._accumulate(source, read, chosen)
+        norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
+        self._require_finite("loss", value)
+        self._require_finite("gradient's norm", norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         return value
+
+    def _accumulate(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
+        """The mean loss of one batch; its gradients are summed over parts, made smaller until they fit the memory."""
+        while True:
+            size = min(self.micro_batch_size, len(chosen))
+            try:
+                return sum(self._part(source, read, chosen, start, size) for start in range(0, len(chosen), size))
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or size == 1:
+                    raise
+            self.optimizer.zero_grad()
+            self.micro_batch_size = -(-size // 2)
+            _free_memory()
+            self.progress.line(f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged")
+
+    def _part(self, source: Source, read: Activations, chosen: Sequence[int], start: int, size: int) -> float:
+        """The share of `size` items from `start` on in the batch's mean loss; its gradient is added to the others'."""
+        part = slice(start, start + size)
+        with self.accelerator.autocast(), cheap_dropout(self.compute.device):
+            logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()}))
+        loss = self.loss.total(logits.float(), chosen[part]) / self.loss.weight(chosen)
+        self.accelerator.backward(loss)
+        return float(loss.detach())
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            rate = self.schedule.get_last_lr()[0]
+            remedy = "Try a lower strategy.learning_rate, or train.precision=fp32."
+            raise TrainingError(
+                must_be(f"the training {what}", "finite", f"{value} at learning rate {rate:.2g}", remedy)
+            )
 
     def _unfreeze_down_to(self, epoch: int) -> None:
         """Nothing; at epoch e the head and the e last stages learn (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
@@ -230,6 +255,19 @@ def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, se
     return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+
+
+def _free_memory() -> None:
+    """Nothing; what a failed part held is given back to the device."""
+    from accelerate.utils.memory import clear_device_cache
+
+    clear_device_cache(garbage_collection=True)
+
+
 def _parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
     """What learns, in groups by depth below the head: each with its learning rate, norms and biases without decay."""
     depths = adapter.depth_of()
@@ -248,13 +286,23 @@ def _parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> li
     ]
 
 
-def _warmup_then_cosine(total: int, warmup: float) -> Callable[[int], float]:
-    """The share of the peak learning rate at a step: a straight rise, then half a cosine down to nothing."""
+def _optimizer(groups: list[dict[str, Any]], settings: TrainSettings, compute: Compute) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) or SGD with Nesterov's momentum, fused where torch has it so."""
+    fused = compute.device.type in ("cpu", "cuda")
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, fused=fused)
+
+
+def share_of_rate(schedule: Schedule, total: int, warmup: float) -> Callable[[int], float]:
+    """The share of the peak learning rate at a step: a straight rise, then half a cosine or a line down to nothing,
+    or no change."""
     rising = round(warmup * total)
 
     def share(step: int) -> float:
         if step < rising:
             return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+        done = (step - rising) / max(1, total - rising)
+        return {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[schedule]
 
     return share

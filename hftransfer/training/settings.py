@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Schedule = Literal["cosine", "linear", "constant"]
+
 
 class TrainSettings(BaseModel):
     """How the computation goes."""
@@ -30,8 +32,17 @@ class TrainSettings(BaseModel):
         None, ge=1, le=10_000, description="passes over the training split; 5 if left out (30 for a stepped probe)"
     )
     batch_size: int = Field(32, ge=1, description="examples per step")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW; norms and biases have none")
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="examples of a step that go through the network at once, the gradients summed; all of them if left "
+        "out, and fewer where memory does not suffice",
+    )
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what steps")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.01, ge=0, description="norms and biases have none")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    schedule: Schedule = Field("cosine", description="how the learning rate falls afterwards")
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are clipped to this norm")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "auto"] = Field(

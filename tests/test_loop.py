@@ -1,0 +1,124 @@
+"""The training loop: a step is the same however it is computed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from hftransfer.adapters.base import Adapter
+from hftransfer.strategies import FineTune
+from hftransfer.training.loop import TrainingError, share_of_rate
+from tests.conftest import TinyModels
+from tests.test_strategies import _adapter, _rows, _transferred
+
+ALL = FineTune(learning_rate=1e-2, head_lr=5e-2)
+
+
+@pytest.fixture(autouse=True)
+def _no_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda values, *_, **__: values)
+    monkeypatch.setattr("hftransfer.training.dropout.dropout", lambda values, _: values)
+
+
+def _weights(tiny: TinyModels, family: str, task: str, **train: Any) -> dict[str, torch.Tensor]:
+    done, _ = _transferred(tiny, family, task, ALL, **{"epochs": 2, "optimizer": "sgd", **train})
+    return {name: value.detach().clone() for name, value in done.adapter.model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [("vit", "image-classification"), ("gpt2", "text-classification"), ("distilbert", "question-answering")],
+)
+@pytest.mark.parametrize("options", [{}, {"class_weights": "auto", "label_smoothing": 0.1}])
+def test_a_batch_in_parts_is_one_big_batch(tiny: TinyModels, family: str, task: str, options: dict[str, Any]) -> None:
+    whole = _weights(tiny, family, task, **options)
+    parts = _weights(tiny, family, task, micro_batch_size=3, **options)
+    for name, value in whole.items():
+        assert torch.allclose(value, parts[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), MemoryError()]
+)
+def test_out_of_memory_makes_parts_smaller_and_leaves_steps_as_they_are(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    whole = _weights(tiny, "vit", "image-classification")
+    above, sizes = Adapter.above, []
+
+    def scarce(self: Adapter, activations: Any, boundary: int) -> torch.Tensor:
+        size = len(next(iter(activations.values())))
+        if torch.is_grad_enabled():
+            sizes.append(size)
+            if size > 2:
+                raise error
+        return above(self, activations, boundary)
+
+    monkeypatch.setattr(Adapter, "above", scarce)
+    parts = _weights(tiny, "vit", "image-classification")
+    assert sizes[:3] == [8, 4, 2]
+    assert set(sizes[3:]) == {2}
+    for name, value in whole.items():
+        assert torch.allclose(value, parts[name], atol=1e-6), name
+
+
+def test_out_of_memory_with_one_example_is_told(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(*_: Any) -> Any:
+        raise MemoryError
+
+    _weights(tiny, "vit", "image-classification")
+    monkeypatch.setattr(Adapter, "above", scarce)
+    with pytest.raises(MemoryError):
+        _weights(tiny, "vit", "image-classification")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Adapter, "above", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        _weights(tiny, "vit", "image-classification")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_before_the_step(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    above = Adapter.above
+    monkeypatch.setattr(Adapter, "above", lambda *given: above(*given) * value)
+    with pytest.raises(TrainingError, match=r"the training loss must be finite; got (nan|inf) at learning rate"):
+        _weights(tiny, "vit", "image-classification")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [
+        ("cosine", [0.5, 1.0, 1.0, 0.8535533906, 0.5, 0.1464466094, 0.0]),
+        ("linear", [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]),
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_rate_rises_and_falls_as_asked(schedule: Any, wanted: list[float]) -> None:
+    share = share_of_rate(schedule, 6, 0.4)
+    assert [share(step) for step in range(7)] == pytest.approx(wanted)
+
+
+def test_sgd_is_torchs(tiny: TinyModels) -> None:
+    """One step from the same start by hand."""
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 16, "optimizer": "sgd", "weight_decay": 0.0, "warmup": 0.0}
+    strategy = FineTune(learning_rate=0.1, head_lr=0.1)
+    done, _ = _transferred(tiny, "vit", "image-classification", strategy, max_grad_norm=1e9, **options)
+    start, _ = _adapter(tiny, "vit", "image-classification", ALL)
+    rows = _rows("image-classification", 16, 1)
+    logits = start.model(**start.encode([Image.open(io.BytesIO(row.content.read())) for row in rows])).logits
+    wanted = torch.tensor([number % 2 for number in range(16)])
+    torch.nn.functional.cross_entropy(logits, wanted).backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for (name, mine), theirs in zip(start.model.named_parameters(), done.adapter.model.parameters(), strict=True):
+            step = torch.zeros_like(mine) if mine.grad is None else mine.grad * (1 + 0.9)  # Nesterov's first step
+            assert torch.allclose(mine - 0.1 * step, theirs, atol=1e-5), name
