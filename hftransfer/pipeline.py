@@ -26,7 +26,7 @@ from hftransfer.data.rows import decoding_faults
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
-from hftransfer.errors import DataError, HftransferError, RecipeError, user_path
+from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, nearest, user_path
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
@@ -333,6 +333,7 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     faults: list[HftransferError] = []
     try:
         recipe.strategy.pooling_for(recipe.task)
+        _require_metric(recipe)
         checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
         seen = checkpoint
         if seen is None and peek and not recipe.model.name.startswith("bundled/"):
@@ -351,6 +352,13 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     if faults:
         raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
+
+
+def _require_metric(recipe: Recipe) -> None:
+    known, metric = task_of(recipe).metrics, recipe.train.metric
+    if metric is not None and metric not in known:
+        allowed = f"a metric of task {recipe.task} ({', '.join(known)})"
+        raise RecipeError(must_be("train.metric", allowed, f"'{metric}'", nearest(metric, known)))
 
 
 def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool) -> RunFolder:

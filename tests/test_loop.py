@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from hftransfer.adapters.base import Adapter
+from hftransfer.errors import RecipeError
 from hftransfer.strategies import FineTune
-from hftransfer.training.loop import TrainingError, share_of_rate
+from hftransfer.training.devices import choose_compute
+from hftransfer.training.loop import TrainingError, _Run, share_of_rate
 from tests.conftest import TinyModels
 from tests.test_strategies import _adapter, _rows, _transferred
 
@@ -122,3 +124,39 @@ def test_sgd_is_torchs(tiny: TinyModels) -> None:
         for (name, mine), theirs in zip(start.model.named_parameters(), done.adapter.model.parameters(), strict=True):
             step = torch.zeros_like(mine) if mine.grad is None else mine.grad * (1 + 0.9)  # Nesterov's first step
             assert torch.allclose(mine - 0.1 * step, theirs, atol=1e-5), name
+
+
+def test_the_average_of_the_weights_follows_them(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights kept are a weighted mean of those after each step, recomputed here in plain numbers."""
+    name, seen = "classifier.bias", []
+    step = _Run.step
+
+    def noted(self: _Run, *given: Any) -> float:
+        value = step(self, *given)
+        seen.append(self.learning[name].detach().clone())
+        return value
+
+    monkeypatch.setattr(_Run, "step", noted)
+    done, _ = _transferred(tiny, "vit", "image-classification", ALL, epochs=1, batch_size=4, ema=0.5)
+    start, _ = _adapter(tiny, "vit", "image-classification", ALL)
+    mean = dict(start.model.named_parameters())[name].detach().clone()
+    for count, value in enumerate(seen, start=1):
+        decay = min(0.5, (1 + count) / (10 + count))
+        mean = decay * mean + (1 - decay) * value
+    assert torch.allclose(dict(done.adapter.model.named_parameters())[name], mean, atol=1e-6)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "macro_f1"])
+def test_the_named_metric_chooses_the_best_epoch(tiny: TinyModels, metric: str) -> None:
+    done, _ = _transferred(tiny, "vit", "image-classification", ALL, epochs=6, metric=metric)
+    column = [row[metric] for row in done.history.rows]
+    assert column[done.history.best_epoch - 1] == (min(column) if metric == "log_loss" else max(column))
+    assert done.judged["validation"].metrics[metric] == column[done.history.best_epoch - 1]
+
+
+def test_half_precision_that_the_device_does_not_compute_is_refused() -> None:
+    with pytest.raises(
+        RecipeError, match=r"train.precision must be auto, fp32 or bf16 on this device \(cpu\); got fp16"
+    ):
+        choose_compute("fp16", None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hftransfer.tasks.items import Items
 
 RowKind = Literal["images", "texts", "questions"]
+LOWER_IS_BETTER = ("log_loss", "expected_calibration_error")
 
 
 @dataclass
@@ -72,6 +73,10 @@ class Task(Protocol):
     @property
     def rows(self) -> RowKind:
         """What its data are made of."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that may choose the best epoch."""
 
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """The rows of a split as items of the network."""

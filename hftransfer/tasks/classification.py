@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class _Classification:
     """What classification of images and of texts share."""
 
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("accuracy", "balanced_accuracy", "macro_f1"),
+        *("log_loss", "expected_calibration_error"),
+    )
+
     def loss(
         self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
     ) -> Loss:

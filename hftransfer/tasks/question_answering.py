@@ -26,6 +26,7 @@ class QuestionAnswering:
     name: ClassVar[Literal["question-answering"]] = "question-answering"
     modality: ClassVar[Literal["text"]] = "text"
     rows: ClassVar[Literal["questions"]] = "questions"
+    metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
 
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """The questions of a split as overlapping windows of their contexts.

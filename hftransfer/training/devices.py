@@ -7,7 +7,7 @@ import copy
 import ctypes
 import platform
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch import nn
 from hftransfer.adapters.images import conv_network
 from hftransfer.errors import RecipeError, must_be
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,17 @@ class Compute:
     """A device, the precision of the frozen part, and how many examples go through it at once."""
 
     device: torch.device
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     batch_size: int
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type of the frozen part's weights and inputs."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+
+    def autocast(self) -> torch.autocast:
+        """A context in which float32 modules compute in this precision."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.precision != "fp32")
 
     @property
     def backend(self) -> str:
@@ -46,18 +50,22 @@ class Compute:
 
 
 def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
-    """The device that Accelerate finds, with the asked precision; auto is bf16 where the hardware computes it.
+    """The device that Accelerate finds, with the asked precision; auto is bf16 where the hardware computes it, fp16
+    (with scaled gradients) on older GPUs, else fp32.
 
     Raises:
-        RecipeError: bf16 was asked for on a device without it.
+        RecipeError: the device does not compute the asked precision.
     """
     from accelerate import PartialState
 
     device = PartialState().device
-    able = computes_bf16(device)
-    if precision == "bf16" and device.type == "mps":
-        raise RecipeError(must_be("train.precision", "auto or fp32 on this device (mps)", "bf16"))
-    chosen: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" or (precision == "auto" and able) else "fp32"
+    allowed = {"cpu": ("fp32", "bf16"), "mps": ("fp32", "fp16")}.get(device.type, ("fp32", "bf16", "fp16"))
+    if precision not in ("auto", *allowed):
+        where = f"on this device ({device.type})"
+        raise RecipeError(must_be("train.precision", f"auto, {' or '.join(allowed)} {where}", precision))
+    chosen: Any = precision
+    if precision == "auto":
+        chosen = "bf16" if computes_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
     return Compute(device, chosen, batch_size or (16 if device.type == "cpu" else 128))
@@ -76,7 +84,7 @@ def computes_bf16(device: torch.device) -> bool:
 def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
     """A copy of a model for the frozen pass: on the device, in its precision, convolutions channels-last.
 
-    BatchNorm stays in float32: its statistics span more than bfloat16's 8 bits resolve. The model itself is not
+    BatchNorm stays in float32: its statistics span more than 16 bits resolve. The model itself is not
     touched; in float32 on its own device with nothing to rearrange it is returned as it is.
     """
     channels_last = conv_network(model)
@@ -84,8 +92,8 @@ def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
         return model
     twin = copy.deepcopy(model).eval()
     twin.to(compute.device)
-    if compute.precision == "bf16":
-        twin.to(torch.bfloat16)
+    if compute.precision != "fp32":
+        twin.to(compute.dtype)
         for module in twin.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.float()

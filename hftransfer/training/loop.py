@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,10 +52,12 @@ class Rates(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known after an epoch: how the validation split was judged, and what of it is shown."""
+    """What is known after an epoch: how the validation split was judged, what of it is shown, and the score, the
+    higher the better, by which the best model is chosen."""
 
     judged: Judged
     metrics: dict[str, float]
+    score: tuple[float, ...]
 
 
 @dataclass
@@ -100,12 +103,14 @@ def fit(
     history = History()
     best: Evaluation | None = None
     kept: dict[str, Tensor] = {}
-    learning = {name for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
     for epoch in range(epochs):
         began = time.perf_counter()
         with progress.stage(f"epoch {epoch + 1} of {epochs}", run.steps_per_epoch) as advance:
             train_loss = run.epoch(epoch, advance)
-        found = evaluate()
+        with run.averaged():
+            found = evaluate()
+            better = best is None or found.score > best.score
+            kept = run.learning_weights() if better else kept
         seconds = time.perf_counter() - began
         rate = float(run.schedule.get_last_lr()[0])
         history.rows.append(
@@ -113,16 +118,12 @@ def fit(
         )
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         progress.line(f"epoch {epoch + 1}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
-        if best is None or found.judged.score > best.judged.score:
+        if better:
             best, history.best_epoch = found, epoch + 1
-            kept = {n: p.detach().clone() for n, p in adapter.model.named_parameters() if n in learning}
         elif settings.patience is not None and epoch + 1 - history.best_epoch >= settings.patience:
             progress.line(f"stopped: no better validation score in {settings.patience} epochs")
             break
-    with torch.no_grad():
-        own = dict(adapter.model.named_parameters())
-        for name, value in kept.items():
-            own[name].copy_(value)
+    run.set_learning_weights(kept)
     adapter.learn_mode(boundary, on=False)
     assert best is not None
     return history, best
@@ -150,7 +151,8 @@ class _Run:
         self.micro_batch_size = settings.micro_batch_size or settings.batch_size
         self.steps_per_epoch = math.ceil(len(train(0)) / settings.batch_size)
         self.accelerator = Accelerator(
-            cpu=compute.device.type == "cpu", mixed_precision="bf16" if compute.precision == "bf16" else "no"
+            cpu=compute.device.type == "cpu",
+            mixed_precision="no" if compute.precision == "fp32" else compute.precision,
         )
         adapter.model.to(compute.device)
         optimizer = _optimizer(_parameter_groups(adapter, rates, settings.weight_decay), settings, compute)
@@ -158,7 +160,38 @@ class _Run:
         share = share_of_rate(settings.schedule, total, settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         self.upper, self.optimizer = self.accelerator.prepare(Upper(adapter, boundary), optimizer)
+        self.learning = {name: p for name, p in adapter.model.named_parameters() if p.requires_grad}
+        self.average = [p.detach().clone() for p in self.learning.values()] if settings.ema else []
+        self.steps = 0
         torch.manual_seed(settings.seed)
+
+    def learning_weights(self) -> dict[str, Tensor]:
+        """Copies of what learns, by name."""
+        return {name: parameter.detach().clone() for name, parameter in self.learning.items()}
+
+    @torch.no_grad()
+    def set_learning_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Nothing; what learns is as in these copies."""
+        for name, value in weights.items():
+            self.learning[name].copy_(value)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Meanwhile what learns has its averaged weights, where an average is kept."""
+        if not self.average:
+            yield
+            return
+        current = self.learning_weights()
+        self.set_learning_weights(dict(zip(self.learning, self.average, strict=True)))
+        yield
+        self.set_learning_weights(current)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Nothing; the exponential moving average of the weights moves on (Polyak averaging; the first steps count
+        more, as in TensorFlow's and timm's)."""
+        decay = min(self.settings.ema or 0.0, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.learning.values()], 1 - decay)
 
     def epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
         """The mean training loss of one pass over the data."""
@@ -179,10 +212,14 @@ class _Run:
         value = self._accumulate(source, read, chosen)
         norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
         self._require_finite("loss", value)
-        self._require_finite("gradient's norm", norm)
+        if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
+            self._require_finite("gradient's norm", norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
+        self.steps += 1
+        if self.average:
+            self._average()
         return value
 
     def _accumulate(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
@@ -231,9 +268,8 @@ def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -
     size = 2 * compute.batch_size
     batches = [order[start : start + size].tolist() for start in range(0, len(order), size)]
     found: dict[int, np.ndarray] = {}
-    autocast = torch.autocast(compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
     for chosen, read in zip(batches, read_ahead(source.read, batches, compute), strict=True):
-        with autocast:
+        with compute.autocast():
             logits = adapter.above(source.activations(read), boundary)
         for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
             found[item] = row[: lengths[item]] if lengths is not None and row.ndim == 2 else row

@@ -17,8 +17,8 @@ class TrainSettings(BaseModel):
     seed: int = Field(
         0, ge=0, lt=2**32, description="drives the split of the data, the order of examples and all that is random"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto is bf16 where the hardware computes it faster, else fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto is bf16 where the hardware computes it faster, fp16 on older GPUs, else fp32"
     )
     inference_batch_size: int | None = Field(
         None, ge=1, description="examples per forward pass of the frozen part; 16 on CPU and 128 on GPU if left out"
@@ -43,6 +43,12 @@ class TrainSettings(BaseModel):
     weight_decay: float = Field(0.01, ge=0, description="norms and biases have none")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     schedule: Schedule = Field("cosine", description="how the learning rate falls afterwards")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="judge and keep an exponential moving average of the weights, such as 0.999"
+    )
+    metric: str | None = Field(
+        None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are clipped to this norm")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "auto"] = Field(

@@ -23,7 +23,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.errors import RecipeError, must_be
 from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.base import Examples, Judged, Task
+from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, key_parts
 from hftransfer.training.devices import Compute, frozen_copy
@@ -308,8 +308,8 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[Hi
     def evaluate() -> Evaluation:
         judged = _judged(job, sources, examples, "validation")
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
-        names = [name for name in ("accuracy", "log_loss", "exact_match", "f1") if name in shown]
-        return Evaluation(judged, {name: shown[name] for name in names})
+        names = [n for n in ("accuracy", "log_loss", "exact_match", "f1", job.train.metric) if n in shown]
+        return Evaluation(judged, {name: shown[name] for name in names if name}, _score(judged, job.train.metric))
 
     history, best = fit(
         job.adapter,
@@ -324,6 +324,14 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[Hi
         job.progress,
     )
     return history, best.judged
+
+
+def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
+    """What chooses the best epoch, the higher the better: the metric asked for, of equals the task's own."""
+    if metric is None:
+        return judged.score
+    value = float(judged.metrics[metric])
+    return (-value if metric in LOWER_IS_BETTER else value, *judged.score)
 
 
 def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], best: Judged) -> dict[str, Judged]:
