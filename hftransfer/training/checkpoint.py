@@ -1,0 +1,157 @@
+"""Checkpoints of a training: written whole or not at all, and read back only where they are whole.
+
+A checkpoint is a folder such as `step-000000123` of safetensors files, `state.json` and a manifest with the size and SHA-256 of
+each. It is written under a temporary name, synced to the disk, and renamed. Nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hftransfer.errors import OutputError, must_be
+
+_FORMAT = 1
+_NAME = re.compile(r"step-\d{9}(\.\d)?")
+_DRAFT = re.compile(r"\.step-\d{9}(\.\d)?\.[0-9a-f]{8}\.tmp")
+_MANIFEST = "manifest.json"
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A whole checkpoint on the disk."""
+
+    folder: Path
+    state: dict[str, Any]
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one of its files; none where there is no such file."""
+        file = self.folder / f"{name}.safetensors"
+        return load_file(file) if file.is_file() else {}
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder of their own: the newest `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, Any]) -> Path:
+        """The folder of a new checkpoint with these files; an existing file, given by its path, is linked.
+
+        Older checkpoints beyond `keep` go afterwards: nothing else is deleted.
+
+        Raises:
+            OutputError: it can't be written; earlier checkpoints are as they were.
+        """
+        name = self._free_name(step)
+        draft = self.folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            draft.mkdir(parents=True)
+            for part, content in tensors.items():
+                _write(draft / f"{part}.safetensors", content)
+            (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            files = {file.name: _fingerprint(file) for file in sorted(draft.iterdir())}
+            text = json.dumps({"format": _FORMAT, "files": files}, indent=1)
+            (draft / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+            for file in draft.iterdir():
+                _sync(file)
+            _sync(draft)
+            draft.rename(self.folder / name)
+            _sync(self.folder)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(must_be(f"the checkpoint {self.folder / name}", "writable", str(error))) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        self._tidy()
+        return self.folder / name
+
+    def newest(self, tell: Callable[[str], None] = lambda _: None) -> Saved | None:
+        """The newest whole checkpoint, None if there is none; `tell` gets a line for each that is not whole."""
+        for draft in self._matching(_DRAFT):
+            tell(f"checkpoint {draft.name} was never finished and is passed over")
+        for folder in reversed(self._matching(_NAME)):
+            fault = _fault(folder)
+            if fault is None:
+                return Saved(folder, json.loads((folder / "state.json").read_text(encoding="utf-8")))
+            tell(f"checkpoint {folder.name} is passed over: {fault}")
+        return None
+
+    def remove_all(self) -> None:
+        """Nothing; all checkpoints go, and the folder with them if nothing else lies in it."""
+        for folder in [*self._matching(_NAME), *self._matching(_DRAFT)]:
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _free_name(self, step: int) -> str:
+        """A step may be saved again: before and after its evaluation."""
+        names = [f"step-{step:09d}", *(f"step-{step:09d}.{again}" for again in range(1, 10))]
+        return next((name for name in names if not (self.folder / name).exists()), names[-1])
+
+    def _tidy(self) -> None:
+        for folder in [*self._matching(_NAME)[: -self.keep], *self._matching(_DRAFT)]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _matching(self, pattern: re.Pattern[str]) -> list[Path]:
+        """The folders that a checkpoint's name tells to be ours, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink())
+
+
+def _write(file: Path, content: Tensors | Path) -> None:
+    if not isinstance(content, Path):
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}, file)
+        return
+    try:
+        os.link(content, file)
+    except OSError:  # a file system without links
+        shutil.copyfile(content, file)
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def _fault(folder: Path) -> str | None:
+    """Why a checkpoint is not whole."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != _FORMAT:
+            return f"it is of format {manifest['format']}, not {_FORMAT}"
+        for name, wanted in manifest["files"].items():
+            file = folder / Path(name).name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != wanted["bytes"] or _fingerprint(file) != wanted:
+                return f"{name} is damaged"
+        return None if "state.json" in manifest["files"] else "it has no state"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its manifest can't be read ({type(error).__name__})"
+
+
+def _sync(path: Path) -> None:
+    """Nothing; what was written is on the disk afterwards, where the system can promise it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
