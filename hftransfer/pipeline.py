@@ -144,7 +144,7 @@ def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clo
         seed, names = recipe.train.seed, splits.class_names
         adapter = load_adapter(checkpoint, names, task=recipe.task, pooling=pooling, seed=seed)
         compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
-        boundary = recipe.strategy.prepare(adapter)
+        boundary = recipe.strategy.prepare(adapter, seed)
         counts = parameter_counts(adapter.model)
         learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
         learns += f" of {len(adapter.stages)} stages"

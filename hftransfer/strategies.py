@@ -63,8 +63,9 @@ class LinearProbe(_Strategy):
     layer_decay: ClassVar[float] = 1.0
     gradual: ClassVar[bool] = False
 
-    def prepare(self, adapter: Adapter) -> int:
+    def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """The boundary, at the head: all below it is frozen and in eval mode."""
+        del seed  # nothing new is initialised
         boundary = len(adapter.stages)
         adapter.freeze_below(boundary)
         return boundary
@@ -84,12 +85,13 @@ class FineTune(_Strategy):
     )
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
 
-    def prepare(self, adapter: Adapter) -> int:
+    def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """The boundary, below the lowest part that learns.
 
         Raises:
             RecipeError: there are not so many stages, or no modules of those names.
         """
+        del seed  # nothing new is initialised
         stages = len(adapter.stages)
         if self.unfreeze == "all":
             adapter.freeze_below(0)
@@ -138,8 +140,9 @@ class LoRA(_Strategy):
     layer_decay: ClassVar[float] = 1.0
     gradual: ClassVar[bool] = False
 
-    def prepare(self, adapter: Adapter) -> int:
-        """The boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards.
+    def prepare(self, adapter: Adapter, seed: int = 0) -> int:
+        """The boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards,
+        initialised by the seed.
 
         Raises:
             RecipeError: a target matches no layer.
@@ -156,7 +159,8 @@ class LoRA(_Strategy):
                     "use_dora": self.dora,
                     "target_modules": names,
                     "modules_to_save": adapter.head_names(),
-                }
+                },
+                seed,
             )
         except (ValueError, TypeError, NotImplementedError) as error:
             raise ModelError(must_be(f"model '{adapter.name}'", "one that peft adapts", str(error))) from error

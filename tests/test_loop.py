@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +12,27 @@ from PIL import Image
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.errors import RecipeError
-from hftransfer.strategies import FineTune
+from hftransfer.strategies import FineTune, LoRA
+from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute
-from hftransfer.training.loop import TrainingError, _Run, share_of_rate
+from hftransfer.training.interrupts import Interrupted
+from hftransfer.training.loop import Keeping, TrainingError, _Run
+from hftransfer.training.optimizer import share_of_rate
 from tests.conftest import TinyModels
 from tests.test_strategies import _adapter, _rows, _transferred
 
 ALL = FineTune(learning_rate=1e-2, head_lr=5e-2)
 
 
+@pytest.fixture
+def _dropout() -> None:
+    """Dropout as it is."""
+
+
 @pytest.fixture(autouse=True)
-def _no_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_dropout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "_dropout" in request.fixturenames:
+        return
     monkeypatch.setattr(torch.nn.functional, "dropout", lambda values, *_, **__: values)
     monkeypatch.setattr("hftransfer.training.dropout.dropout", lambda values, _: values)
 
@@ -93,7 +104,10 @@ def test_a_loss_that_is_no_number_stops_before_the_step(
 ) -> None:
     above = Adapter.above
     monkeypatch.setattr(Adapter, "above", lambda *given: above(*given) * value)
-    with pytest.raises(TrainingError, match=r"the training loss must be finite; got (nan|inf) at learning rate"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the training loss at step 1 \(epoch 1\) must be finite; got (nan|inf) at learning rate .* on 1:",
+    ):
         _weights(tiny, "vit", "image-classification")
 
 
@@ -131,10 +145,9 @@ def test_the_average_of_the_weights_follows_them(tiny: TinyModels, monkeypatch: 
     name, seen = "classifier.bias", []
     step = _Run.step
 
-    def noted(self: _Run, *given: Any) -> float:
-        value = step(self, *given)
+    def noted(self: _Run, *given: Any) -> None:
+        step(self, *given)
         seen.append(self.learning[name].detach().clone())
-        return value
 
     monkeypatch.setattr(_Run, "step", noted)
     done, _ = _transferred(tiny, "vit", "image-classification", ALL, epochs=1, batch_size=4, ema=0.5)
@@ -160,3 +173,80 @@ def test_half_precision_that_the_device_does_not_compute_is_refused() -> None:
         RecipeError, match=r"train.precision must be auto, fp32 or bf16 on this device \(cpu\); got fp16"
     ):
         choose_compute("fp16", None)
+
+
+# --- going on after an interruption ---
+
+
+def _interrupted_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """The `call`-th question whether to stop, counted from 1, is answered with a SIGTERM."""
+    calls = iter(range(1, 10**9))
+
+    def stop() -> None:
+        if next(calls) == call:
+            raise Interrupted(15)
+
+    monkeypatch.setattr("hftransfer.training.loop.stop_if_asked", stop)
+    monkeypatch.setattr("hftransfer.training.activations.stop_if_asked", stop)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "parts": {"micro_batch_size": 3},
+    "averaged": {"ema": 0.9, "optimizer": "sgd"},
+    "augmented": {"augment": "strong"},
+    "frozen below": {"strategy": FineTune(unfreeze=1)},
+    "gradual": {"strategy": FineTune(gradual=True)},
+    "lora": {"strategy": LoRA(dropout=0.2)},
+}
+
+
+def _run_with(tiny: TinyModels, folder: Path, given: dict[str, Any], **keeping: Any) -> Any:
+    options = {"epochs": 3, "batch_size": 4, "checkpoint_every_steps": 3, "keep_checkpoints": 2, **given}
+    strategy = options.pop("strategy", ALL)
+    checkpoints = Checkpoints(folder, 2)
+    return _transferred(
+        *(tiny, "vit", "image-classification", strategy),
+        keeping=Keeping(checkpoints, {}, checkpoints.newest(keeping.get("tell", lambda _: None))),
+        **options,
+    )[0]
+
+
+@pytest.mark.usefixtures("_dropout")
+@pytest.mark.parametrize("call", [1, 9, 17, 26])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_interrupted_run_ends_with_the_same_bits(
+    tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
+) -> None:
+    whole = _run_with(tiny, tmp_path / "whole", OPTIONS[name])
+    with monkeypatch.context() as interrupted:
+        _interrupted_at(interrupted, call)
+        with pytest.raises(Interrupted):
+            _run_with(tiny, tmp_path / "c", OPTIONS[name])
+    resumed = _run_with(tiny, tmp_path / "c", OPTIONS[name])
+    for (key, mine), theirs in zip(
+        whole.adapter.model.named_parameters(), resumed.adapter.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs), key
+    for mine, theirs in zip(whole.history.rows, resumed.history.rows, strict=True):
+        assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+    assert whole.history.best_epoch == resumed.history.best_epoch
+    assert whole.judged["test"].metrics == resumed.judged["test"].metrics
+
+
+@pytest.mark.usefixtures("_dropout")
+def test_a_broken_newest_checkpoint_costs_steps_and_no_bits(
+    tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _run_with(tiny, tmp_path / "whole", {})
+    with monkeypatch.context() as interrupted:
+        _interrupted_at(interrupted, 17)
+        with pytest.raises(Interrupted):
+            _run_with(tiny, tmp_path / "c", {})
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    (newest / "optimizer.safetensors").write_bytes(b"gone")
+    told: list[str] = []
+    resumed = _run_with(tiny, tmp_path / "c", {}, tell=told.append)
+    assert told == [f"checkpoint {newest.name} is passed over: optimizer.safetensors is damaged"]
+    for mine, theirs in zip(whole.adapter.model.parameters(), resumed.adapter.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

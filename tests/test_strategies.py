@@ -27,6 +27,7 @@ from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.registry import TASKS
 from hftransfer.training.devices import Compute
+from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.transfer import Job, Transferred, transfer
 from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, encoded, picture
@@ -81,13 +82,19 @@ def _adapter(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[A
 
 
 def _transferred(
-    tiny: TinyModels, family: str, task: str, strategy: Any, adapter: Adapter | None = None, **train: Any
+    tiny: TinyModels,
+    family: str,
+    task: str,
+    strategy: Any,
+    adapter: Adapter | None = None,
+    keeping: Keeping | None = None,
+    **train: Any,
 ) -> tuple[Transferred, int]:
     own, sha = _adapter(tiny, family, task, strategy)
     adapter = adapter or own
     names = () if task == "question-answering" else ("blue", "red")
     splits = Splits(_split(task, 16, 1), _split(task, 8, 2), _split(task, 8, 3), names)
-    boundary = strategy.prepare(adapter)
+    boundary = strategy.prepare(adapter, train.get("seed", 0))
     usual = 5 if task == "image-classification" else 12
     settings = TrainSettings(precision="fp32", **{"epochs": usual, "batch_size": 8, "patience": None, **train})
     job = Job(
@@ -102,6 +109,7 @@ def _transferred(
         compute=FP32,
         progress=Progress(None),
         stage=_Clock().stage,
+        keeping=keeping,
     )
     return transfer(job), boundary
 
@@ -255,9 +263,10 @@ def test_stored_activations_train_the_same_model_as_fresh_ones(tiny: TinyModels,
         assert torch.allclose(mine, theirs, atol=2e-4), name
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: TinyModels) -> None:
+@pytest.mark.parametrize("name", ["fine-tune-all", "lora"])
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: TinyModels, name: str) -> None:
     first, again, other = (
-        _hashes(_transferred(tiny, "bert", "text-classification", STRATEGIES["fine-tune-all"], seed=seed)[0].adapter)
+        _hashes(_transferred(tiny, "bert", "text-classification", STRATEGIES[name], seed=seed)[0].adapter)
         for seed in (0, 0, 1)
     )
     assert first == again
@@ -265,12 +274,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny: Tiny
 
 
 def test_layer_decay_gives_each_stage_its_own_rate(tiny: TinyModels) -> None:
-    from hftransfer.training.loop import _parameter_groups
+    from hftransfer.training.optimizer import parameter_groups
 
     strategy = FineTune(learning_rate=1e-3, head_lr=1e-2, layer_decay=0.5)
     adapter, _ = _adapter(tiny, "bert", "text-classification", strategy)
     strategy.prepare(adapter)
-    rates = {group["depth"]: group["lr"] for group in _parameter_groups(adapter, strategy, 0.01)}
+    rates = {group["depth"]: group["lr"] for group in parameter_groups(adapter, strategy, 0.01)}
     assert rates == pytest.approx({0: 1e-2, 1: 1e-3, 2: 5e-4})
 
 

@@ -385,14 +385,14 @@ class Adapter(ABC):
         wanted = {self.model.get_submodule(name) for name in modules}
         return next(index for index, stage in enumerate(self.stages) if wanted & set(stage.modules()))
 
-    def add_lora(self, settings: Mapping[str, Any]) -> None:
+    def add_lora(self, settings: Mapping[str, Any], seed: int = 0) -> None:
         """Nothing; puts peft's matrices beside the layers these settings of a `LoraConfig` name.
 
-        Only the matrices and the head learn afterwards.
+        Only the matrices and the head learn afterwards. The seed initialises the matrices.
         """
         import peft
 
-        with quiet_peft():
+        with quiet_peft(), seeded(seed):
             self.peft = peft.get_peft_model(self.model, peft.LoraConfig(**settings))
         self.model.eval()
         try:
@@ -483,6 +483,14 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 Pooling = Literal["native", "mean", "cls", "last"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
+from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seeded
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.open_clip import load_open_clip
@@ -62,25 +61,15 @@ def load_adapter(
     """
     form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
     if checkpoint.family == "open_clip":
-        with _seeded(seed):
+        with seeded(seed):
             return load_open_clip(checkpoint, form.class_names)
-    with quiet_transformers(), _seeded(seed):
+    with quiet_transformers(), seeded(seed):
         model, info = _load_model(checkpoint, form)
         adapter = _adapter_of(model, checkpoint, form)
         _require_weights(adapter, info, form)
         if form.new_head and adapter.head_is_linear:
             adapter.head.reset_parameters()
     return adapter
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:

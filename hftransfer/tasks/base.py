@@ -31,6 +31,11 @@ class Examples:
     windows: Any = None
     """Of questions: the windows, one per item."""
 
+    def name_of(self, item: int) -> str:
+        """What a person knows an item by."""
+        row = self.windows[item].question if self.windows is not None else item
+        return str(self.split.rows[row].id)
+
 
 @dataclass(frozen=True)
 class Judged:

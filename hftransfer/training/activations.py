@@ -31,6 +31,7 @@ from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import DataError, must_be
 from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.devices import Compute, frozen_copy
+from hftransfer.training.interrupts import stop_if_asked
 
 T = TypeVar("T")
 _ROWS_PER_SHARD = 8192
@@ -290,6 +291,7 @@ def read_ahead(read: Callable[[Sequence[int]], T], batches: Sequence[Sequence[in
         ahead: deque[Future[T]] = deque()
         try:
             for batch in batches:
+                stop_if_asked()
                 ahead.append(pool.submit(read, batch))
                 if len(ahead) > workers + 1:
                     yield ahead.popleft().result()

@@ -1,7 +1,7 @@
 """Checkpoints of a training: written whole or not at all, and read back only where they are whole.
 
-A checkpoint is a folder such as `step-000000123` of safetensors files, `state.json` and a manifest with the size and SHA-256 of
-each. It is written under a temporary name, synced to the disk, and renamed. Nothing in it is pickled.
+A checkpoint is a folder such as `step-000000123` of safetensors files, `state.json` and a manifest with the size and
+SHA-256 of each. It is written under a temporary name, synced to the disk, and renamed. Nothing in it is pickled.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The one training loop: what lies above the boundary, stepped on Accelerate.
 
-The descent reads fit -> _Run.epoch -> _Run.step.
+The descent reads fit -> _Run.epoch -> _Run.step. The order of the data follows from seed and epoch alone, and all else
+that a step depends on is in `_Run`: a run that goes on from a checkpoint ends with the same bits as one that was never
+interrupted.
 """
 
 from __future__ import annotations
@@ -9,45 +11,29 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.errors import HftransferError, must_be
+from hftransfer.errors import HftransferError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.tasks.base import Judged, Loss
 from hftransfer.training.activations import Source, read_ahead
+from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute
 from hftransfer.training.dropout import cheap_dropout
-from hftransfer.training.settings import Schedule, TrainSettings
+from hftransfer.training.interrupts import Interrupted, stop_if_asked
+from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
+from hftransfer.training.settings import TrainSettings
 
 
 class TrainingError(HftransferError):
     """Training can't go on: the loss is no finite number."""
-
-
-class Rates(Protocol):
-    """The part of a strategy that says how fast what learns."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The peak learning rate of the last stage."""
-
-    @property
-    def head_lr(self) -> float:
-        """The head's peak learning rate."""
-
-    @property
-    def layer_decay(self) -> float:
-        """The share of the rate above at which each further stage learns."""
-
-    @property
-    def gradual(self) -> bool:
-        """Whether one stage more learns at each epoch."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +48,38 @@ class Evaluation:
 
 @dataclass
 class History:
-    """One row per epoch, and which of them was the best."""
+    """One row per epoch, which of them was the best, and its score."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    best_score: tuple[float, ...] = ()
+
+    def stops(self, patience: int | None) -> bool:
+        """Whether so many epochs passed without a better score."""
+        return patience is not None and bool(self.rows) and len(self.rows) - self.best_epoch >= patience
+
+
+@dataclass
+class Position:
+    """How far a training is: everything in whole steps."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Finished batches of this epoch."""
+    steps: int = 0
+    loss_sum: float = 0.0
+    """Of this epoch's finished batches, weighted."""
+    seconds: float = 0.0
+    """Spent in this epoch before the run was interrupted."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where checkpoints go, what they belong to, and the one to go on from."""
+
+    checkpoints: Checkpoints
+    identity: Mapping[str, Any]
+    resume: Saved | None = None
 
 
 class Upper(nn.Module):
@@ -80,147 +94,141 @@ class Upper(nn.Module):
         return self.adapter.above(activations, self.boundary)
 
 
-def fit(
-    adapter: Adapter,
-    boundary: int,
-    train: Callable[[int], Source],
-    loss: Loss,
-    evaluate: Callable[[], Evaluation],
-    rates: Rates,
-    settings: TrainSettings,
-    epochs: int,
-    compute: Compute,
-    progress: Progress,
-) -> tuple[History, Evaluation]:
-    """What was measured epoch by epoch, and the best evaluation; the adapter's model is the best one afterwards.
+@dataclass(frozen=True)
+class Plan:
+    """What a training is made of."""
 
-    `train` gives the source of an epoch.
+    adapter: Adapter
+    boundary: int
+    train: Callable[[int], Source]
+    """The source of an epoch."""
+    loss: Loss
+    evaluate: Callable[[], Evaluation]
+    name_of: Callable[[int], str]
+    """What a person knows a training item by."""
+    rates: Rates
+    settings: TrainSettings
+    epochs: int
+    compute: Compute
+    progress: Progress
+    keeping: Keeping | None = None
+
+
+def fit(plan: Plan) -> tuple[History, Evaluation | None]:
+    """What was measured epoch by epoch, and the best evaluation (None if it was before an interruption); the adapter's
+    model is the best one afterwards.
 
     Raises:
         TrainingError: the loss or its gradient became NaN or infinite; the step is not taken.
+        Interrupted: a signal asked to stop; there is a checkpoint, where they are kept.
+        OutputError: a checkpoint can't be written.
     """
-    run = _Run(adapter, boundary, train, loss, rates, settings, epochs, compute, progress)
-    history = History()
+    run = _Run(plan)
     best: Evaluation | None = None
-    kept: dict[str, Tensor] = {}
-    for epoch in range(epochs):
-        began = time.perf_counter()
-        with progress.stage(f"epoch {epoch + 1} of {epochs}", run.steps_per_epoch) as advance:
-            train_loss = run.epoch(epoch, advance)
-        with run.averaged():
-            found = evaluate()
-            better = best is None or found.score > best.score
-            kept = run.learning_weights() if better else kept
-        seconds = time.perf_counter() - began
-        rate = float(run.schedule.get_last_lr()[0])
-        history.rows.append(
-            {"epoch": epoch + 1, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
-        )
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
-        progress.line(f"epoch {epoch + 1}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
-        if better:
-            best, history.best_epoch = found, epoch + 1
-        elif settings.patience is not None and epoch + 1 - history.best_epoch >= settings.patience:
-            progress.line(f"stopped: no better validation score in {settings.patience} epochs")
-            break
-    run.set_learning_weights(kept)
-    adapter.learn_mode(boundary, on=False)
-    assert best is not None
-    return history, best
+    try:
+        while run.at.epoch < plan.epochs and not run.history.stops(plan.settings.patience):
+            found = run.epoch()
+            if run.history.best_epoch == run.at.epoch:
+                best = found
+    except Interrupted:
+        run.save()
+        raise
+    if run.history.stops(plan.settings.patience):
+        plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
+    run.set_learning_weights(run.best)
+    plan.adapter.learn_mode(plan.boundary, on=False)
+    return run.history, best
 
 
 class _Run:
-    """The state of one training: optimiser, schedule, random numbers."""
+    """The state of one training: weights, optimiser, schedule, random numbers, and how far it is."""
 
-    def __init__(
-        self,
-        adapter: Adapter,
-        boundary: int,
-        train: Callable[[int], Source],
-        loss: Loss,
-        rates: Rates,
-        settings: TrainSettings,
-        epochs: int,
-        compute: Compute,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, plan: Plan) -> None:
         from accelerate import Accelerator
 
-        self.adapter, self.boundary, self.loss, self.settings, self.compute = adapter, boundary, loss, settings, compute
-        self.train, self.gradual, self.progress = train, bool(rates.gradual), progress
-        self.micro_batch_size = settings.micro_batch_size or settings.batch_size
-        self.steps_per_epoch = math.ceil(len(train(0)) / settings.batch_size)
+        self.plan, self.settings, self.compute = plan, plan.settings, plan.compute
+        self.adapter, self.boundary = plan.adapter, plan.boundary
+        self.at, self.history = Position(), History()
+        self.micro_batch_size = self.settings.micro_batch_size or self.settings.batch_size
+        self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
         self.accelerator = Accelerator(
-            cpu=compute.device.type == "cpu",
-            mixed_precision="no" if compute.precision == "fp32" else compute.precision,
+            cpu=self.compute.device.type == "cpu",
+            mixed_precision="no" if self.compute.precision == "fp32" else self.compute.precision,
         )
-        adapter.model.to(compute.device)
-        optimizer = _optimizer(_parameter_groups(adapter, rates, settings.weight_decay), settings, compute)
-        total = self.steps_per_epoch * epochs
-        share = share_of_rate(settings.schedule, total, settings.warmup)
+        self.adapter.model.to(self.compute.device)
+        optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
+        share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        self.upper, self.optimizer = self.accelerator.prepare(Upper(adapter, boundary), optimizer)
-        self.learning = {name: p for name, p in adapter.model.named_parameters() if p.requires_grad}
-        self.average = [p.detach().clone() for p in self.learning.values()] if settings.ema else []
-        self.steps = 0
-        torch.manual_seed(settings.seed)
+        self.upper, self.optimizer = self.accelerator.prepare(Upper(self.adapter, self.boundary), optimizer)
+        self.learning = {name: p for name, p in self.adapter.model.named_parameters() if p.requires_grad}
+        self.average = self.learning_weights() if self.settings.ema else {}
+        self.best: dict[str, Tensor] = {}
+        self.best_file: Path | None = None
+        torch.manual_seed(self.settings.seed)
+        self.random = _random_state()
+        self.saved_at = time.monotonic()
+        if plan.keeping is not None and plan.keeping.resume is not None:
+            self._restore(plan.keeping.resume)
 
-    def learning_weights(self) -> dict[str, Tensor]:
-        """Copies of what learns, by name."""
-        return {name: parameter.detach().clone() for name, parameter in self.learning.items()}
+    # --- the descent ---
 
-    @torch.no_grad()
-    def set_learning_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Nothing; what learns is as in these copies."""
-        for name, value in weights.items():
-            self.learning[name].copy_(value)
+    def epoch(self) -> Evaluation:
+        """How the validation split is judged after what is left of an epoch."""
+        began, plan, number = time.perf_counter(), self.plan, self.at.epoch + 1
+        source = plan.train(self.at.epoch)
+        batches = shuffled_batches(
+            len(source), source.lengths, self.settings.batch_size, self.settings.seed, self.at.epoch
+        )
+        left = batches[self.at.batch :]
+        with plan.progress.stage(f"epoch {number} of {plan.epochs}", len(batches)) as advance:
+            advance(self.at.batch)
+            self.adapter.learn_mode(self.boundary, on=True)
+            if plan.rates.gradual:
+                self._unfreeze_down_to(self.at.epoch)
+            try:
+                for chosen, read in zip(left, read_ahead(source.read, left, self.compute), strict=True):
+                    self.step(source, read, chosen)
+                    advance(1)
+                    self._save_if_due()
+            finally:
+                self.adapter.learn_mode(self.boundary, on=False)
+                self.at.seconds += time.perf_counter() - began
+        began = time.perf_counter()
+        with self._averaged():
+            found = plan.evaluate()
+            if not self.history.rows or found.score > self.history.best_score:
+                self.history.best_epoch, self.history.best_score = number, found.score
+                self.best, self.best_file = self.learning_weights(), None
+        self.at.seconds += time.perf_counter() - began
+        self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
+        return found
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Meanwhile what learns has its averaged weights, where an average is kept."""
-        if not self.average:
-            yield
-            return
-        current = self.learning_weights()
-        self.set_learning_weights(dict(zip(self.learning, self.average, strict=True)))
-        yield
-        self.set_learning_weights(current)
+    def _record(self, found: Evaluation, train_loss: float) -> None:
+        """Nothing; the epoch is over: a row in the history, a line for people, and on to the next."""
+        rate, seconds, number = float(self.schedule.get_last_lr()[0]), self.at.seconds, self.at.epoch + 1
+        self.history.rows.append(
+            {"epoch": number, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
+        )
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
+        self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
+        self.at = Position(epoch=number, steps=self.at.steps)
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Nothing; the exponential moving average of the weights moves on (Polyak averaging; the first steps count
-        more, as in TensorFlow's and timm's)."""
-        decay = min(self.settings.ema or 0.0, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.learning.values()], 1 - decay)
-
-    def epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
-        """The mean training loss of one pass over the data."""
-        source = self.train(epoch)
-        self.adapter.learn_mode(self.boundary, on=True)
-        if self.gradual:
-            self._unfreeze_down_to(epoch)
-        batches = shuffled_batches(len(source), source.lengths, self.settings.batch_size, self.settings.seed, epoch)
-        total = 0.0
-        for chosen, read in zip(batches, read_ahead(source.read, batches, self.compute), strict=True):
-            total += self.step(source, read, chosen) * self.loss.weight(chosen)
-            advance(1)
-        self.adapter.learn_mode(self.boundary, on=False)
-        return total / self.loss.weight(range(len(source)))
-
-    def step(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
-        """The mean loss of one batch; the learning part is one step further afterwards."""
+    def step(self, source: Source, read: Activations, chosen: Sequence[int]) -> None:
+        """Nothing; the learning part is one step further."""
         value = self._accumulate(source, read, chosen)
         norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
-        self._require_finite("loss", value)
+        self._require_finite("loss", value, chosen)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
-            self._require_finite("gradient's norm", norm)
+            self._require_finite("gradient's norm", norm, chosen)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        self.steps += 1
+        self.at.steps += 1
+        self.at.batch += 1
+        self.at.loss_sum += value * self.plan.loss.weight(chosen)
         if self.average:
-            self._average()
-        return value
+            self._move_average()
+        self.random = _random_state()
 
     def _accumulate(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
         """The mean loss of one batch; its gradients are summed over parts, made smaller until they fit the memory."""
@@ -234,30 +242,159 @@ class _Run:
             self.optimizer.zero_grad()
             self.micro_batch_size = -(-size // 2)
             _free_memory()
-            self.progress.line(f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged")
+            self.plan.progress.line(
+                f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
+            )
 
     def _part(self, source: Source, read: Activations, chosen: Sequence[int], start: int, size: int) -> float:
         """The share of `size` items from `start` on in the batch's mean loss; its gradient is added to the others'."""
+        stop_if_asked()
         part = slice(start, start + size)
         with self.accelerator.autocast(), cheap_dropout(self.compute.device):
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()}))
-        loss = self.loss.total(logits.float(), chosen[part]) / self.loss.weight(chosen)
+        loss = self.plan.loss.total(logits.float(), chosen[part]) / self.plan.loss.weight(chosen)
         self.accelerator.backward(loss)
         return float(loss.detach())
 
-    def _require_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            rate = self.schedule.get_last_lr()[0]
-            remedy = "Try a lower strategy.learning_rate, or train.precision=fp32."
-            raise TrainingError(
-                must_be(f"the training {what}", "finite", f"{value} at learning rate {rate:.2g}", remedy)
-            )
+    def _require_finite(self, what: str, value: float, chosen: Sequence[int]) -> None:
+        if math.isfinite(value):
+            return
+        where = f"the training {what} at step {self.at.steps + 1} (epoch {self.at.epoch + 1})"
+        items = some((self.plan.name_of(item) for item in chosen), 4)
+        got = f"{value} at learning rate {self.schedule.get_last_lr()[0]:.2g} on {items}"
+        remedy = "Try a lower strategy.learning_rate, or train.precision=fp32."
+        raise TrainingError(must_be(where, "finite", got, remedy))
 
     def _unfreeze_down_to(self, epoch: int) -> None:
         """Nothing; at epoch e the head and the e last stages learn (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(group["depth"] <= epoch)
+
+    # --- weights ---
+
+    def learning_weights(self) -> dict[str, Tensor]:
+        """Copies of what learns, by name."""
+        return {name: parameter.detach().clone() for name, parameter in self.learning.items()}
+
+    @torch.no_grad()
+    def set_learning_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Nothing; what learns is as in these copies."""
+        for name, value in weights.items():
+            self.learning[name].copy_(value)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Meanwhile what learns has its averaged weights, where an average is kept."""
+        if not self.average:
+            yield
+            return
+        current = self.learning_weights()
+        self.set_learning_weights(self.average)
+        try:
+            yield
+        finally:
+            self.set_learning_weights(current)
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        """Nothing; the exponential moving average of the weights moves on (Polyak averaging; the first steps count
+        more, as in TensorFlow's and timm's)."""
+        decay = min(self.settings.ema or 0.0, (1 + self.at.steps) / (10 + self.at.steps))
+        own = [self.learning[name].detach() for name in self.average]
+        torch._foreach_lerp_(list(self.average.values()), own, 1 - decay)
+
+    # --- checkpoints ---
+
+    def _save_if_due(self) -> None:
+        steps, minutes = self.settings.checkpoint_every_steps, self.settings.checkpoint_every_minutes
+        by_steps = steps is not None and self.at.steps % steps == 0
+        if by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes):
+            self.save()
+
+    def save(self) -> None:
+        """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept."""
+        keeping = self.plan.keeping
+        if keeping is None:
+            return
+        best: Mapping[str, Tensor] | Path = self.best_file or self.best
+        parts: dict[str, Mapping[str, Tensor] | Path] = {
+            "learning": self.learning_weights(),
+            "optimizer": _optimizer_tensors(self.optimizer),
+            "average": self.average,
+            "best": best,
+        }
+        scaler = self.accelerator.scaler
+        state = {
+            "identity": dict(keeping.identity),
+            "at": asdict(self.at),
+            "history": asdict(self.history),
+            "micro_batch_size": self.micro_batch_size,
+            "random": self.random,
+            "schedule_steps": self.schedule.last_epoch,
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+        folder = keeping.checkpoints.save(self.at.steps, {name: part for name, part in parts.items() if part}, state)
+        if self.best:
+            self.best_file = folder / "best.safetensors"
+        self.saved_at = time.monotonic()
+
+    def _restore(self, saved: Saved) -> None:
+        """Nothing; all is as it was when a checkpoint was written."""
+        state = saved.state
+        self.set_learning_weights(_on(saved.tensors("learning"), self.compute))
+        self.average = _on(saved.tensors("average"), self.compute)
+        self.best = _on(saved.tensors("best"), self.compute)
+        self.best_file = saved.folder / "best.safetensors" if self.best else None
+        _load_optimizer(self.optimizer, saved.tensors("optimizer"))
+        for group, initial in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = initial * self.schedule.lr_lambdas[0](state["schedule_steps"])
+        self.schedule.last_epoch = state["schedule_steps"]
+        self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.at = Position(**state["at"])
+        self.history = History(**{**state["history"], "best_score": tuple(state["history"]["best_score"])})
+        self.micro_batch_size = state["micro_batch_size"]
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.random = state["random"]
+        _set_random_state(self.random)
+        self.plan.progress.line(f"going on after step {self.at.steps} (checkpoint {saved.folder.name})")
+
+
+def _on(tensors: Mapping[str, Tensor], compute: Compute) -> dict[str, Tensor]:
+    return {name: tensor.to(compute.device) for name, tensor in tensors.items()}
+
+
+def _optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
+    """An optimiser's state as tensors, by the number of the parameter and the name of the entry."""
+    entries = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": torch.as_tensor(value) for index, own in entries.items() for name, value in own.items()}
+
+
+def _load_optimizer(optimizer: Any, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, entry = name.split(".", 1)
+        state.setdefault(int(index), {})[entry] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _random_state() -> dict[str, Any]:
+    """The state of torch's generators, as hexadecimal digits."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "cpu": torch.get_rng_state().numpy().tobytes().hex(),
+        "cuda": [state.numpy().tobytes().hex() for state in cuda],
+    }
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    def tensor(digits: str) -> Tensor:
+        return torch.frombuffer(bytearray.fromhex(digits), dtype=torch.uint8)
+
+    torch.set_rng_state(tensor(state["cpu"]))
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([tensor(digits) for digits in state["cuda"]])
 
 
 @torch.no_grad()
@@ -302,43 +439,3 @@ def _free_memory() -> None:
     from accelerate.utils.memory import clear_device_cache
 
     clear_device_cache(garbage_collection=True)
-
-
-def _parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
-    """What learns, in groups by depth below the head: each with its learning rate, norms and biases without decay."""
-    depths = adapter.depth_of()
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for parameter in adapter.model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((depths[parameter], parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "depth": depth,
-            "lr": rates.head_lr if depth == 0 else rates.learning_rate * float(rates.layer_decay) ** (depth - 1),
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (depth, decays), parameters in sorted(groups.items(), key=lambda entry: entry[0], reverse=True)
-    ]
-
-
-def _optimizer(groups: list[dict[str, Any]], settings: TrainSettings, compute: Compute) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) or SGD with Nesterov's momentum, fused where torch has it so."""
-    fused = compute.device.type in ("cpu", "cuda")
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
-    return torch.optim.AdamW(groups, fused=fused)
-
-
-def share_of_rate(schedule: Schedule, total: int, warmup: float) -> Callable[[int], float]:
-    """The share of the peak learning rate at a step: a straight rise, then half a cosine or a line down to nothing,
-    or no change."""
-    rising = round(warmup * total)
-
-    def share(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        done = (step - rising) / max(1, total - rising)
-        return {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[schedule]
-
-    return share

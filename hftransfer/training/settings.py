@@ -57,6 +57,11 @@ class TrainSettings(BaseModel):
     patience: int | None = Field(
         3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
     )
+    checkpoint_every_steps: int | None = Field(None, ge=1, description="write a checkpoint after so many steps")
+    checkpoint_every_minutes: float | None = Field(
+        10.0, gt=0, description="write a checkpoint after so many minutes; null for none"
+    )
+    keep_checkpoints: int = Field(2, ge=1, le=1000, description="how many of the newest checkpoints are kept")
     augment: Literal["none", "light", "strong"] = Field(
         "none", description="random changes of training images: light crops and mirrors, strong adds RandAugment"
     )

@@ -27,7 +27,7 @@ from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, key_parts
 from hftransfer.training.devices import Compute, frozen_copy
-from hftransfer.training.loop import Evaluation, History, fit, predict
+from hftransfer.training.loop import Evaluation, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import solve_head
 
@@ -61,6 +61,7 @@ class Job:
     compute: Compute
     progress: Progress
     stage: Stage
+    keeping: Keeping | None = None
 
     @property
     def at_head(self) -> bool:
@@ -312,18 +313,22 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[Hi
         return Evaluation(judged, {name: shown[name] for name in names if name}, _score(judged, job.train.metric))
 
     history, best = fit(
-        job.adapter,
-        job.boundary,
-        sources.train,
-        loss,
-        evaluate,
-        job.strategy,
-        job.train,
-        job.epochs,
-        job.compute,
-        job.progress,
+        Plan(
+            adapter=job.adapter,
+            boundary=job.boundary,
+            train=sources.train,
+            loss=loss,
+            evaluate=evaluate,
+            name_of=examples["train"].name_of,
+            rates=job.strategy,
+            settings=job.train,
+            epochs=job.epochs,
+            compute=job.compute,
+            progress=job.progress,
+            keeping=job.keeping,
+        )
     )
-    return history, best.judged
+    return history, best.judged if best is not None else _judged(job, sources, examples, "validation")
 
 
 def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:

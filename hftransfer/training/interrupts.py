@@ -1,0 +1,58 @@
+"""Signals that ask a run to stop: it stops where it can go on later."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_asked: list[int] = []
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop, and everything is as it was after the last whole step."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+    @property
+    def exit_status(self) -> int:
+        """128 and the signal's number, as shells have it."""
+        return 128 + self.number
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Meanwhile SIGTERM and the first SIGINT are kept for `stop_if_asked`; a second SIGINT interrupts at once.
+
+    Outside the main thread, where Python takes no signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        if _asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        _asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_asked() -> None:
+    """Nothing, if no signal came.
+
+    Raises:
+        Interrupted: one came.
+    """
+    if _asked:
+        raise Interrupted(_asked[0])

@@ -1,0 +1,76 @@
+"""What steps: parameters in groups by depth, the optimiser, and the course of the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from hftransfer.adapters.base import Adapter
+from hftransfer.training.settings import Schedule, TrainSettings
+
+
+class Rates(Protocol):
+    """The part of a strategy that says how fast what learns."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate of the last stage."""
+
+    @property
+    def head_lr(self) -> float:
+        """The head's peak learning rate."""
+
+    @property
+    def layer_decay(self) -> float:
+        """The share of the rate above at which each further stage learns."""
+
+    @property
+    def gradual(self) -> bool:
+        """Whether one stage more learns at each epoch."""
+
+
+def make_optimizer(
+    adapter: Adapter, rates: Rates, settings: TrainSettings, device: torch.device
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) or SGD with Nesterov's momentum, fused where torch has it so."""
+    groups = parameter_groups(adapter, rates, settings.weight_decay)
+    fused = device.type in ("cpu", "cuda")
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, fused=fused)
+
+
+def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
+    """What learns, in groups by depth below the head: each with its learning rate, norms and biases without decay."""
+    depths = adapter.depth_of()
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in adapter.model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((depths[parameter], parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "depth": depth,
+            "lr": rates.head_lr if depth == 0 else rates.learning_rate * float(rates.layer_decay) ** (depth - 1),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda entry: entry[0], reverse=True)
+    ]
+
+
+def share_of_rate(schedule: Schedule, total: int, warmup: float) -> Callable[[int], float]:
+    """The share of the peak learning rate at a step: a straight rise, then half a cosine or a line down to nothing,
+    or no change."""
+    rising = round(warmup * total)
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        done = (step - rising) / max(1, total - rising)
+        return {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[schedule]
+
+    return share
