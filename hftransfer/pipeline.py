@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import Modality, require_modality
-from hftransfer.artifact import ModelFacts, RunFolder, save_model, write_table
+from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import decoding_faults
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
@@ -30,6 +30,7 @@ from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, 
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
+from hftransfer.run_folder import RunFolder, write_table
 from hftransfer.strategies import Strategy
 from hftransfer.tasks.base import RowKind
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hftransfer.artifact import OutputSettings
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
+from hftransfer.run_folder import OutputSettings
 from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
 from hftransfer.training.settings import TrainSettings
 

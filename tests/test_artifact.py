@@ -14,11 +14,12 @@ import pyarrow.parquet
 import pytest
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction, RunFolder, load, write_table
+from hftransfer.artifact import Prediction, load
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
 from hftransfer.errors import DataError, ModelError, OutputError
 from hftransfer.pipeline import run
+from hftransfer.run_folder import RunFolder, write_table
 from hftransfer.tasks.classification import ImageClassification
 from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
 

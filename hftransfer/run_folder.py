@@ -1,0 +1,164 @@
+"""A run folder: where it may lie, that one run alone writes into it, and which of the files in it are its own."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hftransfer.cache import new_file
+from hftransfer.errors import OutputError, must_be, user_path
+
+MANIFEST = ".hftransfer.json"
+
+
+class OutputSettings(BaseModel):
+    """Where the results go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = Field(
+        "runs", min_length=1, description="runs lie in <folder>/<recipe>/<time>; --out names one exactly"
+    )
+
+
+class RunFolder:
+    """A folder for one run that knows which files in it are its own.
+
+    It is made, or found free to be replaced, before the work begins, and nothing is written or deleted in it until
+    there are results: a run that fails leaves the folder, and an earlier run in it, as they were. The names of all
+    files written are kept in a manifest, so that overwriting never deletes a foreign file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._names: list[str] = []
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
+        """A run folder that is new, or empty, or holds an earlier run that may be replaced.
+
+        Raises:
+            OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
+        """
+        path = user_path(path, "the output folder", OutputError)
+        remedy = "Choose another with --out or output.folder."
+        try:
+            if path.exists() and not path.is_dir():
+                raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))
+            if path.is_dir() and any(path.iterdir()):
+                cls._require_replaceable(path, overwrite=overwrite)
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror, remedy)) from error
+        return cls(path)
+
+    @classmethod
+    def create_dated(cls, parent: Path, name: str) -> RunFolder:
+        """A new run folder `<parent>/<name>/<YYYYmmdd-HHMMSS>`."""
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+            path = user_path(parent, "output.folder", OutputError) / name / (stamp + suffix)
+            if not path.exists():
+                return cls.create(path)
+        raise OutputError(must_be(f"the output folder {parent / name / stamp}", "free", "taken 99 times"))
+
+    @classmethod
+    def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
+        if not (path / MANIFEST).is_file():
+            remedy = "Choose another folder: files that are not a run's are never touched."
+            raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
+        if not overwrite:
+            remedy = "Add --overwrite to replace that run, or choose another folder."
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
+        cls._names_in(path)
+
+    @staticmethod
+    def _names_in(path: Path) -> list[str]:
+        """The files of the earlier run in a folder, by its manifest."""
+        manifest = path / MANIFEST
+        try:
+            return [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(must_be(str(manifest), "the list of a run's files", "something else")) from error
+
+    @contextmanager
+    def kept_on_success(self) -> Iterator[None]:
+        """Nothing; where the block fails before results were written, a folder made for them goes again."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # only an empty folder can go
+            raise
+
+    def start(self) -> None:
+        """Nothing; deletes the files of an earlier run, and only those: from here on results are written."""
+        if (self.path / MANIFEST).is_file():
+            inside = self.path.resolve()
+            names = self._names_in(self.path)
+            for file in (self.path / name for name in names):
+                if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
+                    file.unlink()
+            folders = {parent for name in names for parent in Path(name).parents if parent.parts}
+            for folder in (self.path / name for name in sorted(folders, reverse=True)):
+                if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        self._write_manifest()
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run, its folder made and its name noted as ours."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._note([name])
+        return path
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Nothing; writes a JSON file."""
+        with new_file(self.file(name)) as draft:
+            draft.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Nothing; writes a text file."""
+        with new_file(self.file(name)) as draft:
+            draft.write_text(text, encoding="utf-8")
+
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """The folder `name` with what `save` writes; nothing of it is there before all of it is written."""
+        folder = self.path / name
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.path))
+        try:
+            save(draft)
+            for file in sorted(file for file in draft.rglob("*") if file.is_file()):
+                target = self.file(f"{name}/{file.relative_to(draft).as_posix()}")
+                file.replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+    def _note(self, names: Iterable[str]) -> None:
+        self._names += [name for name in names if name not in self._names]
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        with new_file(self.path / MANIFEST) as draft:
+            draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
+    """Nothing; writes columns of equal length as a Parquet file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with new_file(folder.file(name)) as draft:
+        pyarrow.parquet.write_table(pyarrow.table(columns), draft)
