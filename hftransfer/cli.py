@@ -43,6 +43,9 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<recipe>/<time>).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -52,9 +55,12 @@ def run(
     def work() -> None:
         from hftransfer import pipeline
         from hftransfer.report.tables import results_table
+        from hftransfer.training.interrupts import listening
 
-        progress = _progress(quiet=quiet)
-        result = pipeline.run(recipe, overrides or [], out=out, overwrite=overwrite, progress=progress)
+        with listening():
+            result = pipeline.run(
+                recipe, overrides or [], out=out, overwrite=overwrite, resume=resume, progress=_progress(quiet=quiet)
+            )
         if as_json:
             print(pipeline.as_json(result))
         else:
@@ -294,6 +300,8 @@ def _progress(*, quiet: bool) -> Progress:
 
 def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
     """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
+    from hftransfer.training.interrupts import Interrupted
+
     try:
         work()
     except HftransferError as error:
@@ -301,13 +309,16 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
             raise
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(error.exit_status) from error
     except OSError as error:  # a full disk, a folder that vanished: no fault of the input, no traceback either
         if debug:
             raise
         place = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         raise SystemExit(1) from error
+    except Interrupted as error:
+        print(f"stopped by {error}; `hftransfer run … --resume` goes on from here", file=sys.stderr)
+        raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
         print("interrupted; what the cache holds is kept", file=sys.stderr)
         raise SystemExit(130) from None

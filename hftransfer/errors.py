@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 
 class HftransferError(Exception):
@@ -12,6 +13,8 @@ class HftransferError(Exception):
 
     `faults` holds one sentence per fault; all that were found are told at once.
     """
+
+    exit_status: ClassVar[int] = 2
 
     def __init__(self, *faults: str) -> None:
         self.faults = faults

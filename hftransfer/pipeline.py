@@ -28,16 +28,18 @@ from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_fro
 from hftransfer.data.splits import Splits, build_splits
 from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, nearest, user_path
 from hftransfer.progress import Progress
-from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, load_recipe, recipe_yaml
+from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
-from hftransfer.run_folder import RunFolder, write_table
+from hftransfer.run_folder import CHECKPOINTS, RunFolder, write_table
 from hftransfer.strategies import Strategy
 from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
     from hftransfer.tasks.base import Task
+    from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
+    from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
 
 LIBRARIES = (
@@ -81,6 +83,12 @@ class _Clock:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
+    def at_least(self, name: str, seconds: float) -> None:
+        """Nothing; a stage, and the total with it, took so long at least."""
+        more = max(0.0, seconds - self.seconds.get(name, 0.0))
+        self.seconds[name] = self.seconds.get(name, 0.0) + more
+        self.started -= more
+
     def all_seconds(self) -> dict[str, float]:
         """The stages in their order, and the total since the start."""
         total = time.perf_counter() - self.started
@@ -94,24 +102,34 @@ def run(
     data: Any = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """The run of a recipe: a trained, tested and saved model in a folder.
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
-    `datasets.Dataset`, or a mapping of split names to these.
+    `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
+    whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted.
 
     Raises:
-        HftransferError: the recipe, the data, the model or the output folder is not as it must be.
+        HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
+            when the run was interrupted.
     """
+    from hftransfer.training.checkpoint import Checkpoints
+
     clock = _Clock()
     progress = progress or Progress()
     loaded = load_recipe(recipe, _with_memory(overrides, data))
     checkpoint = _early_look(loaded.recipe, data, peek=True)
-    folder = _output_folder(loaded, out, overwrite=overwrite)
-    with folder.kept_on_success():
-        trained = _train(loaded.recipe, checkpoint, data, clock, progress)
+    folder = _output_folder(loaded, out, overwrite=overwrite, resume=resume)
+    checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
+    with folder.in_use():
+        if not resume:
+            checkpoints.remove_all()
+        saved = checkpoints.newest(progress.line) if resume else None
+        trained = _train(loaded.recipe, checkpoint, data, clock, progress, checkpoints, saved)
         metrics = _write(folder, loaded, trained, clock, progress)
+        checkpoints.remove_all()
     return Result(folder.path, metrics)
 
 
@@ -127,7 +145,15 @@ class _Trained:
     model_facts: ModelFacts
 
 
-def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clock, progress: Progress) -> _Trained:
+def _train(
+    recipe: Recipe,
+    checkpoint: Checkpoint | None,
+    data: Any,
+    clock: _Clock,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    saved: Saved | None = None,
+) -> _Trained:
     """The data, then the model, then what the strategy learns, then its scores."""
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
         task = task_of(recipe)
@@ -137,6 +163,7 @@ def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clo
         from hftransfer.adapters.base import parameter_counts
         from hftransfer.adapters.loading import load_adapter
         from hftransfer.training.devices import choose_compute
+        from hftransfer.training.loop import Keeping
         from hftransfer.training.transfer import Job, transfer
 
         checkpoint = checkpoint or find_checkpoint(recipe.model.name, recipe.model.revision)
@@ -152,6 +179,10 @@ def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clo
         progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {compute.describe()}")
         facts = _facts(checkpoint, splits)
         _tell_differences(recipe.resolved, facts, progress)
+        keeping = None
+        if checkpoints is not None:
+            keeping = Keeping(checkpoints, _identity(recipe, facts), saved)
+            _require_same_run(keeping)
     job = Job(
         adapter=adapter,
         boundary=boundary,
@@ -164,8 +195,10 @@ def _train(recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clo
         compute=compute,
         progress=progress,
         stage=clock.stage,
+        keeping=keeping,
     )
     done = transfer(job)
+    clock.at_least("train", sum(row["seconds"] for row in done.history.rows))  # before an interruption, too
     if len(done.splits.skipped) > len(splits.skipped):
         progress.line(data_table(done.splits))
     return _Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
@@ -362,9 +395,13 @@ def _require_metric(recipe: Recipe) -> None:
         raise RecipeError(must_be("train.metric", allowed, f"'{metric}'", nearest(metric, known)))
 
 
-def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool) -> RunFolder:
+def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool, resume: bool) -> RunFolder:
+    if overwrite and resume:
+        raise RecipeError(must_be("--resume", "given without --overwrite", "both"))
     if out is not None:
-        return RunFolder.create(Path(out), overwrite=overwrite)
+        return RunFolder.create(Path(out), overwrite=overwrite, resume=resume)
+    if resume:
+        return RunFolder.newest_interrupted(Path(loaded.recipe.output.folder), loaded.name)
     return RunFolder.create_dated(Path(loaded.recipe.output.folder), loaded.name)
 
 
@@ -490,6 +527,34 @@ def _tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress
             progress.line(
                 f"warning: {name} differs from the run this recipe was written by: {earlier} then, {value} now"
             )
+
+
+_SHAPES_NO_WEIGHTS = ("output", "resolved", "train.checkpoint_", "train.keep_checkpoints", "train.cache")
+
+
+def _identity(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:
+    """What a checkpoint belongs to, as flat keys and plain values: all that shapes the weights."""
+    shaping = {key: value for key, value in flat_settings(recipe).items() if not key.startswith(_SHAPES_NO_WEIGHTS)}
+    return {**shaping, "the weights' SHA-256": facts.weights_sha256, "the data's fingerprint": facts.data_fingerprint}
+
+
+def _require_same_run(keeping: Keeping) -> None:
+    """Nothing, if the checkpoint to go on from is this very run's.
+
+    Raises:
+        RecipeError: with the keys that differ.
+    """
+    if keeping.resume is None:
+        return
+    now, before = dict(keeping.identity), dict(keeping.resume.state["identity"])
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    remedy = "Change it back, or begin anew with --overwrite."
+    faults = [
+        must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
+        for key in differing
+    ]
+    if faults:
+        raise RecipeError(*faults)
 
 
 def _resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:

@@ -175,16 +175,24 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
     """Every setting as (dotted key, value, `recipe` | `default` | `override`)."""
+    return [
+        (key, value, _origin(loaded.origins, tuple(key.split("."))))
+        for key, value in flat_settings(loaded.recipe).items()
+    ]
 
-    def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any, str]]:
+
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
+    """Every setting by its dotted key, as a plain value."""
+
+    def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any]]:
         for key, value in values.items():
             here = (*above, key)
             if isinstance(value, dict):
                 yield from walk(value, here)
             elif here[0] != "resolved" or value is not None:
-                yield ".".join(here), value, _origin(loaded.origins, here)
+                yield ".".join(here), value
 
-    return list(walk(loaded.recipe.model_dump(mode="json"), ()))
+    return dict(walk(recipe.model_dump(mode="json"), ()))
 
 
 def _origin(origins: Mapping[Path_, str], key: Path_) -> str:

@@ -18,6 +18,8 @@ from hftransfer.cache import new_file
 from hftransfer.errors import OutputError, must_be, user_path
 
 MANIFEST = ".hftransfer.json"
+CHECKPOINTS = "checkpoints"
+_LOCK = ".hftransfer.lock"
 
 
 class OutputSettings(BaseModel):
@@ -43,8 +45,9 @@ class RunFolder:
         self._names: list[str] = []
 
     @classmethod
-    def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
-        """A run folder that is new, or empty, or holds an earlier run that may be replaced.
+    def create(cls, path: Path, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
+        """A run folder that is new, or empty, or holds an earlier run that may be replaced, or, with `resume`, one
+        that was interrupted.
 
         Raises:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
@@ -54,7 +57,9 @@ class RunFolder:
         try:
             if path.exists() and not path.is_dir():
                 raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))
-            if path.is_dir() and any(path.iterdir()):
+            if resume:
+                cls._require_interrupted(path)
+            elif path.is_dir() and any(path.iterdir()):
                 cls._require_replaceable(path, overwrite=overwrite)
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
@@ -74,14 +79,40 @@ class RunFolder:
         raise OutputError(must_be(f"the output folder {parent / name / stamp}", "free", "taken 99 times"))
 
     @classmethod
+    def newest_interrupted(cls, parent: Path, name: str) -> RunFolder:
+        """The newest folder in `<parent>/<name>` whose run was interrupted.
+
+        Raises:
+            OutputError: there is none.
+        """
+        runs = user_path(parent, "output.folder", OutputError) / name
+        found = sorted(path for path in runs.iterdir() if _is_interrupted(path)) if runs.is_dir() else []
+        if not found:
+            raise OutputError(must_be(f"the runs in {runs}", "interrupted, one at least, to go on with", "none"))
+        return cls.create(found[-1], resume=True)
+
+    @classmethod
+    def _require_interrupted(cls, path: Path) -> None:
+        if not _is_interrupted(path):
+            got = "a finished run" if (path / MANIFEST).is_file() else "none"
+            remedy = "Without --resume a run begins anew."
+            raise OutputError(must_be(f"the output folder {path}", "one of an interrupted run", got, remedy))
+
+    @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
-        if not (path / MANIFEST).is_file():
+        ours = {MANIFEST, CHECKPOINTS, _LOCK}
+        foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
+        if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
+        if not overwrite and _is_interrupted(path):
+            remedy = "Add --resume to go on with it, or --overwrite to begin anew."
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "an interrupted run", remedy))
         if not overwrite:
             remedy = "Add --overwrite to replace that run, or choose another folder."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
-        cls._names_in(path)
+        if (path / MANIFEST).is_file():
+            cls._names_in(path)
 
     @staticmethod
     def _names_in(path: Path) -> list[str]:
@@ -93,14 +124,37 @@ class RunFolder:
             raise OutputError(must_be(str(manifest), "the list of a run's files", "something else")) from error
 
     @contextmanager
-    def kept_on_success(self) -> Iterator[None]:
-        """Nothing; where the block fails before results were written, a folder made for them goes again."""
+    def in_use(self) -> Iterator[None]:
+        """Meanwhile no other run writes into the folder.
+
+        Where the block fails before results were written, a folder made for them goes again; where it is interrupted,
+        or there are checkpoints, the lock's file stays, by which an interrupted run is known.
+
+        Raises:
+            OutputError: another run is writing into it.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / _LOCK, timeout=0, is_singleton=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            remedy = "Wait for it, or choose another folder with --out."
+            got = "one that another run is writing into"
+            raise OutputError(must_be(f"the output folder {self.path}", "free", got, remedy)) from error
+        goes_on_later = True
         try:
             yield
-        except BaseException:
+            goes_on_later = False
+        except Exception:
+            goes_on_later = (self.path / CHECKPOINTS).is_dir()
+            raise
+        finally:
+            if not goes_on_later:
+                (self.path / _LOCK).unlink(missing_ok=True)
+            lock.release()
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
-            raise
 
     def start(self) -> None:
         """Nothing; deletes the files of an earlier run, and only those: from here on results are written."""
@@ -153,6 +207,10 @@ class RunFolder:
     def _write_manifest(self) -> None:
         with new_file(self.path / MANIFEST) as draft:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_interrupted(path: Path) -> bool:
+    return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 
 def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:

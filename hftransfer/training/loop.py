@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from hftransfer.training.settings import TrainSettings
 
 class TrainingError(HftransferError):
     """Training can't go on: the loss is no finite number."""
+
+    exit_status: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,18 @@ class Plan:
     keeping: Keeping | None = None
 
 
-def fit(plan: Plan) -> tuple[History, Evaluation | None]:
-    """What was measured epoch by epoch, and the best evaluation (None if it was before an interruption); the adapter's
-    model is the best one afterwards.
+@dataclass(frozen=True)
+class Fitted:
+    """What was measured epoch by epoch, the best evaluation (None if it was before an interruption), and what writes a
+    checkpoint of the finished training."""
+
+    history: History
+    best: Evaluation | None
+    save: Callable[[], None]
+
+
+def fit(plan: Plan) -> Fitted:
+    """What came of a training; the adapter's model is the best one afterwards.
 
     Raises:
         TrainingError: the loss or its gradient became NaN or infinite; the step is not taken.
@@ -137,7 +148,7 @@ def fit(plan: Plan) -> tuple[History, Evaluation | None]:
         plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
     run.set_learning_weights(run.best)
     plan.adapter.learn_mode(plan.boundary, on=False)
-    return run.history, best
+    return Fitted(run.history, best, run.save)
 
 
 class _Run:

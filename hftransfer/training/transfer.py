@@ -27,7 +27,8 @@ from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, key_parts
 from hftransfer.training.devices import Compute, frozen_copy
-from hftransfer.training.loop import Evaluation, History, Keeping, Plan, fit, predict
+from hftransfer.training.interrupts import Interrupted
+from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import solve_head
 
@@ -98,16 +99,21 @@ def transfer(job: Job) -> Transferred:
     with _store(job) as store:
         with job.stage("activations"):
             sources = _sources(job, examples, store)
-        history = History()
+        fitted = None
         with job.stage("train"):
             if job.solves:
                 _solve(job, sources, examples)
-                best = _judged(job, sources, examples, "validation")
             else:
-                history, best = _fit(job, sources, examples)
+                fitted = _fit(job, sources, examples)
         with job.stage("evaluate"):
-            judged = _judge(job, sources, examples, best)
+            try:
+                judged = _judge(job, sources, examples, fitted)
+            except Interrupted:
+                if fitted is not None:
+                    fitted.save()
+                raise
     extras = judged["validation"].extras
+    history = fitted.history if fitted is not None else History()
     return Transferred(job.adapter, job.splits, judged, history, extras)
 
 
@@ -296,8 +302,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
 
 
-def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[History, Judged]:
-    """What was measured epoch by epoch, and the best epoch's scores on the validation split."""
+def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -312,7 +317,7 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[Hi
         names = [n for n in ("accuracy", "log_loss", "exact_match", "f1", job.train.metric) if n in shown]
         return Evaluation(judged, {name: shown[name] for name in names if name}, _score(judged, job.train.metric))
 
-    history, best = fit(
+    return fit(
         Plan(
             adapter=job.adapter,
             boundary=job.boundary,
@@ -328,7 +333,6 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[Hi
             keeping=job.keeping,
         )
     )
-    return history, best.judged if best is not None else _judged(job, sources, examples, "validation")
 
 
 def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
@@ -339,9 +343,10 @@ def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
     return (-value if metric in LOWER_IS_BETTER else value, *judged.score)
 
 
-def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], best: Judged) -> dict[str, Judged]:
-    """The scores of validation, already known, and test; what was tuned on validation holds for the test."""
-    judged = {"validation": best}
+def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: Fitted | None) -> dict[str, Judged]:
+    """The scores of validation and test; what was tuned on validation holds for the test."""
+    known = fitted.best if fitted is not None else None
+    judged = {"validation": known.judged if known is not None else _judged(job, sources, examples, "validation")}
     if "test" in examples:
         judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras)
     return judged
