@@ -134,7 +134,7 @@ class LoRA(_Strategy):
         "auto", description="names of the layers to adapt; auto takes those of the model's family"
     )
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
-    learning_rate: Rate = Field(1e-3, description="peak learning rate of the matrices")
+    learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
 
     layer_decay: ClassVar[float] = 1.0
