@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from hftransfer.cache import new_folder
-from hftransfer.errors import DataError, ModelError, OutputError, first_line, must_be, user_path
+from hftransfer.errors import DataError, ModelError, OutputError, first_line, must_be, some, user_path
 from hftransfer.run_folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -32,14 +34,22 @@ class ModelFacts(BaseModel):
     max_tokens: int | None = None
     stride_tokens: int | None = None
     null_threshold: float | None = None
+    pairs: bool | None = None
+    """Of texts: whether they were pairs in training."""
+    merge: bool = False
+    """Of LoRA: whether the merged model is wanted too."""
     base: dict[str, str | None] | None = None
-    """Of LoRA: the base model's name, revision and weights' SHA-256."""
+    """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
+    whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
 
 
 def save_model(adapter: Adapter, facts: ModelFacts, folder: Path) -> None:
     """Nothing; writes the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it."""
     if facts.base is not None:
         adapter.save_lora(folder, str(facts.base["name"]))
+        if facts.base.get("path"):
+            way = os.path.relpath(str(facts.base["path"]), folder.resolve())
+            facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
         adapter.save(folder)
     text = facts.model_dump_json(indent=1)
@@ -75,6 +85,7 @@ class Predictor:
         facts: ModelFacts | None = None,
         metrics: dict[str, Any] | None = None,
         history: Sequence[dict[str, float]] = (),
+        write_card: Callable[[Path], None] = lambda _: None,
     ) -> None:
         from hftransfer.training.devices import choose_compute, frozen_copy
 
@@ -82,6 +93,7 @@ class Predictor:
         self.facts = facts or ModelFacts()
         self.metrics = metrics or {}
         self.history = list(history)
+        self._write_card = write_card
         self.source = adapter
         self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
         self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
@@ -92,13 +104,17 @@ class Predictor:
         return self.adapter.class_names
 
     def predict(
-        self, inputs: Sequence[Any] | Any = None, *, question: str | None = None, context: str | None = None
+        self,
+        inputs: Sequence[Any] | Any = None,
+        *,
+        question: str | Sequence[str] | None = None,
+        context: str | Sequence[str] | None = None,
     ) -> Any:
         """One `Prediction` per image or text, one `Answer` per question.
 
         Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
-        tuples); one alone may be given. Questions are dicts with `question` and `context`; one alone may be given by
-        these names, and then gives one `Answer`.
+        tuples); one alone may be given. Questions are dicts with `question` and `context`, or lists of both by these
+        names; one alone gives one `Answer`.
 
         >>> ht.load("runs/reviews/20261124-101500").predict(["what a film"])
         >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
@@ -107,10 +123,12 @@ class Predictor:
             DataError: inputs can't be read; all of them are named.
         """
         if self.facts.task == "question-answering":
-            one = question is not None or isinstance(inputs, Mapping)
-            given = {"question": question, "context": context} if question is not None else inputs
-            answers = self._answers([given] if one else list(inputs))
-            return answers[0] if one else answers
+            given = _as_questions(inputs, question, context)
+            answers = self._answers(given)
+            return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
+        if inputs is None or question is not None or context is not None:
+            what = "images" if self.adapter.modality == "image" else "texts"
+            raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
         alone = not isinstance(inputs, list | tuple) or (
             self.adapter.modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
         )
@@ -127,7 +145,7 @@ class Predictor:
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
-        read = _decoded if self.adapter.modality == "image" else _as_text
+        read = _decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
         for start in range(0, len(inputs), self.compute.batch_size):
             batch = inputs[start : start + self.compute.batch_size]
             outcomes = [read(value, start + offset) for offset, value in enumerate(batch)]
@@ -160,11 +178,14 @@ class Predictor:
         split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
         examples = task.examples(self.adapter, split, settings)
         logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
-        extras = {} if self.facts.null_threshold is None else {"null_threshold": self.facts.null_threshold}
+        # As in predict: a model trained without unanswerable questions never answers nothing.
+        extras = {"null_threshold": self.facts.null_threshold} if task.rows == "questions" else {}
         return task.judge(logits, examples, self.class_names, **extras).metrics
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """The folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA: peft).
+
+        With `LoRA(merge=True)` the merged native model lies in its folder `merged`.
 
         Raises:
             OutputError: the folder holds other files.
@@ -174,6 +195,10 @@ class Predictor:
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files"))
         with new_folder(path) as draft:
             save_model(self.source, self.facts, draft)
+            self._write_card(draft)
+            if self.facts.merge and self.source.peft is not None:
+                (draft / "merged").mkdir()
+                save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
         return path
 
     def _prediction(self, row: np.ndarray) -> Prediction:
@@ -237,8 +262,15 @@ class Predictor:
         return [Answer(*values) for values in zip(*columns, strict=True)]
 
 
-def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> Predictor:
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    base: str | os.PathLike[str] | None = None,
+) -> Predictor:
     """The trained model of a run folder (or of any native checkpoint folder of a task of ours).
+
+    Of LoRA, `base` names where the base model is, if it is not where it was in training.
 
     In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
     probabilities then differ by some hundredths at most.
@@ -260,7 +292,13 @@ def load(folder: str | os.PathLike[str], *, precision: Literal["auto", "fp32", "
         remedy = "The run did not finish; run its recipe again."
         raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
     facts = _facts_of(path)
-    return Predictor(_load_lora(path, facts) if facts.base else _load_native(path, facts), precision, facts, metrics)
+    adapter = _load_lora(path, facts, base) if facts.base else _load_native(path, facts)
+
+    def copy_card(draft: Path) -> None:
+        if (path / "README.md").is_file():
+            shutil.copyfile(path / "README.md", draft / "README.md")
+
+    return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
 
 
 def _facts_of(path: Path) -> ModelFacts:
@@ -280,9 +318,13 @@ def _facts_of(path: Path) -> ModelFacts:
     for ending, task in _TASK_OF_ARCHITECTURE.items():
         if any(name.endswith(ending) for name in architectures):
             return ModelFacts.model_validate({"task": task})
-    return ModelFacts()
+    if any(name.endswith("ForImageClassification") for name in architectures) or not architectures:
+        return ModelFacts()
+    remedy = "Train one on top of it first: hftransfer run, or ht.fit."
+    raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
 
 
+_OPEN_CLIP_FOLDER = "open_clip:local-dir:"
 _TASK_OF_ARCHITECTURE = {
     "ForSequenceClassification": "text-classification",
     "ForQuestionAnswering": "question-answering",
@@ -298,7 +340,7 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
     return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
 
 
-def _load_lora(path: Path, facts: ModelFacts) -> Adapter:
+def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> Adapter:
     """The base model with the matrices and the head that lie in the folder.
 
     Raises:
@@ -308,7 +350,20 @@ def _load_lora(path: Path, facts: ModelFacts) -> Adapter:
     from hftransfer.adapters.loading import load_adapter
 
     base = facts.base or {}
-    checkpoint = find_checkpoint(str(base.get("name")), base.get("revision"))
+    name = str(base.get("name"))
+    place = os.fspath(moved_to or (path / str(base["path"]) if base.get("path") else name))
+    folder = user_path(place.removeprefix(_OPEN_CLIP_FOLDER), "base", ModelError)
+    if folder.is_dir() or place != name:
+        before = _OPEN_CLIP_FOLDER if name.startswith(_OPEN_CLIP_FOLDER) else ""
+        name = before + str(folder.resolve()) if folder.is_dir() else place
+    try:
+        checkpoint = find_checkpoint(name, base.get("revision") if moved_to is None else None)
+    except ModelError as error:
+        remedy = "Say where it is now: ht.load(…, base=…), or `hftransfer predict … --base`."
+        allowed = f"at '{name}', as in training"
+        raise ModelError(
+            must_be(f"the base model of the adapter {path}", allowed, "none there", remedy), *error.faults
+        ) from error
     assert checkpoint is not None
     if checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
@@ -334,10 +389,29 @@ def _decoded(image: Any, position: int) -> Any:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 
 
-def _as_text(value: Any, position: int) -> Any:
+def _as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
+    """Questions as dicts; what is none of them is told one by one later."""
+    if question is not None and context is not None and inputs is None:
+        asked = [question] if isinstance(question, str) else list(question)
+        contexts = [context] * len(asked) if isinstance(context, str) else list(context)
+        if len(contexts) != len(asked):
+            raise DataError(must_be("context", f"one text, or one for each of {len(asked)} questions", len(contexts)))
+        return [{"question": one, "context": text} for one, text in zip(asked, contexts, strict=True)]
+    if inputs is None or question is not None or context is not None:
+        got = "a part of them" if question is not None or context is not None or inputs is not None else "none"
+        raise DataError(must_be("the inputs", "question=… and context=…, or a list of dicts with both", got))
+    if isinstance(inputs, str):
+        raise DataError(must_be("the inputs", "a dict with the texts question and context", f"the text {inputs!r:.80}"))
+    return [inputs] if isinstance(inputs, Mapping) else list(inputs)
+
+
+def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
     """A text and its pair (None where there is none), or the error that says why it is none."""
-    if isinstance(value, str):
-        return value, None
-    if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value):
-        return value[0], value[1]
+    one = isinstance(value, str)
+    two = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    if pairs is not None and (one or two) and pairs != two:
+        allowed = "a pair of texts (a tuple), as in training" if pairs else "one text, as in training"
+        return DataError(must_be(f"text {position}", allowed, "one text" if one else "a pair"))
+    if one or two:
+        return (value, None) if one else (value[0], value[1])
     return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,6 +150,8 @@ def predict(
     ] = None,
     question: Annotated[str | None, typer.Option(help="For question answering: the question …")] = None,
     context: Annotated[str | None, typer.Option(help="… and the text with the answer.")] = None,
+    pair: Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")] = None,
+    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
     as_json: Json = False,
     precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
     debug: Debug = False,
@@ -163,7 +165,7 @@ def predict(
             raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
         import hftransfer
 
-        predictor = hftransfer.load(model, precision=precision)  # type: ignore[arg-type]
+        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
         if predictor.facts.task == "question-answering":
             if question is None or context is None or inputs:
                 got = "inputs" if inputs else "less"
@@ -176,12 +178,14 @@ def predict(
             what = "image files" if predictor.adapter.modality == "image" else "texts"
             got = "none" if not inputs else "--question or --context"
             raise RecipeError(must_be("the input of this model", what, got))
-        _predict_labels(predictor, inputs, as_json=as_json)
+        if pair is not None and len(inputs) != 1:
+            raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(inputs)}"))
+        _predict_labels(predictor, [(inputs[0], pair)] if pair is not None else inputs, as_json=as_json)
 
     _guarded(work, debug=debug)
 
 
-def _predict_labels(predictor: Predictor, inputs: list[str], *, as_json: bool) -> None:
+def _predict_labels(predictor: Predictor, inputs: Sequence[Any], *, as_json: bool) -> None:
     from hftransfer.errors import DataError
 
     predictions: list[dict[str, Any]] = []
@@ -193,7 +197,8 @@ def _predict_labels(predictor: Predictor, inputs: list[str], *, as_json: bool) -
         entry = {"input": given, "label": outcome.label, "score": outcome.score, "scores": outcome.scores}
         predictions.append(entry)
         if not as_json:
-            print(f"{outcome.score:7.2%}  {outcome.label}  {given}", flush=True)
+            shown = given if isinstance(given, str) else " | ".join(given)
+            print(f"{outcome.score:7.2%}  {outcome.label}  {shown}", flush=True)
     if as_json:
         print(_json({"predictions": predictions}))
     if faults:

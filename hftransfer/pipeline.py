@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import Modality, require_modality
 from hftransfer.artifact import ModelFacts, save_model
-from hftransfer.data.rows import decoding_faults
+from hftransfer.data.rows import TextContent, decoding_faults
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
-from hftransfer.errors import DataError, HftransferError, RecipeError, must_be, nearest, user_path
+from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError, must_be, nearest, user_path
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
@@ -207,8 +208,14 @@ def _train(
 def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: Transferred) -> ModelFacts:
     base = None
     if done.adapter.peft is not None:
-        name = recipe.model.name
-        base = {"name": name, "revision": checkpoint.revision, "weights_sha256": checkpoint.weights_sha256}
+        name, path = _place_of(recipe.model.name)
+        base = {
+            "name": name,
+            "revision": checkpoint.revision,
+            "weights_sha256": checkpoint.weights_sha256,
+            "path": path,
+        }
+    contents, texts = [row.content for row in done.splits.train.rows], task_of(recipe).rows == "texts"
     return ModelFacts(
         task=recipe.task,
         pooling=recipe.strategy.pooling_for(recipe.task),
@@ -216,8 +223,17 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
         null_threshold=done.extras.get("null_threshold"),
+        pairs=any(c.pair is not None for c in contents if isinstance(c, TextContent)) if texts else None,
+        merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,
     )
+
+
+def _place_of(model: str) -> tuple[str, str | None]:
+    """The name of a model without its path, and the whole path of one in a local folder."""
+    before = "open_clip:local-dir:" if model.startswith("open_clip:local-dir:") else ""
+    path = user_path(model.removeprefix(before), "model", ModelError)
+    return (before + path.resolve().name, str(path.resolve())) if path.is_dir() else (model, None)
 
 
 def task_of(recipe: Recipe) -> Task:
@@ -298,7 +314,14 @@ def fit(
     trained = _train(loaded.recipe, checkpoint, rows, clock, progress)
     metrics = _metrics(loaded.recipe, trained, clock)
     done = trained.done
-    return Predictor(done.adapter, facts=trained.model_facts, metrics=metrics, history=done.history.rows)
+    facts = trained.model_facts
+    return Predictor(
+        done.adapter,
+        facts=facts,
+        metrics=metrics,
+        history=done.history.rows,
+        write_card=lambda draft: _write_card(draft, trained, facts, metrics, loaded.recipe),
+    )
 
 
 def check(
@@ -372,8 +395,9 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
         seen = checkpoint
         if seen is None and peek and not recipe.model.name.startswith("bundled/"):
             seen = fetch_config(recipe.model.name, recipe.model.revision)
-        if seen is not None:
-            require_modality(seen, recipe.task, MODALITY_OF[recipe.task])
+        bundle = BUNDLED_MODELS.get(recipe.model.name)
+        family = seen.family if seen is not None else bundle.family if bundle is not None else ""
+        require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
     except HftransferError as error:
         faults.append(error)
     if data is None:
@@ -480,26 +504,44 @@ def _peak_memory_bytes() -> int:
 
 
 def _write_model(folder: RunFolder, trained: _Trained, metrics: dict[str, Any], recipe: Recipe) -> None:
+    adapter = trained.done.adapter
+    facts = trained.model_facts
+
+    def save(draft: Path) -> None:
+        save_model(adapter, facts, draft)
+        _write_card(draft, trained, facts, metrics, recipe)
+
+    def save_merged(draft: Path) -> None:
+        native = facts.model_copy(update={"base": None})
+        save_model(adapter.merged(), native, draft)
+        _write_card(draft, trained, native, metrics, recipe)
+
+    folder.write_folder("model", save)
+    if adapter.peft is not None and facts.merge:
+        folder.write_folder("merged", save_merged)
+
+
+def _write_card(draft: Path, trained: _Trained, facts: ModelFacts, metrics: dict[str, Any], recipe: Recipe) -> None:
     from hftransfer.hub.card import write_card
 
     adapter = trained.done.adapter
+    write_card(
+        draft,
+        metrics=metrics,
+        class_names=trained.done.splits.class_names,
+        data_source=_public_name(recipe.data.source),
+        hub_id=_hub_id_of(recipe.model.name, trained.checkpoint),
+        version=version("hftransfer"),
+        facts=facts,
+        max_tokens=min(facts.max_tokens or 10**9, getattr(adapter, "max_tokens", 10**9)),
+    )
 
-    def save(draft: Path) -> None:
-        save_model(adapter, trained.model_facts, draft)
-        write_card(
-            draft,
-            metrics=metrics,
-            class_names=trained.done.splits.class_names,
-            data_source=_public_name(recipe.data.source),
-            base_is_hub_id=trained.checkpoint.revision is not None or recipe.model.name.startswith("bundled/"),
-            version=version("hftransfer"),
-            facts=trained.model_facts,
-        )
 
-    folder.write_folder("model", save)
-    if adapter.peft is not None and getattr(recipe.strategy, "merge", False):
-        facts = trained.model_facts.model_copy(update={"base": None})
-        folder.write_folder("merged", lambda draft: save_model(adapter.merged(), facts, draft))
+def _hub_id_of(model: str, checkpoint: Checkpoint) -> str | None:
+    """The Hub id of the base model, where it lies on the Hub."""
+    if model in BUNDLED_MODELS:
+        return BUNDLED_MODELS[model].hub_id
+    return model if checkpoint.revision is not None and not model.startswith("open_clip:") else None
 
 
 def _public_name(source: str) -> str:

@@ -376,7 +376,7 @@ def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
 def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     """The recipe, or None with its faults added."""
     try:
-        return Recipe.model_validate(document.values)
+        return Recipe.model_validate(document.values, context={})
     except ValidationError as error:
         if _retyped(document, error):
             return _validated(document, faults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
 
@@ -30,6 +30,17 @@ class _Strategy(BaseModel):
     default_epochs: ClassVar[int] = 5
     pools: ClassVar[Literal["native", "mean"]] = "native"
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, values: Any, validate: Any, info: ValidationInfo) -> Any:
+        """The strategy; faults of one made in Python are told in the house's form (a recipe tells its own)."""
+        try:
+            return validate(values)
+        except ValidationError as error:
+            if info.context is not None:
+                raise
+            raise RecipeError(*_faults_in_words(cls, error)) from None
+
     def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last"]:
         """The pooling of a task's model; only text classification pools tokens.
 
@@ -41,6 +52,23 @@ class _Strategy(BaseModel):
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
         return "native"
+
+
+def _faults_in_words(kind: type[BaseModel], error: ValidationError) -> list[str]:
+    """One sentence for each setting at fault, whatever number of ways there are to give it."""
+    told: dict[str, list[str]] = {}
+    got: dict[str, Any] = {}
+    remedies: dict[str, str] = {}
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        unknown = fault["type"] == "extra_forbidden"
+        remedies[name] = nearest(name, kind.model_fields) if unknown else ""
+        told.setdefault(name, []).append("a setting" if unknown else fault["msg"].removeprefix("Input should be "))
+        got.setdefault(name, fault["input"])
+    return [
+        must_be(f"{kind.__name__}({name}=…)", " or ".join(dict.fromkeys(ways)), repr(got[name]), remedies[name])
+        for name, ways in told.items()
+    ]
 
 
 class LinearProbe(_Strategy):

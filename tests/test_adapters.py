@@ -279,7 +279,7 @@ def test_a_text_model_is_refused_by_its_config_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError) as error:
-        require_modality(checkpoint_in(tmp_path), "image-classification", "image")
+        require_modality("m", checkpoint_in(tmp_path).family, "image-classification", "image")
     words = ("model for task image-classification must be an image model", "(bert)", "bundled/efficientnet-lite0")
     assert missing_words(faults_of(error), words) == []
 
@@ -496,7 +496,7 @@ def test_other_bundled_weights_than_the_known_ones_are_refused(name, monkeypatch
     if bundled_is_missing(name):
         pytest.skip("the bundled weights are not installed")
     bundle = BUNDLED_MODELS[name]
-    tampered = Bundle(bundle.package, bundle.distribution, bundle.weights, "0" * 64, bundle.source)
+    tampered = Bundle(bundle.package, bundle.distribution, bundle.weights, "0" * 64, bundle.source, bundle.family)
     monkeypatch.setitem(BUNDLED_MODELS, name, tampered)
     with pytest.raises(ModelError) as error:
         bundled_folder(name)
@@ -537,4 +537,4 @@ def test_minilm_is_resolved_and_refused_for_images():
     checkpoint = checkpoint_in(Path(MINILM))
     assert checkpoint.family == "bert"
     with pytest.raises(ModelError, match="must be an image model"):
-        require_modality(checkpoint, "image-classification", "image")
+        require_modality("m", checkpoint.family, "image-classification", "image")

@@ -47,7 +47,7 @@ def written(folder: Path, **changes: Any) -> tuple[ModelCard, str]:
         "metrics": METRICS,
         "class_names": ["cat", "dog"],
         "data_source": "microsoft/cats_vs_dogs",
-        "base_is_hub_id": True,
+        "hub_id": "microsoft/resnet-50",
         "version": "0.1.0",
     }
     write_card(folder, **(given | changes))
@@ -105,11 +105,12 @@ def test_hostile_names_change_neither_metadata_nor_page(tmp_path, place, name):
     changes: dict[str, Any] = {
         "class": {"class_names": [name, "dog"]},
         "data": {"data_source": name},
-        "model": {"metrics": METRICS | {"model": f"/home/me/{name}"}, "base_is_hub_id": False},
+        "model": {"metrics": METRICS | {"model": f"/home/me/{name}"}, "hub_id": None},
     }[place]
+    plain = {"hub_id": None} if place == "model" else {}
     (tmp_path / "plain").mkdir()
     (tmp_path / "hostile").mkdir()
-    _, plain = written(tmp_path / "plain")
+    _, plain = written(tmp_path / "plain", **plain)
     card, text = written(tmp_path / "hostile", **changes)
     assert set(card.data.to_dict()) == set(ModelCard(plain).data.to_dict())
     _, front, body = text.split("---\n", 2)
@@ -124,9 +125,10 @@ def test_hostile_names_change_neither_metadata_nor_page(tmp_path, place, name):
 
 
 def test_a_local_folder_is_named_without_its_path(tmp_path):
-    changes = {"metrics": METRICS | {"model": "/home/me/secret project/my-vit"}, "base_is_hub_id": False}
+    changes = {"metrics": METRICS | {"model": "/home/me/secret project/my-vit"}, "hub_id": None}
     card, text = written(tmp_path, **changes)
-    assert card.data.to_dict()["base_model"] == "my-vit"
+    assert "base_model" not in card.data.to_dict()
+    assert "`my-vit`" in text
     assert "/home/me" not in text
     assert "secret project" not in text
 

@@ -131,7 +131,8 @@ class Adapter(ABC):
         if self.head in inside or not inside:
             self._head_parts: list[nn.Module] = [self.head]
         else:
-            self._head_parts = [part for part in self._tail if part not in inside] or [self.head]
+            parts = self._tail or outermost([m for m in self.model.modules() if base not in set(m.modules())])
+            self._head_parts = [part for part in parts if part not in inside] or [self.head]
         new = [part for part in self._head_parts if any(True for _ in part.parameters())]
         composite = {p for part in new for p in part.parameters() if p.requires_grad} - set(self.head.parameters())
         self._entry = new[0] if composite else self.head
@@ -154,13 +155,18 @@ class Adapter(ABC):
         Raises:
             ModelError: not even its head can be told apart.
         """
-        family = FAMILIES.get(self.family)
-        if (family is not None and family.stages) or self._split_holds():
+        if self._is_known or self._split_holds():
             return
         self._as_one_stage = True
         self.look()
         if not self._split_holds():
             raise self._unfit("one that can be split below its head", type(self.model).__name__)
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the model is of a family whose stages are known."""
+        family = FAMILIES.get(self.family)
+        return family is not None and bool(family.stages)
 
     def _split_holds(self) -> bool:
         """Whether the parts below and above a boundary together give what the model gives."""
@@ -370,6 +376,8 @@ class Adapter(ABC):
             if found is None:
                 raise self._unfit("one with linear or dense convolutional layers, for LoRA", "none in its stages")
             targets = [name for name in found if name in last_names]
+        if not targets:
+            raise RecipeError(must_be("strategy.targets", "auto or names of layers", "none"))
         chosen: list[str] = []
         for target in targets:
             matched = [name for name in usable if name == target or name.endswith(f".{target}")]

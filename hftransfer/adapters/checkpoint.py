@@ -122,7 +122,7 @@ def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Ch
     if not fetch:
         return None
     fetched = _fetched(_open_clip_hub_id(name, reference), revision, [*_FETCHED[2:], "*.json", OPEN_CLIP_WEIGHTS])
-    return _checked(Checkpoint(name, fetched.folder, fetched.revision))
+    return _checked(_renamed(fetched, name))
 
 
 def _open_clip_hub_id(name: str, reference: str) -> str:
@@ -153,7 +153,15 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     Raises:
         ModelError: it can't be fetched.
     """
+    if name.startswith("open_clip:"):
+        hub_id = _open_clip_hub_id(name, name.removeprefix("open_clip:"))
+        return _configured(_renamed(_fetched(hub_id, revision, [OPEN_CLIP_CONFIG]), name))
     return _configured(_fetched(name, revision, ["config.json"]))
+
+
+def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """The same files under the name that the user wrote."""
+    return Checkpoint(name, checkpoint.folder, checkpoint.revision)
 
 
 def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
@@ -195,6 +203,8 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
     name = checkpoint.name
     if not checkpoint.config_file.is_file():
         remedy = "Give a folder that save_pretrained wrote."
+        if (checkpoint.folder / "adapter_config.json").is_file():
+            remedy = "It holds a LoRA adapter: give its base model, or one with merge: true."
         raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
     try:
         family = checkpoint.family

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.errors import ModelError, must_be
 
 Modality = Literal["image", "text"]
@@ -76,16 +75,16 @@ def families_of(modality: Modality) -> list[str]:
     return [name for name, family in FAMILIES.items() if family.modality == modality]
 
 
-def require_modality(checkpoint: Checkpoint, task: str, modality: Modality) -> None:
-    """Nothing, if a checkpoint can serve a task as far as its configuration tells.
+def require_modality(name: str, of_family: str, task: str, modality: Modality) -> None:
+    """Nothing, if a model can serve a task as far as its family tells.
 
     Raises:
         ModelError: it is a text model for a task on images, or the other way round.
     """
-    family = FAMILIES.get(checkpoint.family)
+    family = FAMILIES.get(of_family)
     if family is None or family.modality == modality:
         return
-    got = f"the {family.modality} model '{checkpoint.name}' ({checkpoint.family})"
+    got = f"the {family.modality} model '{name}' ({of_family})"
     examples = {
         "image": "Try bundled/efficientnet-lite0 or a ResNet or ViT from the Hub.",
         "text": "Try bundled/minilm-l6 or a BERT or RoBERTa from the Hub.",

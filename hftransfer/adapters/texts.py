@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
 from hftransfer.adapters.families import Modality
 
@@ -124,6 +124,18 @@ class TextAdapter(Adapter):
         for tokens in batch:
             tokens["input_ids"] = [min(token, known - 1) for token in tokens["input_ids"]]
         return self.pad(batch)
+
+    def _require_split(self) -> None:
+        """As for any model; and padding must change nothing, because texts share batches."""
+        super()._require_split()
+        if self._is_known:
+            return
+        with torch.no_grad():
+            alone = self.above(self._trial(1), 0)[0]
+            padded = self.above(self._trial(2), 0)[0][: len(alone)]
+        if not alike(padded, alone):
+            allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
+            raise self._unfit(allowed, f"{type(self.model).__name__}, which does not")
 
     def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
         return {name: tensors[name] for name in _TOKEN_INPUTS if name in tensors}

@@ -11,7 +11,7 @@ from hftransfer.artifact import ModelFacts
 _BODY = """
 # {title}
 
-{base_sentence} adapted to {goal} by a {strategy}
+{base_sentence} adapted to {goal} by {strategy}
 with hftransfer {version}.
 
 | metric | test | validation |
@@ -56,6 +56,7 @@ _EXAMPLES = {
     "text-classification": 'ht.load("path/to/this/folder").predict(["what a film"])',
     "question-answering": 'ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
 }
+_AS_PAIRS = ('["what a film"]', '[("a text", "another")]')
 _NATIVE = {
     "image-classification": """In plain transformers:
 
@@ -102,25 +103,43 @@ _LORA = """The folder holds the matrices and the head in peft's layout, to be pu
 
 ```python
 from peft import PeftModel
-from transformers import {auto}
+from transformers import {auto}{more}
 
-base = {auto}.from_pretrained("path/to/{base}", num_labels={classes})
-model = PeftModel.from_pretrained(base, "path/to/this/folder")
+base = {auto}.from_pretrained({base}, num_labels={classes}, ignore_mismatched_sizes=True)
+model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
 ```"""
+_LORA_ELSEWHERE = """The folder holds the matrices and the head in peft's layout, for a model of which neither
+transformers nor open_clip has a class ({form}): hftransfer loads it."""
+_MERGED = "\n\nThe same, merged into one native model, lies in the folder `merged` beside this one or in it."
 _OPEN_CLIP = """The folder holds the tower in open_clip's layout: `open_clip.create_model("local-dir:path/to/folder")`,
 and the head on its image embedding in `head.safetensors`."""
 
 
 def _native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
-    """How the model is used without this library."""
+    """How the model is used without this library; `base` is where the base model is, in Python."""
+    if facts.base is not None:
+        return _lora_use(facts, base) + (_MERGED if facts.merge else "")
+    if facts.pooling != "native":
+        text = _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
+        return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
+    if is_open_clip:
+        return _OPEN_CLIP
+    text = _NATIVE[facts.task]
+    return text.replace('"what a film"', '{"text": "a text", "text_pair": "another"}') if facts.pairs else text
+
+
+def _lora_use(facts: ModelFacts, base: str) -> str:
+    name = str((facts.base or {}).get("name"))
+    if facts.pooling != "native" or name.startswith("open_clip:"):
+        form = "an open_clip tower" if name.startswith("open_clip:") else f"{facts.pooling}-pooled features"
+        return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
     autos = {"image-classification": "AutoModelForImageClassification"}
     autos |= {"text-classification": "AutoModelForSequenceClassification"}
-    if facts.base is not None:
-        auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
-        return _LORA.format(auto=auto, base=base, classes=len(facts.class_names) or 2)
-    if facts.pooling != "native":
-        return _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
-    return _OPEN_CLIP if is_open_clip else _NATIVE[facts.task]
+    more = ""
+    if name.startswith("bundled/"):
+        more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
+    auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
+    return _LORA.format(auto=auto, base=base, more=more, classes=len(facts.class_names) or 2)
 
 
 def write_card(
@@ -129,13 +148,14 @@ def write_card(
     metrics: dict[str, Any],
     class_names: Sequence[str],
     data_source: str,
-    base_is_hub_id: bool,
+    hub_id: str | None,
     version: str,
     facts: ModelFacts | None = None,
     max_tokens: int = 512,
 ) -> None:
     """Nothing; writes `README.md` with valid card metadata into a model folder.
 
+    `hub_id` is that of the base model, None where it isn't on the Hub.
     Of a local path only the last part is written: folders of a person's disk are not published.
     """
     facts = facts or ModelFacts()
@@ -143,7 +163,8 @@ def write_card(
 
     judged = metrics["test"] or metrics["validation"]
     scores = {name: value for name, value in judged.items() if isinstance(value, float)}
-    base = _plain(metrics["model"] if base_is_hub_id else Path(metrics["model"]).resolve().name)
+    bundled = metrics["model"].startswith("bundled/")
+    base = _plain(metrics["model"] if hub_id or bundled else Path(metrics["model"]).resolve().name)
     data = _plain(data_source)
     title = f"{Path(base).name} {metrics['strategy']}"
     results = [
@@ -162,7 +183,7 @@ def write_card(
     card_data = ModelCardData(
         library_name="peft" if facts.base is not None else "transformers",
         pipeline_tag=metrics["task"],
-        base_model=base,
+        base_model=hub_id,
         tags=["hftransfer", "transfer-learning", metrics["strategy"]],
         metrics=list(scores),
         model_name=title,
@@ -174,9 +195,14 @@ def write_card(
         goal=f"{len(class_names)} classes" if class_names else "answering questions",
         unit=_UNITS[metrics["task"]],
         learned=_LEARNED[metrics["strategy"]],
-        example=_EXAMPLES[metrics["task"]],
-        native=_native_use(facts, base, max_tokens, is_open_clip=(folder / "open_clip_config.json").is_file()),
-        strategy=metrics["strategy"].replace("-", " "),
+        example=_EXAMPLES[metrics["task"]].replace(*_AS_PAIRS if facts.pairs else ("", "")),
+        native=_native_use(
+            facts,
+            f'"{hub_id or "path/to/" + base}"',
+            max_tokens,
+            is_open_clip=(folder / "open_clip_config.json").is_file(),
+        ),
+        strategy={"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}[metrics["strategy"]],
         version=version,
         metrics="\n".join(_metric_line(name, metrics) for name in scores),
         data=data,

@@ -87,7 +87,9 @@ def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
     BatchNorm stays in float32: its statistics span more than 16 bits resolve. The model itself is not
     touched; in float32 on its own device with nothing to rearrange it is returned as it is.
     """
-    channels_last = conv_network(model)
+    # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
+    dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
+    channels_last = conv_network(model) and not dora
     if compute.precision == "fp32" and compute.device.type == "cpu" and not channels_last:
         return model
     twin = copy.deepcopy(model).eval()
