@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -129,12 +129,10 @@ class Predictor:
         if inputs is None or question is not None or context is not None:
             what = "images" if self.adapter.modality == "image" else "texts"
             raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        alone = not isinstance(inputs, list | tuple) or (
-            self.adapter.modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
-        )
+        given = _as_list(inputs, self.adapter.modality)
         predictions: list[Prediction] = []
         faults: list[str] = []
-        for outcome in self.predict_each([inputs] if alone else list(inputs)):
+        for outcome in self.predict_each(given):
             if isinstance(outcome, Prediction):
                 predictions.append(outcome)
             else:
@@ -387,6 +385,14 @@ def _decoded(image: Any, position: int) -> Any:
         return error
     except OSError as error:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
+
+
+def _as_list(inputs: Any, modality: str) -> list[Any]:
+    """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn."""
+    one_image = modality == "image" and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
+    one_pair = modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
+    alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair
+    return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
 
 
 def _as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:

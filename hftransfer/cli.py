@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -84,6 +85,8 @@ def check(
 
         print(data_table(pipeline.check(recipe, overrides or [], progress=_progress(quiet=quiet))))
         print("The recipe and its data are sound.")
+        for note in pipeline.not_looked_at(recipe, overrides or []):
+            print(f"Not looked at: {note}")
 
     _guarded(work, debug=debug)
 
@@ -253,7 +256,11 @@ def env() -> None:
 
 def main() -> None:
     """Nothing; runs the command line."""
-    app()
+    try:
+        app()
+    except BrokenPipeError:  # what we print goes to a program that has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
 
 
 def _listed(what: str) -> list[str]:
@@ -315,6 +322,8 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
         raise SystemExit(error.exit_status) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, a folder that vanished: no fault of the input, no traceback either
         if debug:
             raise

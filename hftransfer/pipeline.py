@@ -274,7 +274,7 @@ def fit(
     train: Any,
     validation: Any = None,
     test: Any = None,
-    strategy: Strategy | str | None = None,
+    strategy: Strategy | type[Strategy] | str | Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -283,9 +283,10 @@ def fit(
 
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
-    columns. Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was
-    measured is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:`
-    section, further keywords those of its `train:` section.
+    columns. `train` may also be a `DatasetDict`, or a dict of rows by split. Without `validation` a part of the
+    training rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by
+    epoch in `.history`. `data` holds other settings of a recipe's `data:` section, further keywords those of its
+    `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -298,13 +299,14 @@ def fit(
     """
     from hftransfer.artifact import Predictor
 
-    given = {"train": train, "validation": validation, "test": test}
-    rows = {name: part for name, part in given.items() if part is not None}
+    rows = _rows_by_split(train, validation, test)
+    if isinstance(strategy, type) and issubclass(strategy, BaseModel):
+        strategy = strategy()
     chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
     document = {
         "task": task,
         "model": model,
-        "data": {"source": "memory", **({} if test is not None else {"test_fraction": 0}), **(data or {})},
+        "data": {"source": "memory", **({} if "test" in rows else {"test_fraction": 0}), **(data or {})},
         "strategy": chosen,
         "train": settings,
     }
@@ -322,6 +324,21 @@ def fit(
         history=done.history.rows,
         write_card=lambda draft: _write_card(draft, trained, facts, metrics, loaded.recipe),
     )
+
+
+def _rows_by_split(train: Any, validation: Any, test: Any) -> dict[str, Any]:
+    """The rows of each split; `train` may itself be a mapping of split names to rows, such as a `DatasetDict`.
+
+    Raises:
+        DataError: a split that was given has no rows.
+    """
+    given = {"validation": validation, "test": test}
+    rows = {**(train if isinstance(train, Mapping) else {"train": train})}
+    rows |= {name: part for name, part in given.items() if part is not None}
+    empty = [name for name, part in rows.items() if hasattr(part, "__len__") and len(part) == 0]
+    if empty:
+        raise DataError(*(must_be(f"the {name} rows", "some", "no rows") for name in empty))
+    return rows
 
 
 def check(
@@ -348,6 +365,20 @@ def check(
     with progress.stage("decoding every image", len(rows)) as advance:
         faults = decoding_faults(rows, advance)
     return without_faults(splits, faults, loaded.recipe.data)
+
+
+def not_looked_at(
+    recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()
+) -> list[str]:
+    """What `check` can't tell without fetching or loading a model, for people."""
+    loaded = load_recipe(recipe, overrides).recipe
+    notes, name = [], loaded.model.name
+    if not name.startswith("bundled/") and find_checkpoint(name, loaded.model.revision, fetch=False) is None:
+        notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
+    named = [key for key in ("unfreeze", "targets") if getattr(loaded.strategy, key, None) not in (None, "all", "auto")]
+    if named:
+        notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")
+    return notes
 
 
 def environment(compute: Compute | None = None) -> dict[str, Any]:
@@ -388,9 +419,12 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     fetching either are told together, before any work; with `peek` the configuration of a Hub model is fetched."""
     checkpoint = None
     faults: list[HftransferError] = []
+    for look in (lambda: recipe.strategy.pooling_for(recipe.task), lambda: _require_sense(recipe)):
+        try:
+            look()
+        except HftransferError as error:
+            faults.append(error)
     try:
-        recipe.strategy.pooling_for(recipe.task)
-        _require_metric(recipe)
         checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
         seen = checkpoint
         if seen is None and peek and not recipe.model.name.startswith("bundled/"):
@@ -412,11 +446,27 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     return checkpoint
 
 
-def _require_metric(recipe: Recipe) -> None:
-    known, metric = task_of(recipe).metrics, recipe.train.metric
-    if metric is not None and metric not in known:
-        allowed = f"a metric of task {recipe.task} ({', '.join(known)})"
-        raise RecipeError(must_be("train.metric", allowed, f"'{metric}'", nearest(metric, known)))
+def _require_sense(recipe: Recipe) -> None:
+    """Nothing, if the settings go together, as far as that can be told without the model.
+
+    Raises:
+        RecipeError: all that do not.
+    """
+    task, train, faults = task_of(recipe), recipe.train, []
+    if train.metric is not None and train.metric not in task.metrics:
+        allowed = f"a metric of task {task.name} ({', '.join(task.metrics)})"
+        faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
+    if train.augment != "none" and task.rows != "images":
+        faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
+    if train.views and train.augment == "none":
+        faults.append(must_be("train.views", "left out where train.augment is none", train.views))
+    if train.cache == "on" and train.augment != "none" and not train.views:
+        remedy = "New views in every epoch can't be kept; train.views: 4 keeps four."
+        faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
+    if train.class_weights != "none" and task.rows == "questions":
+        faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
+    if faults:
+        raise RecipeError(*faults)
 
 
 def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool, resume: bool) -> RunFolder:

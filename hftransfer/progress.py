@@ -70,7 +70,7 @@ class Progress:
             nonlocal done, last
             done += steps
             now = time.perf_counter()
-            if self.stream is not None and (done >= total or now - last > 10):
+            if self.stream is not None and steps and (done >= total or now - last > 10):
                 last = now
                 print(f"{name}: {done}/{total}", file=self.stream, flush=True)
 

@@ -143,6 +143,9 @@ class FineTune(_Strategy):
             raise RecipeError(
                 must_be("strategy.unfreeze", "names of modules", got, nearest((unknown or [""])[0], known))
             )
+        idle = [name for name in names if not any(True for _ in modules[name].parameters())]
+        if idle:
+            raise RecipeError(must_be("strategy.unfreeze", "names of modules with parameters", some(idle)))
         adapter.freeze_below(len(adapter.stages))
         for name in names:
             modules[name].requires_grad_(True)

@@ -107,10 +107,10 @@ def test_hostile_names_change_neither_metadata_nor_page(tmp_path, place, name):
         "data": {"data_source": name},
         "model": {"metrics": METRICS | {"model": f"/home/me/{name}"}, "hub_id": None},
     }[place]
-    plain = {"hub_id": None} if place == "model" else {}
+    same: dict[str, Any] = {"hub_id": None} if place == "model" else {}
     (tmp_path / "plain").mkdir()
     (tmp_path / "hostile").mkdir()
-    _, plain = written(tmp_path / "plain", **plain)
+    _, plain = written(tmp_path / "plain", **same)
     card, text = written(tmp_path / "hostile", **changes)
     assert set(card.data.to_dict()) == set(ModelCard(plain).data.to_dict())
     _, front, body = text.split("---\n", 2)

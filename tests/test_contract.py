@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
 from hftransfer.strategies import LoRA
-from tests.conftest import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture
+from tests.conftest import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture, tiny_tokenizer
 
 TEXTS = ["a great film", "the story was very dull and the actor was not good", "fine"]
 CASES = [
@@ -136,3 +137,17 @@ def test_a_model_whose_code_peft_breaks_is_refused(tiny: TinyModels) -> None:
     adapter = _adapter(tiny, "mobilenet_v2", "image-classification", "native")
     with pytest.raises(ModelError, match="one that runs with peft's layers"):
         LoRA().prepare(adapter)
+
+
+def test_a_model_that_padding_changes_is_refused(tmp_path: Path) -> None:
+    import transformers as tf
+
+    config = tf.FNetConfig(
+        hidden_size=32, num_hidden_layers=2, intermediate_size=64, vocab_size=64, initializer_range=0.2
+    )
+    tf.FNetModel(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    checkpoint = find_checkpoint(str(tmp_path))
+    assert checkpoint is not None
+    with pytest.raises(ModelError, match="the same outputs alone and padded"):
+        load_adapter(checkpoint, ("a", "b"), task="text-classification", pooling="mean")

@@ -108,7 +108,28 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
         got = f"{checkpoint.family} ({first_line(error)})"
         raise ModelError(must_be(f"model '{name}'", _WHAT[form.task], got)) from error
+    if form.new_head and not pooled:
+        _fill_backbone(model, info, folder)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
+
+
+def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
+    """Nothing; a backbone whose weights transformers did not find gets them from the bare backbone in the folder: the
+    class for questions of Llama, for one, looks for them under another name than checkpoints have."""
+    import torch
+    import transformers
+
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    backbone = getattr(model, prefix, None) if prefix else None
+    absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
+    if backbone is None or not absent:
+        return
+    bare, found = transformers.AutoModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    if type(bare) is type(backbone) and not found["missing_keys"]:
+        backbone.load_state_dict(bare.state_dict())
+        info["missing_keys"] = set(info["missing_keys"]) - absent
 
 
 def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:

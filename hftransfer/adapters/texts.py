@@ -84,6 +84,12 @@ class TextAdapter(Adapter):
                 cut += bool(encoded.encodings and encoded.encodings[row].overflowing)
         return found, cut
 
+    def notes_on(self, max_tokens: int | None) -> list[str]:
+        """What a person should know of a length that was asked for."""
+        if max_tokens is None or max_tokens <= self.max_tokens:
+            return []
+        return [f"data.max_tokens is {max_tokens}, the model takes {self.max_tokens}: so many are used"]
+
     def pad(self, batch: Sequence[Tokens]) -> Inputs:
         """Token lists as tensors (B, T), padded on the right."""
         longest = max(len(tokens["input_ids"]) for tokens in batch)

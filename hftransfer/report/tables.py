@@ -31,7 +31,8 @@ def data_table(splits: Splits) -> str:
     lines = [["class", *counts]]
     order = range(len(splits.class_names))
     lines += [
-        [splits.class_names[i], *(str(part[i]) for part in counts.values())] for i in list(order)[:_SHOWN_CLASSES]
+        [" ".join(splits.class_names[i].split()), *(str(part[i]) for part in counts.values())]
+        for i in list(order)[:_SHOWN_CLASSES]
     ]
     if len(order) > _SHOWN_CLASSES:
         lines.append([f"… {len(order) - _SHOWN_CLASSES} more", *("" for _ in counts)])

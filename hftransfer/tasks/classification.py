@@ -94,7 +94,9 @@ class TextClassification(_Classification):
         texts = [(content.text, content.pair) for content in contents]
         tokens, cut = text_adapter.tokenize_all(texts, settings.max_tokens)
         longest = min(settings.max_tokens or text_adapter.max_tokens, text_adapter.max_tokens)
-        notes = [f"{cut} of {len(texts)} texts are longer than {longest} tokens and were cut"] if cut else []
+        notes = text_adapter.notes_on(settings.max_tokens)
+        if cut:
+            notes.append(f"{cut} of {len(texts)} texts are longer than {longest} tokens and were cut")
         return Examples(split, TokenItems(tokens, text_adapter), notes)
 
 

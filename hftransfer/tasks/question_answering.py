@@ -50,7 +50,8 @@ class QuestionAnswering:
             ids=[row.id for row in split.rows],
         )
         more = len(windows) - len(contents)
-        notes = [f"{len(contents)} questions in {len(windows)} windows"] if more else []
+        notes = text_adapter.notes_on(settings.max_tokens)
+        notes += [f"{len(contents)} questions in {len(windows)} windows"] if more else []
         return Examples(split, TokenItems([window.tokens for window in windows], text_adapter), notes, windows)
 
     def loss(

@@ -118,15 +118,10 @@ def transfer(job: Job) -> Transferred:
 
 
 def _require_sense(job: Job) -> None:
-    faults = []
-    if job.train.augment != "none" and job.task.rows != "images":
-        faults.append(must_be("train.augment", f"none for task {job.task.name}", job.train.augment))
-    if job.train.views and job.train.augment == "none":
-        faults.append(must_be("train.views", "left out where train.augment is none", job.train.views))
     if job.solves and job.train.augment != "none" and not job.train.views:
-        faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
-    if faults:
-        raise RecipeError(*faults)
+        raise RecipeError(
+            must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4.")
+        )
 
 
 # --- examples and what enters the learning part ----------------------------------------------------------------------
