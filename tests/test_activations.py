@@ -474,7 +474,9 @@ def test_bf16_is_refused_on_devices_without_it(monkeypatch):
         device = torch.device("mps")
 
     monkeypatch.setattr("accelerate.PartialState", Elsewhere)
-    with pytest.raises(RecipeError, match=r"train\.precision must be auto or fp32 on this device \(mps\); got bf16"):
+    with pytest.raises(
+        RecipeError, match=r"train\.precision must be auto, fp32 or fp16 on this device \(mps\); got bf16"
+    ):
         choose_compute("bf16", None)
 
 

@@ -217,7 +217,10 @@ TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
     (_fraction_of_all, ("override data.test_fraction must be a number below 1", "got 1")),
     (_wrong_type, ("override train.seed must be a", "number", "got 'soon'")),
     (_gone_data, ("data.source must be an existing folder", "/data'")),
-    (_bf16_misspelt, ("mine.yaml:8: train.precision must be auto or fp32 or bf16; got 'bf61'", "Did you mean 'bf16'?")),
+    (
+        _bf16_misspelt,
+        ("mine.yaml:8: train.precision must be auto or fp32 or bf16 or fp16; got 'bf61'", "Did you mean 'bf16'?"),
+    ),
 ]
 ONLY_RUN: list[tuple[Spoil, tuple[str, ...]]] = [
     (_truncated_model, ("/model' must be a folder with whole weights; got weights that are truncated or damaged",)),
