@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import TinyModels
 from tests.hub_double import COMMIT, serve
 
 
@@ -85,3 +86,20 @@ def test_unknown_model_is_told_without_a_traceback(repos: dict[str, Path], tmp_p
     assert outcome.returncode == 2
     assert "Traceback" not in outcome.stderr
     assert "model must be a model on the Hub or an existing folder; got 'microsoft/resnet-5000'" in outcome.stderr
+
+
+def test_an_open_clip_model_is_fetched_by_name_and_tag(tmp_path: Path, tiny: TinyModels, flat_data: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"task: image-classification\nmodel: open_clip:ViT-B-32/openai\ndata: {flat_data}\n"
+    )
+    with serve({"models/timm/vit_base_patch32_clip_224.openai": tiny("open_clip")}) as hub:
+        outcome = _hftransfer(hub.endpoint, tmp_path, "run", "mine.yaml", "--json", "--out", "run")
+        wrong = _hftransfer(hub.endpoint, tmp_path, "run", "mine.yaml", "model=open_clip:ViT-B-32/opnai", "--out", "no")
+        task = "task=text-classification"
+        text = _hftransfer(hub.endpoint, tmp_path, "run", "mine.yaml", task, "--out", "no")
+    assert outcome.returncode == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["test"]["accuracy"] > 0.5
+    assert wrong.returncode == 2
+    assert "must be a tag of ViT-B-32; got 'opnai'. Did you mean 'openai'?" in wrong.stderr
+    assert text.returncode == 2
+    assert "must be a text model; got the image model 'open_clip:ViT-B-32/openai'" in text.stderr

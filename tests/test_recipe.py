@@ -160,7 +160,7 @@ train:
                 "Did you mean 'label_column'?",
                 f"{path}:7: train.seed must be",
                 "got 'soon'",
-                f"{path}:8: train.precision must be auto or fp32 or bf16; got 'fp8'",
+                f"{path}:8: train.precision must be auto or fp32 or bf16 or fp16; got 'fp8'",
                 f"{path}:9: train.seed must be given once; got a second time (first in line 7)",
                 "model must be given",
             ),
