@@ -458,6 +458,9 @@ def _require_sense(recipe: Recipe) -> None:
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
     if train.augment != "none" and task.rows != "images":
         faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
+    for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
+        if value is not None and task.rows != "images":
+            faults.append(must_be(f"train.{name}", f"left out for task {task.name}", value))
     if train.views and train.augment == "none":
         faults.append(must_be("train.views", "left out where train.augment is none", train.views))
     if train.cache == "on" and train.augment != "none" and not train.views:

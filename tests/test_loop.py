@@ -6,17 +6,19 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.errors import RecipeError
-from hftransfer.strategies import FineTune, LoRA
+from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Keeping, TrainingError, _Run
+from hftransfer.training.mixing import mix
 from hftransfer.training.optimizer import share_of_rate
 from tests.conftest import TinyModels
 from tests.test_strategies import _adapter, _rows, _transferred
@@ -195,6 +197,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "parts": {"micro_batch_size": 3},
     "averaged": {"ema": 0.9, "optimizer": "sgd"},
     "augmented": {"augment": "strong"},
+    "mixed": {"mixup": 0.4, "cutmix": 1.0, "micro_batch_size": 3},
     "frozen below": {"strategy": FineTune(unfreeze=1)},
     "gradual": {"strategy": FineTune(gradual=True)},
     "lora": {"strategy": LoRA(dropout=0.2)},
@@ -250,3 +253,62 @@ def test_a_broken_newest_checkpoint_costs_steps_and_no_bits(
     assert told == [f"checkpoint {newest.name} is passed over: optimizer.safetensors is damaged"]
     for mine, theirs in zip(whole.adapter.model.parameters(), resumed.adapter.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+# --- mixed images ---
+
+
+def test_mixup_is_the_formula() -> None:
+    pixels = torch.rand(5, 3, 4, 6)
+    mixed = mix(pixels, 0.4, None, np.random.default_rng(1))
+    for item, other in enumerate(mixed.order):
+        wanted = mixed.share * pixels[item] + (1 - mixed.share) * pixels[other]
+        assert torch.allclose(mixed.pixels[item], wanted)
+    assert sorted(mixed.order) == list(range(5))
+
+
+def test_cutmix_takes_a_rectangle_and_its_share() -> None:
+    pixels = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 32, 48).clone()
+    for seed in range(20):
+        mixed = mix(pixels, None, 1.0, np.random.default_rng(seed))
+        for item, other in enumerate(mixed.order):
+            own = mixed.pixels[item] == item
+            if other != item:
+                assert float(own.float().mean()) == pytest.approx(mixed.share)
+                assert bool((mixed.pixels[item][~own] == other).all())
+
+
+def test_shares_follow_the_beta_distribution() -> None:
+    random = np.random.default_rng(0)
+    shares = np.array([mix(torch.zeros(2, 3, 2, 2), 0.5, None, random).share for _ in range(4000)])
+    assert shares.mean() == pytest.approx(0.5, abs=0.03)
+    assert shares.var() == pytest.approx(0.125, abs=0.01)  # 1 / (4 · (2α + 1))
+
+
+def test_the_loss_of_mixed_images_counts_both_labels(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step's loss, recomputed from the logits of the mixed images and soft labels."""
+    seen: list[Any] = []
+    part, above = _Run._part, Adapter.above
+
+    def noted(self: _Run, source: Any, read: Any, targets: Any, which: slice) -> float:
+        value = part(self, source, read, targets, which)
+        seen.append((read["pixel_values"], targets, value))
+        return value
+
+    monkeypatch.setattr(_Run, "_part", noted)
+    _transferred(tiny, "vit", "image-classification", ALL, epochs=1, mixup=0.4)
+    pixels, ((share, own), (rest, others)), value = seen[0]
+    start, _ = _adapter(tiny, "vit", "image-classification", ALL)
+    soft = torch.zeros(len(own), 2)
+    for row, (mine, theirs) in enumerate(zip(own, others, strict=True)):
+        soft[row, mine % 2] += share
+        soft[row, theirs % 2] += rest
+    with torch.no_grad():
+        wanted = torch.nn.functional.cross_entropy(above(start, {"pixel_values": pixels}, 0), soft)
+    assert value == pytest.approx(float(wanted), abs=1e-5)
+
+
+@pytest.mark.parametrize("option", ["mixup", "cutmix"])
+def test_a_solved_probe_mixes_nothing(tiny: TinyModels, option: str) -> None:
+    with pytest.raises(RecipeError, match=f"train.{option} must be left out for a linear probe"):
+        _transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, **{option: 0.5})

@@ -28,8 +28,12 @@ from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute
 from hftransfer.training.dropout import cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
+from hftransfer.training.mixing import mix
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
+
+Targets = tuple[tuple[float, Sequence[int]], ...]
+"""By how much which items' losses count in a batch: its own, and where images are mixed those of others."""
 
 
 class TrainingError(HftransferError):
@@ -226,7 +230,7 @@ class _Run:
 
     def step(self, source: Source, read: Activations, chosen: Sequence[int]) -> None:
         """Nothing; the learning part is one step further."""
-        value = self._accumulate(source, read, chosen)
+        value = self._accumulate(source, *self._batch(read, chosen))
         norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
         self._require_finite("loss", value, chosen)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
@@ -241,12 +245,22 @@ class _Run:
             self._move_average()
         self.random = _random_state()
 
-    def _accumulate(self, source: Source, read: Activations, chosen: Sequence[int]) -> float:
+    def _batch(self, read: Activations, chosen: Sequence[int]) -> tuple[Activations, Targets]:
+        """What was read of a batch and whose loss counts how much; images are mixed with others where that is asked."""
+        if self.settings.mixup is None and self.settings.cutmix is None:
+            return read, ((1.0, chosen),)
+        random = np.random.default_rng([self.settings.seed, self.at.steps])
+        mixed = mix(read["pixel_values"], self.settings.mixup, self.settings.cutmix, random)
+        others = [chosen[item] for item in mixed.order]
+        return {**read, "pixel_values": mixed.pixels}, ((mixed.share, chosen), (1 - mixed.share, others))
+
+    def _accumulate(self, source: Source, read: Activations, targets: Targets) -> float:
         """The mean loss of one batch; its gradients are summed over parts, made smaller until they fit the memory."""
+        count = len(targets[0][1])
         while True:
-            size = min(self.micro_batch_size, len(chosen))
+            size = min(self.micro_batch_size, count)
             try:
-                return sum(self._part(source, read, chosen, start, size) for start in range(0, len(chosen), size))
+                return sum(self._part(source, read, targets, slice(at, at + size)) for at in range(0, count, size))
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error) or size == 1:
                     raise
@@ -257,13 +271,13 @@ class _Run:
                 f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
             )
 
-    def _part(self, source: Source, read: Activations, chosen: Sequence[int], start: int, size: int) -> float:
-        """The share of `size` items from `start` on in the batch's mean loss; its gradient is added to the others'."""
+    def _part(self, source: Source, read: Activations, targets: Targets, part: slice) -> float:
+        """The share of a part of the items in the batch's mean loss; its gradient is added to the others'."""
         stop_if_asked()
-        part = slice(start, start + size)
         with self.accelerator.autocast(), cheap_dropout(self.compute.device):
-            logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()}))
-        loss = self.plan.loss.total(logits.float(), chosen[part]) / self.plan.loss.weight(chosen)
+            logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
+        total = sum(share * self.plan.loss.total(logits, chosen[part]) for share, chosen in targets)
+        loss = torch.as_tensor(total) / self.plan.loss.weight(targets[0][1])
         self.accelerator.backward(loss)
         return float(loss.detach())
 

@@ -65,6 +65,10 @@ class TrainSettings(BaseModel):
     augment: Literal["none", "light", "strong"] = Field(
         "none", description="random changes of training images: light crops and mirrors, strong adds RandAugment"
     )
+    mixup: float | None = Field(
+        None, gt=0, description="mix training images and their labels; α of the shares, such as 0.2"
+    )
+    cutmix: float | None = Field(None, gt=0, description="paste parts of training images into others; α, such as 1.0")
     views: int | None = Field(
         None, ge=1, le=64, description="with augment: keep this many augmented views of each image instead of new ones"
     )

@@ -80,6 +80,12 @@ class Job:
         return self.train.epochs or self.strategy.default_epochs
 
     @property
+    def changes_images(self) -> bool:
+        """Whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
+        augmented = self.train.augment != "none" and not self.views
+        return augmented or self.train.mixup is not None or self.train.cutmix is not None
+
+    @property
     def views(self) -> int:
         """How many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
         return 0 if self.train.augment == "none" else self.train.views or 0
@@ -118,10 +124,17 @@ def transfer(job: Job) -> Transferred:
 
 
 def _require_sense(job: Job) -> None:
-    if job.solves and job.train.augment != "none" and not job.train.views:
-        raise RecipeError(
-            must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4.")
-        )
+    if not job.solves:
+        return
+    faults = [
+        must_be(f"train.{name}", "left out for a linear probe, which is solved", value)
+        for name, value in (("mixup", job.train.mixup), ("cutmix", job.train.cutmix))
+        if value is not None
+    ]
+    if job.train.augment != "none" and not job.train.views:
+        faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
+    if faults:
+        raise RecipeError(*faults)
 
 
 # --- examples and what enters the learning part ----------------------------------------------------------------------
@@ -238,9 +251,11 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
 
 def _stores(job: Job) -> bool:
     """Whether activations are computed once: always at the head, never at the input; else if they fit the disk."""
+    if job.changes_images:
+        return False
     if job.at_head:
-        return job.train.augment == "none" or bool(job.views)
-    if job.boundary == 0 or job.train.cache == "off" or (job.train.augment != "none" and not job.views):
+        return True
+    if job.boundary == 0 or job.train.cache == "off":
         return False
     if job.train.cache == "on":
         return True
