@@ -47,6 +47,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
     ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Share the work among so many processes: one per GPU, or on the cores.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -54,6 +57,10 @@ def run(
     """Train, test and save a model from a recipe."""
 
     def work() -> None:
+        if processes is not None and processes > 1:
+            from hftransfer.launch import launch
+
+            raise SystemExit(launch(processes, _without_processes(sys.argv[1:])))
         from hftransfer import pipeline
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
@@ -62,10 +69,9 @@ def run(
             result = pipeline.run(
                 recipe, overrides or [], out=out, overwrite=overwrite, resume=resume, progress=_progress(quiet=quiet)
             )
-        if as_json:
-            print(pipeline.as_json(result))
-        else:
-            print(results_table(result.metrics, result.folder))
+        if not _is_first_process():
+            return
+        print(pipeline.as_json(result) if as_json else results_table(result.metrics, result.folder))
 
     _guarded(work, debug=debug)
 
@@ -304,6 +310,19 @@ def _headline(recipe: Path) -> str:
     return ""
 
 
+def _without_processes(arguments: Sequence[str]) -> list[str]:
+    """The command's own arguments without `--processes N`."""
+    kept = [argument for argument in arguments if not argument.startswith("--processes=")]
+    if "--processes" in kept:
+        at = kept.index("--processes")
+        del kept[at : at + 2]
+    return kept
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _progress(*, quiet: bool) -> Progress:
     from hftransfer.progress import Progress
 
@@ -319,7 +338,7 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
     except HftransferError as error:
         if debug:
             raise
-        for fault in error.faults:
+        for fault in error.faults if _is_first_process() else ():
             print(f"error: {fault}", file=sys.stderr)
         raise SystemExit(error.exit_status) from error
     except BrokenPipeError:
@@ -331,7 +350,8 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
         print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         raise SystemExit(1) from error
     except Interrupted as error:
-        print(f"stopped by {error}; `hftransfer run … --resume` goes on from here", file=sys.stderr)
+        if _is_first_process():
+            print(f"stopped by {error}; `hftransfer run … --resume` goes on from here", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
         print("interrupted; what the cache holds is kept", file=sys.stderr)

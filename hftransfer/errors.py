@@ -20,6 +20,9 @@ class HftransferError(Exception):
         self.faults = faults
         super().__init__("\n".join(faults))
 
+    def __reduce__(self) -> tuple[type[HftransferError], tuple[str, ...]]:
+        return type(self), self.faults
+
 
 class RecipeError(HftransferError):
     """The recipe, or an override of it, can't be followed."""

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,21 +118,34 @@ def run(
             when the run was interrupted.
     """
     from hftransfer.training.checkpoint import Checkpoints
+    from hftransfer.training.processes import processes
 
-    clock = _Clock()
-    progress = progress or Progress()
-    loaded = load_recipe(recipe, _with_memory(overrides, data))
-    checkpoint = _early_look(loaded.recipe, data, peek=True)
-    folder = _output_folder(loaded, out, overwrite=overwrite, resume=resume)
+    clock, together = _Clock(), processes()
+    progress = (progress or Progress()) if together.is_first else Progress(None)
+    loaded = together.together(lambda: load_recipe(recipe, _with_memory(overrides, data)))
+    checkpoint = together.in_turn(lambda: _early_look(loaded.recipe, data, peek=True))
+    folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
-    with folder.in_use():
-        if not resume:
-            checkpoints.remove_all()
-        saved = checkpoints.newest(progress.line) if resume else None
+    with ExitStack() as stack:
+        if together.is_first:
+            together.together(lambda: stack.enter_context(folder.in_use()))
+        else:
+            together.together(lambda: None)
+        saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, checkpoints, saved)
-        metrics = _write(folder, loaded, trained, clock, progress)
-        checkpoints.remove_all()
+        metrics = together.first(lambda: _write(folder, loaded, trained, clock, progress))
+        if together.is_first:
+            checkpoints.remove_all()
     return Result(folder.path, metrics)
+
+
+def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held: bool) -> Saved | None:
+    """The checkpoint to go on from, its tensors read already if it is to be `held` for other processes."""
+    if not resume:
+        checkpoints.remove_all()
+        return None
+    saved = checkpoints.newest(progress.line)
+    return saved.held() if saved is not None and held else saved
 
 
 @dataclass(frozen=True)
@@ -156,9 +170,13 @@ def _train(
     saved: Saved | None = None,
 ) -> _Trained:
     """The data, then the model, then what the strategy learns, then its scores."""
+    from hftransfer.training.processes import processes
+
+    together = processes()
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
         task = task_of(recipe)
-        splits = _load_splits(recipe, task.rows, data, progress)
+        splits = together.in_turn(lambda: _load_splits(recipe, task.rows, data, progress))
+        _require_same_data(together.gather(splits.fingerprint()) if together.count > 1 else [])
         progress.line(data_table(splits))
     with clock.stage("load"):
         from hftransfer.adapters.base import parameter_counts
@@ -167,13 +185,14 @@ def _train(
         from hftransfer.training.loop import Keeping
         from hftransfer.training.transfer import Job, transfer
 
-        checkpoint = checkpoint or find_checkpoint(recipe.model.name, recipe.model.revision)
+        checkpoint = checkpoint or together.in_turn(lambda: find_checkpoint(recipe.model.name, recipe.model.revision))
         assert checkpoint is not None
         pooling = recipe.strategy.pooling_for(recipe.task)
         seed, names = recipe.train.seed, splits.class_names
-        adapter = load_adapter(checkpoint, names, task=recipe.task, pooling=pooling, seed=seed)
-        compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
-        boundary = recipe.strategy.prepare(adapter, seed)
+        compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
+        load = partial(load_adapter, checkpoint, names, task=recipe.task, pooling=pooling, seed=seed)
+        adapter = together.in_turn(load)
+        boundary = together.together(lambda: recipe.strategy.prepare(adapter, seed))
         counts = parameter_counts(adapter.model)
         learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
         learns += f" of {len(adapter.stages)} stages"
@@ -183,7 +202,7 @@ def _train(
         keeping = None
         if checkpoints is not None:
             keeping = Keeping(checkpoints, _identity(recipe, facts), saved)
-            _require_same_run(keeping)
+            together.together(lambda: _require_same_run(keeping))
     job = Job(
         adapter=adapter,
         boundary=boundary,
@@ -203,6 +222,18 @@ def _train(
     if len(done.splits.skipped) > len(splits.skipped):
         progress.line(data_table(done.splits))
     return _Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
+
+
+def _require_same_data(fingerprints: Sequence[str]) -> None:
+    """Nothing, if all processes see the same data.
+
+    Raises:
+        DataError: they do not.
+    """
+    others = [str(rank) for rank, found in enumerate(fingerprints) if found != fingerprints[0]]
+    if others:
+        where = "the data in every process"
+        raise DataError(must_be(where, "those of process 0", f"others in process {', '.join(others)}"))
 
 
 def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: Transferred) -> ModelFacts:

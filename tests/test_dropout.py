@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,16 +10,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hftransfer.training.dropout import attention, cheap_dropout, dropout
+from hftransfer.training.dropout import Streams, attention, cheap_dropout, dropout
 
 CPU = torch.device("cpu")
 
 
+def _streams(step: int = 0, places: Sequence[int] = (0,)) -> Streams:
+    return Streams(7, step, places)
+
+
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
 def test_elements_are_dropped_with_their_probability_and_the_others_scaled(p: float) -> None:
-    torch.manual_seed(0)
     values = torch.full((1000, 1001), 2.0)
-    out = dropout(values, p)
+    out = dropout(values, p, _streams(places=range(10)))
     dropped = float((out == 0).float().mean())
     assert dropped == pytest.approx(p, abs=5 * (p * (1 - p) / 1_001_000) ** 0.5)
     assert torch.allclose(out[out != 0], torch.tensor(2 / (1 - p)), rtol=2e-4)
@@ -26,8 +30,7 @@ def test_elements_are_dropped_with_their_probability_and_the_others_scaled(p: fl
 
 
 def test_neighbours_are_dropped_independently() -> None:
-    torch.manual_seed(1)
-    gone = (dropout(torch.ones(400_000), 0.5) == 0).float()
+    gone = (dropout(torch.ones(4, 100_000), 0.5, _streams(places=range(4))) == 0).float().flatten()
     for distance in (1, 2, 3, 4, 8):
         both = float((gone[distance:] * gone[:-distance]).mean())
         assert both == pytest.approx(0.25, abs=0.005), distance
@@ -35,24 +38,56 @@ def test_neighbours_are_dropped_independently() -> None:
 
 def test_gradients_flow_where_values_were_kept() -> None:
     values = torch.randn(50, 7, requires_grad=True)
-    out = dropout(values, 0.3)
+    out = dropout(values, 0.3, _streams())
     (gradient,) = torch.autograd.grad(out.sum(), values)
     assert torch.allclose(out, values * gradient)
 
 
-def test_a_seed_decides_what_is_dropped_and_calls_differ() -> None:
-    def two() -> tuple[torch.Tensor, torch.Tensor]:
-        torch.manual_seed(3)
-        return dropout(torch.ones(999), 0.5), dropout(torch.ones(999), 0.5)
+def test_seed_step_and_place_decide_what_is_dropped_and_calls_differ() -> None:
+    def two(step: int = 0, places: Sequence[int] = (0,)) -> tuple[torch.Tensor, torch.Tensor]:
+        streams = _streams(step, places)
+        return dropout(torch.ones(1, 999), 0.5, streams), dropout(torch.ones(1, 999), 0.5, streams)
 
     first, second = two()
     assert torch.equal(first, two()[0])
-    assert not torch.equal(first, second)
+    for other in (second, two(step=1)[0], two(places=[1])[0]):
+        assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rows: nn.Dropout(0.3)(torch.ones(len(rows), 5, 6)),
+        lambda rows: nn.Dropout(0.3)(torch.ones(4 * len(rows), 5)),  # windows, as Swin's
+        lambda rows: functional.scaled_dot_product_attention(rows, rows, rows, dropout_p=0.3),
+        lambda rows: torch.rand((len(rows), 1, 1)),
+        lambda rows: rows.new_empty((len(rows), 1, 1)).bernoulli_(0.5),
+    ],
+)
+def test_an_example_draws_the_same_in_whatever_part_of_its_batch(draw: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    rows = torch.randn(6, 2, 5, 8)
+
+    def twice(places: list[int]) -> list[torch.Tensor]:
+        with cheap_dropout(CPU, _streams(3, places)):
+            return [draw(rows[places]).reshape(len(places), -1) for _ in range(2)]
+
+    whole, parts = twice([0, 1, 2, 3, 4, 5]), [twice([0, 2, 4]), twice([1, 3, 5])]
+    for call in range(2):
+        assert torch.allclose(whole[call][0::2], parts[0][call])
+        assert torch.allclose(whole[call][1::2], parts[1][call])
+    assert not torch.equal(whole[0], whole[1])
+
+
+def test_stochastic_depth_drops_as_often_as_asked() -> None:
+    with cheap_dropout(CPU, _streams(places=range(4000))):
+        assert float((torch.rand((4000, 1)) < 0.3).float().mean()) == pytest.approx(0.3, abs=0.03)
+        assert float(torch.empty(4000, 1).bernoulli_(0.7).mean()) == pytest.approx(0.7, abs=0.03)
+        assert float(torch.rand((4000, 1)).min()) >= 0
 
 
 @pytest.mark.parametrize("shape", [(0,), (3,), (2, 0, 4)])
 def test_any_number_of_elements_will_do(shape: tuple[int, ...]) -> None:
-    assert dropout(torch.ones(shape), 0.5).shape == shape
+    assert dropout(torch.ones(shape), 0.5, _streams()).shape == shape
 
 
 _BOOLS = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(1)) > 0.3
@@ -72,13 +107,13 @@ def test_attention_is_torchs_where_nothing_is_dropped(options: dict[str, Any]) -
     torch.manual_seed(4)
     query, key, value = (torch.randn(2, 4, 5, 8) for _ in range(3))
     wanted = functional.scaled_dot_product_attention(query, key, value, **options)
-    assert torch.allclose(attention(query, key, value, dropout_p=1e-9, **options), wanted, atol=1e-6)
+    assert torch.allclose(attention(query, key, value, _streams(), dropout_p=1e-9, **options), wanted, atol=1e-6)
 
 
 def test_grouped_heads_share_keys() -> None:
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
     wanted = functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
-    assert torch.allclose(attention(query, key, value, dropout_p=1e-9, enable_gqa=True), wanted, atol=1e-6)
+    assert torch.allclose(attention(query, key, value, _streams(), dropout_p=1e-9, enable_gqa=True), wanted, atol=1e-6)
 
 
 def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,13 +121,13 @@ def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.Monkey
 
     calls: list[float] = []
 
-    def noted(values: torch.Tensor, p: float) -> torch.Tensor:
+    def noted(values: torch.Tensor, p: float, _: Streams) -> torch.Tensor:
         calls.append(p)
         return values
 
     monkeypatch.setattr(room, "dropout", noted)
     query = torch.randn(1, 1, 2, 4)
-    with cheap_dropout(CPU):
+    with cheap_dropout(CPU, _streams()):
         nn.Dropout(0.25)(query)
         nn.Dropout(0.25).eval()(query)
         nn.Dropout(0.0)(query)
@@ -102,7 +137,7 @@ def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.Monkey
 
 
 def test_what_it_does_not_do_is_torchs() -> None:
-    with cheap_dropout(CPU):
+    with cheap_dropout(CPU, _streams()):
         assert torch.equal(functional.dropout(torch.ones(4), 1.0), torch.zeros(4))
         inplace = torch.ones(4)
         assert functional.dropout(inplace, 0.5, inplace=True) is inplace

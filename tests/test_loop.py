@@ -18,7 +18,7 @@ from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Keeping, TrainingError, _Run
-from hftransfer.training.mixing import mix
+from hftransfer.training.mixing import draw_mixing
 from hftransfer.training.optimizer import share_of_rate
 from tests.conftest import TinyModels
 from tests.test_strategies import _adapter, _rows, _transferred
@@ -36,7 +36,7 @@ def _no_dropout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if "_dropout" in request.fixturenames:
         return
     monkeypatch.setattr(torch.nn.functional, "dropout", lambda values, *_, **__: values)
-    monkeypatch.setattr("hftransfer.training.dropout.dropout", lambda values, _: values)
+    monkeypatch.setattr("hftransfer.training.dropout.dropout", lambda values, *_: values)
 
 
 def _weights(tiny: TinyModels, family: str, task: str, **train: Any) -> dict[str, torch.Tensor]:
@@ -49,6 +49,7 @@ def _weights(tiny: TinyModels, family: str, task: str, **train: Any) -> dict[str
     [("vit", "image-classification"), ("gpt2", "text-classification"), ("distilbert", "question-answering")],
 )
 @pytest.mark.parametrize("options", [{}, {"class_weights": "auto", "label_smoothing": 0.1}])
+@pytest.mark.usefixtures("_dropout")
 def test_a_batch_in_parts_is_one_big_batch(tiny: TinyModels, family: str, task: str, options: dict[str, Any]) -> None:
     whole = _weights(tiny, family, task, **options)
     parts = _weights(tiny, family, task, micro_batch_size=3, **options)
@@ -260,27 +261,29 @@ def test_a_broken_newest_checkpoint_costs_steps_and_no_bits(
 
 def test_mixup_is_the_formula() -> None:
     pixels = torch.rand(5, 3, 4, 6)
-    mixed = mix(pixels, 0.4, None, np.random.default_rng(1))
-    for item, other in enumerate(mixed.order):
-        wanted = mixed.share * pixels[item] + (1 - mixed.share) * pixels[other]
-        assert torch.allclose(mixed.pixels[item], wanted)
-    assert sorted(mixed.order) == list(range(5))
+    mixing = draw_mixing(5, 0.4, None, np.random.default_rng(1))
+    mixed, share = mixing(pixels, pixels[mixing.order])
+    assert share == mixing.share
+    for item, other in enumerate(mixing.order):
+        assert torch.allclose(mixed[item], share * pixels[item] + (1 - share) * pixels[other])
+    assert sorted(mixing.order) == list(range(5))
 
 
 def test_cutmix_takes_a_rectangle_and_its_share() -> None:
     pixels = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 32, 48).clone()
     for seed in range(20):
-        mixed = mix(pixels, None, 1.0, np.random.default_rng(seed))
-        for item, other in enumerate(mixed.order):
-            own = mixed.pixels[item] == item
+        mixing = draw_mixing(4, None, 1.0, np.random.default_rng(seed))
+        mixed, share = mixing(pixels, pixels[mixing.order])
+        for item, other in enumerate(mixing.order):
+            own = mixed[item] == item
             if other != item:
-                assert float(own.float().mean()) == pytest.approx(mixed.share)
-                assert bool((mixed.pixels[item][~own] == other).all())
+                assert float(own.float().mean()) == pytest.approx(share)
+                assert bool((mixed[item][~own] == other).all())
 
 
 def test_shares_follow_the_beta_distribution() -> None:
     random = np.random.default_rng(0)
-    shares = np.array([mix(torch.zeros(2, 3, 2, 2), 0.5, None, random).share for _ in range(4000)])
+    shares = np.array([draw_mixing(2, 0.5, None, random).share for _ in range(4000)])
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(0.125, abs=0.01)  # 1 / (4 · (2α + 1))
 
@@ -290,8 +293,8 @@ def test_the_loss_of_mixed_images_counts_both_labels(tiny: TinyModels, monkeypat
     seen: list[Any] = []
     part, above = _Run._part, Adapter.above
 
-    def noted(self: _Run, source: Any, read: Any, targets: Any, which: slice) -> float:
-        value = part(self, source, read, targets, which)
+    def noted(self: _Run, source: Any, share: Any, read: Any, targets: Any, which: slice) -> float:
+        value = part(self, source, share, read, targets, which)
         seen.append((read["pixel_values"], targets, value))
         return value
 

@@ -90,9 +90,9 @@ class TextAdapter(Adapter):
             return []
         return [f"data.max_tokens is {max_tokens}, the model takes {self.max_tokens}: so many are used"]
 
-    def pad(self, batch: Sequence[Tokens]) -> Inputs:
-        """Token lists as tensors (B, T), padded on the right."""
-        longest = max(len(tokens["input_ids"]) for tokens in batch)
+    def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
+        """Token lists as tensors (B, T), padded on the right; T is `at_least` so long."""
+        longest = max(at_least, *(len(tokens["input_ids"]) for tokens in batch))
         fill = {"input_ids": self.processor.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         padded = {}
         for name in batch[0]:

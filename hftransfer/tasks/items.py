@@ -38,10 +38,10 @@ class Items(Protocol):
     def lengths(self) -> np.ndarray | None:
         """How many tokens each has; None where all are of one size."""
 
-    def batch(self, chosen: Sequence[int]) -> Batch:
-        """The inputs of these items."""
+    def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
+        """The inputs of these items; texts are padded to so many tokens at least."""
 
-    def beside(self, chosen: Sequence[int]) -> Inputs:
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
         """What goes beside their stored activations."""
 
 
@@ -65,8 +65,9 @@ class ImageItems:
         self.rows, self.adapter, self.augment = rows, adapter, augment
         self.digests = [self._digest(digest) for digest in digests] if augment else list(digests)
 
-    def batch(self, chosen: Sequence[int]) -> Batch:
+    def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
         """`pixel_values` (B, 3, H, W) of the images that can be decoded."""
+        del tokens
         kept, images, faults = [], [], {}
         for item in chosen:
             try:
@@ -78,9 +79,9 @@ class ImageItems:
             kept.append(item)
         return Batch(kept, self.adapter.encode(images) if images else {}, faults)
 
-    def beside(self, chosen: Sequence[int]) -> Inputs:
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
         """Nothing."""
-        del chosen
+        del chosen, tokens
         return {}
 
     def _digest(self, digest: bytes) -> bytes:
@@ -129,13 +130,13 @@ class TokenItems:
         self.lengths = np.array([len(entry["input_ids"]) for entry in tokens], dtype=np.int64)
         self.digests = [_digest_of(entry) for entry in tokens]
 
-    def batch(self, chosen: Sequence[int]) -> Batch:
+    def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
         """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T)."""
-        return Batch(list(chosen), self.beside(chosen), {})
+        return Batch(list(chosen), self.beside(chosen, tokens), {})
 
-    def beside(self, chosen: Sequence[int]) -> Inputs:
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
         """The tokens themselves: masks and positions above the boundary follow from them."""
-        return self.adapter.pad([self.tokens[item] for item in chosen])
+        return self.adapter.pad([self.tokens[item] for item in chosen], tokens)
 
 
 def _digest_of(tokens: Tokens) -> bytes:

@@ -13,11 +13,11 @@ import hashlib
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import stop_if_asked
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 _ROWS_PER_SHARD = 8192
 _BYTES_PER_SHARD = 1 << 28
 _DIGEST_BYTES = 16
@@ -106,6 +107,11 @@ class ActivationStore:
         (self.folder / "key.json").write_text(text, encoding="utf-8")
         self._shards: list[np.ndarray] = []
         self._places: dict[bytes, tuple[int, int, int]] = {}
+        self._mapped: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Nothing; rows that other processes have stored by now are known too."""
         for ids in sorted(self.folder.glob("*.ids")):
             self._map(ids)
 
@@ -145,6 +151,9 @@ class ActivationStore:
             self._map(ids)
 
     def _map(self, ids: Path) -> None:
+        if ids in self._mapped:
+            return
+        self._mapped.add(ids)
         content = ids.read_bytes()
         for suffix, kind in _SUFFIXES.items():
             file = ids.with_suffix(suffix)
@@ -216,18 +225,45 @@ def fill_store(
 ) -> dict[int, str]:
     """The items that can't be decoded and why; all others are in the store afterwards.
 
+    Every process takes a share. Where machines keep files of their own, each of them computes what it still misses.
+
     Raises:
         DataError: `stop_at_fault`, and an image can't be decoded; what was computed by then is kept.
     """
-    digests = items.digests
-    missing = store.missing(digests)
-    advance(len(digests) - len(missing))
+    faults: dict[int, str] = {}
+    told = 0
+    for mine in (compute.processes.share, compute.processes.share_of_machine, list):
+        missing = [item for item in store.missing(items.digests) if item not in faults]
+        if not any(compute.processes.gather(bool(missing))):
+            break
+        if items.lengths is not None:  # texts of like length share a batch: little padding
+            missing.sort(key=lambda item: -int(items.lengths[item]))  # type: ignore[index]
+        own = list(mine(missing))
+        advance(len(items.digests) - len(own) - told)  # what is there already, and what others compute
+        told = len(items.digests)
+        work = partial(_fill, store, adapter, boundary, items, own, compute, advance, stop_at_fault)
+        faults |= {item: reason for found in compute.processes.agree(work) for item, reason in found.items()}
+        store.refresh()
+    # The same content may stand in several rows: all of them are faulty.
+    bad = {items.digests[item]: reason for item, reason in faults.items()}
+    return {item: bad[digest] for item, digest in enumerate(items.digests) if digest in bad}
+
+
+def _fill(
+    store: ActivationStore,
+    adapter: Adapter,
+    boundary: int,
+    items: Items,
+    missing: Sequence[int],
+    compute: Compute,
+    advance: Callable[[int], None],
+    stop_at_fault: bool,
+) -> dict[int, str]:
+    """Those of the missing items that can't be decoded; the others are in the store afterwards."""
     faults: dict[int, str] = {}
     if not missing:
         return faults
     frozen = adapter.twin(frozen_copy(adapter.model, compute))
-    if items.lengths is not None:  # texts of like length share a batch: little padding
-        missing.sort(key=lambda item: -int(items.lengths[item]))  # type: ignore[index]
     at_head = boundary == len(adapter.stages)
     with store.writing() as take:
         for batch in batches_ahead(items, missing, compute):
@@ -237,11 +273,9 @@ def fill_store(
             if batch.items:
                 hidden = _forward(frozen, boundary, batch.inputs, compute)
                 lengths = items.lengths[batch.items] if items.lengths is not None and hidden.ndim == 3 else None
-                take([digests[item] for item in batch.items], _flat(hidden, lengths, exact=at_head))
+                take([items.digests[item] for item in batch.items], _flat(hidden, lengths, exact=at_head))
             advance(len(batch.items) + len(batch.faults))
-    # The same content may stand in several rows: all of them are faulty.
-    bad = {digests[item]: reason for item, reason in faults.items()}
-    return {item: bad[digest] for item, digest in enumerate(digests) if digest in bad}
+    return faults
 
 
 _ADVICE = "`hftransfer check` lists all such files."
@@ -283,7 +317,7 @@ def batches_ahead(items: Items, wanted: Sequence[int], compute: Compute) -> Iter
     return read_ahead(items.batch, [wanted[start : start + size] for start in range(0, len(wanted), size)], compute)
 
 
-def read_ahead(read: Callable[[Sequence[int]], T], batches: Sequence[Sequence[int]], compute: Compute) -> Iterator[T]:
+def read_ahead(read: Callable[[Part], T], batches: Sequence[Part], compute: Compute) -> Generator[T]:
     """What `read` gives for each batch, in order, computed in threads a few batches ahead."""
     workers = 2 if compute.device.type == "cpu" else 8
     # A worker's own kernels get one thread (the setting is per thread): the forward pass has the others.
@@ -326,17 +360,20 @@ class Source:
     def __len__(self) -> int:
         return len(self.items.digests)
 
-    def read(self, chosen: Sequence[int]) -> Activations:
-        """What is known of a batch without computing: stored activations, or the inputs."""
+    def read(self, chosen: Sequence[int], tokens: int = 0) -> Activations:
+        """What is known of a batch without computing: stored activations, or the inputs; texts padded to so many
+        tokens at least."""
         if self.stored is None:
-            batch = self.items.batch(chosen)
+            batch = self.items.batch(chosen, tokens)
             if batch.faults:
                 raise DataError(*batch.faults.values(), _ADVICE)
             return batch.inputs
         rows = [_as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
-        beside = self.items.beside(chosen)
+        beside = self.items.beside(chosen, tokens)
         if self._shape[0] == -1:
-            return {"hidden": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), **beside}
+            hidden = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            missing = max(0, tokens - hidden.shape[1])
+            return {"hidden": torch.nn.functional.pad(hidden, (0, 0, 0, missing)), **beside}
         return {"hidden": torch.stack(rows), **beside}
 
     def activations(self, read: Activations) -> Activations:

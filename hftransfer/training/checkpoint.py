@@ -38,11 +38,20 @@ class Saved:
 
     folder: Path
     state: dict[str, Any]
+    read: Mapping[str, dict[str, Tensor]] | None = None
+    """The tensors of its files, if they were read already."""
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one of its files; none where there is no such file."""
+        if self.read is not None:
+            return self.read.get(name, {})
         file = self.folder / f"{name}.safetensors"
         return load_file(file) if file.is_file() else {}
+
+    def held(self) -> Saved:
+        """The same with all tensors read, for processes that don't see the folder."""
+        names = [file.stem for file in self.folder.glob("*.safetensors")]
+        return Saved(self.folder, self.state, {name: self.tensors(name) for name in names})
 
 
 class Checkpoints:

@@ -14,17 +14,20 @@ from torch import nn
 
 from hftransfer.adapters.images import conv_network
 from hftransfer.errors import RecipeError, must_be
+from hftransfer.training.processes import ALONE, Processes, processes
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the frozen part, and how many examples go through it at once."""
+    """A device, the precision of the frozen part, how many examples go through it at once, and the processes that
+    share the work."""
 
     device: torch.device
     precision: Literal["fp32", "bf16", "fp16"]
     batch_size: int
+    processes: Processes = ALONE
 
     @property
     def dtype(self) -> torch.dtype:
@@ -58,6 +61,7 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
     """
     from accelerate import PartialState
 
+    together = processes()
     device = PartialState().device
     allowed = {"cpu": ("fp32", "bf16"), "mps": ("fp32", "fp16")}.get(device.type, ("fp32", "bf16", "fp16"))
     if precision not in ("auto", *allowed):
@@ -68,7 +72,7 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
         chosen = "bf16" if computes_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
-    return Compute(device, chosen, batch_size or (16 if device.type == "cpu" else 128))
+    return Compute(device, chosen, batch_size or (16 if device.type == "cpu" else 128), together)
 
 
 def computes_bf16(device: torch.device) -> bool:

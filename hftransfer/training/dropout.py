@@ -1,13 +1,15 @@
-"""Dropout with cheap random numbers, for processors.
+"""Dropout with cheap random numbers that belong to examples, for processors.
 
 torch draws a 53-bit number from a serial Mersenne twister for every element it may drop: on a CPU that took a sixth of
-a step of MiniLM on long texts and a quarter of one with LoRA. Here four elements share one 64-bit number of SFC64, a
-generator seeded from torch's own at each call, so that `torch.manual_seed` still decides everything.
+a step of MiniLM on long texts and a quarter of one with LoRA. Here four elements share one 64-bit number of SFC64.
+Each example of a batch has a generator of its own, seeded by seed, step and the example's place in the batch: so the
+same elements are dropped however a batch is divided into parts or over processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,20 +22,41 @@ from torch.overrides import TorchFunctionMode
 _LEVELS = 1 << 16
 
 
-def cheap_dropout(device: torch.device) -> Any:
-    """A context in which dropout, attention's too, is cheap; on other devices than CPUs it is so already."""
-    return _CheapDropout() if device.type == "cpu" else nullcontext()
+class Streams:
+    """Random numbers for one part of a batch: a generator for each example, and one for what belongs to none."""
+
+    def __init__(self, seed: int, step: int, places: Sequence[int]) -> None:
+        self._own = [np.random.SFC64([seed, step, 1 + place]) for place in places]
+        self._shared = np.random.SFC64([seed, step])
+
+    def bits(self, shape: Sequence[int]) -> Tensor:
+        """Evenly distributed int16 numbers; along the first dimension, if examples lie there, each from its own."""
+        count = math.prod(shape)
+        examples = len(self._own)
+        if not shape or not examples or shape[0] % examples:
+            return torch.from_numpy(_draw(self._shared, count)).view(*shape)
+        each = [_draw(own, count // examples) for own in self._own]
+        return torch.from_numpy(np.stack(each)).view(*shape)
 
 
-def dropout(values: Tensor, p: float) -> Tensor:
+def _draw(generator: np.random.SFC64, count: int) -> np.ndarray:
+    return generator.random_raw(-(-count // 4)).view(np.int16)[:count]
+
+
+def cheap_dropout(device: torch.device, streams: Streams) -> Any:
+    """A context in which dropout, attention's and that of whole layers too, draws from these streams; on other devices
+    than CPUs it is cheap already."""
+    return _CheapDropout(streams) if device.type == "cpu" else nullcontext()
+
+
+def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
     """The values, each dropped with probability p (in steps of 1/65536), the others scaled by 1 / (1 - p).
 
     Source: Srivastava et al., Journal of Machine Learning Research 15 (2014).
     """
     dropped = round(p * _LEVELS)
-    bits = _random_bits(values.numel()).view(values.shape)
     kept = torch.empty_like(values, memory_format=torch.contiguous_format, requires_grad=False)
-    torch.ge(bits, dropped - _LEVELS // 2, out=kept)
+    torch.ge(streams.bits(values.shape), dropped - _LEVELS // 2, out=kept)
     return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
 
 
@@ -41,6 +64,7 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
+    streams: Streams,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
@@ -61,31 +85,36 @@ def attention(
         scores = scores.masked_fill(~attn_mask, torch.finfo(scores.dtype).min)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    return dropout(scores.softmax(dim=-1), dropout_p) @ value
-
-
-def _random_bits(count: int) -> Tensor:
-    """Evenly distributed int16 numbers (count,)."""
-    seed = int(torch.randint(1 << 62, (1,)))
-    return torch.from_numpy(np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count])
+    return dropout(scores.softmax(dim=-1), dropout_p, streams) @ value
 
 
 class _CheapDropout(TorchFunctionMode):
+    def __init__(self, streams: Streams) -> None:
+        super().__init__()
+        self._streams = streams
+
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
         named = kwargs or {}
         if function is functional.dropout:
-            return _dropout_or_torchs(function, *args, **named)
+            return self._dropout(*args, **named)
         if function is functional.scaled_dot_product_attention and 0 < named.get("dropout_p", 0.0) < 1:
-            return attention(*args, **named)
+            query, key, value, *more = args
+            return attention(query, key, value, self._streams, *more, **named)
+        if function is torch.rand and isinstance(args[0], Sequence):  # transformers' stochastic depth
+            return self._shares(args[0]).to(named.get("dtype") or torch.get_default_dtype())
+        if function is Tensor.bernoulli_ and len(args) == 2:  # timm's
+            values, p = args
+            return values.copy_(self._shares(values.shape) < p)
         return function(*args, **named)
 
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+        if training and not inplace and 0 < p < 1 and input.is_floating_point():
+            return dropout(input, p, self._streams)
+        return functional.dropout(input, p, training, inplace)
 
-def _dropout_or_torchs(
-    torchs: Callable[..., Any], input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Any:
-    if training and not inplace and 0 < p < 1 and input.is_floating_point():
-        return dropout(input, p)
-    return torchs(input, p, training, inplace)
+    def _shares(self, shape: Sequence[int]) -> Tensor:
+        """Evenly distributed numbers in [0, 1), in steps of 1/65536."""
+        return (self._streams.bits(shape).float() + _LEVELS // 2) / _LEVELS

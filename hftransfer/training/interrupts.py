@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _asked: list[int] = []
 
@@ -17,6 +18,9 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         self.number = number
         super().__init__(signal.Signals(number).name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Interrupted, (self.number,)
 
     @property
     def exit_status(self) -> int:

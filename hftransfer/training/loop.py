@@ -1,8 +1,8 @@
 """The one training loop: what lies above the boundary, stepped on Accelerate.
 
-The descent reads fit -> _Run.epoch -> _Run.step. The order of the data follows from seed and epoch alone, and all else
-that a step depends on is in `_Run`: a run that goes on from a checkpoint ends with the same bits as one that was never
-interrupted.
+The descent reads fit -> _Run.epoch -> _Run.step. The order of the data follows from seed and epoch, all that is random
+in a step from seed, step and places in the batch, and what else it depends on is in `_Run`: a run that goes on from a
+checkpoint ends with the same bits as one that was never interrupted, and several processes do what one would.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hftransfer.errors import HftransferError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.tasks.base import Judged, Loss
 from hftransfer.training.activations import Source, read_ahead
+from hftransfer.training.batches import Share, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute
-from hftransfer.training.dropout import cheap_dropout
+from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
-from hftransfer.training.mixing import mix
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
 
@@ -162,7 +162,7 @@ class _Run:
         from accelerate import Accelerator
 
         self.plan, self.settings, self.compute = plan, plan.settings, plan.compute
-        self.adapter, self.boundary = plan.adapter, plan.boundary
+        self.adapter, self.boundary, self.processes = plan.adapter, plan.boundary, plan.compute.processes
         self.at, self.history = Position(), History()
         self.micro_batch_size = self.settings.micro_batch_size or self.settings.batch_size
         self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
@@ -174,13 +174,11 @@ class _Run:
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
         share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        self.upper, self.optimizer = self.accelerator.prepare(Upper(self.adapter, self.boundary), optimizer)
+        self.upper, self.optimizer = Upper(self.adapter, self.boundary), self.accelerator.prepare(optimizer)
         self.learning = {name: p for name, p in self.adapter.model.named_parameters() if p.requires_grad}
         self.average = self.learning_weights() if self.settings.ema else {}
         self.best: dict[str, Tensor] = {}
         self.best_file: Path | None = None
-        torch.manual_seed(self.settings.seed)
-        self.random = _random_state()
         self.saved_at = time.monotonic()
         if plan.keeping is not None and plan.keeping.resume is not None:
             self._restore(plan.keeping.resume)
@@ -191,21 +189,21 @@ class _Run:
         """How the validation split is judged after what is left of an epoch."""
         began, plan, number = time.perf_counter(), self.plan, self.at.epoch + 1
         source = plan.train(self.at.epoch)
-        batches = shuffled_batches(
-            len(source), source.lengths, self.settings.batch_size, self.settings.seed, self.at.epoch
-        )
-        left = batches[self.at.batch :]
-        with plan.progress.stage(f"epoch {number} of {plan.epochs}", len(batches)) as advance:
+        shares = shares_of_epoch(len(source), source.lengths, self.settings, self.at.epoch, self.processes)
+        left = shares[self.at.batch :]
+        with plan.progress.stage(f"epoch {number} of {plan.epochs}", len(shares)) as advance:
             advance(self.at.batch)
             self.adapter.learn_mode(self.boundary, on=True)
             if plan.rates.gradual:
                 self._unfreeze_down_to(self.at.epoch)
+            reads = read_ahead(_reader(source), [share for share in left if share.places], self.compute)
             try:
-                for chosen, read in zip(left, read_ahead(source.read, left, self.compute), strict=True):
-                    self.step(source, read, chosen)
+                for share in left:
+                    self.step(source, share, reads)
                     advance(1)
                     self._save_if_due()
             finally:
+                reads.close()
                 self.adapter.learn_mode(self.boundary, on=False)
                 self.at.seconds += time.perf_counter() - began
         began = time.perf_counter()
@@ -228,39 +226,44 @@ class _Run:
         self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
 
-    def step(self, source: Source, read: Activations, chosen: Sequence[int]) -> None:
+    def step(self, source: Source, share: Share, reads: Iterator[Activations]) -> None:
         """Nothing; the learning part is one step further."""
-        value = self._accumulate(source, *self._batch(read, chosen))
+        value = self._gradient(source, share, reads)
         norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
-        self._require_finite("loss", value, chosen)
+        self._require_finite("loss", value, share.batch)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
-            self._require_finite("gradient's norm", norm, chosen)
+            self._require_finite("gradient's norm", norm, share.batch)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         self.at.steps += 1
         self.at.batch += 1
-        self.at.loss_sum += value * self.plan.loss.weight(chosen)
+        self.at.loss_sum += value * self.plan.loss.weight(share.batch)
         if self.average:
             self._move_average()
-        self.random = _random_state()
 
-    def _batch(self, read: Activations, chosen: Sequence[int]) -> tuple[Activations, Targets]:
-        """What was read of a batch and whose loss counts how much; images are mixed with others where that is asked."""
-        if self.settings.mixup is None and self.settings.cutmix is None:
-            return read, ((1.0, chosen),)
-        random = np.random.default_rng([self.settings.seed, self.at.steps])
-        mixed = mix(read["pixel_values"], self.settings.mixup, self.settings.cutmix, random)
-        others = [chosen[item] for item in mixed.order]
-        return {**read, "pixel_values": mixed.pixels}, ((mixed.share, chosen), (1 - mixed.share, others))
+    def _gradient(self, source: Source, share: Share, reads: Iterator[Activations]) -> float:
+        """The mean loss of one batch; its gradient is summed over the processes and the parts of each one's share."""
+        if self.processes.count == 1:
+            return self._accumulate(source, share, next(reads))
+        value, failure = 0.0, None
+        try:
+            if share.places:
+                value = self._accumulate(source, share, next(reads))
+        except (Exception, Interrupted) as error:
+            failure = error
+        return self.processes.sum_gradients(list(self.learning.values()), value, failure)
 
-    def _accumulate(self, source: Source, read: Activations, targets: Targets) -> float:
-        """The mean loss of one batch; its gradients are summed over parts, made smaller until they fit the memory."""
-        count = len(targets[0][1])
+    def _accumulate(self, source: Source, share: Share, read: Activations) -> float:
+        """What a share adds to the mean loss of its batch; gradients are summed over parts, made smaller until they
+        fit the memory."""
+        read, targets = _mixed(share, read)
+        count = len(share.places)
         while True:
             size = min(self.micro_batch_size, count)
             try:
-                return sum(self._part(source, read, targets, slice(at, at + size)) for at in range(0, count, size))
+                parts = [slice(at, at + size) for at in range(0, count, size)]
+                return sum(self._part(source, share, read, targets, part) for part in parts)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error) or size == 1:
                     raise
@@ -271,15 +274,22 @@ class _Run:
                 f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
             )
 
-    def _part(self, source: Source, read: Activations, targets: Targets, part: slice) -> float:
-        """The share of a part of the items in the batch's mean loss; its gradient is added to the others'."""
+    def _part(self, source: Source, share: Share, read: Activations, targets: Targets, part: slice) -> float:
+        """What a part of a share adds to the mean loss of its batch; its gradient is added to the others'."""
         stop_if_asked()
-        with self.accelerator.autocast(), cheap_dropout(self.compute.device):
+        streams = self._random(share.places[part])
+        with self.accelerator.autocast(), cheap_dropout(self.compute.device, streams):
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
-        total = sum(share * self.plan.loss.total(logits, chosen[part]) for share, chosen in targets)
-        loss = torch.as_tensor(total) / self.plan.loss.weight(targets[0][1])
+        total = sum(own * self.plan.loss.total(logits, items[part]) for own, items in targets)
+        loss = torch.as_tensor(total) / self.plan.loss.weight(share.batch)
         self.accelerator.backward(loss)
         return float(loss.detach())
+
+    def _random(self, places: Sequence[int]) -> Streams:
+        """The random numbers of a part; torch's own generators are seeded for it too."""
+        seed, step = self.settings.seed, self.at.steps
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, places[0]]).generate_state(1, np.uint64)[0] >> 1))
+        return Streams(seed, step, places)
 
     def _require_finite(self, what: str, value: float, chosen: Sequence[int]) -> None:
         if math.isfinite(value):
@@ -340,7 +350,7 @@ class _Run:
     def save(self) -> None:
         """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept."""
         keeping = self.plan.keeping
-        if keeping is None:
+        if keeping is None or not self.processes.is_first:
             return
         best: Mapping[str, Tensor] | Path = self.best_file or self.best
         parts: dict[str, Mapping[str, Tensor] | Path] = {
@@ -355,7 +365,6 @@ class _Run:
             "at": asdict(self.at),
             "history": asdict(self.history),
             "micro_batch_size": self.micro_batch_size,
-            "random": self.random,
             "schedule_steps": self.schedule.last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
@@ -381,8 +390,6 @@ class _Run:
         self.micro_batch_size = state["micro_batch_size"]
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.random = state["random"]
-        _set_random_state(self.random)
         self.plan.progress.line(f"going on after step {self.at.steps} (checkpoint {saved.folder.name})")
 
 
@@ -404,22 +411,20 @@ def _load_optimizer(optimizer: Any, tensors: Mapping[str, Tensor]) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _random_state() -> dict[str, Any]:
-    """The state of torch's generators, as hexadecimal digits."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "cpu": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in cuda],
-    }
+def _reader(source: Source) -> Callable[[Share], Activations]:
+    return lambda share: source.read(share.wanted, share.tokens)
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    def tensor(digits: str) -> Tensor:
-        return torch.frombuffer(bytearray.fromhex(digits), dtype=torch.uint8)
-
-    torch.set_rng_state(tensor(state["cpu"]))
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all([tensor(digits) for digits in state["cuda"]])
+def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
+    """What was read of a share and whose loss counts how much; images are mixed with others where that is asked."""
+    items = share.items
+    if share.mixing is None:
+        return read, ((1.0, items),)
+    row = {item: index for index, item in enumerate(share.wanted)}
+    pixels = read["pixel_values"]
+    own, others = (pixels[[row[item] for item in of]] for of in (items, share.others))
+    mixed, part = share.mixing(own, others)
+    return {**read, "pixel_values": mixed}, ((part, items), (1 - part, share.others))
 
 
 @torch.no_grad()
@@ -429,28 +434,19 @@ def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -
     order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
     size = 2 * compute.batch_size
     batches = [order[start : start + size].tolist() for start in range(0, len(order), size)]
-    found: dict[int, np.ndarray] = {}
-    for chosen, read in zip(batches, read_ahead(source.read, batches, compute), strict=True):
-        with compute.autocast():
-            logits = adapter.above(source.activations(read), boundary)
-        for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
-            found[item] = row[: lengths[item]] if lengths is not None and row.ndim == 2 else row
+
+    def own() -> dict[int, np.ndarray]:
+        found: dict[int, np.ndarray] = {}
+        mine = compute.processes.share(batches)
+        for chosen, read in zip(mine, read_ahead(source.read, mine, compute), strict=True):
+            with compute.autocast():
+                logits = adapter.above(source.activations(read), boundary)
+            for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
+                found[item] = row[: lengths[item]] if lengths is not None and row.ndim == 2 else row
+        return found
+
+    found = {item: row for part in compute.processes.agree(own) for item, row in part.items()}
     return [found[item] for item in range(len(source))]
-
-
-def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """All items in batches, shuffled by seed and epoch; texts of like length share a batch.
-
-    Of texts, 50 batches at a time are sorted by length, so that padding is small and the order still random.
-    """
-    random = np.random.default_rng([seed, epoch])
-    order = random.permutation(count)
-    if lengths is not None:
-        pool = 50 * batch_size
-        parts = [order[start : start + pool] for start in range(0, count, pool)]
-        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
-    batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
-    return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
 
 
 def _out_of_memory(error: BaseException) -> bool:

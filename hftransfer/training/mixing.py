@@ -5,44 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Images (B, 3, H, W), of which `share` in [0, 1] is the item's own and the rest that of item `order[i]`."""
+class Mixing:
+    """How a batch is mixed: image i with image `order[i]`, of which `share` in [0, 1] remains its own."""
 
-    pixels: Tensor
     order: list[int]
     share: float
+    middle: tuple[float, float] | None
+    """Of the rectangle that comes from the other image, as a part of height and width; None mixes all pixels."""
+
+    def __call__(self, own: Tensor, others: Tensor) -> tuple[Tensor, float]:
+        """The mixed images, and the share that is their own; both are (B, 3, H, W).
+
+        CutMix: a rectangle of 1 - share of the area comes from the other image; where it reaches over the edge, the
+        share is that of what is left.
+        """
+        if self.middle is None:
+            return self.share * own + (1 - self.share) * others, self.share
+        height, width = own.shape[-2:]
+        half_height, half_width = (int(size * np.sqrt(1 - self.share)) // 2 for size in (height, width))
+        middle_y, middle_x = int(self.middle[0] * height), int(self.middle[1] * width)
+        top, bottom = max(0, middle_y - half_height), min(height, middle_y + half_height)
+        left, right = max(0, middle_x - half_width), min(width, middle_x + half_width)
+        mixed = own.clone()
+        mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
+        return mixed, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def mix(pixels: Tensor, mixup: float | None, cutmix: float | None, random: np.random.Generator) -> Mixed:
-    """The images of a batch (B, 3, H, W) mixed in one random order by one random share, Beta(α, α) distributed.
+def draw_mixing(count: int, mixup: float | None, cutmix: float | None, random: np.random.Generator) -> Mixing:
+    """One random order and share, Beta(α, α) distributed, for a batch of `count` images.
 
     `mixup` and `cutmix` are the α of each; where both are given, one of them is chosen by chance.
 
     Sources: mixup, Zhang et al., arXiv 1710.09412, equation 2; CutMix, Yun et al., arXiv 1905.04899, section 3.1.
     """
-    order = random.permutation(len(pixels)).tolist()
+    order = random.permutation(count).tolist()
     cuts = cutmix is not None and (mixup is None or random.random() < 0.5)
     alpha = cutmix if cuts else mixup
     assert alpha is not None
     share = float(random.beta(alpha, alpha))
-    if cuts:
-        return _cut(pixels, order, share, random)
-    return Mixed(share * pixels + (1 - share) * pixels[order], order, share)
-
-
-def _cut(pixels: Tensor, order: list[int], share: float, random: np.random.Generator) -> Mixed:
-    """A rectangle of 1 - share of the area, around a random point, comes from the other image; where it reaches over
-    the edge, the share is that of what is left."""
-    height, width = pixels.shape[-2:]
-    half_height, half_width = (int(size * np.sqrt(1 - share)) // 2 for size in (height, width))
-    middle_y, middle_x = int(random.integers(height)), int(random.integers(width))
-    top, bottom = max(0, middle_y - half_height), min(height, middle_y + half_height)
-    left, right = max(0, middle_x - half_width), min(width, middle_x + half_width)
-    mixed = pixels.clone()
-    mixed[..., top:bottom, left:right] = pixels[torch.as_tensor(order)][..., top:bottom, left:right]
-    return Mixed(mixed, order, 1 - (bottom - top) * (right - left) / (height * width))
+    return Mixing(order, share, (random.random(), random.random()) if cuts else None)

@@ -196,8 +196,14 @@ def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
         DataError: there are some and they are not to be skipped; all are named.
     """
     rows = [row for _, split in job.splits.items() for row in split.rows]
-    with job.progress.stage("decoding every image", len(rows)) as advance:
-        faults = decoding_faults(rows, advance)
+    places = job.compute.processes.share(range(len(rows)))
+
+    def own() -> dict[int, str]:
+        found = decoding_faults([rows[place] for place in places], advance)
+        return {places[index]: reason for index, reason in found.items()}
+
+    with job.progress.stage("decoding every image", len(places)) as advance:
+        faults = {place: reason for part in job.compute.processes.agree(own) for place, reason in part.items()}
     if faults:
         job.splits = without_faults(job.splits, faults, job.data)
         examples.update(_examples(job))
@@ -243,8 +249,10 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
         return
     parts = key_parts(job.adapter, job.weights_sha256, job.boundary, job.compute)
     if job.train.cache == "off":
+        together = job.compute.processes
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
-            yield ActivationStore(Path(folder), parts)
+            yield ActivationStore(Path(together.gather(folder)[together.machine]), parts)
+            together.gather(None)  # the folder goes when all are done with it
     else:
         yield ActivationStore(cache_folder("activations"), parts)
 
@@ -300,13 +308,15 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
     strategy = cast(LinearProbe, job.strategy)
     validation = sources.others["validation"].stored
     assert validation is not None
-    head = solve_head(
-        _Together(sources.views),
-        np.tile(examples["train"].split.labels, len(sources.views)),
-        validation,
-        examples["validation"].split.labels,
-        classes=len(job.splits.class_names),
-        l2=None if strategy.l2 == "auto" else strategy.l2,
+    head = job.compute.processes.first(
+        lambda: solve_head(
+            _Together(sources.views),
+            np.tile(examples["train"].split.labels, len(sources.views)),
+            validation,
+            examples["validation"].split.labels,
+            classes=len(job.splits.class_names),
+            l2=None if strategy.l2 == "auto" else strategy.l2,
+        )
     )
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")

@@ -1,0 +1,71 @@
+"""The batches of an epoch, and which part of each a process takes: all of it follows from seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hftransfer.training.mixing import Mixing, draw_mixing
+from hftransfer.training.processes import Processes
+from hftransfer.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of one batch that a process computes."""
+
+    batch: list[int]
+    """The items of the whole batch."""
+    places: Sequence[int]
+    """Where in the batch this process's items are; none where a batch has fewer items than there are processes."""
+    tokens: int
+    """The length of the batch's longest item, of texts: every process pads to it."""
+    mixing: Mixing | None
+
+    @property
+    def items(self) -> list[int]:
+        """This process's items."""
+        return [self.batch[place] for place in self.places]
+
+    @property
+    def others(self) -> list[int]:
+        """What each of them is mixed with."""
+        return [self.batch[self.mixing.order[place]] for place in self.places] if self.mixing else []
+
+    @property
+    def wanted(self) -> list[int]:
+        """The items to read: each once."""
+        return list(dict.fromkeys([*self.items, *self.others]))
+
+
+def shares_of_epoch(
+    count: int, lengths: np.ndarray | None, settings: TrainSettings, epoch: int, processes: Processes
+) -> list[Share]:
+    """One process's share of every batch of an epoch over `count` items."""
+    found = []
+    batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
+    for index, batch in enumerate(batches):
+        mixing = None
+        if settings.mixup is not None or settings.cutmix is not None:
+            random = np.random.default_rng([settings.seed, epoch, index])
+            mixing = draw_mixing(len(batch), settings.mixup, settings.cutmix, random)
+        tokens = int(lengths[batch].max()) if lengths is not None else 0
+        found.append(Share(batch, processes.share(range(len(batch))), tokens, mixing))
+    return found
+
+
+def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """All items in batches, shuffled by seed and epoch; texts of like length share a batch.
+
+    Of texts, 50 batches at a time are sorted by length, so that padding is small and the order still random.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(count)
+    if lengths is not None:
+        pool = 50 * batch_size
+        parts = [order[start : start + pool] for start in range(0, count, pool)]
+        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
+    return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches

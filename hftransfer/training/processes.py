@@ -1,0 +1,188 @@
+"""The processes of a run, each with its share of the work: they agree on what happens next.
+
+They are started by `hftransfer run --processes N`, torchrun or `accelerate launch`. What one of them can't do, or a
+signal that reaches one of them, stops all of them at the same place.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hftransfer.training.interrupts import Interrupted
+
+T = TypeVar("T")
+_PATIENCE = datetime.timedelta(days=7)
+"""How long a process waits for the others: reading data and writing results may take long in one of them."""
+
+
+@dataclass(frozen=True)
+class _Outcome(Generic[T]):
+    value: T | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of a run: its number, and its number on its own machine."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one process that writes and prints."""
+        return self.rank == 0
+
+    @property
+    def machine(self) -> int:
+        """The number of the first process on this machine."""
+        return self.rank - self.local_rank
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Every count-th item, beginning with the rank's."""
+        return items[self.rank :: self.count]
+
+    def share_of_machine(self, items: Sequence[T]) -> Sequence[T]:
+        """The share where the processes of this machine alone do the work."""
+        return items[self.local_rank :: self.local_count]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in order."""
+        if self.count == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        found: list[T] = gather_object([value])
+        return found
+
+    def agree(self, work: Callable[[], T]) -> list[T]:
+        """What the work gives in each process, in order.
+
+        Raises:
+            Exception: what it raises in the first process in which it raises something, in all of them.
+        """
+        if self.count == 1:
+            return [work()]
+        own = _outcome(work)
+        found = self.gather(own)
+        if own.error is not None:
+            raise own.error
+        for outcome in found:
+            if outcome.error is not None:
+                raise outcome.error
+        return [outcome.value for outcome in found]  # type: ignore[misc]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What the work gives in this process, once it is done in all of them.
+
+        Raises:
+            Exception: as `agree`.
+        """
+        kept: list[T] = []
+        self.agree(lambda: kept.append(work()))
+        return kept[0]
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What the work gives in the first process, for all; the others do not do it.
+
+        Raises:
+            Exception: as `agree`.
+        """
+        return self.agree(lambda: work() if self.is_first else None)[0]  # type: ignore[return-value]
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """What the work gives in this process; one on each machine does it before the others there, which then find
+        what it fetched.
+
+        Raises:
+            Exception: as `agree`.
+        """
+        if self.count == 1:
+            return work()
+        leads = self.local_rank == 0
+        before = self.together(lambda: work() if leads else None)
+        after = self.together(lambda: work() if not leads else None)
+        return before if leads else after  # type: ignore[return-value]
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], value: float, error: BaseException | None) -> float:
+        """The sum of the values; the gradients are summed over the processes too.
+
+        A parameter without a gradient in all of them has none afterwards. They are summed once, after a whole step,
+        and not by hooks in the backward pass: so each process may divide its share as its memory demands.
+
+        Raises:
+            Exception: the error of the first process that has one, in all of them.
+        """
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        device = learning[0].device if learning else torch.device("cpu")
+        own = [parameter.grad if error is None else None for parameter in learning]
+        there = [float(gradient is not None) for gradient in own]
+        head = torch.tensor([float(error is not None), value, *there], device=device)
+        pairs = zip(learning, own, strict=True)
+        filled = [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs]
+        flat = self.sum(torch.cat([head, *(gradient.detach().reshape(-1).float() for gradient in filled)]))
+        failed, total, *counts = flat[: len(head)].tolist()
+        if failed:
+            self.agree(lambda: _raise(error))
+        at = len(head)
+        for parameter, count in zip(learning, counts, strict=True):
+            part = flat[at : at + parameter.numel()].view_as(parameter).to(parameter.dtype)
+            parameter.grad = part if count else None
+            at += parameter.numel()
+        return float(total)
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """The sum over the processes, element by element."""
+        if self.count > 1:
+            torch.distributed.all_reduce(numbers)
+        return numbers
+
+
+ALONE = Processes()
+
+
+@cache
+def processes() -> Processes:
+    """This process among those that were started together; they are connected the first time this is asked."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return ALONE
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    if state.num_processes != count:
+        raise RuntimeError(f"{count} processes were started and {state.num_processes} found each other")
+    local_count = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
+    return Processes(state.process_index, count, state.local_process_index, local_count)
+
+
+def _outcome(work: Callable[[], T]) -> _Outcome[T]:
+    try:
+        return _Outcome(work())
+    except (Exception, Interrupted) as error:
+        return _Outcome(error=_portable(error))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, or one of the same words if it can't go to other processes."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 our own bytes
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _raise(error: BaseException | None) -> Any:
+    if error is not None:
+        raise error
