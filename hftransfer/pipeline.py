@@ -170,7 +170,7 @@ def _train(
     saved: Saved | None = None,
 ) -> _Trained:
     """The data, then the model, then what the strategy learns, then its scores."""
-    from hftransfer.training.processes import processes
+    from hftransfer.training.processes import processes, stray_settings
 
     together = processes()
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
@@ -196,7 +196,10 @@ def _train(
         counts = parameter_counts(adapter.model)
         learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
         learns += f" of {len(adapter.stages)} stages"
-        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {compute.describe()}")
+        batch = f"batches of {recipe.train.batch_size}"
+        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {batch}; {compute.describe()}")
+        for key, value in stray_settings().values():
+            progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
         facts = _facts(checkpoint, splits)
         _tell_differences(recipe.resolved, facts, progress)
         keeping = None
@@ -430,6 +433,7 @@ def environment(compute: Compute | None = None) -> dict[str, Any]:
         import torch
 
         found |= {"device": compute.backend, "precision": compute.precision, "threads": torch.get_num_threads()}
+        found |= {"processes": compute.processes.count}
     return found
 
 

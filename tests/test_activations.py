@@ -481,5 +481,5 @@ def test_bf16_is_refused_on_devices_without_it(monkeypatch):
 
 
 def test_the_device_is_described_in_one_line():
-    assert FP32.describe() == "device cpu, 1 threads, precision fp32, batches of 4"
+    assert FP32.describe() == "cpu, 1 process of 1 thread, fp32"
     assert "torch" in FP32.backend

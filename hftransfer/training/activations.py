@@ -244,6 +244,7 @@ def fill_store(
         work = partial(_fill, store, adapter, boundary, items, own, compute, advance, stop_at_fault)
         faults |= {item: reason for found in compute.processes.agree(work) for item, reason in found.items()}
         store.refresh()
+    advance(len(items.digests) - told)
     # The same content may stand in several rows: all of them are faulty.
     bad = {items.digests[item]: reason for item, reason in faults.items()}
     return {item: bad[digest] for item, digest in enumerate(items.digests) if digest in bad}

@@ -47,9 +47,15 @@ class Compute:
         return f"{self.device.type} {capability} torch {torch.__version__}"
 
     def describe(self) -> str:
-        """One line for people."""
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"device {self.device}{threads}, precision {self.precision}, batches of {self.batch_size}"
+        """Device, processes and precision in a few words."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        threads = torch.get_num_threads()
+        of_threads = f" of {_counted(threads, 'thread')}" if self.device.type == "cpu" else ""
+        return f"{name}, {_counted(self.processes.count, 'process')}{of_threads}, {self.precision}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('s') else 's'}"
 
 
 def choose_compute(precision: Precision, batch_size: int | None) -> Compute:

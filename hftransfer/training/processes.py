@@ -152,9 +152,28 @@ class Processes:
 ALONE = Processes()
 
 
+_DECIDED_BY_RECIPE = {
+    "ACCELERATE_MIXED_PRECISION": "train.precision",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "train.batch_size and train.micro_batch_size",
+    "ACCELERATE_DYNAMO_BACKEND": "train.compile",
+    "ACCELERATE_USE_FSDP": "train.distributed",
+    "ACCELERATE_USE_DEEPSPEED": "train.distributed",
+    "ACCELERATE_USE_MEGATRON_LM": "train.distributed",
+}
+
+
+@cache
+def stray_settings() -> dict[str, tuple[str, str]]:
+    """What `accelerate launch` or its configuration asks for and the recipe decides: by variable the key of the recipe
+    and the value. The variables are gone afterwards, so that Accelerate does not follow them."""
+    found = {name: (key, os.environ.pop(name)) for name, key in _DECIDED_BY_RECIPE.items() if name in os.environ}
+    return {name: entry for name, entry in found.items() if entry[1].lower() not in ("", "no", "1", "0", "false")}
+
+
 @cache
 def processes() -> Processes:
     """This process among those that were started together; they are connected the first time this is asked."""
+    stray_settings()
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
