@@ -659,7 +659,14 @@ def _tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress
             )
 
 
-_SHAPES_NO_WEIGHTS = ("output", "resolved", "train.checkpoint_", "train.keep_checkpoints", "train.cache")
+_SHAPES_NO_WEIGHTS = (
+    "output",
+    "resolved",
+    "train.checkpoint_",
+    "train.keep_checkpoints",
+    "train.cache",
+    "train.distributed",
+)
 
 
 def _identity(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:

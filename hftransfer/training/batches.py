@@ -23,6 +23,8 @@ class Share:
     tokens: int
     """The length of the batch's longest item, of texts: every process pads to it."""
     mixing: Mixing | None
+    counts: bool = True
+    """Whether its losses count: a process with nothing to do may go along with another's item."""
 
     @property
     def items(self) -> list[int]:
@@ -43,7 +45,10 @@ class Share:
 def shares_of_epoch(
     count: int, lengths: np.ndarray | None, settings: TrainSettings, epoch: int, processes: Processes
 ) -> list[Share]:
-    """One process's share of every batch of an epoch over `count` items."""
+    """One process's share of every batch of an epoch over `count` items.
+
+    With FSDP a process has to compute along with the others, even where a batch has nothing for it.
+    """
     found = []
     batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
     for index, batch in enumerate(batches):
@@ -52,7 +57,9 @@ def shares_of_epoch(
             random = np.random.default_rng([settings.seed, epoch, index])
             mixing = draw_mixing(len(batch), settings.mixup, settings.cutmix, random)
         tokens = int(lengths[batch].max()) if lengths is not None else 0
-        found.append(Share(batch, processes.share(range(len(batch))), tokens, mixing))
+        places = processes.share(range(len(batch)))
+        idle = settings.distributed == "fsdp" and not places
+        found.append(Share(batch, range(1) if idle else places, tokens, mixing, counts=not idle))
     return found
 
 

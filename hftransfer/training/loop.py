@@ -31,6 +31,7 @@ from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
+from hftransfer.training.sharding import set_whole, shard_rest, sharded_copy, shared_like, whole
 
 Targets = tuple[tuple[float, Sequence[int]], ...]
 """By how much which items' losses count in a batch: its own, and where images are mixed those of others."""
@@ -150,7 +151,8 @@ def fit(plan: Plan) -> Fitted:
         raise
     if run.history.stops(plan.settings.patience):
         plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
-    run.set_learning_weights(run.best)
+    set_whole(run.judged, run.best)
+    plan.adapter.model.to(plan.compute.device)
     plan.adapter.learn_mode(plan.boundary, on=False)
     return Fitted(run.history, best, run.save)
 
@@ -162,7 +164,7 @@ class _Run:
         from accelerate import Accelerator
 
         self.plan, self.settings, self.compute = plan, plan.settings, plan.compute
-        self.adapter, self.boundary, self.processes = plan.adapter, plan.boundary, plan.compute.processes
+        self.boundary, self.processes = plan.boundary, plan.compute.processes
         self.at, self.history = Position(), History()
         self.micro_batch_size = self.settings.micro_batch_size or self.settings.batch_size
         self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
@@ -170,18 +172,32 @@ class _Run:
             cpu=self.compute.device.type == "cpu",
             mixed_precision="no" if self.compute.precision == "fp32" else self.compute.precision,
         )
-        self.adapter.model.to(self.compute.device)
+        self.shards = self.settings.distributed == "fsdp" and self.processes.count > 1
+        self.adapter = self._placed()
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
         share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        self.upper, self.optimizer = Upper(self.adapter, self.boundary), self.accelerator.prepare(optimizer)
-        self.learning = {name: p for name, p in self.adapter.model.named_parameters() if p.requires_grad}
-        self.average = self.learning_weights() if self.settings.ema else {}
+        self.optimizer = self.accelerator.prepare(optimizer)
+        self.learning, self.judged = _learning(self.adapter), _learning(plan.adapter)
+        self.average = {name: p.detach().clone() for name, p in self.learning.items()} if self.settings.ema else {}
         self.best: dict[str, Tensor] = {}
         self.best_file: Path | None = None
         self.saved_at = time.monotonic()
         if plan.keeping is not None and plan.keeping.resume is not None:
             self._restore(plan.keeping.resume)
+
+    def _placed(self) -> Adapter:
+        """The adapter that is trained, on the device: the plan's own, or a copy whose learning part is shared."""
+        model, device = self.plan.adapter.model, self.compute.device
+        if not self.shards:
+            model.to(device)
+            self.upper = Upper(self.plan.adapter, self.boundary)
+            return self.plan.adapter
+        adapter = sharded_copy(self.plan.adapter, self.boundary, device)
+        self.upper = Upper(adapter, self.boundary)
+        shard_rest(self.upper, adapter, self.boundary, device)
+        model.to("cpu")
+        return adapter
 
     # --- the descent ---
 
@@ -199,19 +215,19 @@ class _Run:
             reads = read_ahead(_reader(source), [share for share in left if share.places], self.compute)
             try:
                 for share in left:
-                    self.step(source, share, reads)
+                    if self.step(source, share, reads):
+                        self.save()
                     advance(1)
-                    self._save_if_due()
             finally:
                 reads.close()
                 self.adapter.learn_mode(self.boundary, on=False)
                 self.at.seconds += time.perf_counter() - began
         began = time.perf_counter()
-        with self._averaged():
+        with self._judged_weights():
             found = plan.evaluate()
             if not self.history.rows or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
-                self.best, self.best_file = self.learning_weights(), None
+                self.best, self.best_file = _whole_weights(self.judged), None
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found
@@ -226,10 +242,10 @@ class _Run:
         self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
 
-    def step(self, source: Source, share: Share, reads: Iterator[Activations]) -> None:
-        """Nothing; the learning part is one step further."""
-        value = self._gradient(source, share, reads)
-        norm = float(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm))
+    def step(self, source: Source, share: Share, reads: Iterator[Activations]) -> bool:
+        """Whether a checkpoint is due; the learning part is one step further."""
+        value, due = self._gradient(source, share, reads)
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm)))
         self._require_finite("loss", value, share.batch)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
             self._require_finite("gradient's norm", norm, share.batch)
@@ -241,48 +257,71 @@ class _Run:
         self.at.loss_sum += value * self.plan.loss.weight(share.batch)
         if self.average:
             self._move_average()
+        every = self.settings.checkpoint_every_steps
+        return due or (every is not None and self.at.steps % every == 0)
 
-    def _gradient(self, source: Source, share: Share, reads: Iterator[Activations]) -> float:
-        """The mean loss of one batch; its gradient is summed over the processes and the parts of each one's share."""
+    def _gradient(self, source: Source, share: Share, reads: Iterator[Activations]) -> tuple[float, bool]:
+        """The mean loss of one batch, and whether it is time for a checkpoint; the batch's gradient is summed over the
+        processes and the parts of each one's share."""
+        minutes = self.settings.checkpoint_every_minutes
+        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         if self.processes.count == 1:
-            return self._accumulate(source, share, next(reads))
+            return self._accumulate(source, share, next(reads)), due
+        if self.shards:
+            read = self.processes.together(lambda: _next_unless_stopped(reads))
+            numbers = [self._accumulate(source, share, read), float(due and self.processes.is_first)]
+            value, clock = self.processes.sum(torch.tensor(numbers, device=self.compute.device)).tolist()
+            return value, clock > 0
         value, failure = 0.0, None
         try:
             if share.places:
                 value = self._accumulate(source, share, next(reads))
         except (Exception, Interrupted) as error:
+            self.optimizer.zero_grad()
             failure = error
-        return self.processes.sum_gradients(list(self.learning.values()), value, failure)
+        numbers = [value, float(due and self.processes.is_first), float(failure is not None)]
+        value, clock, failed = self.processes.sum_gradients(list(self.learning.values()), numbers)
+        if failed:
+            self.processes.agree(lambda: _raise(failure))
+        return value, clock > 0
 
     def _accumulate(self, source: Source, share: Share, read: Activations) -> float:
         """What a share adds to the mean loss of its batch; gradients are summed over parts, made smaller until they
         fit the memory."""
         read, targets = _mixed(share, read)
-        count = len(share.places)
         while True:
-            size = min(self.micro_batch_size, count)
             try:
-                parts = [slice(at, at + size) for at in range(0, count, size)]
-                return sum(self._part(source, share, read, targets, part) for part in parts)
+                return sum(self._part(source, share, read, targets, part) for part in self._parts(share))
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or size == 1:
+                if not _out_of_memory(error) or self.micro_batch_size == 1 or self.shards:
                     raise
             self.optimizer.zero_grad()
-            self.micro_batch_size = -(-size // 2)
+            self.micro_batch_size = -(-min(self.micro_batch_size, len(share.places)) // 2)
             _free_memory()
             self.plan.progress.line(
                 f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
             )
 
+    def _parts(self, share: Share) -> list[slice]:
+        """The parts of a share that go through the network at once; with FSDP as many of them in every process."""
+        count, size = len(share.places), self.micro_batch_size
+        if not self.shards:
+            return [slice(at, at + size) for at in range(0, count, size)]
+        most = -(-len(share.batch) // self.processes.count)
+        return [slice(at, at + size) for at in range(0, most, size)]
+
     def _part(self, source: Source, share: Share, read: Activations, targets: Targets, part: slice) -> float:
         """What a part of a share adds to the mean loss of its batch; its gradient is added to the others'."""
-        stop_if_asked()
+        if not self.shards:
+            stop_if_asked()
+        counts = share.counts and part.start < len(share.places)
+        part = part if counts else slice(0, 1)
         streams = self._random(share.places[part])
         with self.accelerator.autocast(), cheap_dropout(self.compute.device, streams):
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
         total = sum(own * self.plan.loss.total(logits, items[part]) for own, items in targets)
-        loss = torch.as_tensor(total) / self.plan.loss.weight(share.batch)
-        self.accelerator.backward(loss)
+        loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)
+        self.accelerator.backward(loss * self.processes.count if self.shards else loss)  # FSDP takes the mean
         return float(loss.detach())
 
     def _random(self, places: Sequence[int]) -> Streams:
@@ -308,28 +347,22 @@ class _Run:
 
     # --- weights ---
 
-    def learning_weights(self) -> dict[str, Tensor]:
-        """Copies of what learns, by name."""
-        return {name: parameter.detach().clone() for name, parameter in self.learning.items()}
-
-    @torch.no_grad()
-    def set_learning_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Nothing; what learns is as in these copies."""
-        for name, value in weights.items():
-            self.learning[name].copy_(value)
-
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Meanwhile what learns has its averaged weights, where an average is kept."""
-        if not self.average:
+    def _judged_weights(self) -> Iterator[None]:
+        """Meanwhile the plan's adapter has the weights that are judged: the average, where one is kept, else those of
+        training, put together."""
+        if not self.average and not self.shards:
             yield
             return
-        current = self.learning_weights()
-        self.set_learning_weights(self.average)
+        before = _whole_weights(self.judged) if not self.shards else {}
+        set_whole(self.judged, _whole_weights(self.average or self.learning))
+        self.plan.adapter.model.to(self.compute.device)
         try:
             yield
         finally:
-            self.set_learning_weights(current)
+            set_whole(self.judged, before)
+            if self.shards:
+                self.plan.adapter.model.to("cpu")
 
     @torch.no_grad()
     def _move_average(self) -> None:
@@ -341,24 +374,21 @@ class _Run:
 
     # --- checkpoints ---
 
-    def _save_if_due(self) -> None:
-        steps, minutes = self.settings.checkpoint_every_steps, self.settings.checkpoint_every_minutes
-        by_steps = steps is not None and self.at.steps % steps == 0
-        if by_steps or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes):
-            self.save()
-
     def save(self) -> None:
         """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept."""
         keeping = self.plan.keeping
-        if keeping is None or not self.processes.is_first:
+        self.saved_at = time.monotonic()
+        if keeping is None or (not self.shards and not self.processes.is_first):
             return
         best: Mapping[str, Tensor] | Path = self.best_file or self.best
         parts: dict[str, Mapping[str, Tensor] | Path] = {
-            "learning": self.learning_weights(),
+            "learning": _whole_weights(self.learning),
             "optimizer": _optimizer_tensors(self.optimizer),
-            "average": self.average,
+            "average": _whole_weights(self.average),
             "best": best,
         }
+        if not self.processes.is_first:
+            return
         scaler = self.accelerator.scaler
         state = {
             "identity": dict(keeping.identity),
@@ -371,13 +401,12 @@ class _Run:
         folder = keeping.checkpoints.save(self.at.steps, {name: part for name, part in parts.items() if part}, state)
         if self.best:
             self.best_file = folder / "best.safetensors"
-        self.saved_at = time.monotonic()
 
     def _restore(self, saved: Saved) -> None:
         """Nothing; all is as it was when a checkpoint was written."""
         state = saved.state
-        self.set_learning_weights(_on(saved.tensors("learning"), self.compute))
-        self.average = _on(saved.tensors("average"), self.compute)
+        set_whole(self.learning, _on(saved.tensors("learning"), self.compute))
+        set_whole(self.average, _on(saved.tensors("average"), self.compute))
         self.best = _on(saved.tensors("best"), self.compute)
         self.best_file = saved.folder / "best.safetensors" if self.best else None
         _load_optimizer(self.optimizer, saved.tensors("optimizer"))
@@ -393,21 +422,43 @@ class _Run:
         self.plan.progress.line(f"going on after step {self.at.steps} (checkpoint {saved.folder.name})")
 
 
+def _learning(adapter: Adapter) -> dict[str, nn.Parameter]:
+    """What learns, by name."""
+    return {name: parameter for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
+
+
+def _whole_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of all of these weights; where they are shared, every process must ask for them."""
+    return {name: whole(weight) for name, weight in weights.items()}
+
+
+def _next_unless_stopped(reads: Iterator[Activations]) -> Activations:
+    stop_if_asked()
+    return next(reads)
+
+
+def _raise(error: BaseException | None) -> None:
+    if error is not None:
+        raise error
+
+
 def _on(tensors: Mapping[str, Tensor], compute: Compute) -> dict[str, Tensor]:
     return {name: tensor.to(compute.device) for name, tensor in tensors.items()}
 
 
 def _optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
-    """An optimiser's state as tensors, by the number of the parameter and the name of the entry."""
+    """An optimiser's state as whole tensors, by the number of the parameter and the name of the entry."""
     entries = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, own in entries.items() for name, value in own.items()}
+    named = {f"{index}.{name}": value for index, own in entries.items() for name, value in own.items()}
+    return {name: whole(torch.as_tensor(value)) for name, value in named.items()}
 
 
 def _load_optimizer(optimizer: Any, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():
         index, entry = name.split(".", 1)
-        state.setdefault(int(index), {})[entry] = tensor
+        state.setdefault(int(index), {})[entry] = shared_like(tensor, parameters[int(index)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

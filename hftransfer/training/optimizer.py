@@ -40,6 +40,7 @@ def make_optimizer(
     groups = parameter_groups(adapter, rates, settings.weight_decay)
     fused = device.type in ("cpu", "cuda")
     if settings.optimizer == "sgd":
+        fused = fused and settings.distributed != "fsdp"  # torch's fused SGD takes no shared tensors, its AdamW does
         return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=fused)
     return torch.optim.AdamW(groups, fused=fused)
 

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -115,32 +115,26 @@ class Processes:
         after = self.together(lambda: work() if not leads else None)
         return before if leads else after  # type: ignore[return-value]
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter], value: float, error: BaseException | None) -> float:
-        """The sum of the values; the gradients are summed over the processes too.
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], numbers: Sequence[float]) -> list[float]:
+        """The sums of the numbers; the gradients are summed over the processes too.
 
         A parameter without a gradient in all of them has none afterwards. They are summed once, after a whole step,
         and not by hooks in the backward pass: so each process may divide its share as its memory demands.
-
-        Raises:
-            Exception: the error of the first process that has one, in all of them.
         """
         learning = [parameter for parameter in parameters if parameter.requires_grad]
-        device = learning[0].device if learning else torch.device("cpu")
-        own = [parameter.grad if error is None else None for parameter in learning]
-        there = [float(gradient is not None) for gradient in own]
-        head = torch.tensor([float(error is not None), value, *there], device=device)
-        pairs = zip(learning, own, strict=True)
+        gradients = [parameter.grad for parameter in learning]
+        there = [float(gradient is not None) for gradient in gradients]
+        head = torch.tensor([*numbers, *there], device=learning[0].device if learning else None)
+        pairs = zip(learning, gradients, strict=True)
         filled = [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs]
         flat = self.sum(torch.cat([head, *(gradient.detach().reshape(-1).float() for gradient in filled)]))
-        failed, total, *counts = flat[: len(head)].tolist()
-        if failed:
-            self.agree(lambda: _raise(error))
+        found = flat[: len(head)].tolist()
         at = len(head)
-        for parameter, count in zip(learning, counts, strict=True):
+        for parameter, count in zip(learning, found[len(numbers) :], strict=True):
             part = flat[at : at + parameter.numel()].view_as(parameter).to(parameter.dtype)
             parameter.grad = part if count else None
             at += parameter.numel()
-        return float(total)
+        return [float(number) for number in found[: len(numbers)]]
 
     def sum(self, numbers: Tensor) -> Tensor:
         """The sum over the processes, element by element."""
@@ -200,8 +194,3 @@ def _portable(error: BaseException) -> BaseException:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _raise(error: BaseException | None) -> Any:
-    if error is not None:
-        raise error

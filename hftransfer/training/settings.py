@@ -62,6 +62,11 @@ class TrainSettings(BaseModel):
         10.0, gt=0, description="write a checkpoint after so many minutes; null for none"
     )
     keep_checkpoints: int = Field(2, ge=1, le=1000, description="how many of the newest checkpoints are kept")
+    distributed: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="of several processes: each holds all that learns, or (fsdp) its share of weights, gradients and "
+        "optimiser state, where they do not fit one device",
+    )
     augment: Literal["none", "light", "strong"] = Field(
         "none", description="random changes of training images: light crops and mirrors, strong adds RandAugment"
     )

@@ -1,0 +1,60 @@
+"""What learns, divided over the processes: weights, gradients and the optimiser's state (FSDP)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from hftransfer.adapters.base import Adapter
+
+
+def sharded_copy(adapter: Adapter, boundary: int, device: torch.device) -> Adapter:
+    """The same adapter around a copy of its model of which every process holds its share of what is above the boundary.
+
+    A stage's weights are put together while it computes. The model itself is not touched.
+
+    Source: Zhao et al., PyTorch FSDP, arXiv 2304.11277; this is torch's `fully_shard`.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    twin = adapter.twin(copy.deepcopy(adapter.model).to(device))
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for stage in twin.stages[boundary:]:
+        fully_shard(stage, mesh=mesh)
+    return twin
+
+
+def shard_rest(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.device) -> None:
+    """Nothing; what learns outside the stages is shared too, and `upper`, when called, puts it together."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    in_stages = {p for stage in adapter.stages[boundary:] for p in stage.parameters()}
+    still = {p for p in adapter.model.parameters() if not p.requires_grad and p not in in_stages}
+    fully_shard(upper, mesh=mesh, ignored_params=still)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A copy of all of a tensor, shared or not; every process must ask for it."""
+    found = tensor.detach()
+    return found.full_tensor() if isinstance(found, DTensor) else found.clone()
+
+
+@torch.no_grad()
+def set_whole(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Nothing; these parameters, shared or not, are as in these whole tensors."""
+    for name, value in values.items():
+        parameters[name].copy_(shared_like(value, parameters[name]))
+
+
+def shared_like(value: Tensor, other: Tensor) -> Tensor:
+    """A whole tensor, divided over the processes as another of its shape is."""
+    if isinstance(other, DTensor) and value.shape == other.shape:
+        return distribute_tensor(value, other.device_mesh, other.placements)
+    return value
