@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +34,14 @@ from hftransfer.errors import DataError, HftransferError, ModelError, RecipeErro
 from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
-from hftransfer.run_folder import CHECKPOINTS, RunFolder, write_table
+from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, write_table
 from hftransfer.strategies import Strategy
 from hftransfer.tasks.base import RowKind
+from hftransfer.training.settings import TRACKERS
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
-    from hftransfer.tasks.base import Task
+    from hftransfer.tasks.base import Judged, Task
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
@@ -132,7 +135,8 @@ def run(
         else:
             together.together(lambda: None)
         saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
-        trained = _train(loaded.recipe, checkpoint, data, clock, progress, checkpoints, saved)
+        logs = folder.path / LOGS
+        trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
         metrics = together.first(lambda: _write(folder, loaded, trained, clock, progress))
         if together.is_first:
             checkpoints.remove_all()
@@ -166,6 +170,8 @@ def _train(
     data: Any,
     clock: _Clock,
     progress: Progress,
+    project: str,
+    logs: Path,
     checkpoints: Checkpoints | None = None,
     saved: Saved | None = None,
 ) -> _Trained:
@@ -183,6 +189,7 @@ def _train(
         from hftransfer.adapters.loading import load_adapter
         from hftransfer.training.devices import choose_compute
         from hftransfer.training.loop import Keeping
+        from hftransfer.training.tracking import tracked
         from hftransfer.training.transfer import Job, transfer
 
         checkpoint = checkpoint or together.in_turn(lambda: find_checkpoint(recipe.model.name, recipe.model.revision))
@@ -206,25 +213,35 @@ def _train(
         if checkpoints is not None:
             keeping = Keeping(checkpoints, _identity(recipe, facts), saved)
             together.together(lambda: _require_same_run(keeping))
-    job = Job(
-        adapter=adapter,
-        boundary=boundary,
-        task=task,
-        strategy=recipe.strategy,
-        splits=splits,
-        data=recipe.data,
-        train=recipe.train,
-        weights_sha256=checkpoint.weights_sha256,
-        compute=compute,
-        progress=progress,
-        stage=clock.stage,
-        keeping=keeping,
-    )
-    done = transfer(job)
+    with tracked(recipe.train.trackers, logs, project, flat_settings(recipe), compute) as log:
+        job = Job(
+            adapter=adapter,
+            boundary=boundary,
+            task=task,
+            strategy=recipe.strategy,
+            splits=splits,
+            data=recipe.data,
+            train=recipe.train,
+            weights_sha256=checkpoint.weights_sha256,
+            compute=compute,
+            progress=progress,
+            stage=clock.stage,
+            keeping=keeping,
+            log=log,
+        )
+        done = transfer(job)
+        steps_per_epoch = math.ceil(len(done.splits.train) / recipe.train.batch_size)
+        log(_plain_metrics(done.judged), len(done.history.rows) * steps_per_epoch)
     clock.at_least("train", sum(row["seconds"] for row in done.history.rows))  # before an interruption, too
     if len(done.splits.skipped) > len(splits.skipped):
         progress.line(data_table(done.splits))
     return _Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
+
+
+def _plain_metrics(judged: Mapping[str, Judged]) -> dict[str, float]:
+    """The metrics that are one number, by split and name."""
+    named = {f"{split}/{name}": value for split, found in judged.items() for name, value in found.metrics.items()}
+    return {name: value for name, value in named.items() if isinstance(value, float)}
 
 
 def _require_same_data(fingerprints: Sequence[str]) -> None:
@@ -296,6 +313,7 @@ def _write(
         skipped = [[entry.split, entry.id, entry.reason] for entry in done.splits.skipped]
         folder.write_text("skipped.csv", _csv_text(["split", "id", "reason"], skipped))
     _write_figures(folder, done)
+    folder.note_all_in(LOGS)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
@@ -347,7 +365,7 @@ def fit(
     clock, progress = _Clock(), progress or Progress()
     loaded = load_recipe(document)
     checkpoint = _early_look(loaded.recipe, rows, peek=True)
-    trained = _train(loaded.recipe, checkpoint, rows, clock, progress)
+    trained = _train(loaded.recipe, checkpoint, rows, clock, progress, "hftransfer", Path(LOGS))
     metrics = _metrics(loaded.recipe, trained, clock)
     done = trained.done
     facts = trained.model_facts
@@ -493,6 +511,10 @@ def _require_sense(recipe: Recipe) -> None:
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
     if train.augment != "none" and task.rows != "images":
         faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
+    for tracker in train.trackers:
+        if find_spec(TRACKERS[tracker]) is None:
+            remedy = f"Install it: pip install {TRACKERS[tracker].replace('_', '-')}."
+            faults.append(must_be("train.trackers", "packages that are installed", f"'{tracker}'", remedy))
     for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
         if value is not None and task.rows != "images":
             faults.append(must_be(f"train.{name}", f"left out for task {task.name}", value))
@@ -666,6 +688,7 @@ _SHAPES_NO_WEIGHTS = (
     "train.keep_checkpoints",
     "train.cache",
     "train.distributed",
+    "train.trackers",
 )
 
 

@@ -19,6 +19,7 @@ from hftransfer.errors import OutputError, must_be, user_path
 
 MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
+LOGS = "logs"
 _LOCK = ".hftransfer.lock"
 
 
@@ -100,7 +101,7 @@ class RunFolder:
 
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
-        ours = {MANIFEST, CHECKPOINTS, _LOCK}
+        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK}
         foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
         if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
@@ -176,6 +177,11 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._note([name])
         return path
+
+    def note_all_in(self, name: str) -> None:
+        """Nothing; the files in a folder of this run, written by others for it, are noted as ours."""
+        found = sorted(file for file in (self.path / name).rglob("*") if file.is_file())
+        self._note([file.relative_to(self.path).as_posix() for file in found])
 
     def write_json(self, name: str, value: Any) -> None:
         """Nothing; writes a JSON file."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.sharding import set_whole, shard_rest, sharded_copy, shared_like, whole
+from hftransfer.training.tracking import Log, not_tracked
 
 Targets = tuple[tuple[float, Sequence[int]], ...]
 """By how much which items' losses count in a batch: its own, and where images are mixed those of others."""
@@ -119,6 +120,7 @@ class Plan:
     compute: Compute
     progress: Progress
     keeping: Keeping | None = None
+    log: Log = not_tracked
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def fit(plan: Plan) -> Fitted:
     run = _Run(plan)
     best: Evaluation | None = None
     try:
+        run.compile(on=plan.settings.compile)
         while run.at.epoch < plan.epochs and not run.history.stops(plan.settings.patience):
             found = run.epoch()
             if run.history.best_epoch == run.at.epoch:
@@ -149,6 +152,8 @@ def fit(plan: Plan) -> Fitted:
     except Interrupted:
         run.save()
         raise
+    finally:
+        run.compile(on=False)
     if run.history.stops(plan.settings.patience):
         plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
     set_whole(run.judged, run.best)
@@ -199,6 +204,14 @@ class _Run:
         model.to("cpu")
         return adapter
 
+    def compile(self, *, on: bool) -> None:
+        """Nothing; the learning stages are compiled when they are first used, or are what they were."""
+        for stage in self.adapter.stages[self.boundary :]:
+            if on:
+                stage.compile()
+            else:
+                stage._compiled_call_impl = None
+
     # --- the descent ---
 
     def epoch(self) -> Evaluation:
@@ -238,6 +251,7 @@ class _Run:
         self.history.rows.append(
             {"epoch": number, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
         )
+        self.plan.log({f"validation/{name}": value for name, value in found.metrics.items()}, self.at.steps)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
@@ -257,6 +271,8 @@ class _Run:
         self.at.loss_sum += value * self.plan.loss.weight(share.batch)
         if self.average:
             self._move_average()
+        rate = float(self.schedule.get_last_lr()[0])
+        self.plan.log({"train/loss": value, "train/learning_rate": rate}, self.at.steps)
         every = self.settings.checkpoint_every_steps
         return due or (every is not None and self.at.steps % every == 0)
 
@@ -317,7 +333,8 @@ class _Run:
         counts = share.counts and part.start < len(share.places)
         part = part if counts else slice(0, 1)
         streams = self._random(share.places[part])
-        with self.accelerator.autocast(), cheap_dropout(self.compute.device, streams):
+        dropout = nullcontext() if self.settings.compile else cheap_dropout(self.compute.device, streams)
+        with self.accelerator.autocast(), dropout:
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
         total = sum(own * self.plan.loss.total(logits, items[part]) for own, items in targets)
         loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Schedule = Literal["cosine", "linear", "constant"]
+Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
+TRACKERS: dict[Tracker, str] = {name: name for name in get_args(Tracker)}
+"""The package that each tracker needs."""
 
 
 class TrainSettings(BaseModel):
@@ -56,6 +59,12 @@ class TrainSettings(BaseModel):
     )
     patience: int | None = Field(
         3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
+    )
+    trackers: tuple[Tracker, ...] = Field(
+        (), description="experiment trackers that are told what is measured, such as [tensorboard]"
+    )
+    compile: bool = Field(
+        False, description="compile the learning stages (torch.compile): worth its first minute in long runs"
     )
     checkpoint_every_steps: int | None = Field(None, ge=1, description="write a checkpoint after so many steps")
     checkpoint_every_minutes: float | None = Field(

@@ -31,6 +31,7 @@ from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import solve_head
+from hftransfer.training.tracking import Log, not_tracked
 
 _MOST_STORED_BYTES = 20 << 30
 Stage = Callable[[str], Any]
@@ -63,6 +64,7 @@ class Job:
     progress: Progress
     stage: Stage
     keeping: Keeping | None = None
+    log: Log = not_tracked
 
     @property
     def at_head(self) -> bool:
@@ -351,6 +353,7 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
             compute=job.compute,
             progress=job.progress,
             keeping=job.keeping,
+            log=job.log,
         )
     )
 
