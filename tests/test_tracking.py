@@ -52,6 +52,7 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_work(recipe: dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
 def test_compiled_stages_compute_the_same(recipe: dict[str, Any], tmp_path: Path) -> None:
     torch.compiler.reset()
     plain = run(recipe, out=tmp_path / "plain", progress=SILENT)
