@@ -60,7 +60,16 @@ def run(
         if processes is not None and processes > 1:
             from hftransfer.launch import launch
 
-            raise SystemExit(launch(processes, _without_processes(sys.argv[1:])))
+            flags = {
+                "--overwrite": overwrite,
+                "--resume": resume,
+                "--json": as_json,
+                "--quiet": quiet,
+                "--debug": debug,
+            }
+            to = ["--out", str(out)] if out is not None else []
+            chosen = [flag for flag, given in flags.items() if given]
+            raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen]))
         from hftransfer import pipeline
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
@@ -308,15 +317,6 @@ def _headline(recipe: Path) -> str:
         if line.startswith("#") and text and not text.startswith(("hftransfer ", "expected: ")):
             return text
     return ""
-
-
-def _without_processes(arguments: Sequence[str]) -> list[str]:
-    """The command's own arguments without `--processes N`."""
-    kept = [argument for argument in arguments if not argument.startswith("--processes=")]
-    if "--processes" in kept:
-        at = kept.index("--processes")
-        del kept[at : at + 2]
-    return kept
 
 
 def _is_first_process() -> bool:
