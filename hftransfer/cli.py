@@ -47,6 +47,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
     ] = False,
+    grace: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint.")
+    ] = 10.0,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Share the work among so many processes: one per GPU, or on the cores.")
     ] = None,
@@ -69,12 +72,12 @@ def run(
             }
             to = ["--out", str(out)] if out is not None else []
             chosen = [flag for flag, given in flags.items() if given]
-            raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen]))
+            raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen, f"--grace={grace}"]))
         from hftransfer import pipeline
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
 
-        with listening():
+        with listening(grace):
             result = pipeline.run(
                 recipe, overrides or [], out=out, overwrite=overwrite, resume=resume, progress=_progress(quiet=quiet)
             )

@@ -218,6 +218,14 @@ def test_signals_are_kept_until_asked_for() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_when_the_time_is_up_a_run_stops_wherever_it_is() -> None:
+    with listening(grace_seconds=0.2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            time.sleep(30)
+    time.sleep(0.3)  # no timer is left
+
+
 def _process(recipe: dict[str, Any], folder: Path, *more: str) -> subprocess.Popen[str]:
     file = folder.with_suffix(".yaml")
     file.write_text(json.dumps(recipe))

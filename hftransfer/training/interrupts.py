@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it stops where it can go on later."""
+"""Signals that ask a run to stop: it stops where it can go on later, and where it is when the time is up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 _asked: list[int] = []
+_HAS_TIMER = hasattr(signal, "setitimer")
 
 
 class Interrupted(BaseException):
@@ -29,8 +30,11 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def listening() -> Iterator[None]:
+def listening(grace_seconds: float = 10.0) -> Iterator[None]:
     """Meanwhile SIGTERM and the first SIGINT are kept for `stop_if_asked`; a second SIGINT interrupts at once.
+
+    Where nothing asks within the grace time, because data are read or a model is loaded, `Interrupted` is raised
+    wherever the main thread is.
 
     Outside the main thread, where Python takes no signals, nothing changes.
     """
@@ -42,11 +46,21 @@ def listening() -> Iterator[None]:
         if _asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         _asked.append(number)
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, grace_seconds)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    def time_is_up(*_: Any) -> None:
+        if _asked:
+            raise Interrupted(_asked[0])
+
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    if _HAS_TIMER:
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, time_is_up)
     try:
         yield
     finally:
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         _asked.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -59,4 +73,6 @@ def stop_if_asked() -> None:
         Interrupted: one came.
     """
     if _asked:
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # what follows is the checkpoint: it may take the time it needs
         raise Interrupted(_asked[0])

@@ -187,6 +187,7 @@ class _Run:
         self.average = {name: p.detach().clone() for name, p in self.learning.items()} if self.settings.ema else {}
         self.best: dict[str, Tensor] = {}
         self.best_file: Path | None = None
+        self.is_whole = True
         self.saved_at = time.monotonic()
         if plan.keeping is not None and plan.keeping.resume is not None:
             self._restore(plan.keeping.resume)
@@ -238,6 +239,7 @@ class _Run:
         began = time.perf_counter()
         with self._judged_weights():
             found = plan.evaluate()
+            self.is_whole = False
             if not self.history.rows or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
                 self.best, self.best_file = _whole_weights(self.judged), None
@@ -255,6 +257,7 @@ class _Run:
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
+        self.is_whole = True
 
     def step(self, source: Source, share: Share, reads: Iterator[Activations]) -> bool:
         """Whether a checkpoint is due; the learning part is one step further."""
@@ -263,6 +266,7 @@ class _Run:
         self._require_finite("loss", value, share.batch)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
             self._require_finite("gradient's norm", norm, share.batch)
+        self.is_whole = False
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -271,6 +275,7 @@ class _Run:
         self.at.loss_sum += value * self.plan.loss.weight(share.batch)
         if self.average:
             self._move_average()
+        self.is_whole = True
         rate = float(self.schedule.get_last_lr()[0])
         self.plan.log({"train/loss": value, "train/learning_rate": rate}, self.at.steps)
         every = self.settings.checkpoint_every_steps
@@ -392,10 +397,13 @@ class _Run:
     # --- checkpoints ---
 
     def save(self) -> None:
-        """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept."""
+        """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept.
+
+        None is written where the time was up in the middle of an optimiser's step: the one before it stays.
+        """
         keeping = self.plan.keeping
         self.saved_at = time.monotonic()
-        if keeping is None or (not self.shards and not self.processes.is_first):
+        if keeping is None or not self.is_whole or (not self.shards and not self.processes.is_first):
             return
         best: Mapping[str, Tensor] | Path = self.best_file or self.best
         parts: dict[str, Mapping[str, Tensor] | Path] = {
