@@ -572,7 +572,7 @@ def _write_figures(folder: RunFolder, done: Transferred) -> None:
     from hftransfer.report import figures
 
     splits, names, test = done.splits, done.splits.class_names, done.judged.get("test")
-    if len(done.history.rows) > 1:
+    if done.history.rows:
         figures.draw_history(folder.file("figures/history.png"), done.history.rows, done.history.best_epoch)
     if test is None or test.probabilities is None:
         return

@@ -90,6 +90,8 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            axes.set_xticks(epochs)
     left.set_title(f"Best epoch: {best_epoch} of {len(rows)}", loc="left", color=_INK, fontsize=11)
     _save(figure, path)
 
