@@ -2,10 +2,10 @@
 
     python -m benchmarks.kill_resume
 
-Each trial begins a run with an empty cache, sends it SIGKILL at a random moment (while it reads data, computes
-activations, trains, evaluates, or saves a checkpoint, which it does after every step), resumes it, kills that run too
-half of the time, and resumes it until it ends. One line per trial says where it was killed; the last line counts the
-trials that ended with the same weights and the same history as the whole run.
+Each trial begins a run with an empty cache and sends it SIGKILL: in a third of them at any moment, in a third while it
+computes activations, in a third while it writes a checkpoint, which it does after every step. Then it resumes the run,
+kills it again at any moment half of the time, and resumes it until it ends. One line per trial says where it was
+killed; the last line counts the trials that ended with the same weights and history as the whole run.
 """
 
 from __future__ import annotations
@@ -54,8 +54,14 @@ def main() -> None:
         wanted, equal = _result(root / "whole"), 0
         for trial in range(options.trials):
             folder, cache = root / f"run-{trial}", root / f"cache-{trial}"
-            killed = [_killed(recipe, folder, cache, moments.uniform(0.15, 1.0) * seconds)]
-            if moments.random() < 0.5 and killed[0] != "after its end":
+            anytime = moments.uniform(0.15, 1.0) * seconds
+            awaited, number, later = [
+                (None, 1, anytime),
+                ("activations", 1, moments.uniform(0.0, 0.05)),
+                ("checkpoint", moments.randint(1, 12), moments.uniform(0.0, 0.02)),
+            ][trial % 3]
+            killed = [_killed(recipe, folder, cache, later, awaited, number)]
+            if moments.random() < 0.5:
                 killed.append(_killed(recipe, folder, cache, moments.uniform(0.15, 1.0) * seconds))
             _finish(recipe, folder, cache)
             same = _result(folder) == wanted
@@ -89,23 +95,35 @@ def _finish(recipe: Path, folder: Path, cache: Path) -> None:
         sys.exit(f"a run failed:\n{told}")
 
 
-def _killed(recipe: Path, folder: Path, cache: Path, seconds: float) -> str:
-    """Where a run was when it was killed."""
+def _killed(
+    recipe: Path, folder: Path, cache: Path, seconds: float, awaited: str | None = None, number: int = 1
+) -> str:
+    """Where a run was when it was killed: so many seconds after the start, or after the `number`-th file of what is
+    awaited was begun."""
     if _finished(folder):
         return "after its end"
     process = _command(recipe, folder, cache)
+    begun: set[Path] = set()
+    while awaited and len(begun) < number and process.poll() is None:
+        begun |= set(_drafts(folder, cache, awaited))
+        time.sleep(0.0005)
     try:
         _, told = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        drafts = list((folder / "checkpoints").glob(".step-*.tmp"))
         process.kill()
         _, told = process.communicate()
+        place = [f"while writing its {kind}" for kind in ("activations", "checkpoint") if _drafts(folder, cache, kind)]
         lines = told.splitlines()
-        place = f"after '{re.sub(r':.*', '', lines[-1])}'" if lines else "at its start"
-        return "saving a checkpoint" if drafts else place
+        return place[0] if place else f"after '{re.sub(r':.*', '', lines[-1])}'" if lines else "at its start"
     if process.returncode:
         sys.exit(f"a run failed:\n{told}")
     return "after its end"
+
+
+def _drafts(folder: Path, cache: Path, kind: str) -> list[Path]:
+    if kind == "checkpoint":
+        return list((folder / "checkpoints").glob(".step-*.tmp"))
+    return list((cache / "activations").glob("*/.*.tmp"))
 
 
 def _result(folder: Path) -> tuple[str, list[list[str]]]:
