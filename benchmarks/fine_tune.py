@@ -159,7 +159,7 @@ def _text_parts(options: argparse.Namespace, cache: str) -> dict[str, Any]:
     column = next(name for name in texts["train"].column_names if name != "label")
 
     def encode(row: dict[str, Any]) -> dict[str, Any]:
-        return {**tokenizer(row[column], truncation=True), "label": names.index(row["label"])}
+        return {**tokenizer(row[column], truncation=True), "labels": names.index(row["label"])}
 
     encoded = texts.map(encode, remove_columns=texts["train"].column_names)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -261,11 +261,14 @@ def _overhead(options: argparse.Namespace, *, dropout: bool) -> dict[str, float]
     run = _Run(Plan(**cast(Any, names)))
     bare, _, bare_loss = made()
     optimizer = torch.optim.AdamW(bare.model.parameters(), lr=options.learning_rate, fused=True)
-    shares = shares_of_epoch(len(source), source.lengths, recipe.train, 0, compute.processes)
+    epochs = (
+        shares_of_epoch(len(source), source.lengths, recipe.train, epoch, compute.processes) for epoch in range(9)
+    )
+    shares = [share for epoch in epochs for share in epoch if len(share.batch) == options.batch_size]
     adapter.learn_mode(0, on=True)
     bare.learn_mode(0, on=True)
     ratios, size = [], 10
-    for start in range(0, min(len(shares), 12 * size), size):
+    for start in range(0, 12 * size if options.task == "text" else 7 * size, size):
         block = shares[start : start + size]
         ready = [_reader(source)(share) for share in block]
         began = time.perf_counter()

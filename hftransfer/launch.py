@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -47,7 +48,12 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
     except ChildFailedError as failed:
-        return int(failed.get_first_failure()[1].exitcode) % 256
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode >= 0:
+            return int(failure.exitcode)
+        name = signal.Signals(-failure.exitcode).name
+        print(f"error: process {rank} was ended by {name}, and the others with it", file=sys.stderr)
+        return 128 - int(failure.exitcode)
     return 0
 
 
