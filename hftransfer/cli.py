@@ -74,8 +74,11 @@ def run(
             chosen = [flag for flag, given in flags.items() if given]
             raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen, f"--grace={grace}"]))
         from hftransfer import pipeline
+        from hftransfer.launch import end_with_launcher
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
+
+        end_with_launcher()
 
         with listening(grace):
             result = pipeline.run(
@@ -354,7 +357,9 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
         raise SystemExit(1) from error
     except Interrupted as error:
         if _is_first_process():
-            print(f"stopped by {error}; `hftransfer run … --resume` goes on from here", file=sys.stderr)
+            print(
+                f"stopped by {error}; `hftransfer run … --resume` goes on from the newest checkpoint", file=sys.stderr
+            )
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
         print("interrupted; what the cache holds is kept", file=sys.stderr)

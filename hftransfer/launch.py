@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -10,6 +11,16 @@ import uuid
 from collections.abc import Sequence
 
 from hftransfer.errors import RecipeError, must_be
+
+_LAUNCHED = "HFTRANSFER_LAUNCHED"
+
+
+def end_with_launcher() -> None:
+    """Nothing; where this process was started by `launch` (and Linux can promise it) it is told to stop when the
+    process that started it dies."""
+    if os.environ.get(_LAUNCHED) and sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -31,7 +42,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     if devices and count > devices:
         raise RecipeError(must_be("--processes", f"{devices} at most, one for each GPU", count))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the first process tells what is wrong
+    os.environ[_LAUNCHED] = "1"
+    logging.disable(logging.ERROR)  # the first process tells what is wrong
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

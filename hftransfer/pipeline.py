@@ -149,6 +149,8 @@ def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held:
         checkpoints.remove_all()
         return None
     saved = checkpoints.newest(progress.line)
+    if saved is None:
+        progress.line("there is no whole checkpoint: the run begins anew")
     return saved.held() if saved is not None and held else saved
 
 

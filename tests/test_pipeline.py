@@ -89,7 +89,7 @@ def test_a_run_folder_holds_all_that_it_should(finished):
 def test_the_environment_names_versions_but_no_person(finished):
     text = (finished("resnet").folder / "environment.json").read_text(encoding="utf-8")
     found = json.loads(text)
-    assert set(found) == {"python", "platform", "versions", "git_commit", "device", "precision", "threads"}
+    assert set(found) == {"python", "platform", "versions", "git_commit", "device", "precision", "threads", "processes"}
     assert {"hftransfer", "torch", "transformers", "timm", "numpy", "pillow"} <= set(found["versions"])
     assert found["precision"] == "fp32"
     assert str(Path.home()) not in text
@@ -101,7 +101,7 @@ def test_the_log_says_what_was_done(finished):
         "class",
         "green",
         "ResNetForImageClassification",
-        "precision fp32",
+        "1 process of 1 thread, fp32",
         "activations: 69",
         "solved: L2 strength",
     )
