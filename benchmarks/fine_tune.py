@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.sides import in_process, median, spread
+from benchmarks.trainers import accuracy, batched, photos_and_model, training_arguments
 
 _SETTINGS = ("task", "model", "data", "epochs", "batch_size", "learning_rate")
 
@@ -105,39 +106,19 @@ def _run_ours(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run_trainer(options: argparse.Namespace, *, tuned: bool = False) -> dict[str, Any]:
     import datasets
-    import numpy as np
     import torch
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         parts = _text_parts(options, folder) if options.task == "text" else _image_parts(options, folder)
-        grouping: dict[str, Any] = {}
+        more: dict[str, Any] = {"bf16": tuned, "remove_unused_columns": options.task == "text"}
         if tuned and options.task == "text":
-            grouping = {"train_sampling_strategy": "group_by_length"}
-        trainer = Trainer(
-            args=TrainingArguments(
-                folder,
-                num_train_epochs=options.epochs,
-                learning_rate=options.learning_rate,
-                per_device_train_batch_size=options.batch_size,
-                per_device_eval_batch_size=options.batch_size,
-                seed=options.seed,
-                bf16=tuned,
-                remove_unused_columns=options.task == "text",
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=not torch.cuda.is_available(),
-                **grouping,
-            ),
-            compute_metrics=lambda found: {
-                "accuracy": float(np.mean(found.predictions.argmax(axis=1) == found.label_ids))
-            },
-            **parts,
-        )
+            more["train_sampling_strategy"] = "group_by_length"
+        settings = training_arguments(folder, options.epochs, options.learning_rate, **batched(options), **more)
+        trainer = Trainer(args=settings, compute_metrics=accuracy, **parts)
         started = time.perf_counter()
         trainer.train()
         scores = trainer.evaluate()
@@ -176,27 +157,12 @@ def _text_parts(options: argparse.Namespace, cache: str) -> dict[str, Any]:
 
 
 def _image_parts(options: argparse.Namespace, cache: str) -> dict[str, Any]:
-    import datasets
     import torch
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    photos = datasets.load_dataset("imagefolder", data_dir=options.data, cache_dir=cache)
-    processor = AutoImageProcessor.from_pretrained(options.model)
-
-    def transform(batch: dict[str, Any]) -> dict[str, Any]:
-        encoded = processor(images=[image.convert("RGB") for image in batch["image"]], return_tensors="pt")
-        return {"pixel_values": encoded["pixel_values"], "labels": batch["label"]}
-
-    model = AutoModelForImageClassification.from_pretrained(
-        options.model,
-        num_labels=photos["train"].features["label"].num_classes,
-        ignore_mismatched_sizes=True,
-        dtype=torch.float32,
-    )
-    held_out = round(0.15 * len(photos["train"]))  # as ours holds out for validation
-    photos["train"] = photos["train"].shuffle(seed=options.seed).select(range(len(photos["train"]) - held_out))
-    seen = {name: photos[name].with_transform(transform) for name in ("train", "test")}
-    return {"model": model, "train_dataset": seen["train"], "eval_dataset": seen["test"]}
+    photos, model = photos_and_model(options.data, options.model, cache, dtype=torch.float32)
+    train = photos["train"].shuffle(seed=options.seed)
+    held_out = round(0.15 * len(train))  # as ours holds out for validation
+    return {"model": model, "train_dataset": train.select(range(len(train) - held_out)), "eval_dataset": photos["test"]}
 
 
 def _run_tuned(options: argparse.Namespace) -> dict[str, Any]:

@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from hftransfer.run_folder import CHECKPOINTS, is_interrupted
+
 _RECIPE = """\
 task: {task}
 model: {model}
@@ -71,16 +73,12 @@ def main() -> None:
     sys.exit(equal != options.trials)
 
 
-def _interrupted(folder: Path) -> bool:
-    return (folder / "checkpoints").is_dir() or (folder / ".hftransfer.lock").exists()
-
-
 def _finished(folder: Path) -> bool:
-    return (folder / "metrics.json").exists() and not _interrupted(folder)
+    return (folder / "metrics.json").exists() and not is_interrupted(folder)
 
 
 def _command(recipe: Path, folder: Path, cache: Path) -> subprocess.Popen[str]:
-    more = ["--resume"] if _interrupted(folder) else []
+    more = ["--resume"] if is_interrupted(folder) else []
     command = [sys.executable, "-m", "hftransfer", "run", str(recipe), "--out", str(folder), *more]
     environment = os.environ | {"HFTRANSFER_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
@@ -122,7 +120,7 @@ def _killed(
 
 def _drafts(folder: Path, cache: Path, kind: str) -> list[Path]:
     if kind == "checkpoint":
-        return list((folder / "checkpoints").glob(".step-*.tmp"))
+        return list((folder / CHECKPOINTS).glob(".step-*.tmp"))
     return list((cache / "activations").glob("*/.*.tmp"))
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.sides import in_process, median, spread
+from benchmarks.trainers import accuracy, photos_and_model, training_arguments
 
 
 def main() -> None:
@@ -121,43 +122,21 @@ def _repeat_photos(source: Path, target: Path, times: int) -> None:
 
 def _run_trainer(options: argparse.Namespace) -> dict[str, Any]:
     import datasets
-    import numpy as np
     import torch
-    from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments
+    from transformers import Trainer
 
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
-        photos = datasets.load_dataset("imagefolder", data_dir=options.data, cache_dir=folder)
-        processor = AutoImageProcessor.from_pretrained(options.model)
-        model = AutoModelForImageClassification.from_pretrained(
-            options.model, num_labels=photos["train"].features["label"].num_classes, ignore_mismatched_sizes=True
-        )
+        photos, model = photos_and_model(options.data, options.model, folder)
         model.requires_grad_(False)
         model.classifier.requires_grad_(True)
-
-        def transform(batch: dict[str, Any]) -> dict[str, Any]:
-            images = [image.convert("RGB") for image in batch["image"]]
-            encoded = processor(images=images, return_tensors="pt")
-            return {"pixel_values": encoded["pixel_values"], "labels": batch["label"]}
-
         trainer = Trainer(
             model=model,
-            args=TrainingArguments(
-                folder,
-                num_train_epochs=options.epochs,
-                learning_rate=options.learning_rate,
-                remove_unused_columns=False,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=not torch.cuda.is_available(),
-            ),
-            train_dataset=photos["train"].with_transform(transform),
-            eval_dataset=photos["test"].with_transform(transform),
-            compute_metrics=lambda found: {
-                "accuracy": float(np.mean(found.predictions.argmax(axis=1) == found.label_ids))
-            },
+            args=training_arguments(folder, options.epochs, options.learning_rate, remove_unused_columns=False),
+            train_dataset=photos["train"],
+            eval_dataset=photos["test"],
+            compute_metrics=accuracy,
         )
         started = time.perf_counter()
         trainer.train()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.sides import in_process, spread
+from benchmarks.trainers import batched, training_arguments
 
 _SETTINGS = ("model", "data", "epochs", "batch_size", "learning_rate", "max_tokens", "stride_tokens", "padding")
 
@@ -96,7 +97,6 @@ def _run_trainer(options: argparse.Namespace) -> dict[str, Any]:
         AutoTokenizer,
         DataCollatorWithPadding,
         Trainer,
-        TrainingArguments,
     )
 
     from hftransfer.adapters.checkpoint import find_checkpoint
@@ -134,18 +134,7 @@ def _run_trainer(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
-            args=TrainingArguments(
-                folder,
-                num_train_epochs=options.epochs,
-                learning_rate=options.learning_rate,
-                per_device_train_batch_size=options.batch_size,
-                per_device_eval_batch_size=options.batch_size,
-                seed=options.seed,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                use_cpu=not torch.cuda.is_available(),
-            ),
+            args=training_arguments(folder, options.epochs, options.learning_rate, **batched(options)),
             train_dataset=cast(Any, train),
             data_collator=DataCollatorWithPadding(tokenizer, padding=options.padding, max_length=options.max_tokens),
         )

@@ -79,7 +79,6 @@ def run(
         from hftransfer.training.interrupts import listening
 
         end_with_launcher()
-
         with listening(grace):
             result = pipeline.run(
                 recipe, overrides or [], out=out, overwrite=overwrite, resume=resume, progress=_progress(quiet=quiet)

@@ -37,7 +37,6 @@ from hftransfer.report.tables import data_table
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, write_table
 from hftransfer.strategies import Strategy
 from hftransfer.tasks.base import RowKind
-from hftransfer.training.settings import TRACKERS
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
@@ -130,10 +129,7 @@ def run(
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
     with ExitStack() as stack:
-        if together.is_first:
-            together.together(lambda: stack.enter_context(folder.in_use()))
-        else:
-            together.together(lambda: None)
+        together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
         logs = folder.path / LOGS
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
@@ -184,7 +180,6 @@ def _train(
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
         task = task_of(recipe)
         splits = together.in_turn(lambda: _load_splits(recipe, task.rows, data, progress))
-        _require_same_data(together.gather(splits.fingerprint()) if together.count > 1 else [])
         progress.line(data_table(splits))
     with clock.stage("load"):
         from hftransfer.adapters.base import parameter_counts
@@ -210,6 +205,7 @@ def _train(
         for key, value in stray_settings().values():
             progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
         facts = _facts(checkpoint, splits)
+        _require_same_data(together.gather(facts.data_fingerprint))
         _tell_differences(recipe.resolved, facts, progress)
         keeping = None
         if checkpoints is not None:
@@ -514,8 +510,8 @@ def _require_sense(recipe: Recipe) -> None:
     if train.augment != "none" and task.rows != "images":
         faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
     for tracker in train.trackers:
-        if find_spec(TRACKERS[tracker]) is None:
-            remedy = f"Install it: pip install {TRACKERS[tracker].replace('_', '-')}."
+        if find_spec(tracker) is None:
+            remedy = f"Install it: pip install {tracker.replace('_', '-')}."
             faults.append(must_be("train.trackers", "packages that are installed", f"'{tracker}'", remedy))
     for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
         if value is not None and task.rows != "images":

@@ -87,14 +87,14 @@ class RunFolder:
             OutputError: there is none.
         """
         runs = user_path(parent, "output.folder", OutputError) / name
-        found = sorted(path for path in runs.iterdir() if _is_interrupted(path)) if runs.is_dir() else []
+        found = sorted(path for path in runs.iterdir() if is_interrupted(path)) if runs.is_dir() else []
         if not found:
             raise OutputError(must_be(f"the runs in {runs}", "interrupted, one at least, to go on with", "none"))
         return cls.create(found[-1], resume=True)
 
     @classmethod
     def _require_interrupted(cls, path: Path) -> None:
-        if not _is_interrupted(path):
+        if not is_interrupted(path):
             got = "a finished run" if (path / MANIFEST).is_file() else "none"
             remedy = "Without --resume a run begins anew."
             raise OutputError(must_be(f"the output folder {path}", "one of an interrupted run", got, remedy))
@@ -106,7 +106,7 @@ class RunFolder:
         if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
-        if not overwrite and _is_interrupted(path):
+        if not overwrite and is_interrupted(path):
             remedy = "Add --resume to go on with it, or --overwrite to begin anew."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an interrupted run", remedy))
         if not overwrite:
@@ -215,7 +215,8 @@ class RunFolder:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
 
 
-def _is_interrupted(path: Path) -> bool:
+def is_interrupted(path: Path) -> bool:
+    """Whether a folder holds a run that was interrupted, or that goes on now."""
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 

@@ -22,7 +22,7 @@ from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.processes import Processes, _portable, processes, stray_settings
-from tests.conftest import WORDS, TinyModels, faults_of, question
+from tests.conftest import WORDS, TinyModels, faults_of, question, recipe_for
 from tests.test_resume import _process, _wait_for
 
 # SGD: the gradient of a key's bias is 0 but for rounding, and AdamW's steps would be as long as any other's.
@@ -134,10 +134,9 @@ def test_only_the_first_process_writes(both: Path) -> None:
 
 @pytest.fixture
 def recipe(tiny: TinyModels, folder_data: Path) -> dict[str, Any]:
+    options = {**TRAIN, "epochs": 20, "checkpoint_every_steps": 8}
     strategy = {"kind": "fine-tune", "learning_rate": 1e-3}
-    train = {**TRAIN, "epochs": 20, "checkpoint_every_steps": 8}
-    task = "image-classification"
-    return {"task": task, "model": str(tiny("vit")), "data": str(folder_data), "strategy": strategy, "train": train}
+    return {**recipe_for(tiny("vit"), folder_data, **options), "strategy": strategy}
 
 
 @pytest.mark.parametrize("distributed", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])

@@ -20,20 +20,16 @@ from hftransfer.progress import Progress
 from hftransfer.run_folder import CHECKPOINTS, RunFolder
 from hftransfer.training.interrupts import Interrupted, listening, stop_if_asked
 from hftransfer.training.loop import _Run
-from tests.conftest import TinyModels, faults_of, missing_words
+from tests.conftest import TinyModels, faults_of, missing_words, recipe_for
 
 SILENT = Progress(None)
 
 
 @pytest.fixture
 def recipe(tiny: TinyModels, folder_data: Path) -> dict[str, Any]:
-    return {
-        "task": "image-classification",
-        "model": str(tiny("vit")),
-        "data": str(folder_data),
-        "strategy": {"kind": "fine-tune", "learning_rate": 1e-3},
-        "train": {"epochs": 4, "batch_size": 8, "patience": None, "precision": "fp32", "augment": "light"},
-    }
+    options: dict[str, Any] = {"epochs": 4, "batch_size": 8, "patience": None, "augment": "light"}
+    strategy = {"kind": "fine-tune", "learning_rate": 1e-3}
+    return {**recipe_for(tiny("vit"), folder_data, **options), "strategy": strategy}
 
 
 def _stopping(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -140,7 +136,7 @@ def test_other_data_are_refused(
     import shutil
 
     data = tmp_path / "data"
-    shutil.copytree(recipe["data"], data)
+    shutil.copytree(recipe["data"]["source"], data)
     recipe = {**recipe, "data": str(data)}
     _interrupted(recipe, tmp_path / "run", monkeypatch)
     next((data / "train" / "red").iterdir()).unlink()

@@ -12,20 +12,15 @@ from safetensors.torch import load_file
 from hftransfer.errors import RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from tests.conftest import TinyModels, faults_of, missing_words
+from tests.conftest import TinyModels, faults_of, missing_words, recipe_for
 
 SILENT = Progress(None)
 
 
 @pytest.fixture
 def recipe(tiny: TinyModels, folder_data: Path) -> dict[str, Any]:
-    return {
-        "task": "image-classification",
-        "model": str(tiny("vit")),
-        "data": str(folder_data),
-        "strategy": "fine-tune",
-        "train": {"epochs": 2, "batch_size": 12, "optimizer": "sgd"},
-    }
+    recipe = recipe_for(tiny("vit"), folder_data, epochs=2, batch_size=12, optimizer="sgd")
+    return {**recipe, "strategy": "fine-tune"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

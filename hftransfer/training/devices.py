@@ -7,7 +7,7 @@ import copy
 import ctypes
 import platform
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from torch import nn
 from hftransfer.adapters.images import conv_network
 from hftransfer.errors import RecipeError, must_be
 from hftransfer.training.processes import ALONE, Processes, processes
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -37,6 +40,13 @@ class Compute:
     def autocast(self) -> torch.autocast:
         """A context in which float32 modules compute in this precision."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.precision != "fp32")
+
+    def accelerator(self, **more: Any) -> Accelerator:
+        """An Accelerator for this device and precision."""
+        from accelerate import Accelerator
+
+        precision = "no" if self.precision == "fp32" else self.precision
+        return Accelerator(cpu=self.device.type == "cpu", mixed_precision=precision, **more)
 
     @property
     def backend(self) -> str:

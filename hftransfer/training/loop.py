@@ -7,6 +7,7 @@ checkpoint ends with the same bits as one that was never interrupted, and severa
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
-from hftransfer.training.sharding import set_whole, shard_rest, sharded_copy, shared_like, whole
+from hftransfer.training.sharding import set_whole, shard, shared_like, whole
 from hftransfer.training.tracking import Log, not_tracked
 
 Targets = tuple[tuple[float, Sequence[int]], ...]
@@ -166,17 +167,12 @@ class _Run:
     """The state of one training: weights, optimiser, schedule, random numbers, and how far it is."""
 
     def __init__(self, plan: Plan) -> None:
-        from accelerate import Accelerator
-
         self.plan, self.settings, self.compute = plan, plan.settings, plan.compute
         self.boundary, self.processes = plan.boundary, plan.compute.processes
         self.at, self.history = Position(), History()
         self.micro_batch_size = self.settings.micro_batch_size or self.settings.batch_size
         self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
-        self.accelerator = Accelerator(
-            cpu=self.compute.device.type == "cpu",
-            mixed_precision="no" if self.compute.precision == "fp32" else self.compute.precision,
-        )
+        self.accelerator = self.compute.accelerator()
         self.shards = self.settings.distributed == "fsdp" and self.processes.count > 1
         self.adapter = self._placed()
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
@@ -193,16 +189,16 @@ class _Run:
             self._restore(plan.keeping.resume)
 
     def _placed(self) -> Adapter:
-        """The adapter that is trained, on the device: the plan's own, or a copy whose learning part is shared."""
-        model, device = self.plan.adapter.model, self.compute.device
-        if not self.shards:
-            model.to(device)
-            self.upper = Upper(self.plan.adapter, self.boundary)
-            return self.plan.adapter
-        adapter = sharded_copy(self.plan.adapter, self.boundary, device)
+        """The adapter that is trained, on the device: the plan's own, or around a copy of its model whose learning part
+        is shared."""
+        adapter, device = self.plan.adapter, self.compute.device
+        if self.shards:
+            adapter = adapter.twin(copy.deepcopy(adapter.model))
+            self.plan.adapter.model.to("cpu")
+        adapter.model.to(device)
         self.upper = Upper(adapter, self.boundary)
-        shard_rest(self.upper, adapter, self.boundary, device)
-        model.to("cpu")
+        if self.shards:
+            shard(self.upper, adapter, self.boundary, device)
         return adapter
 
     def compile(self, *, on: bool) -> None:

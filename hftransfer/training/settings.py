@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
-TRACKERS: dict[Tracker, str] = {name: name for name in get_args(Tracker)}
-"""The package that each tracker needs."""
+"""Experiment trackers, by the names of their packages."""
 
 
 class TrainSettings(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
@@ -12,31 +11,21 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from hftransfer.adapters.base import Adapter
 
 
-def sharded_copy(adapter: Adapter, boundary: int, device: torch.device) -> Adapter:
-    """The same adapter around a copy of its model of which every process holds its share of what is above the boundary.
-
-    A stage's weights are put together while it computes. The model itself is not touched.
+def shard(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.device) -> None:
+    """Nothing; of the adapter's model every process then holds its share of what is above the boundary, and of what
+    learns besides. A stage's weights are put together while it computes, the rest when `upper` is called.
 
     Source: Zhao et al., PyTorch FSDP, arXiv 2304.11277; this is torch's `fully_shard`.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    twin = adapter.twin(copy.deepcopy(adapter.model).to(device))
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    for stage in twin.stages[boundary:]:
-        fully_shard(stage, mesh=mesh)
-    return twin
-
-
-def shard_rest(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.device) -> None:
-    """Nothing; what learns outside the stages is shared too, and `upper`, when called, puts it together."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    in_stages = {p for stage in adapter.stages[boundary:] for p in stage.parameters()}
+    stages = adapter.stages[boundary:]
+    in_stages = {parameter for stage in stages for parameter in stage.parameters()}
     still = {p for p in adapter.model.parameters() if not p.requires_grad and p not in in_stages}
+    for stage in stages:
+        fully_shard(stage, mesh=mesh)
     fully_shard(upper, mesh=mesh, ignored_params=still)
 
 

@@ -29,14 +29,7 @@ def tracked(
     if not trackers:
         yield not_tracked
         return
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(
-        cpu=compute.device.type == "cpu",
-        mixed_precision="no" if compute.precision == "fp32" else compute.precision,
-        log_with=list(trackers),
-        project_dir=folder,
-    )
+    accelerator = compute.accelerator(log_with=list(trackers), project_dir=folder)
     plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in settings.items()}
     accelerator.init_trackers(project, config=plain)
     try:
