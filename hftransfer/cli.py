@@ -61,8 +61,10 @@ def run(
 
     def work() -> None:
         if processes is not None and processes > 1:
+            from hftransfer import pipeline
             from hftransfer.launch import launch
 
+            pipeline.require_sound(recipe, overrides or [])
             flags = {
                 "--overwrite": overwrite,
                 "--resume": resume,

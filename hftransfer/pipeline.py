@@ -130,6 +130,9 @@ def run(
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
     with ExitStack() as stack:
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
+        if together.is_first:
+            progress.write_log(folder.log_so_far(goes_on=resume))
+            stack.callback(progress.end_log)
         saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
         logs = folder.path / LOGS
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
@@ -201,7 +204,10 @@ def _train(
         learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
         learns += f" of {len(adapter.stages)} stages"
         batch = f"batches of {recipe.train.batch_size}"
-        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {batch}; {compute.describe()}")
+        where = compute.describe() + (", fsdp" if recipe.train.distributed == "fsdp" and together.count > 1 else "")
+        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {batch}; {where}")
+        if recipe.train.distributed == "fsdp" and together.count == 1:
+            progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
         for key, value in stray_settings().values():
             progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
         facts = _facts(checkpoint, splits)
@@ -298,7 +304,7 @@ def _write(
     """The metrics; writes all that a run leaves."""
     done = trained.done
     folder.start()
-    progress.write_log(folder.file("log.txt"))
+    progress.move_log(folder.file("log.txt"))
     metrics = _metrics(loaded.recipe, trained, clock)
     _write_model(folder, trained, metrics, loaded.recipe)
     folder.write_text("recipe.yaml", _resolved_yaml(loaded, trained.facts))
@@ -415,6 +421,15 @@ def check(
     with progress.stage("decoding every image", len(rows)) as advance:
         faults = decoding_faults(rows, advance)
     return without_faults(splits, faults, loaded.recipe.data)
+
+
+def require_sound(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> None:
+    """Nothing, if all is as it must be that shows without reading data or a model.
+
+    Raises:
+        HftransferError: with all that is not.
+    """
+    _early_look(load_recipe(recipe, overrides).recipe, None)
 
 
 def not_looked_at(

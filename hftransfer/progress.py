@@ -24,9 +24,21 @@ class Progress:
         self._early: list[str] = []
 
     def write_log(self, path: Path) -> None:
-        """Keep all lines, those told before too, in the file `path`."""
+        """Keep all lines, those told before too, at the end of the file `path`."""
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in self._early)
+        self._early.clear()
         self.log = path
-        path.write_text("".join(line + "\n" for line in self._early), encoding="utf-8")
+
+    def move_log(self, path: Path) -> None:
+        """Nothing; the log so far lies in the file `path` from here on, and goes on there."""
+        if self.log is not None:
+            self.log.replace(path)
+        self.write_log(path)
+
+    def end_log(self) -> None:
+        """Nothing; what is told from here on is no part of the log."""
+        self.log = None
 
     def line(self, text: str) -> None:
         """Tell one line (or several, broken by newlines)."""

@@ -495,10 +495,12 @@ def _keys_of(key: Path_) -> list[str]:
 
 
 def _options(key: Path_) -> list[Any]:
+    key = key[:-1] if key[-1].isdigit() else key
     model = _model_at(key[:-1])
     if model is None or key[-1] not in model.model_fields:
         return []
-    return [option for option in get_args(model.model_fields[key[-1]].annotation) if isinstance(option, str)]
+    forms = get_args(model.model_fields[key[-1]].annotation)
+    return [option for form in forms for option in (form, *get_args(form)) if isinstance(option, str)]
 
 
 def _close(given: object, allowed: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 _LOCK = ".hftransfer.lock"
+_LOG_SO_FAR = "log-so-far.txt"
 
 
 class OutputSettings(BaseModel):
@@ -101,7 +102,7 @@ class RunFolder:
 
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
-        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK}
+        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR}
         foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
         if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
@@ -153,9 +154,17 @@ class RunFolder:
         finally:
             if not goes_on_later:
                 (self.path / _LOCK).unlink(missing_ok=True)
+                (self.path / _LOG_SO_FAR).unlink(missing_ok=True)
             lock.release()
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
+
+    def log_so_far(self, *, goes_on: bool) -> Path:
+        """The path of the log of a run that is not finished; without `goes_on` an earlier one is deleted."""
+        path = self.path / _LOG_SO_FAR
+        if not goes_on:
+            path.unlink(missing_ok=True)
+        return path
 
     def start(self) -> None:
         """Nothing; deletes the files of an earlier run, and only those: from here on results are written."""

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from hftransfer.errors import RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
+from hftransfer.recipe import load_recipe
 from tests.conftest import TinyModels, faults_of, missing_words, recipe_for
 
 SILENT = Progress(None)
@@ -37,6 +38,12 @@ def test_trackers_are_told_what_is_measured(recipe: dict[str, Any], tmp_path: Pa
     for split in ("validation", "test"):
         told = found.Scalars(f"{split}/accuracy")[-1].value
         assert told == pytest.approx(result.metrics[split]["accuracy"])
+
+
+def test_one_tracker_needs_no_list_and_a_misspelt_one_is_told(recipe: dict[str, Any]) -> None:
+    assert load_recipe(recipe, ["train.trackers=tensorboard"]).recipe.train.trackers == ("tensorboard",)
+    with pytest.raises(RecipeError, match="Did you mean 'tensorboard'"):
+        load_recipe(recipe, ["train.trackers=[tensorbord]"])
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_the_work(recipe: dict[str, Any]) -> None:

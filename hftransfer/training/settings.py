@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
 """Experiment trackers, by the names of their packages."""
+
+
+def _listed(value: Any) -> Any:
+    """A list of one where a name alone is given."""
+    return [value] if isinstance(value, str) else value
 
 
 class TrainSettings(BaseModel):
@@ -59,7 +64,7 @@ class TrainSettings(BaseModel):
     patience: int | None = Field(
         3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
     )
-    trackers: tuple[Tracker, ...] = Field(
+    trackers: Annotated[tuple[Tracker, ...], BeforeValidator(_listed)] = Field(
         (), description="experiment trackers that are told what is measured, such as [tensorboard]"
     )
     compile: bool = Field(
