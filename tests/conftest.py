@@ -390,6 +390,16 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     return folder
 
 
+@pytest.fixture(scope="session")
+def cache_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder that tests with real weights share, those of other test processes too: what is drawn and
+    computed once serves all."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "cache-of-all"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture
 def silent() -> Progress:
     """Progress that nobody sees."""

@@ -54,9 +54,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _as_a_new_user(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _as_a_new_user(home: Path, monkeypatch: pytest.MonkeyPatch, cache_of_all: Path) -> None:
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("HFTRANSFER_CACHE", str(home / "cache"))
+    monkeypatch.setenv("HFTRANSFER_CACHE", str(cache_of_all))
     monkeypatch.chdir(home)
     if not (home / "recipes").exists():
         (home / "recipes").symlink_to(ROOT / "recipes")

@@ -27,14 +27,9 @@ bundled = pytest.mark.skipif(
 shared = pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the real photos and weights in ../shared")
 
 
-@pytest.fixture(scope="module")
-def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("real-cache")
-
-
 @pytest.fixture(autouse=True)
-def _one_cache_for_all(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HFTRANSFER_CACHE", str(module_cache))
+def _one_cache_for_all(cache_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFTRANSFER_CACHE", str(cache_of_all))
 
 
 def _run(model: str, data: str, out: Path, **overrides: object) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _transferred(
     names = () if task == "question-answering" else ("blue", "red")
     splits = Splits(_split(task, 16, 1), _split(task, 8, 2), _split(task, 8, 3), names)
     boundary = strategy.prepare(adapter, train.get("seed", 0))
-    usual = 5 if task == "image-classification" else 12
+    usual = 5 if task == "image-classification" else 8
     settings = TrainSettings(precision="fp32", **{"epochs": usual, "batch_size": 8, "patience": None, **train})
     job = Job(
         adapter=adapter,

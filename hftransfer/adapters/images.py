@@ -25,7 +25,7 @@ class ImageAdapter(Adapter):
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
-        images = [self._without_long_ends(image) for image in examples]
+        images = [without_long_ends(image) if self._crops_center() else image for image in examples]
         encoded = self.processor(images=images, return_tensors="pt")
         return {"pixel_values": encoded["pixel_values"]}
 
@@ -51,23 +51,8 @@ class ImageAdapter(Adapter):
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
         return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
 
-    def _without_long_ends(self, image: Image.Image) -> Image.Image:
-        """The middle of an extremely long image where only the middle would be kept: scaling the short edge of
-        1×5000 pixels up to 256 first would ask for a gigabyte."""
-        if not self._crops_center() or max(image.size) <= _LONGEST_RATIO * min(image.size):
-            return image
-        width, height = image.size
-        longest = round(_LONGEST_RATIO * min(width, height))
-        left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
-        return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
-
     def _crops_center(self) -> bool:
-        size = getattr(self.processor, "size", None)
-        if not size or "shortest_edge" not in size:
-            return False
-        # ConvNeXt's processor, ResNet's too, has a crop_pct instead of the flag, and crops below 384 pixels.
-        by_share = getattr(self.processor, "crop_pct", None) is not None and size["shortest_edge"] < 384
-        return bool(getattr(self.processor, "do_center_crop", None) or by_share)
+        return crops_center(self.processor)
 
 
 class TimmAdapter(ImageAdapter):
@@ -103,3 +88,24 @@ class TimmAdapter(ImageAdapter):
 def conv_network(model: nn.Module) -> bool:
     """Whether a network is made of convolutions, for which channels-last memory is faster."""
     return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 4
+
+
+def without_long_ends(image: Image.Image) -> Image.Image:
+    """The middle of an extremely long image, where only the middle would be kept: scaling the short edge of 1×5000
+    pixels up to 256 first would ask for a gigabyte."""
+    if max(image.size) <= _LONGEST_RATIO * min(image.size):
+        return image
+    width, height = image.size
+    longest = round(_LONGEST_RATIO * min(width, height))
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+
+
+def crops_center(processor: Any) -> bool:
+    """Whether an image processor of transformers keeps the middle of an image alone."""
+    size = getattr(processor, "size", None)
+    if not size or "shortest_edge" not in size:
+        return False
+    # ConvNeXt's processor, ResNet's too, has a crop_pct instead of the flag, and crops below 384 pixels.
+    by_share = getattr(processor, "crop_pct", None) is not None and size["shortest_edge"] < 384
+    return bool(getattr(processor, "do_center_crop", None) or by_share)

@@ -75,8 +75,8 @@ def load_adapter(
 def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
     if form.task == "image-classification":
         kind = TimmAdapter if checkpoint.family == "timm_wrapper" else ImageAdapter
-        return kind(model, _load_image_processor(checkpoint), checkpoint.name, checkpoint.family)
-    tokenizer = _load_tokenizer(checkpoint)
+        return kind(model, load_image_processor(checkpoint), checkpoint.name, checkpoint.family)
+    tokenizer = load_tokenizer(checkpoint)
     kind_of_text = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
     return kind_of_text(model, tokenizer, checkpoint.name, checkpoint.family)
 
@@ -167,7 +167,12 @@ def _adapt_config(config: Any, form: Form) -> None:
         config.label_names = list(form.class_names)
 
 
-def _load_image_processor(checkpoint: Checkpoint) -> Any:
+def load_image_processor(checkpoint: Checkpoint) -> Any:
+    """The image processor beside a checkpoint.
+
+    Raises:
+        ModelError: there is none.
+    """
     from transformers import AutoImageProcessor
 
     try:
@@ -179,7 +184,12 @@ def _load_image_processor(checkpoint: Checkpoint) -> Any:
         ) from error
 
 
-def _load_tokenizer(checkpoint: Checkpoint) -> Any:
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer beside a checkpoint.
+
+    Raises:
+        ModelError: there is none.
+    """
     from transformers import AutoTokenizer
 
     try:

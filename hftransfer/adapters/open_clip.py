@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint
-from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.images import ImageAdapter, without_long_ends
 from hftransfer.adapters.texts import save_head, sidecar
 from hftransfer.errors import ModelError, first_line, must_be
 
@@ -51,7 +51,8 @@ class OpenClipAdapter(ImageAdapter):
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
-        return {"pixel_values": torch.stack([self.processor(self._without_long_ends(image)) for image in examples])}
+        given = [without_long_ends(image) if self._crops_center() else image for image in examples]
+        return {"pixel_values": torch.stack([self.processor(image) for image in given])}
 
     def processor_settings(self) -> dict[str, Any]:
         """The transform, step by step."""
@@ -93,30 +94,41 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     Raises:
         ModelError: open_clip can't load it, or there is no head.
     """
-    import open_clip
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
     folder, name = checkpoint.folder, checkpoint.name
     names = class_names if class_names is not None else sidecar(folder).get("class_names")
     if not names:
         remedy = "Train one: this folder holds an image tower alone."
         raise ModelError(must_be(f"model '{name}'", "a checkpoint with all its head weights", "no head", remedy))
-    try:
-        clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
-        settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
-        size = clip.visual.image_size
-        known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
-        transform = image_transform_v2(PreprocessCfg(**{"size": size, **known}), is_train=False)
-        with torch.no_grad():
-            height, width = (size, size) if isinstance(size, int) else size
-            embedding_width = clip.eval().visual(torch.zeros(1, 3, height, width)).shape[1]
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        got = f"something else ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", "a model that open_clip loads", got)) from error
+    clip, transform = load_clip(checkpoint)
+    size = clip.visual.image_size
+    with torch.no_grad():
+        height, width = (size, size) if isinstance(size, int) else size
+        embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
     if class_names is None:
         _load_head(model.head, checkpoint)
     return OpenClipAdapter(model, transform, name, folder)
+
+
+def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """The model of a folder in open_clip's layout, in eval mode, and its image transform.
+
+    Raises:
+        ModelError: open_clip can't load it.
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    folder = checkpoint.folder
+    try:
+        clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
+        settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
+        known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
+        preprocess = PreprocessCfg(**{"size": clip.visual.image_size, **known})
+        return clip.eval(), image_transform_v2(preprocess, is_train=False)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        got = f"something else ({first_line(error)})"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", "a model that open_clip loads", got)) from error
 
 
 def _load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:

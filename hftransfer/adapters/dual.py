@@ -1,0 +1,266 @@
+"""Dual encoders: an image tower and a text tower that embed into one space, as in CLIP (Radford et al., arXiv
+2103.00020, section 2)."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
+from hftransfer.adapters.images import crops_center, without_long_ends
+from hftransfer.adapters.loading import load_image_processor, load_tokenizer
+from hftransfer.adapters.open_clip import load_clip
+from hftransfer.adapters.texts import clean_text
+from hftransfer.errors import ModelError, first_line, must_be
+
+
+class DualEncoder(ABC):
+    """One native model of two towers with its preprocessing. Embeddings are not normalised."""
+
+    model: Any
+    """The `nn.Module` of both towers."""
+
+    def __init__(self, model: Any, name: str, family: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.name, self.family = name, family
+
+    @abstractmethod
+    def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
+        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> Inputs:
+        """Tokens, each tensor (B, T), cut to the longest that the text tower takes."""
+
+    @abstractmethod
+    def embed_images(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+
+    @abstractmethod
+    def embed_texts(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+
+    @abstractmethod
+    def image_settings(self) -> dict[str, Any]:
+        """Everything that shapes `encode_images`, as plain values."""
+
+    @abstractmethod
+    def text_settings(self) -> dict[str, Any]:
+        """Everything that shapes `encode_texts`, as plain values."""
+
+    @property
+    def scale(self) -> float:
+        """What similarities are multiplied by to give logits."""
+        return float(self.model.logit_scale.detach().float().exp())
+
+    @property
+    def bias(self) -> float:
+        """What is added to logits: 0, except where the model was trained with a sigmoid (SigLIP)."""
+        bias = getattr(self.model, "logit_bias", None)
+        return 0.0 if bias is None else float(bias.detach())
+
+    def around(self, model: nn.Module) -> DualEncoder:
+        """The same dual encoder around another copy of its model."""
+        other = copy.copy(self)
+        other.model = model
+        return other
+
+    @property
+    def images(self) -> Tower:
+        """The image tower."""
+        return Tower(self, "image")
+
+    @property
+    def texts(self) -> Tower:
+        """The text tower."""
+        return Tower(self, "text")
+
+
+class Tower:
+    """One tower of a dual encoder, as that which lies below a boundary: one stage, whose output is kept."""
+
+    def __init__(self, dual: DualEncoder, modality: Literal["image", "text"]) -> None:
+        self.dual, self.modality = dual, modality
+        self.model = dual.model
+        self.stages = [dual.model]
+
+    def twin(self, model: nn.Module) -> Tower:
+        """The same tower of another copy of the model."""
+        return Tower(self.dual.around(model), self.modality)
+
+    def encode(self, examples: Sequence[Any]) -> Inputs:
+        """What the tower takes, from raw examples."""
+        return self.dual.encode_images(examples) if self.modality == "image" else self.dual.encode_texts(examples)
+
+    def below(self, inputs: Inputs, boundary: int) -> dict[str, Tensor]:
+        """`hidden`: the embeddings (B, D)."""
+        del boundary  # there is one alone
+        embed = self.dual.embed_images if self.modality == "image" else self.dual.embed_texts
+        return {"hidden": embed(inputs)}
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Everything that shapes `encode`, as plain values."""
+        own = self.dual.image_settings() if self.modality == "image" else self.dual.text_settings()
+        return {"tower": self.modality, **own}
+
+
+class TransformersDual(DualEncoder):
+    """CLIP, SigLIP and their kin of transformers, `VisionTextDualEncoderModel` among them."""
+
+    def __init__(self, model: Any, image_processor: Any, tokenizer: Any, name: str, family: str) -> None:
+        super().__init__(model, name, family)
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+        positions = getattr(model.config.text_config, "max_position_embeddings", None)
+        self.longest = int(min(tokenizer.model_max_length, positions or 512))
+        # SigLIP was trained on texts that are all padded to one length, padding attended to.
+        self.padding = "max_length" if family.startswith("siglip") else "longest"
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
+        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        crops = crops_center(self.image_processor)
+        given = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": self.image_processor(images=given, return_tensors="pt")["pixel_values"]}
+
+    def encode_texts(self, texts: Sequence[str]) -> Inputs:
+        """`input_ids` and what else the text tower takes, each (B, T)."""
+        given = [clean_text(text) for text in texts]
+        encoded = self.tokenizer(
+            given, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
+        )
+        return {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded}
+
+    def embed_images(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+        return _embedding(self.model.get_image_features(**inputs))
+
+    def embed_texts(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+        return _embedding(self.model.get_text_features(**inputs))
+
+    def image_settings(self) -> dict[str, Any]:
+        """The image processor's settings and its backend."""
+        settings = self.image_processor.to_dict()
+        settings.pop("_processor_class", None)
+        return {"class": type(self.image_processor).__name__, **settings}
+
+    def text_settings(self) -> dict[str, Any]:
+        """The tokenizer's digest, and to what length texts are cut and padded."""
+        content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+        if self.tokenizer.is_fast:
+            content = self.tokenizer.backend_tokenizer.to_str()
+            content = json.dumps(json.loads(content) | {"truncation": None, "padding": None}, sort_keys=True)
+        return {"tokenizer": _digest(content), "longest": self.longest, "padding": self.padding}
+
+
+class OpenClipDual(DualEncoder):
+    """A model of open_clip with its own transform and tokenizer."""
+
+    def __init__(self, model: Any, transform: Any, tokenizer: Any, name: str, folder: Path) -> None:
+        super().__init__(model, name, "open_clip")
+        self.transform, self.tokenizer = transform, tokenizer
+        texts = sorted([*folder.glob("tokenizer*"), *folder.glob("vocab*"), folder / OPEN_CLIP_CONFIG])
+        self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
+        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        crops = "CenterCrop" in repr(self.transform)
+        given = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": torch.stack([self.transform(image) for image in given])}
+
+    def encode_texts(self, texts: Sequence[str]) -> Inputs:
+        """`{"input_ids": (B, T)}`, T the tower's context length."""
+        return {"input_ids": self.tokenizer([clean_text(text) for text in texts])}
+
+    def embed_images(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+        embedded: Tensor = self.model.encode_image(inputs["pixel_values"])
+        return embedded
+
+    def embed_texts(self, inputs: Inputs) -> Tensor:
+        """(B, D)."""
+        embedded: Tensor = self.model.encode_text(inputs["input_ids"])
+        return embedded
+
+    def image_settings(self) -> dict[str, Any]:
+        """The transform, step by step."""
+        return {"class": "open_clip", "steps": repr(self.transform)}
+
+    def text_settings(self) -> dict[str, Any]:
+        """The digest of the tokenizer's files, and its kind."""
+        return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
+
+
+def load_dual(checkpoint: Checkpoint) -> DualEncoder:
+    """The dual encoder of a checkpoint, in float32 and eval mode.
+
+    Raises:
+        ModelError: the weights are not whole, or the model does not have two towers.
+    """
+    if checkpoint.family == "open_clip":
+        return _load_open_clip(checkpoint)
+    with quiet_transformers():
+        model = _load_transformers(checkpoint)
+        image_processor, tokenizer = load_image_processor(checkpoint), load_tokenizer(checkpoint)
+    return TransformersDual(model, image_processor, tokenizer, checkpoint.name, checkpoint.family)
+
+
+def _load_transformers(checkpoint: Checkpoint) -> Any:
+    import safetensors
+    import transformers
+
+    where = f"model '{checkpoint.name}'"
+    try:
+        model, info = transformers.AutoModel.from_pretrained(
+            str(checkpoint.folder),
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except safetensors.SafetensorError as error:
+        got = f"weights that are truncated or damaged ({error})"
+        raise ModelError(must_be(where, "a folder with whole weights", got)) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        got = f"{checkpoint.family} ({first_line(error)})"
+        raise ModelError(must_be(where, "a dual encoder that transformers loads", got)) from error
+    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+        raise ModelError(must_be(where, "one with an image tower and a text tower", type(model).__name__))
+    if absent := sorted(set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}):
+        got = f"no {absent[0]}" + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
+        raise ModelError(must_be(where, "a checkpoint with all its weights", got))
+    return model
+
+
+def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
+    import open_clip
+
+    model, transform = load_clip(checkpoint)
+    where = f"model '{checkpoint.name}'"
+    if not hasattr(model, "encode_text"):
+        raise ModelError(must_be(where, "one with an image tower and a text tower", type(model).__name__))
+    try:
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{checkpoint.folder}")
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise ModelError(must_be(where, "one with a tokenizer", f"none ({first_line(error)})")) from error
+    return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
+
+
+def _embedding(output: Any) -> Tensor:
+    """The projected embedding: older transformers give it alone, since 5 it is the pooled output."""
+    embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return embedded
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
