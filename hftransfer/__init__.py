@@ -19,6 +19,7 @@ _HOMES = {
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.artifact",
     "Prediction": "hftransfer.artifact",
+    "zero_shot": "hftransfer.zero_shot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
     from hftransfer.strategies import LoRA as LoRA
+    from hftransfer.zero_shot import zero_shot as zero_shot
 
 __all__ = [*_HOMES, "__version__"]
 

@@ -129,7 +129,7 @@ class Predictor:
         if inputs is None or question is not None or context is not None:
             what = "images" if self.adapter.modality == "image" else "texts"
             raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        given = _as_list(inputs, self.adapter.modality)
+        given = as_list(inputs, self.adapter.modality)
         predictions: list[Prediction] = []
         faults: list[str] = []
         for outcome in self.predict_each(given):
@@ -143,7 +143,7 @@ class Predictor:
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
-        read = _decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
+        read = decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
         for start in range(0, len(inputs), self.compute.batch_size):
             batch = inputs[start : start + self.compute.batch_size]
             outcomes = [read(value, start + offset) for offset, value in enumerate(batch)]
@@ -373,7 +373,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     return adapter
 
 
-def _decoded(image: Any, position: int) -> Any:
+def decoded(image: Any, position: int) -> Any:
     """An RGB image, or the error that says why there is none."""
     from hftransfer.data.images import decode_image
     from hftransfer.data.rows import as_content
@@ -387,7 +387,7 @@ def _decoded(image: Any, position: int) -> Any:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 
 
-def _as_list(inputs: Any, modality: str) -> list[Any]:
+def as_list(inputs: Any, modality: str) -> list[Any]:
     """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn."""
     one_image = modality == "image" and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
     one_pair = modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,8 @@ import typer
 from hftransfer.errors import HftransferError
 
 if TYPE_CHECKING:
-    from hftransfer.artifact import Predictor
+    from hftransfer.artifact import Prediction, Predictor
+    from hftransfer.errors import DataError
     from hftransfer.progress import Progress
 
 app = typer.Typer(
@@ -211,11 +212,16 @@ def predict(
 
 
 def _predict_labels(predictor: Predictor, inputs: Sequence[Any], *, as_json: bool) -> None:
+    _tell(inputs, predictor.predict_each(inputs), as_json=as_json)
+
+
+def _tell(inputs: Sequence[Any], outcomes: Iterable[Prediction | DataError], *, as_json: bool) -> None:
+    """Nothing; prints a prediction for each input, and tells afterwards which could not be read."""
     from hftransfer.errors import DataError
 
     predictions: list[dict[str, Any]] = []
     faults: list[str] = []
-    for given, outcome in zip(inputs, predictor.predict_each(inputs), strict=True):
+    for given, outcome in zip(inputs, outcomes, strict=True):
         if isinstance(outcome, DataError):
             faults += outcome.faults
             continue
@@ -228,6 +234,35 @@ def _predict_labels(predictor: Predictor, inputs: Sequence[Any], *, as_json: boo
         print(_json({"predictions": predictions}))
     if faults:
         raise DataError(*faults)
+
+
+@app.command("zero-shot")
+def zero_shot(
+    model: Annotated[str, typer.Argument(help="A Hub id, a folder, open_clip:NAME/TAG or bundled/dual-encoder.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    labels: Annotated[str, typer.Option(help='What to choose between, as in "cat,dog,bicycle".')],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help='A template such as "a photo of a {}.", or a set of them; may be given again.'),
+    ] = None,
+    as_json: Json = False,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    debug: Debug = False,
+) -> None:
+    """Choose between labels for images, without training, with a model like CLIP."""
+
+    def work() -> None:
+        from hftransfer.errors import RecipeError, must_be
+
+        if precision not in ("auto", "fp32", "bf16"):
+            raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
+        from hftransfer.zero_shot import zero_shot_each
+
+        names = [label.strip() for label in labels.split(",")]
+        prompts = prompt[0] if prompt and len(prompt) == 1 else prompt or "simple"
+        _tell(images, zero_shot_each(model, images, names, prompts=prompts, precision=precision), as_json=as_json)  # type: ignore[arg-type]
+
+    _guarded(work, debug=debug)
 
 
 def _json(value: Any) -> str:
@@ -306,9 +341,11 @@ def _listed(what: str) -> list[str]:
                 f"{'open_clip:NAME/TAG':<28} the image tower of an open_clip model; open_clip:local-dir:PATH too",
             ]
         case "tasks":
+            from hftransfer.recipe import ZERO_SHOT
             from hftransfer.tasks.registry import TASKS
 
-            return [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
+            told = [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
+            return [*told, f"{ZERO_SHOT:<28} Images told apart by class names alone; nothing is trained."]
         case "strategies":
             from hftransfer.strategies import STRATEGIES
 

@@ -7,8 +7,10 @@ import io
 import json
 import math
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,19 +26,20 @@ from pydantic import BaseModel
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
-from hftransfer.adapters.families import Modality, require_modality
+from hftransfer.adapters.families import Modality, require_modality, require_paired
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent, decoding_faults
-from hftransfer.data.skipped import without_faults
+from hftransfer.data.skipped import without_faults, without_test_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
-from hftransfer.data.splits import Splits, build_splits
+from hftransfer.data.splits import Splits, build_splits, build_test_only
 from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError, must_be, nearest, user_path
 from hftransfer.progress import Progress
-from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
+from hftransfer.recipe import ZERO_SHOT, LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, write_table
-from hftransfer.strategies import Strategy
+from hftransfer.strategies import LinearProbe, Strategy
 from hftransfer.tasks.base import RowKind
+from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
+    from hftransfer.zero_shot import Evaluated
 
 LIBRARIES = (
     *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
@@ -56,11 +60,13 @@ ROWS_OF: dict[str, RowKind] = {
     "image-classification": "images",
     "text-classification": "texts",
     "question-answering": "questions",
+    ZERO_SHOT: "images",
 }
 MODALITY_OF: dict[str, Modality] = {
     "image-classification": "image",
     "text-classification": "text",
     "question-answering": "text",
+    ZERO_SHOT: "image",
 }
 
 
@@ -134,12 +140,115 @@ def run(
             progress.write_log(folder.log_so_far(goes_on=resume))
             stack.callback(progress.end_log)
         saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
+        if loaded.recipe.task == ZERO_SHOT:
+            evaluated = _zero_shot(loaded.recipe, checkpoint, data, clock, progress)
+            metrics = together.first(lambda: _write_zero_shot(folder, loaded, evaluated, clock, progress))
+            return Result(folder.path, metrics)
         logs = folder.path / LOGS
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
         metrics = together.first(lambda: _write(folder, loaded, trained, clock, progress))
         if together.is_first:
             checkpoints.remove_all()
     return Result(folder.path, metrics)
+
+
+@dataclass(frozen=True)
+class _ZeroShot:
+    """An evaluation by class names alone, and what it was made of."""
+
+    found: Evaluated
+    compute: Compute
+    facts: ResolvedFacts
+    parameters: int
+    templates: tuple[str, ...]
+
+
+def _zero_shot(
+    recipe: Recipe, checkpoint: Checkpoint | None, data: Any, clock: _Clock, progress: Progress
+) -> _ZeroShot:
+    """The data, then what the class names alone make of the images in them."""
+    from hftransfer.training.processes import processes
+
+    together = processes()
+    with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
+        splits = together.in_turn(lambda: _load_splits(recipe, "images", data, progress))
+        progress.line(data_table(splits))
+    with clock.stage("load"):
+        from hftransfer.adapters.dual import load_dual
+        from hftransfer.training.devices import choose_compute
+        from hftransfer.zero_shot import evaluate, words_for
+
+        templates = templates_of(recipe.prompts or "simple")
+        words = words_for(splits.class_names, recipe.class_names)
+        checkpoint = checkpoint or together.in_turn(lambda: find_checkpoint(recipe.model.name, recipe.model.revision))
+        assert checkpoint is not None
+        compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
+        dual = together.in_turn(lambda: load_dual(checkpoint))
+        parameters = sum(parameter.numel() for parameter in dual.model.parameters())
+        kind = f"{checkpoint.name}: {type(dual.model).__name__}; {parameters:,} parameters, none learns"
+        progress.line(f"{kind}; {len(templates)} templates, {len(words)} classes; {compute.describe()}")
+        facts = _facts(checkpoint, splits)
+        _require_same_data(together.gather(facts.data_fingerprint))
+        _tell_differences(recipe.resolved, facts, progress)
+    store = None if recipe.train.cache != "off" else Path(tempfile.mkdtemp(prefix="hftransfer-"))
+    try:
+        found = evaluate(
+            dual,
+            checkpoint.weights_sha256,
+            splits,
+            words,
+            templates,
+            recipe.data,
+            compute,
+            progress,
+            store=store,
+            compare=recipe.compare_prompts,
+            stage=clock.stage,
+        )
+    finally:
+        if store is not None:
+            shutil.rmtree(store, ignore_errors=True)
+    return _ZeroShot(found, compute, facts, parameters, templates)
+
+
+def _write_zero_shot(
+    folder: RunFolder, loaded: LoadedRecipe, done: _ZeroShot, clock: _Clock, progress: Progress
+) -> dict[str, Any]:
+    """The metrics; writes all that an evaluation leaves: no model, for nothing was trained."""
+    from hftransfer.report import figures
+
+    folder.start()
+    progress.move_log(folder.file("log.txt"))
+    found, recipe = done.found, loaded.recipe
+    names, test = found.splits.class_names, found.splits.test
+    folder.write_text("recipe.yaml", _resolved_yaml(loaded, done.facts))
+    folder.write_json("environment.json", environment(done.compute))
+    write_table(folder, "predictions.parquet", found.columns)
+    for name, rows in (("classes.csv", found.classes), ("prompts.csv", found.prompts)):
+        if rows:
+            folder.write_text(name, _csv_text(list(rows[0]), [row.values() for row in rows]))
+    if found.splits.skipped:
+        _write_skipped(folder, found.splits)
+    matrix = found.metrics["confusion_matrix"]
+    figures.draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), matrix, names)
+    mistakes = folder.file("figures/mistakes.png")
+    figures.draw_mistakes(mistakes, test.rows, test.labels, found.probabilities, names)
+    if found.prompts:
+        figures.draw_prompts(folder.file("figures/prompts.png"), found.prompts, found.metrics["accuracy"])
+    metrics = {
+        "task": recipe.task,
+        "model": recipe.model.name,
+        "strategy": "zero-shot",
+        "prompts": list(done.templates),
+        "test": found.metrics,
+        "validation": {},
+        "parameters": {"total": done.parameters, "trainable": 0},
+        "examples": found.splits.sizes(),
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "seconds": clock.all_seconds(),
+    }
+    folder.write_json("metrics.json", metrics)
+    return metrics
 
 
 def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held: bool) -> Saved | None:
@@ -197,7 +306,8 @@ def _train(
         pooling = recipe.strategy.pooling_for(recipe.task)
         seed, names = recipe.train.seed, splits.class_names
         compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-        load = partial(load_adapter, checkpoint, names, task=recipe.task, pooling=pooling, seed=seed)
+        task_name: Any = recipe.task
+        load = partial(load_adapter, checkpoint, names, task=task_name, pooling=pooling, seed=seed)
         adapter = together.in_turn(load)
         boundary = together.together(lambda: recipe.strategy.prepare(adapter, seed))
         counts = parameter_counts(adapter.model)
@@ -314,13 +424,17 @@ def _write(
     if done.history.rows:
         folder.write_text("history.csv", _csv_text(list(done.history.rows[0]), [r.values() for r in done.history.rows]))
     if done.splits.skipped:
-        skipped = [[entry.split, entry.id, entry.reason] for entry in done.splits.skipped]
-        folder.write_text("skipped.csv", _csv_text(["split", "id", "reason"], skipped))
+        _write_skipped(folder, done.splits)
     _write_figures(folder, done)
     folder.note_all_in(LOGS)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _write_skipped(folder: RunFolder, splits: Splits) -> None:
+    skipped = [[entry.split, entry.id, entry.reason] for entry in splits.skipped]
+    folder.write_text("skipped.csv", _csv_text(["split", "id", "reason"], skipped))
 
 
 def fit(
@@ -420,6 +534,8 @@ def check(
     rows = [row for _, split in splits.items() for row in split.rows]
     with progress.stage("decoding every image", len(rows)) as advance:
         faults = decoding_faults(rows, advance)
+    if loaded.recipe.task == ZERO_SHOT:
+        return without_test_faults(splits, faults, loaded.recipe.data)
     return without_faults(splits, faults, loaded.recipe.data)
 
 
@@ -497,7 +613,10 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
             seen = fetch_config(recipe.model.name, recipe.model.revision)
         bundle = BUNDLED_MODELS.get(recipe.model.name)
         family = seen.family if seen is not None else bundle.family if bundle is not None else ""
-        require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
+        if recipe.task == ZERO_SHOT:
+            require_paired(recipe.model.name, family)
+        else:
+            require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
     except HftransferError as error:
         faults.append(error)
     if data is None:
@@ -518,7 +637,13 @@ def _require_sense(recipe: Recipe) -> None:
     Raises:
         RecipeError: all that do not.
     """
+    if recipe.task == ZERO_SHOT:
+        _require_sense_of_zero_shot(recipe)
+        return
     task, train, faults = task_of(recipe), recipe.train, []
+    for name in ("prompts", "class_names", "compare_prompts"):
+        if value := getattr(recipe, name):
+            faults.append(must_be(name, f"left out for task {task.name}", value))
     if train.metric is not None and train.metric not in task.metrics:
         allowed = f"a metric of task {task.name} ({', '.join(task.metrics)})"
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
@@ -538,6 +663,21 @@ def _require_sense(recipe: Recipe) -> None:
         faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
     if train.class_weights != "none" and task.rows == "questions":
         faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
+    if faults:
+        raise RecipeError(*faults)
+
+
+def _require_sense_of_zero_shot(recipe: Recipe) -> None:
+    faults = []
+    if recipe.strategy != LinearProbe():
+        faults.append(must_be("strategy", f"left out for task {ZERO_SHOT}, which trains nothing", recipe.strategy.kind))
+    if recipe.prompts is not None:
+        try:
+            templates_of(recipe.prompts)
+        except RecipeError as error:
+            faults += error.faults
+    if recipe.compare_prompts and len(templates_of(recipe.prompts or "simple")) < 2 and not faults:
+        faults.append(must_be("compare_prompts", "left out where there is one template", "true", "Try openai-7."))
     if faults:
         raise RecipeError(*faults)
 
@@ -578,6 +718,8 @@ def _load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -
         found = find_rows(recipe.data, progress, kind=kind)
     else:
         found = rows_from_python(data, recipe.data, kind=kind)
+    if recipe.task == ZERO_SHOT:
+        return build_test_only(found, recipe.data, progress)
     return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
 
 

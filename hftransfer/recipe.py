@@ -19,7 +19,10 @@ from hftransfer.run_folder import OutputSettings
 from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
 from hftransfer.training.settings import TrainSettings
 
-TaskName = Literal["image-classification", "text-classification", "question-answering"]
+TaskName = Literal[
+    "image-classification", "text-classification", "question-answering", "zero-shot-image-classification"
+]
+ZERO_SHOT = "zero-shot-image-classification"
 _MOST_BYTES = 1 << 20
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
 _PLAIN_TAGS = {
@@ -59,6 +62,15 @@ class Recipe(BaseModel):
     data: DataSettings = Field(description="where the examples are")
     strategy: Strategy = Field(LinearProbe(), description="what learns: a kind, or {kind: …, …}")
     train: TrainSettings = Field(TrainSettings(), description="how the computation goes")
+    prompts: str | list[str] | None = Field(
+        None,
+        description="of zero-shot: templates such as 'a photo of a {}.', or a set of them (simple, openai-7, "
+        "openai-80, cifar, pets, food, flowers); simple if left out",
+    )
+    class_names: dict[str, str] | list[str] | None = Field(
+        None, description="of zero-shot: what classes are called in prompts, by class or in their order"
+    )
+    compare_prompts: bool = Field(False, description="of zero-shot: tell which templates help and which harm")
     output: OutputSettings = Field(OutputSettings(), description="where the results go")
     resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
 
@@ -166,9 +178,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     writer = YAML()
     writer.default_flow_style = False
     buffer = io.StringIO()
-    values = recipe.model_dump(mode="json")
-    if values["resolved"] is None:
-        del values["resolved"]
+    values = plain_settings(recipe)
     writer.dump(values, buffer)
     return buffer.getvalue()
 
@@ -179,6 +189,15 @@ def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
         (key, value, _origin(loaded.origins, tuple(key.split("."))))
         for key, value in flat_settings(loaded.recipe).items()
     ]
+
+
+def plain_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a recipe that its task has, as nested plain values."""
+    values = recipe.model_dump(mode="json")
+    if values["resolved"] is None:
+        del values["resolved"]
+    other = ("strategy",) if recipe.task == ZERO_SHOT else ("prompts", "class_names", "compare_prompts")
+    return {name: value for name, value in values.items() if name not in other}
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:
@@ -192,7 +211,7 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
             elif here[0] != "resolved" or value is not None:
                 yield ".".join(here), value
 
-    return dict(walk(recipe.model_dump(mode="json"), ()))
+    return dict(walk(plain_settings(recipe), ()))
 
 
 def _origin(origins: Mapping[Path_, str], key: Path_) -> str:

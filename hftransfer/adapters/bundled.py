@@ -25,6 +25,8 @@ class Bundle:
     family: str
     hub_id: str | None = None
     """Where the same weights lie on the Hub."""
+    parts: tuple[str, ...] = ()
+    """Of a model that is put together: the bundled models it is made of."""
 
 
 BUNDLED_MODELS = {
@@ -45,6 +47,15 @@ BUNDLED_MODELS = {
         family="bert",
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
     ),
+    "bundled/dual-encoder": Bundle(
+        package="",
+        distribution="",
+        weights="",
+        sha256="",
+        source="EfficientNet-Lite0 and MiniLM, aligned by ImageNet's class names: for zero-shot",
+        family="vision-text-dual-encoder",
+        parts=("bundled/efficientnet-lite0", "bundled/minilm-l6"),
+    ),
 }
 
 
@@ -58,6 +69,8 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
         ModelError: the package is not installed, or its weights are not the known ones.
     """
     bundle = BUNDLED_MODELS[name]
+    if bundle.parts:
+        return _aligned_folder(name, bundle, convert=convert)
     weights = _weights_file(name, bundle)
     if weights.suffix == ".safetensors":
         return weights.parent
@@ -67,6 +80,25 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
             return None
         with new_folder(folder) as draft:
             _convert_efficientnet_lite0(weights, draft)
+    return folder
+
+
+def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
+    """The folder of a model that is put together of two others, once for these weights and this code."""
+    for part in bundle.parts:
+        _weights_file(part, BUNDLED_MODELS[part])
+    code = (Path(__file__).parent / "alignment.py").read_bytes()
+    made_of = "".join(BUNDLED_MODELS[part].sha256 for part in bundle.parts)
+    key = hashlib.sha256(made_of.encode() + code).hexdigest()[:12]
+    folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{key}"
+    if not (folder / "model.safetensors").is_file():
+        if not convert:
+            return None
+        from hftransfer.adapters.alignment import write_dual_encoder
+
+        towers = [bundled_folder(part) for part in bundle.parts]
+        with new_folder(folder) as draft:
+            write_dual_encoder(towers[0], towers[1], draft)  # type: ignore[arg-type]
     return folder
 
 

@@ -70,6 +70,27 @@ GENERAL_LORA = (
 )
 
 
+# Families of which transformers (or open_clip) loads an image tower and a text tower into one space.
+PAIRED = (
+    *("clip", "siglip", "siglip2", "vision-text-dual-encoder", "open_clip", "metaclip_2"),
+    *("chinese_clip", "align", "altclip", "clipseg"),
+)
+
+
+def require_paired(name: str, family: str) -> None:
+    """Nothing, if a model may have two towers, as far as its family tells.
+
+    Raises:
+        ModelError: it has one alone.
+    """
+    known = FAMILIES.get(family)
+    if known is None or family in PAIRED:
+        return
+    allowed = "one with an image tower and a text tower, such as CLIP"
+    remedy = "Try bundled/dual-encoder, or openai/clip-vit-base-patch32 from the Hub."
+    raise ModelError(must_be(f"model '{name}'", allowed, f"the {known.modality} model {family}", remedy))
+
+
 def families_of(modality: Modality) -> list[str]:
     """The names of the families known for images or for texts."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]

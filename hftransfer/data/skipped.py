@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Skipped, Splits, check_skipped, require_examples
+
+
+def without_test_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
+    """The splits less the test images that could not be decoded, where nothing is trained.
+
+    Raises:
+        DataError: they are not to be skipped, or too many.
+    """
+    skipped = [Skipped("test", splits.test.rows[row].id, reason) for row, reason in sorted(faults.items())]
+    check_skipped([*splits.skipped, *skipped], len(splits.skipped) + len(splits.test), settings)
+    return replace(splits, test=splits.test.without(set(faults)), skipped=(*splits.skipped, *skipped))
 
 
 def without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:

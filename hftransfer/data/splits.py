@@ -138,6 +138,27 @@ def build_splits(found: Found, settings: DataSettings, seed: int, progress: Prog
     return whole
 
 
+def build_test_only(found: Found, settings: DataSettings, progress: Progress) -> Splits:
+    """The images to judge a model by that learns nothing: the test split, or where there is none all there are.
+
+    Raises:
+        DataError: there are none; some are unreadable.
+    """
+    rows = list(found.get("test", [])) or [row for part in found.values() for row in part]
+    if not rows:
+        raise DataError(must_be("the data", "of at least one image", "none"))
+    class_names = tuple(sorted({row.label for part in found.values() for row in part}, key=_natural))
+    if settings.limit is not None:
+        rows = _first_of_each_class(rows, settings.limit)
+    with progress.stage("looking at the images", len(rows)) as advance:
+        seen = inspect_rows(rows, advance)
+    skipped = [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
+    check_skipped(skipped, len(rows), settings)
+    test = Split(rows, _class_ids(rows, class_names), seen.digests).without(set(seen.faults))
+    none = Split([], np.zeros(0, dtype=np.int64), [])
+    return Splits(none, none, test, class_names, tuple(skipped))
+
+
 def _digested(rows: list[Row], advance: Advance) -> Inspection:
     """The digests of texts or questions, which are always readable."""
     digests = digest_rows(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,6 +93,27 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         if len(epochs) == 1:
             axes.set_xticks(epochs)
     left.set_title(f"Best epoch: {best_epoch} of {len(rows)}", loc="left", color=_INK, fontsize=11)
+    _save(figure, path)
+
+
+def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
+    """Nothing; draws how much each template adds to the accuracy of all of them together (of many, the ten that add
+    most and the ten that add least), and beside it its accuracy alone."""
+    shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
+    figure = _figure(9.0, 1.1 + 0.27 * len(shown))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    places = np.arange(len(shown))[::-1]
+    gains = [100 * row["gain"] for row in shown]
+    axes.barh(places, gains, color=[_WRONG if gain < 0 else _RIGHT for gain in gains], height=0.6)
+    axes.axvline(0, color=_QUIET, linewidth=0.8)
+    labels = [f"{_short(row['template'], 42)}   {row['accuracy_alone']:.3f}" for row in shown]
+    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_xlabel("points of accuracy that go without it", color=_QUIET)
+    title = f"{len(rows)} templates together: accuracy {accuracy:.4f}; each alone as written beside it"
+    axes.set_title(title, loc="left", color=_INK, fontsize=10)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
     _save(figure, path)
 
 

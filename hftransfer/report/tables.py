@@ -17,6 +17,8 @@ _FILES = {
     "merged/": "the same with LoRA merged into it: loads in plain transformers",
     "metrics.json": "all numbers",
     "history.csv": "loss and validation scores by epoch",
+    "classes.csv": "how often each class was found, and what it was taken for",
+    "prompts.csv": "what each template does alone, and what it adds to the others",
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",
 }

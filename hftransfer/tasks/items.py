@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from hftransfer.adapters.anatomy import Inputs
-from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.texts import TextAdapter, Tokens
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row, read_row
@@ -25,6 +24,13 @@ class Batch:
     items: list[int]
     inputs: Inputs
     faults: dict[int, str]
+
+
+class Encoder(Protocol):
+    """What makes tensors of raw examples."""
+
+    def encode(self, examples: Sequence[Any]) -> Inputs:
+        """What a network takes."""
 
 
 class Items(Protocol):
@@ -60,7 +66,7 @@ class ImageItems:
     lengths: None = None
 
     def __init__(
-        self, rows: Sequence[Row], digests: Sequence[bytes], adapter: ImageAdapter, augment: Augment | None = None
+        self, rows: Sequence[Row], digests: Sequence[bytes], adapter: Encoder, augment: Augment | None = None
     ) -> None:
         self.rows, self.adapter, self.augment = rows, adapter, augment
         self.digests = [self._digest(digest) for digest in digests] if augment else list(digests)

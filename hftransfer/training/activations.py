@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +42,23 @@ _DIGEST_BYTES = 16
 _CODE = ("adapters", "data/images.py", "training/activations.py", "training/devices.py", "tasks/items.py")
 
 
-def key_parts(adapter: Adapter, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
+class Frozen(Protocol):
+    """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
+
+    model: Any
+    stages: list[torch.nn.Module]
+
+    def twin(self, model: torch.nn.Module) -> Frozen:
+        """The same around another copy of the model."""
+
+    def below(self, inputs: Inputs, boundary: int) -> Activations:
+        """The activations at the boundary."""
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Everything that shapes the inputs, as plain values."""
+
+
+def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
     """Everything that shapes the activations of an example, besides its bytes or tokens."""
     return {
         "weights": weights_sha256,
@@ -215,7 +231,7 @@ class _Shard:
 
 def fill_store(
     store: ActivationStore,
-    adapter: Adapter,
+    adapter: Frozen,
     boundary: int,
     items: Items,
     compute: Compute,
@@ -252,7 +268,7 @@ def fill_store(
 
 def _fill(
     store: ActivationStore,
-    adapter: Adapter,
+    adapter: Frozen,
     boundary: int,
     items: Items,
     missing: Sequence[int],
@@ -293,7 +309,7 @@ def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np
     return [row[:length].reshape(-1) for row, length in zip(values, lengths, strict=True)]
 
 
-def _forward(adapter: Adapter, boundary: int, inputs: Inputs, compute: Compute) -> Tensor:
+def _forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Tensor:
     with torch.inference_mode():
         hidden = adapter.below(moved(inputs, compute), boundary)["hidden"]
         if not torch.isfinite(hidden).all():

@@ -1,0 +1,165 @@
+"""A dual encoder made of a classifier of photos and a sentence encoder, without a single image.
+
+The classifier's last layer holds a vector of image features for each ImageNet class, the sentence encoder gives one for
+the class's name. Ridge regression from names to class vectors carries any other text among the image features, as in
+zero-shot learning by semantic embeddings (DeViSE, Frome et al. 2013; the closed form as in Romera-Paredes & Torr 2015,
+"An embarrassingly simple approach to zero-shot learning").
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hftransfer.adapters.base import quiet_transformers
+
+_ONE, _MANY = ("{}", "a photo of a {}."), ("{}", "a photo of {}.")
+_RIDGE = 200.0
+"""For each wording. Wordings and strength were chosen on 600 photos of cats and dogs; all from 100 to 1,600 serve."""
+_SMALL = 1e-2  # in this range the pooler's tanh is linear to 1e-4
+_LARGE = 1e3  # beside the mean over tokens, the residual of the first token vanishes
+
+
+def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> None:
+    """Nothing; writes a native `VisionTextDualEncoderModel` of a TimmWrapper classifier with ImageNet's 1,000 classes
+    and a BERT whose mean over tokens is the embedding of a sentence."""
+    import transformers
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    names = [info.index_to_description(index).split(",")[0] for index in range(1000)]
+    with quiet_transformers():
+        classifier = transformers.AutoModelForImageClassification.from_pretrained(image_folder, dtype=torch.float32)
+        vision = transformers.AutoModel.from_pretrained(image_folder, dtype=torch.float32).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(text_folder)
+        text = mean_pooled_bert(transformers.BertModel.from_pretrained(text_folder, dtype=torch.float32)).eval()
+        rows = classifier.timm_model.get_classifier().weight.detach().double().numpy()
+        embedded = [_embed(text, tokenizer, wording) for wording in _wordings(names)]
+        mean, to_image, to_text, scale = align(embedded, rows - rows.mean(axis=0))
+        vision.config.hidden_size = rows.shape[1]
+        config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+            vision.config, text.config, projection_dim=len(to_image)
+        )
+        model = transformers.VisionTextDualEncoderModel(config=config, vision_model=vision, text_model=text)
+        with torch.no_grad():
+            text.pooler.dense.bias.copy_(torch.from_numpy(-_SMALL * mean))
+            model.visual_projection.weight.copy_(torch.from_numpy(to_image))
+            model.text_projection.weight.copy_(torch.from_numpy(to_text / _SMALL))
+            model.logit_scale.fill_(float(np.log(scale)))
+        for part in (model.config.vision_config, model.config.text_config):
+            part._name_or_path = ""
+        model.save_pretrained(folder)
+        processor = transformers.VisionTextDualEncoderProcessor(_image_processor(vision), tokenizer)
+        processor.save_pretrained(folder)
+
+
+def mean_pooled_bert(bert: Any) -> Any:
+    """A BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided by
+    its standard deviation), shrunk to where the pooler's tanh is linear.
+
+    The layer's queries and keys are 0, so that each token attends to all equally; values pass as they are, enlarged
+    until nothing is left of the residual. The mean is then part of a native model, padding left out as attention does.
+    """
+    config = copy.deepcopy(bert.config)
+    config.num_hidden_layers += 1
+    pooled = type(bert)(config)
+    pooled.load_state_dict(bert.state_dict(), strict=False)
+    layer, width = pooled.encoder.layer[-1], config.hidden_size
+    attention, output = layer.attention.self, layer.attention.output
+    with torch.no_grad():
+        for linear in (attention.query, attention.key, layer.intermediate.dense, layer.output.dense):
+            linear.weight.zero_()
+            linear.bias.zero_()
+        for linear, size in ((attention.value, 1.0), (output.dense, _LARGE), (pooled.pooler.dense, _SMALL)):
+            linear.weight.copy_(size * torch.eye(width))
+            linear.bias.zero_()
+        for norm in (output.LayerNorm, layer.output.LayerNorm):
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
+    return pooled
+
+
+def align(embedded: Sequence[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """What carries texts and images into one space of at most D dimensions, from the texts of K classes in several
+    wordings, each (K, D), and their vectors of image features (K, F): the mean text (D,), the projection of images
+    (P, F) with orthonormal rows, that of texts less their mean (P, D), and the scale of the logits."""
+    texts, mean = _centred(embedded)
+    ridge = _ridge(texts, np.concatenate([rows] * len(embedded)), _RIDGE * len(embedded))  # (D, F)
+    basis, _ = np.linalg.qr(ridge.T)  # (F, P): the image features that texts can reach
+    return mean, basis.T, (ridge @ basis).T, _scale(embedded, rows)
+
+
+def _centred(embedded: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    texts = np.concatenate(list(embedded))
+    mean = texts.mean(axis=0)
+    return texts - mean, mean
+
+
+def _ridge(texts: np.ndarray, wanted: np.ndarray, strength: float) -> np.ndarray:
+    """The matrix (D, F) with the least squared error of texts @ matrix, its squared entries held down."""
+    solution: np.ndarray = np.linalg.solve(texts.T @ texts + strength * np.eye(texts.shape[1]), texts.T @ wanted)
+    return solution
+
+
+def _scale(embedded: Sequence[np.ndarray], rows: np.ndarray, folds: int = 5) -> float:
+    """The scale at which classes whose names the regression has not seen get the likeliest probabilities, their own
+    vectors standing for images."""
+    fold = np.arange(len(rows)) % folds
+    similarities = np.empty((len(rows), len(rows)))
+    for held in range(folds):
+        seen = fold != held
+        texts, mean = _centred([part[seen] for part in embedded])
+        ridge = _ridge(texts, np.concatenate([rows[seen]] * len(embedded)), _RIDGE * len(embedded))
+        predicted = (embedded[0] - mean) @ ridge
+        similarities[~seen] = _unit(rows[~seen]) @ _unit(predicted).T
+    scales = np.geomspace(1.0, 100.0, 60)
+    likelihoods = [np.diag(_log_softmax(scale * similarities)).mean() for scale in scales]
+    return float(scales[int(np.argmax(likelihoods))])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    normalised: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normalised
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found
+
+
+def _wordings(names: Sequence[str]) -> list[list[str]]:
+    """The names alone and in a sentence, of one thing and of many."""
+    many = [name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s") for name in names]
+    forms = [(template, names) for template in _ONE] + [(template, many) for template in _MANY]
+    return [[template.replace("{}", name) for name in given] for template, given in forms]
+
+
+def _embed(text: Any, tokenizer: Any, sentences: Sequence[str]) -> np.ndarray:
+    """Sentences as vectors (N, D), in the order given."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(sentences), 100):
+            tokens = tokenizer(list(sentences[start : start + 100]), padding=True, return_tensors="pt")
+            found.append(text(**tokens).pooler_output / _SMALL)
+    return torch.cat(found).double().numpy()
+
+
+def _image_processor(vision: Any) -> Any:
+    """A processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved alone."""
+    import transformers
+
+    settings = vision.config.pretrained_cfg
+    side = int(settings["input_size"][-1])
+    return transformers.CLIPImageProcessor(
+        size={"shortest_edge": int(side / settings["crop_pct"])},
+        crop_size={"height": side, "width": side},
+        resample=3,  # bicubic
+        image_mean=settings["mean"],
+        image_std=settings["std"],
+    )

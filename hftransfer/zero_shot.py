@@ -1,0 +1,335 @@
+"""Classification by class names alone: the most similar of the texts that a dual encoder makes of them.
+
+As in CLIP (Radford et al., arXiv 2103.00020, section 3.1): each name is put into every template, the embeddings of a
+class's sentences are normalised, averaged and normalised again, and an image belongs to the class whose embedding has
+the largest cosine with its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.dual import DualEncoder, load_dual
+from hftransfer.adapters.families import require_paired
+from hftransfer.artifact import Prediction, as_list, decoded
+from hftransfer.cache import cache_folder
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.skipped import without_test_faults
+from hftransfer.data.splits import Splits
+from hftransfer.errors import DataError, RecipeError, must_be, some
+from hftransfer.metrics.classification import score_probabilities
+from hftransfer.progress import Progress
+from hftransfer.tasks.classification import softmax
+from hftransfer.tasks.items import Batch, ImageItems
+from hftransfer.tasks.prompts import sentences, templates_of, words_of
+from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
+from hftransfer.training.devices import Compute, choose_compute, frozen_copy
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What zero-shot classification of a split came to."""
+
+    splits: Splits
+    metrics: dict[str, Any]
+    probabilities: np.ndarray
+    """(N, C)."""
+    columns: dict[str, list[Any]]
+    """A table of predictions."""
+    classes: list[dict[str, Any]]
+    """One row per class: how often it was found, and what it was taken for."""
+    prompts: list[dict[str, Any]]
+    """One row per template, best first, where they were compared."""
+
+
+def zero_shot(
+    model: str | os.PathLike[str],
+    images: Any,
+    labels: Sequence[str],
+    *,
+    prompts: str | Sequence[str] = "simple",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> list[Prediction]:
+    """One `Prediction` per image: which of the labels fits it best, as far as a dual encoder knows.
+
+    `model` is a Hub id, a folder, `open_clip:NAME/TAG` or `bundled/dual-encoder`; images are paths, bytes, PIL images
+    or uint8 arrays (H, W[, 3]), one alone may be given. `prompts` is a template such as "a photo of a {}.", a list of
+    them, or the name of a set (simple, openai-7, openai-80, cifar, pets, food, flowers).
+
+    >>> ht.zero_shot("bundled/dual-encoder", "photo.jpg", ["cat", "dog", "bicycle"])
+
+    Raises:
+        ModelError: the model has no text tower, or its weights are not whole.
+        RecipeError: labels or prompts are not as they must be.
+        DataError: images can't be read; all of them are named.
+    """
+    outcomes = list(zero_shot_each(model, as_list(images, "image"), labels, prompts=prompts, precision=precision))
+    if faults := [fault for outcome in outcomes if isinstance(outcome, DataError) for fault in outcome.faults]:
+        raise DataError(*faults)
+    return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+
+
+def zero_shot_each(
+    model: str | os.PathLike[str],
+    images: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    prompts: str | Sequence[str] = "simple",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> Iterator[Prediction | DataError]:
+    """A prediction for each image in turn, or the error that says why it can't be read. See `zero_shot`."""
+    names, templates = require_labels(labels), templates_of(prompts)
+    checkpoint = find_checkpoint(os.fspath(model))
+    assert checkpoint is not None
+    require_paired(checkpoint.name, checkpoint.family)
+    compute = choose_compute(precision, None)
+    dual = load_dual(checkpoint)
+    classes = ensemble(embed_prompts(dual, names, templates, checkpoint.weights_sha256, compute))
+    tower = dual.images.twin(frozen_copy(dual.model, compute))
+    for start in range(0, len(images), compute.batch_size):
+        read = [
+            decoded(image, start + offset) for offset, image in enumerate(images[start : start + compute.batch_size])
+        ]
+        readable = [image for image in read if not isinstance(image, DataError)]
+        rows = iter(())  # type: Iterator[np.ndarray]
+        if readable:
+            with torch.inference_mode():
+                embedded = tower.below(moved(tower.encode(readable), compute), 1)["hidden"].float().cpu().numpy()
+            rows = iter(softmax(logits(embedded, classes, dual)))
+        for image in read:
+            yield image if isinstance(image, DataError) else _prediction(names, next(rows))
+
+
+def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
+    """The labels, if they are at least two different texts.
+
+    Raises:
+        RecipeError: they are not.
+    """
+    names = [labels] if isinstance(labels, str) else [str(label).strip() for label in labels]
+    faults = []
+    if any(not name for name in names):
+        faults.append(must_be(where, "texts with something in them", "an empty one"))
+    if doubles := sorted({name for name in names if name and names.count(name) > 1}):
+        faults.append(must_be(where, "different from each other", f"{some(doubles)} more than once"))
+    if len(names) < 2:
+        faults.append(must_be(where, "two or more, to choose between", f"{len(names)}"))
+    if faults:
+        raise RecipeError(*faults)
+    return names
+
+
+def words_for(class_names: Sequence[str], given: Mapping[str, str] | Sequence[str] | None) -> list[str]:
+    """What each class is called in prompts: as given by class or in the order of the classes, else its name in words.
+
+    Raises:
+        RecipeError: names are given for other classes, or two classes would be called the same.
+    """
+    words = words_of(class_names)
+    if isinstance(given, Mapping):
+        if unknown := sorted(set(given) - set(class_names)):
+            allowed = f"names for classes of the data ({some(class_names)})"
+            raise RecipeError(must_be("class_names", allowed, f"'{unknown[0]}'"))
+        words = [given.get(name, word) for name, word in zip(class_names, words, strict=True)]
+    elif given is not None:
+        if len(given) != len(class_names):
+            allowed = f"one name for each of the {len(class_names)} classes ({some(class_names)})"
+            raise RecipeError(must_be("class_names", allowed, f"{len(given)}"))
+        words = list(given)
+    return require_labels(words, "class_names")
+
+
+def evaluate(
+    dual: DualEncoder,
+    weights_sha256: str,
+    splits: Splits,
+    words: Sequence[str],
+    templates: Sequence[str],
+    settings: DataSettings,
+    compute: Compute,
+    progress: Progress,
+    *,
+    store: Path | None = None,
+    compare: bool = False,
+    stage: Callable[[str], Any],
+) -> Evaluated:
+    """How well the test split's images are told apart by the words for their classes.
+
+    Embeddings of images are kept in the store of activations, so that other prompts cost no second pass; what they
+    are compared in is read block by block, so that memory does not grow with them.
+
+    Raises:
+        DataError: images can't be read and are not to be skipped.
+    """
+    with stage("prompts"):
+        per_template = embed_prompts(dual, words, templates, weights_sha256, compute, progress)
+    with stage("activations"):
+        splits, images = _embed_images(dual, splits, weights_sha256, settings, compute, progress, store)
+    with stage("evaluate"):
+        classes, labels = ensemble(per_template), splits.test.labels
+        blocks = range(0, len(labels), _ROWS_AT_ONCE)
+        rows = [softmax(logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual)) for at in blocks]
+        probabilities = np.concatenate(rows)
+        table = _compared(images, labels, per_template, templates) if compare and len(templates) > 1 else []
+    metrics = score_probabilities(probabilities, labels)
+    names = splits.class_names
+    by_class = _by_class(np.asarray(metrics["confusion_matrix"]), names, words)
+    metrics["most_confused"] = _most_confused(np.asarray(metrics["confusion_matrix"]), names)
+    predicted = probabilities.argmax(axis=1)
+    columns: dict[str, Any] = {
+        "id": [row.id for row in splits.test.rows],
+        "label": [names[label] for label in labels],
+        "prediction": [names[label] for label in predicted],
+    }
+    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    return Evaluated(splits, metrics, probabilities, columns, by_class, table)
+
+
+# --- embeddings ------------------------------------------------------------------------------------------------------
+
+
+class _PromptItems:
+    """Texts as items of the store of activations."""
+
+    def __init__(self, texts: Sequence[str], dual: DualEncoder) -> None:
+        self.texts, self.dual = texts, dual
+        self.digests = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+        self.lengths = np.array([len(text) for text in texts], dtype=np.int64)
+
+    def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
+        """The tokens of these texts."""
+        del tokens
+        return Batch(list(chosen), self.dual.encode_texts([self.texts[item] for item in chosen]), {})
+
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Any]:
+        """Nothing."""
+        del chosen, tokens
+        return {}
+
+
+def embed_prompts(
+    dual: DualEncoder,
+    names: Sequence[str],
+    templates: Sequence[str],
+    weights_sha256: str,
+    compute: Compute,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """The normalised embeddings (T, C, D) of every template with every name; each text is computed once and kept."""
+    texts = [text for template in templates for text in sentences(names, template)]
+    items = _PromptItems(texts, dual)
+    store = ActivationStore(cache_folder("activations"), key_parts(dual.texts, weights_sha256, 1, compute))
+    with (progress or Progress(None)).stage("prompts", len(texts)) as advance:
+        fill_store(store, dual.texts, 1, items, compute, advance)
+    embedded = store.activations(items.digests).rows(0, len(texts))
+    return _unit(embedded.astype(np.float64)).reshape(len(templates), len(names), -1)
+
+
+def ensemble(per_template: np.ndarray) -> np.ndarray:
+    """One normalised embedding (C, D) per class from those of its sentences (T, C, D)."""
+    return _unit(per_template.mean(axis=0))
+
+
+def logits(images: np.ndarray, classes: np.ndarray, dual: DualEncoder) -> np.ndarray:
+    """(N, C) from embeddings of images (N, D), normalised or not, and normalised ones of classes (C, D)."""
+    found: np.ndarray = dual.scale * (_unit(images.astype(np.float64)) @ classes.T) + dual.bias
+    return found
+
+
+def _embed_images(
+    dual: DualEncoder,
+    splits: Splits,
+    weights_sha256: str,
+    settings: DataSettings,
+    compute: Compute,
+    progress: Progress,
+    folder: Path | None,
+) -> tuple[Splits, StoredActivations]:
+    """The embeddings of the test split's images, and the splits less those that can't be decoded."""
+    store = ActivationStore(folder or cache_folder("activations"), key_parts(dual.images, weights_sha256, 1, compute))
+    items = ImageItems(splits.test.rows, splits.test.digests, dual.images)
+    with progress.stage("activations", len(items.digests)) as advance:
+        stop = settings.on_error == "stop"
+        faults = fill_store(store, dual.images, 1, items, compute, advance, stop_at_fault=stop)
+    if faults:
+        splits = without_test_faults(splits, faults, settings)
+    return splits, store.activations(splits.test.digests)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    normalised: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return normalised
+
+
+# --- what is told of it ----------------------------------------------------------------------------------------------
+
+
+def _prediction(names: Sequence[str], row: np.ndarray) -> Prediction:
+    scores = {name: float(value) for name, value in zip(names, row, strict=True)}
+    best = max(scores, key=lambda name: scores[name])
+    return Prediction(best, scores[best], scores)
+
+
+def _compared(
+    images: StoredActivations, labels: np.ndarray, per_template: np.ndarray, templates: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row per template: its accuracy alone, and what the ensemble loses without it; most helpful first."""
+    summed = per_template.sum(axis=0)
+    forms = [summed, *per_template, *(summed - own for own in per_template)]
+    right = np.zeros(len(forms))
+    for start in range(0, len(labels), _ROWS_AT_ONCE):
+        block = images.rows(start, start + _ROWS_AT_ONCE).astype(np.float64)
+        own = labels[start : start + _ROWS_AT_ONCE]
+        right += [np.sum((block @ _unit(form).T).argmax(axis=1) == own) for form in forms]
+    accuracy, count = right / len(labels), len(templates)
+    rows = [
+        {
+            "template": template,
+            "accuracy_alone": float(accuracy[1 + index]),
+            "ensemble_without": float(accuracy[1 + count + index]),
+            "gain": float(accuracy[0] - accuracy[1 + count + index]),
+        }
+        for index, template in enumerate(templates)
+    ]
+    return sorted(rows, key=lambda row: (-row["gain"], -row["accuracy_alone"]))
+
+
+def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for index, name in enumerate(names):
+        own, others = counts[index, index], np.delete(counts[index], index)
+        taken_for = int(np.argmax(np.where(np.arange(len(names)) == index, -1, counts[index])))
+        rows.append(
+            {
+                "class": name,
+                "words": words[index],
+                "examples": int(counts[index].sum()),
+                "recall": float(own / max(1, counts[index].sum())),
+                "precision": float(own / max(1, counts[:, index].sum())),
+                "most_often_taken_for": names[taken_for] if others.any() else "",
+            }
+        )
+    return rows
+
+
+def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
+    """The pairs of classes that are confused most often, both directions counted together."""
+    pairs = [
+        (int(counts[first, second] + counts[second, first]), first, second)
+        for first in range(len(names))
+        for second in range(first)
+        if counts[first, second] + counts[second, first]
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [{"classes": [names[second], names[first]], "count": count} for count, first, second in pairs[:most]]
