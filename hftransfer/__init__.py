@@ -18,7 +18,6 @@ _HOMES = {
     "check": "hftransfer.pipeline",
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.artifact",
-    "Prediction": "hftransfer.artifact",
     "zero_shot": "hftransfer.zero_shot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
@@ -29,7 +28,6 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from hftransfer.artifact import Prediction as Prediction
     from hftransfer.artifact import load as load
     from hftransfer.errors import HftransferError as HftransferError
     from hftransfer.pipeline import check as check

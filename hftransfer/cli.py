@@ -49,7 +49,10 @@ def run(
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
     ] = False,
     grace: Annotated[
-        float, typer.Option(min=0.1, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint.")
+        float,
+        typer.Option(
+            min=0.1, max=1e6, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint."
+        ),
     ] = 10.0,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Share the work among so many processes: one per GPU, or on the cores.")
@@ -396,7 +399,8 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
     except Interrupted as error:
         if _is_first_process():
             print(
-                f"stopped by {error}; `hftransfer run … --resume` goes on from the newest checkpoint", file=sys.stderr
+                f"stopped by {error}; `hftransfer run … --resume` goes on from the newest checkpoint, if there is one",
+                file=sys.stderr,
             )
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:

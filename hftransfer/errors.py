@@ -40,6 +40,12 @@ class OutputError(HftransferError):
     """The results can't be written where they should go."""
 
 
+class WriteError(OutputError):
+    """What was computed can't be written: the disk is full, or gone. Exit status 1, for nothing given was wrong."""
+
+    exit_status: ClassVar[int] = 1
+
+
 def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
     """One sentence per fault, in the house's form: `<where> must be <allowed>; got <value>. <remedy>`."""
     return f"{where} must be {allowed}; got {got}. {remedy}".rstrip()

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -32,7 +32,16 @@ from hftransfer.data.rows import TextContent, decoding_faults
 from hftransfer.data.skipped import without_faults, without_test_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only
-from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError, must_be, nearest, user_path
+from hftransfer.errors import (
+    DataError,
+    HftransferError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    must_be,
+    nearest,
+    user_path,
+)
 from hftransfer.progress import Progress
 from hftransfer.recipe import ZERO_SHOT, LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
 from hftransfer.report.tables import data_table
@@ -138,15 +147,19 @@ def run(
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
             progress.write_log(folder.log_so_far(goes_on=resume))
-            stack.callback(progress.end_log)
+            stack.enter_context(_end_told(progress))
         saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
         if loaded.recipe.task == ZERO_SHOT:
             evaluated = _zero_shot(loaded.recipe, checkpoint, data, clock, progress)
-            metrics = together.first(lambda: _write_zero_shot(folder, loaded, evaluated, clock, progress))
+            metrics = together.first(
+                lambda: _written(folder, progress, lambda: _write_zero_shot(folder, loaded, evaluated, clock))
+            )
             return Result(folder.path, metrics)
         logs = folder.path / LOGS
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
-        metrics = together.first(lambda: _write(folder, loaded, trained, clock, progress))
+        metrics = together.first(
+            lambda: _written(folder, progress, lambda: _write(folder, loaded, trained, clock), trained.done.save)
+        )
         if together.is_first:
             checkpoints.remove_all()
     return Result(folder.path, metrics)
@@ -211,14 +224,10 @@ def _zero_shot(
     return _ZeroShot(found, compute, facts, parameters, templates)
 
 
-def _write_zero_shot(
-    folder: RunFolder, loaded: LoadedRecipe, done: _ZeroShot, clock: _Clock, progress: Progress
-) -> dict[str, Any]:
+def _write_zero_shot(folder: RunFolder, loaded: LoadedRecipe, done: _ZeroShot, clock: _Clock) -> dict[str, Any]:
     """The metrics; writes all that an evaluation leaves: no model, for nothing was trained."""
     from hftransfer.report import figures
 
-    folder.start()
-    progress.move_log(folder.file("log.txt"))
     found, recipe = done.found, loaded.recipe
     names, test = found.splits.class_names, found.splits.test
     folder.write_text("recipe.yaml", _resolved_yaml(loaded, done.facts))
@@ -248,6 +257,39 @@ def _write_zero_shot(
         "seconds": clock.all_seconds(),
     }
     folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+@contextmanager
+def _end_told(progress: Progress) -> Iterator[None]:
+    """Meanwhile a log is kept; at its end stands what stopped the run, if something did."""
+    try:
+        yield
+    except BaseException as error:
+        progress.note(f"stopped: {error or type(error).__name__}")
+        raise
+    finally:
+        progress.end_log()
+
+
+def _written(
+    folder: RunFolder, progress: Progress, write: Callable[[], dict[str, Any]], save: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """The metrics of a run whose results are in its folder.
+
+    Raises:
+        OutputError: they can't be written; a checkpoint of the finished training is, if there is still room for it.
+    """
+    try:
+        with folder.results():
+            metrics = write()
+            log = folder.note_log()
+        progress.move_log(log)
+    except OutputError:
+        if save is not None:
+            with suppress(OutputError):
+                save()
+        raise
     return metrics
 
 
@@ -408,13 +450,9 @@ def task_of(recipe: Recipe) -> Task:
     return TASKS[recipe.task]
 
 
-def _write(
-    folder: RunFolder, loaded: LoadedRecipe, trained: _Trained, clock: _Clock, progress: Progress
-) -> dict[str, Any]:
+def _write(folder: RunFolder, loaded: LoadedRecipe, trained: _Trained, clock: _Clock) -> dict[str, Any]:
     """The metrics; writes all that a run leaves."""
     done = trained.done
-    folder.start()
-    progress.move_log(folder.file("log.txt"))
     metrics = _metrics(loaded.recipe, trained, clock)
     _write_model(folder, trained, metrics, loaded.recipe)
     folder.write_text("recipe.yaml", _resolved_yaml(loaded, trained.facts))
@@ -748,7 +786,7 @@ def _metrics(recipe: Recipe, trained: _Trained, clock: _Clock) -> dict[str, Any]
         "strategy": recipe.strategy.kind,
         "test": done.judged["test"].metrics if "test" in done.judged else {},
         "validation": done.judged["validation"].metrics,
-        **({"best_epoch": done.history.best_epoch} if done.history.rows else {}),
+        **({"best_epoch": done.history.best_epoch, "epochs": len(done.history.rows)} if done.history.rows else {}),
         "parameters": parameter_counts(done.adapter.model),
         "seconds": clock.all_seconds(),
         "examples": done.splits.sizes(),

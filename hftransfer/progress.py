@@ -40,6 +40,10 @@ class Progress:
         """Nothing; what is told from here on is no part of the log."""
         self.log = None
 
+    def note(self, text: str) -> None:
+        """Nothing; keeps a line in the log that a person is told in another way."""
+        self._keep(text)
+
     def line(self, text: str) -> None:
         """Tell one line (or several, broken by newlines)."""
         self._keep(text)

@@ -426,6 +426,7 @@ def _told(document: _Document, fault: Any) -> str:
     """A fault of pydantic's in the house's form."""
     full = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
     key = _shown_key(full)
+    key = key[:-1] if key and key[-1].isdigit() else key
     where, got = document.where(key), _shown(fault["input"])
     context = fault.get("ctx", {})
     match fault["type"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 
 from hftransfer.cache import new_file
-from hftransfer.errors import OutputError, must_be, user_path
+from hftransfer.errors import OutputError, WriteError, must_be, user_path
 
 MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 _LOCK = ".hftransfer.lock"
-_LOG_SO_FAR = "log-so-far.txt"
+_LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
+_DRAFT = ".results-"
 
 
 class OutputSettings(BaseModel):
@@ -37,14 +40,16 @@ class OutputSettings(BaseModel):
 class RunFolder:
     """A folder for one run that knows which files in it are its own.
 
-    It is made, or found free to be replaced, before the work begins, and nothing is written or deleted in it until
-    there are results: a run that fails leaves the folder, and an earlier run in it, as they were. The names of all
-    files written are kept in a manifest, so that overwriting never deletes a foreign file.
+    It is made, or found free to be replaced, before the work begins, and nothing of an earlier run in it is deleted
+    until all results are there: a run that fails leaves the folder, and an earlier run in it, as they were. The names
+    of all files written are kept in a manifest, so that overwriting never deletes a foreign file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._aside = path
         self._names: list[str] = []
+        self._kept: list[str] = []
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
@@ -103,7 +108,8 @@ class RunFolder:
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
         ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR}
-        foreign = [entry.name for entry in path.iterdir() if entry.name not in ours]
+        entries = [entry.name for entry in path.iterdir()]
+        foreign = [name for name in entries if name not in ours and not name.startswith(_DRAFT)]
         if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
@@ -166,62 +172,103 @@ class RunFolder:
             path.unlink(missing_ok=True)
         return path
 
-    def start(self) -> None:
-        """Nothing; deletes the files of an earlier run, and only those: from here on results are written."""
-        if (self.path / MANIFEST).is_file():
-            inside = self.path.resolve()
-            names = self._names_in(self.path)
-            for file in (self.path / name for name in names):
-                if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
-                    file.unlink()
-            folders = {parent for name in names for parent in Path(name).parents if parent.parts}
-            for folder in (self.path / name for name in sorted(folders, reverse=True)):
-                if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-        self._write_manifest()
+    @contextmanager
+    def results(self) -> Iterator[None]:
+        """Meanwhile the results are written, aside; at the end they take the place of an earlier run's files.
+
+        Where they can't be written whole nothing changes: an earlier run stays as it was.
+
+        Raises:
+            WriteError: they can't be written.
+        """
+        for left_over in self._drafts():
+            shutil.rmtree(left_over, ignore_errors=True)
+        try:
+            self._aside = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.path))
+            yield
+            self._publish()
+        except (OSError, SafetensorError) as error:
+            got = getattr(error, "strerror", None) or str(error)
+            remedy = "Checkpoints stay: with --resume the run goes on from them."
+            raise WriteError(must_be(f"the results in {self.path}", "written whole", got, remedy)) from error
+        finally:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self._aside = self.path
+
+    def _publish(self) -> None:
+        """Nothing; the files of an earlier run, and only those, give way to what was written."""
+        self._delete_earlier()
+        with new_file(self.path / MANIFEST) as draft:
+            draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
+        mode = 0o666 & ~_umask()
+        for file in sorted(file for file in self._aside.rglob("*") if file.is_file()):
+            target = self.path / file.relative_to(self._aside)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.chmod(mode)  # some libraries write files that nobody else may read
+            file.replace(target)
+
+    def _delete_earlier(self) -> None:
+        if not (self.path / MANIFEST).is_file():
+            return
+        inside = self.path.resolve()
+        names = [name for name in self._names_in(self.path) if name not in self._kept]
+        for file in (self.path / name for name in names):
+            if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
+                file.unlink()
+        folders = {parent for name in names for parent in Path(name).parents if parent.parts}
+        for folder in (self.path / name for name in sorted(folders, reverse=True)):
+            if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _drafts(self) -> list[Path]:
+        """Results that were never finished."""
+        return [entry for entry in self.path.iterdir() if entry.name.startswith(_DRAFT) and entry.is_dir()]
 
     def file(self, name: str) -> Path:
-        """The path of a file of this run, its folder made and its name noted as ours."""
-        path = self.path / name
+        """The path of a file of this run's results, its folder made and its name noted as ours."""
+        path = self._aside / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._note([name])
         return path
 
+    def note_log(self) -> Path:
+        """The path of the log beside the results, its name noted as ours."""
+        self._note([_LOG])
+        return self.path / _LOG
+
     def note_all_in(self, name: str) -> None:
         """Nothing; the files in a folder of this run, written by others for it, are noted as ours."""
-        found = sorted(file for file in (self.path / name).rglob("*") if file.is_file())
-        self._note([file.relative_to(self.path).as_posix() for file in found])
+        written = sorted(file for file in (self.path / name).rglob("*") if file.is_file())
+        found = [file.relative_to(self.path).as_posix() for file in written]
+        earlier = set(self._names_in(self.path)) if (self.path / MANIFEST).is_file() else set()
+        self._kept += [entry for entry in found if entry not in earlier]
+        self._note(self._kept)
 
     def write_json(self, name: str, value: Any) -> None:
         """Nothing; writes a JSON file."""
-        with new_file(self.file(name)) as draft:
-            draft.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Nothing; writes a text file."""
-        with new_file(self.file(name)) as draft:
-            draft.write_text(text, encoding="utf-8")
+        self.file(name).write_text(text, encoding="utf-8")
 
-    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
-        """The folder `name` with what `save` writes; nothing of it is there before all of it is written."""
-        folder = self.path / name
-        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.path))
-        try:
-            save(draft)
-            for file in sorted(file for file in draft.rglob("*") if file.is_file()):
-                target = self.file(f"{name}/{file.relative_to(draft).as_posix()}")
-                file.replace(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return folder
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> None:
+        """Nothing; the folder `name` holds what `save` writes into it."""
+        folder = self._aside / name
+        folder.mkdir(parents=True)
+        save(folder)
+        written = sorted(file for file in folder.rglob("*") if file.is_file())
+        self._note(file.relative_to(self._aside).as_posix() for file in written)
 
     def _note(self, names: Iterable[str]) -> None:
         self._names += [name for name in names if name not in self._names]
-        self._write_manifest()
 
-    def _write_manifest(self) -> None:
-        with new_file(self.path / MANIFEST) as draft:
-            draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
+
+def _umask() -> int:
+    """The permissions that new files do not get; asking for them means setting them for a moment."""
+    found = os.umask(0o022)
+    os.umask(found)
+    return found
 
 
 def is_interrupted(path: Path) -> bool:
@@ -234,5 +281,4 @@ def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    with new_file(folder.file(name)) as draft:
-        pyarrow.parquet.write_table(pyarrow.table(columns), draft)
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder.file(name))

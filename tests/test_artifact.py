@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+from safetensors import SafetensorError
 
 import hftransfer as ht
 from hftransfer.artifact import Prediction, load
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
-from hftransfer.errors import DataError, ModelError, OutputError
+from hftransfer.errors import DataError, ModelError, OutputError, WriteError
 from hftransfer.pipeline import run
 from hftransfer.run_folder import RunFolder, write_table
 from hftransfer.tasks.classification import ImageClassification
@@ -39,9 +40,12 @@ def config_of(text: str) -> Callable[[Path], None]:
     return save
 
 
-def begun(path: Path, *, overwrite: bool = False) -> RunFolder:
+def written(path: Path, files: dict[str, str], *, overwrite: bool = False) -> RunFolder:
+    """A run folder whose results are these files."""
     folder = RunFolder.create(path, overwrite=overwrite)
-    folder.start()
+    with folder.results():
+        for name, text in files.items():
+            folder.write_text(name, text)
     return folder
 
 
@@ -55,10 +59,12 @@ def refused(path: Path, *, overwrite: bool = False) -> str:
 
 
 def test_a_run_folder_knows_its_files(tmp_path):
-    folder = begun(tmp_path / "new" / "run")
-    folder.write_text("notes.txt", "ü\n")
-    folder.write_json("deep/metrics.json", {"name": "猫"})
-    folder.write_folder("model", config_of("{}"))
+    folder = RunFolder.create(tmp_path / "new" / "run")
+    with folder.results():
+        folder.write_text("notes.txt", "ü\n")
+        folder.write_json("deep/metrics.json", {"name": "猫"})
+        folder.write_folder("model", config_of("{}"))
+        assert not (folder.path / "notes.txt").exists()
     assert (folder.path / "notes.txt").read_text(encoding="utf-8") == "ü\n"
     assert json.loads((folder.path / "deep" / "metrics.json").read_text(encoding="utf-8")) == {"name": "猫"}
     written = names_below(folder.path)
@@ -66,17 +72,26 @@ def test_a_run_folder_knows_its_files(tmp_path):
     assert set(json.loads((folder.path / MANIFEST).read_text())["files"]) == written - {MANIFEST}
 
 
-def test_a_folder_that_could_not_be_filled_is_not_there(tmp_path):
-    folder = begun(tmp_path / "run")
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), SafetensorError("I/O error")])
+def test_results_that_could_not_be_written_change_nothing(tmp_path, fault):
+    written(tmp_path / "run", {"old.txt": "old"})
+    folder = RunFolder.create(tmp_path / "run", overwrite=True)
 
     def fail(draft: Path) -> None:
         (draft / "half").touch()
-        raise RuntimeError
+        raise fault
 
-    with pytest.raises(RuntimeError):
-        folder.write_folder("model", fail)
-    assert names_below(folder.path) == {MANIFEST}
-    assert not (folder.path / "model").exists()
+    def write() -> None:
+        with folder.results():
+            folder.write_text("new.txt", "new")
+            folder.write_folder("model", fail)
+
+    with pytest.raises(WriteError) as error:
+        write()
+    assert (
+        missing_words(faults_of(error), (f"the results in {folder.path} must be written whole; got", "--resume")) == []
+    )
+    assert names_below(folder.path) == {"old.txt", MANIFEST}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -88,27 +103,24 @@ def test_a_folder_of_other_files_is_refused(tmp_path, overwrite):
 
 
 def test_an_earlier_run_is_replaced_only_when_asked(tmp_path):
-    begun(tmp_path / "run").write_text("old.txt", "old")
+    written(tmp_path / "run", {"old.txt": "old"})
     assert missing_words(refused(tmp_path / "run"), ("must be new or empty; got an earlier run", "--overwrite")) == []
-    begun(tmp_path / "run", overwrite=True).write_text("new.txt", "new")
+    written(tmp_path / "run", {"new.txt": "new"}, overwrite=True)
     assert names_below(tmp_path / "run") == {"new.txt", MANIFEST}
 
 
 def test_an_earlier_run_stays_until_there_are_results(tmp_path):
-    begun(tmp_path / "run").write_text("old.txt", "old")
+    written(tmp_path / "run", {"old.txt": "old"})
     RunFolder.create(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "old.txt").read_text() == "old"
 
 
 def test_overwriting_deletes_only_the_runs_own_files(tmp_path):
-    first = begun(tmp_path / "run")
-    first.write_text("figures/old.png", "ours")
-    first.write_folder("model", config_of("{}"))
+    written(tmp_path / "run", {"figures/old.png": "ours", "model/config.json": "{}"})
     (tmp_path / "run" / "figures" / "mine.png").write_text("theirs")
     (tmp_path / "run" / "model" / "notes.txt").write_text("theirs")
     (tmp_path / "run" / "thesis.txt").write_text("theirs")
-    second = begun(tmp_path / "run", overwrite=True)
-    second.write_folder("model", config_of("new"))
+    written(tmp_path / "run", {"model/config.json": "new"}, overwrite=True)
     assert names_below(tmp_path / "run") == {
         "figures/mine.png",
         "model/notes.txt",
@@ -142,17 +154,17 @@ def test_a_manifest_cannot_delete_outside_its_folder(tmp_path, name, kind):
         (tmp_path / "target").touch()
         outside.symlink_to(tmp_path / "target")
     path = tmp_path / "run"
-    begun(path)
+    written(path, {})
     (path / "sub").mkdir()
     (path / "link").symlink_to(tmp_path)
     (path / MANIFEST).write_text(json.dumps({"files": [name.format(root=tmp_path), "..", "."]}))
-    begun(path, overwrite=True)
+    written(path, {}, overwrite=True)
     assert outside.is_symlink() or outside.read_text() == "kept"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": 3}', "\xff"])
 def test_a_manifest_that_is_none_is_told(tmp_path, content):
-    begun(tmp_path / "run").write_text("old.txt", "old")
+    written(tmp_path / "run", {"old.txt": "old"})
     (tmp_path / "run" / MANIFEST).write_text(content, encoding="latin-1")
     assert "must be the list of a run's files; got something else" in refused(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "old.txt").exists()
@@ -186,13 +198,14 @@ def test_a_run_that_fails_leaves_nothing_behind(tiny, tmp_path, silent):
 
 
 def test_predictions_are_a_table_of_ids_labels_and_probabilities(tmp_path):
-    folder = begun(tmp_path / "run")
+    folder = RunFolder.create(tmp_path / "run")
     rows = [Row(name, BytesContent(b""), "") for name in ("a.png", "b.png", "c.png")]
     split = Split(rows, np.array([0, 1, 1]), [b""] * 3)
     values = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
     examples: Any = SimpleNamespace(split=split)
     judged = ImageClassification().judge(list(np.log(values)), examples, ["small cat", "dog"])
-    write_table(folder, "predictions.parquet", judged.columns)
+    with folder.results():
+        write_table(folder, "predictions.parquet", judged.columns)
     table = pyarrow.parquet.read_table(folder.path / "predictions.parquet").to_pydict()
     assert table == {
         "id": ["a.png", "b.png", "c.png"],
@@ -293,7 +306,7 @@ def test_a_folder_without_model_is_told(tmp_path):
 
 
 def test_a_run_that_did_not_finish_is_told(tmp_path):
-    begun(tmp_path / "run")
+    written(tmp_path / "run", {})
     with pytest.raises(ModelError, match=r"one with a trained model; got none\. The run did not finish"):
         load(tmp_path / "run")
 

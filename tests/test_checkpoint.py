@@ -94,6 +94,17 @@ def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
     assert [f.name for f in (tmp_path / "c").iterdir()] == ["step-000000001.1"]
 
 
+@pytest.mark.parametrize("keep", [1, 2, 20])
+def test_a_step_saved_many_times_is_the_newest_each_time(tmp_path: Path, keep: int) -> None:
+    checkpoints = _saved(tmp_path / "c", 9, keep=keep)
+    for again in range(15):
+        folder = checkpoints.save(10, {}, {"step": again})
+        found = checkpoints.newest()
+        assert found is not None
+        assert (found.folder, found.state) == (folder, {"step": again})
+    assert len(list((tmp_path / "c").iterdir())) == min(keep, 16)
+
+
 def test_a_file_of_an_earlier_checkpoint_is_linked(tmp_path: Path) -> None:
     checkpoints = _saved(tmp_path / "c", 1, keep=1)
     earlier = tmp_path / "c" / "step-000000001" / "learning.safetensors"

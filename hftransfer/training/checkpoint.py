@@ -22,11 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hftransfer.errors import OutputError, must_be
+from hftransfer.errors import WriteError, must_be
 
 _FORMAT = 1
-_NAME = re.compile(r"step-\d{9}(\.\d)?")
-_DRAFT = re.compile(r"\.step-\d{9}(\.\d)?\.[0-9a-f]{8}\.tmp")
+_NAME = re.compile(r"step-\d{9}(\.\d+)?")
+_DRAFT = re.compile(r"\.step-\d{9}(\.\d+)?\.[0-9a-f]{8}\.tmp")
 _MANIFEST = "manifest.json"
 
 Tensors = Mapping[str, Tensor]
@@ -66,7 +66,7 @@ class Checkpoints:
         Older checkpoints beyond `keep` go afterwards: nothing else is deleted.
 
         Raises:
-            OutputError: it can't be written; earlier checkpoints are as they were.
+            WriteError: it can't be written; earlier checkpoints are as they were.
         """
         name = self._free_name(step)
         draft = self.folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
@@ -84,7 +84,7 @@ class Checkpoints:
             draft.rename(self.folder / name)
             _sync(self.folder)
         except (OSError, SafetensorError) as error:
-            raise OutputError(must_be(f"the checkpoint {self.folder / name}", "writable", str(error))) from error
+            raise WriteError(must_be(f"the checkpoint {self.folder / name}", "writable", str(error))) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         self._tidy()
@@ -109,9 +109,11 @@ class Checkpoints:
             self.folder.rmdir()
 
     def _free_name(self, step: int) -> str:
-        """A step may be saved again: before and after its evaluation."""
-        names = [f"step-{step:09d}", *(f"step-{step:09d}.{again}" for again in range(1, 10))]
-        return next((name for name in names if not (self.folder / name).exists()), names[-1])
+        """A name after all others of the step, which may be saved again: before and after its evaluation, or where a
+        run is stopped there several times."""
+        first = f"step-{step:09d}"
+        taken = [_order(folder)[1] for folder in self._matching(_NAME) if folder.name.startswith(first)]
+        return f"{first}.{max(taken) + 1}" if taken else first
 
     def _tidy(self) -> None:
         for folder in [*self._matching(_NAME)[: -self.keep], *self._matching(_DRAFT)]:
@@ -121,7 +123,14 @@ class Checkpoints:
         """The folders that a checkpoint's name tells to be ours, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink())
+        found = [f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink()]
+        return sorted(found, key=_order)
+
+
+def _order(folder: Path) -> tuple[int, int]:
+    """The step of a checkpoint, and how often it was saved before, from its name."""
+    numbers = re.findall(r"\d+", folder.name)
+    return int(numbers[0]), int(numbers[1]) if len(numbers) > 1 and _NAME.fullmatch(folder.name) else 0
 
 
 def _write(file: Path, content: Tensors | Path) -> None:

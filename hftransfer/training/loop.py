@@ -245,7 +245,9 @@ class _Run:
 
     def _record(self, found: Evaluation, train_loss: float) -> None:
         """Nothing; the epoch is over: a row in the history, a line for people, and on to the next."""
-        rate, seconds, number = float(self.schedule.get_last_lr()[0]), self.at.seconds, self.at.epoch + 1
+        share = self.schedule.lr_lambdas[0](max(0, self.at.steps - 1))
+        rate = float(self.schedule.base_lrs[0]) * share  # of the last step
+        seconds, number = self.at.seconds, self.at.epoch + 1
         self.history.rows.append(
             {"epoch": number, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
         )

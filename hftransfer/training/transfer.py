@@ -46,6 +46,8 @@ class Transferred:
     judged: dict[str, Judged]
     history: History
     extras: dict[str, Any] = field(default_factory=dict)
+    save: Callable[[], None] | None = None
+    """Writes a checkpoint of the finished training, where there was one."""
 
 
 @dataclass
@@ -122,7 +124,8 @@ def transfer(job: Job) -> Transferred:
                 raise
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
-    return Transferred(job.adapter, job.splits, judged, history, extras)
+    save = fitted.save if fitted is not None else None
+    return Transferred(job.adapter, job.splits, judged, history, extras, save)
 
 
 def _require_sense(job: Job) -> None:
