@@ -18,7 +18,7 @@ _HOMES = {
     "check": "hftransfer.pipeline",
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.artifact",
-    "zero_shot": "hftransfer.zero_shot",
+    "zero_shot": "hftransfer.zeroshot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
     from hftransfer.strategies import LoRA as LoRA
-    from hftransfer.zero_shot import zero_shot as zero_shot
+    from hftransfer.zeroshot import zero_shot as zero_shot
 
 __all__ = [*_HOMES, "__version__"]
 

@@ -43,12 +43,13 @@ class ModelFacts(BaseModel):
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
 
 
-def save_model(adapter: Adapter, facts: ModelFacts, folder: Path) -> None:
-    """Nothing; writes the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it."""
+def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | None = None) -> None:
+    """Nothing; writes the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it; `place` is
+    where the folder will lie in the end."""
     if facts.base is not None:
         adapter.save_lora(folder, str(facts.base["name"]))
         if facts.base.get("path"):
-            way = os.path.relpath(str(facts.base["path"]), folder.resolve())
+            way = os.path.relpath(str(facts.base["path"]), (place or folder).resolve())
             facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
         adapter.save(folder)

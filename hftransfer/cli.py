@@ -259,7 +259,7 @@ def zero_shot(
 
         if precision not in ("auto", "fp32", "bf16"):
             raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
-        from hftransfer.zero_shot import zero_shot_each
+        from hftransfer.zeroshot import zero_shot_each
 
         names = [label.strip() for label in labels.split(",")]
         prompts = prompt[0] if prompt and len(prompt) == 1 else prompt or "simple"

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
-    from hftransfer.zero_shot import Evaluated
+    from hftransfer.zeroshot import Evaluated
 
 LIBRARIES = (
     *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
@@ -189,7 +189,7 @@ def _zero_shot(
     with clock.stage("load"):
         from hftransfer.adapters.dual import load_dual
         from hftransfer.training.devices import choose_compute
-        from hftransfer.zero_shot import evaluate, words_for
+        from hftransfer.zeroshot import evaluate, words_for
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)
@@ -811,7 +811,7 @@ def _write_model(folder: RunFolder, trained: _Trained, metrics: dict[str, Any], 
     facts = trained.model_facts
 
     def save(draft: Path) -> None:
-        save_model(adapter, facts, draft)
+        save_model(adapter, facts, draft, folder.path / "model")
         _write_card(draft, trained, facts, metrics, recipe)
 
     def save_merged(draft: Path) -> None:

@@ -277,7 +277,7 @@ def _write_tiny_open_clip(folder: Path) -> None:
 
     folder.mkdir(parents=True)
     vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 2}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
     config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
     config["preprocess_cfg"] = {"mean": [0.5] * 3, "std": [0.5] * 3}
     model = open_clip.CLIP(embed_dim=16, vision_cfg=dict(vision), text_cfg=dict(text))
@@ -286,6 +286,35 @@ def _write_tiny_open_clip(folder: Path) -> None:
         folder / "open_clip_model.safetensors",
     )
     (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+DUAL_FAMILIES = ("clip-dual", "siglip-dual", "vision-text-dual")
+
+
+def _write_tiny_dual_encoder(family: str, folder: Path) -> None:
+    import transformers as tf
+
+    tokenizer = tiny_tokenizer()
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.sep_token_id}
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, **sizes, **ids}
+    vision = {**sizes, "image_size": 32, "patch_size": 8, "initializer_range": 0.2}
+    square = {"height": 32, "width": 32}
+    processor: Any = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+    model: Any
+    if family == "clip-dual":
+        model = tf.CLIPModel(tf.CLIPConfig(vision_config=vision, text_config=text, projection_dim=16))
+    elif family == "siglip-dual":
+        text |= {"projection_size": 32}
+        model = tf.SiglipModel(tf.SiglipConfig(vision_config=vision, text_config=text))
+        processor = tf.SiglipImageProcessor(size=square)
+    else:
+        vit, bert = tf.ViTConfig(**vision), tf.BertConfig(**{k: v for k, v in text.items() if k != "bos_token_id"})
+        config = tf.VisionTextDualEncoderConfig.from_vision_text_configs(vit, bert, projection_dim=16)
+        model = tf.VisionTextDualEncoderModel(config)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _lively(model: Any) -> None:
@@ -328,6 +357,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
                     return folder
                 if family == "open_clip":
                     _write_tiny_open_clip(folder)
+                    return folder
+                if family in DUAL_FAMILIES:
+                    _write_tiny_dual_encoder(family, folder)
                     return folder
                 model, processor = _tiny_model(family)
                 _lively(model)

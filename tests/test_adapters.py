@@ -470,7 +470,10 @@ def test_a_name_that_can_be_no_model_is_told(name, words):
 # --- bundled weights -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BUNDLED_MODELS)
+PACKAGED = [name for name, bundle in BUNDLED_MODELS.items() if bundle.package]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
 def test_without_the_bundled_package_the_remedy_is_told(name, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelError) as error:
@@ -491,7 +494,7 @@ LITE0, MINILM = "bundled/efficientnet-lite0", "bundled/minilm-l6"
 
 
 @pytest.mark.bundled
-@pytest.mark.parametrize("name", BUNDLED_MODELS)
+@pytest.mark.parametrize("name", PACKAGED)
 def test_other_bundled_weights_than_the_known_ones_are_refused(name, monkeypatch):
     if bundled_is_missing(name):
         pytest.skip("the bundled weights are not installed")

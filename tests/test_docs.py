@@ -80,7 +80,11 @@ def _newest_run() -> str:
 
 
 def _image_runs() -> list[Path]:
-    return [run for run in Path("runs").glob("*/*") if not run.parent.name.startswith("short_reviews")]
+    return [
+        run
+        for run in Path("runs").glob("*/*")
+        if (run / "model").is_dir() and not run.parent.name.startswith("short_reviews")
+    ]
 
 
 @pytest.mark.parametrize("command", _commands())
@@ -117,6 +121,6 @@ def test_recipe(recipe: str, tmp_path: Path) -> None:
 
 
 def test_inline_commands_of_the_table_exist() -> None:
-    named = set(re.findall(r"`hftransfer (\w+)", "".join(page.read_text() for page in PAGES)))
+    named = set(re.findall(r"`hftransfer ([\w-]+)", "".join(page.read_text() for page in PAGES)))
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert named <= known | {"list"}

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -67,7 +68,17 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def both(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs of one process in one/ and of two in two/: on "machines" with a cache each."""
-    root = tmp_path_factory.mktemp("processes")
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "processes"
+    root.mkdir(exist_ok=True)
+    with filelock.FileLock(root / "lock"):  # of several test processes one makes them
+        if not (root / "done").exists():
+            _run_both(root, tiny, folder_data)
+            (root / "done").touch()
+    return root
+
+
+def _run_both(root: Path, tiny: TinyModels, folder_data: Path) -> None:
     recipes = _recipes(tiny, folder_data, root)
     (root / "runs.json").write_text(json.dumps({str(root / "two" / name): recipe for name, recipe in recipes.items()}))
     with socket.socket() as free:
@@ -95,7 +106,6 @@ def both(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempPathF
             outputs.append(machine.communicate()[0])
     for machine, output in zip(machines, outputs, strict=True):
         assert machine.returncode == 0, output
-    return root
 
 
 @pytest.mark.parametrize("case", CASES)

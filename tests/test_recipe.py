@@ -11,6 +11,7 @@ import pytest
 from hftransfer.errors import RecipeError
 from hftransfer.pipeline import run
 from hftransfer.recipe import (
+    ZERO_SHOT,
     LoadedRecipe,
     Recipe,
     find_recipe,
@@ -506,6 +507,7 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
         "image-classification": (tiny("resnet"), folder_data),
         "text-classification": (tiny("bert"), text_data),
         "question-answering": (tiny("bert"), squad_data),
+        "zero-shot-image-classification": (tiny("clip-dual"), folder_data),
     }
     recipe = load_recipe(name).recipe
     model, data = stand_ins_by_task[recipe.task]
@@ -513,6 +515,9 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
     result = run(name, stand_ins, out=tmp_path / "run", progress=silent)
     split = "validation" if recipe.data.test_fraction == 0 else "test"
     assert set(result.metrics[split]) >= ({"f1"} if recipe.task == "question-answering" else {"accuracy"})
+    if recipe.task == ZERO_SHOT:
+        assert result.metrics["strategy"] == "zero-shot"
+        return
     if recipe.strategy.kind == "linear-probe":
         assert result.metrics["test"]["accuracy"] > 0.8
     assert result.metrics["strategy"] == load_recipe(name).recipe.strategy.kind

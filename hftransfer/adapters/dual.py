@@ -124,7 +124,9 @@ class TransformersDual(DualEncoder):
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
         self.longest = int(min(tokenizer.model_max_length, positions or 512))
         # SigLIP was trained on texts that are all padded to one length, padding attended to.
-        self.padding = "max_length" if family.startswith("siglip") else "longest"
+        fixed = family.startswith("siglip")
+        self.padding = "max_length" if fixed else "longest"
+        self.takes = ("input_ids",) if fixed else ("input_ids", "attention_mask", "token_type_ids")
 
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
@@ -138,7 +140,7 @@ class TransformersDual(DualEncoder):
         encoded = self.tokenizer(
             given, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
         )
-        return {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded}
+        return {name: encoded[name] for name in self.takes if name in encoded}
 
     def embed_images(self, inputs: Inputs) -> Tensor:
         """(B, D)."""
