@@ -206,7 +206,7 @@ def _overhead(options: argparse.Namespace, *, dropout: bool) -> dict[str, float]
     compute = choose_compute("fp32", None)
 
     def made() -> tuple[Any, Source, Any]:
-        adapter = load_adapter(checkpoint, splits.class_names, task=recipe.task, pooling="native", seed=0)
+        adapter = load_adapter(checkpoint, splits.class_names, task=cast(Any, recipe.task), pooling="native", seed=0)
         recipe.strategy.prepare(adapter, 0)
         if not dropout:
             for module in adapter.model.modules():

@@ -124,8 +124,11 @@ def test_logits_are_those_of_plain_transformers(tiny: TinyModels, family: str) -
         texts, padding=padding, truncation=True, max_length=16, return_tensors="pt"
     )
     pixels = AutoImageProcessor.from_pretrained(tiny(family))(images=_images(), return_tensors="pt")["pixel_values"]
-    taken = ("input_ids", "attention_mask", "token_type_ids") if family == "vision-text-dual" else ("input_ids",)
-    taken = taken if family != "clip-dual" else ("input_ids", "attention_mask")
+    taken = {
+        "clip-dual": ("input_ids", "attention_mask"),
+        "siglip-dual": ("input_ids",),
+        "vision-text-dual": ("input_ids", "attention_mask", "token_type_ids"),
+    }[family]
     with torch.inference_mode():
         theirs = model(pixel_values=pixels, **{name: tokens[name] for name in taken if name in tokens})
     ours = _logits(dual, _images(), ("the {} was great .",))
