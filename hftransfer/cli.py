@@ -344,11 +344,15 @@ def _listed(what: str) -> list[str]:
                 f"{'open_clip:NAME/TAG':<28} the image tower of an open_clip model; open_clip:local-dir:PATH too",
             ]
         case "tasks":
-            from hftransfer.recipe import ZERO_SHOT
+            from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT
             from hftransfer.tasks.registry import TASKS
 
             told = [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
-            return [*told, f"{ZERO_SHOT:<28} Images told apart by class names alone; nothing is trained."]
+            return [
+                *told,
+                f"{ZERO_SHOT:<28} Images told apart by class names alone; nothing is trained.",
+                f"{IMAGE_TEXT:<28} Images and captions that find each other.",
+            ]
         case "strategies":
             from hftransfer.strategies import STRATEGIES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -20,7 +21,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -43,7 +44,16 @@ from hftransfer.errors import (
     user_path,
 )
 from hftransfer.progress import Progress
-from hftransfer.recipe import ZERO_SHOT, LoadedRecipe, Recipe, ResolvedFacts, flat_settings, load_recipe, recipe_yaml
+from hftransfer.recipe import (
+    IMAGE_TEXT,
+    ZERO_SHOT,
+    LoadedRecipe,
+    Recipe,
+    ResolvedFacts,
+    flat_settings,
+    load_recipe,
+    recipe_yaml,
+)
 from hftransfer.report.tables import data_table
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, write_table
 from hftransfer.strategies import LinearProbe, Strategy
@@ -51,7 +61,10 @@ from hftransfer.tasks.base import RowKind
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
+    from hftransfer.adapters.dual import DualEncoder
     from hftransfer.artifact import Predictor
+    from hftransfer.data.captions import CaptionedSplits
+    from hftransfer.imagetext import CaptionsLearned
     from hftransfer.tasks.base import Judged, Task
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
@@ -70,12 +83,14 @@ ROWS_OF: dict[str, RowKind] = {
     "text-classification": "texts",
     "question-answering": "questions",
     ZERO_SHOT: "images",
+    IMAGE_TEXT: "images",
 }
 MODALITY_OF: dict[str, Modality] = {
     "image-classification": "image",
     "text-classification": "text",
     "question-answering": "text",
     ZERO_SHOT: "image",
+    IMAGE_TEXT: "image",
 }
 
 
@@ -156,6 +171,13 @@ def run(
             )
             return Result(folder.path, metrics)
         logs = folder.path / LOGS
+        if loaded.recipe.task == IMAGE_TEXT:
+            learned = _image_text(loaded, checkpoint, data, clock, progress, logs, checkpoints, saved)
+            metrics = _written(
+                folder, progress, lambda: _write_image_text(folder, loaded, learned, clock), learned.done.save
+            )
+            checkpoints.remove_all()
+            return Result(folder.path, metrics)
         trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
         metrics = together.first(
             lambda: _written(folder, progress, lambda: _write(folder, loaded, trained, clock), trained.done.save)
@@ -253,6 +275,162 @@ def _write_zero_shot(folder: RunFolder, loaded: LoadedRecipe, done: _ZeroShot, c
         "validation": {},
         "parameters": {"total": done.parameters, "trainable": 0},
         "examples": found.splits.sizes(),
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "seconds": clock.all_seconds(),
+    }
+    folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+@dataclass(frozen=True)
+class _ImageText:
+    """A dual encoder that learned from captions, and what was measured on the way."""
+
+    done: CaptionsLearned
+    dual: DualEncoder
+    splits: CaptionedSplits
+    zero_shot: dict[str, Any] | None
+    compute: Compute
+    facts: ResolvedFacts
+
+
+def _image_text(
+    loaded: LoadedRecipe,
+    checkpoint: Checkpoint | None,
+    data: Any,
+    clock: _Clock,
+    progress: Progress,
+    logs: Path,
+    checkpoints: Checkpoints,
+    saved: Saved | None,
+) -> _ImageText:
+    """The captions, then the towers, then what their projections learn, then how well both find each other."""
+    recipe = loaded.recipe
+    with clock.stage("data"):
+        from hftransfer.data.captions import build_captioned
+
+        column = recipe.data.caption_column or recipe.data.label_column or "caption"
+        settings = recipe.data.model_copy(update={"label_column": column})
+        found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
+        splits = build_captioned(found, settings, recipe.train.seed, progress)
+        sizes = ", ".join(f"{count} {name}" for name, count in splits.sizes().items())
+        progress.line("\n".join([f"images: {sizes}", *(f"  {note}" for note in splits.notes)]))
+    with clock.stage("load"):
+        from hftransfer.adapters.dual import load_dual
+        from hftransfer.adapters.pairing import pair_towers
+        from hftransfer.imagetext import CaptionJob, learn_captions
+        from hftransfer.training.devices import choose_compute
+        from hftransfer.training.loop import Keeping
+        from hftransfer.training.tracking import tracked
+
+        compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
+        if recipe.model.is_pair:
+            towers = [_found(str(name)) for name in (recipe.model.image, recipe.model.text)]
+            hashes = {side: tower.weights_sha256 for side, tower in zip(("image", "text"), towers, strict=True)}
+            dual: DualEncoder = pair_towers(towers[0], towers[1], recipe.model.width, recipe.train.seed)
+        else:
+            checkpoint = checkpoint or _found(recipe.model.name, recipe.model.revision)
+            hashes = dict.fromkeys(("image", "text"), checkpoint.weights_sha256)
+            dual = load_dual(checkpoint)
+        dual.projections()
+        progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; projections learn; {compute.describe()}")
+        facts = ResolvedFacts(
+            weights_sha256=hashes["image"] if hashes["image"] == hashes["text"] else " ".join(hashes.values()),
+            model_revision=checkpoint.revision if checkpoint is not None else None,
+            data_fingerprint=splits.fingerprint(),
+            hftransfer_version=version("hftransfer"),
+        )
+        _tell_differences(recipe.resolved, facts, progress)
+        keeping = Keeping(checkpoints, _identity(recipe, facts), saved)
+        _require_same_run(keeping)
+    with tracked(recipe.train.trackers, logs, loaded.name, flat_settings(recipe), compute) as log:
+        job = CaptionJob(
+            dual=dual,
+            new=recipe.model.is_pair,
+            weights_sha256=hashes,
+            strategy=cast(LinearProbe, recipe.strategy),
+            splits=splits,
+            train=recipe.train,
+            compute=compute,
+            progress=progress,
+            stage=clock.stage,
+            keeping=keeping,
+            log=log,
+        )
+        done = learn_captions(job)
+    zero_shot = _zero_shot_after(recipe, dual, done, compute, clock, progress) if recipe.zero_shot_data else None
+    return _ImageText(done, dual, splits, zero_shot, compute, facts)
+
+
+def _zero_shot_after(
+    recipe: Recipe, dual: DualEncoder, done: CaptionsLearned, compute: Compute, clock: _Clock, progress: Progress
+) -> dict[str, Any]:
+    """How well the dual encoder tells labelled images apart by class names, having learned from captions."""
+    import torch
+
+    from hftransfer.data.settings import DataSettings
+    from hftransfer.zeroshot import evaluate, words_for
+
+    del done
+    settings = DataSettings(source=str(recipe.zero_shot_data))
+    splits = build_test_only(find_rows(settings, progress), settings, progress)
+    words = words_for(splits.class_names, recipe.class_names)
+    parts = [layer.weight.detach().cpu().double().sum() for layer in dual.projections()]
+    learned = hashlib.sha256(torch.stack(parts).numpy().tobytes()).hexdigest()
+    with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
+        found = evaluate(
+            dual,
+            learned,
+            splits,
+            words,
+            templates_of(recipe.prompts or "simple"),
+            settings,
+            compute,
+            progress,
+            store=Path(store),
+            stage=clock.stage,
+        )
+        metrics = dict(found.metrics)
+    progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {metrics['accuracy']:.4f}")
+    return metrics
+
+
+def _found(name: str, revision: str | None = None) -> Checkpoint:
+    checkpoint = find_checkpoint(name, revision)
+    assert checkpoint is not None
+    return checkpoint
+
+
+def _write_image_text(folder: RunFolder, loaded: LoadedRecipe, learned: _ImageText, clock: _Clock) -> dict[str, Any]:
+    """The metrics; writes all that a run leaves."""
+    from hftransfer.report import figures
+
+    done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
+    folder.write_folder("model", learned.dual.save)
+    folder.write_text("recipe.yaml", _resolved_yaml(loaded, learned.facts))
+    folder.write_json("environment.json", environment(learned.compute))
+    folder.write_text("history.csv", _csv_text(list(rows[0]), [row.values() for row in rows]))
+    figures.draw_history(folder.file("figures/history.png"), rows, done.history.best_epoch)
+    if done.ranks:
+        test = learned.splits.splits["test"]
+        texts, owners = test.texts()
+        ranks = {
+            "caption_rank_of_image": done.ranks["image_to_text"][owners],
+            "image_rank": done.ranks["text_to_image"],
+        }
+        columns = {"id": [test.rows[owner].id for owner in owners], "caption": texts, **ranks}
+        write_table(folder, "retrieval.parquet", columns)
+    metrics = {
+        "task": recipe.task,
+        "model": recipe.model.name,
+        "strategy": recipe.strategy.kind,
+        "test": done.metrics.get("test", {}),
+        "validation": done.metrics.get("validation", {}),
+        **({"zero_shot": learned.zero_shot} if learned.zero_shot else {}),
+        "best_epoch": done.history.best_epoch,
+        "epochs": len(rows),
+        "parameters": done.parameters,
+        "examples": learned.splits.sizes(),
         "peak_memory_bytes": _peak_memory_bytes(),
         "seconds": clock.all_seconds(),
     }
@@ -645,13 +823,16 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
         except HftransferError as error:
             faults.append(error)
     try:
-        checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
+        if recipe.model.is_pair:
+            _look_at_pair(recipe)
+        else:
+            checkpoint = find_checkpoint(recipe.model.name, recipe.model.revision, fetch=False)
         seen = checkpoint
-        if seen is None and peek and not recipe.model.name.startswith("bundled/"):
+        if seen is None and peek and not recipe.model.is_pair and not recipe.model.name.startswith("bundled/"):
             seen = fetch_config(recipe.model.name, recipe.model.revision)
         bundle = BUNDLED_MODELS.get(recipe.model.name)
         family = seen.family if seen is not None else bundle.family if bundle is not None else ""
-        if recipe.task == ZERO_SHOT:
+        if recipe.task in (ZERO_SHOT, IMAGE_TEXT):
             require_paired(recipe.model.name, family)
         else:
             require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
@@ -669,6 +850,42 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
     return checkpoint
 
 
+def _look_at_pair(recipe: Recipe) -> None:
+    """Nothing, if a pair of towers is what it says, as far as files on this disk tell.
+
+    Raises:
+        HftransferError: the task takes no pair, or a tower is of the other kind.
+    """
+    if recipe.task != IMAGE_TEXT:
+        raise RecipeError(must_be("model", f"one model for task {recipe.task}", "a pair of towers"))
+    for modality, name in (("image", recipe.model.image), ("text", recipe.model.text)):
+        seen = find_checkpoint(str(name), fetch=False)
+        bundle = BUNDLED_MODELS.get(str(name))
+        family = seen.family if seen is not None else bundle.family if bundle is not None else ""
+        require_modality(str(name), family, f"{IMAGE_TEXT} (model.{modality})", cast(Modality, modality))
+
+
+def _require_sense_of_captions(recipe: Recipe) -> None:
+    from hftransfer.metrics.retrieval import RANKS
+
+    faults, train = [], recipe.train
+    known = [f"{way}_recall_at_{rank}" for way in ("image_to_text", "text_to_image") for rank in RANKS]
+    if recipe.strategy.kind != "linear-probe":
+        remedy = "Towers are locked, and their projections learn (LiT)."
+        faults.append(must_be("strategy", f"linear-probe for task {IMAGE_TEXT}", recipe.strategy.kind, remedy))
+    if train.metric is not None and train.metric not in known:
+        faults.append(must_be("train.metric", f"one of {', '.join(known)}", f"'{train.metric}'"))
+    for name, usual in (("augment", "none"), ("mixup", None), ("cutmix", None), ("micro_batch_size", None)):
+        if (value := getattr(train, name)) != usual:
+            faults.append(must_be(f"train.{name}", f"left out for task {IMAGE_TEXT}", value))
+    if recipe.prompts is not None:
+        templates_of(recipe.prompts)
+    if recipe.compare_prompts:
+        faults.append(must_be("compare_prompts", f"left out for task {IMAGE_TEXT}", "true"))
+    if faults:
+        raise RecipeError(*faults)
+
+
 def _require_sense(recipe: Recipe) -> None:
     """Nothing, if the settings go together, as far as that can be told without the model.
 
@@ -678,8 +895,11 @@ def _require_sense(recipe: Recipe) -> None:
     if recipe.task == ZERO_SHOT:
         _require_sense_of_zero_shot(recipe)
         return
+    if recipe.task == IMAGE_TEXT:
+        _require_sense_of_captions(recipe)
+        return
     task, train, faults = task_of(recipe), recipe.train, []
-    for name in ("prompts", "class_names", "compare_prompts"):
+    for name in ("prompts", "class_names", "compare_prompts", "zero_shot_data"):
         if value := getattr(recipe, name):
             faults.append(must_be(name, f"left out for task {task.name}", value))
     if train.metric is not None and train.metric not in task.metrics:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
@@ -20,8 +20,9 @@ from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
 from hftransfer.training.settings import TrainSettings
 
 TaskName = Literal[
-    "image-classification", "text-classification", "question-answering", "zero-shot-image-classification"
+    "image-classification", "text-classification", "question-answering", "zero-shot-image-classification", "image-text"
 ]
+IMAGE_TEXT = "image-text"
 ZERO_SHOT = "zero-shot-image-classification"
 _MOST_BYTES = 1 << 20
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
@@ -35,10 +36,30 @@ Path_ = tuple[str, ...]
 class ModelSettings(BaseModel):
     """Which pretrained model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra=lambda schema: schema.pop("required", None),  # or a pair of towers
+    )
 
     name: str = Field(min_length=1, description="Hub id, local folder or bundled/<name>")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    image: str | None = Field(None, min_length=1, description="of image-text: an image backbone, with text beside it")
+    text: str | None = Field(None, min_length=1, description="of image-text: a text backbone, with image beside it")
+    width: int = Field(256, ge=1, le=65536, description="of a pair of towers: the dimensions of their common space")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair_named(cls, value: Any) -> Any:
+        """A pair of towers is known by both names."""
+        if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
+            return {"name": f"{value['image']} + {value['text']}", **value}
+        return value
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two towers are given."""
+        return bool(self.image and self.text)
 
 
 class ResolvedFacts(BaseModel):
@@ -71,8 +92,21 @@ class Recipe(BaseModel):
         None, description="of zero-shot: what classes are called in prompts, by class or in their order"
     )
     compare_prompts: bool = Field(False, description="of zero-shot: tell which templates help and which harm")
+    zero_shot_data: str | None = Field(
+        None, min_length=1, description="of image-text: labelled images that are told apart by class names afterwards"
+    )
     output: OutputSettings = Field(OutputSettings(), description="where the results go")
     resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_of_captions(cls, values: Any) -> Any:
+        """Images with captions are learned from in large batches and many passes."""
+        if not isinstance(values, dict) or values.get("task") != IMAGE_TEXT:
+            return values
+        given = values.get("train", {})
+        usual = {"batch_size": 512, "epochs": 100, "patience": None}
+        return {**values, "train": {**usual, **given} if isinstance(given, dict) else given}
 
     @field_validator("model", mode="before")
     @classmethod
@@ -196,8 +230,13 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     values = recipe.model_dump(mode="json")
     if values["resolved"] is None:
         del values["resolved"]
-    other = ("strategy",) if recipe.task == ZERO_SHOT else ("prompts", "class_names", "compare_prompts")
-    return {name: value for name, value in values.items() if name not in other}
+    of_names = ("prompts", "class_names", "compare_prompts")
+    other = {ZERO_SHOT: ("strategy", "zero_shot_data"), IMAGE_TEXT: ("compare_prompts",)}
+    left_out = other.get(recipe.task, (*of_names, "zero_shot_data"))
+    kept = {name: value for name, value in values.items() if name not in left_out}
+    if recipe.task != IMAGE_TEXT:
+        kept["model"] = {name: value for name, value in kept["model"].items() if name in ("name", "revision")}
+    return kept
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def evaluate(
 # --- embeddings ------------------------------------------------------------------------------------------------------
 
 
-class _PromptItems:
+class TextItems:
     """Texts as items of the store of activations."""
 
     def __init__(self, texts: Sequence[str], dual: DualEncoder) -> None:
@@ -228,7 +228,7 @@ def embed_prompts(
 ) -> np.ndarray:
     """The normalised embeddings (T, C, D) of every template with every name; each text is computed once and kept."""
     texts = [text for template in templates for text in sentences(names, template)]
-    items = _PromptItems(texts, dual)
+    items = TextItems(texts, dual)
     store = ActivationStore(cache_folder("activations"), key_parts(dual.texts, weights_sha256, 1, compute))
     with (progress or Progress(None)).stage("prompts", len(texts)) as advance:
         fill_store(store, dual.texts, 1, items, compute, advance)

@@ -8,7 +8,6 @@ zero-shot learning by semantic embeddings (DeViSE, Frome et al. 2013; the closed
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ import numpy as np
 import torch
 
 from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.pairing import SMALL, mean_pooled_bert, native_image_processor
 
 _ONE, _MANY = ("{}", "a photo of a {}."), ("{}", "a photo of {}.")
 _RIDGE = 200.0
 """For each wording. Wordings and strength were chosen on 600 photos of cats and dogs; all from 100 to 1,600 serve."""
-_SMALL = 1e-2  # in this range the pooler's tanh is linear to 1e-4
-_LARGE = 1e3  # beside the mean over tokens, the residual of the first token vanishes
 
 
 def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> None:
@@ -47,41 +45,17 @@ def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> N
         )
         model = transformers.VisionTextDualEncoderModel(config=config, vision_model=vision, text_model=text)
         with torch.no_grad():
-            text.pooler.dense.bias.copy_(torch.from_numpy(-_SMALL * mean))
+            text.pooler.dense.bias.copy_(torch.from_numpy(-SMALL * mean))
             model.visual_projection.weight.copy_(torch.from_numpy(to_image))
-            model.text_projection.weight.copy_(torch.from_numpy(to_text / _SMALL))
+            model.text_projection.weight.copy_(torch.from_numpy(to_text / SMALL))
             model.logit_scale.fill_(float(np.log(scale)))
         for part in (model.config.vision_config, model.config.text_config):
             part._name_or_path = ""
         model.save_pretrained(folder)
-        processor = transformers.VisionTextDualEncoderProcessor(_image_processor(vision), tokenizer)
+        processor = transformers.VisionTextDualEncoderProcessor(
+            native_image_processor(vision.config.pretrained_cfg), tokenizer
+        )
         processor.save_pretrained(folder)
-
-
-def mean_pooled_bert(bert: Any) -> Any:
-    """A BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided by
-    its standard deviation), shrunk to where the pooler's tanh is linear.
-
-    The layer's queries and keys are 0, so that each token attends to all equally; values pass as they are, enlarged
-    until nothing is left of the residual. The mean is then part of a native model, padding left out as attention does.
-    """
-    config = copy.deepcopy(bert.config)
-    config.num_hidden_layers += 1
-    pooled = type(bert)(config)
-    pooled.load_state_dict(bert.state_dict(), strict=False)
-    layer, width = pooled.encoder.layer[-1], config.hidden_size
-    attention, output = layer.attention.self, layer.attention.output
-    with torch.no_grad():
-        for linear in (attention.query, attention.key, layer.intermediate.dense, layer.output.dense):
-            linear.weight.zero_()
-            linear.bias.zero_()
-        for linear, size in ((attention.value, 1.0), (output.dense, _LARGE), (pooled.pooler.dense, _SMALL)):
-            linear.weight.copy_(size * torch.eye(width))
-            linear.bias.zero_()
-        for norm in (output.LayerNorm, layer.output.LayerNorm):
-            norm.weight.fill_(1.0)
-            norm.bias.zero_()
-    return pooled
 
 
 def align(embedded: Sequence[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -146,20 +120,5 @@ def _embed(text: Any, tokenizer: Any, sentences: Sequence[str]) -> np.ndarray:
     with torch.inference_mode():
         for start in range(0, len(sentences), 100):
             tokens = tokenizer(list(sentences[start : start + 100]), padding=True, return_tensors="pt")
-            found.append(text(**tokens).pooler_output / _SMALL)
+            found.append(text(**tokens).pooler_output / SMALL)
     return torch.cat(found).double().numpy()
-
-
-def _image_processor(vision: Any) -> Any:
-    """A processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved alone."""
-    import transformers
-
-    settings = vision.config.pretrained_cfg
-    side = int(settings["input_size"][-1])
-    return transformers.CLIPImageProcessor(
-        size={"shortest_edge": int(side / settings["crop_pct"])},
-        crop_size={"height": side, "width": side},
-        resample=3,  # bicubic
-        image_mean=settings["mean"],
-        image_std=settings["std"],
-    )

@@ -87,7 +87,7 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     """The folder of a model that is put together of two others, once for these weights and this code."""
     for part in bundle.parts:
         _weights_file(part, BUNDLED_MODELS[part])
-    code = (Path(__file__).parent / "alignment.py").read_bytes()
+    code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("alignment", "pairing"))
     made_of = "".join(BUNDLED_MODELS[part].sha256 for part in bundle.parts)
     key = hashlib.sha256(made_of.encode() + code).hexdigest()[:12]
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{key}"

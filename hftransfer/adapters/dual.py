@@ -59,6 +59,45 @@ class DualEncoder(ABC):
     def text_settings(self) -> dict[str, Any]:
         """Everything that shapes `encode_texts`, as plain values."""
 
+    def pool_images(self, inputs: Inputs) -> Tensor:
+        """What the image tower gives to its projection, (B, F).
+
+        Raises:
+            ModelError: its projection is not a linear layer apart.
+        """
+        del inputs
+        raise self._without_projections()
+
+    def pool_texts(self, inputs: Inputs) -> Tensor:
+        """What the text tower gives to its projection, (B, F).
+
+        Raises:
+            ModelError: its projection is not a linear layer apart.
+        """
+        del inputs
+        raise self._without_projections()
+
+    def projections(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layers that carry images and texts into the common space.
+
+        Raises:
+            ModelError: they are not linear layers apart.
+        """
+        raise self._without_projections()
+
+    def poolers(self) -> dict[str, nn.Linear]:
+        """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
+        del folder
+        raise self._without_projections()
+
+    def _without_projections(self) -> ModelError:
+        allowed = "a dual encoder of transformers with linear projections (CLIP, or a pair of towers)"
+        return ModelError(must_be(f"model '{self.name}'", allowed, type(self.model).__name__))
+
     @property
     def scale(self) -> float:
         """What similarities are multiplied by to give logits."""
@@ -88,16 +127,17 @@ class DualEncoder(ABC):
 
 
 class Tower:
-    """One tower of a dual encoder, as that which lies below a boundary: one stage, whose output is kept."""
+    """One tower of a dual encoder, as that which lies below a boundary: one stage, whose output is kept. With
+    `pooled` that is what enters the projection."""
 
-    def __init__(self, dual: DualEncoder, modality: Literal["image", "text"]) -> None:
-        self.dual, self.modality = dual, modality
+    def __init__(self, dual: DualEncoder, modality: Literal["image", "text"], *, pooled: bool = False) -> None:
+        self.dual, self.modality, self.pooled = dual, modality, pooled
         self.model = dual.model
         self.stages = [dual.model]
 
     def twin(self, model: nn.Module) -> Tower:
         """The same tower of another copy of the model."""
-        return Tower(self.dual.around(model), self.modality)
+        return Tower(self.dual.around(model), self.modality, pooled=self.pooled)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """What the tower takes, from raw examples."""
@@ -106,13 +146,15 @@ class Tower:
     def below(self, inputs: Inputs, boundary: int) -> dict[str, Tensor]:
         """`hidden`: the embeddings (B, D)."""
         del boundary  # there is one alone
-        embed = self.dual.embed_images if self.modality == "image" else self.dual.embed_texts
-        return {"hidden": embed(inputs)}
+        dual, of_images = self.dual, self.modality == "image"
+        embed = dual.embed_images if of_images else dual.embed_texts
+        pool = dual.pool_images if of_images else dual.pool_texts
+        return {"hidden": pool(inputs) if self.pooled else embed(inputs)}
 
     def processor_settings(self) -> dict[str, Any]:
         """Everything that shapes `encode`, as plain values."""
         own = self.dual.image_settings() if self.modality == "image" else self.dual.text_settings()
-        return {"tower": self.modality, **own}
+        return {"tower": self.modality, "pooled": self.pooled, **own}
 
 
 class TransformersDual(DualEncoder):
@@ -149,6 +191,44 @@ class TransformersDual(DualEncoder):
     def embed_texts(self, inputs: Inputs) -> Tensor:
         """(B, D)."""
         return _embedding(self.model.get_text_features(**inputs))
+
+    def pool_images(self, inputs: Inputs) -> Tensor:
+        """What the image tower gives to its projection, (B, F)."""
+        self.projections()
+        pooled: Tensor = self.model.vision_model(**inputs).pooler_output
+        return pooled
+
+    def pool_texts(self, inputs: Inputs) -> Tensor:
+        """What the text tower gives to its projection, (B, F)."""
+        self.projections()
+        pooled: Tensor = self.model.text_model(**inputs).pooler_output
+        return pooled
+
+    def projections(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layers that carry images and texts into the common space."""
+        found = [getattr(self.model, f"{name}_projection", None) for name in ("visual", "text")]
+        if not all(isinstance(layer, nn.Linear) for layer in found):
+            raise self._without_projections()
+        return found[0], found[1]  # type: ignore[return-value]
+
+    def poolers(self) -> dict[str, nn.Linear]:
+        """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
+        towers = {"image": self.model.vision_model, "text": self.model.text_model}
+        dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
+        return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
+        import transformers
+
+        with quiet_transformers():
+            self.model.save_pretrained(folder)
+            if self.family == "vision-text-dual-encoder":
+                processor = transformers.VisionTextDualEncoderProcessor(self.image_processor, self.tokenizer)
+                processor.save_pretrained(folder)
+            else:
+                self.image_processor.save_pretrained(folder)
+                self.tokenizer.save_pretrained(folder)
 
     def image_settings(self) -> dict[str, Any]:
         """The image processor's settings and its backend."""
@@ -262,6 +342,15 @@ def _embedding(output: Any) -> Tensor:
     """The projected embedding: older transformers give it alone, since 5 it is the pooled output."""
     embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return embedded
+
+
+def _is_small_identity(layer: nn.Linear) -> bool:
+    """Whether a pooler's layer only shrinks what it is given, so that its tanh is linear."""
+    weight = layer.weight.detach()
+    if weight.shape[0] != weight.shape[1]:
+        return False
+    small = weight[0, 0]
+    return bool(0 < small <= 0.05) and torch.equal(weight, small * torch.eye(len(weight), device=weight.device))
 
 
 def _digest(text: str) -> str:

@@ -30,6 +30,7 @@ class DataSettings(BaseModel):
     text_pair_column: str | None = Field(
         None, description="column with the second of two texts (found if left out where it goes with the first)"
     )
+    caption_column: str | None = Field(None, description="column with captions of images (caption if left out)")
     question_column: str | None = Field(None, description="column with questions (question if left out)")
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")

@@ -1,0 +1,113 @@
+"""Images with their captions: each image once, however many rows it has, and held out as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hftransfer.data.rows import FileContent, Row, inspect_rows
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import Found
+from hftransfer.data.splits import NAMES, Skipped, check_skipped
+from hftransfer.errors import DataError, must_be
+from hftransfer.progress import Progress
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """The images of one split, the digests of their content, and the captions of each."""
+
+    rows: list[Row]
+    digests: list[bytes]
+    captions: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def texts(self) -> tuple[list[str], np.ndarray]:
+        """All captions, and the image that each belongs to (M,)."""
+        texts = [text for own in self.captions for text in own]
+        return texts, np.repeat(np.arange(len(self)), [len(own) for own in self.captions])
+
+    def part(self, places: Sequence[int]) -> Captioned:
+        """The images at these places."""
+        rows, digests = [self.rows[place] for place in places], [self.digests[place] for place in places]
+        return Captioned(rows, digests, [self.captions[place] for place in places])
+
+
+@dataclass(frozen=True)
+class CaptionedSplits:
+    """Images with captions to learn from, to choose by and to test with."""
+
+    splits: dict[str, Captioned]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+    def sizes(self) -> dict[str, int]:
+        """How many images each split has."""
+        return {name: len(self.splits[name]) for name in NAMES}
+
+    def fingerprint(self) -> str:
+        """A SHA-256 over the content, captions and split of every image."""
+        digest = hashlib.sha256()
+        for name, split in self.splits.items():
+            for content, captions in sorted(zip(split.digests, split.captions, strict=True)):
+                digest.update(name.encode() + content + repr(captions).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def build_captioned(found: Found, settings: DataSettings, seed: int, progress: Progress) -> CaptionedSplits:
+    """The splits of captioned images, where rows are images whose labels are captions; a split that was not given is
+    held out of the training images, all captions of an image together.
+
+    Raises:
+        DataError: there are too few images, or some are unreadable.
+    """
+    given = {"train": [*found.get("train", []), *found.get("all", [])]}
+    given |= {name: list(found.get(name, [])) for name in ("validation", "test")}
+    total = sum(len(rows) for rows in given.values())
+    skipped: list[Skipped] = []
+    splits, notes = {}, []
+    with progress.stage("looking at the images", total) as advance:
+        for name, rows in given.items():
+            splits[name] = _each_image_once(rows, name, skipped)
+            advance(len(rows))
+    check_skipped(skipped, total, settings)
+    for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
+        if not len(splits[name]) and fraction:
+            order = np.random.default_rng([seed, *name.encode()]).permutation(len(splits["train"])).tolist()
+            count = round(fraction * len(order))
+            if not 1 <= count < len(order):
+                where, got = f"data.{name}_fraction", f"{fraction:g} of {len(order)} images"
+                raise DataError(must_be(where, "such that images are in both parts", got))
+            train = splits["train"]
+            splits[name], splits["train"] = train.part(sorted(order[:count])), train.part(sorted(order[count:]))
+            notes.append(f"{name}: {fraction:.0%} of the training images, with all their captions, seed {seed}")
+    if settings.limit is not None:
+        splits = {name: split.part(range(min(len(split), settings.limit))) for name, split in splits.items()}
+    if len(splits["train"]) < 2:
+        raise DataError(must_be("the training split", "of two or more images", f"{len(splits['train'])}"))
+    captions = {name: sum(len(own) for own in split.captions) for name, split in splits.items()}
+    notes.append("captions: " + ", ".join(f"{count} {name}" for name, count in captions.items()))
+    return CaptionedSplits(splits, tuple(skipped), tuple(notes))
+
+
+def _each_image_once(rows: Sequence[Row], name: str, skipped: list[Skipped]) -> Captioned:
+    """The images, each with the captions of all its rows; the same content in two files is one image."""
+    by_file: dict[object, list[int]] = {}
+    for index, row in enumerate(rows):
+        key = row.content.path if isinstance(row.content, FileContent) else index
+        by_file.setdefault(key, []).append(index)
+    groups = list(by_file.values())
+    seen = inspect_rows([rows[group[0]] for group in groups])
+    by_content: dict[bytes, list[int]] = {}
+    for place, group in enumerate(groups):
+        if place in seen.faults:
+            skipped.append(Skipped(name, rows[group[0]].id, seen.faults[place]))
+        else:
+            by_content.setdefault(seen.digests[place], []).extend(group)
+    captions = [list(dict.fromkeys(rows[index].label for index in own)) for own in by_content.values()]
+    return Captioned([rows[own[0]] for own in by_content.values()], list(by_content), captions)

@@ -1,0 +1,35 @@
+"""How well images and captions find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+RANKS = (1, 5, 10)
+_ROWS_AT_ONCE = 1024
+
+
+def retrieval_ranks(images: np.ndarray, captions: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rank (from 0) of the best of an image's own captions among all captions, for each image (N,), and of a
+    caption's own image among all images, for each caption (M,).
+
+    From normalised embeddings (N, D) and (M, D), and the image that each caption belongs to (M,). Of equals, strangers
+    come first.
+    """
+    to_captions = np.empty(len(images), dtype=np.int64)
+    to_images = np.zeros(len(captions), dtype=np.int64)
+    own_score = np.einsum("md,md->m", captions, images[owners])
+    for start in range(0, len(images), _ROWS_AT_ONCE):
+        scores = images[start : start + _ROWS_AT_ONCE] @ captions.T
+        numbers = np.arange(start, start + len(scores))
+        mine = owners[None, :] == numbers[:, None]
+        best = np.where(mine, scores, -np.inf).max(axis=1, keepdims=True)
+        to_captions[numbers] = ((scores >= best) & ~mine).sum(axis=1)
+        to_images += ((scores >= own_score[None, :]) & ~mine).sum(axis=0)
+    return to_captions, to_images
+
+
+def recalls(ranks: np.ndarray, name: str, ats: Sequence[int] = RANKS) -> dict[str, float]:
+    """The share of ranks below each k, as `<name>_recall_at_<k>`."""
+    return {f"{name}_recall_at_{at}": float(np.mean(ranks < at)) for at in ats}

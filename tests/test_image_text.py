@@ -1,0 +1,304 @@
+"""Image-text transfer: pairs of towers, captions, the contrastive loss, and whole runs."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hftransfer as ht
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.dual import load_dual
+from hftransfer.adapters.pairing import pair_towers
+from hftransfer.data.captions import build_captioned
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import find_rows
+from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.metrics.retrieval import recalls, retrieval_ranks
+from hftransfer.pipeline import run
+from hftransfer.progress import Progress
+from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce
+from hftransfer.training.devices import Compute
+from hftransfer.training.interrupts import Interrupted
+from hftransfer.training.loop import _Run
+from tests.conftest import TinyModels, faults_of, missing_words, picture
+
+SILENT = Progress(None)
+FP32 = Compute(torch.device("cpu"), "fp32", 4)
+CAPTIONS = {"red": ("the film was great", "a lovely film"), "blue": ("the story was dull", "an awful story")}
+
+
+@pytest.fixture(scope="module")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 40 pictures with two captions each."""
+    folder = tmp_path_factory.mktemp("captions")
+    (folder / "images").mkdir()
+    with (folder / "captions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption"])
+        for number in range(40):
+            color = ("red", "blue")[number % 2]
+            picture(color, number).save(folder / "images" / f"{number}.png")
+            writer.writerows(
+                [f"images/{number}.png", f"{text} {'very ' * (number % 3)}good"] for text in CAPTIONS[color]
+            )
+    return folder / "captions.csv"
+
+
+def _recipe(tiny: TinyModels, data: Path, **more: Any) -> dict[str, Any]:
+    model = {"image": str(tiny("vit")), "text": str(tiny("bert")), "width": 16}
+    train = {"precision": "fp32", "epochs": 6, "batch_size": 16}
+    return {"task": "image-text", "model": model, "data": str(data), "train": train, **more}
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+def test_ranks_are_those_of_plain_loops() -> None:
+    random = np.random.default_rng(0)
+    images, texts = random.normal(size=(7, 3)).round(1), random.normal(size=(15, 3)).round(1)
+    owners = np.sort(np.concatenate([np.arange(7), random.integers(0, 7, 8)]))
+    to_captions, to_images = retrieval_ranks(images, texts, owners)
+    scores = images @ texts.T
+    for image in range(7):
+        best = max(scores[image, text] for text in range(15) if owners[text] == image)
+        assert to_captions[image] == sum(scores[image, t] >= best for t in range(15) if owners[t] != image)
+    for text in range(15):
+        own = scores[owners[text], text]
+        assert to_images[text] == sum(scores[i, text] >= own - 1e-12 for i in range(7) if i != owners[text])
+    found = recalls(to_captions, "image_to_text", (1, 3))
+    assert found["image_to_text_recall_at_3"] == np.mean([rank in (0, 1, 2) for rank in to_captions])
+
+
+def test_the_loss_is_the_mean_of_both_directions() -> None:
+    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
+    loss = infonce(9)
+    expected = 0.0
+    for own in range(5):
+        rows, columns = scores[own].exp(), scores[:, own].exp()
+        expected -= float((rows[own] / rows.sum()).log() + (columns[own] / columns.sum()).log()) / 2
+    assert float(loss.total(scores, range(5))) == pytest.approx(expected, rel=1e-5)
+    assert loss.weight(range(5)) == 5.0
+
+
+def test_an_image_stands_with_one_of_its_own_captions() -> None:
+    owners = np.repeat(np.arange(6), [1, 2, 3, 1, 4, 2])
+    pooled = Pooled(np.zeros((6, 2), np.float32), np.arange(13, dtype=np.float32)[:, None], owners)
+    seen = set()
+    for epoch in range(40):
+        source = PairSource(pooled, FP32, 0, epoch)
+        texts = source.read(range(6))["text"][:, 0].int().numpy()
+        assert owners[texts].tolist() == list(range(6))
+        assert PairSource(pooled, FP32, 0, epoch).chosen.tolist() == source.chosen.tolist()
+        seen |= set(texts.tolist())
+    assert seen == set(range(13))
+
+
+# --- towers ----------------------------------------------------------------------------------------------------------
+
+
+def _pair(tiny: TinyModels, image: str = "vit", text: str = "bert") -> Any:
+    found = [find_checkpoint(str(tiny(family))) for family in (image, text)]
+    assert found[0] is not None
+    assert found[1] is not None
+    return pair_towers(found[0], found[1], 8)
+
+
+@pytest.mark.parametrize("text", ["bert", "roberta"])
+@pytest.mark.parametrize("image", ["vit", "dinov2", "convnext", "timm_resnet"])
+def test_towers_are_paired_into_a_native_model(tiny: TinyModels, tmp_path: Path, image: str, text: str) -> None:
+    from transformers import AutoModel, VisionTextDualEncoderModel
+
+    dual = _pair(tiny, image, text)
+    images, texts = [picture("red", 1), picture("blue", 2)], ["the film", "a very lovely story was great"]
+    tokens = dual.encode_texts(texts)
+    with torch.inference_mode():
+        pooled = dual.pool_texts(tokens)
+        hidden = AutoModel.from_pretrained(tiny(text)).eval()(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(-1)
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        expected = torch.nn.functional.layer_norm(mean, mean.shape[-1:], eps=0.0)
+    assert (pooled * 100 - expected).abs().max() < 2e-2
+    dual.save(tmp_path / "model")
+    model = VisionTextDualEncoderModel.from_pretrained(tmp_path / "model").eval()
+    with torch.inference_mode():
+        pixels = dual.encode_images(images)
+        theirs = model(**pixels, **tokens)
+        assert torch.allclose(dual.embed_images(pixels), model.get_image_features(**pixels).pooler_output, atol=1e-6)
+    assert theirs.logits_per_image.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "words"),
+    [
+        ("bert", "bert", ("model.image must be an image backbone",)),
+        ("vit", "vit", ("model.text must be a text backbone",)),
+        ("resnet", "bert", ("an image backbone whose pooled output is one vector",)),
+        ("vit", "gpt2", ("a text backbone with a pooler",)),
+    ],
+)
+def test_towers_that_do_not_fit_are_told(tiny: TinyModels, image: str, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError) as error:
+        _pair(tiny, image, text)
+    assert missing_words(faults_of(error), words) == []
+
+
+@pytest.mark.parametrize("family", ["clip-dual", "vision-text-dual", "pair"])
+def test_projections_go_back_as_they_came(tiny: TinyModels, family: str) -> None:
+    """Standardised, not trained, and written back: the model embeds as before."""
+    if family == "pair":
+        dual = _pair(tiny)
+    else:
+        checkpoint = find_checkpoint(str(tiny(family)))
+        assert checkpoint is not None
+        dual = load_dual(checkpoint)
+    images = dual.encode_images([picture(color, seed) for seed in range(3) for color in ("red", "blue")])
+    texts = dual.encode_texts(["the film", "a story was dull", "an actor", "good", "very great", "the actor"])
+    with torch.inference_mode():
+        pooled = Pooled(dual.pool_images(images).numpy(), dual.pool_texts(texts).numpy(), np.arange(6))
+    adapter = ProjectionAdapter(dual, pooled, new=family == "pair", seed=0)
+    mine = adapter.embedded(adapter.standardised(pooled), "cpu")
+    if family != "pair":
+        before = dual.embed_images(images), dual.embed_texts(texts)
+    adapter.write_back()
+    with torch.inference_mode():
+        after = dual.embed_images(images), dual.embed_texts(texts)
+    for own, found in zip(mine, after, strict=True):
+        assert np.abs(own - torch.nn.functional.normalize(found, dim=-1).numpy()).max() < 1e-3
+    if family != "pair":
+        assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(before, after, strict=True))
+
+
+# --- captions --------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_held_out_with_all_its_captions(captions: Path) -> None:
+    settings = DataSettings(source=str(captions), label_column="caption")
+    found = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT)
+    assert found.sizes() == {"train": 27, "validation": 5, "test": 8}
+    digests = [digest for split in found.splits.values() for digest in split.digests]
+    assert len(set(digests)) == 40
+    assert all(len(own) == 2 for split in found.splits.values() for own in split.captions)
+    again = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT)
+    other = build_captioned(find_rows(settings, SILENT), settings, 1, SILENT)
+    assert again.fingerprint() == found.fingerprint() != other.fingerprint()
+
+
+def test_missing_images_are_all_named(captions: Path, tiny: TinyModels, tmp_path: Path) -> None:
+    text = captions.read_text() + "images/gone.png,a film\nimages/lost.png,a story\n"
+    (captions.parent / "faulty.csv").write_text(text)
+    with pytest.raises(DataError) as error:
+        run(_recipe(tiny, captions.parent / "faulty.csv"), out=tmp_path / "run", progress=SILENT)
+    assert missing_words(faults_of(error), ("gone.png", "lost.png", "faulty.csv:82")) == []
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+
+
+def test_images_and_captions_find_each_other(
+    tiny: TinyModels, captions: Path, folder_data: Path, tmp_path: Path
+) -> None:
+    names = {
+        path.name: word
+        for path, word in zip(sorted((folder_data / "test").iterdir()), ("film", "story", "actor"), strict=False)
+    }
+    recipe = _recipe(tiny, captions, zero_shot_data=str(folder_data), class_names=names, prompts="the {}")
+    recipe["train"] |= {"epochs": 40}
+    recipe["strategy"] = {"kind": "linear-probe", "learning_rate": 0.01}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    metrics = result.metrics
+    assert metrics["examples"] == {"train": 27, "validation": 5, "test": 8}
+    assert metrics["epochs"] == 40
+    assert 0 <= metrics["test"]["text_to_image_recall_at_1"] <= metrics["test"]["text_to_image_recall_at_10"] == 1.0
+    assert sum(map(sum, metrics["zero_shot"]["confusion_matrix"])) > 0
+    names_there = {file.relative_to(result.folder).as_posix() for file in result.folder.rglob("*") if file.is_file()}
+    assert {"history.csv", "figures/history.png", "retrieval.parquet", "model/model.safetensors"} <= names_there
+    pictures = [picture(color, seed + 100) for seed in range(6) for color in ("red", "blue")]
+    found = ht.zero_shot(result.folder / "model", pictures, ["film", "story"], prompts="the {}")
+    right = [one.label == ("film", "story")[index % 2] for index, one in enumerate(found)]
+    assert np.mean(right) >= 0.9
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(
+    tiny: TinyModels, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _recipe(tiny, captions)
+    whole = run(recipe, out=tmp_path / "whole", progress=SILENT)
+    part = _Run._part
+
+    def stopped(self: _Run, *given: Any) -> float:
+        if self.at.steps == 7:
+            raise Interrupted(signal.SIGTERM)
+        return part(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_part", stopped)
+        with pytest.raises(Interrupted):
+            run(recipe, out=tmp_path / "run", progress=SILENT)
+    resumed = run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
+    files = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole.folder, resumed.folder)]
+    assert files[0] == files[1]
+    assert whole.metrics["test"] == resumed.metrics["test"]
+    other = run(recipe, {"train.seed": 1}, out=tmp_path / "other", progress=SILENT)
+    assert (other.folder / "model" / "model.safetensors").read_bytes() != files[0]
+
+
+def test_the_shipped_recipe_runs_on_tiny_stand_ins(
+    tiny: TinyModels, captions: Path, folder_data: Path, tmp_path: Path
+) -> None:
+    stand_ins = {"model.image": str(tiny("vit")), "model.text": str(tiny("bert")), "train.epochs": 2}
+    stand_ins |= {"data.source": str(captions), "zero_shot_data": str(folder_data)}
+    result = run("image_text_probe", stand_ins, out=tmp_path / "run", progress=SILENT)
+    assert set(result.metrics) >= {"test", "validation", "zero_shot"}
+
+
+def test_a_dual_encoder_learns_on(tiny: TinyModels, captions: Path, tmp_path: Path) -> None:
+    recipe = {**_recipe(tiny, captions), "model": str(tiny("clip-dual"))}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    again = run(result.folder / "recipe.yaml", out=tmp_path / "again", progress=SILENT)
+    assert again.metrics["test"] == result.metrics["test"]
+    loaded = find_checkpoint(str(result.folder / "model"))
+    assert loaded is not None
+    assert load_dual(loaded).scale > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"strategy": "lora"}, ("strategy must be linear-probe for task image-text",)),
+        (
+            {"train": {"augment": "light", "mixup": 0.2}},
+            ("train.augment must be left out", "train.mixup must be left out"),
+        ),
+        ({"train": {"metric": "accuracy"}}, ("train.metric must be one of image_to_text_recall_at_1",)),
+        ({"compare_prompts": True}, ("compare_prompts must be left out",)),
+        ({"prompts": "a cat"}, ("prompts must be a template",)),
+        ({"model": {"image": "x/y"}}, ("model.name", "must be given")),
+    ],
+)
+def test_faults_are_told(
+    tiny: TinyModels, captions: Path, tmp_path: Path, change: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(HftransferError) as error:
+        run({**_recipe(tiny, captions), **change}, out=tmp_path / "run", progress=SILENT)
+    assert missing_words(faults_of(error), words) == []
+
+
+@pytest.mark.parametrize("family", ["siglip-dual", "open_clip"])
+def test_dual_encoders_without_linear_projections_are_refused(
+    tiny: TinyModels, captions: Path, tmp_path: Path, family: str
+) -> None:
+    name = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
+    with pytest.raises(ModelError, match="a dual encoder of transformers with linear projections"):
+        run({**_recipe(tiny, captions), "model": name}, out=tmp_path / "run", progress=SILENT)
+
+
+def test_pairs_are_for_captions_alone(tiny: TinyModels, flat_data: Path, tmp_path: Path) -> None:
+    recipe = {**_recipe(tiny, flat_data), "task": "image-classification"}
+    with pytest.raises(RecipeError, match="one model for task image-classification"):
+        run(recipe, out=tmp_path / "run", progress=SILENT)
