@@ -307,14 +307,8 @@ def _image_text(
     """The captions, then the towers, then what their projections learn, then how well both find each other."""
     recipe = loaded.recipe
     with clock.stage("data"):
-        from hftransfer.data.captions import build_captioned
-
-        column = recipe.data.caption_column or recipe.data.label_column or "caption"
-        settings = recipe.data.model_copy(update={"label_column": column})
-        found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
-        splits = build_captioned(found, settings, recipe.train.seed, progress)
-        sizes = ", ".join(f"{count} {name}" for name, count in splits.sizes().items())
-        progress.line("\n".join([f"images: {sizes}", *(f"  {note}" for note in splits.notes)]))
+        splits = _load_captions(recipe, data, progress)
+        progress.line(data_table(splits.as_splits()))
     with clock.stage("load"):
         from hftransfer.adapters.dual import load_dual
         from hftransfer.adapters.pairing import pair_towers
@@ -972,6 +966,8 @@ def _importing_ahead(*, when: bool) -> Iterator[None]:
 
 
 def _load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Splits:
+    if recipe.task == IMAGE_TEXT:
+        return _load_captions(recipe, data, progress).as_splits()
     if data is None:
         found = find_rows(recipe.data, progress, kind=kind)
     else:
@@ -979,6 +975,15 @@ def _load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -
     if recipe.task == ZERO_SHOT:
         return build_test_only(found, recipe.data, progress)
     return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
+
+
+def _load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSplits:
+    from hftransfer.data.captions import build_captioned
+
+    column = recipe.data.caption_column or recipe.data.label_column or "caption"
+    settings = recipe.data.model_copy(update={"label_column": column})
+    found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
+    return build_captioned(found, settings, recipe.train.seed, progress)
 
 
 def _write_figures(folder: RunFolder, done: Transferred) -> None:

@@ -181,7 +181,7 @@ def evaluate(
         blocks = range(0, len(labels), _ROWS_AT_ONCE)
         rows = [softmax(logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual)) for at in blocks]
         probabilities = np.concatenate(rows)
-        table = _compared(images, labels, per_template, templates) if compare and len(templates) > 1 else []
+        table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
     metrics = score_probabilities(probabilities, labels)
     names = splits.class_names
     by_class = _by_class(np.asarray(metrics["confusion_matrix"]), names, words)
@@ -282,27 +282,31 @@ def _prediction(names: Sequence[str], row: np.ndarray) -> Prediction:
 
 
 def _compared(
-    images: StoredActivations, labels: np.ndarray, per_template: np.ndarray, templates: Sequence[str]
+    images: StoredActivations, labels: np.ndarray, per_template: np.ndarray, templates: Sequence[str], dual: DualEncoder
 ) -> list[dict[str, Any]]:
-    """One row per template: its accuracy alone, and what the ensemble loses without it; most helpful first."""
+    """One row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together are
+    better with it than without; most helpful first."""
     summed = per_template.sum(axis=0)
-    forms = [summed, *per_template, *(summed - own for own in per_template)]
-    right = np.zeros(len(forms))
+    forms = [_unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
+    right, lost = np.zeros(len(forms)), np.zeros(len(forms))
     for start in range(0, len(labels), _ROWS_AT_ONCE):
-        block = images.rows(start, start + _ROWS_AT_ONCE).astype(np.float64)
+        block = images.rows(start, start + _ROWS_AT_ONCE)
         own = labels[start : start + _ROWS_AT_ONCE]
-        right += [np.sum((block @ _unit(form).T).argmax(axis=1) == own) for form in forms]
-    accuracy, count = right / len(labels), len(templates)
+        for place, form in enumerate(forms):
+            probabilities = softmax(logits(block, form, dual))
+            right[place] += np.sum(probabilities.argmax(axis=1) == own)
+            lost[place] -= np.log(np.maximum(probabilities[np.arange(len(own)), own], 1e-12)).sum()
+    accuracy, log_loss, count = right / len(labels), lost / len(labels), len(templates)
     rows = [
         {
             "template": template,
             "accuracy_alone": float(accuracy[1 + index]),
-            "ensemble_without": float(accuracy[1 + count + index]),
-            "gain": float(accuracy[0] - accuracy[1 + count + index]),
+            "accuracy_gain": float(accuracy[0] - accuracy[1 + count + index]),
+            "log_loss_gain": float(log_loss[1 + count + index] - log_loss[0]),
         }
         for index, template in enumerate(templates)
     ]
-    return sorted(rows, key=lambda row: (-row["gain"], -row["accuracy_alone"]))
+    return sorted(rows, key=lambda row: -row["log_loss_gain"])
 
 
 def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, Any]]:

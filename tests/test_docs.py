@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             noise = np.random.default_rng([tone, number]).integers(0, 60, (64, 64, 3))
             Image.fromarray((noise + tone).astype(np.uint8)).save(home / "pets" / label / f"{number}.png")
     Image.open(home / "pets" / "cat" / "0.png").save(home / "photo.jpg")
+    shutil.copytree(home / "pets", home / "captions")
+    lines = [f"{label}/{n}.png,{label} number {n}" for label in ("cat", "dog") for n in range(10)]
+    (home / "captions" / "captions.csv").write_text("\n".join(["image,caption", *lines]))
     (home / "my.yaml").write_text("task: image-classification\nmodel: bundled/efficientnet-lite0\ndata: ~/pets\n")
     return home
 

@@ -20,8 +20,9 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
-from hftransfer.pipeline import run
+from hftransfer.pipeline import check, run
 from hftransfer.progress import Progress
+from hftransfer.report.tables import data_table
 from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
@@ -187,6 +188,14 @@ def test_an_image_is_held_out_with_all_its_captions(captions: Path) -> None:
     again = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT)
     other = build_captioned(find_rows(settings, SILENT), settings, 1, SILENT)
     assert again.fingerprint() == found.fingerprint() != other.fingerprint()
+
+
+def test_captions_are_checked_without_training(captions: Path, tiny: TinyModels, flat_data: Path) -> None:
+    splits = check(_recipe(tiny, captions), progress=SILENT)
+    assert splits.sizes() == {"train": 27, "validation": 5, "test": 8}
+    assert "images     27           5     8" in data_table(splits)
+    with pytest.raises(DataError, match=r"must be mostly different from each other; got 2 .*image-classification"):
+        check(_recipe(tiny, flat_data), progress=SILENT)
 
 
 def test_missing_images_are_all_named(captions: Path, tiny: TinyModels, tmp_path: Path) -> None:

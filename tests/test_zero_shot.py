@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,27 @@ def test_accuracy_is_that_of_a_plain_loop(tiny: TinyModels, folder_data: Path, t
         outcome.label == recipe["class_names"][image.parent.name] for outcome, image in zip(found, images, strict=True)
     ]
     assert result.metrics["test"]["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_what_a_template_adds_is_told(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    prompts = ["a {}", "the {} was great .", "{} or story"]
+    recipe = _recipe(tiny, folder_data, prompts=prompts, compare_prompts=True)
+    whole = run(recipe, out=tmp_path / "whole", progress=SILENT)
+    with (whole.folder / "prompts.csv").open() as file:
+        rows = {row["template"]: row for row in csv.DictReader(file)}
+    assert list(rows) == sorted(rows, key=lambda name: -float(rows[name]["log_loss_gain"]))
+    score = whole.metrics["test"]
+    for index, prompt in enumerate(prompts):
+        others = [other for other in prompts if other != prompt]
+        alone, without = (
+            run({**recipe, "prompts": chosen, "compare_prompts": False}, out=tmp_path / f"{index}{n}", progress=SILENT)
+            for n, chosen in enumerate((prompt, others))
+        )
+        found = {name: float(value) for name, value in rows[prompt].items() if name != "template"}
+        rest = without.metrics["test"]
+        assert found["accuracy_alone"] == pytest.approx(alone.metrics["test"]["accuracy"])
+        assert found["accuracy_gain"] == pytest.approx(score["accuracy"] - rest["accuracy"])
+        assert found["log_loss_gain"] == pytest.approx(rest["log_loss"] - score["log_loss"], abs=1e-6)
 
 
 def test_data_without_splits_are_judged_whole(tiny: TinyModels, flat_data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from hftransfer.data.rows import FileContent, Row, inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found
-from hftransfer.data.splits import NAMES, Skipped, check_skipped
+from hftransfer.data.splits import NAMES, Skipped, Split, Splits, check_skipped
 from hftransfer.errors import DataError, must_be
 from hftransfer.progress import Progress
 
@@ -49,6 +49,14 @@ class CaptionedSplits:
     def sizes(self) -> dict[str, int]:
         """How many images each split has."""
         return {name: len(self.splits[name]) for name in NAMES}
+
+    def as_splits(self) -> Splits:
+        """The same images without their captions."""
+        parts = {
+            name: Split(part.rows, np.zeros(len(part), dtype=np.int64), part.digests)
+            for name, part in self.splits.items()
+        }
+        return Splits(**parts, class_names=(), skipped=self.skipped, notes=self.notes)
 
     def fingerprint(self) -> str:
         """A SHA-256 over the content, captions and split of every image."""
@@ -88,6 +96,11 @@ def build_captioned(found: Found, settings: DataSettings, seed: int, progress: P
             notes.append(f"{name}: {fraction:.0%} of the training images, with all their captions, seed {seed}")
     if settings.limit is not None:
         splits = {name: split.part(range(min(len(split), settings.limit))) for name, split in splits.items()}
+    different = {text for own in splits["train"].captions for text in own}
+    if 4 * len(different) < len(splits["train"]):
+        where, got = f"the captions of {len(splits['train'])} images", f"{len(different)} different ones"
+        remedy = "Class names are for the task image-classification."
+        raise DataError(must_be(where, "mostly different from each other", got, remedy))
     if len(splits["train"]) < 2:
         raise DataError(must_be("the training split", "of two or more images", f"{len(splits['train'])}"))
     captions = {name: sum(len(own) for own in split.captions) for name, split in splits.items()}

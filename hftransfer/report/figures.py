@@ -97,23 +97,26 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
 
 
 def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
-    """Nothing; draws how much each template adds to the accuracy of all of them together (of many, the ten that add
-    most and the ten that add least), and beside it its accuracy alone."""
+    """Nothing; draws the accuracy of each template alone, and how much it adds to all of them together, in log loss
+    (of many, the ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
-    figure = _figure(9.0, 1.1 + 0.27 * len(shown))
+    figure = _figure(10.0, 1.3 + 0.27 * len(shown))
     figure.set_layout_engine("constrained")
-    axes = figure.subplots()
+    left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(shown))[::-1]
-    gains = [100 * row["gain"] for row in shown]
-    axes.barh(places, gains, color=[_WRONG if gain < 0 else _RIGHT for gain in gains], height=0.6)
-    axes.axvline(0, color=_QUIET, linewidth=0.8)
-    labels = [f"{_short(row['template'], 42)}   {row['accuracy_alone']:.3f}" for row in shown]
-    axes.set_yticks(places, labels, fontsize=8)
-    axes.set_xlabel("points of accuracy that go without it", color=_QUIET)
-    title = f"{len(rows)} templates together: accuracy {accuracy:.4f}; each alone as written beside it"
-    axes.set_title(title, loc="left", color=_INK, fontsize=10)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
+    left.scatter([row["accuracy_alone"] for row in shown], places, color=_INK, s=22)
+    left.axvline(accuracy, color=_QUIET, linewidth=0.8, linestyle=":")
+    left.set_yticks(places, [_short(row["template"], 42) for row in shown], fontsize=8)
+    left.set_xlabel(f"accuracy alone (dotted: all together, {accuracy:.4f})", color=_QUIET)
+    gains = [1000 * row["log_loss_gain"] for row in shown]
+    right.barh(places, gains, color=[_WRONG if gain < 0 else _RIGHT for gain in gains], height=0.6)
+    right.axvline(0, color=_QUIET, linewidth=0.8)
+    right.set_xlabel("rise of the log loss without it, 0.001 nats", color=_QUIET)
+    harm = sum(row["log_loss_gain"] < 0 for row in rows)
+    left.set_title(f"{len(rows)} templates: {len(rows) - harm} help, {harm} harm", loc="left", color=_INK, fontsize=11)
+    for axes in (left, right):
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(length=0)
     _save(figure, path)
 
 

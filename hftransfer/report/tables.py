@@ -27,7 +27,11 @@ _FILES = {
 def data_table(splits: Splits) -> str:
     """Classes × splits, and what was noticed."""
     if not splits.class_names:
-        lines = [["", *splits.sizes()], ["questions", *(str(size) for size in splits.sizes().values())]]
+        from hftransfer.data.rows import QuestionContent
+
+        rows = [row for _, split in splits.items() for row in split.rows[:1]]
+        what = "questions" if any(isinstance(row.content, QuestionContent) for row in rows) else "images"
+        lines = [["", *splits.sizes()], [what, *(str(size) for size in splits.sizes().values())]]
         return "\n".join([_columns(lines), *(f"  {note}" for note in splits.notes)])
     counts = splits.counts()
     lines = [["class", *counts]]
