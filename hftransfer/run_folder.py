@@ -184,15 +184,15 @@ class RunFolder:
         for left_over in self._drafts():
             shutil.rmtree(left_over, ignore_errors=True)
         try:
-            self._aside = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.path))
-            yield
-            self._publish()
+            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=self.path, ignore_cleanup_errors=True) as aside:
+                self._aside = Path(aside)
+                yield
+                self._publish()
         except (OSError, SafetensorError) as error:
             got = getattr(error, "strerror", None) or str(error)
             remedy = "Checkpoints stay: with --resume the run goes on from them."
             raise WriteError(must_be(f"the results in {self.path}", "written whole", got, remedy)) from error
         finally:
-            shutil.rmtree(self._aside, ignore_errors=True)
             self._aside = self.path
 
     def _publish(self) -> None:

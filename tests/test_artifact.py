@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,20 @@ def test_results_that_could_not_be_written_change_nothing(tmp_path, fault):
         missing_words(faults_of(error), (f"the results in {folder.path} must be written whole; got", "--resume")) == []
     )
     assert names_below(folder.path) == {"old.txt", MANIFEST}
+
+
+def test_a_folder_in_which_nothing_can_be_made_stays_as_it_is(tmp_path, monkeypatch):
+    written(tmp_path / "run", {"old.txt": "old"})
+    (tmp_path / "run" / "thesis.txt").write_text("theirs")
+    folder = RunFolder.create(tmp_path / "run", overwrite=True)
+
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(WriteError), folder.results():
+        pass
+    assert names_below(folder.path) == {"old.txt", "thesis.txt", MANIFEST}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
