@@ -130,28 +130,12 @@ class Predictor:
         if inputs is None or question is not None or context is not None:
             what = "images" if self.adapter.modality == "image" else "texts"
             raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        given = as_list(inputs, self.adapter.modality)
-        predictions: list[Prediction] = []
-        faults: list[str] = []
-        for outcome in self.predict_each(given):
-            if isinstance(outcome, Prediction):
-                predictions.append(outcome)
-            else:
-                faults += outcome.faults
-        if faults:
-            raise DataError(*faults)
-        return predictions
+        return all_or_faults(self.predict_each(as_list(inputs, self.adapter.modality)))
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
         read = decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
-        for start in range(0, len(inputs), self.compute.batch_size):
-            batch = inputs[start : start + self.compute.batch_size]
-            outcomes = [read(value, start + offset) for offset, value in enumerate(batch)]
-            readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
-            rows = iter(self.probabilities(readable) if readable else ())
-            for outcome in outcomes:
-                yield outcome if isinstance(outcome, DataError) else self._prediction(next(rows))
+        yield from in_batches(inputs, self.compute.batch_size, read, self.probabilities, self.class_names)
 
     def evaluate(self, rows: Any) -> dict[str, Any]:
         """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
@@ -199,11 +183,6 @@ class Predictor:
                 (draft / "merged").mkdir()
                 save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
         return path
-
-    def _prediction(self, row: np.ndarray) -> Prediction:
-        scores = {name: float(value) for name, value in zip(self.class_names, row, strict=True)}
-        best = max(scores, key=lambda name: scores[name])
-        return Prediction(best, scores[best], scores)
 
     def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
         """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""
@@ -259,6 +238,47 @@ class Predictor:
         judged = task.judge(logits, examples, (), null_threshold=self.facts.null_threshold)
         columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
         return [Answer(*values) for values in zip(*columns, strict=True)]
+
+
+def in_batches(
+    inputs: Sequence[Any],
+    size: int,
+    read: Callable[[Any, int], Any],
+    probabilities: Callable[[list[Any]], np.ndarray],
+    class_names: Sequence[str],
+) -> Iterator[Prediction | DataError]:
+    """A prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B, C)
+    for those of a batch that can."""
+    for start in range(0, len(inputs), size):
+        outcomes = [read(value, start + offset) for offset, value in enumerate(inputs[start : start + size])]
+        readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+        rows = iter(probabilities(readable) if readable else ())
+        for outcome in outcomes:
+            yield outcome if isinstance(outcome, DataError) else _prediction(class_names, next(rows))
+
+
+def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction]:
+    """All predictions.
+
+    Raises:
+        DataError: there are inputs that can't be read; all of them are named.
+    """
+    predictions: list[Prediction] = []
+    faults: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Prediction):
+            predictions.append(outcome)
+        else:
+            faults += outcome.faults
+    if faults:
+        raise DataError(*faults)
+    return predictions
+
+
+def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
+    scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
+    best = max(scores, key=lambda name: scores[name])
+    return Prediction(best, scores[best], scores)
 
 
 def load(

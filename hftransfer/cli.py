@@ -190,8 +190,7 @@ def predict(
     def work() -> None:
         from hftransfer.errors import RecipeError, must_be
 
-        if precision not in ("auto", "fp32", "bf16"):
-            raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
+        _require_precision(precision)
         import hftransfer
 
         predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
@@ -212,6 +211,13 @@ def predict(
         _predict_labels(predictor, [(inputs[0], pair)] if pair is not None else inputs, as_json=as_json)
 
     _guarded(work, debug=debug)
+
+
+def _require_precision(precision: str) -> None:
+    from hftransfer.errors import RecipeError, must_be
+
+    if precision not in ("auto", "fp32", "bf16"):
+        raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
 
 
 def _predict_labels(predictor: Predictor, inputs: Sequence[Any], *, as_json: bool) -> None:
@@ -255,10 +261,7 @@ def zero_shot(
     """Choose between labels for images, without training, with a model like CLIP."""
 
     def work() -> None:
-        from hftransfer.errors import RecipeError, must_be
-
-        if precision not in ("auto", "fp32", "bf16"):
-            raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
+        _require_precision(precision)
         from hftransfer.zeroshot import zero_shot_each
 
         names = [label.strip() for label in labels.split(",")]

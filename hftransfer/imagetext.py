@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 
 from hftransfer.adapters.dual import DualEncoder, Tower
-from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
-from hftransfer.errors import DataError, RecipeError, must_be
-from hftransfer.metrics.retrieval import RANKS, recalls, retrieval_ranks
+from hftransfer.errors import RecipeError, must_be
+from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.progress import Progress
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.base import Judged
 from hftransfer.tasks.items import ImageItems
-from hftransfer.training.activations import ActivationStore, fill_store, key_parts
 from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Evaluation, History, Keeping, Plan, fit
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
-from hftransfer.zeroshot import TextItems
+from hftransfer.zeroshot import TextItems, embed
 
 
 @dataclass
@@ -115,9 +113,6 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
     )
 
 
-METRICS = tuple(f"{way}_recall_at_{rank}" for way in ("image_to_text", "text_to_image") for rank in RANKS)
-
-
 def _require_sense(job: CaptionJob) -> None:
     if job.compute.processes.count > 1:
         remedy = "The loss compares all images of a batch; frozen towers leave little to share."
@@ -138,12 +133,8 @@ def _pooled(job: CaptionJob, split: Captioned) -> Pooled:
     }
     found = []
     for name, tower in towers.items():
-        parts = key_parts(tower, job.weights_sha256[name], 1, job.compute)
-        store = ActivationStore(cache_folder("activations"), parts)
-        with job.progress.stage({"image": "images", "text": "captions"}[name], len(items[name].digests)) as advance:
-            faults = fill_store(store, tower, 1, items[name], job.compute, advance)
-        if faults:
-            raise DataError(*faults.values())
+        stage = {"image": "images", "text": "captions"}[name]
+        store, _ = embed(tower, items[name], job.weights_sha256[name], job.compute, job.progress, stage)
         stored = store.activations(items[name].digests)
         found.append(stored.rows(0, stored.shape[0]))
     return Pooled(found[0], found[1], owners)

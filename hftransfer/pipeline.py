@@ -215,8 +215,7 @@ def _zero_shot(
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)
-        checkpoint = checkpoint or together.in_turn(lambda: find_checkpoint(recipe.model.name, recipe.model.revision))
-        assert checkpoint is not None
+        checkpoint = checkpoint or together.in_turn(lambda: _found(recipe.model.name, recipe.model.revision))
         compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
         dual = together.in_turn(lambda: load_dual(checkpoint))
         parameters = sum(parameter.numel() for parameter in dual.model.parameters())
@@ -352,25 +351,23 @@ def _image_text(
             log=log,
         )
         done = learn_captions(job)
-    zero_shot = _zero_shot_after(recipe, dual, done, compute, clock, progress) if recipe.zero_shot_data else None
+    zero_shot = _zero_shot_after(recipe, dual, facts, compute, clock, progress) if recipe.zero_shot_data else None
     return _ImageText(done, dual, splits, zero_shot, compute, facts)
 
 
 def _zero_shot_after(
-    recipe: Recipe, dual: DualEncoder, done: CaptionsLearned, compute: Compute, clock: _Clock, progress: Progress
+    recipe: Recipe, dual: DualEncoder, facts: ResolvedFacts, compute: Compute, clock: _Clock, progress: Progress
 ) -> dict[str, Any]:
     """How well the dual encoder tells labelled images apart by class names, having learned from captions."""
-    import torch
-
     from hftransfer.data.settings import DataSettings
     from hftransfer.zeroshot import evaluate, words_for
 
-    del done
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, progress), settings, progress)
     words = words_for(splits.class_names, recipe.class_names)
-    parts = [layer.weight.detach().cpu().double().sum() for layer in dual.projections()]
-    learned = hashlib.sha256(torch.stack(parts).numpy().tobytes()).hexdigest()
+    layers = [*dual.projections(), *dual.poolers().values()]
+    content = b"".join(tensor.cpu().numpy().tobytes() for layer in layers for tensor in layer.state_dict().values())
+    learned = hashlib.sha256(facts.weights_sha256.encode() + content).hexdigest()
     with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
         found = evaluate(
             dual,
@@ -515,8 +512,7 @@ def _train(
         from hftransfer.training.tracking import tracked
         from hftransfer.training.transfer import Job, transfer
 
-        checkpoint = checkpoint or together.in_turn(lambda: find_checkpoint(recipe.model.name, recipe.model.revision))
-        assert checkpoint is not None
+        checkpoint = checkpoint or together.in_turn(lambda: _found(recipe.model.name, recipe.model.revision))
         pooling = recipe.strategy.pooling_for(recipe.task)
         seed, names = recipe.train.seed, splits.class_names
         compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
@@ -860,15 +856,14 @@ def _look_at_pair(recipe: Recipe) -> None:
 
 
 def _require_sense_of_captions(recipe: Recipe) -> None:
-    from hftransfer.metrics.retrieval import RANKS
+    from hftransfer.metrics.retrieval import RETRIEVAL_METRICS
 
     faults, train = [], recipe.train
-    known = [f"{way}_recall_at_{rank}" for way in ("image_to_text", "text_to_image") for rank in RANKS]
     if recipe.strategy.kind != "linear-probe":
         remedy = "Towers are locked, and their projections learn (LiT)."
         faults.append(must_be("strategy", f"linear-probe for task {IMAGE_TEXT}", recipe.strategy.kind, remedy))
-    if train.metric is not None and train.metric not in known:
-        faults.append(must_be("train.metric", f"one of {', '.join(known)}", f"'{train.metric}'"))
+    if train.metric is not None and train.metric not in RETRIEVAL_METRICS:
+        faults.append(must_be("train.metric", f"one of {', '.join(RETRIEVAL_METRICS)}", f"'{train.metric}'"))
     for name, usual in (("augment", "none"), ("mixup", None), ("cutmix", None), ("micro_batch_size", None)):
         if (value := getattr(train, name)) != usual:
             faults.append(must_be(f"train.{name}", f"left out for task {IMAGE_TEXT}", value))

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 
 from hftransfer.adapters.checkpoint import find_checkpoint
-from hftransfer.adapters.dual import DualEncoder, load_dual
+from hftransfer.adapters.dual import DualEncoder, Tower, load_dual
 from hftransfer.adapters.families import require_paired
-from hftransfer.artifact import Prediction, as_list, decoded
+from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
 from hftransfer.cache import cache_folder
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Splits
 from hftransfer.errors import DataError, RecipeError, must_be, some
-from hftransfer.metrics.classification import score_probabilities
 from hftransfer.progress import Progress
-from hftransfer.tasks.classification import softmax
-from hftransfer.tasks.items import Batch, ImageItems
+from hftransfer.tasks.base import Examples
+from hftransfer.tasks.classification import ImageClassification, softmax
+from hftransfer.tasks.items import Batch, ImageItems, Items
 from hftransfer.tasks.prompts import sentences, templates_of, words_of
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
@@ -45,7 +45,7 @@ class Evaluated:
     metrics: dict[str, Any]
     probabilities: np.ndarray
     """(N, C)."""
-    columns: dict[str, list[Any]]
+    columns: dict[str, Any]
     """A table of predictions."""
     classes: list[dict[str, Any]]
     """One row per class: how often it was found, and what it was taken for."""
@@ -74,10 +74,8 @@ def zero_shot(
         RecipeError: labels or prompts are not as they must be.
         DataError: images can't be read; all of them are named.
     """
-    outcomes = list(zero_shot_each(model, as_list(images, "image"), labels, prompts=prompts, precision=precision))
-    if faults := [fault for outcome in outcomes if isinstance(outcome, DataError) for fault in outcome.faults]:
-        raise DataError(*faults)
-    return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    given = as_list(images, "image")
+    return all_or_faults(zero_shot_each(model, given, labels, prompts=prompts, precision=precision))
 
 
 def zero_shot_each(
@@ -97,18 +95,13 @@ def zero_shot_each(
     dual = load_dual(checkpoint)
     classes = ensemble(embed_prompts(dual, names, templates, checkpoint.weights_sha256, compute))
     tower = dual.images.twin(frozen_copy(dual.model, compute))
-    for start in range(0, len(images), compute.batch_size):
-        read = [
-            decoded(image, start + offset) for offset, image in enumerate(images[start : start + compute.batch_size])
-        ]
-        readable = [image for image in read if not isinstance(image, DataError)]
-        rows = iter(())  # type: Iterator[np.ndarray]
-        if readable:
-            with torch.inference_mode():
-                embedded = tower.below(moved(tower.encode(readable), compute), 1)["hidden"].float().cpu().numpy()
-            rows = iter(softmax(logits(embedded, classes, dual)))
-        for image in read:
-            yield image if isinstance(image, DataError) else _prediction(names, next(rows))
+
+    def probabilities(readable: list[Any]) -> np.ndarray:
+        with torch.inference_mode():
+            embedded = tower.below(moved(tower.encode(readable), compute), 1)["hidden"].float().cpu().numpy()
+        return softmax(logits(embedded, classes, dual))
+
+    yield from in_batches(images, compute.batch_size, decoded, probabilities, names)
 
 
 def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
@@ -179,21 +172,15 @@ def evaluate(
     with stage("evaluate"):
         classes, labels = ensemble(per_template), splits.test.labels
         blocks = range(0, len(labels), _ROWS_AT_ONCE)
-        rows = [softmax(logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual)) for at in blocks]
-        probabilities = np.concatenate(rows)
+        scores = [logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual) for at in blocks]
+        examples = Examples(splits.test, ImageItems(splits.test.rows, splits.test.digests, dual.images))
+        judged = ImageClassification().judge(list(np.concatenate(scores)), examples, splits.class_names)
         table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
-    metrics = score_probabilities(probabilities, labels)
-    names = splits.class_names
-    by_class = _by_class(np.asarray(metrics["confusion_matrix"]), names, words)
-    metrics["most_confused"] = _most_confused(np.asarray(metrics["confusion_matrix"]), names)
-    predicted = probabilities.argmax(axis=1)
-    columns: dict[str, Any] = {
-        "id": [row.id for row in splits.test.rows],
-        "label": [names[label] for label in labels],
-        "prediction": [names[label] for label in predicted],
-    }
-    columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-    return Evaluated(splits, metrics, probabilities, columns, by_class, table)
+    assert judged.probabilities is not None
+    names, matrix = splits.class_names, np.asarray(judged.metrics["confusion_matrix"])
+    by_class = _by_class(matrix, names, words)
+    metrics = {**judged.metrics, "most_confused": _most_confused(matrix, names)}
+    return Evaluated(splits, metrics, judged.probabilities, judged.columns, by_class, table)
 
 
 # --- embeddings ------------------------------------------------------------------------------------------------------
@@ -229,11 +216,32 @@ def embed_prompts(
     """The normalised embeddings (T, C, D) of every template with every name; each text is computed once and kept."""
     texts = [text for template in templates for text in sentences(names, template)]
     items = TextItems(texts, dual)
-    store = ActivationStore(cache_folder("activations"), key_parts(dual.texts, weights_sha256, 1, compute))
-    with (progress or Progress(None)).stage("prompts", len(texts)) as advance:
-        fill_store(store, dual.texts, 1, items, compute, advance)
+    store, _ = embed(dual.texts, items, weights_sha256, compute, progress or Progress(None), "prompts")
     embedded = store.activations(items.digests).rows(0, len(texts))
     return _unit(embedded.astype(np.float64)).reshape(len(templates), len(names), -1)
+
+
+def embed(
+    tower: Tower,
+    items: Items,
+    weights_sha256: str,
+    compute: Compute,
+    progress: Progress,
+    stage: str,
+    *,
+    folder: Path | None = None,
+    stop_at_fault: bool = True,
+) -> tuple[ActivationStore, dict[int, str]]:
+    """The store (in the cache folder, or another) in which a tower's outputs for these items are, and the items that
+    can't be decoded with the reason.
+
+    Raises:
+        DataError: `stop_at_fault`, and an image can't be decoded.
+    """
+    store = ActivationStore(folder or cache_folder("activations"), key_parts(tower, weights_sha256, 1, compute))
+    with progress.stage(stage, len(items.digests)) as advance:
+        faults = fill_store(store, tower, 1, items, compute, advance, stop_at_fault=stop_at_fault)
+    return store, faults
 
 
 def ensemble(per_template: np.ndarray) -> np.ndarray:
@@ -257,11 +265,10 @@ def _embed_images(
     folder: Path | None,
 ) -> tuple[Splits, StoredActivations]:
     """The embeddings of the test split's images, and the splits less those that can't be decoded."""
-    store = ActivationStore(folder or cache_folder("activations"), key_parts(dual.images, weights_sha256, 1, compute))
-    items = ImageItems(splits.test.rows, splits.test.digests, dual.images)
-    with progress.stage("activations", len(items.digests)) as advance:
-        stop = settings.on_error == "stop"
-        faults = fill_store(store, dual.images, 1, items, compute, advance, stop_at_fault=stop)
+    items, stop = ImageItems(splits.test.rows, splits.test.digests, dual.images), settings.on_error == "stop"
+    store, faults = embed(
+        dual.images, items, weights_sha256, compute, progress, "activations", folder=folder, stop_at_fault=stop
+    )
     if faults:
         splits = without_test_faults(splits, faults, settings)
     return splits, store.activations(splits.test.digests)
@@ -273,12 +280,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 # --- what is told of it ----------------------------------------------------------------------------------------------
-
-
-def _prediction(names: Sequence[str], row: np.ndarray) -> Prediction:
-    scores = {name: float(value) for name, value in zip(names, row, strict=True)}
-    best = max(scores, key=lambda name: scores[name])
-    return Prediction(best, scores[best], scores)
 
 
 def _compared(

@@ -298,10 +298,23 @@ def load_dual(checkpoint: Checkpoint) -> DualEncoder:
 
 
 def _load_transformers(checkpoint: Checkpoint) -> Any:
+    where = f"model '{checkpoint.name}'"
+    model = load_backbone(checkpoint, where, "a dual encoder that transformers loads")
+    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+        raise ModelError(must_be(where, "one with an image tower and a text tower", type(model).__name__))
+    return model
+
+
+def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> Any:
+    """What transformers' `AutoModel` makes of a checkpoint, in float32 and eval mode; only weights with `may_lack` in
+    their names may be missing.
+
+    Raises:
+        ModelError: it can't be loaded, or its weights are not whole.
+    """
     import safetensors
     import transformers
 
-    where = f"model '{checkpoint.name}'"
     try:
         model, info = transformers.AutoModel.from_pretrained(
             str(checkpoint.folder),
@@ -314,14 +327,12 @@ def _load_transformers(checkpoint: Checkpoint) -> Any:
         got = f"weights that are truncated or damaged ({error})"
         raise ModelError(must_be(where, "a folder with whole weights", got)) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
-        got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(where, "a dual encoder that transformers loads", got)) from error
-    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
-        raise ModelError(must_be(where, "one with an image tower and a text tower", type(model).__name__))
-    if absent := sorted(set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}):
-        got = f"no {absent[0]}" + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
+        raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
+    absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
+    if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):
+        got = f"no {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         raise ModelError(must_be(where, "a checkpoint with all its weights", got))
-    return model
+    return model.eval()
 
 
 def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:

@@ -10,10 +10,10 @@ from torch import nn
 
 from hftransfer.adapters.base import quiet_transformers, seeded
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.adapters.dual import TransformersDual
+from hftransfer.adapters.dual import TransformersDual, load_backbone
 from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.loading import load_image_processor, load_tokenizer
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.errors import ModelError, must_be
 
 SMALL = 1e-2  # in this range a pooler's tanh is linear to 1e-4
 _LARGE = 1e3  # beside the mean over tokens, the residual of the first token vanishes
@@ -103,24 +103,8 @@ def native_image_processor(settings: Any) -> Any:
 
 
 def _backbone(checkpoint: Checkpoint, kind: str) -> Any:
-    import transformers
-
-    try:
-        model, info = transformers.AutoModel.from_pretrained(
-            str(checkpoint.folder),
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
-        got = f"'{checkpoint.name}' ({first_line(error)})"
-        raise ModelError(must_be(f"model.{kind}", "a backbone that transformers loads", got)) from error
-    absent = sorted(name for name in info["missing_keys"] if "pooler" not in name)  # poolers are set here
-    if absent:
-        got = f"'{checkpoint.name}', which lacks {absent[0]}"
-        raise ModelError(must_be(f"model.{kind}", "a checkpoint with all its weights", got))
-    return model.eval()
+    where = f"model.{kind} '{checkpoint.name}'"
+    return load_backbone(checkpoint, where, "a backbone that transformers loads", may_lack="pooler")  # set here
 
 
 def _make_linear(dense: nn.Linear) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 RANKS = (1, 5, 10)
+RETRIEVAL_METRICS = tuple(f"{way}_recall_at_{rank}" for way in ("image_to_text", "text_to_image") for rank in RANKS)
 _ROWS_AT_ONCE = 1024
 
 
