@@ -29,7 +29,7 @@ class ModelFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: Literal["image-classification", "text-classification", "question-answering"] = "image-classification"
-    pooling: Literal["native", "mean", "cls", "last"] = "native"
+    pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
     class_names: tuple[str, ...] = ()
     max_tokens: int | None = None
     stride_tokens: int | None = None

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -32,7 +32,7 @@ from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent, decoding_faults
 from hftransfer.data.skipped import without_faults, without_test_faults
 from hftransfer.data.sources import BUNDLED, find_rows, look_at_source, rows_from_python
-from hftransfer.data.splits import Splits, build_splits, build_test_only
+from hftransfer.data.splits import Splits, build_splits, build_test_only, few_shots, require_shots
 from hftransfer.errors import (
     DataError,
     HftransferError,
@@ -63,6 +63,7 @@ from hftransfer.tasks.prompts import templates_of
 if TYPE_CHECKING:
     from hftransfer.adapters.dual import DualEncoder
     from hftransfer.artifact import Predictor
+    from hftransfer.curve import FinishedCells
     from hftransfer.data.captions import CaptionedSplits
     from hftransfer.imagetext import CaptionsLearned
     from hftransfer.tasks.base import Judged, Task
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
-    from hftransfer.zeroshot import Evaluated
+    from hftransfer.zeroshot import ClassTexts, Evaluated
 
 LIBRARIES = (
     *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
@@ -163,7 +164,9 @@ def run(
         if together.is_first:
             progress.write_log(folder.log_so_far(goes_on=resume))
             stack.enter_context(_end_told(progress))
-        saved = together.first(lambda: _newest(checkpoints, progress, resume=resume, held=together.count > 1))
+        is_curve = isinstance(loaded.recipe.data.shots, list)
+        goes_on = resume and not is_curve  # a curve goes on where its cells ended
+        saved = together.first(lambda: _newest(checkpoints, progress, resume=goes_on, held=together.count > 1))
         if loaded.recipe.task == ZERO_SHOT:
             evaluated = _zero_shot(loaded.recipe, checkpoint, data, clock, progress)
             metrics = together.first(
@@ -178,11 +181,16 @@ def run(
             )
             checkpoints.remove_all()
             return Result(folder.path, metrics)
-        trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
+        if is_curve:
+            trained = _curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
+        else:
+            trained = _train(loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
         metrics = together.first(
             lambda: _written(folder, progress, lambda: _write(folder, loaded, trained, clock), trained.done.save)
         )
         if together.is_first:
+            if trained.curve is not None:
+                trained.curve.finished.remove()
             checkpoints.remove_all()
     return Result(folder.path, metrics)
 
@@ -474,6 +482,14 @@ def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held:
 
 
 @dataclass(frozen=True)
+class _Curve:
+    """The rows of a k-shot curve, one of each cell, and where those of the finished cells are kept."""
+
+    rows: list[dict[str, float]]
+    finished: FinishedCells
+
+
+@dataclass(frozen=True)
 class _Trained:
     """A trained model and what was measured on the way."""
 
@@ -483,6 +499,43 @@ class _Trained:
     boundary: int
     facts: ResolvedFacts
     model_facts: ModelFacts
+    curve: _Curve | None = None
+
+
+def _curve(
+    loaded: LoadedRecipe,
+    checkpoint: Checkpoint | None,
+    data: Any,
+    clock: _Clock,
+    progress: Progress,
+    logs: Path,
+    checkpoints: Checkpoints,
+    *,
+    resume: bool,
+) -> _Trained:
+    """The last cell of a k-shot curve, with the rows of all."""
+    from hftransfer.curve import FinishedCells, learn_curve
+    from hftransfer.training.processes import processes
+
+    together, recipe = processes(), loaded.recipe
+    with clock.stage("data"):
+        splits = together.in_turn(lambda: _load_splits(recipe, task_of(recipe).rows, data, progress))
+        progress.line(data_table(splits))
+        known = checkpoint or together.in_turn(lambda: _found(recipe.model.name, recipe.model.revision))
+        facts = _facts(known, splits)
+        _require_same_data(together.gather(facts.data_fingerprint))
+        finished = FinishedCells(checkpoints.folder, _identity(recipe, facts), keeps=together.is_first)
+        if resume:
+            together.together(finished.read)
+    trained: _Trained
+    trained, rows = learn_curve(
+        recipe,
+        finished,
+        progress,
+        lambda own, quiet: _train(own, known, data, clock, quiet, loaded.name, logs, splits=splits),
+        lambda cell: _plain_metrics({"": cell.done.judged.get("test", cell.done.judged["validation"])}),
+    )
+    return replace(trained, facts=facts, curve=_Curve(rows, finished))
 
 
 def _train(
@@ -495,14 +548,17 @@ def _train(
     logs: Path,
     checkpoints: Checkpoints | None = None,
     saved: Saved | None = None,
+    splits: Splits | None = None,
 ) -> _Trained:
-    """The data, then the model, then what the strategy learns, then its scores."""
+    """The data (where they aren't given), then the model, then what the strategy learns, then its scores."""
     from hftransfer.training.processes import processes, stray_settings
 
     together = processes()
     with clock.stage("data"), _importing_ahead(when=data is None and recipe.data.source in BUNDLED):
         task = task_of(recipe)
-        splits = together.in_turn(lambda: _load_splits(recipe, task.rows, data, progress))
+        splits = splits or together.in_turn(lambda: _load_splits(recipe, task.rows, data, progress))
+        if isinstance(recipe.data.shots, int):
+            splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits))
     with clock.stage("load"):
         from hftransfer.adapters.base import parameter_counts
@@ -519,6 +575,7 @@ def _train(
         task_name: Any = recipe.task
         load = partial(load_adapter, checkpoint, names, task=task_name, pooling=pooling, seed=seed)
         adapter = together.in_turn(load)
+        texts = _texts_as_head(adapter, recipe, names, checkpoint, compute, progress)
         boundary = together.together(lambda: recipe.strategy.prepare(adapter, seed))
         counts = parameter_counts(adapter.model)
         learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
@@ -552,6 +609,7 @@ def _train(
             stage=clock.stage,
             keeping=keeping,
             log=log,
+            names=texts,
         )
         done = transfer(job)
         steps_per_epoch = math.ceil(len(done.splits.train) / recipe.train.batch_size)
@@ -562,9 +620,34 @@ def _train(
     return _Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
 
 
+def _texts_as_head(
+    adapter: Any,
+    recipe: Recipe,
+    class_names: Sequence[str],
+    checkpoint: Checkpoint,
+    compute: Compute,
+    progress: Progress,
+) -> ClassTexts | None:
+    """What the names of the classes say, which is the adapter's head from here on; None where it begins at random."""
+    if not recipe.strategy.from_zero_shot:
+        return None
+    import torch
+
+    from hftransfer.zeroshot import class_texts, words_for
+
+    words, templates = words_for(class_names, recipe.class_names), templates_of(recipe.prompts or "simple")
+    texts = class_texts(adapter.dual, words, templates, checkpoint.weights_sha256, compute, progress)
+    adapter.set_head(*(torch.from_numpy(part) for part in texts.head))
+    return texts
+
+
 def _plain_metrics(judged: Mapping[str, Judged]) -> dict[str, float]:
     """The metrics that are one number, by split and name."""
-    named = {f"{split}/{name}": value for split, found in judged.items() for name, value in found.metrics.items()}
+    named = {
+        f"{split}/{name}".removeprefix("/"): value
+        for split, found in judged.items()
+        for name, value in found.metrics.items()
+    }
     return {name: value for name, value in named.items() if isinstance(value, float)}
 
 
@@ -632,10 +715,24 @@ def _write(folder: RunFolder, loaded: LoadedRecipe, trained: _Trained, clock: _C
     if done.splits.skipped:
         _write_skipped(folder, done.splits)
     _write_figures(folder, done)
+    if trained.curve is not None:
+        _write_curve(folder, trained.curve, metrics, done)
     folder.note_all_in(LOGS)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _write_curve(folder: RunFolder, curve: _Curve, metrics: dict[str, Any], done: Transferred) -> None:
+    """Nothing; writes the rows of a k-shot curve and its picture, and adds what they come to."""
+    from hftransfer.curve import summarised
+    from hftransfer.report import figures
+
+    rows = curve.rows
+    folder.write_text("shots.csv", _csv_text(list(rows[0]), [row.values() for row in rows]))
+    metrics["shots"] = summarised(rows, "accuracy")
+    before = done.by_names.get("before", {}).get("accuracy")
+    figures.draw_shots(folder.file("figures/shots.png"), rows, metrics["shots"], before)
 
 
 def _write_skipped(folder: RunFolder, splits: Splits) -> None:
@@ -688,6 +785,9 @@ def fit(
     }
     clock, progress = _Clock(), progress or Progress()
     loaded = load_recipe(document)
+    if isinstance(loaded.recipe.data.shots, list):
+        got = str(loaded.recipe.data.shots)
+        raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
     checkpoint = _early_look(loaded.recipe, rows, peek=True)
     trained = _train(loaded.recipe, checkpoint, rows, clock, progress, "hftransfer", Path(LOGS))
     metrics = _metrics(loaded.recipe, trained, clock)
@@ -735,6 +835,8 @@ def check(
     _early_look(loaded.recipe, data)
     kind = ROWS_OF[loaded.recipe.task]
     splits = _load_splits(loaded.recipe, kind, data, progress)
+    for shots in _listed(loaded.recipe.data.shots):
+        require_shots(splits, shots)
     if kind != "images":
         return splits
     rows = [row for _, split in splits.items() for row in split.rows]
@@ -743,6 +845,10 @@ def check(
     if loaded.recipe.task == ZERO_SHOT:
         return without_test_faults(splits, faults, loaded.recipe.data)
     return without_faults(splits, faults, loaded.recipe.data)
+
+
+def _listed(shots: int | list[int] | None) -> list[int]:
+    return shots if isinstance(shots, list) else [] if shots is None else [shots]
 
 
 def require_sound(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> None:
@@ -822,7 +928,7 @@ def _early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint 
             seen = fetch_config(recipe.model.name, recipe.model.revision)
         bundle = BUNDLED_MODELS.get(recipe.model.name)
         family = seen.family if seen is not None else bundle.family if bundle is not None else ""
-        if recipe.task in (ZERO_SHOT, IMAGE_TEXT):
+        if recipe.task in (ZERO_SHOT, IMAGE_TEXT) or recipe.strategy.from_zero_shot:
             require_paired(recipe.model.name, family)
         else:
             require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
@@ -859,6 +965,8 @@ def _require_sense_of_captions(recipe: Recipe) -> None:
     from hftransfer.metrics.retrieval import RETRIEVAL_METRICS
 
     faults, train = [], recipe.train
+    if recipe.data.shots is not None:
+        faults.append(must_be("data.shots", f"left out for task {IMAGE_TEXT}, which has no classes", recipe.data.shots))
     if recipe.strategy.kind != "linear-probe":
         remedy = "Towers are locked, and their projections learn (LiT)."
         faults.append(must_be("strategy", f"linear-probe for task {IMAGE_TEXT}", recipe.strategy.kind, remedy))
@@ -888,9 +996,15 @@ def _require_sense(recipe: Recipe) -> None:
         _require_sense_of_captions(recipe)
         return
     task, train, faults = task_of(recipe), recipe.train, []
+    by_names = ("prompts", "class_names") if recipe.strategy.from_zero_shot else ()
     for name in ("prompts", "class_names", "compare_prompts", "zero_shot_data"):
-        if value := getattr(recipe, name):
-            faults.append(must_be(name, f"left out for task {task.name}", value))
+        if (value := getattr(recipe, name)) and name not in by_names:
+            remedy = "It goes with strategy.head_init: zero-shot." if name in ("prompts", "class_names") else ""
+            faults.append(must_be(name, f"left out for task {task.name}", value, remedy))
+    if recipe.strategy.from_zero_shot and recipe.prompts is not None:
+        faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
+    if recipe.data.shots is not None and task.rows == "questions":
+        faults.append(must_be("data.shots", f"left out for task {task.name}, which has no classes", recipe.data.shots))
     if train.metric is not None and train.metric not in task.metrics:
         allowed = f"a metric of task {task.name} ({', '.join(task.metrics)})"
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
@@ -914,15 +1028,23 @@ def _require_sense(recipe: Recipe) -> None:
         raise RecipeError(*faults)
 
 
+def _faults_of(look: Callable[[], object]) -> list[str]:
+    """What is told when something is looked at."""
+    try:
+        look()
+    except HftransferError as error:
+        return list(error.faults)
+    return []
+
+
 def _require_sense_of_zero_shot(recipe: Recipe) -> None:
     faults = []
+    if recipe.data.shots is not None:
+        faults.append(must_be("data.shots", f"left out for task {ZERO_SHOT}, which trains nothing", recipe.data.shots))
     if recipe.strategy != LinearProbe():
         faults.append(must_be("strategy", f"left out for task {ZERO_SHOT}, which trains nothing", recipe.strategy.kind))
     if recipe.prompts is not None:
-        try:
-            templates_of(recipe.prompts)
-        except RecipeError as error:
-            faults += error.faults
+        faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
     if recipe.compare_prompts and len(templates_of(recipe.prompts or "simple")) < 2 and not faults:
         faults.append(must_be("compare_prompts", "left out where there is one template", "true", "Try openai-7."))
     if faults:
@@ -1006,6 +1128,7 @@ def _metrics(recipe: Recipe, trained: _Trained, clock: _Clock) -> dict[str, Any]
         "strategy": recipe.strategy.kind,
         "test": done.judged["test"].metrics if "test" in done.judged else {},
         "validation": done.judged["validation"].metrics,
+        **({"zero_shot": done.by_names} if done.by_names else {}),
         **({"best_epoch": done.history.best_epoch, "epochs": len(done.history.rows)} if done.history.rows else {}),
         "parameters": parameter_counts(done.adapter.model),
         "seconds": clock.all_seconds(),

@@ -92,6 +92,10 @@ class Progress:
 
         return advance
 
+    def in_background(self) -> Progress:
+        """One that keeps its lines in this one's log alone, and shows how far its stages are."""
+        return _Background(self)
+
     def _keep(self, text: str) -> None:
         stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
         if self.log is None:
@@ -99,3 +103,15 @@ class Progress:
         else:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(stamped + "\n")
+
+
+class _Background(Progress):
+    def __init__(self, above: Progress) -> None:
+        super().__init__(above.stream if above.stream is not None and above.stream.isatty() else None)
+        self.above = above
+
+    def line(self, text: str) -> None:
+        self.above.note(text)
+
+    def _keep(self, text: str) -> None:
+        self.above.note(text)

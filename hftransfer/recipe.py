@@ -85,11 +85,11 @@ class Recipe(BaseModel):
     train: TrainSettings = Field(TrainSettings(), description="how the computation goes")
     prompts: str | list[str] | None = Field(
         None,
-        description="of zero-shot: templates such as 'a photo of a {}.', or a set of them (simple, openai-7, "
-        "openai-80, cifar, pets, food, flowers); simple if left out",
+        description="of zero-shot, and of a head that begins with it: templates such as 'a photo of a {}.', or a set "
+        "(simple, openai-7, openai-80, cifar, pets, food, flowers); simple if left out",
     )
     class_names: dict[str, str] | list[str] | None = Field(
-        None, description="of zero-shot: what classes are called in prompts, by class or in their order"
+        None, description="beside prompts: what classes are called in them, by class or in their order"
     )
     compare_prompts: bool = Field(False, description="of zero-shot: tell which templates help and which harm")
     zero_shot_data: str | None = Field(
@@ -232,7 +232,8 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
         del values["resolved"]
     of_names = ("prompts", "class_names", "compare_prompts")
     other = {ZERO_SHOT: ("strategy", "zero_shot_data"), IMAGE_TEXT: ("compare_prompts",)}
-    left_out = other.get(recipe.task, (*of_names, "zero_shot_data"))
+    begins = ("compare_prompts", "zero_shot_data") if recipe.strategy.from_zero_shot else (*of_names, "zero_shot_data")
+    left_out = other.get(recipe.task, begins)
     kept = {name: value for name, value in values.items() if name not in left_out}
     if recipe.task != IMAGE_TEXT:
         kept["model"] = {name: value for name, value in kept["model"].items() if name in ("name", "revision")}

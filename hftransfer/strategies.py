@@ -26,6 +26,10 @@ class _Strategy(BaseModel):
         description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
         "it); auto is mean for a linear probe and native otherwise",
     )
+    head_init: Literal["random", "zero-shot"] = Field(
+        "random",
+        description="of images and a dual encoder such as CLIP: zero-shot begins with the texts that name the classes",
+    )
 
     default_epochs: ClassVar[int] = 5
     pools: ClassVar[Literal["native", "mean"]] = "native"
@@ -41,17 +45,24 @@ class _Strategy(BaseModel):
                 raise
             raise RecipeError(*_faults_in_words(cls, error)) from None
 
-    def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last"]:
+    @property
+    def from_zero_shot(self) -> bool:
+        """Whether training begins with what the names of the classes say."""
+        return self.head_init == "zero-shot"
+
+    def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last", "embedding"]:
         """The pooling of a task's model; only text classification pools tokens.
 
         Raises:
-            RecipeError: another task is asked to pool.
+            RecipeError: another task is asked to pool, or to begin with the names of classes.
         """
+        if self.from_zero_shot and task != "image-classification":
+            raise RecipeError(must_be("strategy.head_init", f"random for task {task}", f"'{self.head_init}'"))
         if task == "text-classification":
             return self.pools if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
-        return "native"
+        return "embedding" if self.from_zero_shot else "native"
 
 
 def _faults_in_words(kind: type[BaseModel], error: ValidationError) -> list[str]:
@@ -69,6 +80,16 @@ def _faults_in_words(kind: type[BaseModel], error: ValidationError) -> list[str]
         must_be(f"{kind.__name__}({name}=…)", " or ".join(dict.fromkeys(ways)), repr(got[name]), remedies[name])
         for name, ways in told.items()
     ]
+
+
+Interpolation = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=1,
+        description="share of the learned weights in a mix with those that training began with (WiSE-FT), such as 0.5",
+    ),
+]
 
 
 class LinearProbe(_Strategy):
@@ -90,6 +111,7 @@ class LinearProbe(_Strategy):
 
     layer_decay: ClassVar[float] = 1.0
     gradual: ClassVar[bool] = False
+    interpolate: ClassVar[float | None] = None
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """The boundary, at the head: all below it is frozen and in eval mode."""
@@ -112,6 +134,7 @@ class FineTune(_Strategy):
         1.0, description="each stage learns at this share of the rate of the stage above it (0.65-0.9 is usual)"
     )
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
+    interpolate: Interpolation = None
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """The boundary, below the lowest part that learns.
@@ -167,6 +190,7 @@ class LoRA(_Strategy):
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
     learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
+    interpolate: Interpolation = None
 
     layer_decay: ClassVar[float] = 1.0
     gradual: ClassVar[bool] = False

@@ -30,9 +30,10 @@ from hftransfer.progress import Progress
 from hftransfer.tasks.base import Examples
 from hftransfer.tasks.classification import ImageClassification, softmax
 from hftransfer.tasks.items import Batch, ImageItems, Items
-from hftransfer.tasks.prompts import sentences, templates_of, words_of
+from hftransfer.tasks.prompts import PROMPT_SETS, sentences, templates_of, words_of
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
+from hftransfer.training.solver import Given
 
 _ROWS_AT_ONCE = 4096
 
@@ -102,6 +103,34 @@ def zero_shot_each(
         return softmax(logits(embedded, classes, dual))
 
     yield from in_batches(images, compute.batch_size, decoded, probabilities, names)
+
+
+@dataclass(frozen=True)
+class ClassTexts:
+    """What the names of classes are for a dual encoder: a head made of them, and one of other templates."""
+
+    head: Given
+    held_out: Given
+    held_out_templates: tuple[str, ...]
+
+
+def class_texts(
+    dual: DualEncoder,
+    words: Sequence[str],
+    templates: Sequence[str],
+    weights_sha256: str,
+    compute: Compute,
+    progress: Progress,
+) -> ClassTexts:
+    """The linear layer on normalised image embeddings that gives zero-shot's logits; and beside it the one of templates
+    that were held out, by which it shows whether a tower that learns keeps what it knew."""
+    others = [[t for t in PROMPT_SETS[name] if t not in templates] for name in ("openai-7", "openai-80", "simple")]
+    held_out = next(tuple(found) for found in others if found)
+    heads = []
+    for chosen in (templates, held_out):
+        classes = ensemble(embed_prompts(dual, words, chosen, weights_sha256, compute, progress))
+        heads.append(Given(dual.scale * classes, np.full(len(words), dual.bias)))
+    return ClassTexts(heads[0], heads[1], held_out)
 
 
 def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:

@@ -514,14 +514,18 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
     if recipe.task == IMAGE_TEXT:
         return  # test_image_text.py runs it: its data are captions
     model, data = stand_ins_by_task[recipe.task]
+    if recipe.strategy.from_zero_shot:
+        model = tiny("clip-dual")
     stand_ins = {"model": str(model), "data.source": str(data), "train.precision": "fp32", "data.stride_tokens": 8}
+    if isinstance(recipe.data.shots, list):
+        stand_ins |= {"data.shots": [1, 4], "data.shot_draws": 2}
     result = run(name, stand_ins, out=tmp_path / "run", progress=silent)
     split = "validation" if recipe.data.test_fraction == 0 else "test"
     assert set(result.metrics[split]) >= ({"f1"} if recipe.task == "question-answering" else {"accuracy"})
     if recipe.task == ZERO_SHOT:
         assert result.metrics["strategy"] == "zero-shot"
         return
-    if recipe.strategy.kind == "linear-probe":
+    if recipe.strategy.kind == "linear-probe" and recipe.data.shots is None:
         assert result.metrics["test"]["accuracy"] > 0.8
     assert result.metrics["strategy"] == load_recipe(name).recipe.strategy.kind
 

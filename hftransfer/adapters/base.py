@@ -501,4 +501,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-Pooling = Literal["native", "mean", "cls", "last"]
+Pooling = Literal["native", "mean", "cls", "last", "embedding"]
+"""What enters the head: `native`, as the model's own class has it; of texts, their tokens' mean, first or last; of
+images, the normalised embedding that a dual encoder makes of them."""

@@ -20,7 +20,7 @@ from hftransfer.adapters.base import quiet_transformers
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
 from hftransfer.adapters.loading import load_image_processor, load_tokenizer
-from hftransfer.adapters.open_clip import load_clip
+from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.texts import clean_text
 from hftransfer.errors import ModelError, first_line, must_be
 
@@ -89,10 +89,21 @@ class DualEncoder(ABC):
         """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
         return {}
 
+    @abstractmethod
+    def image_tower(self) -> ImageTower:
+        """The image tower as a network of its own, sharing its weights with this model.
+
+        Raises:
+            ModelError: it can't be told apart.
+        """
+
+    @abstractmethod
+    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
+        """The same dual encoder with another image tower, made from its own."""
+
+    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
-        del folder
-        raise self._without_projections()
+        """Nothing; writes the native layout: config, safetensors, image preprocessing and tokenizer."""
 
     def _without_projections(self) -> ModelError:
         allowed = "a dual encoder of transformers with linear projections (CLIP, or a pair of towers)"
@@ -124,6 +135,20 @@ class DualEncoder(ABC):
     def texts(self) -> Tower:
         """The text tower."""
         return Tower(self, "text")
+
+
+class ImageTower(nn.Module):
+    """Pixels (B, 3, H, W) to embeddings (B, D), not normalised."""
+
+    def __init__(self, network: nn.Module, projection: nn.Module | None) -> None:
+        super().__init__()
+        self.network, self.projection = network, projection
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, D)."""
+        output = self.network(pixel_values)
+        pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+        return pooled if self.projection is None else self.projection(pooled)
 
 
 class Tower:
@@ -217,6 +242,19 @@ class TransformersDual(DualEncoder):
         dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
         return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
 
+    def image_tower(self) -> ImageTower:
+        """The image tower as a network of its own, sharing its weights with this model."""
+        network = getattr(self.model, "vision_model", None)
+        if not isinstance(network, nn.Module):
+            allowed = "a dual encoder whose image tower can be told apart"
+            raise ModelError(must_be(f"model '{self.name}'", allowed, type(self.model).__name__))
+        return ImageTower(network, getattr(self.model, "visual_projection", None))
+
+    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
+        """The same dual encoder with another image tower, made from its own."""
+        parts = {"vision_model": tower.network, "visual_projection": tower.projection}
+        return self.around(_with_parts(self.model, {name: part for name, part in parts.items() if part is not None}))
+
     def save(self, folder: Path) -> None:
         """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
         import transformers
@@ -250,7 +288,7 @@ class OpenClipDual(DualEncoder):
 
     def __init__(self, model: Any, transform: Any, tokenizer: Any, name: str, folder: Path) -> None:
         super().__init__(model, name, "open_clip")
-        self.transform, self.tokenizer = transform, tokenizer
+        self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
         texts = sorted([*folder.glob("tokenizer*"), *folder.glob("vocab*"), folder / OPEN_CLIP_CONFIG])
         self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
 
@@ -273,6 +311,18 @@ class OpenClipDual(DualEncoder):
         """(B, D)."""
         embedded: Tensor = self.model.encode_text(inputs["input_ids"])
         return embedded
+
+    def image_tower(self) -> ImageTower:
+        """The image tower as a network of its own, sharing its weights with this model."""
+        return ImageTower(self.model.visual, None)
+
+    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
+        """The same dual encoder with another image tower, made from its own."""
+        return self.around(_with_parts(self.model, {"visual": tower.network}))
+
+    def save(self, folder: Path) -> None:
+        """Nothing; writes open_clip's layout: its configuration, safetensors and tokenizer."""
+        save_clip(self.model, self.folder, folder)
 
     def image_settings(self) -> dict[str, Any]:
         """The transform, step by step."""
@@ -347,6 +397,13 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ModelError(must_be(where, "one with a tokenizer", f"none ({first_line(error)})")) from error
     return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
+
+
+def _with_parts(model: Any, parts: dict[str, nn.Module]) -> Any:
+    """A model that shares all with another but these modules."""
+    other = copy.copy(model)
+    other._modules = {**model._modules, **parts}
+    return other
 
 
 def _embedding(output: Any) -> Tensor:

@@ -60,6 +60,11 @@ def load_adapter(
         ModelError: the weights are not whole, or no model for the task can be made of them.
     """
     form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
+    if pooling == "embedding":
+        from hftransfer.adapters.embedding import load_embedding_classifier
+
+        with seeded(seed):
+            return load_embedding_classifier(checkpoint, form.class_names)
     if checkpoint.family == "open_clip":
         with seeded(seed):
             return load_open_clip(checkpoint, form.class_names)

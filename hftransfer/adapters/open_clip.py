@@ -60,32 +60,40 @@ class OpenClipAdapter(ImageAdapter):
 
     def save(self, folder: Path) -> None:
         """Nothing; writes open_clip's layout with the trained tower, and the head into `head.safetensors`."""
-        from safetensors.torch import save_file
-
-        tensors = {name: tensor.contiguous() for name, tensor in self.model.clip.state_dict().items()}
-        save_file(tensors, folder / OPEN_CLIP_WEIGHTS)
-        for pattern in ("*.json", "*.txt"):
-            for file in self.folder.glob(pattern):
-                if file.name not in ("config.json", "hftransfer.json"):
-                    shutil.copyfile(file, folder / file.name)
+        save_clip(self.model.clip, self.folder, folder)
         save_head(self.head, folder)
 
     def save_processor(self, folder: Path) -> None:
         """Nothing; the transform is that of the base model."""
 
     def _find_stages(self) -> list[nn.Module]:
-        """The tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
-        visual = self.model.clip.visual
-        for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
-            found = getattr(owner, name, None)
-            if name == "trunk" and found is not None:
-                found = getattr(found, "blocks", None) or getattr(found, "stages", None)
-            if isinstance(found, nn.ModuleList | nn.Sequential):
-                return list(found)
-        return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
+        return stages_of_visual(self.model.clip.visual)
 
     def _crops_center(self) -> bool:
         return "CenterCrop" in repr(self.processor)
+
+
+def stages_of_visual(visual: Any) -> list[nn.Module]:
+    """An image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
+    for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
+        found = getattr(owner, name, None)
+        if name == "trunk" and found is not None:
+            found = getattr(found, "blocks", None) or getattr(found, "stages", None)
+        if isinstance(found, nn.ModuleList | nn.Sequential):
+            return list(found)
+    return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
+
+
+def save_clip(clip: Any, source: Path, folder: Path) -> None:
+    """Nothing; writes a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.contiguous() for name, tensor in clip.state_dict().items()}
+    save_file(tensors, folder / OPEN_CLIP_WEIGHTS)
+    for pattern in ("*.json", "*.txt"):
+        for file in source.glob(pattern):
+            if file.name not in ("config.json", "hftransfer.json"):
+                shutil.copyfile(file, folder / file.name)
 
 
 def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> Adapter:
@@ -106,7 +114,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
         embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
     if class_names is None:
-        _load_head(model.head, checkpoint)
+        load_head(model.head, checkpoint)
     return OpenClipAdapter(model, transform, name, folder)
 
 
@@ -131,7 +139,12 @@ def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
         raise ModelError(must_be(f"model '{checkpoint.name}'", "a model that open_clip loads", got)) from error
 
 
-def _load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:
+def load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:
+    """Nothing; the head gets the weights in `head.safetensors`.
+
+    Raises:
+        ModelError: they are not there, or of another shape.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

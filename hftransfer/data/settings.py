@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Shots = Annotated[int, Field(ge=1)]
 
 
 class DataSettings(BaseModel):
@@ -58,6 +60,14 @@ class DataSettings(BaseModel):
     )
     limit: int | None = Field(
         None, ge=1, description="use at most this many examples of each class and split (of questions: of each split)"
+    )
+    shots: Shots | Annotated[list[Shots], Field(min_length=1)] | None = Field(
+        None,
+        description="learn from so many images or texts of each class, drawn at random (and choose by as many, four at "
+        "most, or a quarter beyond 16); several, as in [1, 4, 16], for a curve",
+    )
+    shot_draws: int = Field(
+        3, ge=1, le=100, description="of a curve: how often the examples are drawn, each time with another seed"
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop",

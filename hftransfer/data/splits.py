@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,8 +33,12 @@ class Split:
 
     def without(self, gone: set[int]) -> Split:
         """The same split less the examples at the positions `gone`."""
-        kept = [index for index in range(len(self)) if index not in gone]
-        return Split([self.rows[i] for i in kept], self.labels[kept], [self.digests[i] for i in kept])
+        return self.only([index for index in range(len(self)) if index not in gone])
+
+    def only(self, kept: Sequence[int]) -> Split:
+        """The same split with the examples at these positions alone."""
+        labels = self.labels[np.asarray(kept, dtype=np.int64)]
+        return Split([self.rows[i] for i in kept], labels, [self.digests[i] for i in kept])
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,41 @@ def build_splits(found: Found, settings: DataSettings, seed: int, progress: Prog
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
     require_examples(whole, settings)
     return whole
+
+
+def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
+    """The splits with so many training examples of each class alone, drawn at random, and of validation as many, four
+    at most (a quarter beyond 16); the test split is whole. What is drawn first stays when more are drawn.
+
+    Raises:
+        DataError: a class has fewer training examples.
+    """
+    require_shots(splits, shots)
+    wanted = {"train": shots, "validation": max(min(shots, 4), shots // 4)}
+    drawn = {}
+    for name, count in wanted.items():
+        split: Split = getattr(splits, name)
+        places = []
+        for index, label in enumerate(splits.class_names):
+            words = [seed, *label.encode(), *name.encode()]
+            own = np.random.default_rng(words).permutation(np.flatnonzero(split.labels == index))
+            places += own[:count].tolist()
+        drawn[name] = split.only(sorted(places))
+    note = f"{shots} training examples of each class, drawn with seed {seed}"
+    return replace(splits, train=drawn["train"], validation=drawn["validation"], notes=(*splits.notes, note))
+
+
+def require_shots(splits: Splits, shots: int) -> None:
+    """Nothing, if every class has so many training examples.
+
+    Raises:
+        DataError: one has fewer.
+    """
+    counts = splits.counts()["train"]
+    fewest = int(np.argmin(counts))
+    if counts[fewest] < shots:
+        allowed = f"at most {counts[fewest]}, the training examples of class '{splits.class_names[fewest]}'"
+        raise DataError(must_be("data.shots", allowed, shots))
 
 
 def build_test_only(found: Found, settings: DataSettings, progress: Progress) -> Splits:

@@ -111,6 +111,27 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
 _LORA_ELSEWHERE = """The folder holds the matrices and the head in peft's layout, for a model of which neither
 transformers nor open_clip has a class ({form}): hftransfer loads it."""
 _MERGED = "\n\nThe same, merged into one native model, lies in the folder `merged` beside this one or in it."
+_EMBEDDING = """The folder holds the whole dual encoder in its native layout (it can still be asked for other classes by
+their names), and a head on its normalised image embedding:
+
+```python
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModel
+
+folder = "path/to/this/folder"
+processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{folder}/head.safetensors")
+inputs = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
+with torch.no_grad():
+    embedded = model.get_image_features(**inputs).pooler_output
+embedded = embedded / embedded.norm(dim=-1, keepdim=True)
+probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
+```"""
+_OPEN_CLIP_EMBEDDING = """The folder holds the model in open_clip's layout:
+`open_clip.create_model("local-dir:path/to/folder")`, and in `head.safetensors` a head on its image embedding, which is
+normalised first."""
 _OPEN_CLIP = """The folder holds the tower in open_clip's layout: `open_clip.create_model("local-dir:path/to/folder")`,
 and the head on its image embedding in `head.safetensors`."""
 
@@ -119,6 +140,8 @@ def _native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: 
     """How the model is used without this library; `base` is where the base model is, in Python."""
     if facts.base is not None:
         return _lora_use(facts, base) + (_MERGED if facts.merge else "")
+    if facts.pooling == "embedding":
+        return _OPEN_CLIP_EMBEDDING if is_open_clip else _EMBEDDING
     if facts.pooling != "native":
         text = _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
         return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
@@ -132,6 +155,7 @@ def _lora_use(facts: ModelFacts, base: str) -> str:
     name = str((facts.base or {}).get("name"))
     if facts.pooling != "native" or name.startswith("open_clip:"):
         form = "an open_clip tower" if name.startswith("open_clip:") else f"{facts.pooling}-pooled features"
+        form = "a normalised embedding" if facts.pooling == "embedding" else form
         return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
     autos = {"image-classification": "AutoModelForImageClassification"}
     autos |= {"text-classification": "AutoModelForSequenceClassification"}

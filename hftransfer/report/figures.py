@@ -120,6 +120,33 @@ def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float)
     _save(figure, path)
 
 
+def draw_shots(
+    path: Path, rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]], zero_shot: float | None
+) -> None:
+    """Nothing; draws accuracy against the training examples of each class: every draw, their mean and its 95 %
+    interval, and where it is known what the names of the classes alone give."""
+    figure = _figure(6.4, 4.0)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    shots = [entry["shots"] for entry in summary]
+    means = [entry["accuracy"] for entry in summary]
+    bands = [entry["accuracy_interval"] or [entry["accuracy"]] * 2 for entry in summary]
+    axes.fill_between(shots, [low for low, _ in bands], [min(1.0, high) for _, high in bands], color=_RIGHT, alpha=0.15)
+    axes.plot(shots, means, color=_RIGHT, marker="o", markersize=4, label=f"mean of {summary[0]['draws']} draws")
+    axes.scatter([row["shots"] for row in rows], [row["accuracy"] for row in rows], color=_INK, s=10, alpha=0.6)
+    if zero_shot is not None:
+        axes.axhline(zero_shot, color=_QUIET, linestyle=":", linewidth=1.2, label=f"zero-shot, {zero_shot:.4f}")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(number) for number in shots])
+    axes.minorticks_off()
+    axes.set_xlabel("training examples of each class", color=_QUIET)
+    axes.set_ylabel("test accuracy", color=_QUIET)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.set_title("Accuracy by number of shots", loc="left", color=_INK, fontsize=11)
+    _save(figure, path)
+
+
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
     """Nothing; draws training images, taken from all classes in turn (at most 24)."""
     places = [np.flatnonzero(labels == label) for label in range(len(class_names))]

@@ -18,6 +18,7 @@ _FILES = {
     "metrics.json": "all numbers",
     "history.csv": "loss and validation scores by epoch",
     "classes.csv": "how often each class was found, and what it was taken for",
+    "shots.csv": "the scores of every number of shots and draw",
     "prompts.csv": "what each template does alone, and what it adds to the others",
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",

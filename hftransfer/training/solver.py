@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
+GRID_NEAR = tuple(float(10.0**power) for power in np.arange(-5.0, 3.01, 0.5))
 _ROWS_AT_ONCE = 4096
 _IN_MEMORY_BYTES = 64 << 20
 
@@ -29,6 +30,13 @@ class Features(Protocol):
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as float32 (stop - start, D)."""
+
+
+class Given(NamedTuple):
+    """A head that is known before anything is learned: weight (C, D), bias (C,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,32 @@ def solve_head(
     validation_labels: np.ndarray,
     classes: int,
     l2: float | None = None,
+    near: Given | None = None,
 ) -> Head:
     """The head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
     The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
     standardisation is folded into the returned weights. Deterministic.
+
+    With `near`, what is small is the way from there: l2 / 2 · ‖W - W₀‖² / s², s being the mean length of the rows of
+    W₀, features as they are, and the bias that of `near` (as in CLAP; Silva-Rodríguez et al., arXiv 2312.12730).
     """
-    mean, deviation = _moments(train)
+    mean, deviation = _moments(train) if near is None else _units_of(near)
     scaled = _Standardised(train, mean, deviation)
     held_out = _Standardised(validation, mean, deviation)
-    grid = (l2,) if l2 is not None else GRID
-    strengths, start = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
+    if near is None:
+        grid = (l2,) if l2 is not None else GRID
+        strengths, start = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
+    else:
+        # A few examples can't tell whether weak strengths overfit, nor can the few that would choose among them.
+        grid = (l2,) if l2 is not None else tuple(each for each in GRID_NEAR if each >= 0.03 / train.shape[0])
+        strengths = [l2] if l2 is not None else [each for each in (10.0, 0.1, 0.001) if each in grid]
+        start = np.vstack([near.weight.T.astype(np.float64) * deviation[:, None], near.bias])
+    anchor = None if near is None else start
     fits: dict[float, tuple[float, np.ndarray]] = {}
 
     def fit(strength: float, first: np.ndarray) -> None:
-        weights = _logistic_regression(scaled, train_labels, strength, first)
+        weights = _logistic_regression(scaled, train_labels, strength, first, anchor)
         fits[strength] = (_log_loss(held_out, validation_labels, weights), weights)
 
     for strength in strengths:  # from strong to weak: each solution is near the next
@@ -142,6 +161,14 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf)
 
 
+def _units_of(near: Given) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and deviation (D,) of features that are taken as they are, in units in which the rows of a given weight
+    have length 1 in the mean."""
+    width = near.weight.shape[1]
+    length = float(np.linalg.norm(near.weight.astype(np.float64), axis=1).mean())
+    return np.zeros(width), np.full(width, 1.0 / max(length, 1e-12))
+
+
 def _ridge_pass(
     train: _Standardised,
     labels: np.ndarray,
@@ -176,10 +203,14 @@ def _ridge_pass(
     return sorted(near, reverse=True), start
 
 
-def _logistic_regression(features: _Standardised, labels: np.ndarray, l2: float, start: np.ndarray) -> np.ndarray:
-    """The weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²."""
+def _logistic_regression(
+    features: _Standardised, labels: np.ndarray, l2: float, start: np.ndarray, anchor: np.ndarray | None = None
+) -> np.ndarray:
+    """The weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²; or with an anchor, those
+    near it, of the same bias."""
     count, width = features.shape
     shape = (width + 1, start.shape[1])
+    centre: float | np.ndarray = 0.0 if anchor is None else anchor[:-1]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = flat.reshape(shape)
@@ -192,10 +223,11 @@ def _logistic_regression(features: _Standardised, labels: np.ndarray, l2: float,
             residual = np.exp(logs)
             residual[chosen] -= 1.0
             gradient[:-1] += part.T @ residual
-            gradient[-1] += residual.sum(axis=0)
+            gradient[-1] += residual.sum(axis=0) if anchor is None else 0.0
         gradient /= count
-        gradient[:-1] += l2 * weights[:-1]
-        return loss / count + 0.5 * l2 * float(np.square(weights[:-1]).sum()), gradient.ravel()
+        way = weights[:-1] - centre
+        gradient[:-1] += l2 * way
+        return loss / count + 0.5 * l2 * float(np.square(way).sum()), gradient.ravel()
 
     return _minimum(objective, start)
 

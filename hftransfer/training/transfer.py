@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.cache import cache_folder
@@ -30,7 +31,7 @@ from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
-from hftransfer.training.solver import solve_head
+from hftransfer.training.solver import Given, solve_head
 from hftransfer.training.tracking import Log, not_tracked
 
 _MOST_STORED_BYTES = 20 << 30
@@ -46,8 +47,26 @@ class Transferred:
     judged: dict[str, Judged]
     history: History
     extras: dict[str, Any] = field(default_factory=dict)
+    by_names: dict[str, Any] = field(default_factory=dict)
+    """Of a head that began with the names of the classes: accuracy before and after, by those and by other prompts."""
     save: Callable[[], None] | None = None
     """Writes a checkpoint of the finished training, where there was one."""
+
+
+class NamedHeads(Protocol):
+    """Heads on a dual encoder's embedding that are made of the names of classes (zeroshot.ClassTexts)."""
+
+    @property
+    def head(self) -> Given:
+        """The one that training begins with."""
+
+    @property
+    def held_out(self) -> Given:
+        """One of other templates."""
+
+    @property
+    def held_out_templates(self) -> tuple[str, ...]:
+        """Those."""
 
 
 @dataclass
@@ -67,6 +86,8 @@ class Job:
     stage: Stage
     keeping: Keeping | None = None
     log: Log = not_tracked
+    names: NamedHeads | None = None
+    """Of a head that begins with the names of the classes."""
 
     @property
     def at_head(self) -> bool:
@@ -110,6 +131,11 @@ def transfer(job: Job) -> Transferred:
         with job.stage("activations"):
             sources = _sources(job, examples, store)
         fitted = None
+        if job.solves or job.names is not None:
+            job.adapter.model.to(job.compute.device)
+        by_names = _ByNames(job, sources, examples)
+        with job.stage("evaluate"):
+            by_names.look("before")
         with job.stage("train"):
             if job.solves:
                 _solve(job, sources, examples)
@@ -117,7 +143,11 @@ def transfer(job: Job) -> Transferred:
                 fitted = _fit(job, sources, examples)
         with job.stage("evaluate"):
             try:
+                if job.strategy.interpolate is not None:
+                    by_names.look("learned")
+                    by_names.mix(job.strategy.interpolate)
                 judged = _judge(job, sources, examples, fitted)
+                by_names.look("after")
             except Interrupted:
                 if fitted is not None:
                     fitted.save()
@@ -125,10 +155,18 @@ def transfer(job: Job) -> Transferred:
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
-    return Transferred(job.adapter, job.splits, judged, history, extras, save)
+    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save)
 
 
 def _require_sense(job: Job) -> None:
+    faults = []
+    if job.strategy.interpolate is not None and job.names is None:
+        remedy = "A head that began at random has nothing to be mixed with."
+        faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
+    if isinstance(job.strategy, LoRA) and job.strategy.dora and job.strategy.interpolate is not None:
+        faults.append(must_be("strategy.interpolate", "left out with strategy.dora", job.strategy.interpolate))
+    if faults:
+        raise RecipeError(*faults)
     if not job.solves:
         return
     faults = [
@@ -321,6 +359,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
             examples["validation"].split.labels,
             classes=len(job.splits.class_names),
             l2=None if strategy.l2 == "auto" else strategy.l2,
+            near=None if job.names is None else job.names.head,
         )
     )
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
@@ -361,6 +400,55 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     )
 
 
+class _ByNames:
+    """How well a dual encoder's image tower goes with the names of classes, before training and after it: on the test
+    split, or where there is none on validation. Nothing where the head began at random."""
+
+    def __init__(self, job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
+        self.job, self.names = job, job.names
+        self.split = "test" if "test" in examples else "validation"
+        self.source, self.labels = sources.others[self.split], examples[self.split].split.labels
+        learning = job.adapter.model.named_parameters() if job.strategy.interpolate is not None else ()
+        self.start = {name: p.detach().clone() for name, p in learning if p.requires_grad}
+        self.found: dict[str, Any] = {}
+        if self.names is not None:
+            self.found = {"split": self.split, "held_out_prompts": list(self.names.held_out_templates)}
+
+    def look(self, when: str) -> None:
+        """Nothing; notes the accuracy of the head as it is, and that of the held-out templates."""
+        if self.names is None:
+            return
+        own, held_out = np.split(self._logits_of_both(self.names.held_out), 2, axis=1)
+        right = [float(np.mean(scores.argmax(axis=1) == self.labels)) for scores in (own, held_out)]
+        found = dict(zip(("accuracy", "held_out_prompts_accuracy"), right, strict=True))
+        self.found[when] = found
+        words = {"before": "zero-shot", "learned": "as learned", "after": "in the end"}[when]
+        told = f"{words}: {self.split} accuracy {found['accuracy']:.4f}"
+        self.job.progress.line(f"{told}, by held-out prompts {found['held_out_prompts_accuracy']:.4f}")
+
+    def mix(self, share: float) -> None:
+        """Nothing; what learned becomes a mix with what it was, the learned weights having this share (WiSE-FT;
+        Wortsman et al., arXiv 2109.01903). Of LoRA one factor of the product is scaled, which comes to the same."""
+        with torch.no_grad():
+            for name, parameter in self.job.adapter.model.named_parameters():
+                if name in self.start and ".lora_A." not in name:
+                    began = self.start[name].to(parameter.device)
+                    parameter.copy_(began + share * (parameter - began))
+
+    @torch.no_grad()
+    def _logits_of_both(self, other: Given) -> np.ndarray:
+        """The logits (N, 2C) of the head as it is, and of another, in one pass."""
+        head = self.job.adapter.head
+        own = head.weight, head.bias
+        try:
+            for name, mine, theirs in zip(("weight", "bias"), own, other, strict=True):
+                both = torch.cat([mine, torch.from_numpy(theirs).to(mine)])
+                setattr(head, name, nn.Parameter(both, requires_grad=False))
+            return np.stack(predict(self.job.adapter, self.job.boundary, self.source, self.job.compute))
+        finally:
+            head.weight, head.bias = own
+
+
 def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
     """What chooses the best epoch, the higher the better: the metric asked for, of equals the task's own."""
     if metric is None:
@@ -371,7 +459,8 @@ def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
 
 def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: Fitted | None) -> dict[str, Judged]:
     """The scores of validation and test; what was tuned on validation holds for the test."""
-    known = fitted.best if fitted is not None else None
+    mixed = job.strategy.interpolate is not None
+    known = fitted.best if fitted is not None and not mixed else None
     judged = {"validation": known.judged if known is not None else _judged(job, sources, examples, "validation")}
     if "test" in examples:
         judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras)
