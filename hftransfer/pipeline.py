@@ -294,7 +294,6 @@ class _ImageText:
     """A dual encoder that learned from captions, and what was measured on the way."""
 
     done: CaptionsLearned
-    dual: DualEncoder
     splits: CaptionedSplits
     zero_shot: dict[str, Any] | None
     compute: Compute
@@ -334,7 +333,8 @@ def _image_text(
             hashes = dict.fromkeys(("image", "text"), checkpoint.weights_sha256)
             dual = load_dual(checkpoint)
         dual.projections()
-        progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; projections learn; {compute.describe()}")
+        learns = "projections learn" if recipe.strategy.kind == "linear-probe" else recipe.strategy.kind
+        progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; {learns}; {compute.describe()}")
         facts = ResolvedFacts(
             weights_sha256=hashes["image"] if hashes["image"] == hashes["text"] else " ".join(hashes.values()),
             model_revision=checkpoint.revision if checkpoint is not None else None,
@@ -349,7 +349,7 @@ def _image_text(
             dual=dual,
             new=recipe.model.is_pair,
             weights_sha256=hashes,
-            strategy=cast(LinearProbe, recipe.strategy),
+            strategy=recipe.strategy,
             splits=splits,
             train=recipe.train,
             compute=compute,
@@ -359,12 +359,12 @@ def _image_text(
             log=log,
         )
         done = learn_captions(job)
-    zero_shot = _zero_shot_after(recipe, dual, facts, compute, clock, progress) if recipe.zero_shot_data else None
-    return _ImageText(done, dual, splits, zero_shot, compute, facts)
+    zero_shot = _zero_shot_after(recipe, done.dual, compute, clock, progress) if recipe.zero_shot_data else None
+    return _ImageText(done, splits, zero_shot, compute, facts)
 
 
 def _zero_shot_after(
-    recipe: Recipe, dual: DualEncoder, facts: ResolvedFacts, compute: Compute, clock: _Clock, progress: Progress
+    recipe: Recipe, dual: DualEncoder, compute: Compute, clock: _Clock, progress: Progress
 ) -> dict[str, Any]:
     """How well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
@@ -373,9 +373,10 @@ def _zero_shot_after(
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, progress), settings, progress)
     words = words_for(splits.class_names, recipe.class_names)
-    layers = [*dual.projections(), *dual.poolers().values()]
-    content = b"".join(tensor.cpu().numpy().tobytes() for layer in layers for tensor in layer.state_dict().values())
-    learned = hashlib.sha256(facts.weights_sha256.encode() + content).hexdigest()
+    digest = hashlib.sha256()
+    for tensor in dual.model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    learned = digest.hexdigest()
     with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
         found = evaluate(
             dual,
@@ -405,7 +406,7 @@ def _write_image_text(folder: RunFolder, loaded: LoadedRecipe, learned: _ImageTe
     from hftransfer.report import figures
 
     done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
-    folder.write_folder("model", learned.dual.save)
+    folder.write_folder("model", learned.done.dual.save)
     folder.write_text("recipe.yaml", _resolved_yaml(loaded, learned.facts))
     folder.write_json("environment.json", environment(learned.compute))
     folder.write_text("history.csv", _csv_text(list(rows[0]), [row.values() for row in rows]))
@@ -967,9 +968,12 @@ def _require_sense_of_captions(recipe: Recipe) -> None:
     faults, train = [], recipe.train
     if recipe.data.shots is not None:
         faults.append(must_be("data.shots", f"left out for task {IMAGE_TEXT}, which has no classes", recipe.data.shots))
-    if recipe.strategy.kind != "linear-probe":
-        remedy = "Towers are locked, and their projections learn (LiT)."
-        faults.append(must_be("strategy", f"linear-probe for task {IMAGE_TEXT}", recipe.strategy.kind, remedy))
+    if isinstance(getattr(recipe.strategy, "unfreeze", None), list):
+        allowed = f"all or a number of stages of each tower for task {IMAGE_TEXT}"
+        faults.append(must_be("strategy.unfreeze", allowed, "names"))
+    for name in ("interpolate", "merge"):
+        if value := getattr(recipe.strategy, name, None):
+            faults.append(must_be(f"strategy.{name}", f"left out for task {IMAGE_TEXT}", value))
     if train.metric is not None and train.metric not in RETRIEVAL_METRICS:
         faults.append(must_be("train.metric", f"one of {', '.join(RETRIEVAL_METRICS)}", f"'{train.metric}'"))
     for name, usual in (("augment", "none"), ("mixup", None), ("cutmix", None), ("micro_batch_size", None)):
@@ -1008,6 +1012,8 @@ def _require_sense(recipe: Recipe) -> None:
     if train.metric is not None and train.metric not in task.metrics:
         allowed = f"a metric of task {task.name} ({', '.join(task.metrics)})"
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, task.metrics)))
+    if train.loss != "infonce":
+        faults.append(must_be("train.loss", f"left out for task {task.name}", train.loss))
     if train.augment != "none" and task.rows != "images":
         faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
     for tracker in train.trackers:

@@ -17,7 +17,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.run_folder import OutputSettings
 from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
-from hftransfer.training.settings import TrainSettings
+from hftransfer.training.settings import PROBE_OF_CAPTIONS, TOWERS_OF_CAPTIONS, TrainSettings
 
 TaskName = Literal[
     "image-classification", "text-classification", "question-answering", "zero-shot-image-classification", "image-text"
@@ -104,8 +104,9 @@ class Recipe(BaseModel):
         """Images with captions are learned from in large batches and many passes."""
         if not isinstance(values, dict) or values.get("task") != IMAGE_TEXT:
             return values
-        given = values.get("train", {})
-        usual = {"batch_size": 512, "epochs": 100, "patience": None}
+        given, strategy = values.get("train", {}), values.get("strategy", "linear-probe")
+        kind = strategy.get("kind", "linear-probe") if isinstance(strategy, dict) else strategy
+        usual = PROBE_OF_CAPTIONS if kind == "linear-probe" else TOWERS_OF_CAPTIONS
         return {**values, "train": {**usual, **given} if isinstance(given, dict) else given}
 
     @field_validator("model", mode="before")
@@ -236,6 +237,7 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     left_out = other.get(recipe.task, begins)
     kept = {name: value for name, value in values.items() if name not in left_out}
     if recipe.task != IMAGE_TEXT:
+        kept["train"] = {name: value for name, value in kept["train"].items() if name != "loss"}
         kept["model"] = {name: value for name, value in kept["model"].items() if name in ("name", "revision")}
     return kept
 

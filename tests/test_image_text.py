@@ -23,10 +23,10 @@ from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.pipeline import check, run
 from hftransfer.progress import Progress
 from hftransfer.report.tables import data_table
-from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce
+from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce, sigmoid_loss
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.loop import _Run
+from hftransfer.training.loop import TrainingError, _Run
 from tests.conftest import TinyModels, faults_of, missing_words, picture
 
 SILENT = Progress(None)
@@ -85,6 +85,16 @@ def test_the_loss_is_the_mean_of_both_directions() -> None:
         expected -= float((rows[own] / rows.sum()).log() + (columns[own] / columns.sum()).log()) / 2
     assert float(loss.total(scores, range(5))) == pytest.approx(expected, rel=1e-5)
     assert loss.weight(range(5)) == 5.0
+
+
+def test_the_sigmoid_loss_asks_of_every_pair_alone() -> None:
+    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(2))
+    expected = 0.0
+    for image in range(4):
+        for text in range(4):
+            sign = 1 if image == text else -1
+            expected += float((1 + (-sign * scores[image, text]).exp()).log())
+    assert float(sigmoid_loss(4).total(scores, range(4))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_image_stands_with_one_of_its_own_captions() -> None:
@@ -257,6 +267,106 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     assert (other.folder / "model" / "model.safetensors").read_bytes() != files[0]
 
 
+TOWERS = [
+    pytest.param({"kind": "fine-tune"}, id="all"),
+    pytest.param({"kind": "fine-tune", "unfreeze": 1}, id="last-stage"),
+    pytest.param({"kind": "lora", "rank": 2}, id="lora"),
+]
+
+
+@pytest.mark.parametrize("strategy", TOWERS)
+@pytest.mark.parametrize("family", ["pair", "clip-dual", "timm-pair"])
+def test_towers_learn_with_their_projections(
+    tiny: TinyModels, captions: Path, tmp_path: Path, strategy: dict[str, Any], family: str
+) -> None:
+    recipe = _recipe(tiny, captions, strategy=strategy)
+    recipe["train"] |= {"epochs": 2, "loss": "sigmoid" if strategy.get("unfreeze") else "infonce"}
+    if family == "clip-dual":
+        recipe["model"] = str(tiny("clip-dual"))
+    if family == "timm-pair":
+        recipe["model"] |= {"image": str(tiny("timm_resnet"))}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert result.metrics["epochs"] == 2
+    assert result.metrics["strategy"] == strategy["kind"]
+    loaded = find_checkpoint(str(result.folder / "model"))
+    assert loaded is not None
+    dual = load_dual(loaded)
+    # What is saved embeds as what was judged: the ranks of the test split are the same.
+    settings = DataSettings(source=str(captions), label_column="caption")
+    test = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT).splits["test"]
+    texts, owners = test.texts()
+    with torch.inference_mode():
+        images = dual.embed_images(dual.encode_images([_opened(row) for row in test.rows])).numpy()
+        found = dual.embed_texts(dual.encode_texts(texts)).numpy()
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (images, found)]
+    ranks, _ = retrieval_ranks(unit[0], unit[1], owners)
+    assert recalls(ranks, "image_to_text").items() <= result.metrics["test"].items()
+    assert dual.model.training is False
+
+
+def _opened(row: Any) -> Any:
+    import io
+
+    from PIL import Image
+
+    return Image.open(io.BytesIO(row.content.read())).convert("RGB")
+
+
+def test_what_lies_below_the_boundaries_and_the_mean_over_tokens_stay(
+    tiny: TinyModels, captions: Path, tmp_path: Path
+) -> None:
+    recipe = _recipe(tiny, captions, strategy={"kind": "fine-tune", "unfreeze": 1})
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    loaded = find_checkpoint(str(result.folder / "model"))
+    assert loaded is not None
+    before = _pair(tiny).model.state_dict()
+    after = load_dual(loaded).model.state_dict()
+    changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
+    layers = len(_pair(tiny).model.text_model.encoder.layer)
+    assert any(name.startswith(f"text_model.encoder.layer.{layers - 2}.") for name in changed)
+    still = (f"text_model.encoder.layer.{layers - 1}.", "text_model.encoder.layer.0.", "text_model.embeddings")
+    assert not any(name.startswith(still) for name in changed)
+    assert "text_model.pooler.dense.weight" not in changed
+    assert any(name.startswith("vision_model.") for name in changed)
+    assert not any(name.startswith(("vision_model.embeddings", "vision_model.layers.0.")) for name in changed)
+
+
+def test_towers_go_on_after_an_interruption_as_if_there_was_none(
+    tiny: TinyModels, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _recipe(tiny, captions, strategy={"kind": "fine-tune", "unfreeze": 1})
+    recipe["train"] |= {"epochs": 3, "batch_size": 9}
+    whole = run(recipe, out=tmp_path / "whole", progress=SILENT)
+    part, seen = _Run._part, []
+
+    def stopped(self: _Run, *given: Any) -> float:
+        if self.plan.keeping is not None:
+            seen.append(self.at.steps)
+            if self.at.steps == 4:
+                raise Interrupted(signal.SIGTERM)
+        return part(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_part", stopped)
+        with pytest.raises(Interrupted):
+            run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert 4 in seen
+    resumed = run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
+    files = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole.folder, resumed.folder)]
+    assert files[0] == files[1]
+
+
+def test_a_batch_of_pairs_is_never_halved(
+    tiny: TinyModels, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> float:
+        raise MemoryError
+
+    monkeypatch.setattr(_Run, "_part", full)
+    with pytest.raises(TrainingError, match=r"train.batch_size must be smaller; got 16, which do not fit the memory"):
+        run(_recipe(tiny, captions), out=tmp_path / "run", progress=SILENT)
+
+
 def test_the_shipped_recipe_runs_on_tiny_stand_ins(
     tiny: TinyModels, captions: Path, folder_data: Path, tmp_path: Path
 ) -> None:
@@ -279,7 +389,9 @@ def test_a_dual_encoder_learns_on(tiny: TinyModels, captions: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"strategy": "lora"}, ("strategy must be linear-probe for task image-text",)),
+        ({"strategy": {"kind": "lora", "merge": True}}, ("strategy.merge must be left out for task image-text",)),
+        ({"strategy": {"kind": "fine-tune", "unfreeze": ["x"]}}, ("all or a number of stages of each tower",)),
+        ({"strategy": {"kind": "fine-tune", "unfreeze": 9}}, ("a number of 1 to", "images")),
         (
             {"train": {"augment": "light", "mixup": 0.2}},
             ("train.augment must be left out", "train.mixup must be left out"),

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,6 +125,12 @@ class DualEncoder(ABC):
         other = copy.copy(self)
         other.model = model
         return other
+
+    def with_parts(self, parts: Mapping[str, nn.Module]) -> DualEncoder:
+        """The same dual encoder, sharing all with this one but these modules of its model."""
+        model = copy.copy(self.model)
+        model._modules = {**self.model._modules, **parts}
+        return self.around(model)
 
     @property
     def images(self) -> Tower:
@@ -253,7 +259,7 @@ class TransformersDual(DualEncoder):
     def with_image_tower(self, tower: ImageTower) -> DualEncoder:
         """The same dual encoder with another image tower, made from its own."""
         parts = {"vision_model": tower.network, "visual_projection": tower.projection}
-        return self.around(_with_parts(self.model, {name: part for name, part in parts.items() if part is not None}))
+        return self.with_parts({name: part for name, part in parts.items() if part is not None})
 
     def save(self, folder: Path) -> None:
         """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
@@ -318,7 +324,7 @@ class OpenClipDual(DualEncoder):
 
     def with_image_tower(self, tower: ImageTower) -> DualEncoder:
         """The same dual encoder with another image tower, made from its own."""
-        return self.around(_with_parts(self.model, {"visual": tower.network}))
+        return self.with_parts({"visual": tower.network})
 
     def save(self, folder: Path) -> None:
         """Nothing; writes open_clip's layout: its configuration, safetensors and tokenizer."""
@@ -397,13 +403,6 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ModelError(must_be(where, "one with a tokenizer", f"none ({first_line(error)})")) from error
     return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
-
-
-def _with_parts(model: Any, parts: dict[str, nn.Module]) -> Any:
-    """A model that shares all with another but these modules."""
-    other = copy.copy(model)
-    other._modules = {**model._modules, **parts}
-    return other
 
 
 def _embedding(output: Any) -> Tensor:

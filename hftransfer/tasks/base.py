@@ -58,6 +58,8 @@ class Loss:
     """The weighted sum of the losses, from logits (B, …) and the positions (B,) of their items."""
     weights: np.ndarray
     """The weight (N,) of each item."""
+    whole_batches: bool = False
+    """Whether the items of a batch are compared with each other, so that it can't be computed in parts."""
 
     def weight(self, chosen: Sequence[int]) -> float:
         """The sum of the weights of these items."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -28,7 +29,9 @@ from torch import Tensor
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Activations, Adapter
+from hftransfer.cache import cache_folder
 from hftransfer.errors import DataError, must_be
+from hftransfer.progress import Progress
 from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import stop_if_asked
@@ -38,6 +41,7 @@ Part = TypeVar("Part")
 _ROWS_PER_SHARD = 8192
 _BYTES_PER_SHARD = 1 << 28
 _DIGEST_BYTES = 16
+_MOST_STORED_BYTES = 20 << 30
 # What shapes activations besides the settings: a change in one of these files is a change of the key.
 _CODE = ("adapters", "data/images.py", "training/activations.py", "training/devices.py", "tasks/items.py")
 
@@ -70,6 +74,18 @@ def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Comp
         "libraries": {name: version(name) for name in ("transformers", "timm", "torchvision", "pillow")},
         "code": code_digest(),
     }
+
+
+def fits_disk(adapter: Adapter, boundary: int, count: int, progress: Progress) -> bool:
+    """Whether so many examples' activations at a boundary have room in the cache folder; a person is told if not."""
+    shape = adapter.hidden_shape(boundary)
+    tokens = 128 if shape[0] == -1 else 1
+    needed = 4 * tokens * int(np.prod([size for size in shape if size > 0])) * count
+    free = shutil.disk_usage(cache_folder("activations")).free
+    if needed > min(_MOST_STORED_BYTES, free // 2):
+        progress.line(f"activations are not kept: they would take {needed / 2**30:.1f} GiB")
+        return False
+    return True
 
 
 @cache

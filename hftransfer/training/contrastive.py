@@ -15,17 +15,27 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from hftransfer.adapters.base import Activations, seeded
+from hftransfer.adapters.base import Activations, Adapter, seeded
 from hftransfer.adapters.dual import DualEncoder
+from hftransfer.adapters.towers import TextTowerAdapter
 from hftransfer.tasks.base import Loss
+from hftransfer.training.activations import Source
 from hftransfer.training.devices import Compute
+from hftransfer.training.settings import LossName
 
 _DROPOUT = 0.3
 """Of what enters the projections, while they are trained: on 2,000 photos with captions recall at 10 rose by 0.04."""
-_START_SCALE = 14.3  # CLIP's: a temperature of 0.07
+_START_SCALES: dict[LossName, float] = {"infonce": 14.3, "sigmoid": 10.0}  # CLIP's: a temperature of 0.07; SigLIP's
+_START_BIAS = -10.0  # SigLIP's: most pairs do not belong together
 _MOST_SCALE = 100.0
+_SIDES = ("image", "text")
+
+
+def start_scale(loss: LossName) -> float:
+    """What similarities are multiplied by in the beginning, where no training went before."""
+    return _START_SCALES[loss]
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,14 @@ class Pooled:
     owners: np.ndarray
 
 
+def captions_of_epoch(owners: np.ndarray, images: int, seed: int, epoch: int) -> np.ndarray:
+    """One of each image's own captions (N,), by the owners (M,) of all captions, which stand in their order."""
+    random = np.random.default_rng([seed, epoch])
+    count = np.bincount(owners, minlength=images)
+    chosen: np.ndarray = np.cumsum(count) - count + (random.random(images) * count).astype(np.int64)
+    return chosen
+
+
 class PairSource:
     """The images of a split in one epoch, each with one of its captions."""
 
@@ -44,10 +62,7 @@ class PairSource:
 
     def __init__(self, pooled: Pooled, compute: Compute, seed: int, epoch: int) -> None:
         self.pooled, self.compute = pooled, compute
-        random = np.random.default_rng([seed, epoch])
-        count = np.bincount(pooled.owners, minlength=len(pooled.images))
-        first = np.cumsum(count) - count
-        self.chosen = first + (random.random(len(count)) * count).astype(np.int64)
+        self.chosen = captions_of_epoch(pooled.owners, len(pooled.images), seed, epoch)
 
     def __len__(self) -> int:
         return len(self.pooled.images)
@@ -66,21 +81,43 @@ class PairSource:
         return {name: tensor.to(self.compute.device, torch.float32) for name, tensor in read.items()}
 
 
+class Scores(nn.Module):
+    """What cosines (B, B) are scaled by, and of the sigmoid loss what is added to them."""
+
+    def __init__(self, scale: float, loss: LossName) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.logit_bias = nn.Parameter(torch.tensor(_START_BIAS)) if loss == "sigmoid" else None
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """The scores (B, B)."""
+        scores: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * cosines
+        return scores if self.logit_bias is None else scores + self.logit_bias
+
+    def write_back(self, dual: DualEncoder) -> None:
+        """Nothing; the dual encoder has the scale, and the bias where it has a place for one (a choice between classes
+        does not depend on it)."""
+        with torch.no_grad():
+            dual.model.logit_scale.copy_(self.logit_scale.detach().cpu().clamp(max=math.log(_MOST_SCALE)))
+            bias = getattr(dual.model, "logit_bias", None)
+            if bias is not None and self.logit_bias is not None:
+                bias.copy_(self.logit_bias.detach().cpu().reshape(bias.shape))
+
+
 class Projections(nn.Module):
     """Two linear maps of standardised features into one space, and the scale of similarities."""
 
-    def __init__(self, image: nn.Linear, text: nn.Linear, scale: float) -> None:
+    def __init__(self, image: nn.Linear, text: nn.Linear, scores: Scores) -> None:
         super().__init__()
-        self.image, self.text = image, text
+        self.image, self.text, self.scores = image, text, scores
         self.dropout = nn.Dropout(_DROPOUT)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        """The scaled similarities (B, B) of images, in rows, and texts."""
+        """The scores (B, B) of images, in rows, and texts."""
         images = normalize(self.image(self.dropout(image)), dim=-1)
         texts = normalize(self.text(self.dropout(text)), dim=-1)
-        similarities: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * images @ texts.T
-        return similarities
+        scores: Tensor = self.scores(images @ texts.T)
+        return scores
 
 
 class ProjectionAdapter:
@@ -88,7 +125,7 @@ class ProjectionAdapter:
 
     stages: Sequence[nn.Module] = ()
 
-    def __init__(self, dual: DualEncoder, train: Pooled, *, new: bool, seed: int) -> None:
+    def __init__(self, dual: DualEncoder, train: Pooled, *, new: bool, seed: int, loss: LossName = "infonce") -> None:
         self.dual = dual
         self.layers = dict(zip(("image", "text"), dual.projections(), strict=True))
         poolers = dual.poolers()
@@ -104,7 +141,8 @@ class ProjectionAdapter:
         }
         with seeded(seed):
             made = {name: self._starting(name, new=new) for name in self.layers}
-        self.model = Projections(made["image"], made["text"], _START_SCALE if new else dual.scale)
+        scores = Scores(start_scale(loss) if new else dual.scale, loss)
+        self.model = Projections(made["image"], made["text"], scores)
 
     def _starting(self, name: str, *, new: bool) -> nn.Linear:
         """A projection of standardised features: a new one, or that of the model."""
@@ -132,8 +170,7 @@ class ProjectionAdapter:
                 pooler = self.poolers[name]
                 if pooler is not None:
                     pooler.bias.sub_(self.means[name])
-            scale = self.model.logit_scale.detach().cpu().clamp(max=math.log(_MOST_SCALE))
-            self.dual.model.logit_scale.copy_(scale)
+        self.model.scores.write_back(self.dual)
 
     # --- what the loop asks of an adapter ---
 
@@ -161,6 +198,86 @@ class ProjectionAdapter:
         return found[0], found[1]
 
 
+class TowersAdapter:
+    """Both towers of a dual encoder, each above a boundary of its own, as that which the loop trains."""
+
+    def __init__(
+        self, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int], scale: float, loss: LossName
+    ) -> None:
+        self.images, self.texts, self.boundaries = images, texts, boundaries
+        self.model = nn.ModuleDict({"image": images.model, "text": texts.model, "scores": Scores(scale, loss)})
+        self.stages = [*images.stages[boundaries[0] :], *texts.stages[boundaries[1] :]]
+
+    def above(self, activations: Activations, boundary: int) -> Tensor:
+        """The scores (B, B) of images, in rows, and texts."""
+        del boundary  # each tower has its own
+        embedded = []
+        for side, adapter, own in zip(_SIDES, (self.images, self.texts), self.boundaries, strict=True):
+            before = f"{side}."
+            given = {name.removeprefix(before): part for name, part in activations.items() if name.startswith(before)}
+            embedded.append(adapter.above(given, own))
+        with torch.autocast(embedded[0].device.type, enabled=False):
+            images, texts = (normalize(part.float(), dim=-1) for part in embedded)
+            scores: Tensor = self.model["scores"](images @ texts.T)
+        return scores
+
+    def learn_mode(self, boundary: int, *, on: bool) -> None:
+        """Nothing; what is above the towers' boundaries goes to train mode and back."""
+        del boundary
+        for adapter, own in zip((self.images, self.texts), self.boundaries, strict=True):
+            adapter.learn_mode(own, on=on)
+
+    def depth_of(self) -> dict[nn.Parameter, int]:
+        """As of each tower; projections and the scale are at the head."""
+        own = dict.fromkeys(self.model["scores"].parameters(), 0)
+        return {**self.images.depth_of(), **self.texts.depth_of(), **own}
+
+
+class TowersSource:
+    """The images of a split in one epoch, each with one of its captions, as they are at the towers' boundaries."""
+
+    lengths: None = None
+
+    def __init__(self, images: Source, texts: Source, chosen: np.ndarray) -> None:
+        self.images, self.texts, self.chosen = images, texts, chosen
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, chosen: Sequence[int], tokens: int = 0) -> Activations:
+        """What is known of a batch without computing, of images and of texts."""
+        del tokens
+        parts = self.images.read(chosen), self.texts.read(self.chosen[list(chosen)].tolist())
+        return {
+            f"{side}.{name}": value for side, part in zip(_SIDES, parts, strict=True) for name, value in part.items()
+        }
+
+    def activations(self, read: Activations) -> Activations:
+        """The activations of a batch on the device."""
+        found: Activations = {}
+        for side, source in zip(_SIDES, (self.images, self.texts), strict=True):
+            own = {name.removeprefix(f"{side}."): part for name, part in read.items() if name.startswith(f"{side}.")}
+            found |= {f"{side}.{name}": part for name, part in source.activations(own).items()}
+        return found
+
+
+def contrastive_loss(name: LossName, count: int) -> Loss:
+    """The loss of scores (B, B) of a split with so many images."""
+    return infonce(count) if name == "infonce" else sigmoid_loss(count)
+
+
+def sigmoid_loss(count: int) -> Loss:
+    """The pairwise sigmoid loss of scores (B, B), each pair a question of its own, summed over the texts of an image
+    (SigLIP; Zhai et al., arXiv 2303.15343, section 3.2)."""
+
+    def total(scores: Tensor, chosen: Sequence[int]) -> Tensor:
+        del chosen
+        signs = 2 * torch.eye(len(scores), device=scores.device) - 1
+        return -logsigmoid(signs * scores).sum()
+
+    return Loss(total, np.ones(count), whole_batches=True)
+
+
 def infonce(count: int) -> Loss:
     """The symmetric InfoNCE loss of similarities (B, B): the mean of both directions' cross-entropies."""
 
@@ -171,4 +288,4 @@ def infonce(count: int) -> Loss:
         to_images = cross_entropy(similarities.T, own, reduction="sum")
         return (to_texts + to_images) / 2
 
-    return Loss(total, np.ones(count))
+    return Loss(total, np.ones(count), whole_batches=True)

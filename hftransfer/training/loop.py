@@ -314,6 +314,9 @@ class _Run:
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error) or self.micro_batch_size == 1 or self.shards:
                     raise
+                if self.plan.loss.whole_batches:
+                    got = f"{len(share.places)}, which do not fit the memory"
+                    raise TrainingError(must_be("train.batch_size", "smaller", got)) from error
             self.optimizer.zero_grad()
             self.micro_batch_size = -(-min(self.micro_batch_size, len(share.places)) // 2)
             _free_memory()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Schedule = Literal["cosine", "linear", "constant"]
+LossName = Literal["infonce", "sigmoid"]
 Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
 """Experiment trackers, by the names of their packages."""
 
@@ -14,6 +15,12 @@ Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clea
 def _listed(value: Any) -> Any:
     """A list of one where a name alone is given."""
     return [value] if isinstance(value, str) else value
+
+
+PROBE_OF_CAPTIONS: dict[str, Any] = {"batch_size": 512, "epochs": 100, "patience": None}
+"""The settings that the projections of two towers are trained with, where they aren't given."""
+TOWERS_OF_CAPTIONS: dict[str, Any] = {"batch_size": 64, "epochs": 10}
+"""Those of whole towers."""
 
 
 class TrainSettings(BaseModel):
@@ -57,6 +64,9 @@ class TrainSettings(BaseModel):
         None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are clipped to this norm")
+    loss: LossName = Field(
+        "infonce", description="of image-text: infonce as CLIP was trained, or sigmoid as SigLIP was"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "auto"] = Field(
         "none", description="auto weighs classes by the inverse of their frequency in the training split"

@@ -3,7 +3,6 @@ and what came of it judged."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
 from hftransfer.tasks.items import Augment, ImageItems
-from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, key_parts
+from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, fits_disk, key_parts
 from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
@@ -34,7 +33,6 @@ from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import Given, solve_head
 from hftransfer.training.tracking import Log, not_tracked
 
-_MOST_STORED_BYTES = 20 << 30
 Stage = Callable[[str], Any]
 
 
@@ -310,15 +308,8 @@ def _stores(job: Job) -> bool:
         return False
     if job.train.cache == "on":
         return True
-    shape = job.adapter.hidden_shape(job.boundary)
-    tokens = 128 if shape[0] == -1 else 1
-    each = 4 * tokens * int(np.prod([size for size in shape if size > 0]))
-    needed = each * sum(job.splits.sizes().values()) * max(1, job.views)
-    free = shutil.disk_usage(cache_folder("activations")).free
-    if needed > min(_MOST_STORED_BYTES, free // 2):
-        job.progress.line(f"activations are not kept: they would take {needed / 2**30:.1f} GiB")
-        return False
-    return True
+    count = sum(job.splits.sizes().values()) * max(1, job.views)
+    return fits_disk(job.adapter, job.boundary, count, job.progress)
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
