@@ -1104,7 +1104,7 @@ def _load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSp
     from hftransfer.data.captions import build_captioned
 
     column = recipe.data.caption_column or recipe.data.label_column or "caption"
-    settings = recipe.data.model_copy(update={"label_column": column})
+    settings = recipe.data.model_copy(update={"label_column": column, "caption_column": column})
     found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
     return build_captioned(found, settings, recipe.train.seed, progress)
 

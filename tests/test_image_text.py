@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hftransfer.adapters.dual import load_dual
 from hftransfer.adapters.pairing import pair_towers
 from hftransfer.data.captions import build_captioned
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import find_rows
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.pipeline import check, run
@@ -206,6 +207,38 @@ def test_captions_are_checked_without_training(captions: Path, tiny: TinyModels,
     assert "images     27           5     8" in data_table(splits)
     with pytest.raises(DataError, match=r"must be mostly different from each other; got 2 .*image-classification"):
         check(_recipe(tiny, flat_data), progress=SILENT)
+
+
+def _captions_of(data: Any, **settings: Any) -> list[list[str]]:
+    known = DataSettings(source="memory", label_column="caption", caption_column="caption", test_fraction=0, **settings)
+    found = rows_from_python(data, known) if not isinstance(data, Path) else None
+    if found is None:
+        found = find_rows(known.model_copy(update={"source": str(data)}), SILENT)
+    splits = build_captioned(found, known, 0, SILENT).splits
+    return sorted(own for split in splits.values() for own in split.captions)
+
+
+def test_captions_may_come_in_lists_or_numbered_columns(tmp_path: Path) -> None:
+    import datasets
+    import pandas
+
+    for number in range(4):
+        picture("red", number).save(tmp_path / f"{number}.png")
+    expected = [[f"first {number}", f"second {number}"] for number in range(4)]
+    files = [str(tmp_path / f"{number}.png") for number in range(4)]
+    rows = [{"image": file, "caption": own} for file, own in zip(files, expected, strict=True)]
+    numbered = [{"image": row["image"], "caption_0": row["caption"][0], "caption_1": row["caption"][1]} for row in rows]
+    assert _captions_of(rows) == expected
+    assert _captions_of(numbered) == expected
+    assert _captions_of([(row["image"], row["caption"]) for row in rows]) == expected
+    assert _captions_of(datasets.Dataset.from_list(rows)) == expected
+    assert _captions_of(datasets.Dataset.from_list(numbered)) == expected
+    (tmp_path / "captions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert _captions_of(tmp_path / "captions.jsonl", allow_outside_paths=True) == expected
+    pandas.DataFrame(numbered).to_csv(tmp_path / "captions.csv", index=False)
+    assert _captions_of(tmp_path / "captions.csv", allow_outside_paths=True) == expected
+    with pytest.raises(DataError, match=r"train\[1\]: column 'label' must be a label; got nothing|nothing"):
+        _captions_of([rows[0], {**rows[1], "caption": []}])
 
 
 def test_missing_images_are_all_named(captions: Path, tiny: TinyModels, tmp_path: Path) -> None:

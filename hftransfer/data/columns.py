@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,24 @@ def is_missing(value: Any) -> bool:
 def _is_unicode(text: str) -> bool:
     """Whether a text can be written: lone surrogates (half a character) can't."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def numbered_columns(name: str, columns: Sequence[str]) -> list[str]:
+    """The columns such as `caption_0`, `caption_1` that stand in for one of a name, in their order."""
+    form = re.compile(rf"{re.escape(name)}s?_?(\d+)", re.IGNORECASE)
+    found = [(int(match[1]), column) for column in columns if (match := form.fullmatch(column))]
+    return [column for _, column in sorted(found)]
+
+
+def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """The values, those in lists one by one, and the row that each is of."""
+    found, places = [], []
+    for place, value in enumerate(values):
+        given = value.tolist() if isinstance(value, np.ndarray) else value
+        own = list(given) or [None] if isinstance(given, list | tuple) else [given]
+        found += own
+        places += [place] * len(own)
+    return found, places
 
 
 def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:

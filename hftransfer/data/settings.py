@@ -32,7 +32,11 @@ class DataSettings(BaseModel):
     text_pair_column: str | None = Field(
         None, description="column with the second of two texts (found if left out where it goes with the first)"
     )
-    caption_column: str | None = Field(None, description="column with captions of images (caption if left out)")
+    caption_column: str | None = Field(
+        None,
+        description="column with captions of images, one or a list in each row (caption if left out; caption_0, "
+        "caption_1, … stand for it)",
+    )
     question_column: str | None = Field(None, description="column with questions (question if left out)")
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hftransfer.cache import cache_folder, new_folder
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names, numbered_columns, spread
 from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.questions import QuestionReader, question_reader
 from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, TextContent, as_content, read_row
@@ -277,10 +277,12 @@ def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
     wheres = [f"{path.name}:{number}" for number in numbers]
     if kind != "images":
         return _reader(_all_columns(records), settings, path, kind).rows(records, wheres)
-    image_column, label_column = _columns(settings, list(records[0]), path)
-    labels = label_names([record.get(label_column) for record in records], wheres, label_column)
+    image_column, label_columns = _columns(settings, list(records[0]), path)
+    cells = [[record.get(column) for record in records] for column in label_columns]
+    labels, places = _labels(cells, wheres, label_columns[0], settings)
     rows, faults = [], []
-    for record, where, label in zip(records, wheres, labels, strict=True):
+    for place, label in zip(places, labels, strict=True):
+        record, where = records[place], wheres[place]
         try:
             content = _table_content(record.get(image_column), path.parent, where, settings)
         except DataError as error:
@@ -358,8 +360,13 @@ def _columns(
     source: object,
     images: Sequence[str] = IMAGE_COLUMNS,
     labels: Sequence[str] = LABEL_COLUMNS,
-) -> tuple[str, str]:
-    """The columns with the images and with the labels, as named or by their usual names; all faults at once."""
+) -> tuple[str, list[str]]:
+    """The column with the images and the one with the labels, as named or by their usual names (of captions several,
+    caption_0, caption_1, …, may stand for one); all faults at once."""
+    numbered: list[str] = []
+    if settings.caption_column is not None and settings.caption_column not in columns:
+        numbered = numbered_columns(settings.caption_column, columns)
+        settings = settings.model_copy(update={"label_column": numbered[0]}) if numbered else settings
     found: list[str] = []
     faults: list[str] = []
     for named, usual, where in (
@@ -371,7 +378,18 @@ def _columns(
         except DataError as error:
             faults += error.faults
     raise_first(faults and [*faults, *_other_kind(columns, source, "images")])
-    return found[0], found[1]
+    return found[0], numbered or [found[1]]
+
+
+def _labels(
+    cells: Sequence[Sequence[Any]], wheres: Sequence[str], column: str, settings: DataSettings
+) -> tuple[list[str], list[int]]:
+    """The labels in some columns, and the row that each is of: one of each row, of captions several."""
+    if settings.caption_column is None:
+        return label_names(cells[0], wheres, column), list(range(len(wheres)))
+    together = [list(own) for own in zip(*cells, strict=True)] if len(cells) > 1 else list(cells[0])
+    values, places = spread(together)
+    return label_names(values, [wheres[place] for place in places], column), places
 
 
 # --- datasets ------------------------------------------------------------------------
@@ -442,18 +460,18 @@ def _dataset_rows(dataset: Any, settings: DataSettings, name: str, kind: Kind) -
         reader = _reader(columns, settings, "the data" if where == "memory" else where, kind, usual_labels)
         return reader.rows(_named_records(dataset.select_columns(reader.columns)), ids)
     usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
-    image_column, label_column = _columns(settings, columns, where, usual_images or IMAGE_COLUMNS, usual_labels)
-    values = list(dataset[label_column])
-    feature = features[label_column]
+    image_column, label_columns = _columns(settings, columns, where, usual_images or IMAGE_COLUMNS, usual_labels)
+    cells = [list(dataset[column]) for column in label_columns]
+    feature = features[label_columns[0]]
     if isinstance(feature, datasets.ClassLabel):
-        values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
-    labels = label_names(values, ids, label_column)
+        cells = [[None if value is None or value < 0 else feature.int2str(value) for value in cells[0]]]
+    labels, places = _labels(cells, ids, label_columns[0], settings)
     if image_column not in images:
         dataset = dataset.cast_column(image_column, datasets.Image())
     raw = dataset.cast_column(image_column, datasets.Image(decode=False)).select_columns([image_column])
     return [
-        Row(id, DatasetContent(raw, image_column, index), label)
-        for index, (id, label) in enumerate(zip(ids, labels, strict=True))
+        Row(ids[place], DatasetContent(raw, image_column, place), label)
+        for place, label in zip(places, labels, strict=True)
     ]
 
 
@@ -489,10 +507,10 @@ def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> li
     if kind != "images":
         return _record_rows(records, wheres, settings, kind)
     pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
-    labels = label_names([label for _, label in pairs], wheres, "label")
+    labels, places = _labels([[label for _, label in pairs]], wheres, "label", settings)
     return [
-        Row(where, as_content(image, where), label)
-        for (image, _), where, label in zip(pairs, wheres, labels, strict=True)
+        Row(wheres[place], as_content(pairs[place][0], wheres[place]), label)
+        for place, label in zip(places, labels, strict=True)
     ]
 
 
@@ -534,8 +552,8 @@ def _question_record(record: Any, where: str) -> Mapping[str, Any]:
 def _image_and_label(record: Any, settings: DataSettings, where: str) -> tuple[Any, Any]:
     if isinstance(record, Mapping):
         columns = [str(column) for column in record]
-        image, label = _columns(settings, columns, where)
-        return record[image], record[label]
+        image, labels = _columns(settings, columns, where)
+        return record[image], record[labels[0]] if len(labels) == 1 else [record[label] for label in labels]
     if isinstance(record, tuple | list) and len(record) == 2:
         return record[0], record[1]
     raise DataError(must_be(where, "an (image, label) pair or a dict", type(record).__name__))
