@@ -189,7 +189,7 @@ def _overhead(options: argparse.Namespace, *, dropout: bool) -> dict[str, float]
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.data.sources import find_rows
     from hftransfer.data.splits import build_splits
-    from hftransfer.pipeline import ROWS_OF, task_of
+    from hftransfer.jobs.early import ROWS_OF, task_of
     from hftransfer.progress import Progress
     from hftransfer.recipe import load_recipe
     from hftransfer.training.activations import Source, read_ahead

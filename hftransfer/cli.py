@@ -311,7 +311,7 @@ def schema() -> None:
 @app.command()
 def env() -> None:
     """Print versions and hardware, for bug reports."""
-    from hftransfer.pipeline import environment
+    from hftransfer.jobs.common import environment
     from hftransfer.training.devices import choose_compute
 
     print(json.dumps(environment(choose_compute("auto", None)), indent=2))

@@ -320,11 +320,11 @@ def test_a_curve_leaves_rows_and_a_picture(tiny: TinyModels, folder_data: Path, 
 def test_an_interrupted_curve_goes_on_where_it_stopped(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None
 ) -> None:
-    from hftransfer import pipeline
+    from hftransfer.jobs import training
 
     document = _recipe(tiny, folder_data, data={"shots": [1, 2], "shot_draws": 2})
     whole = run(document, out=tmp_path / "whole", progress=SILENT)
-    real, calls = pipeline._train, []
+    real, calls = training.train_model, []
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -332,7 +332,7 @@ def test_an_interrupted_curve_goes_on_where_it_stopped(
             raise Interrupted(signal.SIGTERM)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "_train", counted)
+    monkeypatch.setattr(training, "train_model", counted)
     with pytest.raises(Interrupted):
         run(document, out=tmp_path / "run", progress=SILENT)
     saved = tmp_path / "run" / "checkpoints" / "shots.json"

@@ -22,7 +22,7 @@ from hftransfer.data.rows import Answer, BytesContent, QuestionContent, Row, Tex
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
 from hftransfer.errors import HftransferError
-from hftransfer.pipeline import _Clock
+from hftransfer.jobs.common import Clock
 from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.registry import TASKS
@@ -108,7 +108,7 @@ def _transferred(
         weights_sha256=sha,
         compute=FP32,
         progress=Progress(None),
-        stage=_Clock().stage,
+        stage=Clock().stage,
         keeping=keeping,
     )
     return transfer(job), boundary

@@ -132,8 +132,9 @@ def transfer(job: Job) -> Transferred:
         if job.solves or job.names is not None:
             job.adapter.model.to(job.compute.device)
         by_names = _ByNames(job, sources, examples)
-        with job.stage("evaluate"):
-            by_names.look("before")
+        if job.names is not None:
+            with job.stage("evaluate"):
+                by_names.look("before")
         with job.stage("train"):
             if job.solves:
                 _solve(job, sources, examples)

@@ -1,0 +1,270 @@
+"""What every kind of run has: a clock, splits, facts that are compared when it is repeated, and files it writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.data.splits import Splits, build_splits, build_test_only
+from hftransfer.errors import (
+    DataError,
+    RecipeError,
+    must_be,
+)
+from hftransfer.progress import Progress
+from hftransfer.recipe import (
+    IMAGE_TEXT,
+    ZERO_SHOT,
+    LoadedRecipe,
+    Recipe,
+    ResolvedFacts,
+    flat_settings,
+    recipe_yaml,
+)
+from hftransfer.run_folder import RunFolder
+from hftransfer.tasks.base import RowKind
+
+if TYPE_CHECKING:
+    from hftransfer.data.captions import CaptionedSplits
+    from hftransfer.training.devices import Compute
+    from hftransfer.training.loop import Keeping
+
+
+LIBRARIES = (
+    *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
+    *("huggingface_hub", "safetensors", "numpy", "scipy", "pillow"),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and its metrics (as in `metrics.json`)."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Meanwhile the time goes to this stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def at_least(self, name: str, seconds: float) -> None:
+        """Nothing; a stage, and the total with it, took so long at least."""
+        more = max(0.0, seconds - self.seconds.get(name, 0.0))
+        self.seconds[name] = self.seconds.get(name, 0.0) + more
+        self.started -= more
+
+    def all_seconds(self) -> dict[str, float]:
+        """The stages in their order, and the total since the start."""
+        total = time.perf_counter() - self.started
+        return {name: round(value, 3) for name, value in (self.seconds | {"total": total}).items()}
+
+
+def found_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+    """The checkpoint of a model, fetched if it is not here."""
+    checkpoint = find_checkpoint(name, revision)
+    assert checkpoint is not None
+    return checkpoint
+
+
+def require_same_data(fingerprints: Sequence[str]) -> None:
+    """Nothing, if all processes see the same data.
+
+    Raises:
+        DataError: they do not.
+    """
+    others = [str(rank) for rank, found in enumerate(fingerprints) if found != fingerprints[0]]
+    if others:
+        where = "the data in every process"
+        raise DataError(must_be(where, "those of process 0", f"others in process {', '.join(others)}"))
+
+
+def write_skipped(folder: RunFolder, splits: Splits) -> None:
+    """Nothing; writes which examples were left out, and why."""
+    skipped = [[entry.split, entry.id, entry.reason] for entry in splits.skipped]
+    folder.write_text("skipped.csv", csv_text(["split", "id", "reason"], skipped))
+
+
+def environment(compute: Compute | None = None) -> dict[str, Any]:
+    """Versions and hardware, without names of users or folders."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+        "git_commit": _git_commit(),
+    }
+    if compute is not None:
+        import torch
+
+        found |= {"device": compute.backend, "precision": compute.precision, "threads": torch.get_num_threads()}
+        found |= {"processes": compute.processes.count}
+    return found
+
+
+@contextmanager
+def importing_ahead(*, when: bool) -> Iterator[None]:
+    """Meanwhile, in a thread, the libraries that loading a model needs are imported: while pictures are drawn in
+    other processes this one has nothing else to do."""
+
+    def work() -> None:
+        import timm
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        import hftransfer.training.activations
+
+        del timm, AutoImageProcessor, AutoModelForImageClassification, hftransfer
+
+    thread = threading.Thread(target=work, daemon=True)
+    if when:
+        thread.start()
+    yield
+    if when:
+        thread.join()
+
+
+def load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Splits:
+    """The splits of a recipe's data, or of data given as Python objects."""
+    if recipe.task == IMAGE_TEXT:
+        return load_captions(recipe, data, progress).as_splits()
+    if data is None:
+        found = find_rows(recipe.data, progress, kind=kind)
+    else:
+        found = rows_from_python(data, recipe.data, kind=kind)
+    if recipe.task == ZERO_SHOT:
+        return build_test_only(found, recipe.data, progress)
+    return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
+
+
+def load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSplits:
+    """The splits of images with captions."""
+    from hftransfer.data.captions import build_captioned
+
+    column = recipe.data.caption_column or recipe.data.label_column or "caption"
+    settings = recipe.data.model_copy(update={"label_column": column, "caption_column": column})
+    found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
+    return build_captioned(found, settings, recipe.train.seed, progress)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held, mapped files included."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def facts_of(checkpoint: Checkpoint, splits: Splits) -> ResolvedFacts:
+    """What a run is made of."""
+    return ResolvedFacts(
+        weights_sha256=checkpoint.weights_sha256,
+        model_revision=checkpoint.revision,
+        data_fingerprint=splits.fingerprint(),
+        hftransfer_version=version("hftransfer"),
+    )
+
+
+def tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress: Progress) -> None:
+    """Nothing; says what differs from the run whose recipe is repeated."""
+    if before is None:
+        return
+    for name, value in now.model_dump().items():
+        earlier = getattr(before, name)
+        if earlier != value:
+            progress.line(
+                f"warning: {name} differs from the run this recipe was written by: {earlier} then, {value} now"
+            )
+
+
+_SHAPES_NO_WEIGHTS = (
+    "output",
+    "resolved",
+    "train.checkpoint_",
+    "train.keep_checkpoints",
+    "train.cache",
+    "train.distributed",
+    "train.trackers",
+)
+
+
+def identity_of(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:
+    """What a checkpoint belongs to, as flat keys and plain values: all that shapes the weights."""
+    shaping = {key: value for key, value in flat_settings(recipe).items() if not key.startswith(_SHAPES_NO_WEIGHTS)}
+    return {**shaping, "the weights' SHA-256": facts.weights_sha256, "the data's fingerprint": facts.data_fingerprint}
+
+
+def require_same_run(keeping: Keeping) -> None:
+    """Nothing, if the checkpoint to go on from is this very run's.
+
+    Raises:
+        RecipeError: with the keys that differ.
+    """
+    if keeping.resume is None:
+        return
+    now, before = dict(keeping.identity), dict(keeping.resume.state["identity"])
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    remedy = "Change it back, or begin anew with --overwrite."
+    faults = [
+        must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
+        for key in differing
+    ]
+    if faults:
+        raise RecipeError(*faults)
+
+
+def resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:
+    """The recipe as it was run, every default spelled out."""
+    resolved = loaded.recipe.model_copy(update={"resolved": facts})
+    return f"# {loaded.name}, as it was run: every default spelled out\n" + recipe_yaml(resolved)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _git_commit() -> str | None:
+    """The commit of the folder a run is started in, if it is a git checkout."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
