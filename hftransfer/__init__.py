@@ -17,7 +17,7 @@ _HOMES = {
     "run": "hftransfer.pipeline",
     "check": "hftransfer.pipeline",
     "fit": "hftransfer.pipeline",
-    "load": "hftransfer.artifact",
+    "load": "hftransfer.reload",
     "zero_shot": "hftransfer.zeroshot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
@@ -28,13 +28,13 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from hftransfer.artifact import load as load
     from hftransfer.errors import HftransferError as HftransferError
     from hftransfer.pipeline import check as check
     from hftransfer.pipeline import fit as fit
     from hftransfer.pipeline import run as run
     from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
+    from hftransfer.reload import load as load
     from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
     from hftransfer.strategies import LoRA as LoRA

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,11 @@ from hftransfer.run_folder import MANIFEST
 if TYPE_CHECKING:
     import numpy as np
 
+    from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
+    from hftransfer.data.rows import Row
+    from hftransfer.data.splits import Split
+    from hftransfer.training.devices import Compute
 
 
 class ModelFacts(BaseModel):
@@ -95,6 +100,7 @@ class Predictor:
         self.metrics = metrics or {}
         self.history = list(history)
         self._write_card = write_card
+        self._one_at_a_time = threading.Lock()
         self.source = adapter
         self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
         self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
@@ -135,13 +141,14 @@ class Predictor:
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
         read = decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
-        yield from in_batches(inputs, self.compute.batch_size, read, self.probabilities, self.class_names)
+        yield from in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
 
-    def evaluate(self, rows: Any) -> dict[str, Any]:
+    def evaluate(self, rows: Any, split: str | None = None, **data: Any) -> dict[str, Any]:
         """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
-        Of data with named splits the test split is scored, or where there is none, validation or training.
-        Class ids follow the saved model's labels, so that rows lacking a class are scored right.
+        Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
+        validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
+        right. `data` holds settings of a recipe's `data:` section, such as `text_column="review"`.
 
         Raises:
             DataError: the rows can't be read, or have a label the model doesn't know.
@@ -150,15 +157,22 @@ class Predictor:
         from hftransfer.data.sources import rows_from_python
         from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.registry import TASKS
+
+        task = TASKS[self.facts.task]
+        found = rows_from_python(rows, DataSettings(**{"source": "memory", **data}), kind=task.rows)
+        chosen = rows_of_split(found, split)
+        return self.evaluate_split(labelled_split(chosen, self.class_names if task.rows != "questions" else ()))
+
+    def evaluate_split(self, split: Split) -> dict[str, Any]:
+        """The metrics of a split whose class ids follow the model's labels."""
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.tasks.registry import TASKS
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import predict
 
         task = TASKS[self.facts.task]
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         settings = DataSettings(source="memory", **tokens)
-        found = rows_from_python(rows, settings, kind=task.rows)
-        rows = next((found[name] for name in ("test", "validation", "train") if name in found), found.get("all", []))
-        split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
         examples = task.examples(self.adapter, split, settings)
         logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
         # As in predict: a model trained without unanswerable questions never answers nothing.
@@ -186,18 +200,24 @@ class Predictor:
 
     def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
         """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""
+        return self._probabilities(self._encoded(examples))
+
+    def _encoded(self, examples: Sequence[Any]) -> Inputs:
+        if self.adapter.modality == "text":
+            adapter: Any = self.adapter
+            with self._one_at_a_time:  # a tokenizer can't be told how long texts may be while it is at work
+                tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
+            padded: Inputs = adapter.pad(tokens)
+            return padded
+        return self.adapter.encode(examples)
+
+    def _probabilities(self, inputs: Inputs) -> np.ndarray:
         import torch
 
         from hftransfer.training.activations import moved
 
         top = len(self.adapter.stages)
         with torch.inference_mode():
-            if self.adapter.modality == "text":
-                adapter: Any = self.adapter
-                tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
-                inputs = adapter.pad(tokens)
-            else:
-                inputs = self.adapter.encode(examples)
             activations = self.adapter.below(moved(inputs, self.compute), top)
             if self.adapter.head_is_linear:
                 logits = self._head(activations["hidden"].float())
@@ -242,19 +262,29 @@ class Predictor:
 
 def in_batches(
     inputs: Sequence[Any],
-    size: int,
+    compute: Compute,
     read: Callable[[Any, int], Any],
-    probabilities: Callable[[list[Any]], np.ndarray],
+    encode: Callable[[list[Any]], Inputs],
+    probabilities: Callable[[Inputs], np.ndarray],
     class_names: Sequence[str],
 ) -> Iterator[Prediction | DataError]:
     """A prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B, C)
-    for those of a batch that can."""
-    for start in range(0, len(inputs), size):
-        outcomes = [read(value, start + offset) for offset, value in enumerate(inputs[start : start + size])]
+    for those of a batch that can. The next batches are read and encoded in threads meanwhile."""
+    from hftransfer.training.activations import read_ahead
+
+    def ready(places: range) -> tuple[list[Any], Inputs | None]:
+        outcomes = [read(inputs[place], place) for place in places]
         readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
-        rows = iter(probabilities(readable) if readable else ())
+        # What could be read is in `encoded` from here on: images of a few batches would fill the memory.
+        told = [outcome if isinstance(outcome, DataError) else None for outcome in outcomes]
+        return told, encode(readable) if readable else None
+
+    size = compute.batch_size
+    batches = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
+    for outcomes, encoded in read_ahead(ready, batches, compute):
+        rows = iter(probabilities(encoded) if encoded is not None else ())
         for outcome in outcomes:
-            yield outcome if isinstance(outcome, DataError) else _prediction(class_names, next(rows))
+            yield outcome if outcome is not None else _prediction(class_names, next(rows))
 
 
 def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction]:
@@ -275,41 +305,76 @@ def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction
     return predictions
 
 
+def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
+    """The rows of the split that is asked for, else of the first there is of test, validation and training.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    if split is not None and split not in found:
+        allowed = f"a split of the data ({some(found)})"
+        raise DataError(must_be("the split to be judged", allowed, f"'{split}'"))
+    order = [split] if split is not None else ["test", "validation", "train", "all"]
+    return next((found[name] for name in order if name in found), [])
+
+
 def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
     scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
     best = max(scores, key=lambda name: scores[name])
     return Prediction(best, scores[best], scores)
 
 
-def load(
-    folder: str | os.PathLike[str],
-    *,
+@dataclass(frozen=True)
+class Place:
+    """Where a trained model lies, as a person named it, and what its run measured."""
+
+    name: str
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
+    """The place of a run folder, a model folder, a bundled model or a Hub id (fetched: safetensors and settings alone).
+
+    Raises:
+        ModelError: there is no such model, or a run did not finish.
+    """
+    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id
+
+    name = os.fspath(reference)
+    if name.startswith(("bundled/", "open_clip:")):
+        checkpoint = find_checkpoint(name, revision)
+        assert checkpoint is not None
+        return Place(name, checkpoint.folder, {})
+    path = user_path(name, "the model", ModelError)
+    if not path.is_dir():
+        if path.exists() or not is_hub_id(name):
+            allowed = "a run folder, a model folder or a Hub id"
+            raise ModelError(must_be("the model", allowed, f"'{name}'", "There is no such folder."))
+        return Place(name, fetch_model(name, revision), {})
+    if (path / "model").is_dir():
+        file = path / "metrics.json"
+        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return Place(name, path / "model", metrics)
+    if (path / MANIFEST).exists():
+        remedy = "The run did not finish; run its recipe again."
+        if (path / "classes.csv").is_file():
+            remedy = "It only judged one: name the model itself."
+        raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
+    return Place(name, path, {})
+
+
+def load_predictor(
+    place: Place,
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     base: str | os.PathLike[str] | None = None,
 ) -> Predictor:
-    """The trained model of a run folder (or of any native checkpoint folder of a task of ours).
-
-    Of LoRA, `base` names where the base model is, if it is not where it was in training.
-
-    In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
-    probabilities then differ by some hundredths at most.
+    """The trained model at a place; of LoRA, `base` names where the base model is, if it was moved.
 
     Raises:
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
-    path = user_path(os.fspath(folder), "the run", ModelError)
-    if not path.is_dir():
-        raise ModelError(
-            must_be("the run", "a run folder or a model folder", f"'{folder}'", "There is no such folder.")
-        )
-    metrics: dict[str, Any] = {}
-    if (path / "model").is_dir():
-        if (path / "metrics.json").is_file():
-            metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        path = path / "model"
-    elif (path / MANIFEST).exists():
-        remedy = "The run did not finish; run its recipe again."
-        raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
+    path, metrics = place.folder, place.metrics
     facts = _facts_of(path)
     adapter = _load_lora(path, facts, base) if facts.base else _load_native(path, facts)
 

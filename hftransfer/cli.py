@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,6 @@ import typer
 from hftransfer.errors import HftransferError
 
 if TYPE_CHECKING:
-    from hftransfer.artifact import Prediction, Predictor
-    from hftransfer.errors import DataError
     from hftransfer.progress import Progress
 
 app = typer.Typer(
@@ -173,42 +171,100 @@ def copy(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+    ],
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Image files, or texts, as the model takes them.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT]...",
+            help="Image files or texts, as the model takes them; folders, patterns ('photos/*.jpg'), tables (.csv, "
+            ".tsv, .jsonl, .parquet), or - for the lines of standard input.",
+        ),
     ] = None,
+    column: Annotated[str | None, typer.Option(help="Of tables: the column with images, texts or questions.")] = None,
+    pair_column: Annotated[str | None, typer.Option(help="Of tables: that with second texts, or contexts.")] = None,
     question: Annotated[str | None, typer.Option(help="For question answering: the question …")] = None,
     context: Annotated[str | None, typer.Option(help="… and the text with the answer.")] = None,
     pair: Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")] = None,
+    labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
+    as_json: Json = False,
+    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Predict the labels of images or texts, or answer questions, with a trained model."""
+
+    def work() -> None:
+        from hftransfer.predictions import Asked, predict_inputs
+
+        _require_precision(precision)
+        asked = Asked(
+            inputs=tuple(inputs or ()),
+            column=column,
+            pair_column=pair_column,
+            question=question,
+            context=context,
+            pair=pair,
+            labels=labels,
+            prompts=tuple(prompt or ()),
+            csv=csv,
+            as_json=as_json,
+        )
+        import hftransfer
+
+        predictor = hftransfer.load(model, precision=precision, base=base, revision=revision)  # type: ignore[arg-type]
+        predict_inputs(predictor, asked, _progress(quiet=quiet or as_json), sys.stdin)
+
+    _guarded(work, debug=debug)
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
     as_json: Json = False,
     precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Predict the labels of images or texts, or answer a question, with a trained model."""
+    """Judge a trained model again: on the data of its run, or on others."""
 
     def work() -> None:
-        from hftransfer.errors import RecipeError, must_be
-
         _require_precision(precision)
-        import hftransfer
+        from hftransfer.jobs.evaluation import evaluate_model
+        from hftransfer.report.tables import metrics_table
 
-        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
-        if predictor.facts.task == "question-answering":
-            if question is None or context is None or inputs:
-                got = "inputs" if inputs else "less"
-                raise RecipeError(must_be("the input of this model", "--question and --context", got))
-            answer = predictor.predict(question=question, context=context)
-            shown = {"answer": answer.answer, "score": answer.score, "start": answer.start, "end": answer.end}
-            print(_json(shown) if as_json else f"{answer.score:7.2%}  {answer.answer or '(no answer)'}")
-            return
-        if not inputs or question is not None or context is not None:
-            what = "image files" if predictor.adapter.modality == "image" else "texts"
-            got = "none" if not inputs else "--question or --context"
-            raise RecipeError(must_be("the input of this model", what, got))
-        if pair is not None and len(inputs) != 1:
-            raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(inputs)}"))
-        _predict_labels(predictor, [(inputs[0], pair)] if pair is not None else inputs, as_json=as_json)
+        metrics = evaluate_model(
+            model,
+            data,
+            settings or [],
+            split=split,
+            prompts=(prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
+            precision=precision,  # type: ignore[arg-type]
+            base=base,
+            progress=_progress(quiet=quiet or as_json),
+        )
+        print(_json(metrics) if as_json else metrics_table(metrics))
 
     _guarded(work, debug=debug)
 
@@ -218,31 +274,6 @@ def _require_precision(precision: str) -> None:
 
     if precision not in ("auto", "fp32", "bf16"):
         raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
-
-
-def _predict_labels(predictor: Predictor, inputs: Sequence[Any], *, as_json: bool) -> None:
-    _tell(inputs, predictor.predict_each(inputs), as_json=as_json)
-
-
-def _tell(inputs: Sequence[Any], outcomes: Iterable[Prediction | DataError], *, as_json: bool) -> None:
-    """Nothing; prints a prediction for each input, and tells afterwards which could not be read."""
-    from hftransfer.errors import DataError
-
-    predictions: list[dict[str, Any]] = []
-    faults: list[str] = []
-    for given, outcome in zip(inputs, outcomes, strict=True):
-        if isinstance(outcome, DataError):
-            faults += outcome.faults
-            continue
-        entry = {"input": given, "label": outcome.label, "score": outcome.score, "scores": outcome.scores}
-        predictions.append(entry)
-        if not as_json:
-            shown = given if isinstance(given, str) else " | ".join(given)
-            print(f"{outcome.score:7.2%}  {outcome.label}  {shown}", flush=True)
-    if as_json:
-        print(_json({"predictions": predictions}))
-    if faults:
-        raise DataError(*faults)
 
 
 @app.command("zero-shot")
@@ -262,11 +293,11 @@ def zero_shot(
 
     def work() -> None:
         _require_precision(precision)
-        from hftransfer.zeroshot import zero_shot_each
+        from hftransfer.predictions import Asked, predict_inputs
+        from hftransfer.zeroshot import dual_predictor
 
-        names = [label.strip() for label in labels.split(",")]
-        prompts = prompt[0] if prompt and len(prompt) == 1 else prompt or "simple"
-        _tell(images, zero_shot_each(model, images, names, prompts=prompts, precision=precision), as_json=as_json)  # type: ignore[arg-type]
+        asked = Asked(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
+        predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
 
     _guarded(work, debug=debug)
 

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import DualEncoder, Tower, load_dual
 from hftransfer.adapters.families import require_paired
 from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
@@ -89,20 +90,78 @@ def zero_shot_each(
 ) -> Iterator[Prediction | DataError]:
     """A prediction for each image in turn, or the error that says why it can't be read. See `zero_shot`."""
     names, templates = require_labels(labels), templates_of(prompts)
+    yield from dual_predictor(model, precision).predict_each(images, names, prompts=templates)
+
+
+def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp32", "bf16"] = "fp32") -> DualPredictor:
+    """The dual encoder of a name.
+
+    Raises:
+        ModelError: there is no such model, it has no text tower, or its weights are not whole.
+    """
     checkpoint = find_checkpoint(os.fspath(model))
     assert checkpoint is not None
     require_paired(checkpoint.name, checkpoint.family)
-    compute = choose_compute(precision, None)
-    dual = load_dual(checkpoint)
-    classes = ensemble(embed_prompts(dual, names, templates, checkpoint.weights_sha256, compute))
-    tower = dual.images.twin(frozen_copy(dual.model, compute))
+    return DualPredictor(checkpoint, precision)
 
-    def probabilities(readable: list[Any]) -> np.ndarray:
+
+class DualPredictor:
+    """A dual encoder ready to choose between names, and to embed: what `hftransfer.load` gives of one."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
+        self.checkpoint, self.compute = checkpoint, choose_compute(precision, None)
+        self.dual = load_dual(checkpoint)
+        self._images = self.dual.images.twin(frozen_copy(self.dual.model, self.compute))
+
+    def predict(
+        self, images: Any, labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
+    ) -> list[Prediction]:
+        """One `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
+
+        Raises:
+            RecipeError: labels or prompts are not as they must be.
+            DataError: images can't be read; all of them are named.
+        """
+        return all_or_faults(self.predict_each(as_list(images, "image"), labels, prompts=prompts))
+
+    def predict_each(
+        self, images: Sequence[Any], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
+    ) -> Iterator[Prediction | DataError]:
+        """A prediction for each image in turn, or the error that says why it can't be read."""
+        names, templates = require_labels(labels), templates_of(prompts)
+        classes = ensemble(embed_prompts(self.dual, names, templates, self.checkpoint.weights_sha256, self.compute))
+
+        def probabilities(inputs: Inputs) -> np.ndarray:
+            return softmax(logits(self._embedded(inputs), classes, self.dual))
+
+        yield from in_batches(images, self.compute, decoded, self._images.encode, probabilities, names)
+
+    def embed_images(self, images: Any) -> np.ndarray:
+        """The normalised embeddings (N, D) of images, in float32.
+
+        Raises:
+            DataError: images can't be read; all of them are named.
+        """
+        readable = [decoded(image, place) for place, image in enumerate(as_list(images, "image"))]
+        if faults := [fault for image in readable if isinstance(image, DataError) for fault in image.faults]:
+            raise DataError(*faults)
+        size = self.compute.batch_size
+        parts = [self._images.encode(readable[at : at + size]) for at in range(0, len(readable), size)]
+        return _unit(np.concatenate([self._embedded(part) for part in parts]))
+
+    def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
+        """The normalised embeddings (N, D) of texts, in float32."""
+        given = [texts] if isinstance(texts, str) else list(texts)
+        found = []
         with torch.inference_mode():
-            embedded = tower.below(moved(tower.encode(readable), compute), 1)["hidden"].float().cpu().numpy()
-        return softmax(logits(embedded, classes, dual))
+            for start in range(0, len(given), 64):
+                found.append(self.dual.embed_texts(self.dual.encode_texts(given[start : start + 64])).float().numpy())
+        return _unit(np.concatenate(found))
 
-    yield from in_batches(images, compute.batch_size, decoded, probabilities, names)
+    def _embedded(self, inputs: Inputs) -> np.ndarray:
+        with torch.inference_mode():
+            found: np.ndarray = self._images.below(moved(inputs, self.compute), 1)["hidden"].float().cpu().numpy()
+        return found
 
 
 @dataclass(frozen=True)

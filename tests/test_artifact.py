@@ -16,11 +16,12 @@ import pytest
 from safetensors import SafetensorError
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction, load
+from hftransfer.artifact import Prediction
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
 from hftransfer.errors import DataError, ModelError, OutputError, WriteError
 from hftransfer.pipeline import run
+from hftransfer.reload import load
 from hftransfer.run_folder import RunFolder, write_table
 from hftransfer.tasks.classification import ImageClassification
 from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
@@ -311,7 +312,9 @@ def test_bf16_predictions_are_close_to_fp32(family, finished):
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(ModelError, match=r"the run must be a run folder or a model folder; got .*no such folder"):
+    with pytest.raises(
+        ModelError, match=r"the model must be a run folder, a model folder or a Hub id; got .*no such folder"
+    ):
         load(tmp_path / "nowhere")
 
 

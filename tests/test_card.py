@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
-from hftransfer.artifact import load
 from hftransfer.hub.card import write_card
 from hftransfer.pipeline import run
+from hftransfer.reload import load
 from tests.conftest import COLORS, missing_words, picture, recipe_for
 
 METRICS: dict[str, Any] = {

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import hftransfer
 from hftransfer.cli import app
 from hftransfer.recipe import shipped_recipes
-from tests.conftest import missing_words, picture, write_classes
+from tests.conftest import missing_words, picture
 
 HEAVY = ("torch", "transformers", "datasets", "timm", "accelerate", "evaluate", "matplotlib")
 
@@ -347,11 +347,10 @@ def test_predict_refuses_an_unknown_precision(finished, images):
 def test_predict_without_a_model_is_told(tmp_path, images):
     result = call("predict", tmp_path / "nowhere", *images)
     assert result.exit_code == 2
-    assert missing_words(result.stderr, ("a run folder or a model folder", "nowhere")) == []
+    assert missing_words(result.stderr, ("a run folder, a model folder or a Hub id", "nowhere")) == []
 
 
-def test_a_folder_in_place_of_an_image_is_told(finished, tmp_path):
-    write_classes(tmp_path / "folder", {"red": 1})
-    result = call("predict", finished("resnet").folder, tmp_path / "folder")
+def test_a_folder_without_images_is_told(finished, tmp_path):
+    result = call("predict", finished("resnet").folder, tmp_path)
     assert result.exit_code == 2
-    assert missing_words(result.stderr, ("folder must be a readable image file",)) == []
+    assert missing_words(result.stderr, ("the folder", "must be files such as *.jpg; got none")) == []

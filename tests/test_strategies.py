@@ -17,13 +17,14 @@ import hftransfer as ht
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.artifact import ModelFacts, Predictor, load, save_model
+from hftransfer.artifact import ModelFacts, Predictor, save_model
 from hftransfer.data.rows import Answer, BytesContent, QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
 from hftransfer.errors import HftransferError
 from hftransfer.jobs.common import Clock
 from hftransfer.progress import Progress
+from hftransfer.reload import load
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.registry import TASKS
 from hftransfer.training.devices import Compute

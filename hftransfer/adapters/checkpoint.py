@@ -159,6 +159,20 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     return _configured(_fetched(name, revision, ["config.json"]))
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name may be that of a model on the Hub."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def fetch_model(name: str, revision: str | None = None) -> Path:
+    """The folder with a Hub id's settings and safetensors weights, whatever they are of: a model, or LoRA's matrices.
+
+    Raises:
+        ModelError: it can't be fetched.
+    """
+    return _fetched(name, revision, _FETCHED).folder
+
+
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """The same files under the name that the user wrote."""
     return Checkpoint(name, checkpoint.folder, checkpoint.revision)

@@ -77,7 +77,7 @@ def _text_folder_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
     Raises:
         DataError: it holds none, or other files too.
     """
-    suffixes = {file.suffix.lower() for file in _files_below(path)}
+    suffixes = {file.suffix.lower() for file in files_below(path)}
     remedy = "Images are for task image-classification." if suffixes & IMAGE_SUFFIXES else ""
     if kind == "questions" or ".txt" not in suffixes:
         allowed = f"a CSV, TSV, JSONL or Parquet file of {kind}, or a folder of such"
@@ -203,7 +203,7 @@ def _class_rows(folder: Path, root: Path, settings: DataSettings, kind: Kind) ->
     rows = []
     faults = []
     for label in classes:
-        files = sorted(_files_below(label))
+        files = sorted(files_below(label))
         if not files:
             faults.append(must_be(f"the class folder {label}", f"a folder of {kind}", "an empty folder"))
         for file in files:
@@ -216,14 +216,14 @@ def _class_rows(folder: Path, root: Path, settings: DataSettings, kind: Kind) ->
     return rows
 
 
-def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """The files in a folder and all folders in it; a link back to a folder above is not followed."""
     real = folder.resolve()
     if real in above:
         return
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _files_below(entry, above | {real})
+            yield from files_below(entry, above | {real})
         else:
             yield entry
 
@@ -284,7 +284,7 @@ def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
     for place, label in zip(places, labels, strict=True):
         record, where = records[place], wheres[place]
         try:
-            content = _table_content(record.get(image_column), path.parent, where, settings)
+            content = table_content(record.get(image_column), path.parent, where, settings)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -294,7 +294,12 @@ def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
     return rows
 
 
-def _table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
+def table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
+    """The image in a cell of a table: a path from the folder of the table, or bytes.
+
+    Raises:
+        DataError: it is neither, or there is no such file.
+    """
     if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
         return as_content(value["bytes"], where)
     if isinstance(value, bytes):

@@ -64,12 +64,10 @@ def text_reader(
     Raises:
         DataError: a column is missing; all that are, at once.
     """
-    lowered = {column.lower(): column for column in reversed(columns)}
-    whole_pairs = [first for first, second in _PAIRS.items() if second in lowered]
     found: dict[str, str] = {}
     faults: list[str] = []
     for named, usual, where in (
-        (settings.text_column, (*whole_pairs, *TEXT_COLUMNS), "data.text_column"),
+        (settings.text_column, _usual_columns(columns), "data.text_column"),
         (settings.label_column, label_columns, "data.label_column"),
     ):
         try:
@@ -84,8 +82,39 @@ def text_reader(
         faults.append(must_be("data.text_pair_column", "another column than that of the text", f"'{pair}'", remedy))
     raise_first(faults)
     if pair is None and settings.text_column is None:
-        pair = lowered.get(_PAIRS.get(found["data.text_column"].lower(), ""))
+        pair = _partner(found["data.text_column"], columns)
     return TextReader(found["data.text_column"], pair, found["data.label_column"])
+
+
+def text_column_of(named: str | None, columns: Sequence[str], where: str, source: object) -> str:
+    """The column with texts: the one that is named, or one of the usual names.
+
+    Raises:
+        DataError: there is none.
+    """
+    return column_of(named, _usual_columns(columns), columns, where, source)
+
+
+def pair_column_of(named: str | None, text: str, columns: Sequence[str], where: str, source: object) -> str:
+    """The column with the second texts: the one that is named, or the one that goes with the first.
+
+    Raises:
+        DataError: there is none.
+    """
+    partner = _partner(text, columns)
+    return column_of(named or partner, tuple(dict.fromkeys(_PAIRS.values())), columns, where, source)
+
+
+def _usual_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """The usual names of columns with texts, those of whole pairs first."""
+    lowered = {column.lower() for column in columns}
+    return (*(first for first, second in _PAIRS.items() if second in lowered), *TEXT_COLUMNS)
+
+
+def _partner(text: str, columns: Sequence[str]) -> str | None:
+    """The column that usually goes with one of texts, if it is there."""
+    lowered = {column.lower(): column for column in reversed(columns)}
+    return lowered.get(_PAIRS.get(text.lower(), ""))
 
 
 def _no_text(where: str, column: str, value: Any) -> str:

@@ -70,6 +70,13 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
     return "\n\n".join([_columns(lines), _columns(facts), _columns(files)])
 
 
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The metrics that are one number, one to a line."""
+    lines = [["", "score"]]
+    lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
+    return _columns(lines)
+
+
 def _score(scores: dict[str, Any], name: str) -> str:
     return f"{scores[name]:.4f}" if name in scores else ""
 

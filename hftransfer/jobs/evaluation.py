@@ -1,0 +1,119 @@
+"""A trained model judged again: on the data of its own run, or on others."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from hftransfer.artifact import Predictor, rows_of_split
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import Found, find_rows
+from hftransfer.data.splits import Splits, build_test_only, labelled_split
+from hftransfer.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.jobs.common import load_splits
+from hftransfer.jobs.early import ROWS_OF
+from hftransfer.progress import Progress
+from hftransfer.recipe import IMAGE_TEXT, load_recipe
+from hftransfer.reload import load
+from hftransfer.tasks.prompts import templates_of
+from hftransfer.tasks.registry import TASKS
+from hftransfer.zeroshot import DualPredictor, evaluate, words_for
+
+
+def evaluate_model(
+    model: str,
+    data: str | None,
+    settings: Sequence[str] = (),
+    *,
+    split: str | None = None,
+    prompts: str | Sequence[str] = "simple",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    base: str | None = None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The metrics of a model on a split of some data, or without `data` on the test split of the run it came from.
+
+    `settings` are keys of a recipe's `data:` section, as in `text_column=review`. A dual encoder is judged by the names
+    of the classes, put into the templates `prompts`.
+
+    Raises:
+        HftransferError: the model, the data or a setting is not as it must be.
+    """
+    chosen = _settings(data or "memory", settings)
+    predictor: Predictor | DualPredictor = load(model, precision=precision, base=base)
+    if isinstance(predictor, DualPredictor):
+        if data is None:
+            remedy = "Name labelled images: --data ~/pets."
+            raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
+        return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, prompts, progress)
+    if data is None:
+        return _judged_on_own(predictor, Path(model), split or "test", progress)
+    kind = TASKS[predictor.facts.task].rows
+    rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
+    return predictor.evaluate_split(labelled_split(rows, predictor.class_names if kind != "questions" else ()))
+
+
+def _settings(source: str, given: Sequence[str]) -> DataSettings:
+    values: dict[str, Any] = {"source": source}
+    faults = []
+    for text in given:
+        key, equals, value = text.removeprefix("data.").partition("=")
+        if not equals or key not in DataSettings.model_fields or key == "source":
+            remedy = nearest(key, DataSettings.model_fields)
+            faults.append(must_be("a setting", "key=value with a key of the data section", f"'{text}'", remedy))
+        values[key] = value
+    if faults:
+        raise RecipeError(*faults)
+    try:
+        return DataSettings(**values)
+    except ValidationError as error:
+        told = [(".".join(map(str, fault["loc"][:1])), fault["msg"], fault["input"]) for fault in error.errors()]
+        raise RecipeError(*(must_be(f"data.{key}", allowed, repr(got)) for key, allowed, got in told)) from None
+
+
+def _of_split(found: Found, split: str | None) -> Found:
+    """The rows of the split that is asked for as those to be judged; all there are where none is."""
+    return found if split is None else {"test": rows_of_split(found, split)}
+
+
+def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progress) -> dict[str, Any]:
+    """The metrics on a split of the data that the model's run was made of, split as then."""
+    file = run / "recipe.yaml"
+    if not file.is_file():
+        raise DataError(must_be("--data", "given for a model that lies in no run folder", "none"))
+    recipe = load_recipe(file).recipe
+    if recipe.data.source == "memory" or recipe.task == IMAGE_TEXT:
+        raise DataError(must_be("--data", "given for a model whose data were no file", "none"))
+    splits = load_splits(recipe, ROWS_OF[recipe.task], None, progress)
+    found = dict(splits.items())
+    if split not in found or not len(found[split]):
+        names = [name for name, part in splits.items() if len(part)]
+        raise DataError(must_be("the split to be judged", f"one with examples ({', '.join(names)})", f"'{split}'"))
+    rows = found[split].rows
+    return predictor.evaluate_split(labelled_split(rows, predictor.class_names if splits.class_names else ()))
+
+
+def _judged_by_names(
+    predictor: DualPredictor, found: Found, settings: DataSettings, prompts: str | Sequence[str], progress: Progress
+) -> dict[str, Any]:
+    splits: Splits = build_test_only(found, settings, progress)
+    words, templates = words_for(splits.class_names, None), templates_of(prompts)
+    with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
+        judged = evaluate(
+            predictor.dual,
+            predictor.checkpoint.weights_sha256,
+            splits,
+            words,
+            templates,
+            settings,
+            predictor.compute,
+            progress,
+            store=Path(store),
+            stage=lambda _: contextlib.nullcontext(),
+        )
+        return dict(judged.metrics)

@@ -1,0 +1,180 @@
+"""Predictions of what a person names on the command line, told as they come: as lines, JSON or a table."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hftransfer.artifact import Answer, Prediction, Predictor
+from hftransfer.data.inputs import Columns, Named, inputs_of
+from hftransfer.errors import DataError, OutputError, RecipeError, must_be, user_path
+from hftransfer.progress import Progress
+from hftransfer.zeroshot import DualPredictor
+
+_AT_ONCE = 256
+"""Questions that are answered together: their windows share batches."""
+_BAR_FROM = 64
+"""Inputs from which on a person is shown how far it is."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for."""
+
+    inputs: tuple[str, ...] = ()
+    column: str | None = None
+    pair_column: str | None = None
+    question: str | None = None
+    context: str | None = None
+    pair: str | None = None
+    labels: str | None = None
+    prompts: tuple[str, ...] = ()
+    csv: Path | None = None
+    as_json: bool = False
+
+
+Outcome = Prediction | Answer | DataError
+
+
+def predict_inputs(
+    predictor: Predictor | DualPredictor, asked: Asked, progress: Progress, lines: Iterable[str]
+) -> None:
+    """Nothing; tells a prediction for every input, and afterwards which could not be read.
+
+    Raises:
+        RecipeError: what is asked for does not go with the model.
+        DataError: inputs can't be read; all others are predicted and told first.
+        OutputError: the table can't be written.
+    """
+    named, outcomes = _outcomes(predictor, asked, lines)
+    faults: list[str] = []
+    told: list[dict[str, Any]] = []
+    with _table(asked.csv) as write, progress.stage("predicting", len(named) if len(named) >= _BAR_FROM else 0) as on:
+        for one, outcome in zip(named, outcomes, strict=True):
+            if len(named) >= _BAR_FROM:
+                on(1)
+            if isinstance(outcome, DataError):
+                faults += outcome.faults
+                write({"input": one.name, "error": " ".join(outcome.faults)})
+                continue
+            entry = {"input": _shown_input(one), **asdict(outcome)}
+            write(entry)
+            if asked.as_json:
+                told.append(entry)
+            elif asked.csv is None:
+                print(_line(one, outcome), flush=True)
+    if asked.as_json:
+        alone = isinstance(predictor, Predictor) and asked.question is not None and told
+        shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    if faults:
+        raise DataError(*faults)
+
+
+def _outcomes(
+    predictor: Predictor | DualPredictor, asked: Asked, lines: Iterable[str]
+) -> tuple[list[Named], Iterator[Outcome]]:
+    if isinstance(predictor, DualPredictor):
+        return _chosen(predictor, asked, lines)
+    _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
+    if predictor.facts.task == "question-answering":
+        return _answered(predictor, asked, lines)
+    of_images = predictor.adapter.modality == "image"
+    what = "image files" if of_images else "texts"
+    if not asked.inputs or asked.question is not None or asked.context is not None:
+        got = "none" if not asked.inputs else "--question or --context"
+        raise RecipeError(must_be("the input of this model", what, got))
+    if asked.pair is not None:
+        if len(asked.inputs) != 1:
+            raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(asked.inputs)}"))
+        given = [Named(f"{asked.inputs[0]} | {asked.pair}", (asked.inputs[0], asked.pair))]
+    else:
+        columns, pairs = Columns(asked.column, asked.pair_column), bool(predictor.facts.pairs)
+        given = inputs_of(asked.inputs, "images" if of_images else "texts", columns, lines, pairs=pairs)
+    return given, predictor.predict_each([one.value for one in given])
+
+
+def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
+    _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
+    if not asked.inputs:
+        raise RecipeError(must_be("the input of this model", "image files", "none"))
+    if asked.labels is None:
+        remedy = "A dual encoder has no classes of its own."
+        raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
+    names = [label.strip() for label in asked.labels.split(",")]
+    prompts = asked.prompts[0] if len(asked.prompts) == 1 else list(asked.prompts) or "simple"
+    given = inputs_of(asked.inputs, "images", Columns(asked.column), lines)
+    return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
+
+
+def _answered(predictor: Predictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
+    if asked.inputs and asked.question is None and asked.context is None:
+        given = inputs_of(asked.inputs, "questions", Columns(asked.column, asked.pair_column), lines)
+    elif asked.question is not None and asked.context is not None and not asked.inputs:
+        given = [Named(asked.question, {"question": asked.question, "context": asked.context})]
+    else:
+        got = "inputs" if asked.inputs else "less"
+        raise RecipeError(must_be("the input of this model", "--question and --context, or a table with both", got))
+    values = [one.value for one in given]
+    parts = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    return given, (answer for part in parts for answer in predictor.predict(part))
+
+
+def _require_no(asked: Asked, names: Sequence[str], allowed: str) -> None:
+    given = {name: getattr(asked, name) for name in names if getattr(asked, name)}
+    options = {name: "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}" for name in given}
+    faults = [must_be(options[name], allowed, f"'{value}'") for name, value in given.items()]
+    if faults:
+        raise RecipeError(*faults)
+
+
+def _shown_input(one: Named) -> Any:
+    return list(one.value) if isinstance(one.value, tuple) else one.name
+
+
+def _line(one: Named, outcome: Prediction | Answer) -> str:
+    if isinstance(outcome, Answer):
+        return f"{outcome.score:7.2%}  {outcome.answer or '(no answer)'}"
+    return f"{outcome.score:7.2%}  {outcome.label}  {one.name}"
+
+
+@contextmanager
+def _table(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes a row of a table, as they come; the scores of labels in columns of their own.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    file = user_path(path, "--csv", OutputError)
+    try:
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv_format.writer(stream, lineterminator="\n")
+            waiting: list[dict[str, Any]] = []
+            columns: list[str] = []
+
+            def write(row: dict[str, Any]) -> None:
+                flat = {**row, **{f"score_{name}": value for name, value in row.get("scores", {}).items()}}
+                flat.pop("scores", None)
+                flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
+                waiting.append(flat)
+                if not columns and "error" not in row:  # the first that was read tells what columns there are
+                    columns.extend([*flat, "error"])
+                    writer.writerow(columns)
+                while columns and waiting:
+                    own = waiting.pop(0)
+                    writer.writerow([own.get(name, "") for name in columns])
+
+            yield write
+            if waiting:
+                writer.writerow(["input", "error"])
+                writer.writerows([row["input"], row["error"]] for row in waiting)
+    except OSError as error:
+        raise OutputError(must_be(f"the table {file}", "writable", error.strerror or str(error))) from error

@@ -1,0 +1,55 @@
+"""A trained model loaded back, whatever it is and wherever it lies."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.families import PAIRED
+from hftransfer.adapters.texts import sidecar
+from hftransfer.artifact import Place, find_place, load_predictor
+from hftransfer.zeroshot import DualPredictor
+
+_HEADS = ("ForImageClassification",)
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    base: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+) -> Any:
+    """The trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or of a
+    dual encoder a `DualPredictor`, which is told the labels when it predicts.
+
+    Full models, LoRA's matrices (on their base model), merged models, probes on pooled features or an open_clip tower;
+    any native checkpoint of transformers with a head for a task of ours loads too. `revision` is a branch, tag or
+    commit of a Hub id. Of LoRA, `base` names where the base model is, if it is not where it was in training.
+
+    In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
+    probabilities then differ by some hundredths at most.
+
+    Raises:
+        ModelError: there is no whole model there; a missing head is never replaced by a random one.
+    """
+    place = find_place(model, revision)
+    if _is_dual(place):
+        name = place.name if place.name.startswith(("bundled/", "open_clip:")) else str(place.folder)
+        checkpoint = find_checkpoint(name)
+        assert checkpoint is not None
+        return DualPredictor(checkpoint, precision)
+    return load_predictor(place, precision, base)
+
+
+def _is_dual(place: Place) -> bool:
+    """Whether a dual encoder lies there, without a head of ours."""
+    if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
+        return False
+    name = place.name if place.name.startswith(("bundled/", "open_clip:")) else str(place.folder)
+    checkpoint = find_checkpoint(name, fetch=False)
+    if checkpoint is None or checkpoint.family not in PAIRED:
+        return False
+    architectures = [str(one) for one in checkpoint.config.get("architectures") or []]
+    return not any(one.endswith(_HEADS) for one in architectures)

@@ -1,0 +1,290 @@
+"""A trained model's life on the command line: what it predicts, of what a person names, and how it is judged again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import hftransfer as ht
+from hftransfer.cli import app
+from hftransfer.data.inputs import Columns, inputs_of
+from hftransfer.errors import DataError
+from hftransfer.pipeline import run
+from hftransfer.progress import Progress
+from hftransfer.zeroshot import DualPredictor
+from tests.conftest import TinyModels, faults_of, missing_words, picture, question
+from tests.hub_double import serve
+
+SILENT = Progress(None)
+
+
+def call(*arguments: Any, given: str | None = None) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=given)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with a picture of each colour in a folder of its own, and a table that names them."""
+    for color in ("red", "green", "blue"):
+        (tmp_path / "photos" / color).mkdir(parents=True)
+        picture(color, 5).save(tmp_path / "photos" / color / "one.png")
+    (tmp_path / "photos" / "notes.txt").write_text("not a picture")
+    lines = [f"photos/{color}/one.png,{color}" for color in ("red", "green", "blue")]
+    (tmp_path / "table.csv").write_text("\n".join(["image,colour", *lines]))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def reviewed(tiny: TinyModels, text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on texts."""
+    recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": str(text_data)}
+    return run(recipe, out=tmp_path_factory.mktemp("reviewed") / "run", progress=SILENT).folder
+
+
+@pytest.fixture(scope="session")
+def answered(tiny: TinyModels, squad_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on questions."""
+    recipe = {
+        "task": "question-answering",
+        "model": str(tiny("bert")),
+        "data": {"source": str(squad_data), "stride_tokens": 8},
+        "strategy": {"kind": "fine-tune"},
+        "train": {"epochs": 1},
+    }
+    return run(recipe, out=tmp_path_factory.mktemp("answered") / "run", progress=SILENT).folder
+
+
+# --- what is named ---------------------------------------------------------------------------------------------------
+
+
+def test_folders_patterns_tables_and_lines_name_images(photos: Path) -> None:
+    folder = photos / "photos"
+    expected = sorted(str(file) for file in folder.rglob("*.png"))
+    assert [one.name for one in inputs_of([str(folder)], "images")] == expected
+    assert [one.name for one in inputs_of([f"{folder}/*/one.png"], "images")] == expected
+    assert [one.name for one in inputs_of([f"{folder}/**/*.png"], "images")] == expected
+    table = inputs_of([str(photos / "table.csv")], "images")
+    assert [str(one.value) for one in table] == [str(folder / color / "one.png") for color in ("red", "green", "blue")]
+    lines = inputs_of(["-"], "images", lines=[f"{name}\n" for name in expected] + ["\n"])
+    assert [str(one.value) for one in lines] == expected
+    both = inputs_of([expected[0], str(folder)], "images")
+    assert [str(one.value) for one in both] == [expected[0], *expected]
+
+
+def test_a_name_with_brackets_is_first_of_all_a_file(tmp_path: Path) -> None:
+    picture("red", 1).save(tmp_path / "cat[1].png")
+    (one,) = inputs_of([str(tmp_path / "cat[1].png")], "images")
+    assert one.value == tmp_path / "cat[1].png"
+
+
+def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
+    (tmp_path / "review.txt").write_text("a dull\nfilm\n")
+    (tmp_path / "reviews.csv").write_text('review,stars\nlovely,5\n"so, so",3\n')
+    assert [one.value for one in inputs_of(["what a film?", "*"], "texts")] == ["what a film?", "*"]
+    assert inputs_of([str(tmp_path / "review.txt")], "texts")[0].value == "a dull\nfilm\n"
+    assert [one.value for one in inputs_of([str(tmp_path)], "texts")] == ["a dull\nfilm\n"]
+    assert [one.value for one in inputs_of([str(tmp_path / "reviews.csv")], "texts")] == ["lovely", "so, so"]
+    assert inputs_of(["x" * 5000], "texts")[0].value == "x" * 5000
+    assert [one.value for one in inputs_of(["-"], "texts", lines=["one\n", "two\r\n"])] == ["one", "two"]
+
+
+def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("premise,hypothesis\na,b\n")
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"frage": "Who?", "context": "Ann."}))
+    assert inputs_of([str(tmp_path / "pairs.csv")], "texts", pairs=True)[0].value == ("a", "b")
+    (one,) = inputs_of([str(tmp_path / "asked.jsonl")], "questions", Columns("frage"))
+    assert one.value == {"question": "Who?", "context": "Ann."}
+
+
+def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
+    given = [str(photos / "photos" / "*.gif"), str(photos / "table.csv"), "-"]
+    (photos / "empty").mkdir()
+    with pytest.raises(DataError) as error:
+        inputs_of([*given[:2], str(photos / "empty")], "images", Columns("picture"))
+    words = ("*.gif' must be files such as *.jpg; got none", "--column must be a column of", "the folder")
+    assert missing_words(faults_of(error), words) == []
+    with pytest.raises(DataError, match="standard input must be no source of questions"):
+        inputs_of(["-"], "questions")
+
+
+# --- predict ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_predicted_into_a_table(finished: Any, photos: Path) -> None:
+    out = photos / "out.csv"
+    (photos / "photos" / "blue" / "broken.png").write_bytes(b"no picture")
+    result = call("predict", finished("resnet").folder, photos / "photos", "--csv", out)
+    assert result.exit_code == 2
+    assert missing_words(result.stderr, ("broken.png must be an image",)) == []
+    assert result.stdout == ""
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row["label"] for row in rows] == ["", "blue", "green", "red"]
+    assert "broken.png" in rows[0]["error"]
+    assert all(float(row[f"score_{row['label']}"]) == float(row["score"]) > 0.5 for row in rows[1:])
+
+
+def test_lines_of_standard_input_are_predicted(finished: Any, reviewed: Path, photos: Path) -> None:
+    lines = "\n".join(str(photos / "photos" / color / "one.png") for color in ("blue", "red"))
+    result = call("predict", finished("resnet").folder, "-", "--json", given=lines)
+    assert [entry["label"] for entry in json.loads(result.stdout)["predictions"]] == ["blue", "red"]
+    texts = call("predict", reviewed, "-", "--json", given="the film was great\nan awful story\n")
+    assert [entry["input"] for entry in json.loads(texts.stdout)["predictions"]] == [
+        "the film was great",
+        "an awful story",
+    ]
+
+
+def test_questions_of_a_table_are_answered(answered: Path, tmp_path: Path) -> None:
+    rows = [question(number, "actor") for number in range(3)]
+    (tmp_path / "asked.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    result = call("predict", answered, tmp_path / "asked.jsonl", "--json")
+    found = json.loads(result.stdout)["predictions"]
+    assert [entry["input"] for entry in found] == [row["question"] for row in rows]
+    alone = ht.load(answered).predict(question=rows[0]["question"], context=rows[0]["context"])
+    assert found[0]["answer"] == alone.answer
+    assert found[0]["score"] == pytest.approx(alone.score, abs=1e-5)
+    wrong = call("predict", answered, "who?")
+    assert wrong.exit_code == 2
+    assert missing_words(wrong.stderr, ("a table", "with questions and contexts")) == []
+
+
+def test_a_table_that_can_not_be_written_is_told(finished: Any, photos: Path) -> None:
+    result = call("predict", finished("resnet").folder, photos / "photos", "--csv", photos / "no" / "out.csv")
+    assert result.exit_code == 2
+    assert missing_words(result.stderr, ("out.csv must be writable",)) == []
+
+
+def test_labels_are_for_dual_encoders_alone(finished: Any, photos: Path, tiny: TinyModels) -> None:
+    result = call("predict", finished("resnet").folder, photos / "photos", "--labels", "a,b")
+    assert missing_words(result.stderr, ("--labels must be left out for a model with classes of its own",)) == []
+    dual = call("predict", tiny("clip-dual"), photos / "photos")
+    assert dual.exit_code == 2
+    assert missing_words(dual.stderr, ("--labels must be what to choose between",)) == []
+    named = call("predict", tiny("clip-dual"), photos / "photos", "--labels", "film, story", "--json")
+    shot = call("zero-shot", tiny("clip-dual"), photos / "photos", "--labels", "film,story", "--json")
+    assert json.loads(named.stdout) == json.loads(shot.stdout)
+    assert len(json.loads(named.stdout)["predictions"]) == 3
+
+
+# --- eval ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_judged_again_as_in_training(finished: Any, reviewed: Path, answered: Path) -> None:
+    for folder in (finished("resnet").folder, reviewed, answered):
+        test = json.loads((folder / "metrics.json").read_text())["test"]
+        result = call("eval", folder, "--json", "--quiet")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        for name, value in test.items():
+            if isinstance(value, float):
+                assert found[name] == pytest.approx(value, abs=1e-4), (folder, name)
+
+
+def test_other_data_are_judged_by_the_labels_of_the_model(finished: Any, tmp_path: Path) -> None:
+    for color in ("red", "blue"):  # there is no green here
+        (tmp_path / "few" / color).mkdir(parents=True)
+        for number in range(3):
+            picture(color, 90 + number).save(tmp_path / "few" / color / f"{number}.png")
+    result = call("eval", finished("resnet").folder, "--data", tmp_path / "few", "--json")
+    found = json.loads(result.stdout)
+    assert found["accuracy"] == 1.0
+    assert found["confusion_matrix"] == [[3, 0, 0], [0, 0, 0], [0, 0, 3]]
+    shown = call("eval", finished("resnet").folder, "--data", tmp_path / "few")
+    assert "accuracy" in shown.stdout
+    assert "1.0000" in shown.stdout
+
+
+def test_columns_of_other_data_are_named(reviewed: Path, tmp_path: Path) -> None:
+    labels = ht.load(reviewed).class_names
+    (tmp_path / "more.csv").write_text(f"what,verdict\nthe film was great,{labels[0]}\nan awful story,{labels[1]}\n")
+    wrong = call("eval", reviewed, "--data", tmp_path / "more.csv")
+    assert wrong.exit_code == 2
+    right = call("eval", reviewed, "--data", tmp_path / "more.csv", "text_column=what", "data.label_column=verdict")
+    assert right.exit_code == 0, right.output
+    odd = call("eval", reviewed, "--data", tmp_path / "more.csv", "text_colum=what", "limit=none")
+    assert missing_words(odd.stderr, ("key=value with a key of the data section; got 'text_colum=what'",)) == []
+
+
+def test_a_dual_encoder_is_judged_by_names(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    result = call("eval", tiny("clip-dual"), "--data", folder_data, "--json", "--quiet")
+    recipe = {"task": "zero-shot-image-classification", "model": str(tiny("clip-dual")), "data": str(folder_data)}
+    expected = run(recipe, {"train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).metrics["test"]
+    assert json.loads(result.stdout)["accuracy"] == expected["accuracy"]
+    none = call("eval", tiny("clip-dual"))
+    assert missing_words(none.stderr, ("--data must be given for a dual encoder",)) == []
+
+
+def test_a_split_is_asked_for(finished: Any, folder_data: Path) -> None:
+    folder = finished("resnet").folder
+    found = json.loads(call("eval", folder, "--split", "validation", "--json", "--quiet").stdout)
+    assert sum(map(sum, found["confusion_matrix"])) == 15
+    wrong = call("eval", folder, "--data", folder_data, "--split", "holdout")
+    assert missing_words(wrong.stderr, ("the split to be judged must be a split of the data", "'holdout'")) == []
+
+
+# --- load ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dual_encoder_loads_and_embeds(tiny: TinyModels) -> None:
+    model = ht.load(tiny("clip-dual"))
+    assert isinstance(model, DualPredictor)
+    images = [picture("red", 1), picture("blue", 2)]
+    assert model.predict(images, ["film", "story"]) == ht.zero_shot(tiny("clip-dual"), images, ["film", "story"])
+    embedded, texts = model.embed_images(images), model.embed_texts(["film", "story", "actor"])
+    assert embedded.shape == (2, texts.shape[1])
+    assert (embedded**2).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(DataError):
+        model.embed_images([b"nothing"])
+
+
+_LOADING = """
+import json, sys
+import hftransfer as ht
+from hftransfer.errors import ModelError
+found = {}
+for name in ("linear-probe", "fine-tune", "lora"):
+    model = ht.load(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
+    found[name] = [one.scores for one in model.predict(sys.argv[3:])]
+found["dual"] = ht.load("me/dual").predict(sys.argv[3:4], ["film", "story"])[0].scores
+try:
+    ht.load("me/nothing")
+except ModelError as error:
+    found["nothing"] = str(error)
+open(sys.argv[1], "w").write(json.dumps(found))
+"""
+
+
+def test_models_on_the_hub_load_by_their_ids(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    document = {"task": "image-classification", "model": str(tiny("vit")), "data": str(folder_data)}
+    images = [tmp_path / f"{color}.png" for color in ("red", "green", "blue")]
+    for file in images:
+        picture(file.stem, 3).save(file)
+    repos, expected = {"models/me/dual": tiny("clip-dual")}, {}
+    for strategy in ("linear-probe", "fine-tune", "lora"):
+        settings = {"strategy": strategy, "train.epochs": 1, "train.precision": "fp32"}
+        folder = run(document, settings, out=tmp_path / strategy, progress=SILENT).folder
+        expected[strategy] = [one.scores for one in ht.load(folder).predict(images)]
+        repos[f"models/me/{strategy}"] = folder / "model"
+    expected["dual"] = ht.zero_shot(tiny("clip-dual"), images[:1], ["film", "story"])[0].scores  # type: ignore[assignment]
+    with serve(repos) as hub:
+        place = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        command = [sys.executable, "-c", _LOADING, str(tmp_path / "found.json"), str(tiny("vit")), *map(str, images)]
+        online = os.environ | place | {"HF_HUB_OFFLINE": "0"}
+        first = subprocess.run(command, capture_output=True, text=True, timeout=240, env=online, check=False)
+        assert first.returncode == 0, first.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert "a model on the Hub or an existing folder; got 'me/nothing'" in found.pop("nothing")
+    assert found.keys() == expected.keys()
+    assert found.pop("dual") == pytest.approx(expected.pop("dual"), abs=1e-6)
+    for name, scores in found.items():
+        for one, other in zip(scores, expected[name], strict=True):
+            assert one == pytest.approx(other, abs=1e-6), name
