@@ -269,6 +269,43 @@ def evaluate(
     _guarded(work, debug=debug)
 
 
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+    ],
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="merged|onnx", help="LoRA merged into its base model, or a graph of ONNX."),
+    ] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="The folder (default: MODEL's name and the format).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="What ONNX is compared with PyTorch on; the run's own data if left out.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a trained model in another form."""
+
+    def work() -> None:
+        from hftransfer.export import export_merged, export_model_of, export_onnx, require_form
+
+        require_form(form)
+        target = out or Path(
+            f"{Path(model).resolve().name if Path(model).exists() else model.replace('/', '-')}-{form}"
+        )
+        predictor = export_model_of(model, base)
+        if form == "merged":
+            print(export_merged(predictor, target))
+            return
+        found = export_onnx(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
+        print(found.folder)
+        print(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+
+    _guarded(work, debug=debug)
+
+
 def _require_precision(precision: str) -> None:
     from hftransfer.errors import RecipeError, must_be
 
