@@ -306,6 +306,36 @@ def export(
     _guarded(work, debug=debug)
 
 
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    most_mb: Annotated[float, typer.Option(min=0.01, max=1000, help="The largest input, in megabytes.")] = 10.0,
+    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    debug: Debug = False,
+) -> None:
+    """Try a trained model in a browser, or send it inputs: on this machine alone, until Ctrl-C."""
+
+    def work() -> None:
+        from hftransfer.extras import require_extra
+
+        require_extra("serve", "hftransfer serve")
+        _require_precision(precision)
+        import hftransfer
+        from hftransfer.server import Limits
+        from hftransfer.server import serve as serve_model
+
+        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
+        name = Path(model).resolve().name if Path(model).exists() else model
+        limits = Limits(most_bytes=int(most_mb * 1e6))
+        serve_model(predictor, name, port, limits, lambda address: print(f"{address}  (Ctrl-C stops it)", flush=True))
+
+    _guarded(work, debug=debug)
+
+
 def _require_precision(precision: str) -> None:
     from hftransfer.errors import RecipeError, must_be
 

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Kind, find_rows
 from hftransfer.errors import HftransferError, ModelError, OutputError, RecipeError, first_line, must_be, user_path
+from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
 from hftransfer.reload import load
@@ -34,7 +34,6 @@ MOST_DIFFERENT = 1e-3
 """Between logits of PyTorch and of ONNX's graph; more is no export."""
 _OPSET = 18
 _EXAMPLES = 16
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class ExportError(HftransferError):
@@ -97,10 +96,7 @@ def export_onnx(
         ExportError: the graph gives other logits.
         OutputError: the folder holds other files.
     """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        remedy = "Install them: pip install 'hftransfer[onnx]'."
-        raise ModelError(must_be("the packages for --format onnx", "installed", f"no {', '.join(missing)}", remedy))
+    require_extra("onnx", "--format onnx")
     path = _new(out)
     adapter = predictor.source.merged() if predictor.source.peft is not None else predictor.source
     adapter.model.to("cpu").float().eval()

@@ -113,7 +113,7 @@ def test_a_graph_that_differs_is_not_kept(finished: Any, tmp_path: Path, monkeyp
 
 
 def test_packages_that_are_missing_are_named(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr("hftransfer.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     result = call("export", finished("resnet").folder, "--out", tmp_path / "onnx")
     assert result.exit_code == 2
     assert missing_words(result.stderr, ("no onnxruntime", "pip install 'hftransfer[onnx]'")) == []

@@ -1,0 +1,230 @@
+"""The local server: through a real client, through a real browser, and with what it must refuse."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import hftransfer as ht
+from hftransfer.artifact import Prediction
+from hftransfer.errors import ModelError, RecipeError
+from hftransfer.extras import require_extra
+from hftransfer.server import Limits, make_app, serve
+from tests.conftest import encoded, picture
+from tests.test_predict import call, reviewed  # noqa: F401
+
+pytest.importorskip("fastapi")
+uvicorn: Any = pytest.importorskip("uvicorn")
+
+
+class _Double:
+    """Stands in for a model of images: it takes its time, and says how many bytes it saw."""
+
+    adapter = SimpleNamespace(modality="image")
+    facts = SimpleNamespace(task="image-classification", pairs=None)
+    class_names = ("<b>cat</b>", "dog")
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def predict(self, images: list[bytes]) -> list[Prediction]:
+        time.sleep(self.seconds)
+        if images[0] == b"bad":
+            from hftransfer.errors import DataError
+
+            raise DataError("image 0 must be an image; got something else")
+        return [Prediction(str(len(images[0])), 1.0, {str(len(images[0])): 1.0})]
+
+
+@contextmanager
+def running(predictor: Any, limits: Limits | None = None) -> Iterator[int]:
+    """The port of a server with a model."""
+    server = uvicorn.Server(uvicorn.Config(make_app(predictor, "a model", limits), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def ask(
+    port: int, body: bytes = b"", kind: str = "image/png", path: str = "/predict", method: str = "POST", **headers: str
+) -> tuple[int, Any]:
+    """The status and the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body if method == "POST" else None, {"Content-Type": kind, **named})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    is_json = "json" in (answer.getheader("Content-Type") or "")
+    return answer.status, json.loads(content) if is_json else content.decode()
+
+
+@pytest.fixture(scope="module")
+def served(finished: Any) -> Iterator[tuple[str, Any]]:
+    """The address of the command line's own server of a run on images."""
+    folder = finished("resnet").folder
+    command = [sys.executable, "-m", "hftransfer", "serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[0], ht.load(folder)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert "Traceback" not in errors
+
+
+def test_a_client_gets_what_predict_gives(served: tuple[str, Any]) -> None:
+    address, model = served
+    port = int(address.rsplit(":", 1)[1])
+    for color in ("red", "green", "blue"):
+        image = encoded(picture(color, 9))
+        status, found = ask(port, image)
+        assert status == 200
+        (expected,) = model.predict([image])
+        assert found["label"] == expected.label == color
+        assert found["scores"] == pytest.approx(expected.scores, abs=1e-6)
+    assert ask(port, path="/about", method="GET")[1]["labels"] == ["blue", "green", "red"]
+    assert ask(port, b"no image")[0] == 422
+    assert ask(port, encoded(picture("red", 9)))[0] == 200
+
+
+def test_a_browser_shows_the_answer(served: tuple[str, Any], tmp_path: Path) -> None:
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("no chromium and chromedriver here")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=420,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    image = tmp_path / "photo.png"
+    picture("green", 4).save(image)
+    browser = webdriver.Chrome(options=options, service=service)
+    try:
+        browser.get(served[0])
+        WebDriverWait(browser, 20).until(lambda page: "3 labels" in page.find_element(By.ID, "about").text)
+        browser.find_element(By.ID, "file").send_keys(str(image))
+        WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#answer h2"))
+        assert browser.find_element(By.CSS_SELECTOR, "#answer h2").text.startswith("green")
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#answer .row")) == 3
+        assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
+        browser.save_screenshot(str(tmp_path / "page.png"))
+    finally:
+        browser.quit()
+
+
+def test_texts_are_sent_as_json(reviewed: Path) -> None:  # noqa: F811
+    model = ht.load(reviewed)
+    with running(model) as port:
+        status, found = ask(port, json.dumps({"text": "the film was great"}).encode(), "application/json")
+        assert status == 200
+        assert found["scores"] == pytest.approx(model.predict("the film was great")[0].scores, abs=1e-6)
+        assert ask(port, b"the film", "text/plain")[0] == 415
+        assert ask(port, b"{", "application/json")[0] == 400
+        assert ask(port, b"[" * 100_000, "application/json")[0] == 400
+        assert ask(port, b'{"text": 3}', "application/json") == (
+            422,
+            {"error": "The body must be an object with the texts text."},
+        )
+        assert ask(port, b'{"text": "\\ud800"}', "application/json")[0] == 200
+
+
+def test_a_dual_encoder_is_told_its_labels(tiny: Any) -> None:
+    model = ht.load(tiny("clip-dual"))
+    with running(model) as port:
+        status, found = ask(port, encoded(picture("red", 1)), path="/predict?labels=film,%20story")
+        assert status == 200
+        assert list(found["scores"]) == ["film", "story"]
+        status, found = ask(port, encoded(picture("red", 1)))
+        assert status == 422
+        assert "labels must be" in found["error"]
+
+
+def test_what_is_too_large_or_of_another_kind_is_refused() -> None:
+    with running(_Double(), Limits(most_bytes=1000)) as port:
+        assert ask(port, b"x" * 1001)[0] == 413
+        assert ask(port, b"x" * 1000)[1]["label"] == "1000"
+        assert ask(port, b"x", "text/html")[0] == 415
+        assert ask(port, b"")[0] == 400
+        assert ask(port, b"bad") == (422, {"error": "image 0 must be an image; got something else"})
+        assert ask(port, method="GET", path="/nowhere")[0] == 404
+        assert ask(port, method="GET")[0] == 405
+        # More than was said, in pieces.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/predict", iter([b"x" * 600, b"x" * 600]), {"Content-Type": "image/png"})
+        assert connection.getresponse().status in (413, 500)
+        connection.close()
+        assert ask(port, b"y")[0] == 200
+
+
+def test_other_sites_and_names_are_refused() -> None:
+    with running(_Double()) as port:
+        assert ask(port, b"x", Sec_Fetch_Site="cross-site")[0] == 403
+        assert ask(port, b"x", Sec_Fetch_Site="same-origin")[0] == 200
+        assert ask(port, b"x", Host="evil.example")[0] == 400
+        page = ask(port, path="/", method="GET")[1]
+        assert "<!doctype html>" in page
+        assert "http://" not in page
+        assert "https://" not in page
+
+
+def test_what_takes_too_long_is_told_and_the_server_goes_on() -> None:
+    limits = Limits(read_seconds=0.3, answer_seconds=0.3)
+    with running(_Double(seconds=0.8), limits) as port:
+        assert ask(port, b"x")[0] == 504
+    with running(_Double(), limits) as port, socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+        )
+        assert b" 408 " in slow.recv(1000)
+        assert ask(port, b"x")[0] == 200
+
+
+def test_too_many_at_once_are_told_to_come_again() -> None:
+    statuses: list[int] = []
+    with running(_Double(seconds=0.5), Limits(most_waiting=2)) as port:
+        threads = [threading.Thread(target=lambda: statuses.append(ask(port, b"x")[0])) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(set(statuses)) == [200, 503]
+        assert ask(port, b"x")[0] == 200
+
+
+def test_a_port_that_is_taken_is_told(finished: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RecipeError, match=r"--port must be free \(0 takes one that is\)"):
+            serve(ht.load(finished("resnet").folder), "x", port, Limits(), print)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hftransfer.extras.find_spec", lambda name: None if name == "uvicorn" else name)
+    with pytest.raises(ModelError, match=r"no uvicorn.*pip install 'hftransfer\[serve\]'"):
+        require_extra("serve", "hftransfer serve")
+    assert call("serve", "x").exit_code == 2
