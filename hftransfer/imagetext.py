@@ -269,6 +269,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
             progress=job.progress,
             keeping=job.keeping,
             log=job.log,
+            from_start=not isinstance(job.strategy, LinearProbe) or not job.new,
         )
     )
 

@@ -34,6 +34,7 @@ from hftransfer.recipe import (
 )
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder
 from hftransfer.strategies import Strategy
+from hftransfer.tasks.prompts import words_for
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
@@ -250,6 +251,8 @@ def check(
     splits = load_splits(loaded.recipe, kind, data, progress)
     for shots in _listed(loaded.recipe.data.shots):
         require_shots(splits, shots)
+    if loaded.recipe.task == ZERO_SHOT or loaded.recipe.strategy.from_zero_shot:
+        words_for(splits.class_names, loaded.recipe.class_names)
     if kind != "images":
         return splits
     rows = [row for _, split in splits.items() for row in split.rows]
@@ -278,9 +281,10 @@ def not_looked_at(
 ) -> list[str]:
     """What `check` can't tell without fetching or loading a model, for people."""
     loaded = load_recipe(recipe, overrides).recipe
-    notes, name = [], loaded.model.name
-    if not name.startswith("bundled/") and find_checkpoint(name, loaded.model.revision, fetch=False) is None:
-        notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
+    notes, model = [], loaded.model
+    for name in [str(model.image), str(model.text)] if model.is_pair else [model.name]:
+        if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
+            notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
     named = [key for key in ("unfreeze", "targets") if getattr(loaded.strategy, key, None) not in (None, "all", "auto")]
     if named:
         notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")

@@ -508,9 +508,10 @@ _BOUNDS = {
     "less_than": "a number below {lt}",
     "less_than_equal": "a number of at most {le}",
     "string_too_short": "a non-empty text",
+    "too_short": "a list with something in it",
 }
 _TYPES = {
-    "list": "a list of names",
+    "list": "a list",
     "string": "a text",
     "int": "a whole number",
     "float": "a number",

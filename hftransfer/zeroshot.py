@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,12 @@ from hftransfer.cache import cache_folder
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Splits
-from hftransfer.errors import DataError, RecipeError, must_be, some
+from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 from hftransfer.tasks.base import Examples
 from hftransfer.tasks.classification import ImageClassification, softmax
 from hftransfer.tasks.items import Batch, ImageItems, Items
-from hftransfer.tasks.prompts import PROMPT_SETS, sentences, templates_of, words_of
+from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, sentences, templates_of
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
 from hftransfer.training.solver import Given
@@ -190,45 +190,6 @@ def class_texts(
         classes = ensemble(embed_prompts(dual, words, chosen, weights_sha256, compute, progress))
         heads.append(Given(dual.scale * classes, np.full(len(words), dual.bias)))
     return ClassTexts(heads[0], heads[1], held_out)
-
-
-def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
-    """The labels, if they are at least two different texts.
-
-    Raises:
-        RecipeError: they are not.
-    """
-    names = [labels] if isinstance(labels, str) else [str(label).strip() for label in labels]
-    faults = []
-    if any(not name for name in names):
-        faults.append(must_be(where, "texts with something in them", "an empty one"))
-    if doubles := sorted({name for name in names if name and names.count(name) > 1}):
-        faults.append(must_be(where, "different from each other", f"{some(doubles)} more than once"))
-    if len(names) < 2:
-        faults.append(must_be(where, "two or more, to choose between", f"{len(names)}"))
-    if faults:
-        raise RecipeError(*faults)
-    return names
-
-
-def words_for(class_names: Sequence[str], given: Mapping[str, str] | Sequence[str] | None) -> list[str]:
-    """What each class is called in prompts: as given by class or in the order of the classes, else its name in words.
-
-    Raises:
-        RecipeError: names are given for other classes, or two classes would be called the same.
-    """
-    words = words_of(class_names)
-    if isinstance(given, Mapping):
-        if unknown := sorted(set(given) - set(class_names)):
-            allowed = f"names for classes of the data ({some(class_names)})"
-            raise RecipeError(must_be("class_names", allowed, f"'{unknown[0]}'"))
-        words = [given.get(name, word) for name, word in zip(class_names, words, strict=True)]
-    elif given is not None:
-        if len(given) != len(class_names):
-            allowed = f"one name for each of the {len(class_names)} classes ({some(class_names)})"
-            raise RecipeError(must_be("class_names", allowed, f"{len(given)}"))
-        words = list(given)
-    return require_labels(words, "class_names")
 
 
 def evaluate(

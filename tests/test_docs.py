@@ -87,7 +87,7 @@ def _image_runs() -> list[Path]:
     return [
         run
         for run in Path("runs").glob("*/*")
-        if (run / "model").is_dir() and not run.parent.name.startswith("short_reviews")
+        if (run / "model").is_dir() and run.parent.name in ("cats_dogs_linear_probe", "cats_dogs_resnet50_hub", "my")
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 from pathlib import Path
@@ -374,6 +375,49 @@ def test_mistakes_are_told(
 def test_too_many_shots_are_told_by_check(tiny: TinyModels, folder_data: Path) -> None:
     with pytest.raises(DataError, match=r"data.shots must be at most"):
         check(_recipe(tiny, folder_data, data={"shots": [1, 1000]}), progress=SILENT)
+
+
+def test_shots_of_a_curve_are_checked_before_the_first(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    lines = io.StringIO()
+    with pytest.raises(DataError, match=r"data.shots must be at most"):
+        run(_recipe(tiny, folder_data, data={"shots": [1, 99]}), out=tmp_path / "run", progress=Progress(lines))
+    assert "draw 1" not in lines.getvalue()
+
+
+def test_names_of_classes_are_checked_without_training(tiny: TinyModels, folder_data: Path) -> None:
+    for given, told in (({"cat": "cat"}, "names for classes of the data"), ({"red": "x", "blue": "x"}, "different")):
+        with pytest.raises(RecipeError, match=told):
+            check(_recipe(tiny, folder_data, class_names=given), progress=SILENT)
+
+
+def test_a_dual_encoder_with_a_random_head_is_refused(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    document = _recipe(tiny, folder_data, "vision-text-dual", class_names=None, prompts=None)
+    with pytest.raises(ModelError, match=r"strategy.head_init for the dual encoder .* must be zero-shot; got random"):
+        run(document, {"strategy": "linear-probe"}, out=tmp_path / "run", progress=SILENT)
+
+
+def test_what_was_there_before_is_kept_where_training_makes_it_worse(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hftransfer.training import transfer
+
+    seen: list[int] = []
+
+    def worse(*_: Any) -> tuple[float, ...]:
+        seen.append(1)
+        return (-float(len(seen)),)
+
+    monkeypatch.setattr(transfer, "_score", worse)
+    strategy = {"kind": "fine-tune", "unfreeze": 1}
+    result = run(_recipe(tiny, folder_data, strategy=strategy), out=tmp_path / "run", progress=SILENT)
+    assert len(seen) == 3
+    assert result.metrics["best_epoch"] == 0
+    assert result.metrics["zero_shot"]["before"] == result.metrics["zero_shot"]["after"]
+    start, found = (
+        load_file(tiny("clip-dual") / "model.safetensors"),
+        load_file(result.folder / "model/model.safetensors"),
+    )
+    assert all(torch.equal(weight, found[name]) for name, weight in start.items() if name in found)
 
 
 def test_a_mix_with_a_random_head_is_refused(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.dual import load_dual
 from hftransfer.adapters.pairing import pair_towers
+from hftransfer.cli import app
 from hftransfer.data.captions import build_captioned
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
@@ -201,6 +203,15 @@ def test_an_image_is_held_out_with_all_its_captions(captions: Path) -> None:
     assert again.fingerprint() == found.fingerprint() != other.fingerprint()
 
 
+def test_a_pair_of_towers_is_checked(captions: Path, tiny: TinyModels) -> None:
+    recipe = _recipe(tiny, captions)
+    document = captions.parent / "pair.yaml"
+    document.write_text(json.dumps(recipe))
+    result = CliRunner().invoke(app, ["check", str(document)])
+    assert result.exit_code == 0, result.output
+    assert "sound" in result.stdout
+
+
 def test_captions_are_checked_without_training(captions: Path, tiny: TinyModels, flat_data: Path) -> None:
     splits = check(_recipe(tiny, captions), progress=SILENT)
     assert splits.sizes() == {"train": 27, "validation": 5, "test": 8}
@@ -270,6 +281,15 @@ def test_images_and_captions_find_each_other(
     assert sum(map(sum, metrics["zero_shot"]["confusion_matrix"])) > 0
     names_there = {file.relative_to(result.folder).as_posix() for file in result.folder.rglob("*") if file.is_file()}
     assert {"history.csv", "figures/history.png", "retrieval.parquet", "model/model.safetensors"} <= names_there
+    card = (result.folder / "model" / "README.md").read_text()
+    assert missing_words(card, ("image to text recall at 10", "zero-shot-image-classification", "AutoModel")) == []
+    assert str(tmp_path) not in card
+    assert ht.load(result.folder).predict(picture("red", 3), ["film", "story"])[0].label in ("film", "story")
+    code = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(result.folder / "model"))
+    picture("red", 3).save(tmp_path / "photo.jpg")
+    known: dict[str, Any] = {}
+    exec(code.replace("photo.jpg", str(tmp_path / "photo.jpg")), known)
+    assert known["probabilities"].shape == (1, 2)
     pictures = [picture(color, seed + 100) for seed in range(6) for color in ("red", "blue")]
     found = ht.zero_shot(result.folder / "model", pictures, ["film", "story"], prompts="the {}")
     right = [one.label == ("film", "story")[index % 2] for index, one in enumerate(found)]
@@ -346,8 +366,9 @@ def _opened(row: Any) -> Any:
 
 
 def test_what_lies_below_the_boundaries_and_the_mean_over_tokens_stay(
-    tiny: TinyModels, captions: Path, tmp_path: Path
+    tiny: TinyModels, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_Run, "judge_start", lambda _: None)  # so that the best model is one that learned
     recipe = _recipe(tiny, captions, strategy={"kind": "fine-tune", "unfreeze": 1})
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     loaded = find_checkpoint(str(result.folder / "model"))

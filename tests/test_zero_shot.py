@@ -22,9 +22,9 @@ from hftransfer.cli import app
 from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
 from hftransfer.pipeline import check, run
 from hftransfer.progress import Progress
-from hftransfer.tasks.prompts import PROMPT_SETS, templates_of, words_of
+from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of, words_for, words_of
 from hftransfer.training.devices import Compute
-from hftransfer.zeroshot import embed_prompts, ensemble, logits, require_labels, words_for
+from hftransfer.zeroshot import embed_prompts, ensemble, logits
 from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
 from tests.test_real import PHOTOS, bundled, shared
 

@@ -90,7 +90,8 @@ def build_captioned(found: Found, settings: DataSettings, seed: int, progress: P
             count = round(fraction * len(order))
             if not 1 <= count < len(order):
                 where, got = f"data.{name}_fraction", f"{fraction:g} of {len(order)} images"
-                raise DataError(must_be(where, "such that images are in both parts", got))
+                remedy = "Add images with captions." if len(order) < 4 else ""
+                raise DataError(must_be(where, "such that images are in both parts", got, remedy))
             train = splits["train"]
             splits[name], splits["train"] = train.part(sorted(order[:count])), train.part(sorted(order[count:]))
             notes.append(f"{name}: {fraction:.0%} of the training images, with all their captions, seed {seed}")

@@ -75,7 +75,7 @@ def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
     return found, places
 
 
-def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[str]:
+def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
     """The labels as names.
 
     Raises:
@@ -87,7 +87,7 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str) -> li
     for given, where in zip(values, wheres, strict=True):
         value = given.item() if isinstance(given, np.generic) else given
         if value is None or (isinstance(value, str) and not value.strip()):
-            faults.append(must_be(f"{where}: column '{column}'", "a label", "nothing"))
+            faults.append(must_be(f"{where}: column '{column}'", what, "nothing"))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
             faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))

@@ -376,7 +376,7 @@ def _columns(
     faults: list[str] = []
     for named, usual, where in (
         (settings.image_column, images, "data.image_column"),
-        (settings.label_column, labels, "data.label_column"),
+        (settings.label_column, labels, "data.caption_column" if settings.caption_column else "data.label_column"),
     ):
         try:
             found.append(column_of(named, usual, columns, where, source))
@@ -394,7 +394,7 @@ def _labels(
         return label_names(cells[0], wheres, column), list(range(len(wheres)))
     together = [list(own) for own in zip(*cells, strict=True)] if len(cells) > 1 else list(cells[0])
     values, places = spread(together)
-    return label_names(values, [wheres[place] for place in places], column), places
+    return label_names(values, [wheres[place] for place in places], column, "a caption"), places
 
 
 # --- datasets ------------------------------------------------------------------------

@@ -238,6 +238,86 @@ def write_card(
     card.save(folder / "README.md")
 
 
+_DUAL = """
+# {title}
+
+{base} brought into one space by images with captions ({strategy}), with hftransfer {version}.
+It finds images by texts and texts by images, and tells images apart by the names of classes.
+
+| metric | test | validation |
+| --- | --- | --- |
+{metrics}
+{zero_shot}
+Learned from {train} images with their captions, the best model chosen on {validation}, tested on {test}.
+Data: `{data}`.
+
+## How to use
+
+In plain transformers:
+
+```python
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+folder = "path/to/this/folder"
+model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+processor = AutoImageProcessor.from_pretrained(folder)
+pixels = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
+tokens = tokenizer(["a photo of a cat.", "a photo of a dog."], return_tensors="pt", padding=True)
+with torch.no_grad():
+    probabilities = model(**pixels, **tokens).logits_per_image.softmax(-1)
+```
+
+With hftransfer:
+
+```python
+import hftransfer as ht
+
+ht.zero_shot("path/to/this/folder", ["photo.jpg"], ["cat", "dog"])
+```
+
+## What was trained
+
+{trainable:,} of {total:,} parameters. Scores are those of the data named above; other data may score otherwise.
+"""
+
+
+def write_dual_card(
+    folder: Path, *, metrics: dict[str, Any], data_source: str, bases: Sequence[str], version: str
+) -> None:
+    """Nothing; writes `README.md` into the folder of a dual encoder that learned from captions.
+
+    Of a local path only the last part is written: folders of a person's disk are not published.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    named = [_plain(name if name.startswith("bundled/") else name.rstrip("/").rsplit("/", 1)[-1]) for name in bases]
+    judged = metrics["test"] or metrics["validation"]
+    scores = [name for name, value in judged.items() if isinstance(value, float)]
+    title = f"{' + '.join(Path(name).name for name in named)} {metrics['strategy']}"
+    card_data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="zero-shot-image-classification",
+        tags=["hftransfer", "transfer-learning", "image-text", metrics["strategy"]],
+    )
+    after = metrics.get("zero_shot")
+    body = _DUAL.format(
+        title=title,
+        base=" and ".join(f"`{name}`" for name in named),
+        strategy=metrics["strategy"],
+        version=version,
+        metrics="\n".join(_metric_line(name, metrics) for name in scores),
+        zero_shot=f"\nImages told apart by class names afterwards: accuracy {after['accuracy']:.4f}.\n"
+        if after
+        else "",
+        data=_plain(data_source),
+        **metrics["examples"],
+        **metrics["parameters"],
+    )
+    ModelCard(f"---\n{card_data.to_yaml()}\n---\n{body}").save(folder / "README.md")
+
+
 def _metric_line(name: str, metrics: dict[str, Any]) -> str:
     test = f"{metrics['test'][name]:.4f}" if metrics["test"] else ""
     validation = metrics["validation"].get(name)

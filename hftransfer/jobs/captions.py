@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import build_test_only
+from hftransfer.hub.card import write_dual_card
 from hftransfer.jobs.common import (
     Clock,
     csv_text,
@@ -20,6 +21,7 @@ from hftransfer.jobs.common import (
     identity_of,
     load_captions,
     peak_memory_bytes,
+    public_name,
     require_same_run,
     resolved_yaml,
     tell_differences,
@@ -122,7 +124,8 @@ def _zero_shot_after(
 ) -> dict[str, Any]:
     """How well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
-    from hftransfer.zeroshot import evaluate, words_for
+    from hftransfer.tasks.prompts import words_for
+    from hftransfer.zeroshot import evaluate
 
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, progress), settings, progress)
@@ -154,7 +157,6 @@ def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, 
     from hftransfer.report import figures
 
     done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
-    folder.write_folder("model", learned.done.dual.save)
     folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts))
     folder.write_json("environment.json", environment(learned.compute))
     folder.write_text("history.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
@@ -182,5 +184,18 @@ def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, 
         "peak_memory_bytes": peak_memory_bytes(),
         "seconds": clock.all_seconds(),
     }
+    names = [recipe.model.image, recipe.model.text] if recipe.model.is_pair else [recipe.model.name]
+
+    def save(draft: Path) -> None:
+        done.dual.save(draft)
+        write_dual_card(
+            draft,
+            metrics=metrics,
+            data_source=public_name(recipe.data.source),
+            bases=[str(name) for name in names],
+            version=version("hftransfer"),
+        )
+
+    folder.write_folder("model", save)
     folder.write_json("metrics.json", metrics)
     return metrics

@@ -23,6 +23,7 @@ from hftransfer.errors import (
     DataError,
     RecipeError,
     must_be,
+    user_path,
 )
 from hftransfer.progress import Progress
 from hftransfer.recipe import (
@@ -268,3 +269,9 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() if found.returncode == 0 else None
+
+
+def public_name(source: str) -> str:
+    """A Hub id or bundled name as it is, of a path the last part: folders of a person's disk are not published."""
+    path = user_path(source, "data.source", DataError)
+    return path.resolve().name if path.exists() else source

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
-from hftransfer.adapters.families import Modality, require_modality, require_paired
+from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
 from hftransfer.data.sources import look_at_source
 from hftransfer.errors import (
     HftransferError,
+    ModelError,
     RecipeError,
     must_be,
     nearest,
@@ -78,6 +79,7 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
             require_paired(recipe.model.name, family)
         else:
             require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
+            _require_head(recipe, family)
     except HftransferError as error:
         faults.append(error)
     if data is None:
@@ -90,6 +92,18 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
     if faults:
         raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
+
+
+def _require_head(recipe: Recipe, family: str) -> None:
+    """Nothing, if transformers may have a classifier of this family.
+
+    Raises:
+        ModelError: it is a dual encoder of which it has none.
+    """
+    if family not in PAIRED or family in FAMILIES:
+        return
+    where = f"strategy.head_init for the dual encoder '{recipe.model.name}'"
+    raise ModelError(must_be(where, "zero-shot", "random", "Its head then sits on its image embedding."))
 
 
 def _look_at_pair(recipe: Recipe) -> None:
@@ -125,7 +139,7 @@ def _require_sense_of_captions(recipe: Recipe) -> None:
         if (value := getattr(train, name)) != usual:
             faults.append(must_be(f"train.{name}", f"left out for task {IMAGE_TEXT}", value))
     if recipe.prompts is not None:
-        templates_of(recipe.prompts)
+        faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
     if recipe.compare_prompts:
         faults.append(must_be("compare_prompts", f"left out for task {IMAGE_TEXT}", "true"))
     if faults:
@@ -152,6 +166,11 @@ def _require_sense(recipe: Recipe) -> None:
             faults.append(must_be(name, f"left out for task {task.name}", value, remedy))
     if recipe.strategy.from_zero_shot and recipe.prompts is not None:
         faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
+    if recipe.strategy.interpolate is not None and not recipe.strategy.from_zero_shot:
+        remedy = "A head that began at random has nothing to be mixed with."
+        faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
+    if getattr(recipe.strategy, "dora", False) and recipe.strategy.interpolate is not None:
+        faults.append(must_be("strategy.interpolate", "left out with strategy.dora", recipe.strategy.interpolate))
     if recipe.data.shots is not None and task.rows == "questions":
         faults.append(must_be("data.shots", f"left out for task {task.name}, which has no classes", recipe.data.shots))
     if train.metric is not None and train.metric not in task.metrics:
@@ -196,7 +215,7 @@ def _require_sense_of_zero_shot(recipe: Recipe) -> None:
         faults.append(must_be("strategy", f"left out for task {ZERO_SHOT}, which trains nothing", recipe.strategy.kind))
     if recipe.prompts is not None:
         faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
-    if recipe.compare_prompts and len(templates_of(recipe.prompts or "simple")) < 2 and not faults:
+    if recipe.compare_prompts and not faults and len(templates_of(recipe.prompts or "simple")) < 2:
         faults.append(must_be("compare_prompts", "left out where there is one template", "true", "Try openai-7."))
     if faults:
         raise RecipeError(*faults)

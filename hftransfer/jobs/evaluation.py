@@ -20,9 +20,9 @@ from hftransfer.jobs.early import ROWS_OF
 from hftransfer.progress import Progress
 from hftransfer.recipe import IMAGE_TEXT, load_recipe
 from hftransfer.reload import load
-from hftransfer.tasks.prompts import templates_of
+from hftransfer.tasks.prompts import templates_of, words_for
 from hftransfer.tasks.registry import TASKS
-from hftransfer.zeroshot import DualPredictor, evaluate, words_for
+from hftransfer.zeroshot import DualPredictor, evaluate
 
 
 def evaluate_model(

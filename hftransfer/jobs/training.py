@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,8 @@ from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
 from hftransfer.data.sources import BUNDLED
-from hftransfer.data.splits import Splits, few_shots
+from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.errors import (
-    DataError,
     ModelError,
     user_path,
 )
@@ -31,6 +31,7 @@ from hftransfer.jobs.common import (
     importing_ahead,
     load_splits,
     peak_memory_bytes,
+    public_name,
     require_same_data,
     require_same_run,
     resolved_yaml,
@@ -98,18 +99,21 @@ def train_curve(
     with clock.stage("data"):
         splits = together.in_turn(lambda: load_splits(recipe, task_of(recipe).rows, data, progress))
         progress.line(data_table(splits))
+        for number in recipe.data.shots if isinstance(recipe.data.shots, list) else []:
+            require_shots(splits, number)
         known = checkpoint or together.in_turn(lambda: found_checkpoint(recipe.model.name, recipe.model.revision))
         facts = facts_of(known, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         finished = FinishedCells(checkpoints.folder, identity_of(recipe, facts), keeps=together.is_first)
         if resume:
             together.together(finished.read)
+    kept: list[Any] = []
     trained: Trained
     trained, rows = learn_curve(
         recipe,
         finished,
         progress,
-        lambda own, quiet: train_model(own, known, data, clock, quiet, loaded.name, logs, splits=splits),
+        lambda own, quiet: train_model(own, known, data, clock, quiet, loaded.name, logs, splits=splits, kept=kept),
         lambda cell: _plain_metrics({"": cell.done.judged.get("test", cell.done.judged["validation"])}),
     )
     return replace(trained, facts=facts, curve=Curve(rows, finished))
@@ -126,8 +130,10 @@ def train_model(
     checkpoints: Checkpoints | None = None,
     saved: Saved | None = None,
     splits: Splits | None = None,
+    kept: list[Any] | None = None,
 ) -> Trained:
-    """The data (where they aren't given), then the model, then what the strategy learns, then its scores."""
+    """The data (where they aren't given), then the model, then what the strategy learns, then its scores. In the list
+    `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
     from hftransfer.training.processes import processes, stray_settings
 
     together = processes()
@@ -151,7 +157,9 @@ def train_model(
         compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
         task_name: Any = recipe.task
         load = partial(load_adapter, checkpoint, names, task=task_name, pooling=pooling, seed=seed)
-        adapter = together.in_turn(load)
+        adapter = _again(kept, seed) or together.in_turn(load)
+        if kept is not None and not kept and adapter.head_is_linear:
+            kept.append(copy.deepcopy(adapter))
         texts = _texts_as_head(adapter, recipe, names, checkpoint, compute, progress)
         boundary = together.together(lambda: recipe.strategy.prepare(adapter, seed))
         counts = parameter_counts(adapter.model)
@@ -197,6 +205,19 @@ def train_model(
     return Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
 
 
+def _again(kept: list[Any] | None, seed: int) -> Any:
+    """A copy of an adapter that was kept, its head begun anew; None where there is none."""
+    if not kept:
+        return None
+    from hftransfer.adapters.base import seeded
+
+    adapter = copy.deepcopy(kept[0])
+    with seeded(seed):
+        adapter.head.reset_parameters()
+    adapter.look()
+    return adapter
+
+
 def _texts_as_head(
     adapter: Any,
     recipe: Recipe,
@@ -210,7 +231,8 @@ def _texts_as_head(
         return None
     import torch
 
-    from hftransfer.zeroshot import class_texts, words_for
+    from hftransfer.tasks.prompts import words_for
+    from hftransfer.zeroshot import class_texts
 
     words, templates = words_for(class_names, recipe.class_names), templates_of(recipe.prompts or "simple")
     texts = class_texts(adapter.dual, words, templates, checkpoint.weights_sha256, compute, progress)
@@ -355,7 +377,7 @@ def write_own_card(draft: Path, trained: Trained, facts: ModelFacts, metrics: di
         draft,
         metrics=metrics,
         class_names=trained.done.splits.class_names,
-        data_source=_public_name(recipe.data.source),
+        data_source=public_name(recipe.data.source),
         hub_id=_hub_id_of(recipe.model.name, trained.checkpoint),
         version=version("hftransfer"),
         facts=facts,
@@ -368,9 +390,3 @@ def _hub_id_of(model: str, checkpoint: Checkpoint) -> str | None:
     if model in BUNDLED_MODELS:
         return BUNDLED_MODELS[model].hub_id
     return model if checkpoint.revision is not None and not model.startswith("open_clip:") else None
-
-
-def _public_name(source: str) -> str:
-    """A Hub id or bundled name as it is, of a path the last part: folders of a person's disk are not published."""
-    path = user_path(source, "data.source", DataError)
-    return path.resolve().name if path.exists() else source

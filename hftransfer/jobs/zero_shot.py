@@ -62,8 +62,9 @@ def evaluate_by_names(
         progress.line(data_table(splits))
     with clock.stage("load"):
         from hftransfer.adapters.dual import load_dual
+        from hftransfer.tasks.prompts import words_for
         from hftransfer.training.devices import choose_compute
-        from hftransfer.zeroshot import evaluate, words_for
+        from hftransfer.zeroshot import evaluate
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)

@@ -90,9 +90,12 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes is right and axes.get_ylim()[1] > 1:
+            axes.set_ylim(top=1.005)  # these are shares
         if len(epochs) == 1:
             axes.set_xticks(epochs)
-    left.set_title(f"Best epoch: {best_epoch} of {len(rows)}", loc="left", color=_INK, fontsize=11)
+    best = f"Best epoch: {best_epoch} of {len(rows)}" if best_epoch else "Best: as it was before training"
+    left.set_title(best, loc="left", color=_INK, fontsize=11)
     _save(figure, path)
 
 
@@ -132,8 +135,10 @@ def draw_shots(
     means = [entry["accuracy"] for entry in summary]
     bands = [entry["accuracy_interval"] or [entry["accuracy"]] * 2 for entry in summary]
     axes.fill_between(shots, [low for low, _ in bands], [min(1.0, high) for _, high in bands], color=_RIGHT, alpha=0.15)
-    axes.plot(shots, means, color=_RIGHT, marker="o", markersize=4, label=f"mean of {summary[0]['draws']} draws")
-    axes.scatter([row["shots"] for row in rows], [row["accuracy"] for row in rows], color=_INK, s=10, alpha=0.6)
+    axes.plot(shots, means, color=_RIGHT, marker="o", markersize=4, label=f"mean of {summary[0]['draws']} draws, 95 %")
+    axes.scatter(
+        [row["shots"] for row in rows], [row["accuracy"] for row in rows], color=_INK, s=10, alpha=0.6, zorder=3
+    )
     if zero_shot is not None:
         axes.axhline(zero_shot, color=_QUIET, linestyle=":", linewidth=1.2, label=f"zero-shot, {zero_shot:.4f}")
     axes.set_xscale("log", base=2)

@@ -57,6 +57,7 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
     names = [name for name, value in (test or validation).items() if isinstance(value, float)]
     lines = [["", "test", "validation"]]
     lines += [[name.replace("_", " "), _score(test, name), _score(validation, name)] for name in names]
+    lines = [line[:2] for line in lines] if not validation else lines
     sizes, parameters, seconds = metrics["examples"], metrics["parameters"], metrics["seconds"]
     facts = [
         ["examples", f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test"],
@@ -67,7 +68,26 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
     files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
     drawn = [file.stem.replace("_", " ") for file in sorted((folder / "figures").glob("*.png"))]
     files += [[f"{folder / 'figures'}", ", ".join(drawn)]] if drawn else []
-    return "\n\n".join([_columns(lines), _columns(facts), _columns(files)])
+    parts = [_columns(lines), _columns(facts), _columns(files)]
+    if curve := metrics.get("shots"):
+        most, draws = curve[-1]["shots"], curve[-1]["draws"]
+        parts = [_columns(_shot_lines(curve, metrics)), f"  Of the model, the first draw of {most} shots:", *parts]
+        parts[0] = f"  Means over {draws} draws, with 95 % intervals:\n{parts[0]}" if draws > 1 else parts[0]
+    return "\n\n".join(parts)
+
+
+def _shot_lines(curve: Sequence[dict[str, Any]], metrics: dict[str, Any]) -> list[list[str]]:
+    """One line for each number of shots, after what the names of the classes alone give."""
+    lines = [["shots", "accuracy", "from", "to"]]
+    before = metrics.get("zero_shot", {}).get("before")
+    if before:
+        lines.append(["zero-shot", f"{before['accuracy']:.4f}", "", ""])
+    for entry in curve:
+        interval = entry["accuracy_interval"] or ("", "")
+        lines.append(
+            [str(entry["shots"]), f"{entry['accuracy']:.4f}", *(f"{end:.4f}" if end != "" else "" for end in interval)]
+        )
+    return lines
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:

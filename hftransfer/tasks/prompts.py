@@ -6,9 +6,9 @@ notebooks/Prompt_Engineering_for_ImageNet.ipynb), those of other data sets in it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hftransfer.errors import RecipeError, must_be, nearest
+from hftransfer.errors import RecipeError, must_be, nearest, some
 
 PROMPT_SETS: dict[str, tuple[str, ...]] = {
     "simple": ("a photo of a {}.",),
@@ -161,6 +161,45 @@ def sentences(class_names: Sequence[str], template: str) -> list[str]:
 def words_of(class_names: Sequence[str]) -> list[str]:
     """Names of folders and columns as words: `great_white_shark` reads "great white shark"."""
     return [" ".join(name.replace("_", " ").split()) or name for name in class_names]
+
+
+def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
+    """The labels, if they are at least two different texts.
+
+    Raises:
+        RecipeError: they are not.
+    """
+    names = [labels] if isinstance(labels, str) else [str(label).strip() for label in labels]
+    faults = []
+    if any(not name for name in names):
+        faults.append(must_be(where, "texts with something in them", "an empty one"))
+    if doubles := sorted({name for name in names if name and names.count(name) > 1}):
+        faults.append(must_be(where, "different from each other", f"{some(doubles)} more than once"))
+    if len(names) < 2 and not faults:
+        faults.append(must_be(where, "two or more, to choose between", f"{len(names)}"))
+    if faults:
+        raise RecipeError(*faults)
+    return names
+
+
+def words_for(class_names: Sequence[str], given: Mapping[str, str] | Sequence[str] | None) -> list[str]:
+    """What each class is called in prompts: as given by class or in the order of the classes, else its name in words.
+
+    Raises:
+        RecipeError: names are given for other classes, or two classes would be called the same.
+    """
+    words = words_of(class_names)
+    if isinstance(given, Mapping):
+        if unknown := sorted(set(given) - set(class_names)):
+            allowed = f"names for classes of the data ({some(class_names)})"
+            raise RecipeError(must_be("class_names", allowed, f"'{unknown[0]}'"))
+        words = [given.get(name, word) for name, word in zip(class_names, words, strict=True)]
+    elif given is not None:
+        if len(given) != len(class_names):
+            allowed = f"one name for each of the {len(class_names)} classes ({some(class_names)})"
+            raise RecipeError(must_be("class_names", allowed, f"{len(given)}"))
+        words = list(given)
+    return require_labels(words, "class_names")
 
 
 def _other_braces(template: str) -> bool:

@@ -122,6 +122,8 @@ class Plan:
     progress: Progress
     keeping: Keeping | None = None
     log: Log = not_tracked
+    from_start: bool = False
+    """Whether the model as it is before training may be the best one."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def fit(plan: Plan) -> Fitted:
         OutputError: a checkpoint can't be written.
     """
     run = _Run(plan)
-    best: Evaluation | None = None
+    best: Evaluation | None = run.judge_start() if plan.from_start and not run.at.steps else None
     try:
         run.compile(on=plan.settings.compile)
         while run.at.epoch < plan.epochs and not run.history.stops(plan.settings.patience):
@@ -155,7 +157,7 @@ def fit(plan: Plan) -> Fitted:
         raise
     finally:
         run.compile(on=False)
-    if run.history.stops(plan.settings.patience):
+    if run.history.stops(plan.settings.patience) and run.at.epoch < plan.epochs:
         plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
     set_whole(run.judged, run.best)
     plan.adapter.model.to(plan.compute.device)
@@ -236,11 +238,21 @@ class _Run:
         with self._judged_weights():
             found = plan.evaluate()
             self.is_whole = False
-            if not self.history.rows or found.score > self.history.best_score:
+            if not self.history.best_score or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
                 self.best, self.best_file = _whole_weights(self.judged), None
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
+        return found
+
+    def judge_start(self) -> Evaluation:
+        """How the validation split is judged before training: the first model that others must be better than."""
+        with self._judged_weights():
+            found = self.plan.evaluate()
+            self.history.best_score = found.score
+            self.best, self.best_file = _whole_weights(self.judged), None
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
+        self.plan.progress.line(f"before training: validation {shown}")
         return found
 
     def _record(self, found: Evaluation, train_loss: float) -> None:

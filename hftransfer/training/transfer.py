@@ -158,14 +158,6 @@ def transfer(job: Job) -> Transferred:
 
 
 def _require_sense(job: Job) -> None:
-    faults = []
-    if job.strategy.interpolate is not None and job.names is None:
-        remedy = "A head that began at random has nothing to be mixed with."
-        faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
-    if isinstance(job.strategy, LoRA) and job.strategy.dora and job.strategy.interpolate is not None:
-        faults.append(must_be("strategy.interpolate", "left out with strategy.dora", job.strategy.interpolate))
-    if faults:
-        raise RecipeError(*faults)
     if not job.solves:
         return
     faults = [
@@ -388,6 +380,7 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
             progress=job.progress,
             keeping=job.keeping,
             log=job.log,
+            from_start=job.names is not None,
         )
     )
 
