@@ -307,6 +307,38 @@ def export(
 
 
 @app.command()
+def push(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
+    repo_id: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The repository on the Hub.")],
+    public: Annotated[bool, typer.Option("--public", help="For all to see, if the repository is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch, made if there is none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go up; send nothing.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Put a trained model on the Hub: private unless asked otherwise."""
+
+    def work() -> None:
+        from hftransfer.hub.push import collect, require_repo_id
+        from hftransfer.hub.push import push as push_model
+
+        if dry_run:
+            require_repo_id(repo_id)
+            upload = collect(run, repo_id)
+            for name, content in sorted(upload.files.items()):
+                size = len(content) if isinstance(content, bytes) else content.stat().st_size
+                print(f"{size:>14,}  {name}")
+            for note in upload.notes:
+                print(f"note: {note}")
+            print(f"{upload.size:>14,}  bytes in all; nothing was sent")
+            return
+        pushed = push_model(run, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
+        print(pushed.url if pushed.changed else f"{pushed.url}  (nothing new)")
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
 def serve(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")

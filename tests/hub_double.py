@@ -5,11 +5,13 @@ It proves what our side asks for and how it takes answers, not what the Hub itse
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -146,3 +148,195 @@ def _paths_info(double: HubDouble, path: str, asked: bytes) -> list[object] | No
 def _entry(name: str, file: Path) -> dict[str, object]:
     oid = hashlib.sha1(file.read_bytes()).hexdigest()
     return {"type": "file", "path": name, "size": file.stat().st_size, "oid": oid}
+
+
+# --- a double that can be written to ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Repository:
+    """Commits of one repository, newest last: files by name."""
+
+    private: bool
+    commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.add({".gitattributes": b""})
+
+    @property
+    def head(self) -> str:
+        return self.commits[-1][0]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return self.commits[-1][1]
+
+    def at(self, revision: str) -> dict[str, bytes] | None:
+        if revision == "main":
+            return self.files
+        return next((files for name, files in self.commits if name == revision), None)
+
+    def add(self, files: dict[str, bytes]) -> str:
+        seed = f"{len(self.commits)}{sorted((n, hashlib.sha1(c).hexdigest()) for n, c in files.items())}"
+        self.commits.append((hashlib.sha1(seed.encode()).hexdigest(), files))
+        return self.head
+
+
+class WritableHub:
+    """The Hub's write protocol, as far as the real client speaks it for a model: making a repository, one commit with
+    small files in it and large ones beside it, reading it back. It fails on command.
+
+    `faults` holds (part of "METHOD path", what happens) in turn, each used once: a status, `drop` (the connection is
+    closed before anything is done), `lose` (it is closed after all was done), or a function that is called first.
+    """
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repository] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.faults: list[tuple[str, object]] = []
+        self.requests: list[str] = []
+        self.endpoint = ""
+        self.role = "write"
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, object, dict[str, str]]:
+        """Status, content (bytes, or what becomes JSON) and headers."""
+        if path == "/api/whoami-v2":
+            token = {"role": self.role}
+            return 200, {"name": "me", "orgs": [], "auth": {"accessToken": token}}, {}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}, {}
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            exists = name in self.repos
+            if not exists:
+                self.repos[name] = Repository(bool(asked.get("private")) or asked.get("visibility") == "private")
+            return (409 if exists else 200), {"url": f"{self.endpoint}/{name}"}, {}
+        if path.startswith("/lfs/"):
+            self.blobs[path.removeprefix("/lfs/")] = body
+            return 200, {}, {}
+        for name, repo in self.repos.items():
+            if path.startswith((f"/api/models/{name}", f"/{name}/", f"/{name}.git")):
+                return self._of(repo, name, path, body)
+        return 404, {}, {"X-Error-Code": "RepoNotFound"}
+
+    def _of(self, repo: Repository, name: str, path: str, body: bytes) -> tuple[int, object, dict[str, str]]:
+        rest = path.removeprefix(f"/api/models/{name}").strip("/")
+        if path == f"/{name}.git/info/lfs/objects/batch":
+            objects = json.loads(body)["objects"]
+            made = [{**one, "actions": {"upload": {"href": f"{self.endpoint}/lfs/{one['oid']}"}}} for one in objects]
+            return 200, {"transfer": "basic", "objects": made}, {}
+        if path.startswith(f"/{name}/resolve/"):
+            revision, _, file = path.removeprefix(f"/{name}/resolve/").partition("/")
+            files = repo.at(revision)
+            if files is None or file not in files:
+                return 404, {}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": repo.head}
+            etag = hashlib.sha256(files[file]).hexdigest()
+            commit = repo.head if revision == "main" else revision
+            return 200, files[file], {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+        if rest.startswith("preupload/"):
+            wanted = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": _mode(f["path"]), "shouldIgnore": False} for f in wanted]
+            return 200, {"files": modes}, {}
+        if rest.startswith("commit/"):
+            return self._commit(repo, name, body)
+        revision = rest.removeprefix("tree/").partition("/")[0] if rest.startswith("tree/") else "main"
+        revision = rest.removeprefix("revision/") if rest.startswith("revision/") else revision
+        files = repo.at(revision)
+        if files is None:
+            return 404, {}, {"X-Error-Code": "RevisionNotFound"}
+        if rest.startswith("tree/"):
+            oids = {file: hashlib.sha1(content).hexdigest() for file, content in files.items()}
+            listed = [
+                {"type": "file", "path": file, "size": len(files[file]), "oid": oid} for file, oid in oids.items()
+            ]
+            return 200, listed, {}
+        sha = repo.head if revision == "main" else revision
+        siblings = [{"rfilename": file} for file in files]
+        return 200, {"id": name, "sha": sha, "siblings": siblings, "private": repo.private, "tags": []}, {}
+
+    def _commit(self, repo: Repository, name: str, body: bytes) -> tuple[int, object, dict[str, str]]:
+        files = dict(repo.files)
+        for line in body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "header" and value.get("parentCommit") not in (None, repo.head):
+                return 412, {"error": "A commit has happened since."}, {}
+            if entry["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "lfsFile":
+                files[value["path"]] = self.blobs[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                files.pop(value["path"], None)
+        made = repo.add(files)
+        return 200, {"success": True, "commitOid": made, "commitUrl": f"{self.endpoint}/{name}/commit/{made}"}, {}
+
+    def fault(self, request: str) -> object | None:
+        """What happens to a request, if something does."""
+        for place, (part, what) in enumerate(self.faults):
+            if part in request:
+                del self.faults[place]
+                return what
+        return None
+
+
+def _mode(name: str) -> str:
+    return "lfs" if name.endswith((".safetensors", ".png")) else "regular"
+
+
+@contextmanager
+def serve_writable() -> Iterator[WritableHub]:
+    """A running double that can be written to."""
+    hub = WritableHub()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            body = self._body()
+            path = unquote(urlsplit(self.path).path)
+            hub.requests.append(f"{self.command} {path}")
+            what = hub.fault(f"{self.command} {path}")
+            if callable(what):
+                what()
+            if what == "drop":
+                self.close_connection = True
+                return
+            status, content, headers = (what, {}, {}) if isinstance(what, int) else hub.answer(self.command, path, body)
+            if what == "lose":
+                self.close_connection = True
+                return
+            sent = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            kind = "application/octet-stream" if isinstance(content, bytes) else "application/json"
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(sent)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(sent)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") == "chunked":
+                parts = []
+                while size := int(self.rfile.readline().strip() or b"0", 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(parts)
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
