@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,19 @@ class Predictor:
                 (draft / "merged").mkdir()
                 save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
         return path
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
+        """The address of the model on the Hub, where it lies under this id from now on: as `hftransfer push` does it.
+
+        Raises:
+            PushError: the Hub refuses, or somebody else changed the repository meanwhile.
+        """
+        from hftransfer.progress import Progress
+        from hftransfer.publish import push
+
+        with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
+            saved = self.save(Path(folder) / "model")
+            return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
 
     def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
         """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""

@@ -319,8 +319,8 @@ def push(
     """Put a trained model on the Hub: private unless asked otherwise."""
 
     def work() -> None:
-        from hftransfer.hub.push import collect, require_repo_id
-        from hftransfer.hub.push import push as push_model
+        from hftransfer.publish import collect, require_repo_id
+        from hftransfer.publish import push as push_model
 
         if dry_run:
             require_repo_id(repo_id)

@@ -30,6 +30,7 @@ from hftransfer.recipe import (
     IMAGE_TEXT,
     ZERO_SHOT,
     LoadedRecipe,
+    Recipe,
     load_recipe,
 )
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder
@@ -91,6 +92,7 @@ def run(
                 folder, progress, lambda: write_captions(folder, loaded, learned, clock), learned.done.save
             )
             checkpoints.remove_all()
+            _push(loaded.recipe, folder, progress)
             return Result(folder.path, metrics)
         if is_curve:
             trained = train_curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
@@ -107,7 +109,28 @@ def run(
             if trained.curve is not None:
                 trained.curve.finished.remove()
             checkpoints.remove_all()
+            _push(loaded.recipe, folder, progress)
     return Result(folder.path, metrics)
+
+
+def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
+    """Nothing; the finished run's model is on the Hub, if the recipe says so.
+
+    Raises:
+        PushError: it is not; the run is finished all the same.
+    """
+    hub = recipe.hub
+    if hub.push_to is None:
+        return
+    from hftransfer.publish import PushError, push
+
+    try:
+        push(folder.path, hub.push_to, private=hub.private, revision=hub.revision, progress=progress)
+    except PushError as error:
+        again = f"hftransfer push {folder.path} {hub.push_to}"
+        raise PushError(
+            *error.faults, f"The run is finished and whole in {folder.path}. Push it again: {again}"
+        ) from error
 
 
 @contextmanager

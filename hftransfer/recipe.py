@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
-from hftransfer.run_folder import OutputSettings
+from hftransfer.run_folder import HubSettings, OutputSettings
 from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
 from hftransfer.training.settings import PROBE_OF_CAPTIONS, TOWERS_OF_CAPTIONS, TrainSettings
 
@@ -96,6 +96,7 @@ class Recipe(BaseModel):
         None, min_length=1, description="of image-text: labelled images that are told apart by class names afterwards"
     )
     output: OutputSettings = Field(OutputSettings(), description="where the results go")
+    hub: HubSettings = Field(HubSettings(), description="where on the Hub the model goes, if it should")
     resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
 
     @model_validator(mode="before")

@@ -27,6 +27,16 @@ _LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
 _DRAFT = ".results-"
 
 
+class HubSettings(BaseModel):
+    """Where on the Hub the model goes when the run is finished."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    push_to: str | None = Field(None, min_length=3, description="namespace/name of the repository; none if left out")
+    private: bool = Field(True, description="whether a new repository is private")
+    revision: str | None = Field(None, description="a branch, made if there is none")
+
+
 class OutputSettings(BaseModel):
     """Where the results go."""
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.cli import app
 from hftransfer.errors import ModelError
-from hftransfer.hub.push import MANIFEST, Pushed, PushError, collect, push, require_pushable
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
+from hftransfer.publish import MANIFEST, Pushed, PushError, collect, push, require_pushable
 from tests.conftest import TinyModels, faults_of, missing_words, picture
 from tests.hub_double import WritableHub, serve_writable
 
@@ -249,3 +249,47 @@ def test_the_token_is_looked_at_before_training(hub: WritableHub) -> None:
     hub.role = "read"
     with pytest.raises(PushError, match="one that may read alone"):
         require_pushable("me/pets", "hf_secret", hub.endpoint)
+
+
+def _hftransfer(hub: WritableHub, home: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """The command line as a user's process that takes the double for the Hub."""
+    place = {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_secret_token_of_a_test",
+    }
+    command = [sys.executable, "-m", "hftransfer", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=home, env=os.environ | place)
+
+
+def test_a_recipe_pushes_its_model_when_the_run_is_finished(
+    hub: WritableHub, tiny: TinyModels, flat_data: Path, tmp_path: Path
+) -> None:
+    document = {"task": "image-classification", "model": str(tiny("vit")), "data": str(flat_data)}
+    (tmp_path / "my.yaml").write_text(json.dumps({**document, "hub": {"push_to": "me/pets"}}))
+    wrong = _hftransfer(hub, tmp_path, "check", "my.yaml", "hub.push_to=others/pets", "train.metric=acuracy")
+    assert wrong.returncode == 2
+    assert missing_words(wrong.stderr, ("the namespace of hub.push_to must be", "'others'", "'acuracy'")) == []
+    hub.faults = [("/commit/", 403)]
+    failed = _hftransfer(hub, tmp_path, "run", "my.yaml", "--out", "run", "train.precision=fp32")
+    assert failed.returncode == 1
+    told = ("403", "The run is finished and whole", "hftransfer push")
+    assert missing_words(failed.stderr, told) == []
+    assert "Traceback" not in failed.stderr
+    assert (tmp_path / "run" / "metrics.json").is_file()
+    again = _hftransfer(hub, tmp_path, "push", "run", "me/pets")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.strip() == f"{hub.endpoint}/me/pets"
+    repo = hub.repos["me/pets"]
+    assert repo.private
+    assert {"model.safetensors", "recipe.yaml", "figures/examples.png"} <= repo.files.keys()
+    for file in (tmp_path / "run").rglob("*"):
+        assert not file.is_file() or b"hf_secret_token_of_a_test" not in file.read_bytes(), file
+    assert not any(b"hf_secret_token_of_a_test" in content for content in repo.files.values())
+    texts = [content for name, content in repo.files.items() if name.endswith((".json", ".yaml", ".md"))]
+    assert not any(str(tmp_path).encode() in text or b"/tmp/" in text for text in texts)
+    whole = _hftransfer(hub, tmp_path, "run", "my.yaml", "--out", "second", "train.precision=fp32", "train.seed=1")
+    assert whole.returncode == 0, whole.stderr
+    assert len(repo.commits) == 3

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.artifact import ModelFacts
+from hftransfer.publish import BEGIN, END
 
 _BODY = """
 # {title}
@@ -39,8 +40,6 @@ import hftransfer as ht
 otherwise.
 """
 
-BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
-"""What our part of a card stands between; all around it is left alone."""
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
     "its standardisation is folded into its weights.",
@@ -321,29 +320,6 @@ def write_dual_card(
 
 def _page(card_data: Any, body: str) -> str:
     return f"---\n{card_data.to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
-
-
-def with_section(card: str, more: str) -> str:
-    """A card with more at the end of our section."""
-    return card.replace(END, f"{more.strip()}\n\n{END}", 1) if more.strip() else card
-
-
-def merged_card(there: str, own: str) -> str:
-    """A card that is on the Hub already, with our section as it is now: what people wrote around it, and metadata of
-    theirs, stay."""
-    from huggingface_hub import ModelCard, ModelCardData
-
-    own_card = ModelCard(own)
-    section = own_card.text[own_card.text.index(BEGIN) : own_card.text.index(END) + len(END)]
-    try:
-        their_card = ModelCard(there, ignore_metadata_errors=True)
-        data, text = their_card.data.to_dict(), their_card.text
-    except (ValueError, TypeError):  # no metadata that can be read
-        data, text = {}, there
-    start, stop = text.find(BEGIN), text.find(END)
-    above, below = (text[:start], text[stop + len(END) :]) if 0 <= start < stop else (f"{text.rstrip()}\n\n", "\n")
-    merged = ModelCardData(**{**data, **own_card.data.to_dict()}, ignore_metadata_errors=True)
-    return f"---\n{merged.to_yaml()}\n---\n{(above + section + below).lstrip()}"
 
 
 def _metric_line(name: str, metrics: dict[str, Any]) -> str:

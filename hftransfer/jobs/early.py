@@ -82,6 +82,11 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
             _require_head(recipe, family)
     except HftransferError as error:
         faults.append(error)
+    if recipe.hub.push_to is not None:
+        try:
+            _look_at_hub(recipe)
+        except HftransferError as error:
+            faults.append(error)
     if data is None:
         try:
             look_at_source(recipe.data, ROWS_OF[recipe.task])
@@ -92,6 +97,19 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
     if faults:
         raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
+
+
+def _look_at_hub(recipe: Recipe) -> None:
+    """Nothing, if the model of a run can go where it should on the Hub: the token is there and may write.
+
+    Raises:
+        HftransferError: it can't.
+    """
+    from hftransfer.publish import require_pushable
+
+    if recipe.task == ZERO_SHOT:
+        raise RecipeError(must_be("hub.push_to", f"left out for task {ZERO_SHOT}, which trains nothing", "given"))
+    require_pushable(str(recipe.hub.push_to))
 
 
 def _require_head(recipe: Recipe, family: str) -> None:

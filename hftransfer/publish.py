@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be, some, user_path
-from hftransfer.hub.card import merged_card, with_section
 from hftransfer.progress import Progress
 
+BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
+"""What our part of a card stands between; all around it is left alone."""
 MANIFEST = "hftransfer_files.json"
 """What the last push put there, by name and SHA-256: what is no longer part of it goes with the next."""
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -208,6 +209,29 @@ def _sha256(content: bytes | Path) -> str:
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def with_section(card: str, more: str) -> str:
+    """A card with more at the end of our section."""
+    return card.replace(END, f"{more.strip()}\n\n{END}", 1) if more.strip() else card
+
+
+def merged_card(there: str, own: str) -> str:
+    """A card that is on the Hub already, with our section as it is now: what people wrote around it, and metadata of
+    theirs, stay."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    own_card = ModelCard(own)
+    section = own_card.text[own_card.text.index(BEGIN) : own_card.text.index(END) + len(END)]
+    try:
+        their_card = ModelCard(there, ignore_metadata_errors=True)
+        data, text = their_card.data.to_dict(), their_card.text
+    except (ValueError, TypeError):  # no metadata that can be read
+        data, text = {}, there
+    start, stop = text.find(BEGIN), text.find(END)
+    above, below = (text[:start], text[stop + len(END) :]) if 0 <= start < stop else (f"{text.rstrip()}\n\n", "\n")
+    merged = ModelCardData(**{**data, **own_card.data.to_dict()}, ignore_metadata_errors=True)
+    return f"---\n{merged.to_yaml()}\n---\n{(above + section + below).lstrip()}"
 
 
 # --- the other side --------------------------------------------------------------------------------------------------
