@@ -283,8 +283,8 @@ def in_batches(
     class_names: Sequence[str],
 ) -> Iterator[Prediction | DataError]:
     """A prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B, C)
-    for those of a batch that can. The next batches are read and encoded in threads meanwhile."""
-    from hftransfer.training.activations import read_ahead
+    for those of a batch that can. Batches are read and encoded in threads."""
+    from hftransfer.training.activations import read_in_turn
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
         outcomes = [read(inputs[place], place) for place in places]
@@ -295,7 +295,7 @@ def in_batches(
 
     size = compute.batch_size
     batches = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
-    for outcomes, encoded in read_ahead(ready, batches, compute):
+    for outcomes, encoded in read_in_turn(ready, batches, compute):
         rows = iter(probabilities(encoded) if encoded is not None else ())
         for outcome in outcomes:
             yield outcome if outcome is not None else _prediction(class_names, next(rows))

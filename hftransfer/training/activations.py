@@ -369,6 +369,21 @@ def read_ahead(read: Callable[[Part], T], batches: Sequence[Part], compute: Comp
                 future.cancel()
 
 
+def read_in_turn(read: Callable[[Part], T], batches: Sequence[Part], compute: Compute) -> Generator[T]:
+    """What `read` gives for each batch, in order. On CPU as many batches as there are threads are read together and
+    then computed: threads that read meanwhile would hold up those that compute, which wait for each other at every
+    layer.
+    (ViT-B/32 on 2 cores: 1.15 to 1.2 times the time.) Elsewhere they are read ahead."""
+    if compute.device.type != "cpu":
+        yield from read_ahead(read, batches, compute)
+        return
+    together = torch.get_num_threads()
+    with ThreadPoolExecutor(together, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for start in range(0, len(batches), together):
+            stop_if_asked()
+            yield from list(pool.map(read, batches[start : start + together]))
+
+
 class Source:
     """What enters the learning part: activations from the store, or computed anew by the frozen part each time."""
 
