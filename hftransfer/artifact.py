@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.data.rows import Row
     from hftransfer.data.splits import Split
     from hftransfer.training.devices import Compute
@@ -340,11 +341,11 @@ def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trained model lies, as a person named it, and what its run measured."""
+    """Where a trained model lies, and what its run measured; of a bundled model or one of open_clip the checkpoint."""
 
-    name: str
     folder: Path
     metrics: dict[str, Any]
+    checkpoint: Checkpoint | None = None
 
 
 def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
@@ -359,23 +360,23 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     if name.startswith(("bundled/", "open_clip:")):
         checkpoint = find_checkpoint(name, revision)
         assert checkpoint is not None
-        return Place(name, checkpoint.folder, {})
+        return Place(checkpoint.folder, {}, checkpoint)
     path = user_path(name, "the model", ModelError)
     if not path.is_dir():
         if path.exists() or not is_hub_id(name):
             allowed = "a run folder, a model folder or a Hub id"
             raise ModelError(must_be("the model", allowed, f"'{name}'", "There is no such folder."))
-        return Place(name, fetch_model(name, revision), {})
+        return Place(fetch_model(name, revision), {})
     if (path / "model").is_dir():
         file = path / "metrics.json"
         metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return Place(name, path / "model", metrics)
+        return Place(path / "model", metrics)
     if (path / MANIFEST).exists():
         remedy = "The run did not finish; run its recipe again."
         if (path / "classes.csv").is_file():
             remedy = "It only judged one: name the model itself."
         raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
-    return Place(name, path, {})
+    return Place(path, {})
 
 
 def load_predictor(

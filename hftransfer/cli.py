@@ -32,6 +32,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides such as data.source=~/pets; ~KEY drops a key."),
 ]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+]
+Base = Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")]
+Prompts = Annotated[
+    list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
+]
+Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -171,9 +179,7 @@ def copy(
 
 @app.command()
 def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
-    ],
+    model: ModelName,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -188,14 +194,12 @@ def predict(
     context: Annotated[str | None, typer.Option(help="… and the text with the answer.")] = None,
     pair: Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")] = None,
     labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
-    prompt: Annotated[
-        list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    prompt: Prompts = None,
+    base: Base = None,
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
     as_json: Json = False,
-    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    precision: Precision = "fp32",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -227,9 +231,7 @@ def predict(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
-    ],
+    model: ModelName,
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
@@ -238,12 +240,10 @@ def evaluate(
         str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
-    prompt: Annotated[
-        list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    prompt: Prompts = None,
+    base: Base = None,
     as_json: Json = False,
-    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    precision: Precision = "fp32",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -271,9 +271,7 @@ def evaluate(
 
 @app.command()
 def export(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
-    ],
+    model: ModelName,
     form: Annotated[
         str,
         typer.Option("--format", metavar="merged|onnx", help="LoRA merged into its base model, or a graph of ONNX."),
@@ -282,7 +280,7 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="What ONNX is compared with PyTorch on; the run's own data if left out.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
+    base: Base = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -340,13 +338,11 @@ def push(
 
 @app.command()
 def serve(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
-    ],
+    model: ModelName,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     most_mb: Annotated[float, typer.Option(min=0.01, max=1000, help="The largest input, in megabytes.")] = 10.0,
-    base: Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")] = "fp32",
+    base: Base = None,
+    precision: Precision = "fp32",
     debug: Debug = False,
 ) -> None:
     """Try a trained model in a browser, or send it inputs: on this machine alone, until Ctrl-C."""

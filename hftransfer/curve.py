@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hftransfer.errors import RecipeError, WriteError, must_be
+from hftransfer.errors import WriteError, must_be
 from hftransfer.progress import Progress
 from hftransfer.recipe import Recipe
+from hftransfer.run_folder import require_same_identity
 
 _FILE = "shots.json"
 
@@ -55,15 +56,7 @@ class FinishedCells:
             before, rows = found["identity"], list(found["rows"])
         except (OSError, ValueError, KeyError, TypeError):
             return
-        now = json.loads(json.dumps(self.identity))
-        differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        remedy = "Change it back, or begin anew with --overwrite."
-        faults = [
-            must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
-            for key in differing
-        ]
-        if faults:
-            raise RecipeError(*faults)
+        require_same_identity(before, json.loads(json.dumps(self.identity)))
         self.rows = rows
 
     def add(self, row: dict[str, float]) -> None:
@@ -83,11 +76,11 @@ class FinishedCells:
         except OSError as error:
             raise WriteError(must_be(f"the file {self.file}", "writable", str(error))) from error
 
-    def remove(self) -> None:
-        """Nothing; the file goes."""
-        if self.keeps:
-            self.file.unlink(missing_ok=True)
-            self.file.with_suffix(".tmp").unlink(missing_ok=True)
+    @staticmethod
+    def remove_from(folder: Path) -> None:
+        """Nothing; the rows in a folder of checkpoints go, for the run is finished."""
+        for name in (_FILE, Path(_FILE).with_suffix(".tmp").name):
+            (folder / name).unlink(missing_ok=True)
 
     def has(self, shots: int, draw: int) -> bool:
         """Whether a cell was measured."""

@@ -20,7 +20,8 @@ from hftransfer.adapters.towers import dual_of_towers, tower_adapters
 from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
 from hftransfer.data.rows import decoding_faults
-from hftransfer.errors import DataError, RecipeError, must_be
+from hftransfer.data.tables import raise_first
+from hftransfer.errors import RecipeError, must_be
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.progress import Progress
 from hftransfer.strategies import LinearProbe, Strategy
@@ -40,7 +41,7 @@ from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import PROBE_OF_CAPTIONS, TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
-from hftransfer.zeroshot import TextItems, embed
+from hftransfer.zeroshot import TextItems, embed, unit
 
 Embedded = tuple[np.ndarray, np.ndarray]
 """The normalised embeddings of a split's images (N, D) and captions (M, D)."""
@@ -167,7 +168,7 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
         def embedded(name: str) -> Embedded:
             pairs = zip((images, texts), boundaries, sources[name], strict=True)
             found = [np.stack(predict(tower, own, source, job.compute)) for tower, own, source in pairs]
-            return _unit(found[0]), _unit(found[1])
+            return unit(found[0]), unit(found[1])
 
         def source(epoch: int) -> TowersSource:
             of_images, of_texts = sources["train"]
@@ -233,13 +234,7 @@ def _require_decodable(job: CaptionJob) -> None:
     rows = [row for split in job.splits.splits.values() for row in split.rows]
     with job.progress.stage("decoding every image", len(rows)) as advance:
         faults = decoding_faults(rows, advance)
-    if faults:
-        raise DataError(*list(faults.values())[:10])
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return found
+    raise_first(list(faults.values()))
 
 
 # --- what both have in common ----------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.curve import FinishedCells
 from hftransfer.data.rows import decoding_faults
 from hftransfer.data.skipped import without_faults, without_test_faults
 from hftransfer.data.splits import Splits, require_shots
@@ -79,37 +81,26 @@ def run(
         is_curve = isinstance(loaded.recipe.data.shots, list)
         goes_on = resume and not is_curve  # a curve goes on where its cells ended
         saved = together.first(lambda: _newest(checkpoints, progress, resume=goes_on, held=together.count > 1))
-        if loaded.recipe.task == ZERO_SHOT:
-            evaluated = evaluate_by_names(loaded.recipe, checkpoint, data, clock, progress)
-            metrics = together.first(
-                lambda: _written(folder, progress, lambda: write_zero_shot(folder, loaded, evaluated, clock))
-            )
-            return Result(folder.path, metrics)
-        logs = folder.path / LOGS
-        if loaded.recipe.task == IMAGE_TEXT:
+        logs, asked = folder.path / LOGS, loaded.recipe
+        write: Callable[[], dict[str, Any]]
+        save: Callable[[], None] | None = None
+        if asked.task == ZERO_SHOT:
+            evaluated = evaluate_by_names(asked, checkpoint, data, clock, progress)
+            write = partial(write_zero_shot, folder, loaded, evaluated, clock)
+        elif asked.task == IMAGE_TEXT:
             learned = learn_from_captions(loaded, checkpoint, data, clock, progress, logs, checkpoints, saved)
-            metrics = _written(
-                folder, progress, lambda: write_captions(folder, loaded, learned, clock), learned.done.save
-            )
-            checkpoints.remove_all()
-            _push(loaded.recipe, folder, progress)
-            return Result(folder.path, metrics)
-        if is_curve:
-            trained = train_curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
+            write, save = partial(write_captions, folder, loaded, learned, clock), learned.done.save
         else:
-            trained = train_model(
-                loaded.recipe, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved
-            )
-        metrics = together.first(
-            lambda: _written(
-                folder, progress, lambda: write_training(folder, loaded, trained, clock), trained.done.save
-            )
-        )
+            if is_curve:
+                trained = train_curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
+            else:
+                trained = train_model(asked, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
+            write, save = partial(write_training, folder, loaded, trained, clock), trained.done.save
+        metrics = together.first(lambda: _written(folder, progress, write, save))
         if together.is_first:
-            if trained.curve is not None:
-                trained.curve.finished.remove()
+            FinishedCells.remove_from(checkpoints.folder)
             checkpoints.remove_all()
-            _push(loaded.recipe, folder, progress)
+            _push(asked, folder, progress)
     return Result(folder.path, metrics)
 
 

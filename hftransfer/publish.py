@@ -128,9 +128,11 @@ def push(
     before = remote.files(head)
     known = remote.manifest(before, head)
     files = dict(upload.files)
-    if "README.md" in before and isinstance(own := files.get("README.md"), bytes):
-        files["README.md"] = merged_card(remote.text("README.md", head), own.decode()).encode()
-    if known == json.loads(_content(files[MANIFEST]))["files"] and _same(remote, files, before, head):
+    card = remote.text("README.md", head) if "README.md" in before else None
+    if card is not None and isinstance(own := files.get("README.md"), bytes):
+        files["README.md"] = merged_card(card, own.decode()).encode()
+    same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
+    if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
         return Pushed(url, head, changed=False)
     gone = [name for name in known if name not in files and name in before]
     operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files.items()]
@@ -355,14 +357,6 @@ def _chain(error: BaseException) -> list[BaseException]:
         chain.append(own)
         own = own.__cause__
     return chain
-
-
-def _same(remote: _Remote, files: Mapping[str, bytes | Path], before: Mapping[str, str], head: str) -> bool:
-    """Whether nothing new is to be pushed, the manifest being the same: so is the card."""
-    own = files.get("README.md")
-    if own is None:
-        return True
-    return "README.md" in before and remote.text("README.md", head).encode() == _content(own)
 
 
 def require_pushable(repo_id: str, token: str | None = None, endpoint: str | None = None) -> str:

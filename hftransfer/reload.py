@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.families import PAIRED
 from hftransfer.adapters.texts import sidecar
 from hftransfer.artifact import Place, find_place, load_predictor
 from hftransfer.zeroshot import DualPredictor
-
-_HEADS = ("ForImageClassification",)
 
 
 def load(
@@ -35,21 +33,16 @@ def load(
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
     place = find_place(model, revision)
-    if _is_dual(place):
-        name = place.name if place.name.startswith(("bundled/", "open_clip:")) else str(place.folder)
-        checkpoint = find_checkpoint(name)
-        assert checkpoint is not None
-        return DualPredictor(checkpoint, precision)
-    return load_predictor(place, precision, base)
+    dual = _dual_at(place)
+    return load_predictor(place, precision, base) if dual is None else DualPredictor(dual, precision)
 
 
-def _is_dual(place: Place) -> bool:
-    """Whether a dual encoder lies there, without a head of ours."""
+def _dual_at(place: Place) -> Checkpoint | None:
+    """The dual encoder that lies there without a head of ours, if there is one."""
     if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
-        return False
-    name = place.name if place.name.startswith(("bundled/", "open_clip:")) else str(place.folder)
-    checkpoint = find_checkpoint(name, fetch=False)
+        return None
+    checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     if checkpoint is None or checkpoint.family not in PAIRED:
-        return False
+        return None
     architectures = [str(one) for one in checkpoint.config.get("architectures") or []]
-    return not any(one.endswith(_HEADS) for one in architectures)
+    return None if any(one.endswith("ForImageClassification") for one in architectures) else checkpoint

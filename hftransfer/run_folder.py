@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 
 from hftransfer.cache import new_file
-from hftransfer.errors import OutputError, WriteError, must_be, user_path
+from hftransfer.errors import OutputError, RecipeError, WriteError, must_be, user_path
 
 MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
@@ -292,3 +292,19 @@ def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(pyarrow.table(columns), folder.file(name))
+
+
+def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Nothing, if an interrupted run was made of what this one is.
+
+    Raises:
+        RecipeError: with the keys that differ.
+    """
+    remedy = "Change it back, or begin anew with --overwrite."
+    faults = [
+        must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    if faults:
+        raise RecipeError(*faults)

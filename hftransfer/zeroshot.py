@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +149,7 @@ class DualPredictor:
             raise DataError(*faults)
         size = self.compute.batch_size
         parts = [self._images.encode(readable[at : at + size]) for at in range(0, len(readable), size)]
-        return _unit(np.concatenate([self._embedded(part) for part in parts]))
+        return unit(np.concatenate([self._embedded(part) for part in parts]))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """The normalised embeddings (N, D) of texts, in float32."""
@@ -156,7 +158,7 @@ class DualPredictor:
         with torch.inference_mode():
             for start in range(0, len(given), 64):
                 found.append(self.dual.embed_texts(self.dual.encode_texts(given[start : start + 64])).float().numpy())
-        return _unit(np.concatenate(found))
+        return unit(np.concatenate(found))
 
     def _embedded(self, inputs: Inputs) -> np.ndarray:
         with torch.inference_mode():
@@ -202,34 +204,45 @@ def evaluate(
     compute: Compute,
     progress: Progress,
     *,
-    store: Path | None = None,
+    keep: bool = False,
     compare: bool = False,
     stage: Callable[[str], Any],
 ) -> Evaluated:
     """How well the test split's images are told apart by the words for their classes.
 
-    Embeddings of images are kept in the store of activations, so that other prompts cost no second pass; what they
-    are compared in is read block by block, so that memory does not grow with them.
+    With `keep` embeddings of images stay in the store of activations, so that other prompts cost no second pass. They
+    are read from there block by block, so that memory does not grow with them.
 
     Raises:
         DataError: images can't be read and are not to be skipped.
     """
     with stage("prompts"):
         per_template = embed_prompts(dual, words, templates, weights_sha256, compute, progress)
-    with stage("activations"):
-        splits, images = _embed_images(dual, splits, weights_sha256, settings, compute, progress, store)
-    with stage("evaluate"):
-        classes, labels = ensemble(per_template), splits.test.labels
-        blocks = range(0, len(labels), _ROWS_AT_ONCE)
-        scores = [logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual) for at in blocks]
-        examples = Examples(splits.test, ImageItems(splits.test.rows, splits.test.digests, dual.images))
-        judged = ImageClassification().judge(list(np.concatenate(scores)), examples, splits.class_names)
-        table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
+    with _place_of_embeddings(keep=keep) as folder:
+        with stage("activations"):
+            splits, images = _embed_images(dual, splits, weights_sha256, settings, compute, progress, folder)
+        with stage("evaluate"):
+            classes, labels = ensemble(per_template), splits.test.labels
+            blocks = range(0, len(labels), _ROWS_AT_ONCE)
+            scores = [logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual) for at in blocks]
+            examples = Examples(splits.test, ImageItems(splits.test.rows, splits.test.digests, dual.images))
+            judged = ImageClassification().judge(list(np.concatenate(scores)), examples, splits.class_names)
+            table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
     assert judged.probabilities is not None
     names, matrix = splits.class_names, np.asarray(judged.metrics["confusion_matrix"])
     by_class = _by_class(matrix, names, words)
     metrics = {**judged.metrics, "most_confused": _most_confused(matrix, names)}
     return Evaluated(splits, metrics, judged.probabilities, judged.columns, by_class, table)
+
+
+@contextmanager
+def _place_of_embeddings(*, keep: bool) -> Iterator[Path | None]:
+    """The folder that embeddings lie in meanwhile; None for the cache folder, where they stay."""
+    if keep:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="hftransfer-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 # --- embeddings ------------------------------------------------------------------------------------------------------
@@ -267,7 +280,7 @@ def embed_prompts(
     items = TextItems(texts, dual)
     store, _ = embed(dual.texts, items, weights_sha256, compute, progress or Progress(None), "prompts")
     embedded = store.activations(items.digests).rows(0, len(texts))
-    return _unit(embedded.astype(np.float64)).reshape(len(templates), len(names), -1)
+    return unit(embedded.astype(np.float64)).reshape(len(templates), len(names), -1)
 
 
 def embed(
@@ -295,12 +308,12 @@ def embed(
 
 def ensemble(per_template: np.ndarray) -> np.ndarray:
     """One normalised embedding (C, D) per class from those of its sentences (T, C, D)."""
-    return _unit(per_template.mean(axis=0))
+    return unit(per_template.mean(axis=0))
 
 
 def logits(images: np.ndarray, classes: np.ndarray, dual: DualEncoder) -> np.ndarray:
     """(N, C) from embeddings of images (N, D), normalised or not, and normalised ones of classes (C, D)."""
-    found: np.ndarray = dual.scale * (_unit(images.astype(np.float64)) @ classes.T) + dual.bias
+    found: np.ndarray = dual.scale * (unit(images.astype(np.float64)) @ classes.T) + dual.bias
     return found
 
 
@@ -323,7 +336,8 @@ def _embed_images(
     return splits, store.activations(splits.test.digests)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (…, D) of length 1."""
     normalised: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return normalised
 
@@ -337,7 +351,7 @@ def _compared(
     """One row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together are
     better with it than without; most helpful first."""
     summed = per_template.sum(axis=0)
-    forms = [_unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
+    forms = [unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
     right, lost = np.zeros(len(forms)), np.zeros(len(forms))
     for start in range(0, len(labels), _ROWS_AT_ONCE):
         block = images.rows(start, start + _ROWS_AT_ONCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -133,23 +132,19 @@ def _zero_shot_after(
     digest = hashlib.sha256()
     for tensor in dual.model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    learned = digest.hexdigest()
-    with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
-        found = evaluate(
-            dual,
-            learned,
-            splits,
-            words,
-            templates_of(recipe.prompts or "simple"),
-            settings,
-            compute,
-            progress,
-            store=Path(store),
-            stage=clock.stage,
-        )
-        metrics = dict(found.metrics)
-    progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {metrics['accuracy']:.4f}")
-    return metrics
+    found = evaluate(
+        dual,
+        digest.hexdigest(),
+        splits,
+        words,
+        templates_of(recipe.prompts or "simple"),
+        settings,
+        compute,
+        progress,
+        stage=clock.stage,
+    )
+    progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {found.metrics['accuracy']:.4f}")
+    return found.metrics
 
 
 def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, clock: Clock) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only
 from hftransfer.errors import (
     DataError,
-    RecipeError,
     must_be,
     user_path,
 )
@@ -35,7 +34,7 @@ from hftransfer.recipe import (
     flat_settings,
     recipe_yaml,
 )
-from hftransfer.run_folder import RunFolder
+from hftransfer.run_folder import RunFolder, require_same_identity
 from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
@@ -237,15 +236,7 @@ def require_same_run(keeping: Keeping) -> None:
     """
     if keeping.resume is None:
         return
-    now, before = dict(keeping.identity), dict(keeping.resume.state["identity"])
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    remedy = "Change it back, or begin anew with --overwrite."
-    faults = [
-        must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
-        for key in differing
-    ]
-    if faults:
-        raise RecipeError(*faults)
+    require_same_identity(keeping.resume.state["identity"], keeping.identity)
 
 
 def resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:

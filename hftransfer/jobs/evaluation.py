@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -103,17 +102,14 @@ def _judged_by_names(
 ) -> dict[str, Any]:
     splits: Splits = build_test_only(found, settings, progress)
     words, templates = words_for(splits.class_names, None), templates_of(prompts)
-    with tempfile.TemporaryDirectory(prefix="hftransfer-") as store:
-        judged = evaluate(
-            predictor.dual,
-            predictor.checkpoint.weights_sha256,
-            splits,
-            words,
-            templates,
-            settings,
-            predictor.compute,
-            progress,
-            store=Path(store),
-            stage=lambda _: contextlib.nullcontext(),
-        )
-        return dict(judged.metrics)
+    return evaluate(
+        predictor.dual,
+        predictor.checkpoint.weights_sha256,
+        splits,
+        words,
+        templates,
+        settings,
+        predictor.compute,
+        progress,
+        stage=lambda _: contextlib.nullcontext(),
+    ).metrics

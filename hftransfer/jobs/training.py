@@ -51,20 +51,11 @@ from hftransfer.run_folder import LOGS, RunFolder, write_table
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
-    from hftransfer.curve import FinishedCells
     from hftransfer.tasks.base import Judged
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
     from hftransfer.training.transfer import Transferred
     from hftransfer.zeroshot import ClassTexts
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The rows of a k-shot curve, one of each cell, and where those of the finished cells are kept."""
-
-    rows: list[dict[str, float]]
-    finished: FinishedCells
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,8 @@ class Trained:
     boundary: int
     facts: ResolvedFacts
     model_facts: ModelFacts
-    curve: Curve | None = None
+    curve: list[dict[str, float]] | None = None
+    """The rows of a k-shot curve, one of each cell."""
 
 
 def train_curve(
@@ -116,7 +108,7 @@ def train_curve(
         lambda own, quiet: train_model(own, known, data, clock, quiet, loaded.name, logs, splits=splits, kept=kept),
         lambda cell: _plain_metrics({"": cell.done.judged.get("test", cell.done.judged["validation"])}),
     )
-    return replace(trained, facts=facts, curve=Curve(rows, finished))
+    return replace(trained, facts=facts, curve=rows)
 
 
 def train_model(
@@ -214,7 +206,6 @@ def _again(kept: list[Any] | None, seed: int) -> Any:
     adapter = copy.deepcopy(kept[0])
     with seeded(seed):
         adapter.head.reset_parameters()
-    adapter.look()
     return adapter
 
 
@@ -303,12 +294,11 @@ def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, cl
     return metrics
 
 
-def _write_curve(folder: RunFolder, curve: Curve, metrics: dict[str, Any], done: Transferred) -> None:
+def _write_curve(folder: RunFolder, rows: list[dict[str, float]], metrics: dict[str, Any], done: Transferred) -> None:
     """Nothing; writes the rows of a k-shot curve and its picture, and adds what they come to."""
     from hftransfer.curve import summarised
     from hftransfer.report import figures
 
-    rows = curve.rows
     folder.write_text("shots.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
     metrics["shots"] = summarised(rows, "accuracy")
     before = done.by_names.get("before", {}).get("accuracy")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -77,24 +74,19 @@ def evaluate_by_names(
         facts = facts_of(checkpoint, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         tell_differences(recipe.resolved, facts, progress)
-    store = None if recipe.train.cache != "off" else Path(tempfile.mkdtemp(prefix="hftransfer-"))
-    try:
-        found = evaluate(
-            dual,
-            checkpoint.weights_sha256,
-            splits,
-            words,
-            templates,
-            recipe.data,
-            compute,
-            progress,
-            store=store,
-            compare=recipe.compare_prompts,
-            stage=clock.stage,
-        )
-    finally:
-        if store is not None:
-            shutil.rmtree(store, ignore_errors=True)
+    found = evaluate(
+        dual,
+        checkpoint.weights_sha256,
+        splits,
+        words,
+        templates,
+        recipe.data,
+        compute,
+        progress,
+        keep=recipe.train.cache != "off",
+        compare=recipe.compare_prompts,
+        stage=clock.stage,
+    )
     return ZeroShot(found, compute, facts, parameters, templates)
 
 

@@ -213,9 +213,7 @@ class TowersAdapter:
         del boundary  # each tower has its own
         embedded = []
         for side, adapter, own in zip(_SIDES, (self.images, self.texts), self.boundaries, strict=True):
-            before = f"{side}."
-            given = {name.removeprefix(before): part for name, part in activations.items() if name.startswith(before)}
-            embedded.append(adapter.above(given, own))
+            embedded.append(adapter.above(_of_side(activations, side), own))
         with torch.autocast(embedded[0].device.type, enabled=False):
             images, texts = (normalize(part.float(), dim=-1) for part in embedded)
             scores: Tensor = self.model["scores"](images @ texts.T)
@@ -248,17 +246,22 @@ class TowersSource:
         """What is known of a batch without computing, of images and of texts."""
         del tokens
         parts = self.images.read(chosen), self.texts.read(self.chosen[list(chosen)].tolist())
-        return {
-            f"{side}.{name}": value for side, part in zip(_SIDES, parts, strict=True) for name, value in part.items()
-        }
+        return _with_sides(parts)
 
     def activations(self, read: Activations) -> Activations:
         """The activations of a batch on the device."""
-        found: Activations = {}
-        for side, source in zip(_SIDES, (self.images, self.texts), strict=True):
-            own = {name.removeprefix(f"{side}."): part for name, part in read.items() if name.startswith(f"{side}.")}
-            found |= {f"{side}.{name}": part for name, part in source.activations(own).items()}
-        return found
+        sources = zip(_SIDES, (self.images, self.texts), strict=True)
+        return _with_sides([source.activations(_of_side(read, side)) for side, source in sources])
+
+
+def _of_side(activations: Activations, side: str) -> Activations:
+    """Those of images or of texts, under their own names."""
+    return {name.removeprefix(f"{side}."): part for name, part in activations.items() if name.startswith(f"{side}.")}
+
+
+def _with_sides(parts: Sequence[Activations]) -> Activations:
+    """Those of images and of texts as one."""
+    return {f"{side}.{name}": value for side, part in zip(_SIDES, parts, strict=True) for name, value in part.items()}
 
 
 def contrastive_loss(name: LossName, count: int) -> Loss:
