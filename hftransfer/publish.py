@@ -143,7 +143,8 @@ def push(
         made = api.create_commit(repo_id, operations, commit_message=title, revision=revision, parent_commit=head)
         return str(made.oid)
 
-    made = remote.committed(commit, head, _content(files[MANIFEST]))
+    told = {name: _content(files[name]) for name in (MANIFEST, "README.md") if name in files}
+    made = remote.committed(commit, head, told)
     progress.line(f"pushed {len(files)} files, {upload.size / 2**20:,.1f} MiB, to {url}")
     return Pushed(url, made, changed=True)
 
@@ -292,8 +293,9 @@ class _Remote:
         except (ValueError, KeyError, TypeError, AttributeError):
             return {}
 
-    def committed(self, commit: Callable[[], str], head: str, manifest: bytes) -> str:
-        """The commit that was made on top of `head`: once, whatever the answer was.
+    def committed(self, commit: Callable[[], str], head: str, told: Mapping[str, bytes]) -> str:
+        """The commit that was made on top of `head`: once, whatever the answer was. What was `told`, by name, is known
+        there if it is ours.
 
         Raises:
             PushError: it was not made.
@@ -304,7 +306,8 @@ class _Remote:
             except Exception as error:
                 now = self.head()
                 if now != head:  # the answer was lost, or somebody else was faster
-                    if MANIFEST in self.files(now) and self.text(MANIFEST, now).encode() == manifest:
+                    there = self.files(now)
+                    if all(name in there and self.text(name, now).encode() == own for name, own in told.items()):
                         return now
                     raise self._moved(head, now) from error
                 if pause is None or not _passes(error):

@@ -242,6 +242,21 @@ def test_a_repository_that_moved_is_not_overwritten(hub: WritableHub, finished: 
     assert repo.files["config.json"] == b"{}"
 
 
+def test_a_commit_of_others_is_not_taken_for_ours_where_only_the_card_was_new(hub: WritableHub, finished: Any) -> None:
+    folder = finished("resnet").folder
+    _push(folder, hub)
+    repo = hub.repos["me/pets"]
+    repo.add({**repo.files, "README.md": b"all by hand"})
+
+    def others() -> None:
+        repo.add({**repo.files, "notes.md": b"theirs"})
+
+    hub.faults = [("/commit/", others)]
+    with pytest.raises(PushError, match=r"Others changed notes.md"):
+        _push(folder, hub)
+    assert repo.files["README.md"] == b"all by hand"
+
+
 def test_the_token_is_looked_at_before_training(hub: WritableHub) -> None:
     assert require_pushable("me/pets", "hf_secret", hub.endpoint) == "me"
     with pytest.raises(PushError, match=r"one of your own \(me\); got 'others'"):
