@@ -16,7 +16,7 @@ import numpy as np
 
 from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.dual import DualEncoder, Tower
-from hftransfer.adapters.towers import dual_of_towers, tower_adapters
+from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
 from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
 from hftransfer.data.rows import decoding_faults
@@ -32,6 +32,7 @@ from hftransfer.training.contrastive import (
     PairSource,
     Pooled,
     ProjectionAdapter,
+    Scores,
     TowersAdapter,
     TowersSource,
     captions_of_epoch,
@@ -122,7 +123,7 @@ def _learn_projections(job: CaptionJob) -> CaptionsLearned:
         found = _judged(job, embedded)
         adapter.write_back()
     total = sum(parameter.numel() for parameter in job.dual.model.parameters())
-    learned = sum(parameter.numel() for parameter in adapter.model.parameters())
+    learned = parameter_counts(adapter.model)["trainable"]
     return _learned(job.dual, found, fitted, {"total": total, "trainable": learned})
 
 
@@ -153,8 +154,9 @@ def _pooled(job: CaptionJob, split: Captioned) -> Pooled:
 def _learn_towers(job: CaptionJob) -> CaptionsLearned:
     images, texts = tower_adapters(job.dual)
     boundaries = job.strategy.prepare(images, job.train.seed), job.strategy.prepare(texts, job.train.seed)
-    texts.keep_average()
-    adapter = TowersAdapter(images, texts, boundaries, job.dual.scale, job.train.loss)
+    hold_fixed(images, texts)
+    scores = Scores(job.dual.scale, job.train.loss, job.dual.bias)
+    adapter = TowersAdapter(images, texts, boundaries, scores)
     counts = parameter_counts(adapter.model)
     job.progress.line(
         f"{counts['trainable']:,} of {counts['total']:,} parameters learn; boundaries {boundaries[0]} of "

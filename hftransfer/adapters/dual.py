@@ -9,11 +9,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import quiet_transformers
@@ -21,6 +22,19 @@ from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
 from hftransfer.adapters.loading import load_image_processor, load_tokenizer
 from hftransfer.adapters.open_clip import load_clip, save_clip
+from hftransfer.adapters.projections import (
+    SIDES,
+    OpenClipTexts,
+    OpenClipTower,
+    Side,
+    TowerModel,
+    Unprojected,
+    linear_at,
+    part_at,
+    replaced,
+    with_linear,
+    without_linear,
+)
 from hftransfer.adapters.texts import clean_text
 from hftransfer.errors import ModelError, first_line, must_be
 
@@ -30,10 +44,13 @@ class DualEncoder(ABC):
 
     model: Any
     """The `nn.Module` of both towers."""
+    fixed_length: bool
+    """Whether all texts are padded to one length, and padding is attended to."""
 
     def __init__(self, model: Any, name: str, family: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name, self.family = name, family
+        self._widths: dict[Side, int] = {}
 
     @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
@@ -59,54 +76,61 @@ class DualEncoder(ABC):
     def text_settings(self) -> dict[str, Any]:
         """Everything that shapes `encode_texts`, as plain values."""
 
-    def pool_images(self, inputs: Inputs) -> Tensor:
-        """What the image tower gives to its projection, (B, F).
-
-        Raises:
-            ModelError: its projection is not a linear layer apart.
-        """
-        del inputs
-        raise self._without_projections()
-
-    def pool_texts(self, inputs: Inputs) -> Tensor:
-        """What the text tower gives to its projection, (B, F).
-
-        Raises:
-            ModelError: its projection is not a linear layer apart.
-        """
-        del inputs
-        raise self._without_projections()
-
-    def projections(self) -> tuple[nn.Linear, nn.Linear]:
-        """The layers that carry images and texts into the common space.
-
-        Raises:
-            ModelError: they are not linear layers apart.
-        """
-        raise self._without_projections()
-
-    def poolers(self) -> dict[str, nn.Linear]:
+    def poolers(self) -> dict[Side, nn.Linear]:
         """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
         return {}
 
     @abstractmethod
-    def image_tower(self) -> ImageTower:
-        """The image tower as a network of its own, sharing its weights with this model.
+    def tower(self, side: Side) -> TowerModel:
+        """A tower and its projection apart, sharing their weights with this model.
 
         Raises:
             ModelError: it can't be told apart.
         """
 
     @abstractmethod
-    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
-        """The same dual encoder with another image tower, made from its own."""
+    def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
+        """The same dual encoder with other towers, made from its own."""
+
+    def require_towers(self, *sides: Side) -> None:
+        """Nothing, if these towers and their projections give the embeddings of the model.
+
+        Raises:
+            ModelError: they don't, or can't be told apart.
+        """
+        for side in sides:
+            inputs, embedded = self._tried(side)
+            with torch.no_grad():
+                if not torch.allclose(self.tower(side)(**inputs).logits, embedded, atol=1e-4):
+                    raise self._without_projections()
+
+    def _tried(self, side: Side) -> tuple[Inputs, Tensor]:
+        """One small example as a tower takes it, and its embedding (1, D)."""
+        tower = self.images if side == "image" else self.texts
+        inputs = tower.encode([Image.new("RGB", (64, 64))] if side == "image" else ["a photo"])
+        with torch.no_grad():
+            return inputs, tower.below(inputs, 1)["hidden"]
+
+    def _width(self, side: Side) -> int:
+        """The width of the common space, as one side alone tells it."""
+        if side not in self._widths:
+            self._widths[side] = self._tried(side)[1].shape[1]
+        return self._widths[side]
+
+    def projections(self) -> dict[Side, nn.Linear]:
+        """The layers that carry images and texts into the common space; they share their weights with this model.
+
+        Raises:
+            ModelError: a tower can't be told apart.
+        """
+        return {side: self.tower(side).projection for side in SIDES}
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Nothing; writes the native layout: config, safetensors, image preprocessing and tokenizer."""
 
     def _without_projections(self) -> ModelError:
-        allowed = "a dual encoder of transformers with linear projections (CLIP, or a pair of towers)"
+        allowed = "a dual encoder whose two towers give its embeddings (CLIP, SigLIP, a pair of towers)"
         return ModelError(must_be(f"model '{self.name}'", allowed, type(self.model).__name__))
 
     @property
@@ -126,12 +150,6 @@ class DualEncoder(ABC):
         other.model = model
         return other
 
-    def with_parts(self, parts: Mapping[str, nn.Module]) -> DualEncoder:
-        """The same dual encoder, sharing all with this one but these modules of its model."""
-        model = copy.copy(self.model)
-        model._modules = {**self.model._modules, **parts}
-        return self.around(model)
-
     @property
     def images(self) -> Tower:
         """The image tower."""
@@ -143,25 +161,11 @@ class DualEncoder(ABC):
         return Tower(self, "text")
 
 
-class ImageTower(nn.Module):
-    """Pixels (B, 3, H, W) to embeddings (B, D), not normalised."""
-
-    def __init__(self, network: nn.Module, projection: nn.Module | None) -> None:
-        super().__init__()
-        self.network, self.projection = network, projection
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """(B, D)."""
-        output = self.network(pixel_values)
-        pooled: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-        return pooled if self.projection is None else self.projection(pooled)
-
-
 class Tower:
     """One tower of a dual encoder, as that which lies below a boundary: one stage, whose output is kept. With
     `pooled` that is what enters the projection."""
 
-    def __init__(self, dual: DualEncoder, modality: Literal["image", "text"], *, pooled: bool = False) -> None:
+    def __init__(self, dual: DualEncoder, modality: Side, *, pooled: bool = False) -> None:
         self.dual, self.modality, self.pooled = dual, modality, pooled
         self.model = dual.model
         self.stages = [dual.model]
@@ -178,9 +182,9 @@ class Tower:
         """`hidden`: the embeddings (B, D)."""
         del boundary  # there is one alone
         dual, of_images = self.dual, self.modality == "image"
-        embed = dual.embed_images if of_images else dual.embed_texts
-        pool = dual.pool_images if of_images else dual.pool_texts
-        return {"hidden": pool(inputs) if self.pooled else embed(inputs)}
+        if self.pooled:
+            return {"hidden": dual.tower(self.modality).pooled(**inputs)}
+        return {"hidden": dual.embed_images(inputs) if of_images else dual.embed_texts(inputs)}
 
     def processor_settings(self) -> dict[str, Any]:
         """Everything that shapes `encode`, as plain values."""
@@ -197,9 +201,9 @@ class TransformersDual(DualEncoder):
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
         self.longest = int(min(tokenizer.model_max_length, positions or 512))
         # SigLIP was trained on texts that are all padded to one length, padding attended to.
-        fixed = family.startswith("siglip")
-        self.padding = "max_length" if fixed else "longest"
-        self.takes = ("input_ids",) if fixed else ("input_ids", "attention_mask", "token_type_ids")
+        self.fixed_length = family.startswith("siglip")
+        self.padding = "max_length" if self.fixed_length else "longest"
+        self.takes = ("input_ids",) if self.fixed_length else ("input_ids", "attention_mask", "token_type_ids")
 
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
@@ -223,43 +227,35 @@ class TransformersDual(DualEncoder):
         """(B, D)."""
         return _embedding(self.model.get_text_features(**inputs))
 
-    def pool_images(self, inputs: Inputs) -> Tensor:
-        """What the image tower gives to its projection, (B, F)."""
-        self.projections()
-        pooled: Tensor = self.model.vision_model(**inputs).pooler_output
-        return pooled
-
-    def pool_texts(self, inputs: Inputs) -> Tensor:
-        """What the text tower gives to its projection, (B, F)."""
-        self.projections()
-        pooled: Tensor = self.model.text_model(**inputs).pooler_output
-        return pooled
-
-    def projections(self) -> tuple[nn.Linear, nn.Linear]:
-        """The layers that carry images and texts into the common space."""
-        found = [getattr(self.model, f"{name}_projection", None) for name in ("visual", "text")]
-        if not all(isinstance(layer, nn.Linear) for layer in found):
-            raise self._without_projections()
-        return found[0], found[1]  # type: ignore[return-value]
-
-    def poolers(self) -> dict[str, nn.Linear]:
+    def poolers(self) -> dict[Side, nn.Linear]:
         """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
-        towers = {"image": self.model.vision_model, "text": self.model.text_model}
+        towers: dict[Side, Any] = {"image": self.model.vision_model, "text": self.model.text_model}
         dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
         return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
 
-    def image_tower(self) -> ImageTower:
-        """The image tower as a network of its own, sharing its weights with this model."""
-        network = getattr(self.model, "vision_model", None)
+    def tower(self, side: Side) -> TowerModel:
+        """A tower and its projection apart, sharing their weights with this model."""
+        attribute, layer, own_head = _TOWERS[side]
+        network = getattr(self.model, attribute, None)
         if not isinstance(network, nn.Module):
-            allowed = "a dual encoder whose image tower can be told apart"
-            raise ModelError(must_be(f"model '{self.name}'", allowed, type(self.model).__name__))
-        return ImageTower(network, getattr(self.model, "visual_projection", None))
+            raise self._without_projections()
+        projection = linear_at(self.model, layer)
+        if projection is None and own_head is not None and (projection := linear_at(network, own_head)) is not None:
+            network = without_linear(network, own_head)
+        return TowerModel(network, projection or Unprojected(self._width(side)), network.config)
 
-    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
-        """The same dual encoder with another image tower, made from its own."""
-        parts = {"vision_model": tower.network, "visual_projection": tower.projection}
-        return self.with_parts({name: part for name, part in parts.items() if part is not None})
+    def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
+        """The same dual encoder with other towers, made from its own."""
+        model = self.model
+        for side, tower in towers.items():
+            attribute, layer, own_head = _TOWERS[side]
+            network = tower.network
+            if linear_at(model, layer) is not None:
+                model = replaced(model, layer, tower.projection)
+            elif own_head is not None and linear_at(model, f"{attribute}.{own_head}") is not None:
+                network = with_linear(network, own_head, tower.projection, as_matrix=False)
+            model = replaced(model, attribute, network)
+        return self.around(model)
 
     def save(self, folder: Path) -> None:
         """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
@@ -295,6 +291,7 @@ class OpenClipDual(DualEncoder):
     def __init__(self, model: Any, transform: Any, tokenizer: Any, name: str, folder: Path) -> None:
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
+        self.longest, self.fixed_length = int(model.context_length), True
         texts = sorted([*folder.glob("tokenizer*"), *folder.glob("vocab*"), folder / OPEN_CLIP_CONFIG])
         self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
 
@@ -318,13 +315,37 @@ class OpenClipDual(DualEncoder):
         embedded: Tensor = self.model.encode_text(inputs["input_ids"])
         return embedded
 
-    def image_tower(self) -> ImageTower:
-        """The image tower as a network of its own, sharing its weights with this model."""
-        return ImageTower(self.model.visual, None)
+    def tower(self, side: Side) -> TowerModel:
+        """A tower and its projection apart, sharing their weights with this model."""
+        whole = self.model.visual if side == "image" else self._texts()
+        config = PreTrainedConfig()
+        path = self._projection_path(side)
+        if path is None:
+            return OpenClipTower(whole, Unprojected(self._width(side)), config)
+        projection = linear_at(whole, path)
+        assert projection is not None
+        return OpenClipTower(without_linear(whole, path), projection, config)
 
-    def with_image_tower(self, tower: ImageTower) -> DualEncoder:
-        """The same dual encoder with another image tower, made from its own."""
-        return self.with_parts({"visual": tower.network})
+    def _texts(self) -> OpenClipTexts:
+        return OpenClipTexts(replaced(self.model, "visual", None))
+
+    def _projection_path(self, side: Side) -> str | None:
+        """Where the last layer of a tower lies, if it is linear and applied to what was pooled."""
+        whole = self.model.visual if side == "image" else self._texts()
+        return next((path for path in _OPEN_CLIP_PROJECTIONS[side] if linear_at(whole, path) is not None), None)
+
+    def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
+        """The same dual encoder with other towers, made from its own."""
+        model = self.model
+        for side, tower in towers.items():
+            network, path = tower.network, self._projection_path(side)
+            if path is not None:
+                whole = self.model.visual if side == "image" else self._texts()
+                as_matrix = isinstance(part_at(whole, path), nn.Parameter)
+                network = with_linear(network, path, tower.projection, as_matrix=as_matrix)
+            visual = network if side == "image" else model.visual
+            model = replaced(model if side == "image" else network.clip, "visual", visual)
+        return self.around(model)
 
     def save(self, folder: Path) -> None:
         """Nothing; writes open_clip's layout: its configuration, safetensors and tokenizer."""
@@ -337,6 +358,17 @@ class OpenClipDual(DualEncoder):
     def text_settings(self) -> dict[str, Any]:
         """The digest of the tokenizer's files, and its kind."""
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
+
+
+_TOWERS: dict[Side, tuple[str, str, str | None]] = {
+    "image": ("vision_model", "visual_projection", None),
+    "text": ("text_model", "text_projection", "head"),
+}
+"""In transformers: the tower, the projection beside it, or that at its own end (SigLIP's texts)."""
+_OPEN_CLIP_PROJECTIONS: dict[Side, tuple[str, ...]] = {
+    "image": ("proj", "head.proj"),
+    "text": ("clip.text_projection", "clip.text.text_projection", "clip.text.proj"),
+}
 
 
 def load_dual(checkpoint: Checkpoint) -> DualEncoder:

@@ -16,9 +16,10 @@ from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.adapters.dual import DualEncoder, ImageTower, load_dual
+from hftransfer.adapters.dual import DualEncoder, load_dual
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.open_clip import load_head, stages_of_visual
+from hftransfer.adapters.projections import TowerModel, Unprojected
 from hftransfer.adapters.texts import save_head, sidecar
 from hftransfer.errors import ModelError, must_be
 
@@ -28,7 +29,7 @@ class EmbeddingClassifier(nn.Module):
 
     base_model_prefix: ClassVar[str] = "tower"  # transformers asks for it where peft loads matrices
 
-    def __init__(self, tower: ImageTower, class_names: Sequence[str], width: int) -> None:
+    def __init__(self, tower: TowerModel, class_names: Sequence[str], width: int) -> None:
         super().__init__()
         self.tower = tower
         self.head = nn.Linear(width, len(class_names))
@@ -42,7 +43,7 @@ class EmbeddingClassifier(nn.Module):
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
         """`logits` (B, C) of pixels (B, 3, H, W). What lies behind the tower is computed in float32: logits are cosines
         times a large scale."""
-        embedded = self.tower(pixel_values)
+        embedded = self.tower(pixel_values=pixel_values).logits
         with torch.autocast(embedded.device.type, enabled=False):
             return SimpleNamespace(logits=self.head(normalize(embedded.float(), dim=-1)))
 
@@ -69,7 +70,7 @@ class EmbeddingAdapter(ImageAdapter):
 
     def trained_dual(self) -> DualEncoder:
         """The dual encoder with the image tower as it is now."""
-        return self.dual.with_image_tower(self.model.tower)
+        return self.dual.with_towers({"image": self.model.tower})
 
     def save_processor(self, folder: Path) -> None:
         """Nothing; preprocessing is that of the base model."""
@@ -90,14 +91,12 @@ def load_embedding_classifier(checkpoint: Checkpoint, class_names: Sequence[str]
     if not names:
         raise ModelError(must_be(f"model '{checkpoint.name}'", "a checkpoint with all its head weights", "no head"))
     dual = load_dual(checkpoint)
-    tower = dual.image_tower()
-    pixels = dual.encode_images([Image.new("RGB", (64, 64))])
-    with torch.no_grad():
-        embedded = dual.embed_images(pixels)
-        if not torch.allclose(tower(pixels["pixel_values"]), embedded, atol=1e-4):
-            allowed = "a dual encoder whose image tower and projection give its embedding"
-            raise ModelError(must_be(f"model '{checkpoint.name}'", allowed, type(dual.model).__name__))
-    model = EmbeddingClassifier(tower, names, embedded.shape[1])
+    dual.require_towers("image")
+    tower = dual.tower("image")
+    width = tower.projection.out_features
+    if isinstance(tower.projection, Unprojected):
+        tower.projection = nn.Identity()  # which has nothing to learn
+    model = EmbeddingClassifier(tower, names, width)
     if class_names is None:
         load_head(model.head, checkpoint)
     return EmbeddingAdapter(model, dual)

@@ -5,55 +5,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
+import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.dual import DualEncoder
 from hftransfer.adapters.images import ImageAdapter
-from hftransfer.adapters.texts import TextAdapter
-
-
-class TowerModel(nn.Module):
-    """A tower and its projection; what it calls logits is the embedding (B, D), not normalised."""
-
-    base_model_prefix: ClassVar[str] = "network"  # transformers asks for it where peft loads matrices
-
-    def __init__(self, network: Any, projection: nn.Linear) -> None:
-        super().__init__()
-        self.network, self.projection = network, projection
-
-    @property
-    def config(self) -> Any:
-        """The tower's configuration."""
-        return self.network.config
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The tower."""
-        network: nn.Module = self.network
-        return network
-
-    def forward(self, **inputs: Tensor) -> SimpleNamespace:
-        """`logits` (B, D)."""
-        return SimpleNamespace(logits=self.projection(self.network(**inputs).pooler_output))
+from hftransfer.adapters.open_clip import stages_of_visual
+from hftransfer.adapters.projections import SIDES, TowerModel, Unprojected
+from hftransfer.adapters.texts import TextAdapter, Tokens
 
 
 class ImageTowerAdapter(ImageAdapter):
     """The image tower of a dual encoder."""
 
     def __init__(self, model: TowerModel, dual: DualEncoder) -> None:
-        self.dual = dual
-        super().__init__(model, None, f"{dual.name}, images", model.config.model_type)
+        self.dual, self._width = dual, model.projection.out_features
+        super().__init__(model, None, f"{dual.name}, images", model.config.model_type or dual.family)
 
     @property
     def outputs(self) -> int:
         """The width of the common space."""
-        return int(self.dual.projections()[0].out_features)
+        return self._width
+
+    def _find_stages(self) -> list[nn.Module]:
+        if self.dual.family == "open_clip":
+            return stages_of_visual(self.model.network)
+        return super()._find_stages()
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
@@ -73,15 +55,18 @@ class ImageTowerAdapter(ImageAdapter):
 class TextTowerAdapter(TextAdapter):
     """The text tower of a dual encoder."""
 
-    def __init__(self, model: TowerModel, dual: Any, *, averages: bool) -> None:
-        self.dual, self._averages = dual, averages
-        super().__init__(model, dual.tokenizer, f"{dual.name}, texts", model.config.model_type)
+    def __init__(self, model: TowerModel, dual: Any, *, averages: bool = False) -> None:
+        self.dual, self._averages, self._width = dual, averages, model.projection.out_features
+        self._start(model)
         self.max_tokens = min(self.max_tokens, dual.longest)
+
+    def _start(self, model: TowerModel) -> None:
+        super().__init__(model, self.dual.tokenizer, f"{self.dual.name}, texts", model.config.model_type)
 
     @property
     def outputs(self) -> int:
         """The width of the common space."""
-        return int(self.dual.projections()[1].out_features)
+        return self._width
 
     def save(self, folder: Path) -> None:
         """Nothing; a tower is written with the other."""
@@ -91,34 +76,64 @@ class TextTowerAdapter(TextAdapter):
         found = super()._find_stages()
         return found[:-1] if self._averages else found
 
-    def keep_average(self) -> None:
-        """Nothing; a last layer that only averages the tokens, and the pooler behind it, learn nothing."""
-        if self._averages:
-            network = self.model.network
-            for part in (network.encoder.layer[-1], network.pooler):
-                part.requires_grad_(False)
+
+class FixedLengthTextTowerAdapter(TextTowerAdapter):
+    """A text tower that takes all texts padded to one length, padding attended to (SigLIP, open_clip)."""
+
+    def _start(self, model: TowerModel) -> None:
+        self.max_tokens = self.dual.longest
+        name, family = f"{self.dual.name}, texts", model.config.model_type or self.dual.family
+        Adapter.__init__(self, model, self.dual.tokenizer, name, family)
+
+    def encode(self, examples: Sequence[Any]) -> Inputs:
+        """`{"input_ids": (B, T)}`, T the tower's one length, from texts."""
+        return dict(self.dual.encode_texts(examples))
+
+    def tokenize_all(
+        self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
+    ) -> tuple[list[Tokens], int]:
+        """The tokens of all texts, and 0: what was cut isn't told by every tokenizer."""
+        del max_tokens
+        ids = self.encode([first for first, _ in examples])["input_ids"].tolist() if examples else []
+        return [{"input_ids": row} for row in ids], 0
+
+    def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
+        """Token lists as a tensor (B, T)."""
+        del at_least
+        return {"input_ids": torch.tensor([tokens["input_ids"] for tokens in batch])}
+
+    def _trial_inputs(self, count: int) -> Inputs:
+        return self.encode(["a few words", "a few words more"][:count])
+
+    def _require_split(self) -> None:
+        Adapter._require_split(self)
 
 
-def tower_adapters(dual: Any) -> tuple[ImageTowerAdapter, TextTowerAdapter]:
+def tower_adapters(dual: DualEncoder) -> tuple[ImageTowerAdapter, TextTowerAdapter]:
     """Both towers; they share their weights with the dual encoder.
 
     Raises:
         ModelError: its projections are not linear layers apart, or a tower can't be split below its projection.
     """
-    projections = dual.projections()
-    networks = dual.model.vision_model, dual.model.text_model
-    images, texts = (TowerModel(*parts) for parts in zip(networks, projections, strict=True))
+    images, texts = (dual.tower(side) for side in SIDES)
+    if dual.fixed_length:
+        return ImageTowerAdapter(images, dual), FixedLengthTextTowerAdapter(texts, dual)
     return ImageTowerAdapter(images, dual), TextTowerAdapter(texts, dual, averages="text" in dual.poolers())
 
 
-def dual_of_towers(dual: Any, images: Adapter, texts: Adapter) -> DualEncoder:
+def hold_fixed(images: ImageTowerAdapter, texts: TextTowerAdapter) -> None:
+    """Nothing; of both towers what must stay as it is learns nothing: a projection that the model doesn't have, a last
+    layer that only averages the tokens and the pooler behind it."""
+    held: list[nn.Module] = [tower.head for tower in (images, texts) if isinstance(tower.head, Unprojected)]
+    if texts._averages:
+        held += [texts.model.network.encoder.layer[-1], texts.model.network.pooler]
+    for part in held:
+        part.requires_grad_(False)
+
+
+def dual_of_towers(dual: DualEncoder, images: Adapter, texts: Adapter) -> DualEncoder:
     """The dual encoder of two towers that were made from its own; LoRA's matrices merged into them."""
-    parts: dict[str, nn.Module] = {}
-    for adapter, (tower, projection) in (
-        (images, ("vision_model", "visual_projection")),
-        (texts, ("text_model", "text_projection")),
-    ):
-        model = (adapter.merged() if adapter.peft is not None else adapter).model
-        parts |= {tower: model.network, projection: model.projection}
-    found: DualEncoder = dual.with_parts(parts)
-    return found
+    towers = zip(SIDES, (images, texts), strict=True)
+    return dual.with_towers(
+        {side: (adapter.merged() if adapter.peft is not None else adapter).model for side, adapter in towers}
+    )

@@ -73,6 +73,7 @@ def learn_from_captions(
     with clock.stage("load"):
         from hftransfer.adapters.dual import load_dual
         from hftransfer.adapters.pairing import pair_towers
+        from hftransfer.adapters.projections import SIDES
         from hftransfer.imagetext import CaptionJob, learn_captions
         from hftransfer.training.devices import choose_compute
         from hftransfer.training.loop import Keeping
@@ -87,7 +88,7 @@ def learn_from_captions(
             checkpoint = checkpoint or found_checkpoint(recipe.model.name, recipe.model.revision)
             hashes = dict.fromkeys(("image", "text"), checkpoint.weights_sha256)
             dual = load_dual(checkpoint)
-        dual.projections()
+        dual.require_towers(*SIDES)
         learns = "projections learn" if recipe.strategy.kind == "linear-probe" else recipe.strategy.kind
         progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; {learns}; {compute.describe()}")
         facts = ResolvedFacts(

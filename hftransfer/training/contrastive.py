@@ -19,7 +19,9 @@ from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from hftransfer.adapters.base import Activations, Adapter, seeded
 from hftransfer.adapters.dual import DualEncoder
+from hftransfer.adapters.projections import SIDES, Side, Unprojected
 from hftransfer.adapters.towers import TextTowerAdapter
+from hftransfer.errors import ModelError, must_be
 from hftransfer.tasks.base import Loss
 from hftransfer.training.activations import Source
 from hftransfer.training.devices import Compute
@@ -30,7 +32,6 @@ _DROPOUT = 0.3
 _START_SCALES: dict[LossName, float] = {"infonce": 14.3, "sigmoid": 10.0}  # CLIP's: a temperature of 0.07; SigLIP's
 _START_BIAS = -10.0  # SigLIP's: most pairs do not belong together
 _MOST_SCALE = 100.0
-_SIDES = ("image", "text")
 
 
 def start_scale(loss: LossName) -> float:
@@ -84,10 +85,10 @@ class PairSource:
 class Scores(nn.Module):
     """What cosines (B, B) are scaled by, and of the sigmoid loss what is added to them."""
 
-    def __init__(self, scale: float, loss: LossName) -> None:
+    def __init__(self, scale: float, loss: LossName, bias: float) -> None:
         super().__init__()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.logit_bias = nn.Parameter(torch.tensor(_START_BIAS)) if loss == "sigmoid" else None
+        self.logit_bias = nn.Parameter(torch.tensor(bias or _START_BIAS)) if loss == "sigmoid" else None
 
     def forward(self, cosines: Tensor) -> Tensor:
         """The scores (B, B)."""
@@ -114,10 +115,13 @@ class Projections(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """The scores (B, B) of images, in rows, and texts."""
-        images = normalize(self.image(self.dropout(image)), dim=-1)
-        texts = normalize(self.text(self.dropout(text)), dim=-1)
+        images, texts = self._projected(self.image, image), self._projected(self.text, text)
         scores: Tensor = self.scores(images @ texts.T)
         return scores
+
+    def _projected(self, projection: nn.Linear, features: Tensor) -> Tensor:
+        learns = projection.weight.requires_grad
+        return normalize(projection(self.dropout(features) if learns else features), dim=-1)
 
 
 class ProjectionAdapter:
@@ -127,45 +131,55 @@ class ProjectionAdapter:
 
     def __init__(self, dual: DualEncoder, train: Pooled, *, new: bool, seed: int, loss: LossName = "infonce") -> None:
         self.dual = dual
-        self.layers = dict(zip(("image", "text"), dual.projections(), strict=True))
+        self.layers = dual.projections()
+        if all(isinstance(layer, Unprojected) for layer in self.layers.values()):
+            allowed = "one with a linear projection, for strategy linear-probe"
+            raise ModelError(must_be(f"model '{dual.name}'", allowed, "none", "fine-tune and lora train its towers."))
         poolers = dual.poolers()
         self.poolers = {name: poolers.get(name) for name in self.layers}
-        features = {"image": train.images, "text": train.captions}
-        self.means = {
+        features: dict[Side, np.ndarray] = {"image": train.images, "text": train.captions}
+        self.means: dict[Side, Tensor] = {
             name: torch.from_numpy(values.mean(axis=0)) if self.poolers[name] is not None else torch.zeros(1)
             for name, values in features.items()
         }
-        self.deviations = {
+        self.deviations: dict[Side, Tensor] = {
             name: torch.from_numpy(np.maximum(values.std(axis=0), 1e-6 * float(values.std()) + 1e-12))
             for name, values in features.items()
         }
         with seeded(seed):
             made = {name: self._starting(name, new=new) for name in self.layers}
-        scores = Scores(start_scale(loss) if new else dual.scale, loss)
+        scores = Scores(start_scale(loss) if new else dual.scale, loss, dual.bias)
         self.model = Projections(made["image"], made["text"], scores)
 
-    def _starting(self, name: str, *, new: bool) -> nn.Linear:
-        """A projection of standardised features: a new one, or that of the model."""
+    def _starting(self, name: Side, *, new: bool) -> nn.Linear:
+        """A projection of standardised features: a new one, or that of the model, which may have a bias."""
         layer = self.layers[name]
-        made = nn.Linear(layer.in_features, layer.out_features, bias=False)
+        made = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         if not new:
             with torch.no_grad():
                 made.weight.copy_(layer.weight.cpu() * self.deviations[name])
-        return made
+                if layer.bias is not None:
+                    made.bias.copy_(layer.bias.cpu())
+        return made.requires_grad_(not isinstance(layer, Unprojected))
 
     def standardised(self, pooled: Pooled) -> Pooled:
         """The same features in the units of the projections."""
+        features: dict[Side, np.ndarray] = {"image": pooled.images, "text": pooled.captions}
         images, captions = (
-            (values - self.means[name].numpy()) / self.deviations[name].numpy()
-            for name, values in (("image", pooled.images), ("text", pooled.captions))
+            ((values - self.means[name].numpy()) / self.deviations[name].numpy()).astype(np.float32)
+            for name, values in features.items()
         )
-        return Pooled(images.astype(np.float32), captions.astype(np.float32), pooled.owners)
+        return Pooled(images, captions, pooled.owners)
 
     def write_back(self) -> None:
         """Nothing; the dual encoder's own layers do what the projections do."""
         with torch.no_grad():
             for name, layer in self.layers.items():
+                if isinstance(layer, Unprojected):
+                    continue
                 made: nn.Linear = getattr(self.model, name)
+                if layer.bias is not None:
+                    layer.bias.copy_(made.bias.cpu())
                 layer.weight.copy_(made.weight.cpu() / self.deviations[name])
                 pooler = self.poolers[name]
                 if pooler is not None:
@@ -201,18 +215,16 @@ class ProjectionAdapter:
 class TowersAdapter:
     """Both towers of a dual encoder, each above a boundary of its own, as that which the loop trains."""
 
-    def __init__(
-        self, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int], scale: float, loss: LossName
-    ) -> None:
+    def __init__(self, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int], scores: Scores) -> None:
         self.images, self.texts, self.boundaries = images, texts, boundaries
-        self.model = nn.ModuleDict({"image": images.model, "text": texts.model, "scores": Scores(scale, loss)})
+        self.model = nn.ModuleDict({"image": images.model, "text": texts.model, "scores": scores})
         self.stages = [*images.stages[boundaries[0] :], *texts.stages[boundaries[1] :]]
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
         """The scores (B, B) of images, in rows, and texts."""
         del boundary  # each tower has its own
         embedded = []
-        for side, adapter, own in zip(_SIDES, (self.images, self.texts), self.boundaries, strict=True):
+        for side, adapter, own in zip(SIDES, (self.images, self.texts), self.boundaries, strict=True):
             embedded.append(adapter.above(_of_side(activations, side), own))
         with torch.autocast(embedded[0].device.type, enabled=False):
             images, texts = (normalize(part.float(), dim=-1) for part in embedded)
@@ -250,7 +262,7 @@ class TowersSource:
 
     def activations(self, read: Activations) -> Activations:
         """The activations of a batch on the device."""
-        sources = zip(_SIDES, (self.images, self.texts), strict=True)
+        sources = zip(SIDES, (self.images, self.texts), strict=True)
         return _with_sides([source.activations(_of_side(read, side)) for side, source in sources])
 
 
@@ -261,7 +273,7 @@ def _of_side(activations: Activations, side: str) -> Activations:
 
 def _with_sides(parts: Sequence[Activations]) -> Activations:
     """Those of images and of texts as one."""
-    return {f"{side}.{name}": value for side, part in zip(_SIDES, parts, strict=True) for name, value in part.items()}
+    return {f"{side}.{name}": value for side, part in zip(SIDES, parts, strict=True) for name, value in part.items()}
 
 
 def contrastive_loss(name: LossName, count: int) -> Loss:

@@ -1,0 +1,115 @@
+"""A tower of a dual encoder and the linear projection on top of it, told apart whatever library the two come from."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+Side = Literal["image", "text"]
+SIDES: tuple[Side, Side] = ("image", "text")
+
+
+class Unprojected(nn.Linear):
+    """The identity, where a tower's output is its embedding as it is: it never learns, and is not written."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, bias=False)
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(width))
+        self.requires_grad_(False)
+
+
+class TowerModel(nn.Module):
+    """A tower and its projection; what it calls logits is the embedding (B, D), not normalised."""
+
+    base_model_prefix: ClassVar[str] = "network"  # transformers asks for it where peft loads matrices
+
+    projection: Any
+    """The `nn.Linear` (F, D), or what hands on where there is none."""
+
+    def __init__(self, network: Any, projection: nn.Linear, config: Any) -> None:
+        super().__init__()
+        self.network, self.projection = network, projection
+        self.config = config
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The tower."""
+        network: nn.Module = self.network
+        return network
+
+    def pooled(self, **inputs: Tensor) -> Tensor:
+        """What the tower gives to its projection, (B, F)."""
+        pooled: Tensor = self.network(**inputs).pooler_output
+        return pooled
+
+    def forward(self, **inputs: Tensor) -> SimpleNamespace:
+        """`logits` (B, D)."""
+        return SimpleNamespace(logits=self.projection(self.pooled(**inputs)))
+
+
+class OpenClipTower(TowerModel):
+    """A tower of open_clip, which takes its one input by place and gives one tensor."""
+
+    def pooled(self, **inputs: Tensor) -> Tensor:
+        """What the tower gives to its projection, (B, F)."""
+        (tensor,) = inputs.values()
+        pooled: Tensor = self.network(tensor)
+        return pooled
+
+
+class OpenClipTexts(nn.Module):
+    """What of an open_clip model embeds texts."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, F) of tokens (B, T)."""
+        embedded: Tensor = self.clip.encode_text(tokens)
+        return embedded
+
+
+def replaced(module: Any, path: str, value: nn.Module | nn.Parameter | None) -> Any:
+    """The same module, sharing all with this one but what lies at a dotted path."""
+    first, _, rest = path.partition(".")
+    other = copy.copy(module)
+    for name in ("_modules", "_parameters", "_buffers"):
+        setattr(other, name, dict(getattr(module, name)))
+    setattr(other, first, replaced(getattr(module, first), rest, value) if rest else value)
+    return other
+
+
+def part_at(module: Any, path: str) -> Any:
+    """What lies at a dotted path; None where there is nothing."""
+    found = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def linear_at(module: Any, path: str) -> nn.Linear | None:
+    """The linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
+    found = part_at(module, path)
+    if isinstance(found, nn.Parameter) and found.ndim == 2:
+        width_in, width_out = found.shape
+        layer = nn.Linear(width_in, width_out, bias=False, device="meta")
+        layer.weight = nn.Parameter(found.detach().T, requires_grad=False)  # the same numbers: both change together
+        return layer
+    return found if isinstance(found, nn.Linear) else None
+
+
+def without_linear(module: Any, path: str) -> Any:
+    """The same module, which hands on what the layer (or matrix) at a dotted path was given."""
+    leaves_out = isinstance(part_at(module, path), nn.Parameter) or path.endswith("text_projection")
+    return replaced(module, path, None if leaves_out else nn.Identity())
+
+
+def with_linear(module: Any, path: str, layer: nn.Linear, *, as_matrix: bool) -> Any:
+    """The same module with a layer at a dotted path; or with its matrix (F, D), which the code there expects."""
+    return replaced(module, path, nn.Parameter(layer.weight.detach().T, requires_grad=False) if as_matrix else layer)
