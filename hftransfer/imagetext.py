@@ -86,7 +86,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
     Raises:
         RecipeError: several processes share the work, or a strategy asks for what the towers don't have.
         DataError: images can't be read.
-        ModelError: the dual encoder has no linear projections.
+        ModelError: its towers can't be told apart.
     """
     if job.compute.processes.count > 1:
         remedy = "The loss compares all images of a batch, which processes would share out."

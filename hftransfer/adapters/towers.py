@@ -24,7 +24,7 @@ class ImageTowerAdapter(ImageAdapter):
     """The image tower of a dual encoder."""
 
     def __init__(self, model: TowerModel, dual: DualEncoder) -> None:
-        self.dual, self._width = dual, model.projection.out_features
+        self.dual, self._width = dual, int(model.projection.out_features)
         super().__init__(model, None, f"{dual.name}, images", model.config.model_type or dual.family)
 
     @property
@@ -56,7 +56,7 @@ class TextTowerAdapter(TextAdapter):
     """The text tower of a dual encoder."""
 
     def __init__(self, model: TowerModel, dual: Any, *, averages: bool = False) -> None:
-        self.dual, self._averages, self._width = dual, averages, model.projection.out_features
+        self.dual, self._averages, self._width = dual, averages, int(model.projection.out_features)
         self._start(model)
         self.max_tokens = min(self.max_tokens, dual.longest)
 
