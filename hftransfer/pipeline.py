@@ -23,9 +23,10 @@ from hftransfer.errors import (
     must_be,
 )
 from hftransfer.jobs.captions import learn_from_captions, write_captions
+from hftransfer.jobs.cards import write_own_card
 from hftransfer.jobs.common import Clock, Result, load_splits
 from hftransfer.jobs.early import ROWS_OF, early_look
-from hftransfer.jobs.training import metrics_of, train_curve, train_model, write_own_card, write_training
+from hftransfer.jobs.training import metrics_of, train_curve, train_model, write_training
 from hftransfer.jobs.zero_shot import evaluate_by_names, write_zero_shot
 from hftransfer.progress import Progress
 from hftransfer.recipe import (

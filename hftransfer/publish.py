@@ -24,6 +24,7 @@ _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
 _MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".md")
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
+_WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
 _WAITS = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further try."""
 
@@ -59,7 +60,8 @@ class Pushed:
 
 def collect(run: str | Path, repo_id: str) -> Upload:
     """What of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and figures;
-    no checkpoints, no logs, no paths of this disk.
+    no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe says so
+    (`hub.share_examples`).
 
     Raises:
         ModelError: there is no trained model.
@@ -77,12 +79,11 @@ def collect(run: str | Path, repo_id: str) -> Upload:
     if model != folder:
         for name in ("recipe.yaml", "metrics.json"):
             if (folder / name).is_file():
-                files[name] = _public_text((folder / name).read_text(encoding="utf-8")).encode()
-        for figure in sorted((folder / "figures").glob("*.png")):
-            files[f"figures/{figure.name}"] = figure
+                files[name] = public_text((folder / name).read_text(encoding="utf-8")).encode()
+        files |= {name: folder / name for name in _pictures(folder, notes)}
     if "README.md" in files:
-        figures = [name for name in files if name.startswith("figures/")]
-        files["README.md"] = _own_card((model / "README.md").read_text(encoding="utf-8"), repo_id, figures).encode()
+        pictures = [name for name in files if name.endswith((".png", ".jpg"))]
+        files["README.md"] = _own_card((model / "README.md").read_text(encoding="utf-8"), repo_id, pictures).encode()
     if "hftransfer.json" in files:
         files["hftransfer.json"] = _without_path(model / "hftransfer.json", notes)
     _require_nothing_private(files)
@@ -162,13 +163,43 @@ def require_repo_id(repo_id: str) -> None:
 # --- what goes up ----------------------------------------------------------------------------------------------------
 
 
-def _own_card(text: str, repo_id: str, figures: Sequence[str]) -> str:
-    """The card, speaking of the repository and showing the figures beside it."""
-    shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures if "examples" not in name]
-    return with_section(text.replace(_HERE, repo_id), "## Figures\n\n" + "\n\n".join(shown) if shown else "")
+def _pictures(folder: Path, notes: list[str]) -> list[str]:
+    """The names of the pictures that go up; it is noted where some stay because they show the data."""
+    shares = _shares_examples(folder)
+    figures = sorted((folder / "figures").glob("*.png"))
+    shown = [file for file in figures if shares or file.stem not in _WITH_EXAMPLES]
+    if len(shown) < len(figures):
+        notes.append("pictures of your data stay here: hub.share_examples=true in the recipe lets them go up")
+    shown += sorted((folder / "examples").glob("*.jpg")) if shares else []
+    return [file.relative_to(folder).as_posix() for file in shown if not file.is_symlink()]
 
 
-def _public_text(text: str) -> str:
+def _shares_examples(folder: Path) -> bool:
+    """Whether the recipe of a run says that examples of its data may be shown."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        recipe = YAML(typ="safe", pure=True).load(folder / "recipe.yaml")
+        return recipe["hub"]["share_examples"] is True
+    except (OSError, YAMLError, KeyError, TypeError):
+        return False
+
+
+def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
+    """The card, speaking of the repository and showing the figures beside it; the Hub's page tries the model on the
+    images that may be shown."""
+    from huggingface_hub import ModelCard, hf_hub_url
+
+    shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures if name.startswith("figures/")]
+    card = with_section(text.replace(_HERE, repo_id), "## Figures\n\n" + "\n\n".join(shown) if shown else "")
+    if examples := [name for name in pictures if name.startswith("examples/")]:
+        parsed = ModelCard(card)
+        parsed.data.widget = [{"src": hf_hub_url(repo_id, name)} for name in examples]
+        card = str(parsed)
+    return card
+
+
+def public_text(text: str) -> str:
     """A recipe's or metrics' text with nothing of a path but its last part."""
     return re.sub(r"(?<![\w:/.~])(?:~|/)(?:[^\s\"'/]+/)*([^\s\"'/]+)/?(?=[\s\"',]|$)", r"\1", text)
 
@@ -360,6 +391,33 @@ def _chain(error: BaseException) -> list[BaseException]:
         chain.append(own)
         own = own.__cause__
     return chain
+
+
+def require_valid_card(data: Any) -> None:
+    """Nothing, if the Hub takes a card with this metadata (a `ModelCardData`), before anything is trained.
+
+    Raises:
+        PushError: it does not, with what it says.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        ModelCard(f"---\n{data.to_yaml()}\n---\n").validate()
+    except ValueError as error:
+        remedy = "See hub.license and hub.language of the recipe."
+        where, allowed = "the metadata of the card", "such as the Hub takes"
+        raise PushError(must_be(where, allowed, _message_in(str(error)), remedy)) from error
+    except Exception as error:
+        if not _passes(error):
+            raise
+
+
+def _message_in(answer: str) -> str:
+    """What the Hub says of a card, out of its JSON."""
+    try:
+        return "; ".join(str(error["message"]) for error in json.loads(answer)["errors"])
+    except (ValueError, KeyError, TypeError):
+        return answer.strip().partition("\n")[0]
 
 
 def require_pushable(repo_id: str, token: str | None = None, endpoint: str | None = None) -> str:

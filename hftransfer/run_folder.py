@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors import SafetensorError
 
 from hftransfer.cache import new_file
@@ -35,6 +36,27 @@ class HubSettings(BaseModel):
     push_to: str | None = Field(None, min_length=3, description="namespace/name of the repository; none if left out")
     private: bool = Field(True, description="whether a new repository is private")
     revision: str | None = Field(None, description="a branch, made if there is none")
+    license: str | None = Field(
+        None, pattern=r"^[a-z0-9][a-z0-9.+-]*$", description="of the model, as the Hub names it: apache-2.0, mit, …"
+    )
+    language: tuple[str, ...] = Field((), description="of texts, by ISO code: [en]")
+    description: str | None = Field(None, description="what the model is, and for whom: stands first on its card")
+    share_examples: bool = Field(
+        False, description="whether some of your test examples may be shown beside the model, to try it with"
+    )
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _language_alone(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("language")
+    @classmethod
+    def _are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for code in value:
+            if not re.fullmatch(r"[a-z]{2,3}|code|multilingual", code):
+                raise ValueError(must_be("it", "ISO codes such as en or de", f"'{code}'"))
+        return value
 
 
 class OutputSettings(BaseModel):

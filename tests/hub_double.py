@@ -210,6 +210,8 @@ class WritableHub:
             token = {"role": self.role}
             return 200, {"name": "me", "orgs": [], "auth": {"accessToken": token}}, {}
         if path == "/api/validate-yaml":
+            if "license: nonsense" in json.loads(body)["content"]:
+                return 400, {"errors": [{"message": '"license" must be one of [apache-2.0, mit, ...]'}]}, {}
             return 200, {"errors": [], "warnings": []}, {}
         if path == "/api/repos/create":
             asked = json.loads(body)

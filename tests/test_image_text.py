@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import hftransfer as ht
@@ -378,11 +380,29 @@ def test_towers_learn_with_their_projections(
     ranks, _ = retrieval_ranks(unit[0], unit[1], owners)
     assert recalls(ranks, "image_to_text").items() <= result.metrics["test"].items()
     assert dual.model.training is False
+    if strategy["kind"] == "linear-probe":
+        _require_same_by_card(result.folder / "model", dual, tmp_path, monkeypatch)
     if "pair" not in family:
         before, after = _dual(recipe["model"]).model.state_dict(), dual.model.state_dict()
         assert before.keys() == after.keys()
         changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
         assert changed <= LEARNS[family] if strategy["kind"] == "linear-probe" else changed
+
+
+def _require_same_by_card(model: Path, dual: DualEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing, if the code on the card, which knows nothing of hftransfer, gives the same probabilities."""
+    picture("red", 1).save(folder / "photo.jpg")
+    monkeypatch.chdir(folder)
+    card = (model / "README.md").read_text()
+    found: dict[str, Any] = {}
+    code = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(model))
+    exec(compile(code, "card", "exec"), found)
+    with Image.open(folder / "photo.jpg") as photo, torch.no_grad():
+        images = dual.embed_images(dual.encode_images([photo.convert("RGB")]))
+        texts = dual.embed_texts(dual.encode_texts(["a photo of a cat.", "a photo of a dog."]))
+    units = [torch.nn.functional.normalize(part, dim=-1) for part in (images, texts)]
+    expected = (dual.scale * units[0] @ units[1].T).softmax(-1)
+    assert torch.allclose(found["probabilities"], expected, atol=1e-4)
 
 
 LEARNS = {
@@ -394,10 +414,6 @@ LEARNS = {
 
 
 def _opened(row: Any) -> Any:
-    import io
-
-    from PIL import Image
-
     return Image.open(io.BytesIO(row.content.read())).convert("RGB")
 
 

@@ -22,6 +22,7 @@ from hftransfer.metrics.classification import (
     TopKAccuracy,
     score_probabilities,
 )
+from hftransfer.metrics.intervals import mean_interval, share_interval
 from hftransfer.tasks.classification import ImageClassification
 from hftransfer.tasks.registry import TASKS
 
@@ -162,8 +163,15 @@ def test_metrics_can_be_fed_in_parts_as_any_metric_of_evaluate():
 def test_all_scores_come_together_as_fractions():
     scores, labels = predictions(4)
     found = score_probabilities(scores, labels)
-    names = {"accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error", "log_loss", "confusion_matrix"}
-    assert set(found) == names
+    names = {
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "expected_calibration_error",
+        "log_loss",
+        "confusion_matrix",
+    }
+    assert set(found) == names | {"accuracy_interval"}
     assert all(0 <= found[name] <= 1 for name in names - {"log_loss", "confusion_matrix"})
     assert all(type(found[name]) is float for name in names - {"confusion_matrix"})
     assert np.shape(found["confusion_matrix"]) == (4, 4)
@@ -185,3 +193,24 @@ def test_the_task_scores_by_these_metrics():
     assert judged.metrics["accuracy"] == wanted["accuracy"]
     assert judged.metrics["log_loss"] == pytest.approx(wanted["log_loss"])
     assert judged.score == (judged.metrics["accuracy"], -judged.metrics["log_loss"])
+
+
+def test_intervals_hold_the_true_score_as_often_as_they_say():
+    """Of 400 samples of 80 examples about 95 % give an interval that holds the share, or mean, they were drawn with."""
+    random = np.random.default_rng(0)
+    drawn = random.random((400, 80)) < 0.9
+    shares = [share_interval(int(sample.sum()), 80) for sample in drawn]
+    assert 0.92 <= np.mean([low <= 0.9 <= high for low, high in shares]) <= 0.98
+    means = [mean_interval(sample) for sample in random.beta(2, 1, (100, 80))]
+    assert 0.89 <= np.mean([low <= 2 / 3 <= high for low, high in means]) <= 1
+
+
+def test_intervals_of_nothing_and_of_certainty_are_told():
+    assert share_interval(0, 0) == [0.0, 1.0]
+    assert mean_interval([]) == [0.0, 1.0]
+    assert mean_interval([1.0, 1.0]) == [1.0, 1.0]
+    p, n, z = 0.75, 40, 1.959964  # Wilson's formula, by hand
+    center, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert share_interval(30, 40) == pytest.approx(
+        [(center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)]
+    )

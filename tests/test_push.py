@@ -287,6 +287,9 @@ def test_a_recipe_pushes_its_model_when_the_run_is_finished(
     wrong = _hftransfer(hub, tmp_path, "check", "my.yaml", "hub.push_to=others/pets", "train.metric=acuracy")
     assert wrong.returncode == 2
     assert missing_words(wrong.stderr, ("the namespace of hub.push_to must be", "'others'", "'acuracy'")) == []
+    nonsense = _hftransfer(hub, tmp_path, "check", "my.yaml", "hub.license=nonsense")
+    assert nonsense.returncode == 1
+    assert missing_words(nonsense.stderr, ("the metadata of the card", '"license" must be one of', "hub.license")) == []
     hub.faults = [("/commit/", 403)]
     failed = _hftransfer(hub, tmp_path, "run", "my.yaml", "--out", "run", "train.precision=fp32")
     assert failed.returncode == 1
@@ -299,12 +302,22 @@ def test_a_recipe_pushes_its_model_when_the_run_is_finished(
     assert again.stdout.strip() == f"{hub.endpoint}/me/pets"
     repo = hub.repos["me/pets"]
     assert repo.private
-    assert {"model.safetensors", "recipe.yaml", "figures/examples.png"} <= repo.files.keys()
+    assert {"model.safetensors", "recipe.yaml", "figures/confusion_matrix.png"} <= repo.files.keys()
+    assert not {"figures/examples.png", "figures/mistakes.png"} & repo.files.keys()
     for file in (tmp_path / "run").rglob("*"):
         assert not file.is_file() or b"hf_secret_token_of_a_test" not in file.read_bytes(), file
     assert not any(b"hf_secret_token_of_a_test" in content for content in repo.files.values())
     texts = [content for name, content in repo.files.items() if name.endswith((".json", ".yaml", ".md"))]
     assert not any(str(tmp_path).encode() in text or b"/tmp/" in text for text in texts)
-    whole = _hftransfer(hub, tmp_path, "run", "my.yaml", "--out", "second", "train.precision=fp32", "train.seed=1")
+    shown = ("hub.share_examples=true", "hub.license=mit", "hub.language=[en]")
+    words = ("run", "my.yaml", "--out", "second", "train.precision=fp32", "train.seed=1", *shown)
+    whole = _hftransfer(hub, tmp_path, *words)
     assert whole.returncode == 0, whole.stderr
+    assert {"figures/examples.png", "examples/0.jpg", "examples/1.jpg"} <= repo.files.keys()
+    card = ModelCard(repo.files["README.md"].decode()).data
+    assert (card.license, card.language) == ("mit", ["en"])
+    assert [entry["src"].rsplit("/resolve/", 1)[1] for entry in card.widget[:2]] == [
+        "main/examples/0.jpg",
+        "main/examples/1.jpg",
+    ]
     assert len(repo.commits) == 3

@@ -104,6 +104,16 @@ def _text_of_file(row: Row, remedy: str, faults: list[str]) -> Row:
     return Row(row.id, TextContent(text), row.label)
 
 
+def is_hub_data(source: str) -> bool:
+    """Whether a source is the id of a data set on the Hub: it has the form of one, and is nothing on this disk."""
+    return source != "memory" and _looks_like_id(source) and not Path(source).expanduser().exists()
+
+
+def _looks_like_id(source: str) -> bool:
+    is_path = source.startswith((".", "/", "~")) or Path(source).suffix in TABLE_SUFFIXES or source.count("/") > 1
+    return not is_path and not source.startswith("bundled/") and _HUB_ID.fullmatch(source) is not None
+
+
 def look_at_source(settings: DataSettings, kind: Kind = "images") -> None:
     """Nothing, if a source can be what it is said to be; nothing is read or fetched.
 
@@ -124,8 +134,7 @@ def look_at_source(settings: DataSettings, kind: Kind = "images") -> None:
     if source == "memory":
         remedy = "This recipe was run on Python objects: give them again, ht.run(recipe, data=…), or name a source."
         raise DataError(must_be("data.source", "a source that can be read", "'memory'", remedy))
-    looks_like_path = source.startswith((".", "/", "~")) or path.suffix in TABLE_SUFFIXES or source.count("/") > 1
-    if looks_like_path or not _HUB_ID.fullmatch(source):
+    if not _looks_like_id(source):
         remedy = f"The current folder is {Path.cwd()}."
         allowed = "an existing folder or CSV / JSONL / Parquet file, a Hub id or bundled/<name>"
         raise DataError(must_be("data.source", allowed, f"'{source}'", remedy))

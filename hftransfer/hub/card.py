@@ -1,338 +1,333 @@
-"""The model card: metadata that the Hub checks, and a page that says how to use the model without this library."""
+"""The model card: metadata that the Hub checks, and a page that says what the model is, how good, and how to use it
+without this library."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hftransfer.artifact import ModelFacts
-from hftransfer.publish import BEGIN, END
+from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
+from hftransfer.publish import BEGIN, END, public_text
+from hftransfer.run_folder import HubSettings
 
-_BODY = """
-# {title}
-
-{base_sentence} adapted to {goal} by {strategy}
-with hftransfer {version}.
-
-| metric | test | validation |
-| --- | --- | --- |
-{metrics}
-
-Trained on {train} {unit}, the best model chosen on {validation}, tested on {test}.
-Data: `{data}`.
-{labels}
-## How to use
-
-{native}
-
-With hftransfer:
-
-```python
-import hftransfer as ht
-
-{example}
-```
-
-## What was trained
-
-{trainable:,} of {total:,} parameters. {learned} Scores are those of the data named above; other data may score
-otherwise.
-"""
-
+IMAGE_TEXT = "image-text"
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
     "its standardisation is folded into its weights.",
     "fine-tune": "The head and the unfrozen stages.",
     "lora": "Low-rank matrices beside frozen layers (LoRA), and the head.",
 }
-_UNITS = {"image-classification": "images", "text-classification": "texts", "question-answering": "questions"}
+_STRATEGIES = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
+_UNITS = {
+    "image-classification": "images",
+    "text-classification": "texts",
+    "question-answering": "questions",
+    IMAGE_TEXT: "images with their captions",
+}
 _TASK_NAMES = {
     "image-classification": "Image Classification",
     "text-classification": "Text Classification",
     "question-answering": "Question Answering",
 }
-_EXAMPLES = {
-    "image-classification": 'ht.load("path/to/this/folder").predict(["photo.jpg"])',
-    "text-classification": 'ht.load("path/to/this/folder").predict(["what a film"])',
-    "question-answering": 'ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
+_MOST_CLASSES = 60  # in the table of classes
+_FEW, _UNEVEN, _OFF = 20, 3.0, 0.05
+_PAPERS = {
+    "lora": ("2106.09685", "hu2021lora", "Hu and others", "LoRA: Low-Rank Adaptation of Large Language Models"),
+    IMAGE_TEXT: (
+        "2111.07991",
+        "zhai2021lit",
+        "Zhai and others",
+        "LiT: Zero-Shot Transfer with Locked-image text Tuning",
+    ),
+    "interpolate": ("2109.01903", "wortsman2021wise", "Wortsman and others", "Robust fine-tuning of zero-shot models"),
 }
-_AS_PAIRS = ('["what a film"]', '[("a text", "another")]')
-_NATIVE = {
-    "image-classification": """In plain transformers:
-
-```python
-from transformers import pipeline
-
-classify = pipeline("image-classification", model="path/to/this/folder")
-classify("photo.jpg")
-```""",
-    "text-classification": """In plain transformers:
-
-```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="path/to/this/folder")
-classify("what a film")
-```""",
-    "question-answering": """In plain transformers it loads as `AutoModelForQuestionAnswering` (start and end logits per
-token; the windows and the search for the best span are hftransfer's).""",
-}
-_POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
-and the head:
-
-```python
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
-
-folder = "path/to/this/folder"
-tokenizer, backbone = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-head = load_file(f"{{folder}}/head.safetensors")
-inputs = tokenizer(["what a film"], return_tensors="pt", padding=True, truncation=True, max_length={max_tokens})
-with torch.no_grad():
-    tokens = backbone(**inputs).last_hidden_state
-pooled = {pooled}
-probabilities = (pooled @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of backbone.config.id2label
-```"""
-_POOLS = {
-    "mean": '(tokens * (mask := inputs["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
-    "cls": "tokens[:, 0]",
-    "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
-}
-_LORA = """The folder holds the matrices and the head in peft's layout, to be put into the base model:
-
-```python
-from peft import PeftModel
-from transformers import {auto}{more}
-
-base = {auto}.from_pretrained({base}, num_labels={classes}, ignore_mismatched_sizes=True)
-model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
-```"""
-_LORA_ELSEWHERE = """The folder holds the matrices and the head in peft's layout, for a model of which neither
-transformers nor open_clip has a class ({form}): hftransfer loads it."""
-_MERGED = "\n\nThe same, merged into one native model, lies in the folder `merged` beside this one or in it."
-_EMBEDDING = """The folder holds the whole dual encoder in its native layout (it can still be asked for other classes by
-their names), and a head on its normalised image embedding:
-
-```python
-import torch
-from PIL import Image
-from safetensors.torch import load_file
-from transformers import AutoImageProcessor, AutoModel
-
-folder = "path/to/this/folder"
-processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-head = load_file(f"{folder}/head.safetensors")
-inputs = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
-with torch.no_grad():
-    embedded = model.get_image_features(**inputs).pooler_output
-embedded = embedded / embedded.norm(dim=-1, keepdim=True)
-probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
-```"""
-_OPEN_CLIP_EMBEDDING = """The folder holds the model in open_clip's layout:
-`open_clip.create_model("local-dir:path/to/folder")`, and in `head.safetensors` a head on its image embedding, which is
-normalised first."""
-_OPEN_CLIP = """The folder holds the tower in open_clip's layout: `open_clip.create_model("local-dir:path/to/folder")`,
-and the head on its image embedding in `head.safetensors`."""
+"""What a way of training is called in the literature: arXiv's number, a key, authors and title, all of 2021."""
 
 
-def _native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
-    """How the model is used without this library; `base` is where the base model is, in Python."""
-    if facts.base is not None:
-        return _lora_use(facts, base) + (_MERGED if facts.merge else "")
-    if facts.pooling == "embedding":
-        return _OPEN_CLIP_EMBEDDING if is_open_clip else _EMBEDDING
-    if facts.pooling != "native":
-        text = _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
-        return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
-    if is_open_clip:
-        return _OPEN_CLIP
-    text = _NATIVE[facts.task]
-    return text.replace('"what a film"', '{"text": "a text", "text_pair": "another"}') if facts.pairs else text
+@dataclass(frozen=True)
+class Card:
+    """All that a card tells of a model, as values."""
+
+    metrics: Mapping[str, Any]
+    """As in `metrics.json`."""
+    data_source: str
+    """Without the way to it on this disk."""
+    version: str
+    bases: tuple[str, ...]
+    """The base model, or the two towers."""
+    hub_id: str | None = None
+    """That of the base model, None where it isn't on the Hub."""
+    class_names: tuple[str, ...] = ()
+    facts: ModelFacts = field(default_factory=ModelFacts)
+    settings: HubSettings = field(default_factory=HubSettings)
+    dataset_id: str | None = None
+    dataset_config: str | None = None
+    max_tokens: int = 512
+    counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By split, how many examples of each class there are."""
+    skipped: int = 0
+    recipe: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    pads_always: bool = False
+    """Of a dual encoder: whether its texts are all padded to one length."""
+    examples: Sequence[Mapping[str, str]] = ()
+    """Of the test split, for the Hub's page to try the model with."""
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether the model is a dual encoder that learned from captions."""
+        return bool(self.metrics["task"] == IMAGE_TEXT)
+
+    @property
+    def title(self) -> str:
+        """The names of what it was made from, and how."""
+        return _plain(f"{' + '.join(Path(name).name for name in self.bases)} {self.metrics['strategy']}")
+
+    @property
+    def judged(self) -> Mapping[str, Any]:
+        """The metrics of the test split, or of the validation split where there is none."""
+        judged: Mapping[str, Any] = self.metrics["test"] or self.metrics["validation"]
+        return judged
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics that are one number."""
+        return {name: value for name, value in self.judged.items() if isinstance(value, float)}
 
 
-def _lora_use(facts: ModelFacts, base: str) -> str:
-    name = str((facts.base or {}).get("name"))
-    if facts.pooling != "native" or name.startswith("open_clip:"):
-        form = "an open_clip tower" if name.startswith("open_clip:") else f"{facts.pooling}-pooled features"
-        form = "a normalised embedding" if facts.pooling == "embedding" else form
-        return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
-    autos = {"image-classification": "AutoModelForImageClassification"}
-    autos |= {"text-classification": "AutoModelForSequenceClassification"}
-    more = ""
-    if name.startswith("bundled/"):
-        more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
-    auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
-    return _LORA.format(auto=auto, base=base, more=more, classes=len(facts.class_names) or 2)
-
-
-def write_card(
-    folder: Path,
-    *,
-    metrics: dict[str, Any],
-    class_names: Sequence[str],
-    data_source: str,
-    hub_id: str | None,
-    version: str,
-    facts: ModelFacts | None = None,
-    max_tokens: int = 512,
-) -> None:
+def write_card(folder: Path, card: Card) -> None:
     """Nothing; writes `README.md` with valid card metadata into a model folder.
 
-    `hub_id` is that of the base model, None where it isn't on the Hub.
     Of a local path only the last part is written: folders of a person's disk are not published.
     """
-    facts = facts or ModelFacts()
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
-    judged = metrics["test"] or metrics["validation"]
-    scores = {name: value for name, value in judged.items() if isinstance(value, float)}
-    bundled = metrics["model"].startswith("bundled/")
-    base = _plain(metrics["model"] if hub_id or bundled else Path(metrics["model"]).resolve().name)
-    data = _plain(data_source)
-    title = f"{Path(base).name} {metrics['strategy']}"
-    results = [
+    is_open_clip = (folder / "open_clip_config.json").is_file()
+    body = _template().render(**_of_results(card), **_of_data(card), **_of_use(card, is_open_clip=is_open_clip))
+    page = f"---\n{metadata(card).to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
+    ModelCard(page).save(folder / "README.md")
+
+
+def metadata(card: Card) -> Any:
+    """What the Hub reads: a `ModelCardData`."""
+    from huggingface_hub import ModelCardData
+
+    task, strategy, is_lora = card.metrics["task"], card.metrics["strategy"], card.facts.base is not None
+    papers = [f"arxiv:{paper[0]}" for paper in _papers_of(card)]
+    more: dict[str, Any] = {}
+    if card.hub_id is not None:
+        more["base_model_relation"] = "adapter" if is_lora else "finetune"
+    if card.examples:
+        more["widget"] = [dict(example) for example in card.examples]
+    return ModelCardData(
+        library_name="peft" if is_lora else "transformers",
+        pipeline_tag="zero-shot-image-classification" if card.is_dual else task,
+        base_model=card.hub_id,
+        license=card.settings.license,
+        language=list(card.settings.language) or None,
+        datasets=[card.dataset_id] if card.dataset_id else None,
+        tags=["hftransfer", "transfer-learning", *([IMAGE_TEXT] if card.is_dual else []), strategy, *papers],
+        metrics=None if card.is_dual else list(card.scores),
+        model_name=card.title,
+        eval_results=None if card.is_dual else _eval_results(card),
+        **more,
+    )
+
+
+def _eval_results(card: Card) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    data, task = _plain(card.data_source), card.metrics["task"]
+    return [
         EvalResult(
-            task_type=metrics["task"],
-            task_name=_TASK_NAMES[metrics["task"]],
-            dataset_type=data,
+            task_type=task,
+            task_name=_TASK_NAMES[task],
+            dataset_type=card.dataset_id or data,
             dataset_name=data,
-            dataset_split="test" if metrics["test"] else "validation",
+            dataset_config=card.dataset_config,
+            dataset_split="test" if card.metrics["test"] else "validation",
             metric_type=name,
             metric_name=name.replace("_", " "),
             metric_value=round(value, 6),
         )
-        for name, value in scores.items()
+        for name, value in card.scores.items()
     ]
-    card_data = ModelCardData(
-        library_name="peft" if facts.base is not None else "transformers",
-        pipeline_tag=metrics["task"],
-        base_model=hub_id,
-        tags=["hftransfer", "transfer-learning", metrics["strategy"]],
-        metrics=list(scores),
-        model_name=title,
-        eval_results=results,
-    )
-    body = _BODY.format(
-        title=_plain(title),
-        base_sentence=f"`{base}`",
-        goal=f"{len(class_names)} classes" if class_names else "answering questions",
-        unit=_UNITS[metrics["task"]],
-        learned=_LEARNED[metrics["strategy"]],
-        example=_EXAMPLES[metrics["task"]].replace(*_AS_PAIRS if facts.pairs else ("", "")),
-        native=_native_use(
-            facts,
-            f'"{hub_id or "path/to/" + base}"',
-            max_tokens,
-            is_open_clip=(folder / "open_clip_config.json").is_file(),
-        ),
-        strategy={"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}[metrics["strategy"]],
-        version=version,
-        metrics="\n".join(_metric_line(name, metrics) for name in scores),
-        data=data,
-        labels=_labels(class_names),
-        **metrics["examples"],
-        **metrics["parameters"],
-    )
-    ModelCard(_page(card_data, body)).save(folder / "README.md")
 
 
-_DUAL = """
-# {title}
+def _template() -> Any:
+    import jinja2
 
-{base} brought into one space by images with captions ({strategy}), with hftransfer {version}.
-It finds images by texts and texts by images, and tells images apart by the names of classes.
-
-| metric | test | validation |
-| --- | --- | --- |
-{metrics}
-{zero_shot}
-Learned from {train} images with their captions, the best model chosen on {validation}, tested on {test}.
-Data: `{data}`.
-
-## How to use
-
-In plain transformers:
-
-```python
-import torch
-from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-
-folder = "path/to/this/folder"
-model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-processor = AutoImageProcessor.from_pretrained(folder)
-pixels = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
-tokens = tokenizer(["a photo of a cat.", "a photo of a dog."], return_tensors="pt", padding=True)
-with torch.no_grad():
-    probabilities = model(**pixels, **tokens).logits_per_image.softmax(-1)
-```
-
-With hftransfer:
-
-```python
-import hftransfer as ht
-
-ht.zero_shot("path/to/this/folder", ["photo.jpg"], ["cat", "dog"])
-```
-
-## What was trained
-
-{trainable:,} of {total:,} parameters. Scores are those of the data named above; other data may score otherwise.
-"""
+    source = files("hftransfer.hub").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    # What is filled in is made harmless by _plain: this is Markdown, for which HTML's escapes are wrong.
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(source)  # noqa: S701
 
 
-def write_dual_card(
-    folder: Path, *, metrics: dict[str, Any], data_source: str, bases: Sequence[str], version: str
-) -> None:
-    """Nothing; writes `README.md` into the folder of a dual encoder that learned from captions.
-
-    Of a local path only the last part is written: folders of a person's disk are not published.
-    """
-    from huggingface_hub import ModelCard, ModelCardData
-
-    named = [_plain(name if name.startswith("bundled/") else name.rstrip("/").rsplit("/", 1)[-1]) for name in bases]
-    judged = metrics["test"] or metrics["validation"]
-    scores = [name for name, value in judged.items() if isinstance(value, float)]
-    title = f"{' + '.join(Path(name).name for name in named)} {metrics['strategy']}"
-    card_data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="zero-shot-image-classification",
-        tags=["hftransfer", "transfer-learning", "image-text", metrics["strategy"]],
-    )
-    after = metrics.get("zero_shot")
-    body = _DUAL.format(
-        title=title,
-        base=" and ".join(f"`{name}`" for name in named),
-        strategy=metrics["strategy"],
-        version=version,
-        metrics="\n".join(_metric_line(name, metrics) for name in scores),
-        zero_shot=f"\nImages told apart by class names afterwards: accuracy {after['accuracy']:.4f}.\n"
-        if after
-        else "",
-        data=_plain(data_source),
-        **metrics["examples"],
-        **metrics["parameters"],
-    )
-    ModelCard(_page(card_data, body)).save(folder / "README.md")
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
-def _page(card_data: Any, body: str) -> str:
-    return f"---\n{card_data.to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
+def _of_results(card: Card) -> dict[str, Any]:
+    test, validation = card.metrics["test"], card.metrics["validation"]
+    rows = []
+    for name in card.scores:
+        interval = test.get(f"{name}_interval") if test else None
+        told = f"{test[name]:.4f}" if test else ""
+        told += f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+        of_validation = validation.get(name)
+        shown = "" if of_validation is None else f"{of_validation:.4f}"
+        rows.append({"name": name.replace("_", " "), "test": told, "validation": shown})
+    has_intervals = any("(" in row["test"] for row in rows)
+    return {
+        "title": card.title,
+        "about": _about(card),
+        "description": _own_words(card.settings.description),
+        "scores": rows,
+        "has_intervals": has_intervals,
+        "measured": _measured(card, has_intervals=has_intervals),
+        "further": list(_further(card)),
+    }
 
 
-def _metric_line(name: str, metrics: dict[str, Any]) -> str:
-    test = f"{metrics['test'][name]:.4f}" if metrics["test"] else ""
-    validation = metrics["validation"].get(name)
-    return f"| {name.replace('_', ' ')} | {test} | {'' if validation is None else format(validation, '.4f')} |"
+def _about(card: Card) -> str:
+    base, strategy = " and ".join(f"`{_plain(name)}`" for name in card.bases), card.metrics["strategy"]
+    if card.is_dual:
+        return (
+            f"{base} brought into one space by images with captions ({strategy}), with hftransfer {card.version}. It "
+            "finds images by texts and texts by images, and tells images apart by the names of classes."
+        )
+    goal = f"{len(card.class_names)} classes" if card.class_names else "answering questions"
+    return f"{base} adapted to {goal} by {_STRATEGIES[strategy]} with hftransfer {card.version}."
 
 
-def _labels(class_names: Sequence[str]) -> str:
-    if not class_names:
+def _measured(card: Card, *, has_intervals: bool) -> str:
+    seed = "" if card.seed is None else f", seed {card.seed}"
+    chance = " An interval says what the number of test examples leaves to chance, not what another seed would give."
+    return f"One run{seed}.{chance if has_intervals else ''}"
+
+
+def _further(card: Card) -> Iterator[str]:
+    """What else was measured: k-shot curves, and zero-shot before and after."""
+    for entry in card.metrics.get("shots", ()):
+        low, high = entry.get("accuracy_interval") or (None, None)
+        spread = "" if low is None else f" (95 % interval over {entry['draws']} draws: {low:.4f} to {high:.4f})"
+        yield f"With {entry['shots']} examples of each class: accuracy {entry['accuracy']:.4f}{spread}."
+    told = card.metrics.get("zero_shot") or {}
+    if "accuracy" in told:
+        yield f"Images told apart by class names afterwards: accuracy {told['accuracy']:.4f}."
+    if "before" in told:
+        before, after = told["before"]["accuracy"], told["after"]["accuracy"]
+        yield f"By the names of the classes alone, before training: accuracy {before:.4f}; afterwards {after:.4f}."
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def _of_data(card: Card) -> dict[str, Any]:
+    counts, splits = card.counts, ("train", "validation", "test")
+    rows = [
+        {"name": _plain(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
+        for index, name in enumerate(card.class_names[:_MOST_CLASSES])
+    ]
+    if more := len(card.class_names) - len(rows):
+        rows.append({"name": f"and {more} more", "train": "", "validation": "", "test": ""})
+    source = f"`{_plain(card.data_source)}`"
+    return {
+        "data": f"[{source}](https://hf.co/datasets/{card.dataset_id})" if card.dataset_id else source,
+        "examples": card.metrics["examples"],
+        "unit": _UNITS[card.metrics["task"]],
+        "skipped": card.skipped,
+        "classes": rows,
+        "limits": list(_limits(card)),
+    }
+
+
+def _limits(card: Card) -> Iterator[str]:
+    """What a person should know before they rely on the model, as far as the run tells."""
+    tested = card.metrics["examples"]["test"] or card.metrics["examples"]["validation"]
+    yield f"Its scores are those of {tested} examples of the data named above; other data may score otherwise."
+    if card.class_names:
+        yield "It knows these classes alone: whatever it is given, it names one of them."
+    train = list(card.counts.get("train", ()))
+    if train and min(train) < _FEW:
+        name = _plain(card.class_names[train.index(min(train))])
+        yield f"Few examples to learn from: `{name}` has {min(train)}."
+    if train and max(train) > _UNEVEN * max(1, min(train)):
+        yield f"Classes are uneven in training, {min(train)} to {max(train)} examples: the rare ones do worse."
+    if (error := card.scores.get("expected_calibration_error", 0.0)) > _OFF:
+        yield f"Its probabilities are {error:.2f} off on average: don't read them as frequencies."
+    if confused := _most_confused(card):
+        yield confused
+    if card.metrics["task"].startswith("text"):
+        yield f"It reads the first {card.max_tokens} tokens of a text."
+    yield "What the base model learned before, with its errors and its licence, is still in it."
+
+
+def _most_confused(card: Card) -> str | None:
+    matrix = card.judged.get("confusion_matrix")
+    if not matrix or len(card.class_names) < 3:
+        return None
+    wrong, true, taken = max((n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j)
+    names = [_plain(card.class_names[index]) for index in (true, taken)]
+    return f"Most often `{names[0]}` is taken for `{names[1]}` ({wrong} of {sum(matrix[true])})." if wrong else None
+
+
+# --- use -------------------------------------------------------------------------------------------------------------
+
+
+def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
+    base = f'"{card.hub_id or "path/to/" + _plain(card.bases[0])}"'
+    recipe = public_text(card.recipe).strip()
+    parameters = card.metrics["parameters"]
+    return {
+        "native": dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
+        if card.is_dual
+        else native_use(card.facts, base, card.max_tokens, is_open_clip=is_open_clip),
+        "own": 'ht.zero_shot("path/to/this/folder", ["photo.jpg"], ["cat", "dog"])'
+        if card.is_dual
+        else with_hftransfer(card.facts),
+        "parameters": {f"{name}_text": f"{parameters[name]:,}" for name in ("trainable", "total")},
+        "learned": "" if card.is_dual else _LEARNED[card.metrics["strategy"]],
+        "hardware": _hardware(card),
+        "has_recipe": bool(recipe),
+        "recipe": "" if set("<>`") & set(recipe) else recipe,  # it lies beside the card in any case
+        "citations": list(_citations(card)),
+    }
+
+
+def _hardware(card: Card) -> str:
+    said = card.environment
+    if not said:
         return ""
-    names = ", ".join(f"`{_plain(name)}`" for name in class_names)
-    return f"\n## Labels\n\n{names}\n"
+    seconds, memory = card.metrics.get("seconds", {}).get("total"), card.metrics.get("peak_memory_bytes")
+    parts = [f"{said.get('device', 'cpu')}, {said.get('precision', 'fp32')}", f"{said.get('threads', 1)} threads"]
+    parts += [f"{seconds:.0f} seconds in all"] if seconds else []
+    parts += [f"{memory / 2**30:.1f} GiB at most"] if memory else []
+    libraries = ", ".join(f"{name} {said['versions'][name]}" for name in ("torch", "transformers"))
+    return f"Hardware and time: {', '.join(parts)}. With {libraries}."
+
+
+def _papers_of(card: Card) -> list[tuple[str, str, str, str]]:
+    names = [IMAGE_TEXT] if card.is_dual else []
+    names += ["lora"] if card.metrics["strategy"] == "lora" else []
+    names += ["interpolate"] if "learned" in (card.metrics.get("zero_shot") or {}) else []
+    return [_PAPERS[name] for name in names]
+
+
+def _citations(card: Card) -> Iterator[str]:
+    yield f"@software{{hftransfer, title = {{hftransfer}}, version = {{{card.version}}}}}"
+    for arxiv, key, authors, title in _papers_of(card):
+        yield (
+            f"@misc{{{key}, author = {{{authors}}}, title = {{{title}}}, year = {{2021}}, "
+            f"eprint = {{{arxiv}}}, archivePrefix = {{arXiv}}}}"
+        )
+
+
+# --- harmless text ---------------------------------------------------------------------------------------------------
 
 
 def _plain(text: str) -> str:
@@ -341,3 +336,11 @@ def _plain(text: str) -> str:
     for sign in "`<>|":
         cleaned = cleaned.replace(sign, "")
     return cleaned
+
+
+def _own_words(text: str | None) -> str:
+    """A person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
+    if not text:
+        return ""
+    lines = (re.sub(r"[<>]", "", line).rstrip() for line in text.strip().splitlines())
+    return "\n".join(line for line in lines if line.strip("- ") or not line.strip())

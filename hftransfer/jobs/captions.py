@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import build_test_only
-from hftransfer.hub.card import write_dual_card
+from hftransfer.jobs.cards import write_dual_card
 from hftransfer.jobs.common import (
     Clock,
     csv_text,
@@ -20,7 +20,6 @@ from hftransfer.jobs.common import (
     identity_of,
     load_captions,
     peak_memory_bytes,
-    public_name,
     require_same_run,
     resolved_yaml,
     tell_differences,
@@ -180,17 +179,10 @@ def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, 
         "peak_memory_bytes": peak_memory_bytes(),
         "seconds": clock.all_seconds(),
     }
-    names = [recipe.model.image, recipe.model.text] if recipe.model.is_pair else [recipe.model.name]
 
     def save(draft: Path) -> None:
         done.dual.save(draft)
-        write_dual_card(
-            draft,
-            metrics=metrics,
-            data_source=public_name(recipe.data.source),
-            bases=[str(name) for name in names],
-            version=version("hftransfer"),
-        )
+        write_dual_card(draft, learned, metrics, recipe)
 
     folder.write_folder("model", save)
     folder.write_json("metrics.json", metrics)

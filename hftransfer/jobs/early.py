@@ -105,11 +105,14 @@ def _look_at_hub(recipe: Recipe) -> None:
     Raises:
         HftransferError: it can't.
     """
-    from hftransfer.publish import require_pushable
+    from hftransfer.hub.card import metadata
+    from hftransfer.jobs.cards import provisional_card
+    from hftransfer.publish import require_pushable, require_valid_card
 
     if recipe.task == ZERO_SHOT:
         raise RecipeError(must_be("hub.push_to", f"left out for task {ZERO_SHOT}, which trains nothing", "given"))
     require_pushable(str(recipe.hub.push_to))
+    require_valid_card(metadata(provisional_card(recipe)))
 
 
 def _require_head(recipe: Recipe, family: str) -> None:

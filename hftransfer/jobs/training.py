@@ -7,11 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
@@ -21,6 +19,7 @@ from hftransfer.errors import (
     ModelError,
     user_path,
 )
+from hftransfer.jobs.cards import write_examples, write_own_card
 from hftransfer.jobs.common import (
     Clock,
     csv_text,
@@ -31,7 +30,6 @@ from hftransfer.jobs.common import (
     importing_ahead,
     load_splits,
     peak_memory_bytes,
-    public_name,
     require_same_data,
     require_same_run,
     resolved_yaml,
@@ -286,6 +284,8 @@ def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, cl
     if done.splits.skipped:
         write_skipped(folder, done.splits)
     _write_figures(folder, done)
+    if loaded.recipe.hub.share_examples and done.adapter.modality == "image":
+        write_examples(folder, done.splits.test.rows)
     if trained.curve is not None:
         _write_curve(folder, trained.curve, metrics, done)
     folder.note_all_in(LOGS)
@@ -356,27 +356,3 @@ def _write_model(folder: RunFolder, trained: Trained, metrics: dict[str, Any], r
     folder.write_folder("model", save)
     if adapter.peft is not None and facts.merge:
         folder.write_folder("merged", save_merged)
-
-
-def write_own_card(draft: Path, trained: Trained, facts: ModelFacts, metrics: dict[str, Any], recipe: Recipe) -> None:
-    """Nothing; writes the card of a trained model into its folder."""
-    from hftransfer.hub.card import write_card
-
-    adapter = trained.done.adapter
-    write_card(
-        draft,
-        metrics=metrics,
-        class_names=trained.done.splits.class_names,
-        data_source=public_name(recipe.data.source),
-        hub_id=_hub_id_of(recipe.model.name, trained.checkpoint),
-        version=version("hftransfer"),
-        facts=facts,
-        max_tokens=min(facts.max_tokens or 10**9, getattr(adapter, "max_tokens", 10**9)),
-    )
-
-
-def _hub_id_of(model: str, checkpoint: Checkpoint) -> str | None:
-    """The Hub id of the base model, where it lies on the Hub."""
-    if model in BUNDLED_MODELS:
-        return BUNDLED_MODELS[model].hub_id
-    return model if checkpoint.revision is not None and not model.startswith("open_clip:") else None

@@ -12,6 +12,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from hftransfer.metrics.intervals import share_interval
+
 _LABELS = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
 _PROBABILITIES = {
     "predictions": datasets.Sequence(datasets.Value("float64")),
@@ -134,6 +136,7 @@ def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> dict[s
     scores: dict[str, Any] = {}
     for metric in (Accuracy(), BalancedAccuracy(), MacroF1()):
         scores |= metric.compute(predictions=predicted, references=labels)
+    scores["accuracy_interval"] = share_interval(int((predicted == labels).sum()), len(labels))
     of_probabilities: list[evaluate.Metric] = [TopKAccuracy()] if classes > 5 else []
     for metric in (*of_probabilities, ExpectedCalibrationError(), LogLoss()):
         scores |= metric.compute(predictions=probabilities, references=labels)

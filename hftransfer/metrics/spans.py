@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import datasets
 import evaluate
 
+from hftransfer.metrics.intervals import mean_interval
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -85,6 +87,7 @@ def score_spans(predictions: Sequence[str], answers: Sequence[Sequence[str]]) ->
     texts = [_storable(prediction) for prediction in predictions]
     gold = [[_storable(answer) for answer in own] for own in answers]
     scores = _both(texts, gold)
+    scores["f1_interval"] = mean_interval([span_f1(text, own) for text, own in zip(texts, gold, strict=True)])
     answerable = [number for number, own in enumerate(gold) if own]
     unanswerable = [number for number, own in enumerate(gold) if not own]
     if unanswerable and answerable:

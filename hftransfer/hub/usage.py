@@ -1,0 +1,186 @@
+"""How a trained model is used without this library, and with it: the pieces of code on its card."""
+
+from __future__ import annotations
+
+from hftransfer.artifact import ModelFacts
+
+_EXAMPLES = {
+    "image-classification": 'ht.load("path/to/this/folder").predict(["photo.jpg"])',
+    "text-classification": 'ht.load("path/to/this/folder").predict(["what a film"])',
+    "question-answering": 'ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
+}
+_AS_PAIRS = ('["what a film"]', '[("a text", "another")]')
+_NATIVE = {
+    "image-classification": """In plain transformers:
+
+```python
+from transformers import pipeline
+
+classify = pipeline("image-classification", model="path/to/this/folder")
+classify("photo.jpg")
+```""",
+    "text-classification": """In plain transformers:
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="path/to/this/folder")
+classify("what a film")
+```""",
+    "question-answering": """In plain transformers, for a context that fits the model at once (hftransfer goes through
+longer ones in windows, and looks for the best of all spans):
+
+```python
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+inputs = tokenizer("Who?", "The actor was Ann Lee.", return_tensors="pt", truncation="only_second")
+with torch.no_grad():
+    found = model(**inputs)
+first = int(found.start_logits[0].argmax())
+last = first + int(found.end_logits[0, first:].argmax())
+answer = tokenizer.decode(inputs["input_ids"][0, first : last + 1])
+```""",
+}
+_POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
+and the head:
+
+```python
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, backbone = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{{folder}}/head.safetensors")
+inputs = tokenizer(["what a film"], return_tensors="pt", padding=True, truncation=True, max_length={max_tokens})
+with torch.no_grad():
+    tokens = backbone(**inputs).last_hidden_state
+pooled = {pooled}
+probabilities = (pooled @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of backbone.config.id2label
+```"""
+_POOLS = {
+    "mean": '(tokens * (mask := inputs["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
+    "cls": "tokens[:, 0]",
+    "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
+}
+_LORA = """The folder holds the matrices and the head in peft's layout, to be put into the base model:
+
+```python
+from peft import PeftModel
+from transformers import {auto}{more}
+
+base = {auto}.from_pretrained({base}, num_labels={classes}, ignore_mismatched_sizes=True)
+model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
+```"""
+_LORA_ELSEWHERE = """The folder holds the matrices and the head in peft's layout, for a model of which neither
+transformers nor open_clip has a class ({form}): hftransfer loads it."""
+_MERGED = "\n\nThe same, merged into one native model, lies in the folder `merged` beside this one or in it."
+_EMBEDDING = """The folder holds the whole dual encoder in its native layout (it can still be asked for other classes by
+their names), and a head on its normalised image embedding:
+
+```python
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModel
+
+folder = "path/to/this/folder"
+processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{folder}/head.safetensors")
+inputs = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
+with torch.no_grad():
+    embedded = model.get_image_features(**inputs).pooler_output
+embedded = embedded / embedded.norm(dim=-1, keepdim=True)
+probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
+```"""
+_OPEN_CLIP = """The folder holds the model in open_clip's layout, and the head on its image embedding:
+
+```python
+import open_clip
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+folder = "path/to/this/folder"
+model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+head = load_file(f"{folder}/head.safetensors")
+with torch.no_grad():
+    pixels = transform(Image.open("photo.jpg").convert("RGB")).unsqueeze(0)
+    embedded = model.eval().encode_image(pixels, normalize=NORMALIZE)
+probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
+```"""
+
+
+def native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+    """How the model is used without this library; `base` is where the base model is, in Python."""
+    if facts.base is not None:
+        return _lora_use(facts, base) + (_MERGED if facts.merge else "")
+    if facts.pooling == "embedding":
+        return _OPEN_CLIP.replace("NORMALIZE", "True") if is_open_clip else _EMBEDDING
+    if facts.pooling != "native":
+        text = _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
+        return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
+    if is_open_clip:
+        return _OPEN_CLIP.replace("NORMALIZE", "False")
+    text = _NATIVE[facts.task]
+    return text.replace('"what a film"', '{"text": "a text", "text_pair": "another"}') if facts.pairs else text
+
+
+def _lora_use(facts: ModelFacts, base: str) -> str:
+    name = str((facts.base or {}).get("name"))
+    if facts.pooling != "native" or name.startswith("open_clip:"):
+        form = "an open_clip tower" if name.startswith("open_clip:") else f"{facts.pooling}-pooled features"
+        form = "a normalised embedding" if facts.pooling == "embedding" else form
+        return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
+    autos = {"image-classification": "AutoModelForImageClassification"}
+    autos |= {"text-classification": "AutoModelForSequenceClassification"}
+    more = ""
+    if name.startswith("bundled/"):
+        more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
+    auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
+    return _LORA.format(auto=auto, base=base, more=more, classes=len(facts.class_names) or 2)
+
+
+_DUAL = """In plain transformers:
+
+```python
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+folder = "path/to/this/folder"
+model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+processor = AutoImageProcessor.from_pretrained(folder)
+pixels = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tensors="pt")
+tokens = tokenizer(["a photo of a cat.", "a photo of a dog."], return_tensors="pt", padding=PADDING)
+with torch.no_grad():
+    probabilities = model(**pixels, **tokens).logits_per_image.softmax(-1)
+```"""
+_OPEN_CLIP_DUAL = """In plain open_clip:
+
+```python
+import open_clip
+import torch
+from PIL import Image
+
+name = "local-dir:path/to/this/folder"
+model, _, transform = open_clip.create_model_and_transforms(name)
+tokens = open_clip.get_tokenizer(name)(["a photo of a cat.", "a photo of a dog."])
+with torch.no_grad():
+    image = model.eval().encode_image(transform(Image.open("photo.jpg").convert("RGB")).unsqueeze(0), normalize=True)
+    texts = model.encode_text(tokens, normalize=True)
+probabilities = (model.logit_scale.exp() * image @ texts.T).softmax(-1)
+```"""
+
+
+def with_hftransfer(facts: ModelFacts) -> str:
+    """How hftransfer itself predicts with it."""
+    return _EXAMPLES[facts.task].replace(*_AS_PAIRS if facts.pairs else ("", ""))
+
+
+def dual_use(*, is_open_clip: bool, pads_always: bool) -> str:
+    """How a dual encoder is used without this library; SigLIP wants all texts padded to one length."""
+    return _OPEN_CLIP_DUAL if is_open_clip else _DUAL.replace("PADDING", '"max_length"' if pads_always else "True")

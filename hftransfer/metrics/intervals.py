@@ -1,0 +1,29 @@
+"""How much chance the number of test examples leaves in a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def share_interval(found: int, count: int) -> list[float]:
+    """The 95 % interval of a share, `found` of `count` (Wilson 1927; Brown, Cai and DasGupta 2001, 3.1.1)."""
+    from scipy.stats import binomtest
+
+    if count == 0:
+        return [0.0, 1.0]
+    interval = binomtest(found, count).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def mean_interval(values: Sequence[float] | np.ndarray) -> list[float]:
+    """The 95 % interval of the mean of one score per example: the percentile bootstrap (Efron 1979) of 2,000 draws."""
+    from scipy.stats import bootstrap
+
+    scores = np.asarray(values, dtype=np.float64)
+    if len(scores) < 2 or not np.ptp(scores):
+        return [float(scores.mean())] * 2 if len(scores) else [0.0, 1.0]
+    random = np.random.default_rng(0)
+    drawn = bootstrap((scores,), np.mean, n_resamples=2000, batch=100, method="percentile", rng=random)
+    return [float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)]
