@@ -402,8 +402,7 @@ def load_predictor(
 
 def _facts_of(path: Path) -> ModelFacts:
     """What `hftransfer.json` says; without it, the task that the configuration's architecture is for."""
-    from hftransfer.adapters.checkpoint import find_checkpoint
-    from hftransfer.adapters.texts import sidecar
+    from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
 
     try:
         said = sidecar(path)

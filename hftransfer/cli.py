@@ -287,13 +287,19 @@ def export(
     """Write a trained model in another form."""
 
     def work() -> None:
-        from hftransfer.export import export_merged, export_model_of, export_onnx, require_form
+        from hftransfer.errors import RecipeError, must_be
 
-        require_form(form)
+        if form not in ("merged", "onnx"):
+            raise RecipeError(must_be("--format", "merged or onnx", f"'{form}'"))
         target = out or Path(
             f"{Path(model).resolve().name if Path(model).exists() else model.replace('/', '-')}-{form}"
         )
-        predictor = export_model_of(model, base)
+        import hftransfer
+
+        predictor = hftransfer.load(model, base=base)
+        from hftransfer.export import export_merged, export_onnx, require_classifier
+
+        require_classifier(predictor)
         if form == "merged":
             print(export_merged(predictor, target))
             return
@@ -353,10 +359,11 @@ def serve(
         require_extra("serve", "hftransfer serve")
         _require_precision(precision)
         import hftransfer
+
+        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
         from hftransfer.server import Limits
         from hftransfer.server import serve as serve_model
 
-        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
         name = Path(model).resolve().name if Path(model).exists() else model
         limits = Limits(most_bytes=int(most_mb * 1e6))
         serve_model(predictor, name, port, limits, lambda address: print(f"{address}  (Ctrl-C stops it)", flush=True))
@@ -388,7 +395,10 @@ def zero_shot(
 
     def work() -> None:
         _require_precision(precision)
+        from hftransfer.adapters.checkpoint import find_checkpoint
         from hftransfer.predictions import Asked, predict_inputs
+
+        find_checkpoint(model)  # before what takes time to import
         from hftransfer.zeroshot import dual_predictor
 
         asked = Asked(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)

@@ -23,11 +23,10 @@ from hftransfer.cache import new_folder
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Kind, find_rows
-from hftransfer.errors import HftransferError, ModelError, OutputError, RecipeError, first_line, must_be, user_path
+from hftransfer.errors import HftransferError, ModelError, OutputError, first_line, must_be, user_path
 from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
-from hftransfer.reload import load
 from hftransfer.tasks.registry import TASKS
 
 MOST_DIFFERENT = 1e-3
@@ -54,17 +53,15 @@ class Exported:
     """What these were."""
 
 
-def export_model_of(model: str, base: str | None = None) -> Predictor:
-    """The model that is to be exported.
+def require_classifier(predictor: Any) -> None:
+    """Nothing, if a model can be exported.
 
     Raises:
-        ModelError: there is none, or it is a dual encoder.
+        ModelError: it is a dual encoder.
     """
-    found = load(model, base=base)
-    if not isinstance(found, Predictor):
+    if not isinstance(predictor, Predictor):
         remedy = "Train a head on it first (strategy.head_init: zero-shot)."
         raise ModelError(must_be("the model to export", "one with classes of its own", "a dual encoder", remedy))
-    return found
 
 
 def export_merged(predictor: Predictor, out: str | Path) -> Path:
@@ -279,13 +276,3 @@ def _embedded(kind: Kind) -> list[Row]:
     contexts = [row.content.text for row in texts if isinstance(row.content, TextContent)]
     asked = enumerate(zip(contexts, contexts[1:], contexts[2:], strict=False))
     return [Row(str(n), QuestionContent(str(n), "What was it?", " ".join(own), (), ""), "") for n, own in asked]
-
-
-def require_form(form: str) -> None:
-    """Nothing, if there is such a form.
-
-    Raises:
-        RecipeError: there is not.
-    """
-    if form not in ("merged", "onnx"):
-        raise RecipeError(must_be("--format", "merged or onnx", f"'{form}'"))

@@ -65,13 +65,14 @@ def run(
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
             when the run was interrupted.
     """
-    from hftransfer.training.checkpoint import Checkpoints
     from hftransfer.training.processes import processes
 
     clock, together = Clock(), processes()
     progress = (progress or Progress()) if together.is_first else Progress(None)
     loaded = together.together(lambda: load_recipe(recipe, _with_memory(overrides, data)))
     checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, peek=True))
+    from hftransfer.training.checkpoint import Checkpoints  # which takes time, and what is asked for is sound
+
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
     with ExitStack() as stack:

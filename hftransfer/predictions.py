@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.artifact import Answer, Prediction, Predictor
 from hftransfer.data.inputs import Columns, Named, inputs_of
 from hftransfer.errors import DataError, OutputError, RecipeError, must_be, user_path
 from hftransfer.progress import Progress
-from hftransfer.zeroshot import DualPredictor
+
+if TYPE_CHECKING:
+    from hftransfer.zeroshot import DualPredictor
 
 _AT_ONCE = 256
 """Questions that are answered together: their windows share batches."""
@@ -79,7 +81,7 @@ def predict_inputs(
 def _outcomes(
     predictor: Predictor | DualPredictor, asked: Asked, lines: Iterable[str]
 ) -> tuple[list[Named], Iterator[Outcome]]:
-    if isinstance(predictor, DualPredictor):
+    if not isinstance(predictor, Predictor):
         return _chosen(predictor, asked, lines)
     _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
     if predictor.facts.task == "question-answering":

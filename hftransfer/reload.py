@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.families import PAIRED
-from hftransfer.adapters.texts import sidecar
 from hftransfer.artifact import Place, find_place, load_predictor
-from hftransfer.zeroshot import DualPredictor
 
 
 def load(
@@ -34,7 +32,11 @@ def load(
     """
     place = find_place(model, revision)
     dual = _dual_at(place)
-    return load_predictor(place, precision, base) if dual is None else DualPredictor(dual, precision)
+    if dual is None:
+        return load_predictor(place, precision, base)
+    from hftransfer.zeroshot import DualPredictor
+
+    return DualPredictor(dual, precision)
 
 
 def _dual_at(place: Place) -> Checkpoint | None:

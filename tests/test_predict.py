@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -247,44 +249,96 @@ def test_a_dual_encoder_loads_and_embeds(tiny: TinyModels) -> None:
 
 
 _LOADING = """
-import json, sys
+import json, os, sys
 import hftransfer as ht
 from hftransfer.errors import ModelError
+
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        raise AssertionError(event)
+
+if os.environ["HF_HUB_OFFLINE"] == "1":
+    sys.addaudithook(refuse)
 found = {}
+for name in ("nothing", "pickled", "code", "outside"):
+    try:
+        found[name] = str(ht.load(f"me/{name}"))
+    except ModelError as error:
+        found[name] = str(error)
+found["imported early"] = "torch" in sys.modules if os.environ["HF_HUB_OFFLINE"] == "1" else False
 for name in ("linear-probe", "fine-tune", "lora"):
     model = ht.load(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
     found[name] = [one.scores for one in model.predict(sys.argv[3:])]
-found["dual"] = ht.load("me/dual").predict(sys.argv[3:4], ["film", "story"])[0].scores
-try:
-    ht.load("me/nothing")
-except ModelError as error:
-    found["nothing"] = str(error)
+for name in ("me/dual", "open_clip:ViT-B-32/openai"):
+    found[name] = ht.load(name).predict(sys.argv[3:4], ["film", "story"])[0].scores
 open(sys.argv[1], "w").write(json.dumps(found))
 """
 
 
-def test_models_on_the_hub_load_by_their_ids(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+class _Marking:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def _hostile_repositories(base: Path, root: Path) -> dict[str, Path]:
+    """Repositories that would run code, or read outside of themselves, if they were trusted."""
+    for name in ("pickled", "code", "outside"):
+        shutil.copytree(base, root / name)
+        (root / name / "model.safetensors").unlink()
+    for name in ("pytorch_model.bin", "model.pt", "adapter_model.bin"):
+        (root / "pickled" / name).write_bytes(pickle.dumps({"a": _Marking(root / "mark")}))
+    (root / "code" / "evil.py").write_text(f"open({str(root / 'mark')!r}, 'w')\nclass Model: pass\n")
+    config = json.loads((base / "config.json").read_text())
+    auto = {"AutoConfig": "evil.Model", "AutoModelForImageClassification": "evil.Model"}
+    (root / "code" / "config.json").write_text(json.dumps(config | {"model_type": "evil", "auto_map": auto}))
+    index = {"metadata": {}, "weight_map": {"vit.layernorm.weight": "../../../outside.safetensors"}}
+    (root / "outside" / "model.safetensors.index.json").write_text(json.dumps(index))
+    return {f"models/me/{name}": root / name for name in ("pickled", "code", "outside")}
+
+
+def test_models_on_the_hub_load_by_their_ids_and_then_without_it(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path
+) -> None:
     document = {"task": "image-classification", "model": str(tiny("vit")), "data": str(folder_data)}
     images = [tmp_path / f"{color}.png" for color in ("red", "green", "blue")]
     for file in images:
         picture(file.stem, 3).save(file)
     repos, expected = {"models/me/dual": tiny("clip-dual")}, {}
+    repos["models/timm/vit_base_patch32_clip_224.openai"] = tiny("open_clip")
+    repos |= _hostile_repositories(tiny("vit"), tmp_path / "hostile")
     for strategy in ("linear-probe", "fine-tune", "lora"):
         settings = {"strategy": strategy, "train.epochs": 1, "train.precision": "fp32"}
         folder = run(document, settings, out=tmp_path / strategy, progress=SILENT).folder
         expected[strategy] = [one.scores for one in ht.load(folder).predict(images)]
         repos[f"models/me/{strategy}"] = folder / "model"
-    expected["dual"] = ht.zero_shot(tiny("clip-dual"), images[:1], ["film", "story"])[0].scores  # type: ignore[assignment]
+    for name, model in (
+        ("me/dual", tiny("clip-dual")),
+        ("open_clip:ViT-B-32/openai", f"open_clip:local-dir:{tiny('open_clip')}"),
+    ):
+        expected[name] = [ht.zero_shot(model, images[:1], ["film", "story"])[0].scores]
+    command = [sys.executable, "-c", _LOADING, str(tmp_path / "found.json"), str(tiny("vit")), *map(str, images)]
     with serve(repos) as hub:
         place = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        command = [sys.executable, "-c", _LOADING, str(tmp_path / "found.json"), str(tiny("vit")), *map(str, images)]
-        online = os.environ | place | {"HF_HUB_OFFLINE": "0"}
-        first = subprocess.run(command, capture_output=True, text=True, timeout=240, env=online, check=False)
-        assert first.returncode == 0, first.stderr
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert "a model on the Hub or an existing folder; got 'me/nothing'" in found.pop("nothing")
-    assert found.keys() == expected.keys()
-    assert found.pop("dual") == pytest.approx(expected.pop("dual"), abs=1e-6)
-    for name, scores in found.items():
-        for one, other in zip(scores, expected[name], strict=True):
-            assert one == pytest.approx(other, abs=1e-6), name
+        for offline in ("0", "1"):
+            environment = os.environ | place | {"HF_HUB_OFFLINE": offline}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+            assert done.returncode == 0, done.stderr
+            found = json.loads((tmp_path / "found.json").read_text())
+            told = "not in the local cache" if offline == "1" else "a model on the Hub or an existing folder"
+            assert missing_words(found.pop("nothing"), ("got 'me/nothing'", told)) == []
+            for name, words in {
+                "pickled": ("model.safetensors",),
+                "code": ("model.safetensors",),
+                "outside": ("must be an index of files beside it",),
+            }.items():
+                assert missing_words(found.pop(name), words) == []
+            assert not found.pop("imported early")
+            assert found.keys() == expected.keys()
+            for name, scores in found.items():
+                for one, other in zip(scores if isinstance(scores, list) else [scores], expected[name], strict=True):
+                    assert one == pytest.approx(other, abs=1e-6), name
+        assert not any(".bin" in request or ".pt" in request or ".py" in request for request in hub.requests)
+    assert not (tmp_path / "hostile" / "mark").exists()

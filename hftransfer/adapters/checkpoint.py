@@ -256,3 +256,12 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
             got = f"weights that are truncated or damaged ({file.name}: {error})"
             raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
     return checkpoint
+
+
+def sidecar(folder: Path) -> dict[str, Any]:
+    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none."""
+    file = folder / "hftransfer.json"
+    if not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}

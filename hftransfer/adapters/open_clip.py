@@ -16,9 +16,9 @@ from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
-from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint
+from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint, sidecar
 from hftransfer.adapters.images import ImageAdapter, without_long_ends
-from hftransfer.adapters.texts import save_head, sidecar
+from hftransfer.adapters.texts import save_head
 from hftransfer.errors import ModelError, first_line, must_be
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,12 +235,3 @@ def _position_limit(config: Any, tokenizer: Any) -> int:
     if positions:
         limits.append(positions - (2 if config.model_type in _OFFSET_POSITIONS else 0))
     return max(1, min(limits))
-
-
-def sidecar(folder: Path) -> dict[str, Any]:
-    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none."""
-    file = folder / "hftransfer.json"
-    if not file.is_file():
-        return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}

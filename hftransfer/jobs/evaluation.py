@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -20,8 +20,9 @@ from hftransfer.progress import Progress
 from hftransfer.recipe import IMAGE_TEXT, load_recipe
 from hftransfer.reload import load
 from hftransfer.tasks.prompts import templates_of, words_for
-from hftransfer.tasks.registry import TASKS
-from hftransfer.zeroshot import DualPredictor, evaluate
+
+if TYPE_CHECKING:
+    from hftransfer.zeroshot import DualPredictor
 
 
 def evaluate_model(
@@ -45,14 +46,14 @@ def evaluate_model(
     """
     chosen = _settings(data or "memory", settings)
     predictor: Predictor | DualPredictor = load(model, precision=precision, base=base)
-    if isinstance(predictor, DualPredictor):
+    if not isinstance(predictor, Predictor):
         if data is None:
             remedy = "Name labelled images: --data ~/pets."
             raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
         return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", progress)
-    kind = TASKS[predictor.facts.task].rows
+    kind = ROWS_OF[predictor.facts.task]
     rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
     return predictor.evaluate_split(labelled_split(rows, predictor.class_names if kind != "questions" else ()))
 
@@ -100,6 +101,8 @@ def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progre
 def _judged_by_names(
     predictor: DualPredictor, found: Found, settings: DataSettings, prompts: str | Sequence[str], progress: Progress
 ) -> dict[str, Any]:
+    from hftransfer.zeroshot import evaluate
+
     splits: Splits = build_test_only(found, settings, progress)
     words, templates = words_for(splits.class_names, None), templates_of(prompts)
     return evaluate(

@@ -12,12 +12,12 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, TypeVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hftransfer.training.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 _PATIENCE = datetime.timedelta(days=7)
@@ -121,6 +121,8 @@ class Processes:
         A parameter without a gradient in all of them has none afterwards. They are summed once, after a whole step,
         and not by hooks in the backward pass: so each process may divide its share as its memory demands.
         """
+        import torch
+
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [parameter.grad for parameter in learning]
         there = [float(gradient is not None) for gradient in gradients]
@@ -139,6 +141,8 @@ class Processes:
     def sum(self, numbers: Tensor) -> Tensor:
         """The sum over the processes, element by element."""
         if self.count > 1:
+            import torch
+
             torch.distributed.all_reduce(numbers)
         return numbers
 
@@ -171,6 +175,7 @@ def processes() -> Processes:
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
+    import torch
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
