@@ -18,6 +18,7 @@ _HOMES = {
     "check": "hftransfer.pipeline",
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.reload",
+    "compare": "hftransfer.comparison.study",
     "zero_shot": "hftransfer.zeroshot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
@@ -28,6 +29,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from hftransfer.comparison.study import compare as compare
     from hftransfer.errors import HftransferError as HftransferError
     from hftransfer.pipeline import check as check
     from hftransfer.pipeline import fit as fit

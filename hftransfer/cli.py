@@ -42,6 +42,10 @@ Prompts = Annotated[
 Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Grace = Annotated[
+    float,
+    typer.Option(min=0.1, max=1e6, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
@@ -54,12 +58,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
     ] = False,
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0.1, max=1e6, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint."
-        ),
-    ] = 10.0,
+    grace: Grace = 10.0,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Share the work among so many processes: one per GPU, or on the cores.")
     ] = None,
@@ -378,6 +377,65 @@ def _require_precision(precision: str) -> None:
         raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
 
 
+@app.command()
+def compare(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="As in linear-probe,fine-tune:2,fine-tune:all,lora:8; the recipe's if left out.")
+    ] = None,
+    models: Annotated[str | None, typer.Option(help="Names of models, separated by commas.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="As in 0,1,2.")] = None,
+    shots: Annotated[str | None, typer.Option(help="Training examples of each class, as in 4,16,all.")] = None,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Go on with the newest comparison of this recipe, or that in --out.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The folder (default: runs/<recipe>-compare/<time>).")] = None,
+    grace: Grace = 10.0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare strategies on the same data: feature extraction, fine-tuning, LoRA; seeds, models, numbers of shots."""
+
+    def work() -> None:
+        from hftransfer.comparison.page import markdown_of
+        from hftransfer.comparison.study import compare as compare_all
+        from hftransfer.training.interrupts import listening
+
+        with listening(grace):
+            study = compare_all(
+                recipe,
+                overrides or [],
+                strategies=_parts_of(strategies),
+                models=_parts_of(models),
+                seeds=_numbers("--seeds", seeds),
+                shots=[one if one == "all" else _numbers("--shots", one)[0] for one in _parts_of(shots)],
+                out=out,
+                skip_done=skip_done,
+                progress=_progress(quiet=quiet),
+            )
+        print(markdown_of(study))
+        print(study.folder / "comparison.html")
+        if study.failed:
+            raise SystemExit(1)
+
+    _guarded(work, debug=debug, again="hftransfer compare … --skip-done")
+
+
+def _parts_of(given: str | None) -> list[str]:
+    return [part.strip() for part in (given or "").split(",") if part.strip()]
+
+
+def _numbers(option: str, given: str | None) -> list[int]:
+    from hftransfer.errors import RecipeError, must_be
+
+    listed = _parts_of(given)
+    wrong = [part for part in listed if not part.isdigit()]
+    if wrong:
+        raise RecipeError(must_be(option, "whole numbers, separated by commas", f"'{wrong[0]}'"))
+    return [int(part) for part in listed]
+
+
 @app.command("zero-shot")
 def zero_shot(
     model: Annotated[str, typer.Argument(help="A Hub id, a folder, open_clip:NAME/TAG or bundled/dual-encoder.")],
@@ -519,7 +577,7 @@ def _progress(*, quiet: bool) -> Progress:
     return Progress(None if quiet else sys.stderr)
 
 
-def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
+def _guarded(work: Callable[[], Any], *, debug: bool, again: str = "hftransfer run … --resume") -> None:
     """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 
@@ -542,7 +600,7 @@ def _guarded(work: Callable[[], Any], *, debug: bool) -> None:
     except Interrupted as error:
         if _is_first_process():
             print(
-                f"stopped by {error}; `hftransfer run … --resume` goes on from the newest checkpoint, if there is one",
+                f"stopped by {error}; `{again}` goes on from the newest checkpoint, if there is one",
                 file=sys.stderr,
             )
         raise SystemExit(error.exit_status) from None

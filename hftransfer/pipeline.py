@@ -69,7 +69,7 @@ def run(
 
     clock, together = Clock(), processes()
     progress = (progress or Progress()) if together.is_first else Progress(None)
-    loaded = together.together(lambda: load_recipe(recipe, _with_memory(overrides, data)))
+    loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
     checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, peek=True))
     from hftransfer.training.checkpoint import Checkpoints  # which takes time, and what is asked for is sound
 
@@ -261,7 +261,7 @@ def check(
         HftransferError: something is not as it must be; all unreadable images are named.
     """
     progress = progress or Progress()
-    loaded = load_recipe(recipe, _with_memory(overrides, data))
+    loaded = load_recipe(recipe, with_memory(overrides, data))
     early_look(loaded.recipe, data)
     kind = ROWS_OF[loaded.recipe.task]
     splits = load_splits(loaded.recipe, kind, data, progress)
@@ -307,7 +307,7 @@ def not_looked_at(
     return notes
 
 
-def _with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
+def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
     """The overrides, with a name for data that is given as Python objects."""
     if data is None:
         return overrides

@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.run_folder import HubSettings, OutputSettings
-from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy
+from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy, strategy_of
 from hftransfer.training.settings import PROBE_OF_CAPTIONS, TOWERS_OF_CAPTIONS, TrainSettings
 
 TaskName = Literal[
@@ -62,6 +62,42 @@ class ModelSettings(BaseModel):
         return bool(self.image and self.text)
 
 
+class CompareSettings(BaseModel):
+    """What `hftransfer compare` compares: every strategy with every model, seed and number of shots."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategies: tuple[str, ...] = Field(
+        ("linear-probe", "fine-tune:2", "lora:8"), min_length=1, description="in short, as in lora:8 or fine-tune:all"
+    )
+    models: tuple[str, ...] = Field((), description="names of models; the recipe's own if left out")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each makes a split and a training of its own")
+    shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
+        ("all",), min_length=1, description="training examples of each class, or all"
+    )
+
+    @field_validator("strategies")
+    @classmethod
+    def _are_strategies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        faults: list[str] = []
+        for short in value:
+            try:
+                strategy_of(short)
+            except RecipeError as error:
+                faults += error.faults
+        if faults:
+            raise ValueError("; ".join(faults))
+        return value
+
+    @field_validator("strategies", "models", "seeds", "shots")
+    @classmethod
+    def _differ(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = [str(one) for one in dict.fromkeys(value) if value.count(one) > 1]
+        if twice:
+            raise ValueError(must_be("they", "each given once", f"{', '.join(twice)} twice"))
+        return value
+
+
 class ResolvedFacts(BaseModel):
     """What a run was made of; written by a run, and compared when its recipe is run again."""
 
@@ -95,6 +131,7 @@ class Recipe(BaseModel):
     zero_shot_data: str | None = Field(
         None, min_length=1, description="of image-text: labelled images that are told apart by class names afterwards"
     )
+    compare: CompareSettings | None = Field(None, description="what `hftransfer compare` compares; of no use to a run")
     output: OutputSettings = Field(OutputSettings(), description="where the results go")
     hub: HubSettings = Field(HubSettings(), description="where on the Hub the model goes, if it should")
     resolved: ResolvedFacts | None = Field(None, description="written by a run: compared when it is repeated")
@@ -473,6 +510,8 @@ def _told(document: _Document, fault: Any) -> str:
     where, got = document.where(key), _shown(fault["input"])
     context = fault.get("ctx", {})
     match fault["type"]:
+        case "value_error":
+            return f"{where}: {context['error']}"
         case "union_tag_invalid" | "union_tag_not_found":
             kind = fault["input"].get("kind") if isinstance(fault["input"], dict) else fault["input"]
             where = document.where((*key, "kind"))

@@ -228,3 +228,27 @@ STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "fine-tune": FineTune,
     "lora": LoRA,
 }
+
+
+def strategy_of(short: str) -> dict[str, Any]:
+    """The settings of a strategy written in short: `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    kind, _, number = short.strip().partition(":")
+    if kind not in STRATEGIES:
+        allowed = "linear-probe, fine-tune[:STAGES] or lora[:RANK]"
+        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, STRATEGIES)))
+    if not number:
+        return {"kind": kind}
+    is_count = number.isdigit() and int(number) > 0
+    if kind == "linear-probe" or not (is_count or short == "fine-tune:all"):
+        allowed = {
+            "linear-probe": "linear-probe, without a number",
+            "fine-tune": "fine-tune:all or fine-tune: and how many of the last stages learn",
+            "lora": "lora: and a rank of 1 or more",
+        }[kind]
+        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'"))
+    value: int | str = int(number) if number.isdigit() else number
+    return {"kind": kind, ("unfreeze" if kind == "fine-tune" else "rank"): value}

@@ -498,7 +498,8 @@ def test_every_shipped_recipe_loads_by_name_and_by_path(name):
 @pytest.mark.parametrize("path", shipped_recipes().values(), ids=lambda path: path.stem)
 def test_every_shipped_recipe_starts_with_its_command(path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    assert first == f"# hftransfer run recipes/{path.name}"
+    command = "compare" if load_recipe(path).recipe.compare else "run"
+    assert first == f"# hftransfer {command} recipes/{path.name}"
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -519,6 +520,8 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
     stand_ins = {"model": str(model), "data.source": str(data), "train.precision": "fp32", "data.stride_tokens": 8}
     if isinstance(recipe.data.shots, list):
         stand_ins |= {"data.shots": [1, 4], "data.shot_draws": 2}
+    if isinstance(recipe.data.shots, int):
+        stand_ins |= {"data.shots": 4}
     result = run(name, stand_ins, out=tmp_path / "run", progress=silent)
     split = "validation" if recipe.data.test_fraction == 0 else "test"
     assert set(result.metrics[split]) >= ({"f1"} if recipe.task == "question-answering" else {"accuracy"})

@@ -213,6 +213,7 @@ def tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress:
 _SHAPES_NO_WEIGHTS = (
     "output",
     "hub",
+    "compare",
     "resolved",
     "train.checkpoint_",
     "train.keep_checkpoints",

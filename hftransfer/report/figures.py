@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _THUMBNAIL_PX = 224
-_RIGHT, _WRONG, _INK, _QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
+RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
 
 
 def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = len(class_names)
     side = min(16.0, max(4.0, 0.45 * classes + 2.2))
-    figure = _figure(side, side * 0.92)
+    figure = figure_of(side, side * 0.92)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
@@ -33,22 +33,22 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
         size = 13 if classes <= 5 else 8
         for row, column in np.ndindex(classes, classes):
             if counts[row, column]:
-                color = "white" if shares[row, column] > 0.55 else _INK
+                color = "white" if shares[row, column] > 0.55 else INK
                 text = f"{counts[row, column]:.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
-    names = [_short(name, 24) for name in class_names]
+    names = [short_label(name, 24) for name in class_names]
     shown = range(0, classes, max(1, classes // 60))
     long = max(map(len, names)) > 8 or classes > 6
     axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90 if long else 0, fontsize=9)
     axes.set_yticks(list(shown), [names[i] for i in shown], fontsize=9)
-    axes.set_xlabel("predicted", color=_QUIET)
-    axes.set_ylabel("true", color=_QUIET)
+    axes.set_xlabel("predicted", color=QUIET)
+    axes.set_ylabel("true", color=QUIET)
     right, total = int(np.trace(counts)), int(counts.sum())
-    axes.set_title(f"Test: {right} of {total} right", loc="left", color=_INK, fontsize=12, pad=10)
+    axes.set_title(f"Test: {right} of {total} right", loc="left", color=INK, fontsize=12, pad=10)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_mistakes(
@@ -59,18 +59,18 @@ def draw_mistakes(
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
     captions = [
-        f"{_short(class_names[labels[i]], 26)}\n"
-        f"seen as {_short(class_names[predicted[i]], 14)}, {probabilities[i, predicted[i]]:.0%}"
+        f"{short_label(class_names[labels[i]], 26)}\n"
+        f"seen as {short_label(class_names[predicted[i]], 14)}, {probabilities[i, predicted[i]]:.0%}"
         for i in wrong[:24]
     ]
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images are wrong"
     if not wrong:
         title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
         wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
-        captions = [f"{_short(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
-        _grid(path, [rows[i] for i in wrong], captions, title, _RIGHT)
+        captions = [f"{short_label(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
+        _grid(path, [rows[i] for i in wrong], captions, title, RIGHT)
     else:
-        _grid(path, [rows[i] for i in wrong[:24]], captions, title, _WRONG)
+        _grid(path, [rows[i] for i in wrong[:24]], captions, title, WRONG)
 
 
 def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
@@ -78,15 +78,15 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     epochs = [row["epoch"] for row in rows]
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
     losses = ["train_loss", *(name for name in names if "loss" in name)]
-    figure = _figure(8.0, 3.2)
+    figure = figure_of(8.0, 3.2)
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     for axes, shown in ((left, losses), (right, [name for name in names if "loss" not in name])):
-        for name, color in zip(shown, (_INK, _RIGHT, _WRONG), strict=False):
+        for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
             label = "training loss" if name == "train_loss" else f"validation {name.replace('_', ' ')}"
             axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
-        axes.axvline(best_epoch, color=_QUIET, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("epoch", color=_QUIET)
+        axes.axvline(best_epoch, color=QUIET, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("epoch", color=QUIET)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -95,32 +95,32 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         if len(epochs) == 1:
             axes.set_xticks(epochs)
     best = f"Best epoch: {best_epoch} of {len(rows)}" if best_epoch else "Best: as it was before training"
-    left.set_title(best, loc="left", color=_INK, fontsize=11)
-    _save(figure, path)
+    left.set_title(best, loc="left", color=INK, fontsize=11)
+    save_figure(figure, path)
 
 
 def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
     """Nothing; draws the accuracy of each template alone, and how much it adds to all of them together, in log loss
     (of many, the ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
-    figure = _figure(10.0, 1.3 + 0.27 * len(shown))
+    figure = figure_of(10.0, 1.3 + 0.27 * len(shown))
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(shown))[::-1]
-    left.scatter([row["accuracy_alone"] for row in shown], places, color=_INK, s=22)
-    left.axvline(accuracy, color=_QUIET, linewidth=0.8, linestyle=":")
-    left.set_yticks(places, [_short(row["template"], 42) for row in shown], fontsize=8)
-    left.set_xlabel(f"accuracy alone (dotted: all together, {accuracy:.4f})", color=_QUIET)
+    left.scatter([row["accuracy_alone"] for row in shown], places, color=INK, s=22)
+    left.axvline(accuracy, color=QUIET, linewidth=0.8, linestyle=":")
+    left.set_yticks(places, [short_label(row["template"], 42) for row in shown], fontsize=8)
+    left.set_xlabel(f"accuracy alone (dotted: all together, {accuracy:.4f})", color=QUIET)
     gains = [1000 * row["log_loss_gain"] for row in shown]
-    right.barh(places, gains, color=[_WRONG if gain < 0 else _RIGHT for gain in gains], height=0.6)
-    right.axvline(0, color=_QUIET, linewidth=0.8)
-    right.set_xlabel("rise of the log loss without it, 0.001 nats", color=_QUIET)
+    right.barh(places, gains, color=[WRONG if gain < 0 else RIGHT for gain in gains], height=0.6)
+    right.axvline(0, color=QUIET, linewidth=0.8)
+    right.set_xlabel("rise of the log loss without it, 0.001 nats", color=QUIET)
     harm = sum(row["log_loss_gain"] < 0 for row in rows)
-    left.set_title(f"{len(rows)} templates: {len(rows) - harm} help, {harm} harm", loc="left", color=_INK, fontsize=11)
+    left.set_title(f"{len(rows)} templates: {len(rows) - harm} help, {harm} harm", loc="left", color=INK, fontsize=11)
     for axes in (left, right):
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(length=0)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_shots(
@@ -128,28 +128,28 @@ def draw_shots(
 ) -> None:
     """Nothing; draws accuracy against the training examples of each class: every draw, their mean and its 95 %
     interval, and where it is known what the names of the classes alone give."""
-    figure = _figure(6.4, 4.0)
+    figure = figure_of(6.4, 4.0)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     shots = [entry["shots"] for entry in summary]
     means = [entry["accuracy"] for entry in summary]
     bands = [entry["accuracy_interval"] or [entry["accuracy"]] * 2 for entry in summary]
-    axes.fill_between(shots, [low for low, _ in bands], [min(1.0, high) for _, high in bands], color=_RIGHT, alpha=0.15)
-    axes.plot(shots, means, color=_RIGHT, marker="o", markersize=4, label=f"mean of {summary[0]['draws']} draws, 95 %")
+    axes.fill_between(shots, [low for low, _ in bands], [min(1.0, high) for _, high in bands], color=RIGHT, alpha=0.15)
+    axes.plot(shots, means, color=RIGHT, marker="o", markersize=4, label=f"mean of {summary[0]['draws']} draws, 95 %")
     axes.scatter(
-        [row["shots"] for row in rows], [row["accuracy"] for row in rows], color=_INK, s=10, alpha=0.6, zorder=3
+        [row["shots"] for row in rows], [row["accuracy"] for row in rows], color=INK, s=10, alpha=0.6, zorder=3
     )
     if zero_shot is not None:
-        axes.axhline(zero_shot, color=_QUIET, linestyle=":", linewidth=1.2, label=f"zero-shot, {zero_shot:.4f}")
+        axes.axhline(zero_shot, color=QUIET, linestyle=":", linewidth=1.2, label=f"zero-shot, {zero_shot:.4f}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(number) for number in shots])
     axes.minorticks_off()
-    axes.set_xlabel("training examples of each class", color=_QUIET)
-    axes.set_ylabel("test accuracy", color=_QUIET)
+    axes.set_xlabel("training examples of each class", color=QUIET)
+    axes.set_ylabel("test accuracy", color=QUIET)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    axes.set_title("Accuracy by number of shots", loc="left", color=_INK, fontsize=11)
-    _save(figure, path)
+    axes.set_title("Accuracy by number of shots", loc="left", color=INK, fontsize=11)
+    save_figure(figure, path)
 
 
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
@@ -157,9 +157,9 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     places = [np.flatnonzero(labels == label) for label in range(len(class_names))]
     turns = [int(found[turn]) for turn in range(24) for found in places if turn < len(found)]
     chosen = turns[:24]
-    captions = [_short(class_names[labels[i]], 22) for i in chosen]
+    captions = [short_label(class_names[labels[i]], 22) for i in chosen]
     title = f"Examples of the training split: {len(labels)} images, {len(class_names)} classes"
-    _grid(path, [rows[i] for i in chosen], captions, title, _INK)
+    _grid(path, [rows[i] for i in chosen], captions, title, INK)
 
 
 def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
@@ -169,8 +169,8 @@ def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, 
     caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
     width = columns * (cell + gap) + gap
     height = title_space + lines * (cell + caption_space) + gap
-    figure = _figure(width, height)
-    figure.text(gap / width, 1 - 0.13 / height, title, color=_INK, fontsize=12, va="top")
+    figure = figure_of(width, height)
+    figure.text(gap / width, 1 - 0.13 / height, title, color=INK, fontsize=12, va="top")
     for place, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         left = gap + (place % columns) * (cell + gap)
         top = height - title_space - (place // columns) * (cell + caption_space)
@@ -178,7 +178,7 @@ def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, 
         axes.imshow(_thumbnail(row))
         axes.axis("off")
         axes.set_title(caption, fontsize=8.5, color=color, pad=4)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _thumbnail(row: Row) -> Image.Image:
@@ -189,7 +189,7 @@ def _thumbnail(row: Row) -> Image.Image:
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
     """A figure of its own, in inches: no global state, no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -199,7 +199,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Nothing; writes a figure as a PNG on white."""
     import warnings
 
     with warnings.catch_warnings():
@@ -207,6 +208,7 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(path, dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
 
 
-def _short(text: str, longest: int) -> str:
+def short_label(text: str, longest: int) -> str:
+    """A text cut to a length, none of it taken for a formula."""
     escaped = text.replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"

@@ -1,0 +1,126 @@
+"""What a comparison is made of: one recipe for every strategy, model, number of shots and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hftransfer.errors import HftransferError, RecipeError, must_be
+from hftransfer.jobs.early import early_look
+from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT, CompareSettings, LoadedRecipe, load_recipe, plain_settings
+from hftransfer.strategies import strategy_of
+
+_OF_THE_WHOLE = ("compare", "resolved", "hub", "output")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison."""
+
+    model: str
+    strategy: str
+    """In short, as in `fine-tune:2`."""
+    shots: int | str
+    seed: int
+    document: dict[str, Any]
+    """Its recipe as plain values."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        shots = "" if self.shots == "all" else f"-{self.shots}-shots"
+        parts = (re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in (self.model.rsplit("/", 1)[-1], self.strategy))
+        return f"{'-'.join(parts)}{shots}-seed-{self.seed}"
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Cheap ones come first: probes, then matrices, then few stages, then all of them."""
+        kind, _, number = self.strategy.partition(":")
+        order = {"linear-probe": 0, "lora": 1, "fine-tune": 2}[kind]
+        return order, int(number) if number.isdigit() else 10**6
+
+
+def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
+    """Every run of a comparison, seed by seed and cheap ones first.
+
+    Raises:
+        RecipeError: with all faults of all of them.
+    """
+    recipe = loaded.recipe
+    if recipe.task in (ZERO_SHOT, IMAGE_TEXT):
+        allowed = "image-classification, text-classification or question-answering, to be compared"
+        raise RecipeError(must_be("task", allowed, recipe.task))
+    base = {key: value for key, value in plain_settings(recipe).items() if key not in _OF_THE_WHOLE}
+    cells: list[Cell] = []
+    faults: dict[str, None] = {}
+    for seed in chosen.seeds:
+        of_seed = [
+            Cell(model, strategy, shots, seed, _document(base, recipe.model.name, model, strategy, shots, seed))
+            for shots in chosen.shots
+            for model in chosen.models or (recipe.model.name,)
+            for strategy in chosen.strategies
+        ]
+        cells += sorted(of_seed, key=lambda cell: cell.cost)
+    for cell in cells:
+        try:
+            load_recipe(cell.document)
+        except HftransferError as error:
+            faults |= dict.fromkeys(error.faults)
+    names = [cell.name for cell in cells]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        faults[must_be("the models", "told apart by the last part of their names", twice[0])] = None
+    if faults:
+        raise RecipeError(*faults)
+    return cells
+
+
+def require_sound(cells: Sequence[Cell], data: Any) -> None:
+    """Nothing, if no cell is seen to fail before data or weights are loaded.
+
+    Raises:
+        RecipeError: with all faults of all cells.
+    """
+    faults: dict[str, None] = {}
+    for cell in {(cell.model, cell.strategy, cell.shots): cell for cell in cells}.values():
+        try:
+            early_look(load_recipe(cell.document).recipe, data, peek=True)
+        except HftransferError as error:
+            faults |= dict.fromkeys(error.faults)
+    if faults:
+        raise RecipeError(*faults)
+
+
+def is_finished(cell: Cell, folder: Path) -> bool:
+    """Whether the folder holds the finished run of this cell.
+
+    Raises:
+        RecipeError: it holds that of another recipe.
+    """
+    if not (folder / "metrics.json").is_file():
+        return False
+    found = plain_settings(load_recipe(folder / "recipe.yaml").recipe)
+    own = plain_settings(load_recipe(cell.document).recipe)
+    differing = sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key))
+    if differing:
+        remedy = "Choose another folder with --out."
+        raise RecipeError(
+            must_be(f"the finished run {folder}", "of this recipe", f"other {', '.join(differing)}", remedy)
+        )
+    return True
+
+
+def _document(
+    base: dict[str, Any], own_model: str, model: str, strategy: str, shots: int | str, seed: int
+) -> dict[str, Any]:
+    chosen = strategy_of(strategy)
+    same_kind = base["strategy"].get("kind") == chosen["kind"]
+    return {
+        **base,
+        "model": base["model"] if model == own_model else {"name": model},
+        "strategy": {**(base["strategy"] if same_kind else {}), **chosen},
+        "train": {**base["train"], "seed": seed},
+        "data": base["data"] if shots == "all" else {**base["data"], "shots": shots},
+    }

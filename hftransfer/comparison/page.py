@@ -1,0 +1,131 @@
+"""What a comparison leaves: tables, pictures, and one page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.comparison.figures import draw_study
+from hftransfer.comparison.words import difference_in_words
+from hftransfer.errors import WriteError, must_be
+
+if TYPE_CHECKING:
+    from hftransfer.comparison.study import Arm, Study
+
+_COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds", "trainable", "folder", "error")
+_PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed")
+
+
+def write_study(study: Study) -> None:
+    """Nothing; writes `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` and `figures/`.
+
+    Raises:
+        WriteError: they can't be written.
+    """
+    try:
+        pictures = draw_study(study, study.folder / "figures")
+        (study.folder / "comparison.csv").write_text(_csv(_COLUMNS, _cells(study)), encoding="utf-8")
+        (study.folder / "pairs.csv").write_text(_csv(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
+        (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
+        (study.folder / "comparison.html").write_text(html_of(study, pictures), encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the folder {study.folder}", "writable", str(error))) from error
+
+
+def markdown_of(study: Study) -> str:
+    """The comparison as Markdown: advice, arms, pairs, and what failed."""
+    lines = [f"# {_cell(study.title)}: strategies compared", "", study.advice, ""]
+    lines += [f"| strategy | {study.metric} | 95 % interval | seconds | parameters that learn | seeds |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(map(_cell, row))} |" for row in arm_rows(study)]
+    lines += ["", chance_in_words(study), ""]
+    if study.differences:
+        lines += [_cell(f"- {d.second} over {d.first}: {difference_in_words(d)}") for d in study.differences]
+        lines += ["", test_in_words(study), ""]
+    lines += [_cell(f"- failed: {one.cell.name}: {one.error.splitlines()[0]}") for one in study.failed]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def html_of(study: Study, pictures: list[Path]) -> str:
+    """The comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
+    import jinja2
+
+    source = files("hftransfer.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+    return template.render(
+        study=study,
+        rows=[[*row, arm.results] for row, arm in zip(arm_rows(study), study.arms, strict=True)],
+        chance=chance_in_words(study),
+        tested=test_in_words(study),
+        pairs=[(d, difference_in_words(d)) for d in study.differences],
+        pictures=[(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in pictures],
+    )
+
+
+def arm_rows(study: Study) -> list[list[str]]:
+    """One row of text for each arm, the best first."""
+    return [_row(arm) for arm in study.arms]
+
+
+def chance_in_words(study: Study) -> str:
+    """What the intervals speak of."""
+    if any(arm.over_seeds for arm in study.arms):
+        return "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+    return "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
+
+
+def test_in_words(study: Study) -> str:
+    """How pairs were tested."""
+    return (
+        f"Pairs are compared on the same test examples ({len(study.differences)} tested): intervals by the paired "
+        "bootstrap, p by a paired permutation test, corrected for the number of pairs (Holm). Real means p below 0.05."
+    )
+
+
+def _row(arm: Arm) -> list[str]:
+    low, high = arm.interval or (arm.score, arm.score)
+    name = arm.name if arm.shots == "all" else f"{arm.name}, {arm.shots} shots"
+    return [
+        name,
+        f"{arm.score:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        f"{arm.seconds:.1f}",
+        f"{arm.trainable:,}",
+        str(len(arm.results)),
+    ]
+
+
+def _cells(study: Study) -> list[list[Any]]:
+    rows = []
+    for one in study.results:
+        cell, (low, high) = one.cell, one.interval or ("", "")
+        own = [cell.model, cell.strategy, cell.shots, cell.seed]
+        measured = [one.score, low, high, one.seconds, one.trainable] if not one.error else [""] * 5
+        rows.append([*own, *measured, one.folder.relative_to(study.folder), one.error])
+    return rows
+
+
+def _pairs(study: Study) -> list[list[Any]]:
+    return [
+        [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar)]
+        for d in study.differences
+    ]
+
+
+def _csv(columns: tuple[str, ...], rows: list[list[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return buffer.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text as it can stand in Markdown: neither HTML nor the end of a table's cell."""
+    cleaned = " ".join(text.split())
+    for sign in "`<>|":
+        cleaned = cleaned.replace(sign, "")
+    return cleaned

@@ -1,0 +1,241 @@
+"""A comparison carried out: every cell is an ordinary run, and what they come to is written beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hftransfer.comparison.cells import Cell, cells_of, is_finished, require_sound
+from hftransfer.comparison.statistics import Difference, Scores, differences, mean_and_interval
+from hftransfer.errors import DataError, HftransferError, OutputError, must_be, user_path
+from hftransfer.pipeline import run, with_memory
+from hftransfer.progress import Progress
+from hftransfer.recipe import CompareSettings, load_recipe
+from hftransfer.run_folder import RunFolder, is_interrupted
+
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell came to: its score on the test split, or why it failed."""
+
+    cell: Cell
+    folder: Path
+    score: float | None = None
+    interval: tuple[float, float] | None = None
+    """Of the score, over the test examples."""
+    seconds: float = 0.0
+    trainable: int = 0
+    scores: Scores | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy of one model with one number of shots, over all seeds that finished."""
+
+    name: str
+    model: str
+    strategy: str
+    shots: int | str
+    score: float
+    interval: tuple[float, float] | None
+    """95 %: over seeds, or over test examples where there is one seed."""
+    over_seeds: bool
+    seconds: float
+    """The median over seeds."""
+    trainable: int
+    results: tuple[CellResult, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a comparison came to, and where it lies."""
+
+    folder: Path
+    title: str
+    metric: str
+    results: list[CellResult]
+    arms: list[Arm]
+    """Best first; of the most shots alone where there are several."""
+    differences: list[Difference]
+    """Of each pair of these arms."""
+    curve: list[Arm]
+    """Arms of every number of shots, where there are several."""
+    advice: str
+
+    @property
+    def failed(self) -> list[CellResult]:
+        """The cells that came to nothing."""
+        return [result for result in self.results if result.error]
+
+
+def compare(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    strategies: Sequence[str] = (),
+    models: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    shots: Sequence[int | str] = (),
+    data: Any = None,
+    out: str | Path | None = None,
+    skip_done: bool = False,
+    progress: Progress | None = None,
+) -> Study:
+    """Strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers of shots
+    compared on the same data; what is left out is as the recipe's `compare:` section says.
+
+    Every combination is a run of its own; all have the same splits and seeds. With `skip_done` an interrupted
+    comparison goes on, in the folder `out` or the newest one of this recipe: what is finished there is not trained
+    again. A run that fails is told, and the others go on.
+
+    Raises:
+        HftransferError: a recipe, the data, a model or the folder is not as it must be; all faults of all runs are told
+            before anything is trained.
+    """
+    progress = progress or Progress()
+    loaded = load_recipe(recipe, overrides if data is None else with_memory(overrides, data))
+    given = {"strategies": strategies, "models": models, "seeds": seeds, "shots": shots}
+    chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | {k: tuple(v) for k, v in given.items() if v}
+    settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
+    assert settings is not None
+    cells = cells_of(loaded, settings)
+    require_sound(cells, data)
+    place = _place(Path(loaded.recipe.output.folder), f"{loaded.name}-compare", out, skip_done=skip_done)
+    progress.line(f"{len(cells)} runs in {place}")
+    results = []
+    for number, cell in enumerate(cells, 1):
+        result = _result_of(cell, place / CELLS / cell.name, data, skip_done=skip_done, progress=progress)
+        told = result.error.splitlines()[0] if result.error else f"{result.score:.4f} in {result.seconds:.0f} s"
+        progress.line(f"[{number}/{len(cells)}] {cell.name}: {told}")
+        results.append(result)
+    study = study_of(place, loaded.name, loaded.recipe.task, results)
+    from hftransfer.comparison.page import write_study
+
+    write_study(study)
+    return study
+
+
+def study_of(folder: Path, title: str, task: str, results: list[CellResult]) -> Study:
+    """What the results of all cells come to.
+
+    Raises:
+        DataError: no cell finished, or runs of the same seed were tested on different examples.
+    """
+    finished = [result for result in results if not result.error]
+    if not finished:
+        raise DataError(*dict.fromkeys(result.error for result in results))
+    several = len({result.cell.model for result in finished}) > 1
+    metric = "f1" if task == "question-answering" else "accuracy"
+    grouped: dict[tuple[str, str, int | str], list[CellResult]] = {}
+    for result in finished:
+        grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
+    arms = [_arm(*key, group, several=several) for key, group in grouped.items()]
+    most = max((arm.shots for arm in arms), key=lambda shots: 10**9 if shots == "all" else int(shots))
+    last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
+    _require_same_examples(last)
+    found = differences({arm.name: {r.cell.seed: r.scores or {} for r in arm.results} for arm in last})
+    curve = arms if len({arm.shots for arm in arms}) > 1 else []
+    from hftransfer.comparison.words import advice_on
+
+    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found))
+
+
+def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) -> Path:
+    """The folder of a comparison: the one to go on with, or a new one."""
+    if out is None:
+        if not skip_done:
+            return RunFolder.create_dated(parent, name).path
+        earlier = user_path(parent, "output.folder", OutputError) / name
+        found = sorted(path for path in earlier.iterdir() if path.is_dir()) if earlier.is_dir() else []
+        if not found:
+            raise OutputError(must_be(f"the comparisons in {earlier}", "one at least, to go on with", "none"))
+        return found[-1]
+    path = user_path(out, "the output folder", OutputError)
+    holds = path.is_dir() and any(path.iterdir())
+    if holds and not skip_done:
+        remedy = "Choose another, or give --skip-done to go on with a comparison that lies there."
+        raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", remedy))
+    if holds and not (path / CELLS).is_dir():
+        raise OutputError(must_be(f"the output folder {path}", "that of a comparison", "one with other files"))
+    return RunFolder.create(path).path if not holds else path
+
+
+def _result_of(cell: Cell, folder: Path, data: Any, *, skip_done: bool, progress: Progress) -> CellResult:
+    """The result of a cell; it is run if it was not before, and goes on if it was interrupted."""
+    if not (skip_done and is_finished(cell, folder)):
+        goes_on = skip_done and is_interrupted(folder)
+        try:
+            run(cell.document, data=data, out=folder, resume=goes_on, progress=progress.in_background())
+        except HftransferError as error:
+            return CellResult(cell, folder, error="; ".join(error.faults))
+        except Exception as error:  # one cell's fault, whatever it is, must not cost the others
+            return CellResult(cell, folder, error=f"{type(error).__name__}: {error}")
+    return read_result(cell, folder)
+
+
+def read_result(cell: Cell, folder: Path) -> CellResult:
+    """The result of a finished cell.
+
+    Raises:
+        DataError: it was not tested.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    name = "f1" if metrics["task"] == "question-answering" else "accuracy"
+    if not metrics["test"]:
+        raise DataError(
+            must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")
+        )
+    return CellResult(
+        cell,
+        folder,
+        score=metrics["test"][name],
+        interval=tuple(metrics["test"][f"{name}_interval"]),
+        seconds=metrics["seconds"]["total"],
+        trainable=metrics["parameters"]["trainable"],
+        scores=_scores_in(folder / "predictions.parquet"),
+    )
+
+
+def _scores_in(file: Path) -> Scores:
+    import pyarrow.parquet
+
+    from hftransfer.metrics.spans import span_f1
+
+    table = pyarrow.parquet.read_table(file)
+    ids, predictions = table["id"].to_pylist(), table["prediction"].to_pylist()
+    if "answers" in table.column_names:
+        gold = table["answers"].to_pylist()
+        return {i: span_f1(p, answers) for i, p, answers in zip(ids, predictions, gold, strict=True)}
+    return {i: float(p == label) for i, p, label in zip(ids, predictions, table["label"].to_pylist(), strict=True)}
+
+
+def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResult], *, several: bool) -> Arm:
+    mean, interval = mean_and_interval([result.score or 0.0 for result in results])
+    seconds = sorted(result.seconds for result in results)[len(results) // 2]
+    name = f"{model.rsplit('/', 1)[-1]} {strategy}" if several else strategy
+    over_seeds = interval is not None
+    shown = interval if over_seeds else results[0].interval
+    return Arm(name, model, strategy, shots, mean, shown, over_seeds, seconds, results[0].trainable, tuple(results))
+
+
+def _require_same_examples(arms: Sequence[Arm]) -> None:
+    by_seed: dict[int, frozenset[str]] = {}
+    for arm in arms:
+        for result in arm.results:
+            ids = frozenset(result.scores or {})
+            if by_seed.setdefault(result.cell.seed, ids) != ids:
+                where = f"the test examples of seed {result.cell.seed}"
+                remedy = "The data changed between runs: compare anew, without --skip-done."
+                raise DataError(must_be(where, "the same in all runs", f"others in {result.cell.name}", remedy))
+
+
+def _plain(recipe: Any) -> dict[str, Any]:
+    from hftransfer.recipe import plain_settings
+
+    return {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}
