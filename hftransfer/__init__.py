@@ -19,6 +19,7 @@ _HOMES = {
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.reload",
     "compare": "hftransfer.comparison.study",
+    "explain": "hftransfer.attribution.explaining",
     "zero_shot": "hftransfer.zeroshot",
     "load_recipe": "hftransfer.recipe",
     "Recipe": "hftransfer.recipe",
@@ -29,6 +30,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from hftransfer.attribution.explaining import explain as explain
     from hftransfer.comparison.study import compare as compare
     from hftransfer.errors import HftransferError as HftransferError
     from hftransfer.pipeline import check as check

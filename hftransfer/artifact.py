@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.data.rows import Row
     from hftransfer.data.splits import Split
+    from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.training.devices import Compute
 
 
@@ -241,7 +242,31 @@ class Predictor:
             values: np.ndarray = logits.float().softmax(dim=-1).cpu().numpy()
         return values
 
+    def spans_of(self, question: str, context: str) -> QuestionPrediction:
+        """The answer to a question, and the spans that came next: `alternatives`, the best first.
+
+        Raises:
+            DataError: the question or the context is no text.
+        """
+        from hftransfer.tasks.spans import decode
+
+        examples, logits = self._asked([{"question": question, "context": context}])
+        return decode(examples.windows, logits, [context], null_threshold=self.facts.null_threshold)[0]
+
     def _answers(self, questions: Sequence[Any]) -> list[Answer]:
+        from hftransfer.tasks.question_answering import QuestionAnswering
+
+        examples, logits = self._asked(questions)
+        judged = QuestionAnswering().judge(logits, examples, (), null_threshold=self.facts.null_threshold)
+        columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
+        return [Answer(*values) for values in zip(*columns, strict=True)]
+
+    def _asked(self, questions: Sequence[Any]) -> tuple[Any, list[np.ndarray]]:
+        """The windows of questions, and the logits (T, 2) of each.
+
+        Raises:
+            DataError: they are no questions; all such are named.
+        """
         from hftransfer.data.rows import QuestionContent, Row
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
@@ -267,12 +292,8 @@ class Predictor:
         settings = DataSettings(
             source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
         )
-        task = QuestionAnswering()
-        examples = task.examples(self.adapter, split, settings)
-        logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
-        judged = task.judge(logits, examples, (), null_threshold=self.facts.null_threshold)
-        columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
-        return [Answer(*values) for values in zip(*columns, strict=True)]
+        examples = QuestionAnswering().examples(self.adapter, split, settings)
+        return examples, predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
 
 
 def in_batches(

@@ -436,6 +436,51 @@ def _numbers(option: str, given: str | None) -> list[int]:
     return [int(part) for part in listed]
 
 
+@app.command()
+def explain(
+    model: ModelName,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Images or texts, as in predict.")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="auto, gradcam, gradcam++, hirescam, layercam, xgradcam, eigencam, occlusion or rollout."),
+    ] = "auto",
+    label: Annotated[str | None, typer.Option(help="What to look for; what is predicted if left out.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help='Of a dual encoder: prompts, as in "a photo of a cat,a photo of a dog".')
+    ] = None,
+    question: Annotated[str | None, typer.Option(help="Of question answering, with --context.")] = None,
+    context: Annotated[str | None, typer.Option(help="The text that the answer is in.")] = None,
+    truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = True,
+    out: Annotated[Path | None, typer.Option(help="The folder (default: explanations).")] = None,
+    base: Base = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what of an image, a text or a context a model's answer rests on."""
+
+    def work() -> None:
+        import hftransfer
+
+        predictor = hftransfer.load(model, base=base)
+        from hftransfer.explanations import AskedToExplain, explain_inputs
+
+        asked = AskedToExplain(
+            inputs=tuple(inputs or ()),
+            label=label,
+            labels=tuple(_parts_of(labels)),
+            method=method,
+            truth=truth,
+            question=question,
+            context=context,
+            out=out,
+        )
+        print(explain_inputs(predictor, asked, _progress(quiet=quiet), sys.stdin) / "explanations.html")
+
+    _guarded(work, debug=debug)
+
+
 @app.command("zero-shot")
 def zero_shot(
     model: Annotated[str, typer.Argument(help="A Hub id, a folder, open_clip:NAME/TAG or bundled/dual-encoder.")],

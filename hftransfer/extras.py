@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from hftransfer.errors import ModelError, must_be
 
 EXTRAS = {
+    "explain": ("pytorch_grad_cam",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
 }

@@ -1,0 +1,187 @@
+"""Predictions explained: what of an image, a text or a context a model's answer rests on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hftransfer.artifact import Answer, Predictor, as_list, decoded
+from hftransfer.attribution.faithfulness import Faithfulness, faithfulness
+from hftransfer.attribution.maps import class_maps, method_for, require_method
+from hftransfer.attribution.network import Asked, Spot, find_spot
+from hftransfer.attribution.words import Attributed, attribute_words
+from hftransfer.errors import DataError, RecipeError, must_be, nearest
+
+if TYPE_CHECKING:
+    from hftransfer.zeroshot import DualPredictor
+
+
+@dataclass(frozen=True)
+class ImageExplanation:
+    """What in an image speaks for a label."""
+
+    label: str
+    score: float
+    """The label's probability; of one prompt alone, its cosine."""
+    map: np.ndarray
+    """(H, W) in [0, 1] over what the model saw."""
+    seen: np.ndarray
+    """What the model saw: the image resized and cropped by its preprocessing, (H, W, 3) in [0, 1]."""
+    method: str
+    truth: Faithfulness | None = None
+
+
+@dataclass(frozen=True)
+class TextExplanation:
+    """Which words of a text speak for a label, and which against it."""
+
+    label: str
+    score: float
+    attributed: Attributed
+
+
+@dataclass(frozen=True)
+class AnswerExplanation:
+    """The answer to a question beside the spans that came next."""
+
+    question: str
+    context: str
+    answer: Answer
+    spans: tuple[Any, ...]
+    """`Span`s, the best first: text, start, end, and the probability that it is the answer."""
+
+
+Explanation = ImageExplanation | TextExplanation | AnswerExplanation
+
+
+def explain(
+    model: Any,
+    inputs: Any = None,
+    *,
+    label: str | None = None,
+    labels: Sequence[str] = (),
+    method: str = "auto",
+    truth: bool = False,
+    question: str | None = None,
+    context: str | None = None,
+) -> list[Any]:
+    """One explanation for each image, text or question.
+
+    `model` is what `hftransfer.load` gives, or a name it takes. Of images the map shows what speaks for the predicted
+    label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
+    occlusion, or attention rollout; layers are chosen by looking at the network. A dual encoder is given `labels`,
+    prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
+    Of texts, words are weighed by integrated gradients. Of questions, the spans that came next are told.
+
+    >>> ht.explain("runs/pets/20261124-101500", ["photo.jpg"])[0].map.shape
+    (224, 224)
+
+    Raises:
+        RecipeError: the label, or the method, is none of this model's.
+        DataError: inputs can't be read; all of them are named.
+        ModelError: there is no such model, or it can't be explained.
+    """
+    if isinstance(model, str | os.PathLike):
+        from hftransfer.reload import load
+
+        model = load(model)
+    if isinstance(model, Predictor) and model.facts.task == "question-answering":
+        return [_explained_answer(model, str(question), str(context))]
+    of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
+    given = as_list(inputs, "image" if of_images else "text")
+    explained = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
+    if faults := [fault for one in explained if isinstance(one, DataError) for fault in one.faults]:
+        raise DataError(*faults)
+    return explained
+
+
+def explain_each(
+    model: Predictor | DualPredictor,
+    inputs: Sequence[Any],
+    *,
+    label: str | None = None,
+    labels: Sequence[str] = (),
+    method: str = "auto",
+    truth: bool = False,
+) -> Iterator[Explanation | DataError]:
+    """An explanation of each input in turn, or the error that says why it can't be read.
+
+    Raises:
+        RecipeError: the label, or the method, is none of this model's.
+    """
+    if isinstance(model, Predictor) and model.adapter.modality == "text":
+        if method != "auto":
+            raise RecipeError(must_be("the method for texts", "auto (integrated gradients)", f"'{method}'"))
+        yield from _explained_texts(model, inputs, label)
+        return
+    require_method(method)
+    asked, names = _asked(model, labels)
+    if label is not None and label not in names:
+        raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
+    spot = find_spot(asked)
+    for place, given in enumerate(inputs):
+        image = decoded(given, place)
+        if isinstance(image, DataError):
+            yield image
+            continue
+        yield _explained_image(asked, spot, names, image, label, method, truth=truth)
+
+
+def _explained_image(
+    asked: Asked, spot: Spot, names: Sequence[str], image: Any, label: str | None, method: str, *, truth: bool
+) -> ImageExplanation:
+    pixels = asked.encode([image])
+    with torch.inference_mode():
+        logits = asked(pixels)[0].float()
+    target = names.index(label) if label is not None else int(logits.argmax())
+    score = float(logits.softmax(0)[target]) if len(names) > 1 else float(logits[0]) / asked.scale
+    found = class_maps(asked, pixels, [target], method, spot)[0]
+    tested = faithfulness(asked, pixels, found, target) if truth else None
+    return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
+
+
+def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Asked, list[str]]:
+    """What the model is asked, and the names of its logits."""
+    if isinstance(model, Predictor):
+        if labels:
+            raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
+        return Asked(model.source), list(model.class_names)
+    from hftransfer.adapters.towers import ImageTowerAdapter
+
+    if not labels:
+        remedy = 'For example "a photo of a cat,a photo of a dog".'
+        raise RecipeError(must_be("the labels", "given for a dual encoder", "none", remedy))
+    model.dual.require_towers("image")
+    texts = torch.from_numpy(model.embed_texts(list(labels)))
+    return Asked(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), list(labels)
+
+
+def some_of(labels: Sequence[str]) -> str:
+    """The labels in quotes."""
+    return ", ".join(f"'{label}'" for label in labels[:5])
+
+
+def _explained_texts(
+    model: Predictor, inputs: Sequence[Any], label: str | None
+) -> Iterator[TextExplanation | DataError]:
+    names = list(model.class_names)
+    if label is not None and label not in names:
+        raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
+    for given, prediction in zip(inputs, model.predict_each(inputs), strict=True):
+        if isinstance(prediction, DataError):
+            yield prediction
+            continue
+        chosen = label or prediction.label
+        found = attribute_words(model.source, given, names.index(chosen))
+        yield TextExplanation(chosen, prediction.scores[chosen], found)
+
+
+def _explained_answer(model: Predictor, question: str, context: str) -> AnswerExplanation:
+    found = model.spans_of(question, context)
+    answer = Answer(found.answer, found.score, found.start, found.end)
+    return AnswerExplanation(question, context, answer, found.alternatives)

@@ -1,0 +1,68 @@
+"""Whether a map tells the truth: what a model says when the places it names are taken away, or are all it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hftransfer.attribution.network import Asked
+
+_STEPS = 10
+_SIDE = 14
+"""Cells along each side: pixels alone would be removed in a dust that no image has."""
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The mean probability of the class while cells go (deletion: lower is better) or come (insertion: higher), those
+    the map values most first; and the same in random order (RISE; Petsiuk et al., arXiv 1806.07421, section 4.3)."""
+
+    deletion: float
+    insertion: float
+    random_deletion: float
+    random_insertion: float
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether both are better than in random order."""
+        return self.deletion < self.random_deletion and self.insertion > self.random_insertion
+
+
+@torch.inference_mode()
+def faithfulness(asked: Asked, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
+    """The scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
+    by_map = np.argsort(-_cells(found).ravel(), kind="stable")
+    at_random = np.random.default_rng(seed).permutation(_SIDE * _SIDE)
+    scores = [_removed(asked, pixels, order, target) for order in (by_map, at_random)]
+    return Faithfulness(scores[0][0], scores[0][1], scores[1][0], scores[1][1])
+
+
+def _cells(found: np.ndarray) -> np.ndarray:
+    """The mean of a map (H, W) over each of 14 × 14 cells."""
+    rows = np.array_split(np.arange(found.shape[0]), _SIDE)
+    columns = np.array_split(np.arange(found.shape[1]), _SIDE)
+    return np.array([[found[np.ix_(row, column)].mean() for column in columns] for row in rows])
+
+
+def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
+    """The mean probability while cells are deleted, and while they are inserted, in this order."""
+    height, width = pixels.shape[2:]
+    kept = []
+    for step in range(_STEPS + 1):
+        gone = np.zeros(_SIDE * _SIDE, bool)
+        gone[order[: round(step * len(order) / _STEPS)]] = True
+        grid = torch.from_numpy(~gone.reshape(_SIDE, _SIDE)).float()[None, None]
+        kept.append(torch.nn.functional.interpolate(grid, (height, width), mode="nearest")[0])
+    mask = torch.stack(kept).to(pixels.device)
+    deleted, inserted = asked(pixels * mask), asked(pixels * (1 - mask))
+    found = [_mean_probability(logits, target) for logits in (deleted, inserted)]
+    return found[0], found[1]
+
+
+def _mean_probability(logits: Tensor, target: int) -> float:
+    """Over the steps; where there is one logit alone, its mean."""
+    values = logits[:, target] if logits.shape[1] == 1 else logits.float().softmax(dim=1)[:, target]
+    return float(values.mean())

@@ -1,0 +1,164 @@
+"""Maps of what speaks for a class in an image: class activation maps through the grad-cam library, and occlusion."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from hftransfer.attribution.network import Asked, Spot, find_spot
+from hftransfer.errors import RecipeError, must_be, nearest
+from hftransfer.extras import require_extra
+
+CAMS = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "xgradcam": "XGradCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+}
+METHODS = ("auto", *CAMS, "occlusion", "rollout")
+_WINDOWS = 7
+"""Places of the occluding square along each side; it covers two of them and more."""
+_AT_ONCE = 32
+
+
+def require_method(method: str) -> None:
+    """Nothing, if there is such a method.
+
+    Raises:
+        RecipeError: there is none.
+        ModelError: the library for it is not installed.
+    """
+    if method not in METHODS:
+        raise RecipeError(must_be("the method", "one that is known", f"'{method}'", nearest(method, METHODS)))
+    if method in CAMS:
+        require_extra("explain", f"the method {method}")
+
+
+def method_for(method: str, spot: Spot) -> str:
+    """The method that `auto` stands for: Grad-CAM (Selvaraju et al., arXiv 1610.02391) where the last map is one of
+    convolutions; occlusion where it is one of tokens, on which gradients point at a class far less surely."""
+    if method != "auto":
+        return method
+    return "occlusion" if spot.of_tokens else "gradcam"
+
+
+def class_maps(
+    asked: Asked, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
+) -> np.ndarray:
+    """What in each image (B, 3, H, W) speaks for its target class, (B, H, W) in [0, 1].
+
+    Raises:
+        RecipeError: there is no such method, or it doesn't fit the model.
+        ModelError: the model has no layer that is a map, or the library is not installed.
+    """
+    require_method(method)
+    spot = spot or find_spot(asked)
+    chosen = method_for(method, spot)
+    if chosen in CAMS:
+        require_extra("explain", f"the method {chosen}")
+    if chosen == "occlusion":
+        found = occlusion(asked, pixels, targets)
+    elif chosen == "rollout":
+        found = rollout(asked, pixels, spot)
+    else:
+        found = _cam(asked, pixels, targets, CAMS[chosen], spot)
+    return found
+
+
+def _cam(asked: Asked, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    kind = getattr(importlib.import_module("pytorch_grad_cam"), name)
+    with torch.enable_grad(), kind(asked, [spot.layer], reshape_transform=spot.as_map) as cam:
+        cam.compute_input_gradient = True  # so that gradients flow through frozen layers
+        parts = [
+            cam(pixels[at : at + _AT_ONCE], [ClassifierOutputTarget(t) for t in targets[at : at + _AT_ONCE]])
+            for at in range(0, len(pixels), _AT_ONCE)
+        ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+@torch.inference_mode()
+def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
+    """How much the logit of the target, over the best of all others, falls where a square of mid-grey hides the image
+    (Zeiler and Fergus, arXiv 1311.2901, section 4.2): (B, H, W) in [0, 1]. The square is two sevenths of the image's
+    sides and moves by one; a place's value is the mean over the squares that hide it."""
+    height, width = pixels.shape[2:]
+    rows, columns = (np.linspace(0, side, _WINDOWS + 1).round().astype(int) for side in (height, width))
+    found = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32)
+    for index, (image, target) in enumerate(zip(pixels, targets, strict=True)):
+        places = [(row, column) for row in range(-1, _WINDOWS) for column in range(-1, _WINDOWS)]
+        hidden = image.repeat(len(places), 1, 1, 1)
+        for copy, (row, column) in zip(hidden, places, strict=True):
+            top, left = rows[max(row, 0)], columns[max(column, 0)]
+            copy[:, top : rows[min(row + 2, _WINDOWS)], left : columns[min(column + 2, _WINDOWS)]] = 0
+        whole, *others = _margins(asked, torch.cat([image[None], hidden]), target)
+        falls = np.zeros((_WINDOWS, _WINDOWS))
+        for (row, column), margin in zip(places, others, strict=True):
+            falls[max(row, 0) : row + 2, max(column, 0) : column + 2] += whole - margin
+        found[index] = falls / 4  # each place is hidden by four squares
+    return upscaled(found, (height, width))
+
+
+def _margins(asked: Asked, pixels: Tensor, target: int) -> list[float]:
+    """By how much the target's logit is above the best other (B,); its logit alone, where there is no other."""
+    logits = torch.cat([asked(pixels[at : at + _AT_ONCE]) for at in range(0, len(pixels), _AT_ONCE)]).float()
+    own = logits[:, target]
+    if logits.shape[1] == 1:
+        return own.tolist()
+    rest = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
+    return (own - rest.logsumexp(dim=1)).tolist()
+
+
+@torch.inference_mode()
+def rollout(asked: Asked, pixels: Tensor, spot: Spot) -> np.ndarray:
+    """Where attention comes from, whatever the class (attention rollout; Abnar and Zuidema, arXiv 2005.00928, section
+    3): (B, H, W) in [0, 1].
+
+    Raises:
+        RecipeError: the model has no attention over patches.
+    """
+    attentions = _attentions(asked, pixels) if spot.of_tokens else []
+    if not attentions:
+        fitting = ", ".join(name for name in METHODS if name != "rollout")
+        name = asked.adapter.name
+        raise RecipeError(must_be(f"the method for {name}", fitting, "rollout, which wants attention over patches"))
+    count = attentions[0].shape[-1]
+    rolled = torch.eye(count).expand(len(pixels), count, count)
+    for attention in attentions:
+        mixed = 0.5 * attention.mean(dim=1).cpu() + 0.5 * torch.eye(count)
+        rolled = mixed / mixed.sum(dim=-1, keepdim=True) @ rolled
+    prefix = count - spot.grid[0] * spot.grid[1]
+    reached = rolled[:, 0] if prefix else rolled.mean(dim=1)
+    return upscaled(reached[:, prefix:].reshape(-1, *spot.grid).numpy(), tuple(pixels.shape[2:]))
+
+
+def _attentions(asked: Asked, pixels: Tensor) -> list[Tensor]:
+    """The attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
+    before = getattr(asked.model.config, "_attn_implementation", None)
+    try:
+        asked.adapter.model.set_attn_implementation("eager")
+        outputs = asked.model(pixel_values=pixels, output_attentions=True)
+        return [one for one in outputs.attentions or () if one.ndim == 4 and one.shape[-1] == one.shape[-2]]
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return []
+    finally:
+        if before is not None and hasattr(asked.model, "set_attn_implementation"):
+            asked.adapter.model.set_attn_implementation(before)
+
+
+def upscaled(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Maps (B, h, w) smoothly enlarged to (B, H, W), what speaks against the class set to 0, the largest value to 1."""
+    large = interpolate(torch.from_numpy(maps.astype(np.float32))[:, None], size, mode="bicubic", align_corners=False)
+    positive = large[:, 0].clamp(min=0)
+    most = positive.amax(dim=(1, 2), keepdim=True)
+    found: np.ndarray = (positive / most.clamp(min=1e-12)).numpy()
+    return found

@@ -1,0 +1,148 @@
+"""An image model as something to ask: pixels in, logits out, and the layer whose output still is a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from hftransfer.adapters.anatomy import logits_of
+from hftransfer.adapters.base import Adapter
+from hftransfer.errors import ModelError, must_be
+
+_NORMS = ("Norm", "norm")
+_LEAST_SIDE = 2
+
+
+class Asked(nn.Module):
+    """A model whose logits (B, C) follow from pixels (B, 3, H, W) alone; gradients go through all of it."""
+
+    def __init__(self, adapter: Adapter, texts: Tensor | None = None, scale: float = 1.0) -> None:
+        super().__init__()
+        self.model: nn.Module = adapter.model
+        self.adapter = adapter
+        self.texts, self.scale = texts, scale
+        """Of a dual encoder: the normalised embeddings (L, D) of what images are compared with."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, C)."""
+        logits = logits_of(self.model(pixel_values=pixel_values))
+        if self.texts is None:
+            return logits
+        scores: Tensor = self.scale * normalize(logits, dim=-1) @ self.texts.T
+        return scores
+
+    def encode(self, images: Sequence[Image.Image]) -> Tensor:
+        """Pixels (B, 3, H, W) on the model's device."""
+        pixels: Tensor = self.adapter.encode(images)["pixel_values"]
+        return pixels.to(next(self.model.parameters()).device)
+
+    def seen(self, pixels: Tensor) -> np.ndarray:
+        """What the model saw, (B, H, W, 3) in [0, 1]: resized and cropped by its own preprocessing, which is undone by
+        what it makes of black and of white."""
+        black, white = (
+            self.encode([Image.new("RGB", (64, 64), shade)])[:, :, :1, :1] for shade in ((0, 0, 0), (255, 255, 255))
+        )
+        shown = ((pixels - black) / (white - black)).clamp(0, 1)
+        found: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A layer whose output is a map over the image."""
+
+    layer: nn.Module
+    grid: tuple[int, int]
+    as_map: Callable[[Tensor], Tensor]
+    """Its output as (B, C, h, w)."""
+    of_tokens: bool
+
+
+def find_spot(asked: Asked, target: int = 0) -> Spot:
+    """The last layer whose output is a map over the image and whose every place the logit depends on.
+
+    Found by one backward pass over noise. Behind the last attention of a network that reads its class token alone,
+    gradients of all other tokens are zero by construction: no layer there is chosen.
+
+    Raises:
+        ModelError: there is no such layer.
+    """
+    adapter = asked.adapter
+    pixels = adapter._trial(2)["pixel_values"][1:].detach().requires_grad_()
+    candidates = dict.fromkeys([*adapter._seen.after_stages, *adapter.stages])
+    for stage in adapter.stages:
+        candidates |= {m: None for m in stage.modules() if any(part in type(m).__name__ for part in _NORMS)}
+    outputs: list[tuple[nn.Module, Tensor]] = []
+
+    def keep(module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            outputs.append((module, output))
+
+    handles = [module.register_forward_hook(keep) for module in candidates]
+    try:
+        with torch.enable_grad():
+            logit = asked(pixels)[0, target]
+            gradients = torch.autograd.grad(logit, [output for _, output in outputs], allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    size = int(pixels.shape[2]), int(pixels.shape[3])
+    for (module, output), gradient in reversed(list(zip(outputs, gradients, strict=True))):
+        spot = _spot_at(module, output, size)
+        if spot is not None and gradient is not None and _is_alive(spot.as_map(gradient)):
+            return spot
+    raise ModelError(must_be(f"model '{adapter.name}'", "one with a layer that is a map over the image", "none"))
+
+
+def _is_alive(gradient: Tensor) -> bool:
+    """Whether the logit depends on the half of all places at least."""
+    return float((gradient.abs().sum(dim=1) > 0).float().mean()) >= 0.5
+
+
+def _spot_at(layer: nn.Module, output: Tensor, size: tuple[int, int]) -> Spot | None:
+    height, width = size
+    if output.ndim == 4:
+        for dims, to_map in (((2, 3), _same), ((1, 2), _channels_first)):
+            grid = output.shape[dims[0]], output.shape[dims[1]]
+            if min(grid) >= _LEAST_SIDE and grid[0] * width == grid[1] * height and grid[0] <= height:
+                return Spot(layer, grid, to_map, of_tokens=False)
+    if output.ndim == 3:
+        for prefix in range(17):  # class and register tokens come first
+            if (found := _grid_of(output.shape[1] - prefix, size)) is not None:
+                return Spot(layer, found, _Unrolled(prefix, found), of_tokens=True)
+    return None
+
+
+def _grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The rows and columns of so many square patches that fill an image."""
+    height, width = size
+    rows = round((tokens * height / width) ** 0.5) if tokens > 0 else 0
+    if rows < _LEAST_SIDE or tokens % rows or rows * width != (tokens // rows) * height or height % rows:
+        return None
+    return rows, tokens // rows
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _channels_first(tensor: Tensor) -> Tensor:
+    return tensor.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class _Unrolled:
+    """Tokens (B, T, D) as a map (B, D, h, w), without those before the patches."""
+
+    prefix: int
+    grid: tuple[int, int]
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        return tokens[:, self.prefix :].reshape(len(tokens), *self.grid, -1).permute(0, 3, 1, 2)

@@ -1,0 +1,130 @@
+"""Which words speak for a class: integrated gradients over word pieces, added up to words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hftransfer.adapters.anatomy import logits_of
+from hftransfer.errors import ModelError, must_be
+
+_STEPS = 48
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Word:
+    """A part of a text, and how much it speaks for the class (in logits; below 0: against it)."""
+
+    text: str
+    weight: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """The words of a text, or of both of a pair, and what they come to."""
+
+    words: tuple[tuple[Word, ...], ...]
+    total: float
+    """The sum over all pieces, special tokens too."""
+    difference: float
+    """The logit of the text less that of nothing: what the total must come to (Sundararajan et al., section 3)."""
+
+
+def attribute_words(adapter: Any, text: str | tuple[str, str], target: int, steps: int = _STEPS) -> Attributed:
+    """How much each word of a text raises the logit of a class over the mean of the others: integrated gradients
+    (Sundararajan et al., arXiv 1703.01365, section 3) from padding to the text, along the path of word embeddings.
+
+    Raises:
+        ModelError: the model has no word embeddings of its own, or its tokenizer doesn't tell places in the text.
+    """
+    inputs = adapter.encode([text])
+    embedding = _embedding_of(adapter)
+    device = next(adapter.model.parameters()).device
+    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+    per_piece, difference = integrated_gradients(adapter, embedding, inputs, target, steps)
+    offsets = _offsets(adapter, text)
+    words = tuple(_words(part, places, per_piece) for part, places in offsets)
+    return Attributed(words, float(per_piece.sum()), difference)
+
+
+def integrated_gradients(
+    adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
+) -> tuple[np.ndarray, float]:
+    """The attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up to."""
+    ids = inputs["input_ids"]
+    special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
+    nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))
+    with torch.no_grad():
+        whole, empty = embedding(ids), embedding(nothing)
+    total = torch.zeros_like(whole)
+    shares = (torch.arange(steps, device=ids.device) + 0.5) / steps
+    for part in torch.split(shares, _AT_ONCE):
+        path = (empty + part[:, None, None] * (whole - empty)).requires_grad_()
+        score = _score(adapter, embedding, inputs, path, target).sum()
+        total += torch.autograd.grad(score, path)[0].sum(dim=0, keepdim=True) / steps
+    with torch.no_grad():
+        ends = [_score(adapter, embedding, inputs, one, target).item() for one in (whole, empty)]
+    per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1)[0].detach().cpu().numpy()
+    return per_piece, ends[0] - ends[1]
+
+
+def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int) -> Tensor:
+    """The logit of the target less the mean of the others, (B,), of texts given as embeddings (B, T, D)."""
+    repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
+    handle = embedding.register_forward_hook(lambda *_: embedded)
+    try:
+        logits = logits_of(adapter.model(**repeated)).float()
+    finally:
+        handle.remove()
+    others = (logits.sum(dim=1) - logits[:, target]) / max(1, logits.shape[1] - 1)
+    return logits[:, target] - others
+
+
+def _embedding_of(adapter: Any) -> nn.Embedding:
+    """The layer that makes vectors of word pieces."""
+    known = len(adapter.processor)
+    found = [m for m in adapter.model.modules() if isinstance(m, nn.Embedding)]
+    sized = [m for m in found if m.num_embeddings >= known] or sorted(found, key=lambda m: -m.num_embeddings)[:1]
+    if not sized:
+        raise ModelError(must_be(f"model '{adapter.name}'", "one with word embeddings", "none"))
+    return sized[0]
+
+
+def _offsets(adapter: Any, text: str | tuple[str, str]) -> list[tuple[str, list[tuple[int, int, int]]]]:
+    """Each text with its pieces: the place among the tokens, start and end."""
+    texts = [text] if isinstance(text, str) else list(text)
+    if not adapter.processor.is_fast:
+        raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
+    encoded = adapter.processor(*texts, truncation=True, max_length=adapter.max_tokens, return_offsets_mapping=True)
+    sequence = encoded.sequence_ids(0)
+    found: list[tuple[str, list[tuple[int, int, int]]]] = []
+    for number, one in enumerate(texts):
+        places = [
+            (place, start, end)
+            for place, (start, end) in enumerate(encoded["offset_mapping"])
+            if sequence[place] == number and end > start
+        ]
+        found.append((one, places))
+    return found
+
+
+def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray) -> tuple[Word, ...]:
+    """Pieces that no white space divides are one word, with the sum of their weights."""
+    words: list[Word] = []
+    for place, start, end in pieces:
+        stripped = start + len(text[start:end]) - len(text[start:end].lstrip())
+        weight = float(per_piece[place])
+        joins = words and stripped == words[-1].end and stripped == start
+        if joins:
+            first = words.pop()
+            words.append(Word(text[first.start : end], first.weight + weight, first.start, end))
+        else:
+            words.append(Word(text[stripped:end], weight, stripped, end))
+    return tuple(words)

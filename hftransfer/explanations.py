@@ -1,0 +1,240 @@
+"""Explanations of what a person names on the command line: pictures, a page, and what they come to in a line each."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hftransfer.artifact import Predictor
+from hftransfer.attribution.explaining import (
+    AnswerExplanation,
+    Explanation,
+    ImageExplanation,
+    TextExplanation,
+    explain,
+    explain_each,
+)
+from hftransfer.attribution.words import Word
+from hftransfer.data.inputs import Columns, inputs_of
+from hftransfer.errors import DataError, OutputError, RecipeError, WriteError, must_be, user_path
+from hftransfer.progress import Progress
+
+_AROUND = 40
+"""Characters of a context shown on both sides of a span."""
+
+
+@dataclass(frozen=True)
+class AskedToExplain:
+    """What is asked for."""
+
+    inputs: tuple[str, ...] = ()
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    method: str = "auto"
+    truth: bool = True
+    question: str | None = None
+    context: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One explanation, and the name of its input."""
+
+    name: str
+    explained: Explanation
+
+
+def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]) -> Path:
+    """The folder with a picture of each image, `explanations.html` and `explanations.json`; tells a line of each.
+
+    Raises:
+        RecipeError: what is asked for does not go with the model.
+        DataError: inputs can't be read; all others are explained and written first.
+        OutputError: the folder holds other files, or can't be written.
+    """
+    folder = _folder(asked.out)
+    faults: list[str] = []
+    shown: list[Shown] = []
+    for name, outcome in _outcomes(model, asked, progress, lines):
+        if isinstance(outcome, DataError):
+            faults += outcome.faults
+            continue
+        shown.append(Shown(name, outcome))
+        print(line_of(shown[-1]), flush=True)
+    if shown:
+        write_explanations(folder, shown)
+    if faults:
+        raise DataError(*faults)
+    return folder
+
+
+def _outcomes(
+    model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]
+) -> Iterator[tuple[str, Explanation | DataError]]:
+    if isinstance(model, Predictor) and model.facts.task == "question-answering":
+        if not asked.question or not asked.context or asked.inputs:
+            raise RecipeError(must_be("the input of this model", "--question and --context", "something else"))
+        yield asked.question, explain(model, question=asked.question, context=asked.context)[0]
+        return
+    if not asked.inputs or asked.question or asked.context:
+        raise RecipeError(must_be("the input of this model", "images or texts", "none"))
+    of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
+    named = inputs_of(asked.inputs, "images" if of_images else "texts", Columns(), lines)
+    values = [one.value for one in named]
+    settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
+    explained = explain_each(model, values, **settings, truth=asked.truth)
+    with progress.stage("explaining", len(named)) as advance:
+        for one, outcome in zip(named, explained, strict=True):
+            advance(1)
+            yield one.name, outcome
+
+
+def line_of(shown: Shown) -> str:
+    """An explanation in a line."""
+    one, name = shown.explained, " ".join(shown.name.split())
+    if isinstance(one, AnswerExplanation):
+        spans = "; ".join(f"'{span.text}' {span.score:.3f}" for span in one.spans[:3])
+        return f"{name}: '{one.answer.answer}' {one.answer.score:.4f}; next: {spans or 'none'}"
+    told = f"{name}: {one.label} {one.score:.4f}"
+    if isinstance(one, TextExplanation):
+        words = sorted((w for part in one.attributed.words for w in part), key=lambda w: -abs(w.weight))[:5]
+        return f"{told}; " + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words)
+    if one.truth is None:
+        return f"{told} ({one.method})"
+    truth = one.truth
+    return (
+        f"{told} ({one.method}; deletion {truth.deletion:.2f}, at random {truth.random_deletion:.2f}; "
+        f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
+    )
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _folder(out: Path | None) -> Path:
+    """The folder for explanations: new, or empty."""
+    if out is None:
+        names = ["explanations", *(f"explanations-{number}" for number in range(2, 1000))]
+        return next(Path(name) for name in names if not Path(name).exists())
+    path = user_path(out, "the output folder", OutputError)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", "Choose another."))
+    return path
+
+
+def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
+    """Nothing; writes a picture of each image, the page and the numbers.
+
+    Raises:
+        WriteError: they can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = {}
+        for number, one in enumerate(shown):
+            if isinstance(one.explained, ImageExplanation):
+                place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
+                place.write_bytes(picture_of(one.explained))
+                pictures[number] = place.read_bytes()
+        (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
+        numbers = [_plain(one) for one in shown]
+        (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
+
+
+def picture_of(one: ImageExplanation) -> bytes:
+    """A PNG: what the model saw, and the map over it."""
+    from hftransfer.report.figures import INK, figure_of, short_label
+
+    figure = figure_of(6.6, 3.6)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.imshow(one.seen)
+        axes.axis("off")
+    drawn = right.imshow(one.map, cmap="inferno", alpha=0.35 + 0.45 * one.map, vmin=0, vmax=1)
+    left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
+    right.set_title(f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})", loc="left", color=INK, fontsize=9)
+    figure.colorbar(drawn, ax=right, fraction=0.046, pad=0.02)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, facecolor="white")
+    return buffer.getvalue()
+
+
+def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
+    """One page that needs nothing beside it: pictures, coloured words, spans with their scores."""
+    import jinja2
+
+    source = files("hftransfer").joinpath("explanations.html.jinja").read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+    entries = [
+        {
+            "name": one.name,
+            "line": line_of(one),
+            "picture": base64.b64encode(pictures[number]).decode() if number in pictures else "",
+            "texts": _coloured(one.explained) if isinstance(one.explained, TextExplanation) else [],
+            "spans": _spans(one.explained) if isinstance(one.explained, AnswerExplanation) else [],
+        }
+        for number, one in enumerate(shown)
+    ]
+    return template.render(entries=entries)
+
+
+def _coloured(one: TextExplanation) -> list[list[dict[str, str]]]:
+    """Words with the colour of their weights: green speaks for the label, red against it."""
+    weights = [abs(word.weight) for part in one.attributed.words for word in part]
+    most = max(weights, default=0.0) or 1.0
+    return [[_coloured_word(word, most) for word in part] for part in one.attributed.words]
+
+
+def _coloured_word(word: Word, most: float) -> dict[str, str]:
+    share = abs(word.weight) / most
+    color = "42, 127, 98" if word.weight >= 0 else "192, 57, 43"
+    return {"text": word.text, "style": f"rgba({color}, {0.75 * share:.2f})", "weight": f"{word.weight:+.3f}"}
+
+
+def _spans(one: AnswerExplanation) -> list[dict[str, str]]:
+    """The answer and its neighbours, each within a few words of its context."""
+    found = [(one.answer.answer, one.answer.start, one.answer.end, one.answer.score)]
+    found += [(span.text, span.start, span.end, span.score) for span in one.spans]
+    return [
+        {
+            "text": text or "(no answer)",
+            "before": one.context[max(0, start - _AROUND) : start],
+            "after": one.context[end : end + _AROUND],
+            "score": f"{score:.4f}",
+        }
+        for text, start, end, score in found
+    ]
+
+
+def _plain(shown: Shown) -> dict[str, Any]:
+    one = shown.explained
+    if isinstance(one, ImageExplanation):
+        truth = asdict(one.truth) if one.truth is not None else None
+        told = {"label": one.label, "score": one.score, "method": one.method, "truth": truth}
+        coarse = [[round(float(value), 3) for value in row] for row in _coarse(one.map)]
+        return {"input": shown.name, **told, "map_14x14": coarse}
+    return {"input": shown.name, **asdict(one)}
+
+
+def _coarse(found: np.ndarray) -> np.ndarray:
+    parts = [np.array_split(rows, 14, axis=1) for rows in np.array_split(found, 14, axis=0)]
+    return np.array([[cell.mean() for cell in row] for row in parts])
+
+
+def _safe(name: str) -> str:
+    """A file's name out of any text."""
+    return re.sub(r"[^\w.-]+", "-", html.unescape(name)).strip("-.")[:60] or "input"

@@ -1,0 +1,239 @@
+"""Explanations: maps over images, weights of words, spans; and that they tell the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+from typer.testing import CliRunner
+
+import hftransfer as ht
+from benchmarks.pointing import pointing, shuffle_weights
+from hftransfer.adapters.loading import load_adapter
+from hftransfer.adapters.towers import ImageTowerAdapter
+from hftransfer.attribution.faithfulness import _SIDE, _STEPS, faithfulness
+from hftransfer.attribution.maps import class_maps, occlusion
+from hftransfer.attribution.network import Asked, find_spot
+from hftransfer.attribution.words import attribute_words
+from hftransfer.cli import app
+from hftransfer.errors import HftransferError
+from hftransfer.pipeline import run
+from hftransfer.progress import Progress
+from tests.conftest import DUAL_FAMILIES, IMAGE_FAMILIES, TinyModels, faults_of, missing_words, picture, recipe_for
+from tests.test_adapters import adapter_of, checkpoint_in
+
+SILENT = Progress(None)
+PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cats_dogs"
+PICTURES = [picture("red", 1, (64, 64)), picture("blue", 2, (64, 64))]
+
+
+def _reference(tiny: TinyModels, family: str) -> str:
+    return f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
+
+
+# --- maps ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["plain", "lora"])
+@pytest.mark.parametrize("family", IMAGE_FAMILIES)
+def test_every_family_has_a_layer_that_is_a_map(tiny: TinyModels, family: str, lora: bool) -> None:
+    adapter = adapter_of(tiny(family), ["red", "blue", "green"])
+    if lora:
+        adapter.add_lora({"r": 2, "target_modules": adapter.lora_modules(), "modules_to_save": adapter.head_names()})
+    asked = Asked(adapter)
+    torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
+    spot = find_spot(asked)
+    assert min(spot.grid) >= 2
+    pixels = asked.encode(PICTURES)
+    for method in ("gradcam", "hirescam", "eigencam", "auto"):
+        maps = class_maps(asked, pixels, [0, 1], method, spot)
+        assert maps.shape == (2, *pixels.shape[2:])
+        assert np.isfinite(maps).all()
+        assert maps.min() >= 0
+        assert maps.max() <= 1
+    assert np.ptp(class_maps(asked, pixels, [0, 1], "eigencam", spot)) > 0
+
+
+def test_behind_the_last_attention_of_a_class_token_no_layer_is_chosen(tiny: TinyModels) -> None:
+    adapter = adapter_of(tiny("vit"), ["red", "blue"])
+    torch.nn.init.normal_(adapter.head.weight)
+    assert find_spot(Asked(adapter)).layer is adapter.stages[-1].layernorm_before
+
+
+def test_grad_cam_is_what_its_formula_says(tiny: TinyModels) -> None:
+    """Selvaraju et al., equations 1 and 2, in plain torch: weights are mean gradients, the map their positive sum."""
+    adapter = adapter_of(tiny("resnet"), ["red", "blue"])
+    torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
+    asked = Asked(adapter)
+    pixels, spot = asked.encode(PICTURES), find_spot(asked)
+    kept: list[torch.Tensor] = []
+    handle = spot.layer.register_forward_hook(lambda _, __, output: kept.append(output))
+    with torch.enable_grad():
+        logits = asked(pixels.clone().requires_grad_())
+        gradient = torch.autograd.grad(logits[0, 1] + logits[1, 1], kept[0])[0]
+    handle.remove()
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    expected = (weights * kept[0]).sum(dim=1).clamp(min=0).detach()
+    expected = expected - expected.amin(dim=(1, 2), keepdim=True)
+    expected = expected / (expected.amax(dim=(1, 2), keepdim=True) + 1e-7)
+    found = torch.from_numpy(class_maps(asked, pixels, [1, 1], "gradcam", spot))
+    coarse = interpolate(found[:, None], spot.grid, mode="area")[:, 0]
+    both = np.corrcoef(coarse.flatten().numpy(), expected.flatten().numpy())[0, 1]
+    assert both > 0.85
+
+
+class _Corner(torch.nn.Module):
+    """A model that reads one corner of an image alone."""
+
+    def forward(self, pixel_values: torch.Tensor) -> Any:
+        corner = pixel_values[:, :, :8, :8].mean(dim=(1, 2, 3))
+        return type("O", (), {"logits": torch.stack([corner, -corner], dim=1)})
+
+
+class _Bare:
+    name = "bare"
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+
+def test_occlusion_finds_the_only_place_that_counts() -> None:
+    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    found = occlusion(asked, torch.ones(1, 3, 56, 56), [0])[0]
+    assert found[:16, :16].mean() > 0.4
+    assert found[24:, :].max() < 0.05
+    assert found[:, 24:].max() < 0.05
+
+
+def test_deletion_and_insertion_are_those_of_a_plain_loop() -> None:
+    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    pixels = torch.ones(1, 3, 56, 56)
+    found = np.zeros((56, 56), np.float32)
+    found[:8, :8] = 1
+    scores = faithfulness(asked, pixels, found, 0)
+    cells = sorted(range(_SIDE**2), key=lambda cell: -found[cell // _SIDE * 4 + 1, cell % _SIDE * 4 + 1])
+    kept = []
+    for step in range(_STEPS + 1):
+        image = pixels.clone()
+        for cell in cells[: round(step * _SIDE**2 / _STEPS)]:
+            row, column = divmod(cell, _SIDE)
+            image[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
+        kept.append(asked(image).softmax(dim=1)[0, 0].item())
+    assert scores.deletion == pytest.approx(sum(kept) / len(kept), abs=1e-6)
+    assert scores.beats_chance
+
+
+@pytest.mark.parametrize("family", [*DUAL_FAMILIES, "open_clip"])
+def test_a_prompt_is_mapped_over_an_image(tiny: TinyModels, family: str) -> None:
+    model = ht.load(_reference(tiny, family))
+    found = ht.explain(model, PICTURES, labels=["a photo of a film", "a story"], label="a story")
+    assert [one.label for one in found] == ["a story"] * 2
+    assert found[0].map.shape == found[0].seen.shape[:2]
+    alone = ht.explain(model, PICTURES[:1], labels=["a story"], method="hirescam")[0]
+    assert -1 <= alone.score <= 1
+    tower = ImageTowerAdapter(model.dual.tower("image"), model.dual)
+    assert np.abs(Asked(tower).seen(Asked(tower).encode(PICTURES))).max() <= 1
+
+
+def test_what_the_model_saw_is_the_picture(tiny: TinyModels) -> None:
+    asked = Asked(adapter_of(tiny("vit"), ["a", "b"]))
+    square = picture("green", 3, (32, 32))
+    assert np.abs(asked.seen(asked.encode([square]))[0] - np.asarray(square) / 255).max() < 0.01
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "gpt2", "modernbert"])
+def test_attributions_add_up_to_the_difference_they_explain(tiny: TinyModels, family: str) -> None:
+    """Completeness (Sundararajan et al., proposition 1)."""
+    adapter = load_adapter(checkpoint_in(tiny(family)), ["pos", "neg"], task="text-classification", pooling="mean")
+    torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
+    found = attribute_words(adapter, "the film was very lovely", 0, steps=200)
+    assert found.total == pytest.approx(found.difference, rel=0.02, abs=0.02)
+    assert [word.text for word in found.words[0]] == ["the", "film", "was", "very", "lovely"]
+
+
+def test_texts_and_pairs_and_questions_are_explained(
+    tiny: TinyModels, text_data: Path, squad_data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    recipe = recipe_for(tiny("bert"), text_data) | {"task": "text-classification"}
+    model = ht.load(run(recipe, out=tmp_path / "t", progress=SILENT).folder)
+    one = ht.explain(model, ["the film was lovely"])[0]
+    assert one.label == model.predict(["the film was lovely"])[0].label
+    other = next(name for name in model.class_names if name != one.label)
+    assert ht.explain(model, "the film was lovely", label=other)[0].label == other
+    settings = recipe_for(tiny("bert"), squad_data, epochs=1)
+    asked = run(settings | {"task": "question-answering", "strategy": "fine-tune"}, out=tmp_path / "q", progress=SILENT)
+    answer = ht.explain(asked.folder, question="what was it ?", context="the film was a good story")[0]
+    scores = [span.score for span in answer.spans]
+    assert scores == sorted(scores, reverse=True)
+    assert "the film was a good story"[answer.answer.start : answer.answer.end] == answer.answer.answer
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: Any, tmp_path: Path) -> None:
+    folder = finished("resnet").folder
+    names = ["red<script>.png", "blue.png"]
+    for name in names:
+        picture(name.split("<")[0].split(".")[0], 3).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    given = [str(tmp_path / name) for name in [*names, "broken.png"]]
+    done = CliRunner().invoke(app, ["explain", str(folder), *given, "--out", str(out), "--label", "red", "-q"])
+    assert done.exit_code == 2
+    assert "broken.png" in done.stderr
+    assert done.stdout.count(": red ") == 2
+    page = (out / "explanations.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert "<script" not in page
+    told = json.loads((out / "explanations.json").read_text())
+    assert np.shape(told[0]["map_14x14"]) == (14, 14)
+    assert {"deletion", "random_deletion"} <= told[0]["truth"].keys()
+    for words, fault in (
+        (["--label", "rde"], "Did you mean 'red'?"),
+        (["--method", "gradcm"], "Did you mean 'gradcam'?"),
+        (["--method", "rollout"], "attention over patches"),
+        (["--labels", "a,b"], "left out for a model with classes of its own"),
+        (["--out", str(out)], "new or empty"),
+    ):
+        place = [] if "--out" in words else ["--out", str(tmp_path / "other")]
+        wrong = CliRunner().invoke(app, ["explain", str(folder), given[0], *words, *place, "-q"])
+        assert wrong.exit_code == 2
+        assert fault in wrong.stderr, wrong.stderr
+
+
+def test_a_dual_encoder_wants_labels_and_texts_no_method(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(HftransferError) as error:
+        ht.explain(str(tiny("clip-dual")), PICTURES)
+    assert missing_words(faults_of(error), ("the labels must be given", "a photo of a cat")) == []
+
+
+def test_rollout_is_rows_of_products_of_attentions(tiny: TinyModels) -> None:
+    asked = Asked(adapter_of(tiny("vit"), ["a", "b"]))
+    found = class_maps(asked, asked.encode(PICTURES), [0, 0], "rollout")
+    assert found.shape == (2, 32, 32)
+    assert np.ptp(found) > 0
+
+
+@pytest.mark.shared
+@pytest.mark.bundled
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared")
+def test_the_map_of_an_animal_lies_on_it_and_that_of_a_shuffled_model_does_not(
+    tmp_path: Path, cache_of_all: Path
+) -> None:
+    settings = {"data.source": str(PHOTOS), "data.limit": 100, "train.precision": "fp32"}
+    result = run("cats_dogs_linear_probe", settings, out=tmp_path / "run", progress=SILENT)
+    model = ht.load(result.folder)
+    found = pointing(model, str(PHOTOS / "test"), 8)
+    assert min(entry["points"] for entry in found.values()) >= 0.85
+    shuffle_weights(model.source.model)
+    shuffled = pointing(model, str(PHOTOS / "test"), 8)
+    assert min(entry["points"] for entry in shuffled.values()) <= 0.5
