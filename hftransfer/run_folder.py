@@ -67,6 +67,7 @@ class OutputSettings(BaseModel):
     folder: str = Field(
         "runs", min_length=1, description="runs lie in <folder>/<recipe>/<time>; --out names one exactly"
     )
+    report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
 
 
 class RunFolder:
@@ -262,6 +263,11 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._note([name])
         return path
+
+    def written(self, name: str) -> Path | None:
+        """The path of a file of this run's results, if it is there."""
+        path = self._aside / name
+        return path if path.is_file() else None
 
     def note_log(self) -> Path:
         """The path of the log beside the results, its name noted as ours."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -389,6 +391,7 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
                 patch.setenv("HFTRANSFER_CACHE", str(root / "cache"))
                 if family != "resnet":  # figures take longer than all the rest of a tiny run
                     patch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
+                    patch.setattr("hftransfer.jobs.training.write_page", lambda *_: None)
                 recipe = recipe_for(tiny(family), folder_data)
                 results[family] = run(recipe, out=root / family, progress=Progress(None))
         return results[family]
@@ -400,6 +403,7 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no figures: for tests of other things, since figures take longer than all the rest of a tiny run."""
     monkeypatch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.training.write_page", lambda *_: None)
 
 
 def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:
@@ -486,3 +490,20 @@ def squad_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records = [question(number, words[number % 6], f"{split} {number % 5}") for number in range(size)]
         (root / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return root
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A headless Chromium with a small window; the test is skipped where there is none."""
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("no chromium and chromedriver here")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=420,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ from hftransfer.artifact import Prediction
 from hftransfer.errors import ModelError, RecipeError
 from hftransfer.extras import require_extra
 from hftransfer.server import Limits, make_app, serve
-from tests.conftest import encoded, picture
+from tests.conftest import browser, encoded, picture
 from tests.test_predict import call, reviewed  # noqa: F401
 
 pytest.importorskip("fastapi")
@@ -108,31 +107,21 @@ def test_a_client_gets_what_predict_gives(served: tuple[str, Any]) -> None:
 
 
 def test_a_browser_shows_the_answer(served: tuple[str, Any], tmp_path: Path) -> None:
-    if not shutil.which("chromium") or not shutil.which("chromedriver"):
-        pytest.skip("no chromium and chromedriver here")
-    webdriver = pytest.importorskip("selenium.webdriver")
+    pytest.importorskip("selenium.webdriver")
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=420,900"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
     image = tmp_path / "photo.png"
     picture("green", 4).save(image)
-    browser = webdriver.Chrome(options=options, service=service)
-    try:
-        browser.get(served[0])
-        WebDriverWait(browser, 20).until(lambda page: "3 labels" in page.find_element(By.ID, "about").text)
-        browser.find_element(By.ID, "file").send_keys(str(image))
-        WebDriverWait(browser, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#answer h2"))
-        assert browser.find_element(By.CSS_SELECTOR, "#answer h2").text.startswith("green")
-        assert len(browser.find_elements(By.CSS_SELECTOR, "#answer .row")) == 3
-        assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
-        browser.save_screenshot(str(tmp_path / "page.png"))
-    finally:
-        browser.quit()
+    with browser() as driver:
+        driver.get(served[0])
+        WebDriverWait(driver, 20).until(lambda page: "3 labels" in page.find_element(By.ID, "about").text)
+        driver.find_element(By.ID, "file").send_keys(str(image))
+        WebDriverWait(driver, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#answer h2"))
+        assert driver.find_element(By.CSS_SELECTOR, "#answer h2").text.startswith("green")
+        assert len(driver.find_elements(By.CSS_SELECTOR, "#answer .row")) == 3
+        assert [entry for entry in driver.get_log("browser") if "favicon" not in entry["message"]] == []
+        driver.save_screenshot(str(tmp_path / "page.png"))
 
 
 def test_texts_are_sent_as_json(reviewed: Path) -> None:  # noqa: F811

@@ -37,6 +37,7 @@ from hftransfer.jobs.common import (
     write_skipped,
 )
 from hftransfer.jobs.early import task_of
+from hftransfer.jobs.pages import write_page
 from hftransfer.progress import Progress
 from hftransfer.recipe import (
     LoadedRecipe,
@@ -289,6 +290,9 @@ def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, cl
     if trained.curve is not None:
         _write_curve(folder, trained.curve, metrics, done)
     folder.note_all_in(LOGS)
+    if loaded.recipe.output.report:
+        with clock.stage("report"):
+            write_page(folder, loaded, trained, {**metrics, "seconds": clock.all_seconds()})
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
@@ -311,8 +315,11 @@ def _write_figures(folder: RunFolder, done: Transferred) -> None:
     splits, names, test = done.splits, done.splits.class_names, done.judged.get("test")
     if done.history.rows:
         figures.draw_history(folder.file("figures/history.png"), done.history.rows, done.history.best_epoch)
+    if len(done.l2_path) > 1:
+        figures.draw_l2(folder.file("figures/l2.png"), done.l2_path)
     if test is None or test.probabilities is None:
         return
+    figures.draw_calibration(folder.file("figures/calibration.png"), test.probabilities, splits.test.labels)
     figures.draw_confusion_matrix(folder.file("figures/confusion_matrix.png"), test.metrics["confusion_matrix"], names)
     if done.adapter.modality == "image":
         figures.draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.labels, names)

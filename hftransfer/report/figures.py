@@ -99,6 +99,47 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     save_figure(figure, path)
 
 
+def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
+    """Nothing; draws the validation log loss against the L2 strength of a solved head, the best marked."""
+    figure = figure_of(4.4, 3.2)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    strengths, losses = zip(*tried, strict=True)
+    best = min(range(len(tried)), key=lambda place: losses[place])
+    axes.plot(strengths, losses, marker="o", markersize=4, color=RIGHT)
+    axes.axvline(strengths[best], color=QUIET, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xlabel("L2 strength", color=QUIET)
+    axes.set_ylabel("validation log loss", color=QUIET)
+    axes.set_title(f"L2 strength: {strengths[best]:g}", loc="left", color=INK, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Nothing; draws how often the model is right against how sure it is, in ten bins, and how many fall into each
+    (Guo et al. 2017, figure 1)."""
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    which = np.clip((sure * 10).astype(int), 0, 9)
+    count = np.bincount(which, minlength=10)
+    there = count > 0
+    accuracy = np.bincount(which, weights=right, minlength=10)[there] / count[there]
+    mean = np.bincount(which, weights=sure, minlength=10)[there] / count[there]
+    figure = figure_of(4.4, 3.2)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
+    axes.bar(np.arange(10)[there] / 10 + 0.05, count[there] / count.sum(), width=0.09, color=QUIET, alpha=0.25)
+    axes.plot(mean, accuracy, marker="o", markersize=5, color=RIGHT)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("how sure (bars: share of examples)", color=QUIET)
+    axes.set_ylabel("how often right", color=QUIET)
+    axes.set_title("Calibration on the test split", loc="left", color=INK, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
 def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
     """Nothing; draws the accuracy of each template alone, and how much it adds to all of them together, in log loss
     (of many, the ten that add most and the ten that add least)."""

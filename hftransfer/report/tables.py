@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CLASSES = 20
 _FILES = {
+    "report.html": "the run on one page: scores, mistakes, how to go on",
     "model/": "the trained model in its native layout; its README.md says how to use it",
     "merged/": "the same with LoRA merged into it: loads in plain transformers",
     "metrics.json": "all numbers",

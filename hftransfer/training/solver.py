@@ -47,6 +47,8 @@ class Head:
     bias: np.ndarray
     l2: float
     validation_log_loss: float
+    path: tuple[tuple[float, float], ...] = ()
+    """The L2 strengths that were tried, from weak to strong, and the validation log loss of each."""
 
     def logits(self, features: Features) -> np.ndarray:
         """The logits (N, C) in float64."""
@@ -98,7 +100,8 @@ def solve_head(
     best = min(fits, key=lambda strength: (fits[strength][0], -strength))
     loss, weights = fits[best]
     weight = weights[:-1].T / deviation
-    return Head(weight, weights[-1] - weight @ mean, best, loss)
+    path = tuple((strength, fits[strength][0]) for strength in sorted(fits))
+    return Head(weight, weights[-1] - weight @ mean, best, loss, path)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -49,6 +49,8 @@ class Transferred:
     """Of a head that began with the names of the classes: accuracy before and after, by those and by other prompts."""
     save: Callable[[], None] | None = None
     """Writes a checkpoint of the finished training, where there was one."""
+    l2_path: tuple[tuple[float, float], ...] = ()
+    """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
 
 
 class NamedHeads(Protocol):
@@ -128,7 +130,8 @@ def transfer(job: Job) -> Transferred:
     with _store(job) as store:
         with job.stage("activations"):
             sources = _sources(job, examples, store)
-        fitted = None
+        fitted: Fitted | None = None
+        l2_path: tuple[tuple[float, float], ...] = ()
         if job.solves or job.names is not None:
             job.adapter.model.to(job.compute.device)
         by_names = _ByNames(job, sources, examples)
@@ -137,7 +140,7 @@ def transfer(job: Job) -> Transferred:
                 by_names.look("before")
         with job.stage("train"):
             if job.solves:
-                _solve(job, sources, examples)
+                l2_path = _solve(job, sources, examples)
             else:
                 fitted = _fit(job, sources, examples)
         with job.stage("evaluate"):
@@ -154,7 +157,7 @@ def transfer(job: Job) -> Transferred:
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
-    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save)
+    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save, l2_path)
 
 
 def _require_sense(job: Job) -> None:
@@ -330,8 +333,8 @@ class _Together:
         return np.concatenate(parts)
 
 
-def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
-    """Nothing; the adapter's head is the solved one."""
+def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
+    """The L2 strengths that were tried; the adapter's head is the solved one."""
     strategy = cast(LinearProbe, job.strategy)
     validation = sources.others["validation"].stored
     assert validation is not None
@@ -348,6 +351,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
     )
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
+    return head.path
 
 
 def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:

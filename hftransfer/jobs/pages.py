@@ -1,0 +1,209 @@
+"""The page of a run, put together from what the run knows: its mistakes, what they rest on, and what is right."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from hftransfer.data.images import decode_image
+from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
+from hftransfer.errors import HftransferError
+from hftransfer.jobs.common import environment, public_name, resolved_yaml
+from hftransfer.publish import public_text
+from hftransfer.recipe import LoadedRecipe
+from hftransfer.report.page import Group, Picture, RunPage, Said
+from hftransfer.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.jobs.training import Trained
+
+_USAGE = """import hftransfer as ht
+
+model = ht.load("THIS_FOLDER")      # or: hftransfer predict THIS_FOLDER INPUT"""
+_FIGURES = ("confusion_matrix", "calibration", "history", "l2", "shots")
+_SHOWN, _EXPLAINED = 12, 6
+_PATIENCE_SECONDS = 6.0
+"""No further mistake is explained after so long."""
+_PX, _LONGEST_TEXT, _AROUND = 192, 400, 80
+
+
+def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metrics: dict[str, Any]) -> None:
+    """Nothing; writes `report.html`."""
+    done = trained.done
+    page = RunPage(
+        title=loaded.name,
+        metrics={**metrics, "model": public_name(metrics["model"])},
+        class_names=done.splits.class_names,
+        counts=done.splits.counts() if done.splits.class_names else {},
+        data=public_name(loaded.recipe.data.source),
+        recipe=public_text(resolved_yaml(loaded, trained.facts)),
+        command="hftransfer run recipe.yaml     # the file beside this page; data.source=… for other data",
+        usage=_USAGE,
+        environment=environment(trained.compute),
+        figures=[path for name in _FIGURES if (path := folder.written(f"figures/{name}.png")) is not None],
+        groups=_groups(trained),
+    )
+    folder.write_text("report.html", page.html())
+
+
+def _groups(trained: Trained) -> list[Group]:
+    done = trained.done
+    test = done.judged.get("test")
+    if test is None:
+        return []
+    rows = done.splits.test.rows
+    if test.probabilities is None:
+        return _answers(rows, test.columns, trained.done.adapter)
+    labels, names = done.splits.test.labels, done.splits.class_names
+    predicted = test.probabilities.argmax(axis=1)
+    own = test.probabilities[np.arange(len(labels)), labels]
+    wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
+    right = [int(i) for i in np.argsort(-own, kind="stable") if predicted[i] == labels[i]]
+    show = _pictures if done.adapter.modality == "image" else _texts
+    sure = test.probabilities.max(axis=1)
+    said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in wrong[:_SHOWN]}
+    said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in right[:_SHOWN]}
+    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
+    groups = [show(title, "wrong", wrong, said, rows, predicted, done.adapter, explains=True)] if wrong else []
+    groups.append(show("Most confident and right", "right", right, said, rows, predicted, done.adapter, explains=False))
+    if done.adapter.modality == "image":
+        groups.append(_samples(done.splits.train.rows))
+    return groups
+
+
+def _pictures(
+    title: str,
+    kind: str,
+    chosen: list[int],
+    said: dict[int, str],
+    rows: list[Row],
+    predicted: np.ndarray,
+    adapter: Adapter,
+    *,
+    explains: bool,
+) -> Group:
+    chosen = chosen[:_SHOWN]
+    images = {index: decode_image(read_row(rows[index]), rows[index].id) for index in chosen}
+    maps = _maps(adapter, images, predicted) if explains else {}
+    shown = [Picture(maps.get(index) or _small(image), said[index]) for index, image in images.items()]
+    note = "Over the first ones lies what spoke for the wrong class (hftransfer explain)." if maps else ""
+    return Group(title, kind, note, pictures=shown)
+
+
+def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image]:
+    """What the model saw of some images, with what spoke for the predicted class over it; of as many as a few seconds
+    allow."""
+    from hftransfer.attribution.maps import class_maps, method_for
+    from hftransfer.attribution.network import Asked, find_spot
+
+    found: dict[int, Image.Image] = {}
+    try:
+        asked = Asked(adapter)
+        spot = find_spot(asked)
+        if method_for("auto", spot) != "occlusion" and find_spec("pytorch_grad_cam") is None:
+            return {}
+        began = time.perf_counter()
+        for index in list(images)[:_EXPLAINED]:
+            if time.perf_counter() - began > _PATIENCE_SECONDS:
+                break
+            pixels = asked.encode([images[index]])
+            own = class_maps(asked, pixels, [int(predicted[index])], "auto", spot)[0]
+            found[index] = _small(_overlaid(asked.seen(pixels)[0], own))
+    except HftransferError:
+        return found  # the page is whole without them
+    return found
+
+
+def _overlaid(seen: np.ndarray, own: np.ndarray) -> Image.Image:
+    from matplotlib import colormaps
+
+    colors = colormaps["inferno"](own)[..., :3]
+    alpha = (0.25 + 0.5 * own)[..., None]
+    return Image.fromarray((255 * ((1 - alpha) * seen + alpha * colors)).round().astype(np.uint8))
+
+
+def _small(image: Image.Image) -> Image.Image:
+    return ImageOps.pad(image.convert("RGB"), (_PX, _PX), color="white")
+
+
+def _samples(rows: list[Row]) -> Group:
+    """Training images, of all classes in turn."""
+    by_label: dict[str, list[Row]] = {}
+    for row in rows:
+        by_label.setdefault(row.label, []).append(row)
+    turns = [own[turn] for turn in range(_SHOWN) for own in by_label.values() if turn < len(own)][:_SHOWN]
+    shown = [Picture(_small(decode_image(read_row(row), row.id)), row.label) for row in turns]
+    return Group("What it learned from", pictures=shown)
+
+
+def _texts(
+    title: str,
+    kind: str,
+    chosen: list[int],
+    said: dict[int, str],
+    rows: list[Row],
+    predicted: np.ndarray,
+    adapter: Adapter,
+    *,
+    explains: bool,
+) -> Group:
+    shown, weighed = [], False
+    for place, index in enumerate(chosen[:_SHOWN]):
+        content = rows[index].content
+        assert isinstance(content, TextContent)
+        text = content.text if content.pair is None else f"{content.text} | {content.pair}"
+        words: list[tuple[str, float | None]] = [(text[:_LONGEST_TEXT], None)]
+        if explains and place < _EXPLAINED and len(text) <= _LONGEST_TEXT:
+            words, weighed = _weighed(adapter, content, int(predicted[index]), words), True
+        shown.append(Said(said[index], words))
+    note = "Green words spoke for the wrong class, red ones against it (integrated gradients)." if weighed else ""
+    return Group(title, kind, note, texts=shown)
+
+
+def _weighed(
+    adapter: Adapter, content: TextContent, target: int, plain: list[tuple[str, float | None]]
+) -> list[tuple[str, float | None]]:
+    from hftransfer.attribution.words import attribute_words
+
+    try:
+        given = content.text if content.pair is None else (content.text, content.pair)
+        parts = attribute_words(adapter, given, target, steps=16).words
+    except (HftransferError, RuntimeError, TypeError, ValueError):
+        return plain  # a model whose embeddings can't be reached: the text alone
+    return [(word.text, word.weight) for part in parts for word in part] or plain
+
+
+def _answers(rows: list[Row], columns: dict[str, Any], adapter: Adapter) -> list[Group]:
+    """The worst answers beside those that were wanted, and the surest right ones."""
+    from hftransfer.metrics.spans import span_f1
+
+    del adapter
+    scores = [span_f1(p, list(gold)) for p, gold in zip(columns["prediction"], columns["answers"], strict=True)]
+    order = sorted(range(len(rows)), key=lambda i: (scores[i], -columns["score"][i]))
+    wrong = [i for i in order if scores[i] < 1]
+    right = sorted((i for i in order if scores[i] == 1), key=lambda i: -columns["score"][i])
+    groups = [("Worst answers", "wrong", wrong), ("Surest right answers", "right", right)]
+    return [
+        Group(f"{title}: {len(own)} of {len(rows)}", kind, texts=[_answer(rows[i], columns, i) for i in own[:_SHOWN]])
+        for title, kind, own in groups
+        if own
+    ]
+
+
+def _answer(row: Row, columns: dict[str, Any], index: int) -> Said:
+    content = row.content
+    assert isinstance(content, QuestionContent)
+    start, end = columns["start"][index], columns["end"][index]
+    gold = " / ".join(dict.fromkeys(columns["answers"][index])) or "(no answer)"
+    answer = columns["prediction"][index] or "(no answer)"
+    words: list[tuple[str, float | None]] = [
+        (f"{content.question} … {content.context[max(0, start - _AROUND) : start]}", None),
+        (answer, 1.0),
+        (f"{content.context[end : end + _AROUND]} …", None),
+    ]
+    return Said(f"wanted: {gold}; answered with {columns['score'][index]:.0%}", words)

@@ -1,0 +1,181 @@
+"""The page of a run: one file that needs nothing beside it, readable on a phone, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_TASK_WORDS = {
+    "image-classification": "images classified",
+    "text-classification": "texts classified",
+    "question-answering": "questions answered",
+}
+_STRATEGY_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
+_MOST_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what is said under it."""
+
+    image: Image.Image
+    caption: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text in words, each with its weight (None: not weighed), and what is said above it."""
+
+    caption: str
+    words: Sequence[tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some examples of one kind, such as the worst mistakes."""
+
+    title: str
+    kind: str = ""
+    """right, wrong or neither."""
+    note: str = ""
+    pictures: Sequence[Picture] = ()
+    texts: Sequence[Said] = ()
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """All that the page of a run shows."""
+
+    title: str
+    metrics: Mapping[str, Any]
+    class_names: Sequence[str]
+    counts: Mapping[str, Sequence[int]]
+    data: str
+    recipe: str
+    command: str
+    usage: str
+    environment: Mapping[str, Any]
+    figures: Sequence[Path] = ()
+    groups: Sequence[Group] = field(default_factory=list)
+
+    def html(self) -> str:
+        """The page; names and texts, wherever they come from, are shown and never obeyed."""
+        import jinja2
+
+        source = files("hftransfer.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+        template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+        return template.render(
+            title=self.title,
+            subtitle=self._subtitle(),
+            headline=self._headline(),
+            scores=self._scores(),
+            figures=[{"name": path.stem.replace("_", " "), "source": _png(path.read_bytes())} for path in self.figures],
+            classes=self._classes(),
+            groups=[_shown(group) for group in self.groups],
+            facts=self._facts(),
+            usage=self.usage,
+            command=self.command,
+            recipe=self.recipe,
+        )
+
+    @property
+    def _judged(self) -> Mapping[str, Any]:
+        judged: Mapping[str, Any] = self.metrics["test"] or self.metrics["validation"]
+        return judged
+
+    def _subtitle(self) -> str:
+        task, strategy = _TASK_WORDS[self.metrics["task"]], _STRATEGY_WORDS[self.metrics["strategy"]]
+        return f"{self.data}: {task} by {self.metrics['model']} with {strategy}"
+
+    def _headline(self) -> dict[str, str]:
+        name = "f1" if self.metrics["task"] == "question-answering" else "accuracy"
+        split = "test" if self.metrics["test"] else "validation"
+        count, interval = self.metrics["examples"][split], self._judged.get(f"{name}_interval")
+        spread = f"; 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+        said = "F1" if name == "f1" else name
+        return {"score": f"{self._judged[name]:.4f}", "words": f"{said} on {count} {split} examples{spread}"}
+
+    def _scores(self) -> list[dict[str, str]]:
+        rows = []
+        for name, value in self._judged.items():
+            if isinstance(value, float):
+                told = {split: self.metrics[split].get(name) for split in ("test", "validation")}
+                shown = {split: "" if score is None else f"{score:.4f}" for split, score in told.items()}
+                rows.append({"name": name.replace("_", " "), **shown})
+        return rows
+
+    def _classes(self) -> list[dict[str, str]]:
+        matrix = np.asarray(self._judged.get("confusion_matrix") or [], dtype=float)
+        if not len(matrix):
+            return []
+        hits, taken, there = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+        rows = []
+        for index, name in enumerate(self.class_names[:_MOST_CLASSES]):
+            scores = {
+                "precision": _share(hits[index], taken[index]),
+                "recall": _share(hits[index], there[index]),
+                "f1": _share(2 * hits[index], taken[index] + there[index]),
+            }
+            sizes = {split: str(self.counts[split][index]) for split in ("train", "validation", "test")}
+            rows.append({"name": name, **sizes, **scores})
+        return rows
+
+    def _facts(self) -> list[tuple[str, str]]:
+        metrics, said = self.metrics, self.environment
+        parameters = metrics["parameters"]
+        facts = [("parameters that learned", f"{parameters['trainable']:,} of {parameters['total']:,}")]
+        facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in metrics["seconds"].items()]
+        facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))
+        facts.append(("device", f"{said['device']}, {said['precision']}, {said['threads']} threads"))
+        facts += [
+            (name, said["versions"][name])
+            for name in ("hftransfer", "torch", "transformers")
+            if name in said["versions"]
+        ]
+        return facts
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.4f}" if whole else ""
+
+
+def _shown(group: Group) -> dict[str, Any]:
+    return {
+        "title": group.title,
+        "kind": group.kind,
+        "note": group.note,
+        "pictures": [{"caption": one.caption, "source": _jpeg(one.image)} for one in group.pictures],
+        "texts": [{"caption": one.caption, "words": _coloured(one.words)} for one in group.texts],
+    }
+
+
+def _coloured(words: Sequence[tuple[str, float | None]]) -> list[dict[str, str]]:
+    """Green speaks for what was predicted, red against it."""
+    most = max((abs(weight) for _, weight in words if weight is not None), default=0.0) or 1.0
+    found = []
+    for text, weight in words:
+        color = "" if weight is None else _color(weight / most)
+        found.append({"text": text, "color": color, "weight": "" if weight is None else f"{weight:+.3f}"})
+    return found
+
+
+def _color(share: float) -> str:
+    return f"rgba({'42, 127, 98' if share >= 0 else '192, 57, 43'}, {0.7 * abs(share):.2f})"
+
+
+def _png(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _jpeg(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
