@@ -419,7 +419,7 @@ def compare(
         if study.failed:
             raise SystemExit(1)
 
-    _guarded(work, debug=debug, again="hftransfer compare … --skip-done")
+    _guarded(work, debug=debug, then="finished runs are kept, and the same command with --skip-done goes on")
 
 
 def _parts_of(given: str | None) -> list[str]:
@@ -622,7 +622,10 @@ def _progress(*, quiet: bool) -> Progress:
     return Progress(None if quiet else sys.stderr)
 
 
-def _guarded(work: Callable[[], Any], *, debug: bool, again: str = "hftransfer run … --resume") -> None:
+_RESUME = "`hftransfer run … --resume` goes on from the newest checkpoint, if there is one"
+
+
+def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> None:
     """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 
@@ -644,10 +647,7 @@ def _guarded(work: Callable[[], Any], *, debug: bool, again: str = "hftransfer r
         raise SystemExit(1) from error
     except Interrupted as error:
         if _is_first_process():
-            print(
-                f"stopped by {error}; `{again}` goes on from the newest checkpoint, if there is one",
-                file=sys.stderr,
-            )
+            print(f"stopped by {error}; {then}", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
         print("interrupted; what the cache holds is kept", file=sys.stderr)

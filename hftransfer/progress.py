@@ -92,6 +92,10 @@ class Progress:
 
         return advance
 
+    def aside(self) -> Progress:
+        """One for work that keeps a log of its own: it shows how far its stages are, and tells no lines."""
+        return _Aside(self.stream if self.stream is not None and self.stream.isatty() else None)
+
     def in_background(self) -> Progress:
         """One that keeps its lines in this one's log alone, and shows how far its stages are."""
         return _Background(self)
@@ -115,3 +119,10 @@ class _Background(Progress):
 
     def _keep(self, text: str) -> None:
         self.above.note(text)
+
+
+class _Aside(Progress):
+    """Shows stages; lines go to its log alone."""
+
+    def line(self, text: str) -> None:
+        self._keep(text)

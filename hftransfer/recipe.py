@@ -73,7 +73,7 @@ class CompareSettings(BaseModel):
     models: tuple[str, ...] = Field((), description="names of models; the recipe's own if left out")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each makes a split and a training of its own")
     shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
-        ("all",), min_length=1, description="training examples of each class, or all"
+        (), description="training examples of each class, or all; as in data.shots if left out"
     )
 
     @field_validator("strategies")

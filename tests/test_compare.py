@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.cli import app
 from hftransfer.comparison import study as study_module
+from hftransfer.comparison.cells import cells_of
 from hftransfer.comparison.page import html_of, markdown_of
 from hftransfer.comparison.statistics import Difference, differences, holm, mcnemar, mean_and_interval
 from hftransfer.comparison.study import Arm, CellResult, Study, compare
@@ -22,9 +23,10 @@ from hftransfer.comparison.words import advice_on
 from hftransfer.errors import DataError, HftransferError, OutputError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
+from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import strategy_of
 from hftransfer.training.interrupts import Interrupted
-from tests.conftest import TinyModels, faults_of, missing_words, picture, recipe_for
+from tests.conftest import TinyModels, faults_of, missing_words, picture, recipe_for, write_classes
 
 SILENT = Progress(None)
 
@@ -98,7 +100,7 @@ def test_the_cheapest_that_is_not_surely_worse_is_advised() -> None:
     probe, tuned = _arm("linear-probe", 0.90, 10), _arm("fine-tune:2", 0.92, 90)
     sure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.01)])
     assert sure.startswith("Take fine-tuning the last 2 stages: 0.9200")
-    assert "+2.0 points over the linear probe, for 9.0x the time" in sure
+    assert "+2.0 points (95 % interval +1.0 to +3.0) over the linear probe for 9x the time" in sure
     unsure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.4)])
     assert unsure.startswith("Take the linear probe: 0.9000")
     assert "may be chance" in unsure
@@ -276,3 +278,39 @@ def test_the_command_prints_the_table_and_its_faults(
     wrong = CliRunner().invoke(app, ["compare", str(tmp_path / "mine.yaml"), "--strategies", "linear-prob,lora:8"])
     assert wrong.exit_code == 2
     assert "Did you mean 'linear-probe'?" in wrong.stderr
+
+
+def test_shots_are_those_of_the_recipe_unless_they_are_given(tiny: TinyModels, flat_data: Path) -> None:
+    recipe = recipe_for(tiny("vit"), flat_data)
+    recipe["data"]["shots"] = 4
+    recipe["strategy"] = {"kind": "linear-probe", "pooling": "native"}
+    loaded = load_recipe(recipe)
+    (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,)))
+    assert (cell.shots, cell.document["data"]["shots"]) == (4, 4)
+    assert cell.document["strategy"] == {"kind": "lora", "rank": 2, "pooling": "native", "head_init": "random"}
+    (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,), shots=("all",)))
+    assert "shots" not in cell.document["data"]
+    many = cells_of(
+        loaded, CompareSettings(strategies=("fine-tune:all", "lora:2", "fine-tune:1", "linear-probe"), seeds=(0,))
+    )
+    assert [cell.strategy for cell in many] == ["linear-probe", "fine-tune:1", "lora:2", "fine-tune:all"]
+
+
+def test_runs_without_a_test_split_or_of_other_data_are_told(
+    tiny: TinyModels, tmp_path: Path, counted: Counter[str]
+) -> None:
+    photos = write_classes(tmp_path / "photos", {"red": 20, "blue": 20})
+    recipe = recipe_for(tiny("vit"), photos, epochs=1)
+    asked: dict[str, Any] = {"strategies": ["linear-probe", "lora:2"], "seeds": [0], "out": tmp_path / "c"}
+    untested = {**recipe, "data": {"source": str(photos), "test_fraction": 0}}
+    with pytest.raises(DataError, match="the test split must be one with examples"):
+        compare(untested, progress=SILENT, **{**asked, "out": tmp_path / "d"})
+    compare(recipe, progress=SILENT, **asked)
+    picture("red", 77).save(photos / "red" / "000.png")
+    study = compare(
+        recipe, skip_done=True, progress=SILENT, **{**asked, "strategies": ["linear-probe", "lora:2", "lora:1"]}
+    )
+    assert missing_words(" ".join(study.notes), ("lora-1", "made of other data")) == []
+    assert len(study.differences) == 1
+    assert "made of other data" in (study.folder / "comparison.html").read_text()
+    assert "solved" in next((study.folder / "cells").glob("linear-probe*/log.txt")).read_text()

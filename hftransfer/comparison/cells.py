@@ -13,6 +13,7 @@ from hftransfer.jobs.early import early_look
 from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT, CompareSettings, LoadedRecipe, load_recipe, plain_settings
 from hftransfer.strategies import strategy_of
 
+_OF_ANY_KIND = ("head_init", "pooling")
 _OF_THE_WHOLE = ("compare", "resolved", "hub", "output")
 
 
@@ -32,15 +33,16 @@ class Cell:
     def name(self) -> str:
         """The name of its folder."""
         shots = "" if self.shots == "all" else f"-{self.shots}-shots"
-        parts = (re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in (self.model.rsplit("/", 1)[-1], self.strategy))
-        return f"{'-'.join(parts)}{shots}-seed-{self.seed}"
+        parts = (re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in (self.strategy, self.model.rsplit("/", 1)[-1]))
+        return f"{'-'.join(parts)}{shots}-seed{self.seed}"
 
     @property
     def cost(self) -> tuple[int, int]:
-        """Cheap ones come first: probes, then matrices, then few stages, then all of them."""
+        """Cheap ones come first: probes, then few stages, then matrices, which keep nothing computed, then all."""
         kind, _, number = self.strategy.partition(":")
-        order = {"linear-probe": 0, "lora": 1, "fine-tune": 2}[kind]
-        return order, int(number) if number.isdigit() else 10**6
+        some_stages = kind == "fine-tune" and number.isdigit()
+        order = 1 if some_stages else {"linear-probe": 0, "lora": 2, "fine-tune": 3}[kind]
+        return order, int(number) if number.isdigit() else 0
 
 
 def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
@@ -59,7 +61,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
     for seed in chosen.seeds:
         of_seed = [
             Cell(model, strategy, shots, seed, _document(base, recipe.model.name, model, strategy, shots, seed))
-            for shots in chosen.shots
+            for shots in chosen.shots or _shots_of(recipe.data.shots)
             for model in chosen.models or (recipe.model.name,)
             for strategy in chosen.strategies
         ]
@@ -93,34 +95,50 @@ def require_sound(cells: Sequence[Cell], data: Any) -> None:
         raise RecipeError(*faults)
 
 
-def is_finished(cell: Cell, folder: Path) -> bool:
-    """Whether the folder holds the finished run of this cell.
+def finished_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
+    """The cells whose finished runs lie in a folder.
 
     Raises:
-        RecipeError: it holds that of another recipe.
+        RecipeError: some are runs of other recipes; all are named.
     """
-    if not (folder / "metrics.json").is_file():
-        return False
+    done = [cell for cell in cells if (folder / cell.name / "metrics.json").is_file()]
+    faults = [
+        must_be(
+            f"the finished run {folder / cell.name}", "of this recipe", f"other {differing}", "Choose another --out."
+        )
+        for cell in done
+        if (differing := _differing(cell, folder / cell.name))
+    ]
+    if faults:
+        raise RecipeError(*faults)
+    return done
+
+
+def _differing(cell: Cell, folder: Path) -> str:
+    """The sections of a cell's recipe that are not those of the run in a folder."""
     found = plain_settings(load_recipe(folder / "recipe.yaml").recipe)
     own = plain_settings(load_recipe(cell.document).recipe)
-    differing = sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key))
-    if differing:
-        remedy = "Choose another folder with --out."
-        raise RecipeError(
-            must_be(f"the finished run {folder}", "of this recipe", f"other {', '.join(differing)}", remedy)
-        )
-    return True
+    return ", ".join(sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key)))
+
+
+def _shots_of(given: int | list[int] | None) -> tuple[int | str, ...]:
+    """The numbers of shots that a recipe itself says."""
+    if given is None:
+        return ("all",)
+    return (given,) if isinstance(given, int) else tuple(given)
 
 
 def _document(
     base: dict[str, Any], own_model: str, model: str, strategy: str, shots: int | str, seed: int
 ) -> dict[str, Any]:
     chosen = strategy_of(strategy)
-    same_kind = base["strategy"].get("kind") == chosen["kind"]
+    own = base["strategy"]
+    kept = own if own.get("kind") == chosen["kind"] else {name: own[name] for name in _OF_ANY_KIND if name in own}
+    data = {name: value for name, value in base["data"].items() if name not in ("shots", "shot_draws")}
     return {
         **base,
         "model": base["model"] if model == own_model else {"name": model},
-        "strategy": {**(base["strategy"] if same_kind else {}), **chosen},
+        "strategy": {**kept, **chosen},
         "train": {**base["train"], "seed": seed},
-        "data": base["data"] if shots == "all" else {**base["data"], "shots": shots},
+        "data": data if shots == "all" else {**data, "shots": shots},
     }

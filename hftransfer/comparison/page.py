@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,12 @@ from hftransfer.errors import WriteError, must_be
 if TYPE_CHECKING:
     from hftransfer.comparison.study import Arm, Study
 
-_COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds", "trainable", "folder", "error")
+_COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
+            "activations_seconds", "trainable", "folder", "error")  # fmt: skip
+SECONDS_IN_WORDS = (
+    "Seconds are those of a whole run that finds nothing kept by the runs beside it: what the frozen part computes is "
+    "counted as in the run of each strategy that had to compute most of it, the rest is the median over seeds."
+)
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed")
 
 
@@ -27,7 +33,7 @@ def write_study(study: Study) -> None:
         WriteError: they can't be written.
     """
     try:
-        pictures = draw_study(study, study.folder / "figures")
+        pictures = draw_study(study, study.folder / "figures") if study.arms else []
         (study.folder / "comparison.csv").write_text(_csv(_COLUMNS, _cells(study)), encoding="utf-8")
         (study.folder / "pairs.csv").write_text(_csv(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
         (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
@@ -37,12 +43,13 @@ def write_study(study: Study) -> None:
 
 
 def markdown_of(study: Study) -> str:
-    """The comparison as Markdown: advice, arms, pairs, and what failed."""
-    lines = [f"# {_cell(study.title)}: strategies compared", "", study.advice, ""]
-    lines += [f"| strategy | {study.metric} | 95 % interval | seconds | parameters that learn | seeds |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(map(_cell, row))} |" for row in arm_rows(study)]
-    lines += ["", chance_in_words(study), ""]
+    """The comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
+    lines = [f"# {_cell(study.title)}: strategies compared", "", _cell(study.advice), ""]
+    lines += [part for note in notes_of(study) for part in (_cell(note), "")]
+    lines += _table(study, study.arms)
+    lines += ["", f"{chance_in_words(study)} {SECONDS_IN_WORDS}", ""]
+    if study.curve:
+        lines += ["## By training examples of each class", "", *_table(study, study.curve), ""]
     if study.differences:
         lines += [_cell(f"- {d.second} over {d.first}: {difference_in_words(d)}") for d in study.differences]
         lines += ["", test_in_words(study), ""]
@@ -58,17 +65,34 @@ def html_of(study: Study, pictures: list[Path]) -> str:
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
     return template.render(
         study=study,
-        rows=[[*row, arm.results] for row, arm in zip(arm_rows(study), study.arms, strict=True)],
+        rows=[_row(arm) for arm in study.arms],
+        curve=[_row(arm) for arm in study.curve],
+        notes=notes_of(study),
         chance=chance_in_words(study),
+        seconds=SECONDS_IN_WORDS,
         tested=test_in_words(study),
         pairs=[(d, difference_in_words(d)) for d in study.differences],
         pictures=[(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in pictures],
     )
 
 
-def arm_rows(study: Study) -> list[list[str]]:
-    """One row of text for each arm, the best first."""
-    return [_row(arm) for arm in study.arms]
+def notes_of(study: Study) -> list[str]:
+    """What a reader has to know first: that the comparison is not whole."""
+    notes = list(study.notes)
+    if study.failed:
+        notes.append(f"{len(study.failed)} of {len(study.results)} runs failed: see below.")
+    if study.missing:
+        notes.append(
+            f"Interrupted: {study.missing} of {len(study.results) + study.missing} runs are not done. "
+            "The same command with --skip-done goes on."
+        )
+    return notes
+
+
+def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
+    head = ("strategy", study.metric, "95 % interval", "seconds", "parameters that learn", "seeds")
+    rows = [head, ["---"] * len(head), *(_row(arm) for arm in arms)]
+    return [f"| {' | '.join(map(_cell, row))} |" for row in rows]
 
 
 def chance_in_words(study: Study) -> str:
@@ -82,7 +106,8 @@ def test_in_words(study: Study) -> str:
     """How pairs were tested."""
     return (
         f"Pairs are compared on the same test examples ({len(study.differences)} tested): intervals by the paired "
-        "bootstrap, p by a paired permutation test, corrected for the number of pairs (Holm). Real means p below 0.05."
+        "bootstrap, p by a paired permutation test, corrected for the number of pairs (Holm). Real means p below 0.05: "
+        "more than the luck of the test examples, with the trainings of these seeds."
     )
 
 
@@ -104,7 +129,9 @@ def _cells(study: Study) -> list[list[Any]]:
     for one in study.results:
         cell, (low, high) = one.cell, one.interval or ("", "")
         own = [cell.model, cell.strategy, cell.shots, cell.seed]
-        measured = [one.score, low, high, one.seconds, one.trainable] if not one.error else [""] * 5
+        measured = (
+            [one.score, low, high, one.seconds, one.activations_seconds, one.trainable] if not one.error else [""] * 6
+        )
         rows.append([*own, *measured, one.folder.relative_to(study.folder), one.error])
     return rows
 

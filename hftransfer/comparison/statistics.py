@@ -48,15 +48,17 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, tuple[float, floa
     return mean, (max(0.0, mean - half), min(1.0, mean + half))
 
 
-def differences(arms: Mapping[str, Mapping[int, Scores]]) -> list[Difference]:
-    """Every pair of arms, each with its runs by seed; seeds and test examples that both have are compared.
+def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True) -> list[Difference]:
+    """Every pair of arms, each with its runs by seed; seeds that both have are compared. Of `shares`, scores are 1 for
+    right and 0 for wrong, and McNemar's test goes with them.
 
     Of an example that several seeds tested, the mean difference counts once: the bootstrap and the permutation test
     (sign flips) draw examples, not runs.
     """
     names = list(arms)
     pairs = [(one, two) for place, one in enumerate(names) for two in names[place + 1 :]]
-    found = [_difference(one, two, arms[one], arms[two]) for one, two in pairs if set(arms[one]) & set(arms[two])]
+    both = [(one, two) for one, two in pairs if set(arms[one]) & set(arms[two])]
+    found = [_difference(one, two, arms[one], arms[two], shares=shares) for one, two in both]
     corrected = holm([difference.p for difference in found])
     return [replace(difference, holm_p=p) for difference, p in zip(found, corrected, strict=True)]
 
@@ -81,7 +83,9 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
     return 1.0 if better + worse == 0 else float(binomtest(better, better + worse).pvalue)
 
 
-def _difference(one: str, two: str, first: Mapping[int, Scores], second: Mapping[int, Scores]) -> Difference:
+def _difference(
+    one: str, two: str, first: Mapping[int, Scores], second: Mapping[int, Scores], *, shares: bool
+) -> Difference:
     gaps: dict[str, list[float]] = {}
     per_seed = []
     for seed in sorted(set(first) & set(second)):
@@ -89,7 +93,7 @@ def _difference(one: str, two: str, first: Mapping[int, Scores], second: Mapping
         own, other = [first[seed][i] for i in ids], [second[seed][i] for i in ids]
         for name, a, b in zip(ids, own, other, strict=True):
             gaps.setdefault(name, []).append(b - a)
-        if set(own) | set(other) <= {0.0, 1.0}:
+        if shares:
             per_seed.append(mcnemar(own, other))
     means = np.array([np.mean(values) for values in gaps.values()])
     low, high, p = _tested(means)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from hftransfer.comparison.cells import Cell, cells_of, is_finished, require_sound
+from hftransfer.comparison.cells import Cell, cells_of, finished_cells, require_sound
+from hftransfer.comparison.page import write_study
 from hftransfer.comparison.statistics import Difference, Scores, differences, mean_and_interval
+from hftransfer.comparison.words import advice_on
 from hftransfer.errors import DataError, HftransferError, OutputError, must_be, user_path
 from hftransfer.pipeline import run, with_memory
 from hftransfer.progress import Progress
 from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.run_folder import RunFolder, is_interrupted
+from hftransfer.training.interrupts import Interrupted
 
 CELLS = "cells"
 
@@ -29,8 +35,11 @@ class CellResult:
     interval: tuple[float, float] | None = None
     """Of the score, over the test examples."""
     seconds: float = 0.0
+    activations_seconds: float = 0.0
+    """Of these, for what the frozen part computes; little where it was kept from another run."""
     trainable: int = 0
     scores: Scores | None = None
+    data_fingerprint: str = ""
     error: str = ""
 
 
@@ -47,7 +56,7 @@ class Arm:
     """95 %: over seeds, or over test examples where there is one seed."""
     over_seeds: bool
     seconds: float
-    """The median over seeds."""
+    """The median over seeds, as of a run that finds nothing kept of what the frozen part computes."""
     trainable: int
     results: tuple[CellResult, ...]
 
@@ -67,6 +76,10 @@ class Study:
     curve: list[Arm]
     """Arms of every number of shots, where there are several."""
     advice: str
+    missing: int = 0
+    """How many cells an interrupted comparison did not come to."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know besides: runs that could not be paired."""
 
     @property
     def failed(self) -> list[CellResult]:
@@ -92,7 +105,7 @@ def compare(
 
     Every combination is a run of its own; all have the same splits and seeds. With `skip_done` an interrupted
     comparison goes on, in the folder `out` or the newest one of this recipe: what is finished there is not trained
-    again. A run that fails is told, and the others go on.
+    again. A run that fails is told, and the others go on. An interrupted comparison leaves the page of what it has.
 
     Raises:
         HftransferError: a recipe, the data, a model or the folder is not as it must be; all faults of all runs are told
@@ -107,43 +120,55 @@ def compare(
     cells = cells_of(loaded, settings)
     require_sound(cells, data)
     place = _place(Path(loaded.recipe.output.folder), f"{loaded.name}-compare", out, skip_done=skip_done)
-    progress.line(f"{len(cells)} runs in {place}")
-    results = []
-    for number, cell in enumerate(cells, 1):
-        result = _result_of(cell, place / CELLS / cell.name, data, skip_done=skip_done, progress=progress)
-        told = result.error.splitlines()[0] if result.error else f"{result.score:.4f} in {result.seconds:.0f} s"
-        progress.line(f"[{number}/{len(cells)}] {cell.name}: {told}")
-        results.append(result)
-    study = study_of(place, loaded.name, loaded.recipe.task, results)
-    from hftransfer.comparison.page import write_study
-
+    done = finished_cells(cells, place / CELLS) if skip_done else []
+    kept = f", {len(done)} of them finished before" if done else ""
+    progress.line(f"{len(cells)} runs in {place}{kept}")
+    results: list[CellResult] = []
+    summary = partial(study_of, place, loaded.name, loaded.recipe.task)
+    try:
+        for number, cell in enumerate(cells, 1):
+            result = _result_of(cell, place / CELLS / cell.name, data, done, progress, goes_on=skip_done)
+            told = result.error.partition("\n")[0] or f"{result.score:.4f} in {result.seconds:.0f} s"
+            progress.line(f"[{number}/{len(cells)}] {cell.name}: {told}")
+            results.append(result)
+    except (Interrupted, KeyboardInterrupt):
+        results += [read_result(cell, place / CELLS / cell.name) for cell in cells[len(results) :] if cell in done]
+        if results:
+            write_study(summary(results, missing=len(cells) - len(results)))
+        raise
+    study = summary(results)
     write_study(study)
+    if not study.arms:
+        raise DataError(*dict.fromkeys(result.error for result in results))
     return study
 
 
-def study_of(folder: Path, title: str, task: str, results: list[CellResult]) -> Study:
-    """What the results of all cells come to.
-
-    Raises:
-        DataError: no cell finished, or runs of the same seed were tested on different examples.
-    """
+def study_of(folder: Path, title: str, task: str, results: list[CellResult], missing: int = 0) -> Study:
+    """What the results of all cells come to; runs of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
-    if not finished:
-        raise DataError(*dict.fromkeys(result.error for result in results))
     several = len({result.cell.model for result in finished}) > 1
     metric = "f1" if task == "question-answering" else "accuracy"
     grouped: dict[tuple[str, str, int | str], list[CellResult]] = {}
     for result in finished:
         grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
     arms = [_arm(*key, group, several=several) for key, group in grouped.items()]
-    most = max((arm.shots for arm in arms), key=lambda shots: 10**9 if shots == "all" else int(shots))
+    arms.sort(key=lambda arm: (arm.name, _place_of(arm.shots)))
+    most = max((arm.shots for arm in arms), key=_place_of, default="all")
     last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
-    _require_same_examples(last)
-    found = differences({arm.name: {r.cell.seed: r.scores or {} for r in arm.results} for arm in last})
+    odd = _tested_on_others(last)
+    paired = {arm.name: {r.cell.seed: r.scores or {} for r in arm.results if r not in odd} for arm in last}
+    found = differences(paired, shares=metric == "accuracy")
     curve = arms if len({arm.shots for arm in arms}) > 1 else []
-    from hftransfer.comparison.words import advice_on
+    notes = tuple(
+        f"{one.cell.name} was made of other data than the other runs of its seed, so it is paired with none: "
+        "the data changed between runs. Compare anew, without --skip-done."
+        for one in odd
+    )
+    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found), missing, notes)
 
-    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found))
+
+def _place_of(shots: int | str) -> float:
+    return float("inf") if shots == "all" else int(shots)
 
 
 def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) -> Path:
@@ -166,17 +191,19 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
     return RunFolder.create(path).path if not holds else path
 
 
-def _result_of(cell: Cell, folder: Path, data: Any, *, skip_done: bool, progress: Progress) -> CellResult:
+def _result_of(
+    cell: Cell, folder: Path, data: Any, done: Sequence[Cell], progress: Progress, *, goes_on: bool
+) -> CellResult:
     """The result of a cell; it is run if it was not before, and goes on if it was interrupted."""
-    if not (skip_done and is_finished(cell, folder)):
-        goes_on = skip_done and is_interrupted(folder)
-        try:
-            run(cell.document, data=data, out=folder, resume=goes_on, progress=progress.in_background())
-        except HftransferError as error:
-            return CellResult(cell, folder, error="; ".join(error.faults))
-        except Exception as error:  # one cell's fault, whatever it is, must not cost the others
-            return CellResult(cell, folder, error=f"{type(error).__name__}: {error}")
-    return read_result(cell, folder)
+    try:
+        if cell not in done:
+            resume = goes_on and is_interrupted(folder)
+            run(cell.document, data=data, out=folder, resume=resume, progress=progress.aside())
+        return read_result(cell, folder)
+    except HftransferError as error:
+        return CellResult(cell, folder, error="; ".join(error.faults))
+    except Exception as error:  # one cell's fault, whatever it is, must not cost the others
+        return CellResult(cell, folder, error=f"{type(error).__name__}: {error}")
 
 
 def read_result(cell: Cell, folder: Path) -> CellResult:
@@ -191,14 +218,17 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         raise DataError(
             must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")
         )
+    resolved = load_recipe(folder / "recipe.yaml").recipe.resolved
     return CellResult(
         cell,
         folder,
         score=metrics["test"][name],
         interval=tuple(metrics["test"][f"{name}_interval"]),
         seconds=metrics["seconds"]["total"],
+        activations_seconds=metrics["seconds"].get("activations", 0.0),
         trainable=metrics["parameters"]["trainable"],
         scores=_scores_in(folder / "predictions.parquet"),
+        data_fingerprint=resolved.data_fingerprint if resolved is not None else "",
     )
 
 
@@ -217,22 +247,23 @@ def _scores_in(file: Path) -> Scores:
 
 def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResult], *, several: bool) -> Arm:
     mean, interval = mean_and_interval([result.score or 0.0 for result in results])
-    seconds = sorted(result.seconds for result in results)[len(results) // 2]
+    # Each seed's run finds kept what an earlier one computed: alone, it would have taken as long as the longest.
+    others = median(result.seconds - result.activations_seconds for result in results)
+    seconds = others + max(result.activations_seconds for result in results)
     name = f"{model.rsplit('/', 1)[-1]} {strategy}" if several else strategy
     over_seeds = interval is not None
     shown = interval if over_seeds else results[0].interval
     return Arm(name, model, strategy, shots, mean, shown, over_seeds, seconds, results[0].trainable, tuple(results))
 
 
-def _require_same_examples(arms: Sequence[Arm]) -> None:
-    by_seed: dict[int, frozenset[str]] = {}
-    for arm in arms:
-        for result in arm.results:
-            ids = frozenset(result.scores or {})
-            if by_seed.setdefault(result.cell.seed, ids) != ids:
-                where = f"the test examples of seed {result.cell.seed}"
-                remedy = "The data changed between runs: compare anew, without --skip-done."
-                raise DataError(must_be(where, "the same in all runs", f"others in {result.cell.name}", remedy))
+def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
+    """The runs whose data are not those of most runs of their seed."""
+    found: dict[int, Counter[str]] = {}
+    results = [result for arm in arms for result in arm.results]
+    for result in results:
+        found.setdefault(result.cell.seed, Counter())[result.data_fingerprint] += 1
+    usual = {seed: counted.most_common(1)[0][0] for seed, counted in found.items()}
+    return [result for result in results if result.data_fingerprint != usual[result.cell.seed]]
 
 
 def _plain(recipe: Any) -> dict[str, Any]:

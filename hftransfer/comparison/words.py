@@ -42,44 +42,55 @@ def between(differences: Sequence[Difference], first: str, second: str) -> Diffe
 
 def difference_in_words(difference: Difference) -> str:
     """A difference in points, with its interval, and whether it is more than chance."""
-    low, high = difference.interval
     real = "real" if difference.is_real else "may be chance"
-    points = f"{100 * difference.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{points}: {real}, p = {difference.holm_p:.2g}"
+    said = f"{_points(difference)}: {real}, p = {difference.holm_p:.2g}"
+    if not difference.mcnemar:
+        return said
+    return f"{said} (McNemar, seed by seed: {', '.join(f'{p:.2g}' for p in difference.mcnemar)})"
 
 
 def advice_on(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
     """Which arm to take: the cheapest of those that are not surely worse than the best, and what the others would
-    bring. `arms` are in order, the best first."""
+    bring. `arms` are in order, the best first; what could not be paired with the best is not advised."""
+    if not arms:
+        return "No run finished."
     best = arms[0]
     if len(arms) == 1:
         return f"{_capital(arm_in_words(best))}: {best.score:.4f}. There was nothing to compare it with."
-    beaten = {arm.name for arm in arms[1:] if (d := between(differences, best.name, arm.name)) and d.is_real}
-    rivals = [arm for arm in arms if arm.name not in beaten]
+    to_best = {arm.name: between(differences, best.name, arm.name) for arm in arms[1:]}
+    rivals = [best, *(arm for arm in arms[1:] if (d := to_best[arm.name]) and not d.is_real)]
     taken = min(rivals, key=lambda arm: arm.seconds)
     said = [f"Take {arm_in_words(taken)}: {taken.score:.4f} in {_seconds(taken.seconds)}."]
-    if taken is not best and (d := between(differences, taken.name, best.name)):
-        said.append(
-            f"{_capital(arm_in_words(best))} had the best mean, {100 * d.mean:+.1f} points for "
-            f"{_times(best, taken)} the time, but that may be chance."
-        )
-    for arm in rivals:
-        if arm not in (taken, best) and (d := between(differences, taken.name, arm.name)):
-            said.append(f"{_capital(arm_in_words(arm))}: {100 * d.mean:+.1f} points, which may be chance.")
-    for other in (arm for arm in arms if arm.name in beaten):
-        if (d := between(differences, other.name, taken.name)) is None:
-            continue
-        cost = f"for {_times(taken, other)} the time"
-        real = "" if d.is_real else ", which may be chance"
-        said.append(f"That is {100 * d.mean:+.1f} points over {arm_in_words(other)}, {cost}{real}.")
-    if not beaten and len(rivals) > 1:
+    for arm in (arm for arm in rivals if arm is not taken):
+        if d := between(differences, taken.name, arm.name):
+            mean = " had the best mean" if arm is best else ""
+            gain = f"{_points(d)} for {_cost(arm, taken)}{'' if d.is_real else ', which may be chance'}"
+            said.append(f"{_capital(arm_in_words(arm))}{mean + ',' if mean else ':'} {gain}.")
+    for arm in (arm for arm in arms if arm not in rivals):
+        if d := between(differences, arm.name, taken.name):
+            chance = "" if d.is_real else ", which may be chance"
+            said.append(f"That is {_points(d)} over {arm_in_words(arm)} for {_cost(taken, arm)}{chance}.")
+        else:
+            said.append(f"{_capital(arm_in_words(arm))} could not be paired with it.")
+    if differences and not any(d.is_real for d in differences):
         said.append("No difference is sure; more test examples or seeds would tell.")
     return " ".join(said)
 
 
-def _times(one: Arm, other: Arm) -> str:
-    ratio = one.seconds / max(other.seconds, 1e-9)
-    return f"{ratio:.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x"
+def _points(difference: Difference) -> str:
+    low, high = difference.interval
+    return f"{100 * difference.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _cost(one: Arm, other: Arm) -> str:
+    """What one arm costs beside another, in time and in parameters that learn."""
+    parameters = _ratio(one.trainable, other.trainable)
+    return f"{_ratio(one.seconds, other.seconds)} the time and {parameters} the parameters that learn"
+
+
+def _ratio(one: float, other: float) -> str:
+    ratio = one / max(other, 1e-9)
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.2g}x"
 
 
 def _seconds(seconds: float) -> str:
