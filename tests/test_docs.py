@@ -71,6 +71,8 @@ def _stand_ins(command: str) -> list[str]:
     words = shlex.split(command.replace("~", str(Path.home())))
     if "cats_dogs_resnet50_hub" in words:
         words += ["model=bundled/efficientnet-lite0", "data.source=~/pets", "~data.label_column"]
+    if any("cats_dogs_few_shot" in word for word in words):
+        words += ["data.shots=[1]", "data.shot_draws=1"]
     return [_newest_run() if word == RUN_IN_README else word for word in words]
 
 

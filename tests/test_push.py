@@ -309,15 +309,16 @@ def test_a_recipe_pushes_its_model_when_the_run_is_finished(
     assert not any(b"hf_secret_token_of_a_test" in content for content in repo.files.values())
     texts = [content for name, content in repo.files.items() if name.endswith((".json", ".yaml", ".md"))]
     assert not any(str(tmp_path).encode() in text or b"/tmp/" in text for text in texts)
-    shown = ("hub.share_examples=true", "hub.license=mit", "hub.language=[en]")
-    words = ("run", "my.yaml", "--out", "second", "train.precision=fp32", "train.seed=1", *shown)
-    whole = _hftransfer(hub, tmp_path, *words)
-    assert whole.returncode == 0, whole.stderr
-    assert {"figures/examples.png", "examples/0.jpg", "examples/1.jpg"} <= repo.files.keys()
-    card = ModelCard(repo.files["README.md"].decode()).data
-    assert (card.license, card.language) == ("mit", ["en"])
-    assert [entry["src"].rsplit("/resolve/", 1)[1] for entry in card.widget[:2]] == [
-        "main/examples/0.jpg",
-        "main/examples/1.jpg",
-    ]
-    assert len(repo.commits) == 3
+    assert len(repo.commits) == 2
+
+
+def test_examples_go_up_only_where_the_recipe_says_so(tiny: TinyModels, flat_data: Path, tmp_path: Path) -> None:
+    hub = {"share_examples": True, "license": "mit", "language": "en", "description": "For <b>pets</b>."}
+    recipe = {"task": "image-classification", "model": str(tiny("resnet")), "data": str(flat_data), "hub": hub}
+    files = collect(run(recipe, out=tmp_path / "run", progress=SILENT).folder, "me/pets").files
+    assert {"figures/examples.png", "figures/mistakes.png", "examples/0.jpg", "examples/1.jpg"} <= files.keys()
+    card = ModelCard(bytes(files["README.md"]).decode())
+    assert (card.data.license, card.data.language) == ("mit", ["en"])
+    assert "For bpets/b." in card.text
+    shown = [entry["src"].rsplit("/resolve/", 1)[1] for entry in card.data.widget[:2]]
+    assert shown == ["main/examples/0.jpg", "main/examples/1.jpg"]

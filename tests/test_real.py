@@ -71,9 +71,9 @@ class TestPhotos:
         assert _run(str(VIT_TINY), str(PHOTOS), tmp_path / "run")["test"]["accuracy"] >= 0.975
 
     def test_second_run_spends_little_time_on_activations(self, tmp_path: Path) -> None:
-        first = _run(str(VIT_TINY), str(PHOTOS), tmp_path / "first", **{"data.limit": 100, "train.cache": "off"})
-        _run(str(VIT_TINY), str(PHOTOS), tmp_path / "second", **{"data.limit": 100})
-        third = _run(str(VIT_TINY), str(PHOTOS), tmp_path / "third", **{"data.limit": 100})
+        first = _run(str(VIT_TINY), str(PHOTOS), tmp_path / "first", **{"data.limit": 40, "train.cache": "off"})
+        _run(str(VIT_TINY), str(PHOTOS), tmp_path / "second", **{"data.limit": 40})
+        third = _run(str(VIT_TINY), str(PHOTOS), tmp_path / "third", **{"data.limit": 40})
         assert third["seconds"]["activations"] <= 0.05 * first["seconds"]["activations"]
         assert third["test"] == first["test"]
 

@@ -236,9 +236,12 @@ def test_metrics_are_those_of_a_plain_loop(seed):
 
 
 def test_parts_are_named_only_where_there_are_such_questions():
-    assert set(score_spans(["x"], [["x"]])) == {"exact_match", "f1"}
-    assert set(score_spans([""], [[]])) == {"exact_match", "f1", "no_answer_accuracy"}
-    assert score_spans(["x y", "", "z"], [["x"], [], []]) == {
+    assert set(score_spans(["x"], [["x"]])) == {"exact_match", "f1", "f1_interval"}
+    assert set(score_spans([""], [[]])) == {"exact_match", "f1", "f1_interval", "no_answer_accuracy"}
+    found = score_spans(["x y", "", "z"], [["x"], [], []])
+    low, high = found.pop("f1_interval")
+    assert 0 <= low < (2 / 3 + 1) / 3 < high <= 1
+    assert found == {
         "exact_match": pytest.approx(1 / 3),
         "f1": pytest.approx((2 / 3 + 1) / 3),
         "has_answer_exact_match": 0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,15 +97,13 @@ def _pictures(
 def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image]:
     """What the model saw of some images, with what spoke for the predicted class over it; of as many as a few seconds
     allow."""
-    from hftransfer.attribution.maps import class_maps, method_for
+    from hftransfer.attribution.maps import class_maps
     from hftransfer.attribution.network import Asked, find_spot
 
     found: dict[int, Image.Image] = {}
     try:
         asked = Asked(adapter)
         spot = find_spot(asked)
-        if method_for("auto", spot) != "occlusion" and find_spec("pytorch_grad_cam") is None:
-            return {}
         began = time.perf_counter()
         for index in list(images)[:_EXPLAINED]:
             if time.perf_counter() - began > _PATIENCE_SECONDS:
