@@ -231,11 +231,11 @@ def test_rollout_is_rows_of_products_of_attentions(tiny: TinyModels) -> None:
 def test_the_map_of_an_animal_lies_on_it_and_that_of_a_shuffled_model_does_not(
     tmp_path: Path, cache_of_all: Path
 ) -> None:
-    settings = {"data.source": str(PHOTOS), "data.limit": 100, "train.precision": "fp32"}
+    settings = {"data.source": str(PHOTOS), "data.limit": 40, "train.precision": "fp32"}
     result = run("cats_dogs_linear_probe", settings, out=tmp_path / "run", progress=SILENT)
     model = ht.load(result.folder)
-    found = pointing(model, str(PHOTOS / "test"), 8)
+    found = pointing(model, str(PHOTOS / "test"), 6)
     assert min(entry["points"] for entry in found.values()) >= 0.85
     shuffle_weights(model.source.model)
-    shuffled = pointing(model, str(PHOTOS / "test"), 8)
+    shuffled = pointing(model, str(PHOTOS / "test"), 6)
     assert min(entry["points"] for entry in shuffled.values()) <= 0.5

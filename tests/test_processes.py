@@ -41,9 +41,14 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
     asked = folder / "questions.jsonl"
     asked.write_text("\n".join(json.dumps(question(number, WORDS[number % 4])) for number in range(20)))
     fine_tune = {"kind": "fine-tune", "learning_rate": 1e-2, "head_lr": 5e-2}
-    image = {"task": "image-classification", "data": str(images)}
-    text = {"task": "text-classification", "data": str(texts)}
-    questions = {"task": "question-answering", "data": {"source": str(asked), "max_tokens": 24, "stride_tokens": 8}}
+    bare = {"output": {"report": False}}
+    image = {"task": "image-classification", "data": str(images), **bare}
+    text = {"task": "text-classification", "data": str(texts), **bare}
+    questions = {
+        "task": "question-answering",
+        **bare,
+        "data": {"source": str(asked), "max_tokens": 24, "stride_tokens": 8},
+    }
     mixed = {"mixup": 0.4, "cutmix": 1.0, "micro_batch_size": 2, "augment": "light"}
     shared = {**TRAIN, "distributed": "fsdp", "micro_batch_size": 2}
     lora = {"kind": "lora", "learning_rate": 1e-2}
