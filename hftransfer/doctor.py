@@ -163,9 +163,8 @@ def _question(number: int) -> dict[str, Any]:
 def _zero_shot(_: Path) -> str:
     from hftransfer.zeroshot import zero_shot
 
-    labels = ["a red wall", "a blue wall"]
-    found = zero_shot("bundled/dual-encoder", [_picture(color, 0) for color in _COLORS.values()], labels)
-    return f"pictures were told apart by words ({', '.join(one.label for one in found)})"
+    found = zero_shot("bundled/dual-encoder", [_picture(color, 0) for color in _COLORS.values()], ["cat", "dog"])
+    return f"{len(found)} pictures were compared with words"
 
 
 _TASKS: dict[str, Callable[[Path], str]] = {
