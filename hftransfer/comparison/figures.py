@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,9 @@ def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: s
     figure = figure_of(6.4, 4.0)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
-    for arm, color in zip(study.arms, _cycled(len(study.arms)), strict=True):
+    colors = _colors_of(study)
+    for arm in study.arms:
+        color = colors[arm.name]
         low, high = arm.interval or (arm.score, arm.score)
         axes.errorbar(
             [cost(arm)],
@@ -59,7 +61,9 @@ def _draw_curve(path: Path, study: Study) -> Path:
     axes = figure.subplots()
     shots = sorted({arm.shots for arm in study.curve}, key=lambda one: 10**9 if one == "all" else int(one))
     names = list(dict.fromkeys(arm.name for arm in study.curve))
-    for name, color in zip(names, _cycled(len(names)), strict=True):
+    colors = _colors_of(study)
+    for name in names:
+        color = colors[name]
         own = {arm.shots: arm for arm in study.curve if arm.name == name}
         places = [place for place, number in enumerate(shots) if number in own]
         found = [own[shots[place]] for place in places]
@@ -89,10 +93,20 @@ def _number_axis(axes: Axes) -> None:
 def _finish(axes: Axes, study: Study) -> None:
     axes.set_ylabel(f"test {study.metric}", color=QUIET)
     axes.spines[["top", "right"]].set_visible(False)
+    _end_at_whole_shares(axes)
     axes.legend(frameon=False, fontsize=8, loc="best")
     chance = "95 % over seeds" if any(arm.over_seeds for arm in study.arms) else "95 % over test examples"
     axes.set_title(f"{study.metric.capitalize()}, {chance}", loc="left", color=INK, fontsize=11)
 
 
-def _cycled(count: int) -> Sequence[str]:
-    return [_COLORS[index % len(_COLORS)] for index in range(count)]
+def _colors_of(study: Study) -> dict[str, str]:
+    """The color of every arm, the same in all pictures."""
+    names = sorted({arm.name for arm in (*study.arms, *study.curve)})
+    return {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
+
+
+def _end_at_whole_shares(axes: Axes) -> None:
+    """Nothing; the axis of scores has no room for less than none or more than all."""
+    low, high = axes.get_ylim()
+    pad = 0.03 * (min(high, 1.0) - max(low, 0.0))
+    axes.set_ylim(max(low, -pad), min(high, 1.0 + pad))

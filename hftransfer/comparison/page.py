@@ -113,7 +113,7 @@ def test_in_words(study: Study) -> str:
 
 def _row(arm: Arm) -> list[str]:
     low, high = arm.interval or (arm.score, arm.score)
-    name = arm.name if arm.shots == "all" else f"{arm.name}, {arm.shots} shots"
+    name = arm.name if arm.shots == "all" else f"{arm.name}, {arm.shots} {'shot' if arm.shots == 1 else 'shots'}"
     return [
         name,
         f"{arm.score:.4f}",
