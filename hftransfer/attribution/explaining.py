@@ -91,7 +91,9 @@ def explain(
 
         model = load(model)
     if isinstance(model, Predictor) and model.facts.task == "question-answering":
-        return [_explained_answer(model, str(question), str(context))]
+        if inputs is not None or question is None or context is None:
+            raise RecipeError(must_be("the input of a model for questions", "question and context", "something else"))
+        return [_explained_answer(model, question, context)]
     of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
     given = as_list(inputs, "image" if of_images else "text")
     explained = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
@@ -115,6 +117,8 @@ def explain_each(
         RecipeError: the label, or the method, is none of this model's.
     """
     if isinstance(model, Predictor) and model.adapter.modality == "text":
+        if labels:
+            raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
         if method != "auto":
             raise RecipeError(must_be("the method for texts", "auto (integrated gradients)", f"'{method}'"))
         yield from _explained_texts(model, inputs, label)

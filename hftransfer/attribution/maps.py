@@ -144,10 +144,13 @@ def rollout(asked: Asked, pixels: Tensor, spot: Spot) -> np.ndarray:
         RecipeError: the model has no attention over patches.
     """
     attentions = _attentions(asked, pixels) if spot.of_tokens else []
+    if any(len(one) != len(pixels) for one in attentions):
+        attentions = []  # windows of images, each with an attention of its own
     if not attentions:
         fitting = ", ".join(name for name in METHODS if name != "rollout")
         name = asked.adapter.name
-        raise RecipeError(must_be(f"the method for {name}", fitting, "rollout, which wants attention over patches"))
+        got = "rollout, which wants attention over patches, told by transformers"
+        raise RecipeError(must_be(f"the method for {name}", fitting, got))
     count = attentions[0].shape[-1]
     rolled = torch.eye(count).expand(len(pixels), count, count)
     for attention in attentions:
