@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hftransfer.errors import WriteError, must_be
+from hftransfer.metrics.intervals import student_interval
 from hftransfer.progress import Progress
 from hftransfer.recipe import Recipe
 from hftransfer.run_folder import require_same_identity
@@ -117,15 +118,9 @@ def _others(rows: Sequence[dict[str, float]], shots: int, draw: int) -> Iterator
 
 def summarised(rows: Sequence[Mapping[str, float]], metric: str) -> list[dict[str, Any]]:
     """By number of shots: the mean of a metric over the draws, and its 95 % interval (Student's t; None for one)."""
-    from scipy.stats import t
-
     found = []
     for shots in sorted({int(row["shots"]) for row in rows}):
         values = np.array([row[metric] for row in rows if row["shots"] == shots])
-        half = None
-        if len(values) > 1:
-            half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-        mean = float(values.mean())
-        interval = None if half is None else [max(0.0, mean - half), min(1.0, mean + half)]
-        found.append({"shots": shots, "draws": len(values), metric: mean, f"{metric}_interval": interval})
+        told = {metric: float(values.mean()), f"{metric}_interval": student_interval(values)}
+        found.append({"shots": shots, "draws": len(values), **told})
     return found

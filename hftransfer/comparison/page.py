@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.comparison.figures import draw_study
 from hftransfer.comparison.words import difference_in_words
 from hftransfer.errors import WriteError, must_be
+from hftransfer.report.rendering import data_uri, plain_text, render_page
 
 if TYPE_CHECKING:
     from hftransfer.comparison.study import Arm, Study
@@ -44,26 +43,24 @@ def write_study(study: Study) -> None:
 
 def markdown_of(study: Study) -> str:
     """The comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
-    lines = [f"# {_cell(study.title)}: strategies compared", "", _cell(study.advice), ""]
-    lines += [part for note in notes_of(study) for part in (_cell(note), "")]
+    lines = [f"# {plain_text(study.title)}: strategies compared", "", plain_text(study.advice), ""]
+    lines += [part for note in notes_of(study) for part in (plain_text(note), "")]
     lines += _table(study, study.arms)
     lines += ["", f"{chance_in_words(study)} {SECONDS_IN_WORDS}", ""]
     if study.curve:
         lines += ["## By training examples of each class", "", *_table(study, study.curve), ""]
     if study.differences:
-        lines += [_cell(f"- {d.second} over {d.first}: {difference_in_words(d)}") for d in study.differences]
+        lines += [plain_text(f"- {d.second} over {d.first}: {difference_in_words(d)}") for d in study.differences]
         lines += ["", test_in_words(study), ""]
-    lines += [_cell(f"- failed: {one.cell.name}: {one.error.splitlines()[0]}") for one in study.failed]
+    lines += [plain_text(f"- failed: {one.cell.name}: {one.error.splitlines()[0]}") for one in study.failed]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def html_of(study: Study, pictures: list[Path]) -> str:
     """The comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
-    import jinja2
-
-    source = files("hftransfer.comparison").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    return template.render(
+    return render_page(
+        "hftransfer.comparison",
+        "page.html.jinja",
         study=study,
         rows=[_row(arm) for arm in study.arms],
         curve=[_row(arm) for arm in study.curve],
@@ -72,7 +69,7 @@ def html_of(study: Study, pictures: list[Path]) -> str:
         seconds=SECONDS_IN_WORDS,
         tested=test_in_words(study),
         pairs=[(d, difference_in_words(d)) for d in study.differences],
-        pictures=[(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in pictures],
+        pictures=[(path.stem, data_uri(path.read_bytes(), "png")) for path in pictures],
     )
 
 
@@ -92,7 +89,7 @@ def notes_of(study: Study) -> list[str]:
 def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
     head = ("strategy", study.metric, "95 % interval", "seconds", "parameters that learn", "seeds")
     rows = [head, ["---"] * len(head), *(_row(arm) for arm in arms)]
-    return [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return [f"| {' | '.join(map(plain_text, row))} |" for row in rows]
 
 
 def chance_in_words(study: Study) -> str:
@@ -148,11 +145,3 @@ def _csv(columns: tuple[str, ...], rows: list[list[Any]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([columns, *rows])
     return buffer.getvalue()
-
-
-def _cell(text: str) -> str:
-    """A text as it can stand in Markdown: neither HTML nor the end of a table's cell."""
-    cleaned = " ".join(text.split())
-    for sign in "`<>|":
-        cleaned = cleaned.replace(sign, "")
-    return cleaned

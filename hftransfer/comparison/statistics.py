@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hftransfer.metrics.intervals import student_interval
+
 _DRAWS = 9999
 _LEVEL = 0.05
 
@@ -38,14 +40,8 @@ class Difference:
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
     """The mean over seeds and its 95 % interval by Student's t; None for one seed."""
-    from scipy.stats import t
-
-    found = np.asarray(values, dtype=np.float64)
-    if len(found) < 2:
-        return float(found.mean()), None
-    half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    mean = float(found.mean())
-    return mean, (max(0.0, mean - half), min(1.0, mean + half))
+    interval = student_interval(values)
+    return float(np.mean(values)), None if interval is None else (interval[0], interval[1])
 
 
 def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True) -> list[Difference]:

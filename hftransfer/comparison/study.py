@@ -18,7 +18,7 @@ from hftransfer.comparison.words import advice_on
 from hftransfer.errors import DataError, HftransferError, OutputError, must_be, user_path
 from hftransfer.pipeline import run, with_memory
 from hftransfer.progress import Progress
-from hftransfer.recipe import CompareSettings, load_recipe
+from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings
 from hftransfer.run_folder import RunFolder, is_interrupted
 from hftransfer.training.interrupts import Interrupted
 
@@ -112,7 +112,7 @@ def compare(
             before anything is trained.
     """
     progress = progress or Progress()
-    loaded = load_recipe(recipe, overrides if data is None else with_memory(overrides, data))
+    loaded = load_recipe(recipe, with_memory(overrides, data))
     given = {"strategies": strategies, "models": models, "seeds": seeds, "shots": shots}
     chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | {k: tuple(v) for k, v in given.items() if v}
     settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
@@ -266,7 +266,5 @@ def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
     return [result for result in results if result.data_fingerprint != usual[result.cell.seed]]
 
 
-def _plain(recipe: Any) -> dict[str, Any]:
-    from hftransfer.recipe import plain_settings
-
+def _plain(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}

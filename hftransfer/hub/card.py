@@ -13,16 +13,17 @@ from typing import Any
 from hftransfer.artifact import ModelFacts
 from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
 from hftransfer.publish import BEGIN, END, public_text
+from hftransfer.recipe import IMAGE_TEXT
+from hftransfer.report.rendering import plain_text
 from hftransfer.run_folder import HubSettings
+from hftransfer.strategies import STRATEGY_WORDS
 
-IMAGE_TEXT = "image-text"
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
     "its standardisation is folded into its weights.",
     "fine-tune": "The head and the unfrozen stages.",
     "lora": "Low-rank matrices beside frozen layers (LoRA), and the head.",
 }
-_STRATEGIES = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 _UNITS = {
     "image-classification": "images",
     "text-classification": "texts",
@@ -87,7 +88,7 @@ class Card:
     @property
     def title(self) -> str:
         """The names of what it was made from, and how."""
-        return _plain(f"{' + '.join(Path(name).name for name in self.bases)} {self.metrics['strategy']}")
+        return plain_text(f"{' + '.join(Path(name).name for name in self.bases)} {self.metrics['strategy']}")
 
     @property
     def judged(self) -> Mapping[str, Any]:
@@ -143,7 +144,7 @@ def metadata(card: Card) -> Any:
 def _eval_results(card: Card) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    data, task = _plain(card.data_source), card.metrics["task"]
+    data, task = plain_text(card.data_source), card.metrics["task"]
     return [
         EvalResult(
             task_type=task,
@@ -164,7 +165,7 @@ def _template() -> Any:
     import jinja2
 
     source = files("hftransfer.hub").joinpath("card.md.jinja").read_text(encoding="utf-8")
-    # What is filled in is made harmless by _plain: this is Markdown, for which HTML's escapes are wrong.
+    # What is filled in is made harmless by plain_text: this is Markdown, for which HTML's escapes are wrong.
     return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(source)  # noqa: S701
 
 
@@ -194,14 +195,14 @@ def _of_results(card: Card) -> dict[str, Any]:
 
 
 def _about(card: Card) -> str:
-    base, strategy = " and ".join(f"`{_plain(name)}`" for name in card.bases), card.metrics["strategy"]
+    base, strategy = " and ".join(f"`{plain_text(name)}`" for name in card.bases), card.metrics["strategy"]
     if card.is_dual:
         return (
             f"{base} brought into one space by images with captions ({strategy}), with hftransfer {card.version}. It "
             "finds images by texts and texts by images, and tells images apart by the names of classes."
         )
     goal = f"{len(card.class_names)} classes" if card.class_names else "answering questions"
-    return f"{base} adapted to {goal} by {_STRATEGIES[strategy]} with hftransfer {card.version}."
+    return f"{base} adapted to {goal} by {STRATEGY_WORDS[strategy]} with hftransfer {card.version}."
 
 
 def _measured(card: Card, *, has_intervals: bool) -> str:
@@ -230,12 +231,12 @@ def _further(card: Card) -> Iterator[str]:
 def _of_data(card: Card) -> dict[str, Any]:
     counts, splits = card.counts, ("train", "validation", "test")
     rows = [
-        {"name": _plain(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
+        {"name": plain_text(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
         for index, name in enumerate(card.class_names[:_MOST_CLASSES])
     ]
     if more := len(card.class_names) - len(rows):
         rows.append({"name": f"and {more} more", "train": "", "validation": "", "test": ""})
-    source = f"`{_plain(card.data_source)}`"
+    source = f"`{plain_text(card.data_source)}`"
     return {
         "data": f"[{source}](https://hf.co/datasets/{card.dataset_id})" if card.dataset_id else source,
         "examples": card.metrics["examples"],
@@ -254,7 +255,7 @@ def _limits(card: Card) -> Iterator[str]:
         yield "It knows these classes alone: whatever it is given, it names one of them."
     train = list(card.counts.get("train", ()))
     if train and min(train) < _FEW:
-        name = _plain(card.class_names[train.index(min(train))])
+        name = plain_text(card.class_names[train.index(min(train))])
         yield f"Few examples to learn from: `{name}` has {min(train)}."
     if train and max(train) > _UNEVEN * max(1, min(train)):
         yield f"Classes are uneven in training, {min(train)} to {max(train)} examples: the rare ones do worse."
@@ -272,7 +273,7 @@ def _most_confused(card: Card) -> str | None:
     if not matrix or len(card.class_names) < 3:
         return None
     wrong, true, taken = max((n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j)
-    names = [_plain(card.class_names[index]) for index in (true, taken)]
+    names = [plain_text(card.class_names[index]) for index in (true, taken)]
     return f"Most often `{names[0]}` is taken for `{names[1]}` ({wrong} of {sum(matrix[true])})." if wrong else None
 
 
@@ -280,7 +281,7 @@ def _most_confused(card: Card) -> str | None:
 
 
 def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
-    base = f'"{card.hub_id or "path/to/" + _plain(card.bases[0])}"'
+    base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
     recipe = public_text(card.recipe).strip()
     parameters = card.metrics["parameters"]
     return {
@@ -328,14 +329,6 @@ def _citations(card: Card) -> Iterator[str]:
 
 
 # --- harmless text ---------------------------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    """A name as harmless text: one line, no HTML, no backticks."""
-    cleaned = " ".join(text.split())
-    for sign in "`<>|":
-        cleaned = cleaned.replace(sign, "")
-    return cleaned
 
 
 def _own_words(text: str | None) -> str:

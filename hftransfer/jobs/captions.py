@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ class ImageText:
     zero_shot: dict[str, Any] | None
     compute: Compute
     facts: ResolvedFacts
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware: on the card, and in a file."""
+        return environment(self.compute)
 
 
 def learn_from_captions(
@@ -153,7 +159,7 @@ def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, 
 
     done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
     folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts))
-    folder.write_json("environment.json", environment(learned.compute))
+    folder.write_json("environment.json", learned.environment)
     folder.write_text("history.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
     figures.draw_history(folder.file("figures/history.png"), rows, done.history.best_epoch)
     if done.ranks:

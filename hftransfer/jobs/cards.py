@@ -14,7 +14,7 @@ from hftransfer.artifact import ModelFacts
 from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.data.sources import is_hub_data
 from hftransfer.hub.card import Card, write_card
-from hftransfer.jobs.common import environment, public_name
+from hftransfer.jobs.common import public_name
 from hftransfer.recipe import Recipe, recipe_yaml
 from hftransfer.run_folder import RunFolder
 
@@ -43,7 +43,7 @@ def write_own_card(draft: Path, trained: Trained, facts: ModelFacts, metrics: di
         max_tokens=min(facts.max_tokens or 10**9, getattr(adapter, "max_tokens", 10**9)),
         counts=splits.counts() if splits.class_names else {},
         skipped=len(splits.skipped),
-        environment=environment(trained.compute),
+        environment=trained.environment,
         examples=[_example_of(row) for row in _shown(rows)],
     )
     write_card(draft, card)
@@ -59,7 +59,7 @@ def write_dual_card(draft: Path, learned: ImageText, metrics: dict[str, Any], re
             **_of_recipe(recipe),
             metrics=metrics,
             bases=bases,
-            environment=environment(learned.compute),
+            environment=learned.environment,
             pads_always=learned.done.dual.fixed_length,
         ),
     )

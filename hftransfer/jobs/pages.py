@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.errors import HftransferError
-from hftransfer.jobs.common import environment, public_name, resolved_yaml
+from hftransfer.jobs.common import public_name, resolved_yaml
 from hftransfer.publish import public_text
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
@@ -43,11 +44,25 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metric
         recipe=public_text(resolved_yaml(loaded, trained.facts)),
         command="hftransfer run recipe.yaml     # the file beside this page; data.source=… for other data",
         usage=_USAGE,
-        environment=environment(trained.compute),
+        environment=trained.environment,
         figures=[path for name in _FIGURES if (path := folder.written(f"figures/{name}.png")) is not None],
         groups=_groups(trained),
     )
     folder.write_text("report.html", page.html())
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """The test examples of a classifier: the predicted class ids (N,), and what is said of those that are shown."""
+
+    rows: list[Row]
+    predicted: np.ndarray
+    said: dict[int, str]
+    adapter: Adapter
+
+    def image(self, index: int) -> Image.Image:
+        """One of them, decoded."""
+        return _decoded(self.rows[index])
 
 
 def _groups(trained: Trained) -> list[Group]:
@@ -57,7 +72,7 @@ def _groups(trained: Trained) -> list[Group]:
         return []
     rows = done.splits.test.rows
     if test.probabilities is None:
-        return _answers(rows, test.columns, trained.done.adapter)
+        return _answers(rows, test.columns)
     labels, names = done.splits.test.labels, done.splits.class_names
     predicted = test.probabilities.argmax(axis=1)
     own = test.probabilities[np.arange(len(labels)), labels]
@@ -68,28 +83,19 @@ def _groups(trained: Trained) -> list[Group]:
     said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in wrong[:_SHOWN]}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in right[:_SHOWN]}
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
-    groups = [show(title, "wrong", wrong, said, rows, predicted, done.adapter, explains=True)] if wrong else []
-    groups.append(show("Most confident and right", "right", right, said, rows, predicted, done.adapter, explains=False))
+    tested = _Tested(rows, predicted, said, done.adapter)
+    groups = [show(title, "wrong", wrong, tested, explains=True)] if wrong else []
+    groups.append(show("Most confident and right", "right", right, tested, explains=False))
     if done.adapter.modality == "image":
         groups.append(_samples(done.splits.train.rows))
     return groups
 
 
-def _pictures(
-    title: str,
-    kind: str,
-    chosen: list[int],
-    said: dict[int, str],
-    rows: list[Row],
-    predicted: np.ndarray,
-    adapter: Adapter,
-    *,
-    explains: bool,
-) -> Group:
+def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:
     chosen = chosen[:_SHOWN]
-    images = {index: decode_image(read_row(rows[index]), rows[index].id) for index in chosen}
-    maps = _maps(adapter, images, predicted) if explains else {}
-    shown = [Picture(maps.get(index) or _small(image), said[index]) for index, image in images.items()]
+    images = {index: tested.image(index) for index in chosen}
+    maps = _maps(tested.adapter, images, tested.predicted) if explains else {}
+    shown = [Picture(maps.get(index) or _small(image), tested.said[index]) for index, image in images.items()]
     note = "Over the first ones lies what spoke for the wrong class (hftransfer explain)." if maps else ""
     return Group(title, kind, note, pictures=shown)
 
@@ -124,6 +130,10 @@ def _overlaid(seen: np.ndarray, own: np.ndarray) -> Image.Image:
     return Image.fromarray((255 * ((1 - alpha) * seen + alpha * colors)).round().astype(np.uint8))
 
 
+def _decoded(row: Row) -> Image.Image:
+    return decode_image(read_row(row), row.id)
+
+
 def _small(image: Image.Image) -> Image.Image:
     return ImageOps.pad(image.convert("RGB"), (_PX, _PX), color="white")
 
@@ -134,30 +144,20 @@ def _samples(rows: list[Row]) -> Group:
     for row in rows:
         by_label.setdefault(row.label, []).append(row)
     turns = [own[turn] for turn in range(_SHOWN) for own in by_label.values() if turn < len(own)][:_SHOWN]
-    shown = [Picture(_small(decode_image(read_row(row), row.id)), row.label) for row in turns]
+    shown = [Picture(_small(_decoded(row)), row.label) for row in turns]
     return Group("What it learned from", pictures=shown)
 
 
-def _texts(
-    title: str,
-    kind: str,
-    chosen: list[int],
-    said: dict[int, str],
-    rows: list[Row],
-    predicted: np.ndarray,
-    adapter: Adapter,
-    *,
-    explains: bool,
-) -> Group:
+def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:
     shown, weighed = [], False
     for place, index in enumerate(chosen[:_SHOWN]):
-        content = rows[index].content
+        content = tested.rows[index].content
         assert isinstance(content, TextContent)
         text = content.text if content.pair is None else f"{content.text} | {content.pair}"
         words: list[tuple[str, float | None]] = [(text[:_LONGEST_TEXT], None)]
         if explains and place < _EXPLAINED and len(text) <= _LONGEST_TEXT:
-            words, weighed = _weighed(adapter, content, int(predicted[index]), words), True
-        shown.append(Said(said[index], words))
+            words, weighed = _weighed(tested.adapter, content, int(tested.predicted[index]), words), True
+        shown.append(Said(tested.said[index], words))
     note = "Green words spoke for the wrong class, red ones against it (integrated gradients)." if weighed else ""
     return Group(title, kind, note, texts=shown)
 
@@ -175,11 +175,10 @@ def _weighed(
     return [(word.text, word.weight) for part in parts for word in part] or plain
 
 
-def _answers(rows: list[Row], columns: dict[str, Any], adapter: Adapter) -> list[Group]:
+def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
     """The worst answers beside those that were wanted, and the surest right ones."""
     from hftransfer.metrics.spans import span_f1
 
-    del adapter
     scores = [span_f1(p, list(gold)) for p, gold in zip(columns["prediction"], columns["answers"], strict=True)]
     order = sorted(range(len(rows)), key=lambda i: (scores[i], -columns["score"][i]))
     wrong = [i for i in order if scores[i] < 1]

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,11 @@ class Trained:
     model_facts: ModelFacts
     curve: list[dict[str, float]] | None = None
     """The rows of a k-shot curve, one of each cell."""
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware: on the card, on the page, and in a file."""
+        return environment(self.compute)
 
 
 def train_curve(
@@ -277,7 +282,7 @@ def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, cl
     metrics = metrics_of(loaded.recipe, trained, clock)
     _write_model(folder, trained, metrics, loaded.recipe)
     folder.write_text("recipe.yaml", resolved_yaml(loaded, trained.facts))
-    folder.write_json("environment.json", environment(trained.compute))
+    folder.write_json("environment.json", trained.environment)
     if "test" in done.judged:
         write_table(folder, "predictions.parquet", done.judged["test"].columns)
     if done.history.rows:

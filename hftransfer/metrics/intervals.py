@@ -27,3 +27,15 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> list[float]:
     random = np.random.default_rng(0)
     drawn = bootstrap((scores,), np.mean, n_resamples=2000, batch=100, method="percentile", rng=random)
     return [float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)]
+
+
+def student_interval(values: Sequence[float] | np.ndarray) -> list[float] | None:
+    """The 95 % interval of the mean of a share over runs, by Student's t; None for one run alone."""
+    from scipy.stats import t
+
+    found = np.asarray(values, dtype=np.float64)
+    if len(found) < 2:
+        return None
+    half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    mean = float(found.mean())
+    return [max(0.0, mean - half), min(1.0, mean + half)]

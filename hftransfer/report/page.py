@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from hftransfer.report.rendering import data_uri, render_page
+from hftransfer.strategies import STRATEGY_WORDS
+
 _TASK_WORDS = {
     "image-classification": "images classified",
     "text-classification": "texts classified",
     "question-answering": "questions answered",
 }
-_STRATEGY_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 _MOST_CLASSES = 200
 
 
@@ -68,16 +68,17 @@ class RunPage:
 
     def html(self) -> str:
         """The page; names and texts, wherever they come from, are shown and never obeyed."""
-        import jinja2
-
-        source = files("hftransfer.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
-        template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-        return template.render(
+        return render_page(
+            "hftransfer.report",
+            "page.html.jinja",
             title=self.title,
             subtitle=self._subtitle(),
             headline=self._headline(),
             scores=self._scores(),
-            figures=[{"name": path.stem.replace("_", " "), "source": _png(path.read_bytes())} for path in self.figures],
+            figures=[
+                {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
+                for path in self.figures
+            ],
             classes=self._classes(),
             groups=[_shown(group) for group in self.groups],
             facts=self._facts(),
@@ -92,7 +93,7 @@ class RunPage:
         return judged
 
     def _subtitle(self) -> str:
-        task, strategy = _TASK_WORDS[self.metrics["task"]], _STRATEGY_WORDS[self.metrics["strategy"]]
+        task, strategy = _TASK_WORDS[self.metrics["task"]], STRATEGY_WORDS[self.metrics["strategy"]]
         return f"{self.data}: {task} by {self.metrics['model']} with {strategy}"
 
     def _headline(self) -> dict[str, str]:
@@ -171,11 +172,11 @@ def _color(share: float) -> str:
     return f"rgba({'42, 127, 98' if share >= 0 else '192, 57, 43'}, {0.7 * abs(share):.2f})"
 
 
-def _png(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+def _figure(path: Path) -> dict[str, str]:
+    return {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
 
 
 def _jpeg(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(buffer.getvalue(), "jpeg")
