@@ -19,10 +19,10 @@ _HOMES = {
     "fit": "hftransfer.pipeline",
     "load": "hftransfer.reload",
     "compare": "hftransfer.comparison.study",
+    "audit": "hftransfer.jobs.audit",
     "explain": "hftransfer.attribution.explaining",
     "zero_shot": "hftransfer.zeroshot",
     "load_recipe": "hftransfer.recipe",
-    "Recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
     "FineTune": "hftransfer.strategies",
     "LoRA": "hftransfer.strategies",
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from hftransfer.attribution.explaining import explain as explain
     from hftransfer.comparison.study import compare as compare
     from hftransfer.errors import HftransferError as HftransferError
+    from hftransfer.jobs.audit import audit as audit
     from hftransfer.pipeline import check as check
     from hftransfer.pipeline import fit as fit
     from hftransfer.pipeline import run as run
-    from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
     from hftransfer.reload import load as load
     from hftransfer.strategies import FineTune as FineTune

@@ -132,6 +132,9 @@ def init(
 def check(
     recipe: RecipeName,
     overrides: Overrides = None,
+    with_audit: Annotated[
+        bool, typer.Option("--audit", help="Tell duplicates, leaks and likely wrong labels too (hftransfer audit).")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -145,6 +148,34 @@ def check(
         print("The recipe and its data are sound.")
         for note in pipeline.not_looked_at(recipe, overrides or []):
             print(f"Not looked at: {note}")
+        if with_audit:
+            from hftransfer.auditing.sheets import audit_table
+            from hftransfer.jobs.audit import audit as audit_data
+
+            print(audit_table(audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))))
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def audit(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for tables and pictures (default: audit).")] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find what is wrong with data: unreadable files, duplicates, leaks, likely wrong labels, what is odd."""
+
+    def work() -> None:
+        from hftransfer.auditing.sheets import audit_folder, audit_table, write_audit
+        from hftransfer.jobs.audit import audit as audit_data
+
+        folder = audit_folder(out)
+        found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
+        write_audit(folder, found, Path(recipe).stem)
+        print(audit_table(found))
+        print(folder / "audit.html")
 
     _guarded(work, debug=debug)
 

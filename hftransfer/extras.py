@@ -7,10 +7,16 @@ from importlib.util import find_spec
 from hftransfer.errors import ModelError, must_be
 
 EXTRAS = {
+    "audit": ("cleanlab", "imagehash", "ftfy", "py3langid"),
     "explain": ("pytorch_grad_cam",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
 }
+
+
+def has_extra(name: str) -> bool:
+    """Whether the packages of an extra are installed."""
+    return all(find_spec(package) is not None for package in EXTRAS[name])
 
 
 def require_extra(name: str, what: str) -> None:

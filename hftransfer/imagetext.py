@@ -196,7 +196,7 @@ def _sources(
         if len(split):
             tokens, longer = texts.tokenize_all([(text, None) for text in split.texts()[0]])
             items[name] = ImageItems(split.rows, split.digests, images), TokenItems(tokens, texts)
-            cut += longer
+            cut += len(longer)
     if cut:
         job.progress.line(f"  {cut} captions are longer than {texts.max_tokens} tokens, and cut")
     with job.stage("activations"):

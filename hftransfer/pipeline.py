@@ -35,6 +35,7 @@ from hftransfer.recipe import (
     LoadedRecipe,
     Recipe,
     load_recipe,
+    with_memory,
 )
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder
 from hftransfer.strategies import Strategy
@@ -305,15 +306,6 @@ def not_looked_at(
     if named:
         notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")
     return notes
-
-
-def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
-    """The overrides, with a name for data that is given as Python objects."""
-    if data is None:
-        return overrides
-    if isinstance(overrides, Mapping):
-        return {"data.source": "memory", **overrides}
-    return ["data.source=memory", *overrides]
 
 
 def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool, resume: bool) -> RunFolder:

@@ -211,6 +211,15 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
+def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
+    """The overrides, with a name for data that is given as Python objects."""
+    if data is None:
+        return overrides
+    if isinstance(overrides, Mapping):
+        return {"data.source": "memory", **overrides}
+    return ["data.source=memory", *overrides]
+
+
 def find_recipe(source: str | Path) -> Path:
     """The file of a recipe given by path or shipped name.
 

@@ -66,10 +66,10 @@ class TextAdapter(Adapter):
 
     def tokenize_all(
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
-    ) -> tuple[list[Tokens], int]:
-        """The tokens of all texts or pairs, each cut to the longest that fits, and how many were cut."""
+    ) -> tuple[list[Tokens], list[int]]:
+        """The tokens of all texts or pairs, each cut to the longest that fits, and which were cut."""
         found: list[Tokens] = []
-        cut = 0
+        cut: list[int] = []
         limit = min(max_tokens or self.max_tokens, self.max_tokens)
         for start in range(0, len(examples), 1000):
             part = examples[start : start + 1000]
@@ -80,7 +80,8 @@ class TextAdapter(Adapter):
             for row in range(len(part)):
                 tokens = {name: list(encoded[name][row]) for name in _TOKEN_INPUTS if name in encoded}
                 found.append(self._never_empty(tokens))
-                cut += bool(encoded.encodings and encoded.encodings[row].overflowing)
+                if encoded.encodings and encoded.encodings[row].overflowing:
+                    cut.append(start + row)
         return found, cut
 
     def notes_on(self, max_tokens: int | None) -> list[str]:

@@ -91,11 +91,11 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
 
     def tokenize_all(
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
-    ) -> tuple[list[Tokens], int]:
-        """The tokens of all texts, and 0: what was cut isn't told by every tokenizer."""
+    ) -> tuple[list[Tokens], list[int]]:
+        """The tokens of all texts, and nothing more: what was cut isn't told by every tokenizer."""
         del max_tokens
         ids = self.encode([first for first, _ in examples])["input_ids"].tolist() if examples else []
-        return [{"input_ids": row} for row in ids], 0
+        return [{"input_ids": row} for row in ids], []
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
         """Token lists as a tensor (B, T)."""

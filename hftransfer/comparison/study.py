@@ -16,9 +16,9 @@ from hftransfer.comparison.page import write_study
 from hftransfer.comparison.statistics import Difference, Scores, differences, mean_and_interval
 from hftransfer.comparison.words import advice_on
 from hftransfer.errors import DataError, HftransferError, OutputError, must_be, user_path
-from hftransfer.pipeline import run, with_memory
+from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings
+from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings, with_memory
 from hftransfer.run_folder import RunFolder, is_interrupted
 from hftransfer.training.interrupts import Interrupted
 

@@ -163,12 +163,16 @@ def read_row(row: Row) -> bytes:
         raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
 
 
-def decoding_faults(rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None) -> dict[int, str]:
-    """The rows whose images can't be decoded, and why."""
+def decoding_faults(
+    rows: Sequence[Row],
+    advance: Callable[[int], None] = lambda _: None,
+    see: Callable[[Row, Image.Image], None] = lambda _, __: None,
+) -> dict[int, str]:
+    """The rows whose images can't be decoded, and why; `see` is given all others, in several threads."""
 
     def look(row: Row) -> str | None:
         try:
-            decode_image(read_row(row), row.id)
+            see(row, decode_image(read_row(row), row.id))
         except DataError as error:
             return str(error)
         return None

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
-from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import Found, find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only
 from hftransfer.errors import (
     DataError,
@@ -155,12 +156,19 @@ def importing_ahead(*, when: bool) -> Iterator[None]:
 
 def load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Splits:
     """The splits of a recipe's data, or of data given as Python objects."""
+    return splits_of(recipe, kind, load_rows(recipe, kind, data, progress), progress)
+
+
+def load_rows(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Found:
+    """The rows of a recipe's data, or of data given as Python objects, as they are found."""
+    settings = _with_captions(recipe.data) if recipe.task == IMAGE_TEXT else recipe.data
+    return find_rows(settings, progress, kind=kind) if data is None else rows_from_python(data, settings, kind=kind)
+
+
+def splits_of(recipe: Recipe, kind: RowKind, found: Found, progress: Progress) -> Splits:
+    """The splits that a run of the recipe makes of rows."""
     if recipe.task == IMAGE_TEXT:
-        return load_captions(recipe, data, progress).as_splits()
-    if data is None:
-        found = find_rows(recipe.data, progress, kind=kind)
-    else:
-        found = rows_from_python(data, recipe.data, kind=kind)
+        return _captioned(recipe, found, progress).as_splits()
     if recipe.task == ZERO_SHOT:
         return build_test_only(found, recipe.data, progress)
     return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
@@ -168,12 +176,19 @@ def load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) ->
 
 def load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSplits:
     """The splits of images with captions."""
+    return _captioned(recipe, load_rows(recipe, "images", data, progress), progress)
+
+
+def _captioned(recipe: Recipe, found: Found, progress: Progress) -> CaptionedSplits:
     from hftransfer.data.captions import build_captioned
 
-    column = recipe.data.caption_column or recipe.data.label_column or "caption"
-    settings = recipe.data.model_copy(update={"label_column": column, "caption_column": column})
-    found = find_rows(settings, progress) if data is None else rows_from_python(data, settings)
-    return build_captioned(found, settings, recipe.train.seed, progress)
+    return build_captioned(found, _with_captions(recipe.data), recipe.train.seed, progress)
+
+
+def _with_captions(settings: DataSettings) -> DataSettings:
+    """The settings of the data, with captions where labels are."""
+    column = settings.caption_column or settings.label_column or "caption"
+    return settings.model_copy(update={"label_column": column, "caption_column": column})
 
 
 def peak_memory_bytes() -> int:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.errors import HftransferError
+from hftransfer.extras import has_extra
 from hftransfer.jobs.common import public_name, resolved_yaml
 from hftransfer.publish import public_text
 from hftransfer.recipe import LoadedRecipe
@@ -30,6 +31,8 @@ _SHOWN, _EXPLAINED = 12, 6
 _PATIENCE_SECONDS = 6.0
 """No further mistake is explained after so long."""
 _PX, _LONGEST_TEXT, _AROUND = 192, 400, 80
+_MOST_AUDITED, _LEAST_ALIKE = 4_000_000, 0.75
+"""Numbers in the features of an audit that takes a few seconds; how alike near duplicates are looked for."""
 
 
 def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metrics: dict[str, Any]) -> None:
@@ -46,9 +49,36 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metric
         usage=_USAGE,
         environment=trained.environment,
         figures=[path for name in _FIGURES if (path := folder.written(f"figures/{name}.png")) is not None],
-        groups=_groups(trained),
+        groups=[*_groups(trained), *_audit_groups(trained, loaded.recipe.train.seed)],
     )
     folder.write_text("report.html", page.html())
+
+
+def _audit_groups(trained: Trained, seed: int) -> list[Group]:
+    """What is wrong with the data, where the features of a probe tell it at little cost."""
+    from hftransfer.auditing.examine import Subject, examine
+    from hftransfer.auditing.findings import TITLES, Audit, in_order
+    from hftransfer.auditing.sheets import finding_text, pictures_of
+
+    done = trained.done
+    features = [done.features[name] for name, split in done.splits.items() if len(split) and name in done.features]
+    numbers = sum(part.shape[0] * part.shape[1] for part in features)
+    if not 0 < numbers <= _MOST_AUDITED or not has_extra("audit"):
+        return []
+    subject = Subject.of(done.splits, "images" if done.adapter.modality == "image" else "texts")
+    subject.features = np.concatenate([part.rows(0, part.shape[0]) for part in features])
+    findings, notes = examine(subject, seed, least=_LEAST_ALIKE)
+    audit = Audit(len(subject.rows), in_order(findings), tuple(notes), subject.contents())
+    groups = []
+    for kind, count in audit.counts().items():
+        pictures = [Picture(_small(_decoded(row)), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
+        own = [] if pictures else audit.of(kind)[:_SHOWN]
+        texts = [Said(f"{one.id} ({one.split}): {one.reason}", [(finding_text(audit, one), None)]) for one in own]
+        note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
+        groups.append(Group(f"Data: {count:,} rows {TITLES[kind]}", "", note, pictures, texts))
+    if notes:
+        groups.append(Group("Data as a whole", texts=[Said("", [(note, None)]) for note in notes]))
+    return groups
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ def draw_mistakes(
         title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
         wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
         captions = [f"{short_label(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
-        _grid(path, [rows[i] for i in wrong], captions, title, RIGHT)
+        draw_grid(path, [rows[i] for i in wrong], captions, title, RIGHT)
     else:
-        _grid(path, [rows[i] for i in wrong[:24]], captions, title, WRONG)
+        draw_grid(path, [rows[i] for i in wrong[:24]], captions, title, WRONG)
 
 
 def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
@@ -200,10 +200,11 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     chosen = turns[:24]
     captions = [short_label(class_names[labels[i]], 22) for i in chosen]
     title = f"Examples of the training split: {len(labels)} images, {len(class_names)} classes"
-    _grid(path, [rows[i] for i in chosen], captions, title, INK)
+    draw_grid(path, [rows[i] for i in chosen], captions, title, INK)
 
 
-def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
+def draw_grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
+    """Nothing; draws images in rows of six, each with a caption."""
     columns = min(6, max(3, len(rows)))
     lines = max(1, -(-len(rows) // columns))
     cell, gap, title_space = 1.8, 0.08, 0.42  # inches

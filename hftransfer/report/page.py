@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hftransfer.report.rendering import data_uri, render_page
+from hftransfer.report.rendering import data_uri, jpeg_uri, render_page
 from hftransfer.strategies import STRATEGY_WORDS
 
 _TASK_WORDS = {
@@ -153,7 +152,7 @@ def _shown(group: Group) -> dict[str, Any]:
         "title": group.title,
         "kind": group.kind,
         "note": group.note,
-        "pictures": [{"caption": one.caption, "source": _jpeg(one.image)} for one in group.pictures],
+        "pictures": [{"caption": one.caption, "source": jpeg_uri(one.image)} for one in group.pictures],
         "texts": [{"caption": one.caption, "words": _coloured(one.words)} for one in group.texts],
     }
 
@@ -170,13 +169,3 @@ def _coloured(words: Sequence[tuple[str, float | None]]) -> list[dict[str, str]]
 
 def _color(share: float) -> str:
     return f"rgba({'42, 127, 98' if share >= 0 else '192, 57, 43'}, {0.7 * abs(share):.2f})"
-
-
-def _figure(path: Path) -> dict[str, str]:
-    return {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
-
-
-def _jpeg(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=82)
-    return data_uri(buffer.getvalue(), "jpeg")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 from importlib.resources import files
 from typing import Any
+
+from PIL import Image
 
 
 def render_page(package: str, template: str, **values: Any) -> str:
@@ -18,6 +21,13 @@ def render_page(package: str, template: str, **values: Any) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """A picture (png, jpeg) as an address that holds all of it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """A picture as an address that holds it as a JPEG."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=82)
+    return data_uri(buffer.getvalue(), "jpeg")
 
 
 def plain_text(text: str) -> str:

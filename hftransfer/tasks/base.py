@@ -30,6 +30,8 @@ class Examples:
     notes: list[str] = field(default_factory=list)
     windows: Any = None
     """Of questions: the windows, one per item."""
+    cut: Sequence[int] = ()
+    """Of texts: those that are longer than what the network takes."""
 
     def name_of(self, item: int) -> str:
         """What a person knows an item by."""

@@ -96,8 +96,8 @@ class TextClassification(_Classification):
         longest = min(settings.max_tokens or text_adapter.max_tokens, text_adapter.max_tokens)
         notes = text_adapter.notes_on(settings.max_tokens)
         if cut:
-            notes.append(f"{cut} of {len(texts)} texts are longer than {longest} tokens and were cut")
-        return Examples(split, TokenItems(tokens, text_adapter), notes)
+            notes.append(f"{len(cut)} of {len(texts)} texts are longer than {longest} tokens and were cut")
+        return Examples(split, TokenItems(tokens, text_adapter), notes, cut=cut)
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -51,6 +51,8 @@ class Transferred:
     """Writes a checkpoint of the finished training, where there was one."""
     l2_path: tuple[tuple[float, float], ...] = ()
     """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
+    features: dict[str, StoredActivations] = field(default_factory=dict)
+    """Of a solved head: what it was solved on and judged by, by split; mapped files, not memory."""
 
 
 class NamedHeads(Protocol):
@@ -157,7 +159,21 @@ def transfer(job: Job) -> Transferred:
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
-    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save, l2_path)
+    features = _features(sources) if job.solves else {}
+    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save, l2_path, features)
+
+
+@contextmanager
+def features_of(job: Job) -> Iterator[tuple[dict[str, Examples], dict[str, StoredActivations]]]:
+    """The examples of every split, and the features that a head would be solved on; nothing learns."""
+    examples = _examples(job)
+    with _store(job) as store:
+        yield examples, _features(_sources(job, examples, store))
+
+
+def _features(sources: _Sources) -> dict[str, StoredActivations]:
+    stored = {"train": sources.views[0], **{name: source.stored for name, source in sources.others.items()}}
+    return {name: part for name, part in stored.items() if part is not None}
 
 
 def _require_sense(job: Job) -> None:

@@ -1,0 +1,213 @@
+"""An audit of rows, top to bottom: duplicates, labels, outliers, what is odd about single rows, and the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hftransfer.auditing.duplicates import (
+    Named,
+    Signature,
+    Twins,
+    exact_twins,
+    groups_of,
+    image_twins,
+    text_twins,
+    twin_findings,
+)
+from hftransfer.auditing.findings import Finding
+from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
+from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
+from hftransfer.auditing.texts import odd_about_text, other_languages
+from hftransfer.data.images import decode_image
+from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
+from hftransfer.data.splits import Splits
+from hftransfer.errors import some
+from hftransfer.tasks.base import RowKind
+
+_UNEVEN = 10.0
+
+
+@dataclass
+class Subject:
+    """The readable rows of all splits, one split after the other, and what is known of them."""
+
+    kind: RowKind
+    rows: list[Row]
+    named: list[Named]
+    digests: list[bytes]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    counts: Mapping[str, Sequence[int]]
+    features: np.ndarray | None = None
+    odd: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """What is odd about single rows, as far as it was noticed when they were read."""
+
+    @classmethod
+    def of(cls, splits: Splits, kind: RowKind) -> Subject:
+        """The rows of all splits."""
+        rows, named, digests, labels = [], [], [], []
+        for name, split in splits.items():
+            rows += split.rows
+            digests += split.digests
+            labels += split.labels.tolist()
+            named += [Named(name, row.id, _label_of(row, splits.class_names)) for row in split.rows]
+        counts = splits.counts() if splits.class_names else {}
+        return cls(kind, rows, named, digests, np.array(labels, dtype=np.int64), splits.class_names, counts)
+
+    def contents(self) -> dict[tuple[str, str], Row]:
+        """The rows by split and id."""
+        return {(own.split, own.id): row for own, row in zip(self.named, self.rows, strict=True)}
+
+    def texts(self) -> list[str]:
+        """The texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
+        return ["\n".join(_texts_of(row)) for row in self.rows]
+
+
+def _label_of(row: Row, class_names: Sequence[str]) -> str:
+    if isinstance(row.content, QuestionContent):
+        return " / ".join(dict.fromkeys(answer.text for answer in row.content.answers)) or "(no answer)"
+    return row.label if class_names else ""
+
+
+def _texts_of(row: Row) -> list[str]:
+    content = row.content
+    if isinstance(content, QuestionContent):
+        return [content.question, content.context]
+    assert isinstance(content, TextContent)
+    return [content.text] if content.pair is None else [content.text, content.pair]
+
+
+def examine(
+    subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = 0.4
+) -> tuple[list[Finding], list[str]]:
+    """What is wrong with single rows, and notes on the whole. `advance` is told of each of the `STEPS` done. Rows whose
+    standardised features have a cosine similarity below `least` are not looked at as near duplicates."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    near = _neighbours(subject, notes)
+    advance(1)
+    twins = exact_twins(subject.digests)
+    twins += _near_twins(subject, near, twins, least)
+    findings += twin_findings(twins, subject.named)
+    advance(1)
+    groups = groups_of(twins, len(subject.rows))
+    findings += _label_findings(subject, groups, seed, notes)
+    advance(1)
+    if near is not None and subject.features is not None:
+        told = "unlike all others, of its own class and of others"
+        findings += [_finding(subject, "outlier", place, told, score) for place, score in near.outliers().items()]
+    findings += _oddities(subject)
+    notes += _on_classes(subject)
+    advance(1)
+    return findings, notes
+
+
+STEPS = 4
+
+
+def _finding(subject: Subject, kind: str, place: int, reason: str, score: float = 1.0, suggested: str = "") -> Finding:
+    own = subject.named[place]
+    return Finding(kind, own.split, own.id, own.label, reason, score, suggested)  # type: ignore[arg-type]
+
+
+# --- duplicates ------------------------------------------------------------------------------------------------------
+
+
+def _neighbours(subject: Subject, notes: list[str]) -> Neighbours | None:
+    if len(subject.rows) > MOST_ROWS:
+        notes.append(f"near duplicates and outliers were not looked for: more than {MOST_ROWS:,} rows")
+        return None
+    if subject.features is not None:
+        return find_neighbours(standardised(subject.features))
+    if subject.kind == "images":
+        found = _signatures(subject, range(len(subject.rows)))
+        return find_neighbours(np.array([np.where(one.bits, 1.0, -1.0) for one in found], dtype=np.float32))
+    return None
+
+
+def _near_twins(subject: Subject, near: Neighbours | None, exact: Sequence[Twins], least: float) -> list[Twins]:
+    known = {(one.first, one.second) for one in exact}
+    candidates = {} if near is None else {p: s for p, s in near.pairs(least).items() if p not in known}
+    if subject.kind == "images":
+        places = sorted({place for pair in candidates for place in pair})
+        return image_twins(candidates, dict(zip(places, _signatures(subject, places), strict=True)))
+    return [one for one in text_twins(subject.texts(), candidates) if (one.first, one.second) not in known]
+
+
+def _signatures(subject: Subject, places: Sequence[int]) -> list[Signature]:
+    """The perceptual hashes of images, decoded in a few threads."""
+
+    def signature(place: int) -> Signature:
+        row = subject.rows[place]
+        return Signature.of(decode_image(read_row(row), row.id))
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(signature, places))
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list[str]) -> list[Finding]:
+    names = subject.class_names
+    if subject.features is None or len(names) < 2:
+        return []
+    fewest = int(np.bincount(subject.labels, minlength=len(names)).argmin())
+    count = int((subject.labels == fewest).sum())
+    if count < FOLDS:
+        notes.append(f"labels were not judged: class '{names[fewest]}' has {count} rows, {FOLDS} are needed")
+        return []
+    found = out_of_fold_probabilities(subject.features, subject.labels, groups, len(names), seed)
+    notes += overlapping_classes(subject.labels, found, names)
+    findings = []
+    for place, score in wrong_labels(subject.labels, found).items():
+        own, likely = found[place, subject.labels[place]], int(found[place].argmax())
+        reason = f"a probe that never saw it says {names[likely]} ({found[place, likely]:.0%}), its label {own:.0%}"
+        findings.append(_finding(subject, "label", place, reason, score, names[likely]))
+    return findings
+
+
+# --- single rows, and classes ----------------------------------------------------------------------------------------
+
+
+def _oddities(subject: Subject) -> list[Finding]:
+    told: dict[int, list[str]] = {place: list(words) for place, words in subject.odd.items()}
+    if subject.kind != "images":
+        for place, row in enumerate(subject.rows):
+            for part in _texts_of(row):
+                told.setdefault(place, []).extend(odd_about_text(part))
+        for place, language in other_languages(subject.texts()).items():
+            told.setdefault(place, []).append(f"in another language than most (it seems: {language})")
+    return [_finding(subject, "oddity", place, "; ".join(words)) for place, words in told.items() if words]
+
+
+def _on_classes(subject: Subject) -> list[str]:
+    if subject.kind == "questions":
+        return _on_contexts(subject)
+    if not subject.class_names:
+        return []
+    counts = np.array(subject.counts["train"] if sum(subject.counts["train"]) else subject.counts["test"])
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < _UNEVEN * max(1, counts[least]):
+        return []
+    few = [i for i in np.argsort(counts).tolist() if counts[most] >= _UNEVEN * max(1, counts[i])]
+    rare = some(f"'{subject.class_names[i]}' {counts[i]}" for i in few)
+    told = f"classes are uneven: '{subject.class_names[most]}' {counts[most]} rows, {rare}"
+    return [f"{told} (train.class_weights: auto weighs them)"]
+
+
+def _on_contexts(subject: Subject) -> list[str]:
+    contexts: dict[str, set[str]] = {}
+    for row, own in zip(subject.rows, subject.named, strict=True):
+        if isinstance(row.content, QuestionContent):
+            contexts.setdefault(own.split, set()).add(row.content.context)
+    told = []
+    for name in ("validation", "test"):
+        shared = contexts.get("train", set()) & contexts.get(name, set())
+        if shared:
+            told.append(f"{len(shared)} contexts of the {name} split are in training too: scores on them are too good")
+    return told

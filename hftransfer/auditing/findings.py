@@ -1,0 +1,76 @@
+"""What an audit comes to: rows with a reason each, and what is to be said of the data as a whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal, get_args
+
+from hftransfer.data.rows import Row
+
+Kind = Literal["unreadable", "leak", "conflict", "duplicate", "label", "outlier", "oddity"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TITLES: Mapping[Kind, str] = {
+    "unreadable": "can't be read",
+    "leak": "are the same, or nearly, in two splits",
+    "conflict": "are the same, or nearly, with different labels",
+    "duplicate": "are the same, or nearly, in one split",
+    "label": "have a label that is likely wrong",
+    "outlier": "are unlike all others",
+    "oddity": "are odd in themselves",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that something is wrong with. `score` is in [0, 1], the higher the surer; `other_split` and `other_id`
+    name the row that it is the same as, `suggested` the label that it more likely has."""
+
+    kind: Kind
+    split: str
+    id: str
+    label: str
+    reason: str
+    score: float = 1.0
+    suggested: str = ""
+    other_split: str = ""
+    other_id: str = ""
+
+
+COLUMNS = tuple(entry.name for entry in fields(Finding))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All findings, kind by kind and the surest first, and notes on classes and on what was not looked at."""
+
+    rows: int
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    contents: Mapping[tuple[str, str], Row] = field(default_factory=dict, repr=False)
+    """The readable rows, by split and id."""
+
+    def of(self, kind: Kind) -> list[Finding]:
+        """The findings of one kind, the surest first."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+    def counts(self) -> dict[Kind, int]:
+        """How many rows were found of each kind that was found at all."""
+        numbers = {kind: len({(one.split, one.id) for one in self.of(kind)}) for kind in KINDS}
+        return {kind: number for kind, number in numbers.items() if number}
+
+    def csv(self) -> str:
+        """The findings as a table, one row each."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for finding in self.findings:
+            writer.writerow(asdict(finding) | {"score": f"{finding.score:.4f}"})
+        return buffer.getvalue()
+
+
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings kind by kind, the surest first."""
+    return tuple(sorted(findings, key=lambda one: (KINDS.index(one.kind), -one.score)))

@@ -1,0 +1,78 @@
+"""Labels that are likely wrong: what a linear probe that never saw a row says of it, by confident learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hftransfer.training.solver import probabilities, solve_head
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Features (N, D) in memory."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        count, width = self.values.shape
+        return count, width
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+        return self.values[start:stop]
+
+
+def out_of_fold_probabilities(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int, seed: int, folds: int = FOLDS
+) -> np.ndarray:
+    """The class probabilities (N, C) that probes give to features (N, D) they were not solved with. Rows of one group
+    (the same content) are never on both sides."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    found = np.empty((len(labels), classes))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for kept, held in splitter.split(features, labels, groups):
+        # The strength is chosen on the fold that is judged: one number, which can't learn single labels.
+        train, rest = _Rows(features[kept]), _Rows(features[held])
+        head = solve_head(train, labels[kept], rest, labels[held], classes)
+        found[held] = probabilities(head.logits(rest))
+    return found
+
+
+def wrong_labels(labels: np.ndarray, found: np.ndarray) -> dict[int, float]:
+    """The rows whose labels (N,) are likely wrong by probabilities (N, C), the surest first, and how sure that is.
+
+    Confident learning (Northcutt et al., arXiv 1911.00068) by cleanlab tells how many there are; listed are those to
+    which the probe gives another label, up to twice that number, since which ones they are is less sure.
+    """
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    number = int(find_label_issues(labels, found, n_jobs=1).sum())
+    by_margin = {"return_indices_ranked_by": "normalized_margin", "filter_by": "predicted_neq_given", "n_jobs": 1}
+    order = find_label_issues(labels, found, **by_margin)[: 2 * number]
+    quality = get_label_quality_scores(labels, found, method="normalized_margin")
+    return {int(place): float(1.0 - quality[place]) for place in order}
+
+
+def overlapping_classes(labels: np.ndarray, found: np.ndarray, names: Sequence[str]) -> list[str]:
+    """A sentence on each two classes of which one in twenty of the smaller is likely labelled as the other."""
+    from cleanlab.dataset import find_overlapping_classes
+
+    if len(names) < 3:
+        return []  # that two classes are taken for each other is what the labels say already
+    table = find_overlapping_classes(labels, found, class_names=list(names))
+    sizes = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
+    told = []
+    for row in table.to_dict("records"):
+        one, other, number = row["Class Name A"], row["Class Name B"], int(row["Num Overlapping Examples"])
+        if number >= max(3, 0.05 * min(sizes[one], sizes[other])):
+            told.append(f"classes '{one}' and '{other}' overlap: about {number} rows of one look like the other")
+    return told

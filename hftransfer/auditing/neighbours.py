@@ -1,0 +1,70 @@
+"""Rows that are near each other by their features, found without a table of all pairs in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_ROWS = 50_000
+"""Of more rows the comparison of each with all takes too long."""
+_NEIGHBOURS = 10
+_AT_ONCE = 1024
+_FAR = 0.37037037
+"""As in cleanlab's Datalab: what is 1 / 0.37 times as far from its neighbours as is usual is an outlier."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest rows of each row (N, K), nearest first, and their cosine similarities (N, K)."""
+
+    places: np.ndarray
+    similarities: np.ndarray
+
+    def pairs(self, least: float, among: int = 5) -> dict[tuple[int, int], float]:
+        """The similarity of each two rows of which one is among the other's first neighbours."""
+        found: dict[tuple[int, int], float] = {}
+        for first, column in zip(*np.nonzero(self.similarities[:, :among] >= least), strict=True):
+            second = int(self.places[first, column])
+            pair = (min(int(first), second), max(int(first), second))
+            found[pair] = float(self.similarities[first, column])
+        return found
+
+    def outliers(self) -> dict[int, float]:
+        """Rows that are much farther from their neighbours than is usual, with how sure that is, from 0 to 1.
+
+        The distance is the mean over the neighbours, as in Kuan and Mueller (arXiv 2207.03061).
+        """
+        if not self.places.shape[1]:
+            return {}
+        distances = 1.0 - self.similarities.mean(axis=1)
+        usual = float(np.median(distances))
+        if usual <= 1e-6:
+            return {}
+        limit = usual / _FAR
+        return {int(i): float(1.0 - usual / distances[i]) for i in np.flatnonzero(distances > limit)}
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Features (N, D) less their mean and divided by their deviation; constant ones are 0."""
+    values = features.astype(np.float32)
+    deviation = values.std(axis=0)
+    return np.asarray((values - values.mean(axis=0)) / np.where(deviation > 1e-6, deviation, np.inf))
+
+
+def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbours:
+    """The rows with the highest cosine similarity to each row of the features (N, D)."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    count = min(count, len(unit) - 1)
+    places = np.empty((len(unit), count), dtype=np.int64)
+    similarities = np.empty((len(unit), count), dtype=np.float32)
+    for start in range(0, len(unit), _AT_ONCE):
+        block = unit[start : start + _AT_ONCE] @ unit.T
+        own = np.arange(len(block))
+        block[own, start + own] = -np.inf
+        nearest = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(block, nearest, axis=1), axis=1, kind="stable")
+        places[start : start + _AT_ONCE] = np.take_along_axis(nearest, order, axis=1)
+        similarities[start : start + _AT_ONCE] = np.take_along_axis(block, places[start : start + _AT_ONCE], axis=1)
+    return Neighbours(places, similarities)

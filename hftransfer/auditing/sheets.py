@@ -1,0 +1,139 @@
+"""What an audit leaves: a table of all findings, sheets of pictures, and one page; and its summary in a few lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
+from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.errors import OutputError, WriteError, must_be, user_path
+from hftransfer.report.rendering import jpeg_uri, render_page
+
+_ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
+_OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
+
+
+def audit_table(audit: Audit) -> str:
+    """How many rows were found of each kind, the surest of them, and the notes."""
+    lines = [f"{audit.rows:,} rows"]
+    for kind, count in audit.counts().items():
+        lines.append(f"{count:>8,} {TITLES[kind]}")
+        own = audit.of(kind)
+        lines += [f"           {' '.join(f'{one.id} ({one.split}): {one.reason}'.split())}" for one in own[:_SHOWN]]
+        if len(own) > _SHOWN:
+            lines.append(f"           … {len(own) - _SHOWN} more")
+    if not audit.findings:
+        lines.append("         nothing is wrong with single rows, as far as can be told")
+    return "\n".join([*lines, *(f"note: {note}" for note in audit.notes)])
+
+
+def audit_folder(out: Path | None) -> Path:
+    """The folder for an audit: `audit` or the next free name, or the one asked for.
+
+    Raises:
+        OutputError: it is a file, or holds other files.
+    """
+    if out is None:
+        names = ["audit", *(f"audit-{number}" for number in range(2, 1000))]
+        return next(Path(name) for name in names if not Path(name).exists())
+    path = user_path(out, "the output folder", OutputError)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", "Choose another."))
+    return path
+
+
+def write_audit(folder: Path, audit: Audit, title: str) -> None:
+    """Nothing; writes `audit.csv`, `audit.html`, and of images a sheet of each kind of finding, `sheet-<kind>.png`.
+
+    Raises:
+        WriteError: they can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "audit.csv").write_text(audit.csv(), encoding="utf-8", errors="backslashreplace")
+        sheets = {kind: path for kind in KINDS if (path := _sheet(folder, audit, kind)) is not None}
+        page = render_page("hftransfer.auditing", "audit.html.jinja", **_page(audit, title, sheets))
+        (folder / "audit.html").write_text(page, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
+
+
+def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
+    """The images of the surest findings of a kind, each with what is said under it; rows that are the same as others
+    stand beside them."""
+    shown: list[tuple[Row, str]] = []
+    for finding in audit.of(kind):
+        row, other = audit.contents.get((finding.split, finding.id)), None
+        if kind in _OF_PAIRS:
+            other = audit.contents.get((finding.other_split, finding.other_id))
+        if row is None or not _is_image(row) or len(shown) + (2 if other else 1) > most:
+            continue
+        shown.append((row, _caption(finding)))
+        if other is not None:
+            shown.append((other, f"{finding.other_split}, {other.label}\n{Path(other.id).name}"))
+    return shown
+
+
+def _is_image(row: Row) -> bool:
+    return not isinstance(row.content, TextContent | QuestionContent)
+
+
+def _caption(finding: Finding) -> str:
+    name = Path(finding.id).name
+    if finding.kind == "label":
+        return f"{finding.label}; likely {finding.suggested}\n{name}"
+    return f"{finding.split}, {finding.label}\n{name}"
+
+
+def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
+    from hftransfer.report.figures import INK, draw_grid, short_label
+
+    shown = pictures_of(audit, kind)
+    if not shown:
+        return None
+    captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
+    path = folder / f"sheet-{kind}.png"
+    draw_grid(path, [row for row, _ in shown], captions, f"{audit.counts()[kind]} {TITLES[kind]}", INK)
+    return path
+
+
+def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
+    groups = []
+    for kind, count in audit.counts().items():
+        own = audit.of(kind)
+        groups.append(
+            {
+                "title": f"{count:,} {TITLES[kind]}",
+                "sheet": jpeg_uri(Image.open(sheets[kind])) if kind in sheets else "",
+                "rows": [_shown(audit, one) for one in own[:_ON_PAGE]],
+                "left": max(0, len(own) - _ON_PAGE),
+            }
+        )
+    return {"title": title, "rows": f"{audit.rows:,}", "groups": groups, "notes": audit.notes}
+
+
+def _shown(audit: Audit, finding: Finding) -> dict[str, str]:
+    return {
+        "split": finding.split,
+        "id": finding.id,
+        "label": finding.label,
+        "reason": finding.reason,
+        "text": finding_text(audit, finding),
+    }
+
+
+def finding_text(audit: Audit, finding: Finding) -> str:
+    """The beginning of a finding's text, of both texts of a pair, of a question; nothing of an image."""
+    row = audit.contents.get((finding.split, finding.id))
+    return "" if row is None or _is_image(row) else _text_of(row)[:_LONGEST]
+
+
+def _text_of(row: Row) -> str:
+    content = row.content
+    if isinstance(content, QuestionContent):
+        return content.question
+    assert isinstance(content, TextContent)
+    return content.text if content.pair is None else f"{content.text} | {content.pair}"
