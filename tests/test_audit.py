@@ -163,9 +163,9 @@ def test_a_copy_never_helps_to_judge_the_label_of_its_twin(monkeypatch: pytest.M
     groups = np.arange(180) // 2
     sides: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def spied(train: Any, train_labels: np.ndarray, rest: Any, *more: Any) -> Any:
+    def spied(train: Any, train_labels: np.ndarray, rest: Any, *more: Any, **named: Any) -> Any:
         sides.append((train.values, rest.values))
-        return solve_head(train, train_labels, rest, *more)
+        return solve_head(train, train_labels, rest, *more, **named)
 
     monkeypatch.setattr(labels_room, "solve_head", spied)
     out_of_fold_probabilities(features, labels, groups, 3, 0, folds=2)

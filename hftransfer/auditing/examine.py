@@ -28,7 +28,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.errors import some
 from hftransfer.tasks.base import RowKind
 
-_UNEVEN = 10.0
+_UNEVEN, _TRUSTED = 10.0, 0.9
 
 
 @dataclass
@@ -163,6 +163,9 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
         return []
     found = out_of_fold_probabilities(subject.features, subject.labels, groups, len(names), seed)
     notes += overlapping_classes(subject.labels, found, names)
+    agreed = float((found.argmax(axis=1) == subject.labels).mean())
+    if agreed < _TRUSTED:
+        notes.append(f"probes on this model say {agreed:.0%} of the labels: they are a weak judge of the others")
     findings = []
     for place, score in wrong_labels(subject.labels, found).items():
         own, likely = found[place, subject.labels[place]], int(found[place].argmax())

@@ -10,6 +10,8 @@ import numpy as np
 from hftransfer.training.solver import probabilities, solve_head
 
 FOLDS = 5
+_CLEARLY = 0.4
+"""How much more probable the other label is, where the probes say it clearly."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ def out_of_fold_probabilities(
 
     found = np.empty((len(labels), classes))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    l2 = None
     for kept, held in splitter.split(features, labels, groups):
-        # The strength is chosen on the fold that is judged: one number, which can't learn single labels.
+        # The strength is chosen on the first fold, for all: one number, which can't learn single labels.
         train, rest = _Rows(features[kept]), _Rows(features[held])
-        head = solve_head(train, labels[kept], rest, labels[held], classes)
+        head = solve_head(train, labels[kept], rest, labels[held], classes, l2=l2)
+        l2 = head.l2
         found[held] = probabilities(head.logits(rest))
     return found
 
@@ -49,17 +53,21 @@ def out_of_fold_probabilities(
 def wrong_labels(labels: np.ndarray, found: np.ndarray) -> dict[int, float]:
     """The rows whose labels (N,) are likely wrong by probabilities (N, C), the surest first, and how sure that is.
 
-    Confident learning (Northcutt et al., arXiv 1911.00068) by cleanlab tells how many there are; listed are those to
-    which the probe gives another label, up to twice that number, since which ones they are is less sure.
+    Confident learning (Northcutt et al., arXiv 1911.00068) by cleanlab tells how many there are. Its number is low of
+    few rows: up to half as many more are listed, where the probes clearly say another label.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
     number = int(find_label_issues(labels, found, n_jobs=1).sum())
     by_margin = {"return_indices_ranked_by": "normalized_margin", "filter_by": "predicted_neq_given", "n_jobs": 1}
-    order = find_label_issues(labels, found, **by_margin)[: 2 * number]
-    quality = get_label_quality_scores(labels, found, method="normalized_margin")
-    return {int(place): float(1.0 - quality[place]) for place in order}
+    order = find_label_issues(labels, found, **by_margin)
+    quality = get_label_quality_scores(labels, found, method="normalized_margin")  # 0.5 is a tie
+    listed = [
+        *order[:number],
+        *(place for place in order[number : number + number // 2] if quality[place] <= 0.5 - _CLEARLY / 2),
+    ]
+    return {int(place): float(1.0 - quality[place]) for place in listed}
 
 
 def overlapping_classes(labels: np.ndarray, found: np.ndarray, names: Sequence[str]) -> list[str]:
