@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from benchmarks.pointing import pointing, shuffle_weights
+from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.towers import ImageTowerAdapter
 from hftransfer.attribution.faithfulness import _SIDE, _STEPS, faithfulness
@@ -63,6 +64,28 @@ def test_behind_the_last_attention_of_a_class_token_no_layer_is_chosen(tiny: Tin
     adapter = adapter_of(tiny("vit"), ["red", "blue"])
     torch.nn.init.normal_(adapter.head.weight)
     assert find_spot(Asked(adapter)).layer is adapter.stages[-1].layernorm_before
+
+
+@pytest.mark.parametrize("width", [8, 16, 32, 64, 128], ids=lambda width: f"{2 * width} pooled")
+@pytest.mark.parametrize("kind", ["swin", "swinv2"])
+def test_a_pooled_vector_whose_width_is_a_square_is_no_map(kind: str, width: int) -> None:
+    """As in Swin-Base: 1,024 pooled numbers (B, 1024, 1) are no 32 × 32 places."""
+    import transformers as tf
+
+    settings: dict[str, Any] = {"image_size": 32, "patch_size": 2, "window_size": 4, "depths": [1, 1], "num_labels": 2}
+    settings |= {"embed_dim": width, "num_heads": [1, 2], "initializer_range": 0.2}
+    model = (
+        tf.SwinForImageClassification(tf.SwinConfig(**settings))
+        if kind == "swin"
+        else tf.Swinv2ForImageClassification(tf.Swinv2Config(**settings))
+    )
+    asked = Asked(ImageAdapter(model.eval(), tf.ViTImageProcessor(size={"height": 32, "width": 32}), kind, kind))
+    spot = find_spot(asked)
+    assert spot.grid == (8, 8)
+    kept: list[torch.Tensor] = []
+    with spot.layer.register_forward_hook(lambda _, __, output: kept.append(output)), torch.no_grad():
+        asked(asked.encode(PICTURES[:1]))
+    assert spot.as_map(kept[0]).shape == (1, 2 * width, 8, 8)
 
 
 def test_grad_cam_is_what_its_formula_says(tiny: TinyModels) -> None:
