@@ -18,7 +18,7 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.towers import ImageTowerAdapter
 from hftransfer.attribution.faithfulness import _SIDE, _STEPS, faithfulness
-from hftransfer.attribution.maps import class_maps, occlusion
+from hftransfer.attribution.maps import class_maps, occlusion, upscaled
 from hftransfer.attribution.network import Asked, find_spot
 from hftransfer.attribution.words import attribute_words
 from hftransfer.cli import app
@@ -133,6 +133,27 @@ def test_occlusion_finds_the_only_place_that_counts() -> None:
     assert found[:16, :16].mean() > 0.4
     assert found[24:, :].max() < 0.05
     assert found[:, 24:].max() < 0.05
+
+
+def test_what_speaks_against_a_class_lends_its_surroundings_no_evidence() -> None:
+    """Smoothly enlarged, a fall to below 0 overshoots beside it: of this the map must hold nothing."""
+    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    assert occlusion(asked, torch.ones(1, 3, 56, 56), [1]).max() == 0
+    against = np.full((1, 7, 7), -0.01)
+    against[0, :3] = -10
+    assert upscaled(against, (56, 56)).max() == 0
+    against[0, 6, 6] = 0.5
+    assert upscaled(against, (56, 56))[0, :40].max() == 0
+
+
+def test_occlusion_of_a_model_that_looks_nowhere_is_blank() -> None:
+    class Blind(torch.nn.Module):
+        def forward(self, pixel_values: torch.Tensor) -> Any:
+            nothing = 1e-7 * pixel_values.mean(dim=(1, 2, 3))  # as rounding differs from one batch to another
+            return type("O", (), {"logits": torch.stack([3 + nothing, 1 - nothing], dim=1)})
+
+    asked = Asked(_Bare(Blind()))  # type: ignore[arg-type]
+    assert occlusion(asked, torch.rand(1, 3, 56, 56), [0]).max() == 0
 
 
 def test_deletion_and_insertion_are_those_of_a_plain_loop() -> None:
