@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate
 from typer.testing import CliRunner
 
@@ -17,15 +20,28 @@ from benchmarks.pointing import pointing, shuffle_weights
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.towers import ImageTowerAdapter
-from hftransfer.attribution.faithfulness import _SIDE, _STEPS, faithfulness
+from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, occlusion, upscaled
 from hftransfer.attribution.network import Asked, find_spot
 from hftransfer.attribution.words import attribute_words
 from hftransfer.cli import app
+from hftransfer.data.rows import BytesContent, Row
 from hftransfer.errors import HftransferError
+from hftransfer.explanations import Shown, line_of, picture_of, write_explanations
+from hftransfer.jobs.pages import _pictures, _Tested
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from tests.conftest import DUAL_FAMILIES, IMAGE_FAMILIES, TinyModels, faults_of, missing_words, picture, recipe_for
+from tests.conftest import (
+    DUAL_FAMILIES,
+    IMAGE_FAMILIES,
+    WORDS,
+    TinyModels,
+    encoded,
+    faults_of,
+    missing_words,
+    picture,
+    recipe_for,
+)
 from tests.test_adapters import adapter_of, checkpoint_in
 
 SILENT = Progress(None)
@@ -162,16 +178,51 @@ def test_deletion_and_insertion_are_those_of_a_plain_loop() -> None:
     found = np.zeros((56, 56), np.float32)
     found[:8, :8] = 1
     scores = faithfulness(asked, pixels, found, 0)
-    cells = sorted(range(_SIDE**2), key=lambda cell: -found[cell // _SIDE * 4 + 1, cell % _SIDE * 4 + 1])
+    cells = sorted(range(SIDE**2), key=lambda cell: -found[cell // SIDE * 4 + 1, cell % SIDE * 4 + 1])
     kept = []
     for step in range(_STEPS + 1):
         image = pixels.clone()
-        for cell in cells[: round(step * _SIDE**2 / _STEPS)]:
-            row, column = divmod(cell, _SIDE)
+        for cell in cells[: round(step * SIDE**2 / _STEPS)]:
+            row, column = divmod(cell, SIDE)
             image[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
         kept.append(asked(image).softmax(dim=1)[0, 0].item())
     assert scores.deletion == pytest.approx(sum(kept) / len(kept), abs=1e-6)
     assert scores.beats_chance
+
+
+def test_a_map_without_evidence_is_told_in_words(finished: Any, tmp_path: Path, tiny: TinyModels) -> None:
+    """In the result, in the line, in the picture (no colour lies over it), in the numbers and on the page."""
+    folder, out = finished("timm_resnet").folder, tmp_path / "out"
+    model = ht.load(folder)
+    with torch.no_grad():
+        model.source.head.weight.fill_(-1)  # whatever its channels find speaks against every class
+    one = ht.explain(model, PICTURES[:1], truth=True)[0]
+    assert one.is_blank
+    assert one.truth is None
+    assert one.map.max() == 0
+    assert not ht.explain(folder, PICTURES[:1])[0].is_blank
+    line = line_of(Shown("a.png", one))
+    assert line.endswith("(gradcam; blank map: no place speaks for it)")
+    write_explanations(out, [Shown("a.png", one)])
+    assert json.loads((out / "explanations.json").read_text())[0]["blank"]
+    assert "blank map" in (out / "explanations.html").read_text()
+    flat = replace(one, seen=np.full((32, 32, 3), 0.5))
+    drawn = np.asarray(Image.open(io.BytesIO(picture_of(flat))).convert("RGB")).astype(int)
+    assert np.ptp(drawn[drawn.shape[0] // 2], axis=1).max() == 0  # grey alone
+    marked = replace(flat, map=np.linspace(0, 1, 1024).reshape(32, 32))
+    drawn = np.asarray(Image.open(io.BytesIO(picture_of(marked))).convert("RGB")).astype(int)
+    assert np.ptp(drawn[drawn.shape[0] // 2], axis=1).max() > 50
+
+
+def test_the_page_of_a_run_tells_that_a_map_is_blank(finished: Any) -> None:
+    adapter = ht.load(finished("timm_resnet").folder).source
+    with torch.no_grad():
+        adapter.head.weight.fill_(-1)
+    rows = [Row(f"{n}", BytesContent(encoded(one)), "red") for n, one in enumerate(PICTURES)]
+    tested = _Tested(rows, np.array([0, 1]), {0: "first", 1: "second"}, adapter, None)
+    group = _pictures("Worst", "wrong", [0, 1], tested, explains=True)
+    assert [one.caption for one in group.pictures] == ["first; the map is blank", "second; the map is blank"]
+    assert "no place in the image did" in group.note
 
 
 @pytest.mark.parametrize("family", [*DUAL_FAMILIES, "open_clip"])
@@ -203,6 +254,43 @@ def test_attributions_add_up_to_the_difference_they_explain(tiny: TinyModels, fa
     found = attribute_words(adapter, "the film was very lovely", 0, steps=200)
     assert found.total == pytest.approx(found.difference, rel=0.02, abs=0.02)
     assert [word.text for word in found.words[0]] == ["the", "film", "was", "very", "lovely"]
+
+
+def test_words_that_the_model_never_read_have_no_weight(tiny: TinyModels) -> None:
+    adapter = load_adapter(checkpoint_in(tiny("bert")), ["pos", "neg"], task="text-classification", pooling="mean")
+    torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
+    cut = attribute_words(adapter, "the film was very lovely", 0, max_tokens=5)  # with the first and the last token
+    short = attribute_words(adapter, "the film was", 0)
+    assert [(word.text, word.weight is None) for word in cut.words[0]][2:] == [
+        ("was", False),
+        ("very", True),
+        ("lovely", True),
+    ]
+    assert [word.weight for word in cut.words[0][:3]] == pytest.approx([word.weight for word in short.words[0]])
+    assert cut.difference == pytest.approx(short.difference)
+    assert [word.start for word in cut.words[0]] == [0, 4, 9, 13, 18]
+    pair = attribute_words(adapter, ("the film was very lovely", "not"), 0, max_tokens=7)
+    assert [word.weight is None for part in pair.words for word in part] == [False] * 3 + [True] * 2 + [False]
+
+
+def test_a_run_with_short_texts_tells_what_was_not_read(
+    tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the line, in the numbers, on the page of the command and on that of the run."""
+    monkeypatch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
+    recipe = recipe_for(tiny("bert"), "memory") | {"task": "text-classification"}
+    recipe["data"]["max_tokens"] = 8
+    words = [(a, b, c) for a in ("film", "story", "actor") for b in ("good", "bad", "dull") for c in WORDS[:6]]
+    rows = [(f"the {a} was not very {b} and {c}", str(n % 2)) for n, (a, b, c) in enumerate(words)]
+    folder = run(recipe, data=rows, out=tmp_path / "t", progress=SILENT).folder
+    assert "not read" in (folder / "report.html").read_text()
+    out = tmp_path / "out"
+    given = "the film was not very good and fine"
+    done = CliRunner().invoke(app, ["explain", str(folder), given, "--out", str(out), "-q"])
+    assert "; 2 words were not read" in done.stdout, done.output
+    told = json.loads((out / "explanations.json").read_text())[0]["attributed"]["words"][0]
+    assert [word["weight"] is None for word in told] == [False] * 6 + [True] * 2
+    assert (out / "explanations.html").read_text().count('title="not read"') == 2
 
 
 def test_texts_and_pairs_and_questions_are_explained(

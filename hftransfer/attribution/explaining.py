@@ -12,7 +12,7 @@ import torch
 
 from hftransfer.artifact import Answer, Predictor, as_list, decoded
 from hftransfer.attribution.faithfulness import Faithfulness, faithfulness
-from hftransfer.attribution.maps import class_maps, method_for, require_method
+from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import Asked, Spot, find_spot
 from hftransfer.attribution.words import Attributed, attribute_words
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
@@ -34,6 +34,12 @@ class ImageExplanation:
     """What the model saw: the image resized and cropped by its preprocessing, (H, W, 3) in [0, 1]."""
     method: str
     truth: Faithfulness | None = None
+    """None where it was not asked for, and of a blank map."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the map says nothing: no place speaks for the label, or all do alike."""
+        return is_blank(self.map)
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ def _explained_image(
     target = names.index(label) if label is not None else int(logits.argmax())
     score = float(logits.softmax(0)[target]) if len(names) > 1 else float(logits[0]) / asked.scale
     found = class_maps(asked, pixels, [target], method, spot)[0]
-    tested = faithfulness(asked, pixels, found, target) if truth else None
+    tested = faithfulness(asked, pixels, found, target) if truth and not is_blank(found) else None
     return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
 
 
@@ -181,7 +187,7 @@ def _explained_texts(
             yield prediction
             continue
         chosen = label or prediction.label
-        found = attribute_words(model.source, given, names.index(chosen))
+        found = attribute_words(model.source, given, names.index(chosen), max_tokens=model.facts.max_tokens)
         yield TextExplanation(chosen, prediction.scores[chosen], found)
 
 

@@ -188,3 +188,8 @@ def upscaled(maps: np.ndarray, size: tuple[int, ...], least: np.ndarray | float 
     most = large.amax(dim=(1, 2), keepdim=True)
     found: np.ndarray = (large / most.clamp(min=1e-12)).numpy()
     return found
+
+
+def is_blank(found: np.ndarray) -> bool:
+    """Whether a map is the same everywhere: it marks no place."""
+    return float(np.ptp(found)) < _ROUNDING

@@ -128,7 +128,8 @@ def _spot_at(layer: nn.Module, output: Tensor, size: tuple[int, int]) -> Spot | 
     if output.ndim == 4:
         for (rows, columns, channels), to_map in (((2, 3, 1), _same), ((1, 2, 3), _channels_first)):
             grid = output.shape[rows], output.shape[columns]
-            if output.shape[channels] > 1 and min(grid) >= _LEAST_SIDE and grid[0] * width == grid[1] * height and grid[0] <= height:
+            fills = min(grid) >= _LEAST_SIDE and grid[0] * width == grid[1] * height and grid[0] <= height
+            if fills and output.shape[channels] > 1:
                 return Spot(layer, grid, to_map, of_tokens=False)
     if output.ndim == 3 and output.shape[2] > 1:
         for prefix in range(17):  # class and register tokens come first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX = 224
 RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
+MAP_COLORS = "inferno"
 
 
 def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
@@ -230,6 +231,15 @@ def _thumbnail(row: Row) -> Image.Image:
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
 
 
+def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """A map (H, W) in [0, 1] over an image (H, W, 3): the more it says, the less of the image shows through."""
+    from matplotlib import colormaps
+
+    alpha = (0.25 + 0.5 * found)[..., None]
+    mixed: np.ndarray = (1 - alpha) * seen + alpha * colormaps[MAP_COLORS](found)[..., :3]
+    return mixed
+
+
 def figure_of(width: float, height: float) -> Figure:
     """A figure of its own, in inches: no global state, no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -240,13 +250,13 @@ def figure_of(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
     """Nothing; writes a figure as a PNG on white."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # class names in scripts the font lacks are drawn as boxes
-        figure.savefig(path, dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
+        figure.savefig(path, format="png", dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
 
 
 def short_label(text: str, longest: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hftransfer.report.rendering import data_uri, render_page
+from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
 from hftransfer.strategies import STRATEGY_WORDS
 
 _TASK_WORDS = {
@@ -32,10 +32,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Said:
-    """A text in words, each with its weight (None: not weighed), and what is said above it."""
+    """A text in words, and what is said above it."""
 
     caption: str
-    words: Sequence[tuple[str, float | None]]
+    words: Sequence[Marked]
 
 
 @dataclass(frozen=True)
@@ -154,26 +154,8 @@ def _shown(group: Group) -> dict[str, Any]:
         "kind": group.kind,
         "note": group.note,
         "pictures": [{"caption": one.caption, "source": _jpeg(one.image)} for one in group.pictures],
-        "texts": [{"caption": one.caption, "words": _coloured(one.words)} for one in group.texts],
+        "texts": [{"caption": one.caption, "words": marked_words(one.words)} for one in group.texts],
     }
-
-
-def _coloured(words: Sequence[tuple[str, float | None]]) -> list[dict[str, str]]:
-    """Green speaks for what was predicted, red against it."""
-    most = max((abs(weight) for _, weight in words if weight is not None), default=0.0) or 1.0
-    found = []
-    for text, weight in words:
-        color = "" if weight is None else _color(weight / most)
-        found.append({"text": text, "color": color, "weight": "" if weight is None else f"{weight:+.3f}"})
-    return found
-
-
-def _color(share: float) -> str:
-    return f"rgba({'42, 127, 98' if share >= 0 else '192, 57, 43'}, {0.7 * abs(share):.2f})"
-
-
-def _figure(path: Path) -> dict[str, str]:
-    return {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
 
 
 def _jpeg(image: Image.Image) -> str:
