@@ -20,6 +20,7 @@ from benchmarks.pointing import pointing, shuffle_weights
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.towers import ImageTowerAdapter
+from hftransfer.attribution.explaining import _asked
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, occlusion, upscaled
 from hftransfer.attribution.network import Asked, find_spot
@@ -235,6 +236,23 @@ def test_a_prompt_is_mapped_over_an_image(tiny: TinyModels, family: str) -> None
     assert -1 <= alone.score <= 1
     tower = ImageTowerAdapter(model.dual.tower("image"), model.dual)
     assert np.abs(Asked(tower).seen(Asked(tower).encode(PICTURES))).max() <= 1
+
+
+@pytest.mark.parametrize("family", ["clip-dual", "open_clip"])
+def test_a_prompt_is_mapped_by_what_sets_it_apart_from_the_others(tiny: TinyModels, family: str) -> None:
+    """Its gradient is that of its similarity less the mean of the others', and its probability is zero-shot's."""
+    model = ht.load(_reference(tiny, family))
+    prompts = ["a story", "a film", "an actor"]
+    asked, _ = _asked(model, prompts)
+    pixels = asked.encode(PICTURES).requires_grad_()
+    (found,) = torch.autograd.grad(asked(pixels)[:, 1].sum(), pixels, retain_graph=True)
+    embedded = torch.nn.functional.normalize(asked.model(pixel_values=pixels).logits, dim=-1)
+    similar = asked.scale * embedded @ torch.from_numpy(model.embed_texts(prompts)).T
+    (wanted,) = torch.autograd.grad((similar[:, 1] - (similar[:, 0] + similar[:, 2]) / 2).sum(), pixels)
+    assert torch.allclose(1.5 * found, wanted, atol=1e-5 * float(wanted.abs().max()))
+    told = model.predict(PICTURES, prompts, prompts="{}")
+    for one, prediction in zip(ht.explain(model, PICTURES, labels=prompts), told, strict=True):
+        assert (one.label, one.score) == (prediction.label, pytest.approx(prediction.score, abs=1e-4))
 
 
 def test_what_the_model_saw_is_the_picture(tiny: TinyModels) -> None:

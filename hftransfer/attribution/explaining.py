@@ -168,6 +168,10 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Ask
         raise RecipeError(must_be("the labels", "given for a dual encoder", "none", remedy))
     model.dual.require_towers("image")
     texts = torch.from_numpy(model.embed_texts(list(labels)))
+    if len(labels) > 1:
+        # What all prompts share ("a photo of a …") speaks for none of them: less their mean, a prompt's similarity is
+        # its difference from the mean of the others' but for a factor, and probabilities are as before.
+        texts = texts - texts.mean(dim=0)
     return Asked(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), list(labels)
 
 
