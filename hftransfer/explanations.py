@@ -18,13 +18,12 @@ from hftransfer.attribution.explaining import (
     Explanation,
     ImageExplanation,
     TextExplanation,
-    explain,
     explain_each,
 )
 from hftransfer.attribution.faithfulness import cells_of
 from hftransfer.attribution.words import Word
-from hftransfer.data.inputs import Columns, inputs_of
-from hftransfer.errors import DataError, OutputError, RecipeError, WriteError, must_be, user_path
+from hftransfer.data.inputs import Given
+from hftransfer.errors import DataError, OutputError, WriteError, must_be, user_path
 from hftransfer.progress import Progress
 from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
 
@@ -34,16 +33,13 @@ _AROUND = 40
 
 
 @dataclass(frozen=True)
-class AskedToExplain:
+class AskedToExplain(Given):
     """What is asked for."""
 
-    inputs: tuple[str, ...] = ()
     label: str | None = None
     labels: tuple[str, ...] = ()
     method: str = "auto"
     truth: bool = True
-    question: str | None = None
-    context: str | None = None
     out: Path | None = None
 
 
@@ -82,15 +78,8 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
 def _outcomes(
     model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
-    if isinstance(model, Predictor) and model.facts.task == "question-answering":
-        if not asked.question or not asked.context or asked.inputs:
-            raise RecipeError(must_be("the input of this model", "--question and --context", "something else"))
-        yield asked.question, explain(model, question=asked.question, context=asked.context)[0]
-        return
-    if not asked.inputs or asked.question or asked.context:
-        raise RecipeError(must_be("the input of this model", "images or texts", "none"))
-    of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
-    named = inputs_of(asked.inputs, "images" if of_images else "texts", Columns(), lines)
+    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
+    named = asked.named(model.takes, lines, pairs=pairs)
     values = [one.value for one in named]
     settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
     explained = explain_each(model, values, **settings, truth=asked.truth)

@@ -322,10 +322,53 @@ def test_texts_and_pairs_and_questions_are_explained(
     assert ht.explain(model, "the film was lovely", label=other)[0].label == other
     settings = recipe_for(tiny("bert"), squad_data, epochs=1)
     asked = run(settings | {"task": "question-answering", "strategy": "fine-tune"}, out=tmp_path / "q", progress=SILENT)
+    _questions_and_pairs_come_as_in_predict(asked.folder, tiny, tmp_path)
     answer = ht.explain(asked.folder, question="what was it ?", context="the film was a good story")[0]
     scores = [span.score for span in answer.spans]
     assert scores == sorted(scores, reverse=True)
     assert "the film was a good story"[answer.answer.start : answer.answer.end] == answer.answer.answer
+
+
+def _questions_and_pairs_come_as_in_predict(asked: Path, tiny: TinyModels, tmp_path: Path) -> None:
+    model = ht.load(asked)
+    questions = [{"question": "what was it ?", "context": f"the {word} was a good story"} for word in ("film", "actor")]
+    explained = ht.explain(model, questions)
+    assert [one.answer.answer for one in explained] == [one.answer for one in model.predict(questions)]
+    with pytest.raises(HftransferError, match="question 1 must be a dict"):
+        ht.explain(model, [questions[0], "none"])
+    with pytest.raises(HftransferError, match="label must be left out for questions"):
+        ht.explain(model, questions, label="x")
+    text = "\n".join(json.dumps(one) for one in questions)
+    (tmp_path / "asked.jsonl").write_text(text)
+    for number, (given, lines) in enumerate(((str(tmp_path / "asked.jsonl"), ""), ("-", text))):
+        out = tmp_path / f"asked-{number}"
+        done = CliRunner().invoke(app, ["explain", str(asked), given, "--out", str(out), "-q"], input=lines)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.count("what was it ?: '") == 2
+        told = json.loads((out / "explanations.json").read_text())
+        assert [one["context"] for one in told] == [one["context"] for one in questions]
+
+
+def test_pairs_are_given_as_to_predict(tiny: TinyModels, tmp_path: Path, without_figures: None) -> None:
+    rows = [
+        ((f"the {a} was {b}", f"it was {c}"), str(b == c))
+        for a in WORDS[3:6]
+        for b in WORDS[12:16]
+        for c in WORDS[12:14]
+    ]
+    recipe = recipe_for(tiny("bert"), "memory") | {"task": "text-classification"}
+    folder = run(recipe, data=rows, out=tmp_path / "t", progress=SILENT).folder
+    (tmp_path / "pairs.csv").write_text("a,b\nthe film was good,it was great\n")
+    table = [str(tmp_path / "pairs.csv"), "--column", "a", "--pair-column", "b"]
+    for number, given in enumerate((["the film was good", "--pair", "it was great"], table)):
+        out = tmp_path / f"out-{number}"
+        done = CliRunner().invoke(app, ["explain", str(folder), *given, "--out", str(out), "-q"])
+        assert done.exit_code == 0, done.output
+        parts = json.loads((out / "explanations.json").read_text())[0]["attributed"]["words"]
+        assert [[word["text"] for word in part] for part in parts] == [
+            ["the", "film", "was", "good"],
+            ["it", "was", "great"],
+        ]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
