@@ -28,6 +28,7 @@ from hftransfer.progress import Progress
 from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
 
 _BLANK = "blank map: no place speaks for it"
+_ON_SHEET = 24
 _AROUND = 40
 """Characters of a context shown on both sides of a span."""
 
@@ -52,7 +53,8 @@ class Shown:
 
 
 def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]) -> Path:
-    """The folder with a picture of each image, `explanations.html` and `explanations.json`; tells a line of each.
+    """The folder with a picture of each image, `sheet.png` of several, `explanations.html` and `explanations.json`;
+    tells a line of each.
 
     Raises:
         RecipeError: what is asked for does not go with the model.
@@ -137,7 +139,7 @@ def _folder(out: Path | None) -> Path:
 
 
 def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
-    """Nothing; writes a picture of each image, the page and the numbers.
+    """Nothing; writes a picture of each image and a sheet of several, the page and the numbers.
 
     Raises:
         WriteError: they can't be written.
@@ -150,6 +152,8 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
                 place.write_bytes(picture_of(one.explained))
                 pictures[number] = place.read_bytes()
+        if len(pictures) > 1:
+            _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
         (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
         numbers = [_plain(one) for one in shown]
         (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -179,6 +183,22 @@ def picture_of(one: ImageExplanation) -> bytes:
     buffer = io.BytesIO()
     save_figure(figure, buffer)
     return buffer.getvalue()
+
+
+def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
+    """Nothing; draws the first images with their maps over them, beside each other."""
+    from hftransfer.report.figures import draw_sheet, overlaid, short_label
+
+    images, captions = [], []
+    for one in shown[:_ON_SHEET]:
+        explained = one.explained
+        assert isinstance(explained, ImageExplanation)
+        images.append(explained.seen if explained.is_blank else overlaid(explained.seen, explained.map))
+        told = f"{short_label(explained.label, 18)}, {explained.score:.2f}{'; blank map' if explained.is_blank else ''}"
+        captions.append(f"{short_label(Path(one.name).name, 26)}\n{told}")
+    left = len(shown) - len(images)
+    told = f"{len(images)} of {len(shown)} images; {left} are left out" if left else f"{len(shown)} images"
+    draw_sheet(path, images, captions, told)
 
 
 def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:

@@ -19,11 +19,12 @@ import hftransfer as ht
 from benchmarks.pointing import pointing, shuffle_weights
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.adapters.texts import TextAdapter
 from hftransfer.adapters.towers import ImageTowerAdapter
-from hftransfer.attribution.explaining import _asked
+from hftransfer.attribution.explaining import ImageExplanation, _asked
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
-from hftransfer.attribution.maps import class_maps, occlusion, upscaled
-from hftransfer.attribution.network import Asked, find_spot
+from hftransfer.attribution.maps import class_maps, grad_cam, occlusion, upscaled
+from hftransfer.attribution.network import Asked, Spot, find_spot
 from hftransfer.attribution.words import attribute_words
 from hftransfer.cli import app
 from hftransfer.data.rows import BytesContent, Row
@@ -42,6 +43,7 @@ from tests.conftest import (
     missing_words,
     picture,
     recipe_for,
+    tiny_tokenizer,
 )
 from tests.test_adapters import adapter_of, checkpoint_in
 
@@ -127,6 +129,29 @@ def test_grad_cam_is_what_its_formula_says(tiny: TinyModels) -> None:
     assert both > 0.85
     own = torch.from_numpy(class_maps(asked, pixels, [1, 1], "auto", spot))
     assert np.corrcoef(own.flatten().numpy(), found.flatten().numpy())[0, 1] > 0.9
+
+
+def test_of_a_linear_head_on_pooled_features_grad_cam_is_the_class_activation_map() -> None:
+    """CAM (Zhou et al., arXiv 1512.04150, equation 2): the features weighted by the head's row of the class."""
+    torch.manual_seed(0)
+    features = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 5, stride=4, padding=2), torch.nn.Tanh())
+    head = torch.nn.Linear(6, 3)
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.head = features, head
+
+        def forward(self, pixel_values: torch.Tensor) -> Any:
+            return type("O", (), {"logits": self.head(self.features(pixel_values).mean(dim=(2, 3)))})
+
+    asked = Asked(_Bare(Pooled()))  # type: ignore[arg-type]
+    pixels, targets = torch.randn(3, 3, 32, 32), [2, 0, 1]
+    found = grad_cam(asked, pixels, targets, Spot(features, (8, 8), lambda output: output, of_tokens=False))
+    with torch.no_grad():
+        cam = torch.einsum("bc,bchw->bhw", head.weight[targets], features(pixels)).clamp(min=0)
+        wanted = interpolate(cam[:, None], (32, 32), mode="bicubic", align_corners=False)[:, 0].clamp(min=0)
+    assert np.allclose(found, wanted / wanted.amax(dim=(1, 2), keepdim=True), atol=1e-5)
 
 
 class _Corner(torch.nn.Module):
@@ -274,6 +299,32 @@ def test_attributions_add_up_to_the_difference_they_explain(tiny: TinyModels, fa
     assert [word.text for word in found.words[0]] == ["the", "film", "was", "very", "lovely"]
 
 
+def test_integrated_gradients_of_a_linear_model_are_weights_times_inputs() -> None:
+    """Exactly, in a single step: each piece's row of weights times its embedding less that of padding."""
+    torch.manual_seed(0)
+
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = torch.nn.Embedding(64, 4), torch.nn.Linear(16 * 4, 3)
+
+        def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+            hidden = self.words(input_ids)
+            hidden = torch.nn.functional.pad(hidden, (0, 0, 0, 16 - hidden.shape[1])).flatten(1)
+            return type("O", (), {"logits": self.head(hidden)})
+
+    model, tokenizer = Linear(), tiny_tokenizer()
+    adapter = TextAdapter.__new__(TextAdapter)
+    adapter.model, adapter.processor, adapter.name, adapter.max_tokens = model, tokenizer, "linear", 16
+    found = attribute_words(adapter, "the film was very lovely", 1, steps=1)
+    ids = tokenizer("the film was very lovely")["input_ids"]
+    row = model.head.weight[1] - (model.head.weight[0] + model.head.weight[2]) / 2
+    above = model.words.weight[ids] - model.words.weight[tokenizer.pad_token_id]
+    wanted = (row.reshape(16, 4)[: len(ids)] * above).sum(dim=1)[1:-1]
+    assert [word.weight for word in found.words[0]] == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert found.total == pytest.approx(found.difference, rel=1e-4)
+
+
 def test_words_that_the_model_never_read_have_no_weight(tiny: TinyModels) -> None:
     adapter = load_adapter(checkpoint_in(tiny("bert")), ["pos", "neg"], task="text-classification", pooling="mean")
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
@@ -386,6 +437,8 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
     assert done.exit_code == 2
     assert "broken.png" in done.stderr
     assert done.stdout.count(": red ") == 2
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.width > 300
     page = (out / "explanations.html").read_text()
     assert page.count("data:image/png") == 2
     assert "<script" not in page
@@ -403,6 +456,29 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
         wrong = CliRunner().invoke(app, ["explain", str(folder), given[0], *words, *place, "-q"])
         assert wrong.exit_code == 2
         assert fault in wrong.stderr, wrong.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2, 26])
+def test_several_images_are_seen_on_one_sheet(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("hftransfer.report.figures.draw_sheet", lambda *given: drawn.append(given))
+    monkeypatch.setattr("hftransfer.explanations.picture_of", lambda _: b"")
+    maps = [np.linspace(0, 1, 256).reshape(16, 16), np.zeros((16, 16))]
+    shown = [
+        Shown(f"{n}.png", ImageExplanation("a cat", 0.5, maps[n % 2], np.full((16, 16, 3), 0.5), "gradcam"))
+        for n in range(count)
+    ]
+    write_explanations(tmp_path, shown)
+    if count == 1:
+        assert drawn == []
+        return
+    ((path, images, captions, title),) = drawn
+    assert path == tmp_path / "sheet.png"
+    assert len(images) == len(captions) == min(24, count)
+    assert title == ("2 images" if count == 2 else "24 of 26 images; 2 are left out")
+    assert captions[1] == "1.png\na cat, 0.50; blank map"
+    assert np.ptp(images[0]) > 0.1
+    assert np.ptp(images[1]) == 0
 
 
 def test_a_dual_encoder_wants_labels_and_texts_no_method(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ def draw_mistakes(
         title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
         wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
         captions = [f"{short_label(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
-        _grid(path, [rows[i] for i in wrong], captions, title, RIGHT)
+        draw_sheet(path, [_thumbnail(rows[i]) for i in wrong], captions, title, RIGHT)
     else:
-        _grid(path, [rows[i] for i in wrong[:24]], captions, title, WRONG)
+        draw_sheet(path, [_thumbnail(rows[i]) for i in wrong[:24]], captions, title, WRONG)
 
 
 def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
@@ -201,23 +201,24 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     chosen = turns[:24]
     captions = [short_label(class_names[labels[i]], 22) for i in chosen]
     title = f"Examples of the training split: {len(labels)} images, {len(class_names)} classes"
-    _grid(path, [rows[i] for i in chosen], captions, title, INK)
+    draw_sheet(path, [_thumbnail(rows[i]) for i in chosen], captions, title)
 
 
-def _grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
-    columns = min(6, max(3, len(rows)))
-    lines = max(1, -(-len(rows) // columns))
+def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title: str, color: str = INK) -> None:
+    """Nothing; draws images, arrays or PIL's, in rows of six at most, each under its caption."""
+    columns = min(6, max(3, len(images)))
+    lines = max(1, -(-len(images) // columns))
     cell, gap, title_space = 1.8, 0.08, 0.42  # inches
     caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
     width = columns * (cell + gap) + gap
     height = title_space + lines * (cell + caption_space) + gap
     figure = figure_of(width, height)
     figure.text(gap / width, 1 - 0.13 / height, title, color=INK, fontsize=12, va="top")
-    for place, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = gap + (place % columns) * (cell + gap)
         top = height - title_space - (place // columns) * (cell + caption_space)
         axes = figure.add_axes((left / width, (top - caption_space - cell) / height, cell / width, cell / height))
-        axes.imshow(_thumbnail(row))
+        axes.imshow(image)
         axes.axis("off")
         axes.set_title(caption, fontsize=8.5, color=color, pad=4)
     save_figure(figure, path)
