@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from benchmarks.pointing import pointing, shuffle_weights
+from benchmarks.pointing import pointing, probe, shuffle_weights
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
@@ -498,13 +498,12 @@ def test_rollout_is_rows_of_products_of_attentions(tiny: TinyModels) -> None:
 @pytest.mark.bundled
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared")
 def test_the_map_of_an_animal_lies_on_it_and_that_of_a_shuffled_model_does_not(
-    tmp_path: Path, cache_of_all: Path
+    tmp_path: Path, without_figures: None
 ) -> None:
-    settings = {"data.source": str(PHOTOS), "data.limit": 40, "train.precision": "fp32"}
-    result = run("cats_dogs_linear_probe", settings, out=tmp_path / "run", progress=SILENT)
-    model = ht.load(result.folder)
-    found = pointing(model, str(PHOTOS / "test"), 6)
+    """The bar is a good way below the 98 % of 100 pairs that benchmarks/pointing.py measures."""
+    model = probe("bundled/efficientnet-lite0", PHOTOS, tmp_path, limit=40)
+    found = pointing(model, PHOTOS / "test", 20)
     assert min(entry["points"] for entry in found.values()) >= 0.85
     shuffle_weights(model.source.model)
-    shuffled = pointing(model, str(PHOTOS / "test"), 6)
-    assert min(entry["points"] for entry in shuffled.values()) <= 0.5
+    shuffled = pointing(model, PHOTOS / "test", 20)
+    assert max(entry["points"] for entry in shuffled.values()) <= 0.5
