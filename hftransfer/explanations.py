@@ -168,7 +168,7 @@ def picture_of(one: ImageExplanation) -> bytes:
 
     from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
 
-    figure = figure_of(6.6, 3.6)
+    figure = figure_of(6.6, 3.9)
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(one.seen)

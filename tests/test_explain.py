@@ -501,7 +501,7 @@ def test_the_map_of_an_animal_lies_on_it_and_that_of_a_shuffled_model_does_not(
     tmp_path: Path, without_figures: None
 ) -> None:
     """The bar is a good way below the 98 % of 100 pairs that benchmarks/pointing.py measures."""
-    model = probe("bundled/efficientnet-lite0", PHOTOS, tmp_path, limit=40)
+    model = probe("bundled/efficientnet-lite0", PHOTOS, tmp_path, limit=30)
     found = pointing(model, PHOTOS / "test", 20)
     assert min(entry["points"] for entry in found.values()) >= 0.85
     shuffle_weights(model.source.model)
