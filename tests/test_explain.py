@@ -107,6 +107,15 @@ def test_a_pooled_vector_whose_width_is_a_square_is_no_map(kind: str, width: int
     assert spot.as_map(kept[0]).shape == (1, 2 * width, 8, 8)
 
 
+def test_a_network_that_is_one_stage_has_a_map_too() -> None:
+    import transformers as tf
+
+    sizes: dict[str, Any] = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
+    model = tf.PvtV2ForImageClassification(tf.PvtV2Config(image_size=64, num_labels=2, **sizes)).eval()
+    processor = tf.ViTImageProcessor(size={"height": 64, "width": 64})
+    assert find_spot(Asked(ImageAdapter(model, processor, "pvt", "pvt_v2"))).grid == (2, 2)
+
+
 def test_grad_cam_is_what_its_formula_says(tiny: TinyModels) -> None:
     """Selvaraju et al., equations 1 and 2, in plain torch: weights are mean gradients, the map their positive sum."""
     adapter = adapter_of(tiny("resnet"), ["red", "blue"])

@@ -98,7 +98,7 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
     grids = _grids_of_stages(adapter, size)
     for (module, output), gradient in reversed(list(zip(outputs, gradients, strict=True))):
         spot = _spot_at(module, output, size)
-        if spot is None or spot.grid not in grids or gradient is None:
+        if spot is None or gradient is None or (grids and spot.grid not in grids):
             continue
         if _is_alive(spot.as_map(gradient)):
             return spot
@@ -106,13 +106,13 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
 
 
 def _grids_of_stages(adapter: Adapter, size: tuple[int, int]) -> set[tuple[int, int]]:
-    """The rows and columns of all maps that stages take and give."""
+    """The rows and columns of all maps that stages take and give; none where the whole network is one stage."""
     seen = adapter._seen
     taken = [value for args, kwargs in seen.stage_arguments for value in (*args, *kwargs.values())]
     given = [part for one in seen.stage_outputs for part in (one if isinstance(one, tuple | list) else (one,))]
     tensors = [value for value in (*taken, *given) if isinstance(value, Tensor)]
     spots = [_spot_at(adapter.model, tensor, size) for tensor in tensors]
-    return {spot.grid for spot in spots if spot is not None}
+    return {spot.grid for spot in spots if spot is not None} - {size}  # pixels are no map
 
 
 def _is_alive(gradient: Tensor) -> bool:
