@@ -113,6 +113,13 @@ class Predictor:
         """The names of the classes in the order of the logits."""
         return self.adapter.class_names
 
+    @property
+    def takes(self) -> Literal["images", "texts", "questions"]:
+        """What it predicts from."""
+        if self.facts.task == "question-answering":
+            return "questions"
+        return "images" if self.adapter.modality == "image" else "texts"
+
     def predict(
         self,
         inputs: Sequence[Any] | Any = None,
@@ -132,8 +139,8 @@ class Predictor:
         Raises:
             DataError: inputs can't be read; all of them are named.
         """
-        if self.facts.task == "question-answering":
-            given = _as_questions(inputs, question, context)
+        if self.takes == "questions":
+            given = as_questions(inputs, question, context)
             answers = self._answers(given)
             return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
         if inputs is None or question is not None or context is not None:
@@ -242,16 +249,18 @@ class Predictor:
             values: np.ndarray = logits.float().softmax(dim=-1).cpu().numpy()
         return values
 
-    def spans_of(self, question: str, context: str) -> QuestionPrediction:
-        """The answer to a question, and the spans that came next: `alternatives`, the best first.
+    def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
+        """The answer to a question, a dict with `question` and `context`, and the spans that came next:
+        `alternatives`, the best first. Errors name the question by its place.
 
         Raises:
             DataError: the question or the context is no text.
         """
         from hftransfer.tasks.spans import decode
 
-        examples, logits = self._asked([{"question": question, "context": context}])
-        return decode(examples.windows, logits, [context], null_threshold=self.facts.null_threshold)[0]
+        examples, logits = self._asked([question], place)
+        contexts = [question["context"]]
+        return decode(examples.windows, logits, contexts, null_threshold=self.facts.null_threshold)[0]
 
     def _answers(self, questions: Sequence[Any]) -> list[Answer]:
         from hftransfer.tasks.question_answering import QuestionAnswering
@@ -261,7 +270,7 @@ class Predictor:
         columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
         return [Answer(*values) for values in zip(*columns, strict=True)]
 
-    def _asked(self, questions: Sequence[Any]) -> tuple[Any, list[np.ndarray]]:
+    def _asked(self, questions: Sequence[Any], first: int = 0) -> tuple[Any, list[np.ndarray]]:
         """The windows of questions, and the logits (T, 2) of each.
 
         Raises:
@@ -275,7 +284,7 @@ class Predictor:
         from hftransfer.training.loop import predict
 
         faults, rows = [], []
-        for index, given in enumerate(questions):
+        for index, given in enumerate(questions, start=first):
             fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
             if not all(isinstance(field, str) for field in fields):
                 faults.append(
@@ -516,7 +525,7 @@ def as_list(inputs: Any, modality: str) -> list[Any]:
     return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
 
 
-def _as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
+def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
     """Questions as dicts; what is none of them is told one by one later."""
     if question is not None and context is not None and inputs is None:
         asked = [question] if isinstance(question, str) else list(question)

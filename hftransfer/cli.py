@@ -39,6 +39,11 @@ Base = Annotated[str | None, typer.Option(help="Of LoRA: where the base model is
 Prompts = Annotated[
     list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
 ]
+Column = Annotated[str | None, typer.Option(help="Of tables: the column with images, texts or questions.")]
+PairColumn = Annotated[str | None, typer.Option(help="Of tables: that with second texts, or contexts.")]
+Question = Annotated[str | None, typer.Option(help="For question answering: the question …")]
+Context = Annotated[str | None, typer.Option(help="… and the text with the answer.")]
+Pair = Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")]
 Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
@@ -242,14 +247,14 @@ def predict(
         typer.Argument(
             metavar="[INPUT]...",
             help="Image files or texts, as the model takes them; folders, patterns ('photos/*.jpg'), tables (.csv, "
-            ".tsv, .jsonl, .parquet), or - for the lines of standard input.",
+            ".tsv, .jsonl, .parquet), or - for the lines of standard input (of questions: JSON with both texts).",
         ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Of tables: the column with images, texts or questions.")] = None,
-    pair_column: Annotated[str | None, typer.Option(help="Of tables: that with second texts, or contexts.")] = None,
-    question: Annotated[str | None, typer.Option(help="For question answering: the question …")] = None,
-    context: Annotated[str | None, typer.Option(help="… and the text with the answer.")] = None,
-    pair: Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")] = None,
+    column: Column = None,
+    pair_column: PairColumn = None,
+    question: Question = None,
+    context: Context = None,
+    pair: Pair = None,
     labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
     prompt: Prompts = None,
     base: Base = None,
@@ -498,7 +503,7 @@ def _numbers(option: str, given: str | None) -> list[int]:
 def explain(
     model: ModelName,
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Images or texts, as in predict.")
+        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Images, texts or questions, as in predict.")
     ] = None,
     method: Annotated[
         str,
@@ -508,8 +513,11 @@ def explain(
     labels: Annotated[
         str | None, typer.Option(help='Of a dual encoder: prompts, as in "a photo of a cat,a photo of a dog".')
     ] = None,
-    question: Annotated[str | None, typer.Option(help="Of question answering, with --context.")] = None,
-    context: Annotated[str | None, typer.Option(help="The text that the answer is in.")] = None,
+    column: Column = None,
+    pair_column: PairColumn = None,
+    question: Question = None,
+    context: Context = None,
+    pair: Pair = None,
     truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = True,
     out: Annotated[Path | None, typer.Option(help="The folder (default: explanations).")] = None,
     base: Base = None,
@@ -530,8 +538,11 @@ def explain(
             labels=tuple(_parts_of(labels)),
             method=method,
             truth=truth,
+            column=column,
+            pair_column=pair_column,
             question=question,
             context=context,
+            pair=pair,
             out=out,
         )
         print(explain_inputs(predictor, asked, _progress(quiet=quiet), sys.stdin) / "explanations.html")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hftransfer.artifact import Predictor
 from hftransfer.attribution.explaining import (
@@ -21,29 +18,29 @@ from hftransfer.attribution.explaining import (
     Explanation,
     ImageExplanation,
     TextExplanation,
-    explain,
     explain_each,
 )
+from hftransfer.attribution.faithfulness import cells_of
 from hftransfer.attribution.words import Word
-from hftransfer.data.inputs import Columns, inputs_of
-from hftransfer.errors import DataError, OutputError, RecipeError, WriteError, must_be, user_path
+from hftransfer.data.inputs import Given
+from hftransfer.errors import DataError, OutputError, WriteError, must_be, user_path
 from hftransfer.progress import Progress
+from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
 
+_BLANK = "blank map: no place speaks for it"
+_ON_SHEET = 24
 _AROUND = 40
 """Characters of a context shown on both sides of a span."""
 
 
 @dataclass(frozen=True)
-class AskedToExplain:
+class AskedToExplain(Given):
     """What is asked for."""
 
-    inputs: tuple[str, ...] = ()
     label: str | None = None
     labels: tuple[str, ...] = ()
     method: str = "auto"
     truth: bool = True
-    question: str | None = None
-    context: str | None = None
     out: Path | None = None
 
 
@@ -56,7 +53,8 @@ class Shown:
 
 
 def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]) -> Path:
-    """The folder with a picture of each image, `explanations.html` and `explanations.json`; tells a line of each.
+    """The folder with a picture of each image, `sheet.png` of several, `explanations.html` and `explanations.json`;
+    tells a line of each.
 
     Raises:
         RecipeError: what is asked for does not go with the model.
@@ -82,15 +80,8 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
 def _outcomes(
     model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
-    if isinstance(model, Predictor) and model.facts.task == "question-answering":
-        if not asked.question or not asked.context or asked.inputs:
-            raise RecipeError(must_be("the input of this model", "--question and --context", "something else"))
-        yield asked.question, explain(model, question=asked.question, context=asked.context)[0]
-        return
-    if not asked.inputs or asked.question or asked.context:
-        raise RecipeError(must_be("the input of this model", "images or texts", "none"))
-    of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
-    named = inputs_of(asked.inputs, "images" if of_images else "texts", Columns(), lines)
+    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
+    named = asked.named(model.takes, lines, pairs=pairs)
     values = [one.value for one in named]
     settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
     explained = explain_each(model, values, **settings, truth=asked.truth)
@@ -108,8 +99,12 @@ def line_of(shown: Shown) -> str:
         return f"{name}: '{one.answer.answer}' {one.answer.score:.4f}; next: {spans or 'none'}"
     told = f"{name}: {one.label} {one.score:.4f}"
     if isinstance(one, TextExplanation):
-        words = sorted((w for part in one.attributed.words for w in part), key=lambda w: -abs(w.weight))[:5]
-        return f"{told}; " + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words)
+        weights = [(word.text, word.weight) for word in _words_of(one) if word.weight is not None]
+        most = sorted(weights, key=lambda weighed: -abs(weighed[1]))[:5]
+        words = ", ".join(f"{text} {weight:+.2f}" for text, weight in most) or "no word was read"
+        return f"{told}; {words}{_unread(one)}"
+    if one.is_blank:
+        return f"{told} ({one.method}; {_BLANK})"
     if one.truth is None:
         return f"{told} ({one.method})"
     truth = one.truth
@@ -117,6 +112,16 @@ def line_of(shown: Shown) -> str:
         f"{told} ({one.method}; deletion {truth.deletion:.2f}, at random {truth.random_deletion:.2f}; "
         f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
     )
+
+
+def _words_of(one: TextExplanation) -> list[Word]:
+    return [word for part in one.attributed.words for word in part]
+
+
+def _unread(one: TextExplanation) -> str:
+    """How much of a text was cut off."""
+    count = sum(word.weight is None for word in _words_of(one))
+    return f"; {count} word{'s were' if count > 1 else ' was'} not read" if count else ""
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ def _folder(out: Path | None) -> Path:
 
 
 def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
-    """Nothing; writes a picture of each image, the page and the numbers.
+    """Nothing; writes a picture of each image and a sheet of several, the page and the numbers.
 
     Raises:
         WriteError: they can't be written.
@@ -147,6 +152,8 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
                 place.write_bytes(picture_of(one.explained))
                 pictures[number] = place.read_bytes()
+        if len(pictures) > 1:
+            _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
         (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
         numbers = [_plain(one) for one in shown]
         (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -156,53 +163,64 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
 
 def picture_of(one: ImageExplanation) -> bytes:
     """A PNG: what the model saw, and the map over it."""
-    from hftransfer.report.figures import INK, figure_of, short_label
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
-    figure = figure_of(6.6, 3.6)
+    from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
+
+    figure = figure_of(6.6, 3.9)
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
+    left.imshow(one.seen)
+    right.imshow(one.seen if one.is_blank else overlaid(one.seen, one.map))
     for axes in (left, right):
-        axes.imshow(one.seen)
         axes.axis("off")
-    drawn = right.imshow(one.map, cmap="inferno", alpha=0.35 + 0.45 * one.map, vmin=0, vmax=1)
+    told = f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})"
     left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
-    right.set_title(f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})", loc="left", color=INK, fontsize=9)
-    figure.colorbar(drawn, ax=right, fraction=0.046, pad=0.02)
+    right.set_title(f"{told}\n{_BLANK}" if one.is_blank else told, loc="left", color=INK, fontsize=9)
+    if not one.is_blank:
+        figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, facecolor="white")
+    save_figure(figure, buffer)
     return buffer.getvalue()
+
+
+def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
+    """Nothing; draws the first images with their maps over them, beside each other."""
+    from hftransfer.report.figures import draw_sheet, overlaid, short_label
+
+    images, captions = [], []
+    for one in shown[:_ON_SHEET]:
+        explained = one.explained
+        assert isinstance(explained, ImageExplanation)
+        images.append(explained.seen if explained.is_blank else overlaid(explained.seen, explained.map))
+        told = f"{short_label(explained.label, 18)}, {explained.score:.2f}{'; blank map' if explained.is_blank else ''}"
+        captions.append(f"{short_label(Path(one.name).name, 26)}\n{told}")
+    left = len(shown) - len(images)
+    told = f"{len(images)} of {len(shown)} images; {left} are left out" if left else f"{len(shown)} images"
+    draw_sheet(path, images, captions, told)
 
 
 def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
     """One page that needs nothing beside it: pictures, coloured words, spans with their scores."""
-    import jinja2
-
-    source = files("hftransfer").joinpath("explanations.html.jinja").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
     entries = [
         {
             "name": one.name,
             "line": line_of(one),
-            "picture": base64.b64encode(pictures[number]).decode() if number in pictures else "",
-            "texts": _coloured(one.explained) if isinstance(one.explained, TextExplanation) else [],
+            "picture": data_uri(pictures[number], "png") if number in pictures else "",
+            "texts": _texts(one.explained) if isinstance(one.explained, TextExplanation) else [],
             "spans": _spans(one.explained) if isinstance(one.explained, AnswerExplanation) else [],
         }
         for number, one in enumerate(shown)
     ]
-    return template.render(entries=entries)
+    return render_page("hftransfer", "explanations.html.jinja", entries=entries)
 
 
-def _coloured(one: TextExplanation) -> list[list[dict[str, str]]]:
-    """Words with the colour of their weights: green speaks for the label, red against it."""
-    weights = [abs(word.weight) for part in one.attributed.words for word in part]
-    most = max(weights, default=0.0) or 1.0
-    return [[_coloured_word(word, most) for word in part] for part in one.attributed.words]
-
-
-def _coloured_word(word: Word, most: float) -> dict[str, str]:
-    share = abs(word.weight) / most
-    color = "42, 127, 98" if word.weight >= 0 else "192, 57, 43"
-    return {"text": word.text, "style": f"rgba({color}, {0.75 * share:.2f})", "weight": f"{word.weight:+.3f}"}
+def _texts(one: TextExplanation) -> list[list[dict[str, str]]]:
+    """The words of each text, all weighed on one scale."""
+    words = _words_of(one)
+    marked = iter(marked_words([Marked(word.text, word.weight, word.weight is not None) for word in words]))
+    return [list(itertools.islice(marked, len(part))) for part in one.attributed.words]
 
 
 def _spans(one: AnswerExplanation) -> list[dict[str, str]]:
@@ -224,15 +242,10 @@ def _plain(shown: Shown) -> dict[str, Any]:
     one = shown.explained
     if isinstance(one, ImageExplanation):
         truth = asdict(one.truth) if one.truth is not None else None
-        told = {"label": one.label, "score": one.score, "method": one.method, "truth": truth}
-        coarse = [[round(float(value), 3) for value in row] for row in _coarse(one.map)]
+        told = {"label": one.label, "score": one.score, "method": one.method, "blank": one.is_blank, "truth": truth}
+        coarse = [[round(float(value), 3) for value in row] for row in cells_of(one.map)]
         return {"input": shown.name, **told, "map_14x14": coarse}
     return {"input": shown.name, **asdict(one)}
-
-
-def _coarse(found: np.ndarray) -> np.ndarray:
-    parts = [np.array_split(rows, 14, axis=1) for rows in np.array_split(found, 14, axis=0)]
-    return np.array([[cell.mean() for cell in row] for row in parts])
 
 
 def _safe(name: str) -> str:

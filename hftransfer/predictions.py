@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.artifact import Answer, Prediction, Predictor
-from hftransfer.data.inputs import Columns, Named, inputs_of
+from hftransfer.data.inputs import Given, Named
 from hftransfer.errors import DataError, OutputError, RecipeError, must_be, user_path
 from hftransfer.progress import Progress
 
@@ -25,15 +25,9 @@ _BAR_FROM = 64
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Given):
     """What is asked for."""
 
-    inputs: tuple[str, ...] = ()
-    column: str | None = None
-    pair_column: str | None = None
-    question: str | None = None
-    context: str | None = None
-    pair: str | None = None
     labels: str | None = None
     prompts: tuple[str, ...] = ()
     csv: Path | None = None
@@ -84,47 +78,23 @@ def _outcomes(
     if not isinstance(predictor, Predictor):
         return _chosen(predictor, asked, lines)
     _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
-    if predictor.facts.task == "question-answering":
-        return _answered(predictor, asked, lines)
-    of_images = predictor.adapter.modality == "image"
-    what = "image files" if of_images else "texts"
-    if not asked.inputs or asked.question is not None or asked.context is not None:
-        got = "none" if not asked.inputs else "--question or --context"
-        raise RecipeError(must_be("the input of this model", what, got))
-    if asked.pair is not None:
-        if len(asked.inputs) != 1:
-            raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(asked.inputs)}"))
-        given = [Named(f"{asked.inputs[0]} | {asked.pair}", (asked.inputs[0], asked.pair))]
-    else:
-        columns, pairs = Columns(asked.column, asked.pair_column), bool(predictor.facts.pairs)
-        given = inputs_of(asked.inputs, "images" if of_images else "texts", columns, lines, pairs=pairs)
-    return given, predictor.predict_each([one.value for one in given])
+    given = asked.named(predictor.takes, lines, pairs=bool(predictor.facts.pairs))
+    values = [one.value for one in given]
+    if predictor.takes != "questions":
+        return given, predictor.predict_each(values)
+    parts = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    return given, (answer for part in parts for answer in predictor.predict(part))
 
 
 def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
     _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
-    if not asked.inputs:
-        raise RecipeError(must_be("the input of this model", "image files", "none"))
     if asked.labels is None:
         remedy = "A dual encoder has no classes of its own."
         raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
     names = [label.strip() for label in asked.labels.split(",")]
     prompts = asked.prompts[0] if len(asked.prompts) == 1 else list(asked.prompts) or "simple"
-    given = inputs_of(asked.inputs, "images", Columns(asked.column), lines)
+    given = asked.named("images", lines)
     return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
-
-
-def _answered(predictor: Predictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
-    if asked.inputs and asked.question is None and asked.context is None:
-        given = inputs_of(asked.inputs, "questions", Columns(asked.column, asked.pair_column), lines)
-    elif asked.question is not None and asked.context is not None and not asked.inputs:
-        given = [Named(asked.question, {"question": asked.question, "context": asked.context})]
-    else:
-        got = "inputs" if asked.inputs else "less"
-        raise RecipeError(must_be("the input of this model", "--question and --context, or a table with both", got))
-    values = [one.value for one in given]
-    parts = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
-    return given, (answer for part in parts for answer in predictor.predict(part))
 
 
 def _require_no(asked: Asked, names: Sequence[str], allowed: str) -> None:

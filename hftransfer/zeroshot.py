@@ -110,6 +110,8 @@ def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp
 class DualPredictor:
     """A dual encoder ready to choose between names, and to embed: what `hftransfer.load` gives of one."""
 
+    takes: Literal["images"] = "images"
+
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
         self.checkpoint, self.compute = checkpoint, choose_compute(precision, None)
         self.dual = load_dual(checkpoint)

@@ -12,6 +12,7 @@ from PIL import Image
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.report.page import Group, Picture, RunPage, Said
+from hftransfer.report.rendering import Marked
 from tests.conftest import COLORS, TinyModels, browser, missing_words, picture, recipe_for
 
 SILENT = Progress(None)
@@ -70,7 +71,7 @@ def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
 
 def test_names_and_texts_are_shown_and_never_obeyed() -> None:
     groups = [
-        Group(EVIL, "wrong", EVIL, texts=[Said(EVIL, [(EVIL, 0.5), ("fine", -1.0), ("plain", None)])]),
+        Group(EVIL, "wrong", EVIL, texts=[Said(EVIL, [Marked(EVIL, 0.5), Marked("fine", -1.0), Marked("plain")])]),
         Group("b", pictures=[Picture(Image.new("RGB", (4, 4)), EVIL)]),
     ]
     page = _made(groups=groups).html()

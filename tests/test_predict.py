@@ -105,6 +105,9 @@ def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
     assert inputs_of([str(tmp_path / "pairs.csv")], "texts", pairs=True)[0].value == ("a", "b")
     (one,) = inputs_of([str(tmp_path / "asked.jsonl")], "questions", Columns("frage"))
     assert one.value == {"question": "Who?", "context": "Ann."}
+    lines = [json.dumps({"question": f"Who {number}?", "context": "Ann."}) for number in range(2)]
+    read = inputs_of(["-"], "questions", lines=[lines[0] + "\n", "\n", lines[1]])
+    assert [one.value["question"] for one in read] == ["Who 0?", "Who 1?"]
 
 
 def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
@@ -114,8 +117,15 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
         inputs_of([*given[:2], str(photos / "empty")], "images", Columns("picture"))
     words = ("*.gif' must be files such as *.jpg; got none", "--column must be a column of", "the folder")
     assert missing_words(faults_of(error), words) == []
-    with pytest.raises(DataError, match="standard input must be no source of questions"):
-        inputs_of(["-"], "questions")
+    for lines, fault in (
+        (["Who?"], "standard input:1 must be a JSON object; got Who?"),
+        ([], "standard input must be questions with their contexts, as JSON objects in lines; got nothing"),
+        (['{"question": "Who?"}'], "standard input must be a table with a column such as context"),
+        (['{"question": "Who?", "context": 1}'], "standard input:1: column 'context' must be a text"),
+    ):
+        with pytest.raises(DataError) as error:
+            inputs_of(["-"], "questions", lines=lines)
+        assert fault in faults_of(error)
 
 
 # --- predict ---------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hftransfer.artifact import Answer, Predictor, as_list, decoded
+from hftransfer.artifact import Answer, Predictor, as_list, as_questions, decoded
 from hftransfer.attribution.faithfulness import Faithfulness, faithfulness
-from hftransfer.attribution.maps import class_maps, method_for, require_method
+from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import Asked, Spot, find_spot
 from hftransfer.attribution.words import Attributed, attribute_words
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
@@ -34,6 +34,12 @@ class ImageExplanation:
     """What the model saw: the image resized and cropped by its preprocessing, (H, W, 3) in [0, 1]."""
     method: str
     truth: Faithfulness | None = None
+    """None where it was not asked for, and of a blank map."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the map says nothing: no place speaks for the label, or all do alike."""
+        return is_blank(self.map)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ def explain(
     label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
     occlusion, or attention rollout; layers are chosen by looking at the network. A dual encoder is given `labels`,
     prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
-    Of texts, words are weighed by integrated gradients. Of questions, the spans that came next are told.
+    Of texts, or pairs of them, words are weighed by integrated gradients. Of questions, given as to `predict`, the
+    spans that came next are told.
 
     >>> ht.explain("runs/pets/20261124-101500", ["photo.jpg"])[0].map.shape
     (224, 224)
@@ -90,12 +97,12 @@ def explain(
         from hftransfer.reload import load
 
         model = load(model)
-    if isinstance(model, Predictor) and model.facts.task == "question-answering":
-        if inputs is not None or question is None or context is None:
-            raise RecipeError(must_be("the input of a model for questions", "question and context", "something else"))
-        return [_explained_answer(model, question, context)]
-    of_images = not isinstance(model, Predictor) or model.adapter.modality == "image"
-    given = as_list(inputs, "image" if of_images else "text")
+    if model.takes == "questions":
+        given = as_questions(inputs, question, context)
+    elif question is not None or context is not None:
+        raise RecipeError(must_be("question and context", f"left out for a model of {model.takes}", "given"))
+    else:
+        given = as_list(inputs, "image" if model.takes == "images" else "text")
     explained = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
     if faults := [fault for one in explained if isinstance(one, DataError) for fault in one.faults]:
         raise DataError(*faults)
@@ -116,12 +123,15 @@ def explain_each(
     Raises:
         RecipeError: the label, or the method, is none of this model's.
     """
-    if isinstance(model, Predictor) and model.adapter.modality == "text":
+    if isinstance(model, Predictor) and model.takes != "images":
         if labels:
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
         if method != "auto":
-            raise RecipeError(must_be("the method for texts", "auto (integrated gradients)", f"'{method}'"))
-        yield from _explained_texts(model, inputs, label)
+            raise RecipeError(must_be(f"the method for {model.takes}", "auto", f"'{method}'"))
+        if label is not None and model.takes == "questions":
+            raise RecipeError(must_be("the label", "left out for questions", f"'{label}'"))
+        of_texts = model.takes == "texts"
+        yield from _explained_texts(model, inputs, label) if of_texts else _explained_answers(model, inputs)
         return
     require_method(method)
     asked, names = _asked(model, labels)
@@ -145,7 +155,7 @@ def _explained_image(
     target = names.index(label) if label is not None else int(logits.argmax())
     score = float(logits.softmax(0)[target]) if len(names) > 1 else float(logits[0]) / asked.scale
     found = class_maps(asked, pixels, [target], method, spot)[0]
-    tested = faithfulness(asked, pixels, found, target) if truth else None
+    tested = faithfulness(asked, pixels, found, target) if truth and not is_blank(found) else None
     return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
 
 
@@ -156,13 +166,19 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Ask
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
         return Asked(model.source), list(model.class_names)
     from hftransfer.adapters.towers import ImageTowerAdapter
+    from hftransfer.tasks.prompts import require_labels
 
-    if not labels:
+    names = require_labels(labels) if len(labels) > 1 else list(labels)
+    if not names:
         remedy = 'For example "a photo of a cat,a photo of a dog".'
         raise RecipeError(must_be("the labels", "given for a dual encoder", "none", remedy))
     model.dual.require_towers("image")
-    texts = torch.from_numpy(model.embed_texts(list(labels)))
-    return Asked(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), list(labels)
+    texts = torch.from_numpy(model.embed_texts(names))
+    if len(names) > 1:
+        # What all prompts share ("a photo of a …") speaks for none of them: less their mean, a prompt's similarity is
+        # its difference from the mean of the others' but for a factor, and probabilities are as before.
+        texts = texts - texts.mean(dim=0)
+    return Asked(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), names
 
 
 def some_of(labels: Sequence[str]) -> str:
@@ -181,11 +197,16 @@ def _explained_texts(
             yield prediction
             continue
         chosen = label or prediction.label
-        found = attribute_words(model.source, given, names.index(chosen))
+        found = attribute_words(model.source, given, names.index(chosen), max_tokens=model.facts.max_tokens)
         yield TextExplanation(chosen, prediction.scores[chosen], found)
 
 
-def _explained_answer(model: Predictor, question: str, context: str) -> AnswerExplanation:
-    found = model.spans_of(question, context)
-    answer = Answer(found.answer, found.score, found.start, found.end)
-    return AnswerExplanation(question, context, answer, found.alternatives)
+def _explained_answers(model: Predictor, questions: Sequence[Any]) -> Iterator[AnswerExplanation | DataError]:
+    for place, given in enumerate(questions):
+        try:
+            found = model.spans_of(given, place)
+        except DataError as error:
+            yield error
+            continue
+        answer = Answer(found.answer, found.score, found.start, found.end)
+        yield AnswerExplanation(given["question"], given["context"], answer, found.alternatives)

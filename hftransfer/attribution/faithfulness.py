@@ -11,7 +11,7 @@ from torch import Tensor
 from hftransfer.attribution.network import Asked
 
 _STEPS = 10
-_SIDE = 14
+SIDE = 14
 """Cells along each side: pixels alone would be removed in a dust that no image has."""
 
 
@@ -34,16 +34,16 @@ class Faithfulness:
 @torch.inference_mode()
 def faithfulness(asked: Asked, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
     """The scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
-    by_map = np.argsort(-_cells(found).ravel(), kind="stable")
-    at_random = np.random.default_rng(seed).permutation(_SIDE * _SIDE)
+    by_map = np.argsort(-cells_of(found).ravel(), kind="stable")
+    at_random = np.random.default_rng(seed).permutation(SIDE * SIDE)
     scores = [_removed(asked, pixels, order, target) for order in (by_map, at_random)]
     return Faithfulness(scores[0][0], scores[0][1], scores[1][0], scores[1][1])
 
 
-def _cells(found: np.ndarray) -> np.ndarray:
+def cells_of(found: np.ndarray) -> np.ndarray:
     """The mean of a map (H, W) over each of 14 × 14 cells."""
-    rows = np.array_split(np.arange(found.shape[0]), _SIDE)
-    columns = np.array_split(np.arange(found.shape[1]), _SIDE)
+    rows = np.array_split(np.arange(found.shape[0]), SIDE)
+    columns = np.array_split(np.arange(found.shape[1]), SIDE)
     return np.array([[found[np.ix_(row, column)].mean() for column in columns] for row in rows])
 
 
@@ -52,9 +52,9 @@ def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tu
     height, width = pixels.shape[2:]
     kept = []
     for step in range(_STEPS + 1):
-        gone = np.zeros(_SIDE * _SIDE, bool)
+        gone = np.zeros(SIDE * SIDE, bool)
         gone[order[: round(step * len(order) / _STEPS)]] = True
-        grid = torch.from_numpy(~gone.reshape(_SIDE, _SIDE)).float()[None, None]
+        grid = torch.from_numpy(~gone.reshape(SIDE, SIDE)).float()[None, None]
         kept.append(torch.nn.functional.interpolate(grid, (height, width), mode="nearest")[0])
     mask = torch.stack(kept).to(pixels.device)
     deleted, inserted = asked(pixels * mask), asked(pixels * (1 - mask))

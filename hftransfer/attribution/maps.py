@@ -27,6 +27,8 @@ METHODS = ("auto", *CAMS, "occlusion", "rollout")
 _WINDOWS = 7
 """Places of the occluding square along each side; it covers two of them and more."""
 _AT_ONCE = 32
+_ROUNDING = 1e-5
+"""Of the largest value of a map in size, or the logits it comes from: what is less is no evidence."""
 
 
 def require_method(method: str) -> None:
@@ -87,7 +89,8 @@ def grad_cam(asked: Asked, pixels: Tensor, targets: Sequence[int], spot: Spot) -
         handle.remove()
     maps, slopes = spot.as_map(kept[0].detach()), spot.as_map(gradient)
     weighted = (slopes.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)
-    return upscaled(weighted.float().cpu().numpy(), tuple(pixels.shape[2:]))
+    found = weighted.float().cpu().numpy()
+    return upscaled(found, tuple(pixels.shape[2:]), _ROUNDING * np.abs(found).max(axis=(1, 2)))
 
 
 def _cam(asked: Asked, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
@@ -110,7 +113,7 @@ def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarra
     sides and moves by one; a place's value is the mean over the squares that hide it."""
     height, width = pixels.shape[2:]
     rows, columns = (np.linspace(0, side, _WINDOWS + 1).round().astype(int) for side in (height, width))
-    found = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32)
+    found, least = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32), np.zeros(len(pixels), np.float32)
     for index, (image, target) in enumerate(zip(pixels, targets, strict=True)):
         places = [(row, column) for row in range(-1, _WINDOWS) for column in range(-1, _WINDOWS)]
         hidden = image.repeat(len(places), 1, 1, 1)
@@ -122,7 +125,8 @@ def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarra
         for (row, column), margin in zip(places, others, strict=True):
             falls[max(row, 0) : row + 2, max(column, 0) : column + 2] += whole - margin
         found[index] = falls / 4  # each place is hidden by four squares
-    return upscaled(found, (height, width))
+        least[index] = _ROUNDING * max(1.0, abs(whole))
+    return upscaled(found, (height, width), least)
 
 
 def _margins(asked: Asked, pixels: Tensor, target: int) -> list[float]:
@@ -175,10 +179,17 @@ def _attentions(asked: Asked, pixels: Tensor) -> list[Tensor]:
             asked.adapter.model.set_attn_implementation(before)
 
 
-def upscaled(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Maps (B, h, w) smoothly enlarged to (B, H, W), what speaks against the class set to 0, the largest value to 1."""
-    large = interpolate(torch.from_numpy(maps.astype(np.float32))[:, None], size, mode="bicubic", align_corners=False)
-    positive = large[:, 0].clamp(min=0)
-    most = positive.amax(dim=(1, 2), keepdim=True)
-    found: np.ndarray = (positive / most.clamp(min=1e-12)).numpy()
+def upscaled(maps: np.ndarray, size: tuple[int, ...], least: np.ndarray | float = 0.0) -> np.ndarray:
+    """Maps (B, h, w) smoothly enlarged to (B, H, W), the largest value 1. What speaks against the class, and what is
+    not above `least` (of each map: rounding), is set to 0 before: enlarged, it would lend its surroundings evidence."""
+    rows = np.asarray(least, np.float32).reshape(-1, 1, 1)
+    coarse = torch.from_numpy(np.where(maps > rows, maps, 0).clip(min=0).astype(np.float32))
+    large = interpolate(coarse[:, None], size, mode="bicubic", align_corners=False)[:, 0].clamp(min=0)
+    most = large.amax(dim=(1, 2), keepdim=True)
+    found: np.ndarray = (large / most.clamp(min=1e-12)).numpy()
     return found
+
+
+def is_blank(found: np.ndarray) -> bool:
+    """Whether a map is the same everywhere: it marks no place."""
+    return float(np.ptp(found)) < _ROUNDING

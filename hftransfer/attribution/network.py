@@ -68,7 +68,8 @@ class Spot:
 def find_spot(asked: Asked, target: int = 0) -> Spot:
     """The last layer whose output is a map over the image and whose every place the logit depends on.
 
-    Found by one backward pass over noise. Behind the last attention of a network that reads its class token alone,
+    Found by one backward pass over noise. A map has as many places as what a stage takes or gives: a pooled vector of
+    1,024 numbers is no map of 32 × 32 places. Behind the last attention of a network that reads its class token alone,
     gradients of all other tokens are zero by construction: no layer there is chosen.
 
     Raises:
@@ -94,11 +95,24 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
         for handle in handles:
             handle.remove()
     size = int(pixels.shape[2]), int(pixels.shape[3])
+    grids = _grids_of_stages(adapter, size)
     for (module, output), gradient in reversed(list(zip(outputs, gradients, strict=True))):
         spot = _spot_at(module, output, size)
-        if spot is not None and gradient is not None and _is_alive(spot.as_map(gradient)):
+        if spot is None or gradient is None or (grids and spot.grid not in grids):
+            continue
+        if _is_alive(spot.as_map(gradient)):
             return spot
     raise ModelError(must_be(f"model '{adapter.name}'", "one with a layer that is a map over the image", "none"))
+
+
+def _grids_of_stages(adapter: Adapter, size: tuple[int, int]) -> set[tuple[int, int]]:
+    """The rows and columns of all maps that stages take and give; none where the whole network is one stage."""
+    seen = adapter._seen
+    taken = [value for args, kwargs in seen.stage_arguments for value in (*args, *kwargs.values())]
+    given = [part for one in seen.stage_outputs for part in (one if isinstance(one, tuple | list) else (one,))]
+    tensors = [value for value in (*taken, *given) if isinstance(value, Tensor)]
+    spots = [_spot_at(adapter.model, tensor, size) for tensor in tensors]
+    return {spot.grid for spot in spots if spot is not None} - {size}  # pixels are no map
 
 
 def _is_alive(gradient: Tensor) -> bool:
@@ -107,13 +121,17 @@ def _is_alive(gradient: Tensor) -> bool:
 
 
 def _spot_at(layer: nn.Module, output: Tensor, size: tuple[int, int]) -> Spot | None:
+    """The map that a layer gave of one image, if it is one: with several channels, in one piece (not in windows)."""
     height, width = size
+    if len(output) != 1:
+        return None
     if output.ndim == 4:
-        for dims, to_map in (((2, 3), _same), ((1, 2), _channels_first)):
-            grid = output.shape[dims[0]], output.shape[dims[1]]
-            if min(grid) >= _LEAST_SIDE and grid[0] * width == grid[1] * height and grid[0] <= height:
+        for (rows, columns, channels), to_map in (((2, 3, 1), _same), ((1, 2, 3), _channels_first)):
+            grid = output.shape[rows], output.shape[columns]
+            fills = min(grid) >= _LEAST_SIDE and grid[0] * width == grid[1] * height and grid[0] <= height
+            if fills and output.shape[channels] > 1:
                 return Spot(layer, grid, to_map, of_tokens=False)
-    if output.ndim == 3:
+    if output.ndim == 3 and output.shape[2] > 1:
         for prefix in range(17):  # class and register tokens come first
             if (found := _grid_of(output.shape[1] - prefix, size)) is not None:
                 return Spot(layer, found, _Unrolled(prefix, found), of_tokens=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import logits_of
+from hftransfer.adapters.texts import clean_text
 from hftransfer.errors import ModelError, must_be
 
 _STEPS = 48
@@ -21,7 +23,8 @@ class Word:
     """A part of a text, and how much it speaks for the class (in logits; below 0: against it)."""
 
     text: str
-    weight: float
+    weight: float | None
+    """None of what the model never read, because the text is longer than what it takes."""
     start: int
     end: int
 
@@ -37,19 +40,22 @@ class Attributed:
     """The logit of the text less that of nothing: what the total must come to (Sundararajan et al., section 3)."""
 
 
-def attribute_words(adapter: Any, text: str | tuple[str, str], target: int, steps: int = _STEPS) -> Attributed:
+def attribute_words(
+    adapter: Any, text: str | tuple[str, str], target: int, steps: int = _STEPS, max_tokens: int | None = None
+) -> Attributed:
     """How much each word of a text raises the logit of a class over the mean of the others: integrated gradients
     (Sundararajan et al., arXiv 1703.01365, section 3) from padding to the text, along the path of word embeddings.
+    The text is cut as the model cuts it, to `max_tokens` at most.
 
     Raises:
         ModelError: the model has no word embeddings of its own, or its tokenizer doesn't tell places in the text.
     """
-    inputs = adapter.encode([text])
+    inputs = adapter.pad([adapter.tokenize(text, max_tokens)])
     embedding = _embedding_of(adapter)
     device = next(adapter.model.parameters()).device
     inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
     per_piece, difference = integrated_gradients(adapter, embedding, inputs, target, steps)
-    offsets = _offsets(adapter, text)
+    offsets = _offsets(adapter, text, max_tokens)
     words = tuple(_words(part, places, per_piece) for part, places in offsets)
     return Attributed(words, float(per_piece.sum()), difference)
 
@@ -97,12 +103,15 @@ def _embedding_of(adapter: Any) -> nn.Embedding:
     return sized[0]
 
 
-def _offsets(adapter: Any, text: str | tuple[str, str]) -> list[tuple[str, list[tuple[int, int, int]]]]:
+def _offsets(
+    adapter: Any, text: str | tuple[str, str], max_tokens: int | None
+) -> list[tuple[str, list[tuple[int, int, int]]]]:
     """Each text with its pieces: the place among the tokens, start and end."""
-    texts = [text] if isinstance(text, str) else list(text)
+    texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
     if not adapter.processor.is_fast:
         raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
-    encoded = adapter.processor(*texts, truncation=True, max_length=adapter.max_tokens, return_offsets_mapping=True)
+    limit = min(max_tokens or adapter.max_tokens, adapter.max_tokens)
+    encoded = adapter.processor(*texts, truncation=True, max_length=limit, return_offsets_mapping=True)
     sequence = encoded.sequence_ids(0)
     found: list[tuple[str, list[tuple[int, int, int]]]] = []
     for number, one in enumerate(texts):
@@ -116,15 +125,22 @@ def _offsets(adapter: Any, text: str | tuple[str, str]) -> list[tuple[str, list[
 
 
 def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray) -> tuple[Word, ...]:
-    """Pieces that no white space divides are one word, with the sum of their weights."""
+    """Pieces that no white space divides are one word, with the sum of their weights; before the first and behind the
+    last one lies what was cut off."""
     words: list[Word] = []
     for place, start, end in pieces:
         stripped = start + len(text[start:end]) - len(text[start:end].lstrip())
         weight = float(per_piece[place])
-        joins = words and stripped == words[-1].end and stripped == start
-        if joins:
+        if words and stripped == words[-1].end and stripped == start:
             first = words.pop()
-            words.append(Word(text[first.start : end], first.weight + weight, first.start, end))
+            words.append(Word(text[first.start : end], (first.weight or 0.0) + weight, first.start, end))
         else:
             words.append(Word(text[stripped:end], weight, stripped, end))
-    return tuple(words)
+    first_read, last_read = (words[0].start, words[-1].end) if words else (0, 0)
+    return (*_unread(text, 0, first_read), *words, *_unread(text, last_read, len(text)))
+
+
+def _unread(text: str, start: int, end: int) -> tuple[Word, ...]:
+    """The words of a part of a text that the model never read."""
+    found = re.finditer(r"\S+", text[start:end])
+    return tuple(Word(one[0], None, start + one.start(), start + one.end()) for one in found)

@@ -89,14 +89,14 @@ def _caption(finding: Finding) -> str:
 
 
 def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
-    from hftransfer.report.figures import INK, draw_grid, short_label
+    from hftransfer.report.figures import draw_sheet, short_label, thumbnail
 
     shown = pictures_of(audit, kind)
     if not shown:
         return None
     captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
     path = folder / f"sheet-{kind}.png"
-    draw_grid(path, [row for row, _ in shown], captions, f"{audit.counts()[kind]} {TITLES[kind]}", INK)
+    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, f"{audit.counts()[kind]} {TITLES[kind]}")
     return path
 
 

@@ -12,9 +12,11 @@ from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.rows import FileContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import IMAGE_COLUMNS, Kind, files_below, table_content
-from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
+from hftransfer.data.tables import TABLE_SUFFIXES, json_lines, raise_first, read_table
 from hftransfer.data.texts import pair_column_of, text_column_of
-from hftransfer.errors import DataError, must_be, some, user_path
+from hftransfer.errors import DataError, RecipeError, must_be, some, user_path
+
+_STDIN = "standard input"
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,52 @@ class Named:
     value: Any
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a person gives a model on the command line."""
+
+    inputs: tuple[str, ...] = ()
+    column: str | None = None
+    pair_column: str | None = None
+    question: str | None = None
+    context: str | None = None
+    pair: str | None = None
+
+    def named(self, kind: Kind, lines: Iterable[str] = (), *, pairs: bool = False) -> list[Named]:
+        """Every input: of questions those of tables or the one with its context, of texts the one with its pair too.
+
+        Raises:
+            RecipeError: what is given does not go with a model that takes inputs of this kind.
+            DataError: inputs can't be read; all of them are told.
+        """
+        asks, columns = self.question is not None, Columns(self.column, self.pair_column)
+        if kind == "questions":
+            if self.inputs and not asks and self.context is None:
+                return inputs_of(self.inputs, kind, columns, lines)
+            if asks and self.context is not None and not self.inputs:
+                return [Named(str(self.question), {"question": self.question, "context": self.context})]
+            got = "inputs" if self.inputs else "less"
+            allowed = "--question and --context, or a table with both"
+            raise RecipeError(must_be("the input of this model", allowed, got))
+        if not self.inputs or asks or self.context is not None:
+            what = "image files" if kind == "images" else "texts"
+            raise RecipeError(
+                must_be("the input of this model", what, "--question or --context" if self.inputs else "none")
+            )
+        if self.pair is None:
+            return inputs_of(self.inputs, kind, columns, lines, pairs=pairs)
+        if kind == "images":
+            raise RecipeError(must_be("--pair", "left out for images", f"'{self.pair}'"))
+        if len(self.inputs) != 1:
+            raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(self.inputs)}"))
+        return [Named(f"{self.inputs[0]} | {self.pair}", (self.inputs[0], self.pair))]
+
+
 def inputs_of(
     given: Sequence[str], kind: Kind, columns: Columns | None = None, lines: Iterable[str] = (), *, pairs: bool = False
 ) -> list[Named]:
-    """Every input that is named: `-` stands for the lines of standard input; tables (.csv, .tsv, .jsonl, .parquet) give
+    """Every input that is named: `-` stands for the lines of standard input (of questions:
+    JSON objects with both texts); tables (.csv, .tsv, .jsonl, .parquet) give
     one for each row, folders and patterns (`photos/*.jpg`) the files in them. What else is given is a path where
     images are asked for, and a text where texts are; a .txt file is one text.
 
@@ -58,9 +102,9 @@ def inputs_of(
 
 def _expanded(name: str, kind: Kind, columns: Columns, lines: Iterable[str], *, pairs: bool) -> Iterator[Named]:
     if name == "-":
-        if kind == "questions":
-            remedy = "Give --question and --context, or a table."
-            raise DataError(must_be("standard input", "no source of questions", "asked for as one", remedy))
+        if kind == "questions":  # each line a JSON object with a question and a context
+            yield from _question_rows(*json_lines(lines, _STDIN), columns, _STDIN)
+            return
         kept = [text for line in lines if (text := line.rstrip("\r\n"))]
         yield from (Named(text, text) for text in kept)
         return
@@ -122,13 +166,24 @@ def _rows(path: Path, kind: Kind, columns: Columns, *, pairs: bool) -> Iterator[
     if kind == "images":
         yield from _image_rows(path, records, wheres, column_of(columns.first, IMAGE_COLUMNS, known, "--column", path))
         return
-    if kind == "texts":
-        first = text_column_of(columns.first, known, "--column", path)
-        second = pair_column_of(columns.second, first, known, "--pair-column", path) if pairs else None
-    else:
-        first = column_of(columns.first, ("question",), known, "--column", path)
-        second = column_of(columns.second, ("context",), known, "--pair-column", path)
-    yield from _text_rows(records, wheres, first, second, questions=kind == "questions")
+    if kind == "questions":
+        yield from _question_rows(numbers, records, columns, path)
+        return
+    first = text_column_of(columns.first, known, "--column", path)
+    second = pair_column_of(columns.second, first, known, "--pair-column", path) if pairs else None
+    yield from _text_rows(records, wheres, first, second, questions=False)
+
+
+def _question_rows(
+    numbers: Sequence[int], records: Sequence[Mapping[str, Any]], columns: Columns, source: str | Path
+) -> Iterator[Named]:
+    name = source if isinstance(source, str) else source.name
+    if not records:
+        raise DataError(must_be(name, "questions with their contexts, as JSON objects in lines", "nothing"))
+    known, wheres = list(records[0]), [f"{name}:{number}" for number in numbers]
+    first = column_of(columns.first, ("question",), known, "--column", source)
+    second = column_of(columns.second, ("context",), known, "--pair-column", source)
+    yield from _text_rows(records, wheres, first, second, questions=True)
 
 
 def _image_rows(

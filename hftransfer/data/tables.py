@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ def read_table(path: Path) -> Table:
     """
     try:
         if path.suffix == ".jsonl":
-            return _json_lines(path)
+            with path.open(encoding="utf-8-sig") as lines:
+                return json_lines(lines, path.name)
         return _parquet(path) if path.suffix == ".parquet" else _csv(path)
     except UnicodeDecodeError as error:
         raise DataError(must_be(str(path), "a UTF-8 table", f"byte {error.start} that is not")) from error
@@ -85,21 +86,25 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _json_lines(path: Path) -> Table:
+def json_lines(lines: Iterable[str], source: str) -> Table:
+    """The line numbers and the objects of JSON in lines.
+
+    Raises:
+        DataError: lines hold no object; they are named.
+    """
     numbers, records, faults = [], [], []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                faults.append(must_be(f"{path.name}:{number}", "a JSON object", line.strip()[:60]))
-                continue
-            numbers.append(number)
-            records.append(record)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            faults.append(must_be(f"{source}:{number}", "a JSON object", line.strip()[:60]))
+            continue
+        numbers.append(number)
+        records.append(record)
     raise_first(faults)
     return numbers, records
 

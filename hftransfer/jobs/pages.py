@@ -17,6 +17,7 @@ from hftransfer.jobs.common import public_name, resolved_yaml
 from hftransfer.publish import public_text
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
+from hftransfer.report.rendering import Marked
 from hftransfer.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -73,11 +74,11 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     for kind, count in audit.counts().items():
         pictures = [Picture(_small(_decoded(row)), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
         own = [] if pictures else audit.of(kind)[:_SHOWN]
-        texts = [Said(f"{one.id} ({one.split}): {one.reason}", [(finding_text(audit, one), None)]) for one in own]
+        texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(finding_text(audit, one))]) for one in own]
         note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
         groups.append(Group(f"Data: {count:,} rows {TITLES[kind]}", "", note, pictures, texts))
     if notes:
-        groups.append(Group("Data as a whole", texts=[Said("", [(note, None)]) for note in notes]))
+        groups.append(Group("Data as a whole", texts=[Said("", [Marked(note)]) for note in notes]))
     return groups
 
 
@@ -89,6 +90,7 @@ class _Tested:
     predicted: np.ndarray
     said: dict[int, str]
     adapter: Adapter
+    max_tokens: int | None
 
     def image(self, index: int) -> Image.Image:
         """One of them, decoded."""
@@ -113,7 +115,7 @@ def _groups(trained: Trained) -> list[Group]:
     said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in wrong[:_SHOWN]}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in right[:_SHOWN]}
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
-    tested = _Tested(rows, predicted, said, done.adapter)
+    tested = _Tested(rows, predicted, said, done.adapter, trained.model_facts.max_tokens)
     groups = [show(title, "wrong", wrong, tested, explains=True)] if wrong else []
     groups.append(show("Most confident and right", "right", right, tested, explains=False))
     if done.adapter.modality == "image":
@@ -125,18 +127,25 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
     chosen = chosen[:_SHOWN]
     images = {index: tested.image(index) for index in chosen}
     maps = _maps(tested.adapter, images, tested.predicted) if explains else {}
-    shown = [Picture(maps.get(index) or _small(image), tested.said[index]) for index, image in images.items()]
+    blank = {index: "; the map is blank" for index, own in maps.items() if own is None}
+    shown = [
+        Picture(maps.get(index) or _small(image), tested.said[index] + blank.get(index, ""))
+        for index, image in images.items()
+    ]
     note = "Over the first ones lies what spoke for the wrong class (hftransfer explain)." if maps else ""
+    if blank:
+        note += " Where the map is blank, no place in the image did."
     return Group(title, kind, note, pictures=shown)
 
 
-def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image]:
-    """What the model saw of some images, with what spoke for the predicted class over it; of as many as a few seconds
-    allow."""
-    from hftransfer.attribution.maps import class_maps
+def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image | None]:
+    """What the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of as
+    many as a few seconds allow."""
+    from hftransfer.attribution.maps import class_maps, is_blank
     from hftransfer.attribution.network import Asked, find_spot
+    from hftransfer.report.figures import overlaid
 
-    found: dict[int, Image.Image] = {}
+    found: dict[int, Image.Image | None] = {}
     try:
         asked = Asked(adapter)
         spot = find_spot(asked)
@@ -146,18 +155,11 @@ def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarra
                 break
             pixels = asked.encode([images[index]])
             own = class_maps(asked, pixels, [int(predicted[index])], "auto", spot)[0]
-            found[index] = _small(_overlaid(asked.seen(pixels)[0], own))
+            shown = (255 * overlaid(asked.seen(pixels)[0], own)).round().astype(np.uint8)
+            found[index] = None if is_blank(own) else _small(Image.fromarray(shown))
     except HftransferError:
         return found  # the page is whole without them
     return found
-
-
-def _overlaid(seen: np.ndarray, own: np.ndarray) -> Image.Image:
-    from matplotlib import colormaps
-
-    colors = colormaps["inferno"](own)[..., :3]
-    alpha = (0.25 + 0.5 * own)[..., None]
-    return Image.fromarray((255 * ((1 - alpha) * seen + alpha * colors)).round().astype(np.uint8))
 
 
 def _decoded(row: Row) -> Image.Image:
@@ -184,25 +186,27 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
         content = tested.rows[index].content
         assert isinstance(content, TextContent)
         text = content.text if content.pair is None else f"{content.text} | {content.pair}"
-        words: list[tuple[str, float | None]] = [(text[:_LONGEST_TEXT], None)]
+        words = [Marked(text[:_LONGEST_TEXT])]
         if explains and place < _EXPLAINED and len(text) <= _LONGEST_TEXT:
-            words, weighed = _weighed(tested.adapter, content, int(tested.predicted[index]), words), True
+            words = _weighed(tested, content, int(tested.predicted[index])) or words
+            weighed = weighed or any(word.weight is not None for word in words)
         shown.append(Said(tested.said[index], words))
     note = "Green words spoke for the wrong class, red ones against it (integrated gradients)." if weighed else ""
+    if any(not word.is_read for one in shown for word in one.words):
+        note += " Words struck out were not read: the text is longer than what the model takes."
     return Group(title, kind, note, texts=shown)
 
 
-def _weighed(
-    adapter: Adapter, content: TextContent, target: int, plain: list[tuple[str, float | None]]
-) -> list[tuple[str, float | None]]:
+def _weighed(tested: _Tested, content: TextContent, target: int) -> list[Marked]:
+    """The words of a text with their weights; none where the embeddings of a model can't be reached."""
     from hftransfer.attribution.words import attribute_words
 
     try:
         given = content.text if content.pair is None else (content.text, content.pair)
-        parts = attribute_words(adapter, given, target, steps=16).words
+        parts = attribute_words(tested.adapter, given, target, steps=16, max_tokens=tested.max_tokens).words
     except (HftransferError, RuntimeError, TypeError, ValueError):
-        return plain  # a model whose embeddings can't be reached: the text alone
-    return [(word.text, word.weight) for part in parts for word in part] or plain
+        return []
+    return [Marked(word.text, word.weight, word.weight is not None) for part in parts for word in part]
 
 
 def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
@@ -227,9 +231,9 @@ def _answer(row: Row, columns: dict[str, Any], index: int) -> Said:
     start, end = columns["start"][index], columns["end"][index]
     gold = " / ".join(dict.fromkeys(columns["answers"][index])) or "(no answer)"
     answer = columns["prediction"][index] or "(no answer)"
-    words: list[tuple[str, float | None]] = [
-        (f"{content.question} … {content.context[max(0, start - _AROUND) : start]}", None),
-        (answer, 1.0),
-        (f"{content.context[end : end + _AROUND]} …", None),
+    words = [
+        Marked(f"{content.question} … {content.context[max(0, start - _AROUND) : start]}"),
+        Marked(answer, 1.0),
+        Marked(f"{content.context[end : end + _AROUND]} …"),
     ]
     return Said(f"wanted: {gold}; answered with {columns['score'][index]:.0%}", words)

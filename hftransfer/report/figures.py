@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX = 224
 RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
+MAP_COLORS = "inferno"
 
 
 def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
@@ -68,9 +69,9 @@ def draw_mistakes(
         title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
         wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
         captions = [f"{short_label(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
-        draw_grid(path, [rows[i] for i in wrong], captions, title, RIGHT)
+        draw_sheet(path, [thumbnail(rows[i]) for i in wrong], captions, title, RIGHT)
     else:
-        draw_grid(path, [rows[i] for i in wrong[:24]], captions, title, WRONG)
+        draw_sheet(path, [thumbnail(rows[i]) for i in wrong[:24]], captions, title, WRONG)
 
 
 def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
@@ -200,35 +201,44 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     chosen = turns[:24]
     captions = [short_label(class_names[labels[i]], 22) for i in chosen]
     title = f"Examples of the training split: {len(labels)} images, {len(class_names)} classes"
-    draw_grid(path, [rows[i] for i in chosen], captions, title, INK)
+    draw_sheet(path, [thumbnail(rows[i]) for i in chosen], captions, title)
 
 
-def draw_grid(path: Path, rows: Sequence[Row], captions: Sequence[str], title: str, color: str) -> None:
-    """Nothing; draws images in rows of six, each with a caption."""
-    columns = min(6, max(3, len(rows)))
-    lines = max(1, -(-len(rows) // columns))
+def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title: str, color: str = INK) -> None:
+    """Nothing; draws images, arrays or PIL's, in rows of six at most, each under its caption."""
+    columns = min(6, max(3, len(images)))
+    lines = max(1, -(-len(images) // columns))
     cell, gap, title_space = 1.8, 0.08, 0.42  # inches
     caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
     width = columns * (cell + gap) + gap
     height = title_space + lines * (cell + caption_space) + gap
     figure = figure_of(width, height)
     figure.text(gap / width, 1 - 0.13 / height, title, color=INK, fontsize=12, va="top")
-    for place, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = gap + (place % columns) * (cell + gap)
         top = height - title_space - (place // columns) * (cell + caption_space)
         axes = figure.add_axes((left / width, (top - caption_space - cell) / height, cell / width, cell / height))
-        axes.imshow(_thumbnail(row))
+        axes.imshow(image)
         axes.axis("off")
         axes.set_title(caption, fontsize=8.5, color=color, pad=4)
     save_figure(figure, path)
 
 
-def _thumbnail(row: Row) -> Image.Image:
+def thumbnail(row: Row) -> Image.Image:
     """The image fitted into a square, on white."""
     from PIL import ImageOps
 
     image = decode_image(row.content.read(), row.id)
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
+
+
+def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """A map (H, W) in [0, 1] over an image (H, W, 3): the more it says, the less of the image shows through."""
+    from matplotlib import colormaps
+
+    alpha = (0.25 + 0.5 * found)[..., None]
+    mixed: np.ndarray = (1 - alpha) * seen + alpha * colormaps[MAP_COLORS](found)[..., :3]
+    return mixed
 
 
 def figure_of(width: float, height: float) -> Figure:
@@ -241,13 +251,13 @@ def figure_of(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
     """Nothing; writes a figure as a PNG on white."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # class names in scripts the font lacks are drawn as boxes
-        figure.savefig(path, dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
+        figure.savefig(path, format="png", dpi=120, facecolor="white", pil_kwargs={"compress_level": 2})
 
 
 def short_label(text: str, longest: int) -> str:

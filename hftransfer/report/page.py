@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hftransfer.report.rendering import data_uri, jpeg_uri, render_page
+from hftransfer.report.rendering import Marked, data_uri, jpeg_uri, marked_words, render_page
 from hftransfer.strategies import STRATEGY_WORDS
 
 _TASK_WORDS = {
@@ -31,10 +31,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Said:
-    """A text in words, each with its weight (None: not weighed), and what is said above it."""
+    """A text in words, and what is said above it."""
 
     caption: str
-    words: Sequence[tuple[str, float | None]]
+    words: Sequence[Marked]
 
 
 @dataclass(frozen=True)
@@ -153,19 +153,5 @@ def _shown(group: Group) -> dict[str, Any]:
         "kind": group.kind,
         "note": group.note,
         "pictures": [{"caption": one.caption, "source": jpeg_uri(one.image)} for one in group.pictures],
-        "texts": [{"caption": one.caption, "words": _coloured(one.words)} for one in group.texts],
+        "texts": [{"caption": one.caption, "words": marked_words(one.words)} for one in group.texts],
     }
-
-
-def _coloured(words: Sequence[tuple[str, float | None]]) -> list[dict[str, str]]:
-    """Green speaks for what was predicted, red against it."""
-    most = max((abs(weight) for _, weight in words if weight is not None), default=0.0) or 1.0
-    found = []
-    for text, weight in words:
-        color = "" if weight is None else _color(weight / most)
-        found.append({"text": text, "color": color, "weight": "" if weight is None else f"{weight:+.3f}"})
-    return found
-
-
-def _color(share: float) -> str:
-    return f"rgba({'42, 127, 98' if share >= 0 else '192, 57, 43'}, {0.7 * abs(share):.2f})"

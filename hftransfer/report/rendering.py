@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -28,6 +30,32 @@ def jpeg_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=82)
     return data_uri(buffer.getvalue(), "jpeg")
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A part of a text as it stands on a page."""
+
+    text: str
+    weight: float | None = None
+    """How much it speaks for something, below 0 against it; None: not weighed."""
+    is_read: bool = True
+    """Whether the model read it."""
+
+
+def marked_words(words: Sequence[Marked]) -> list[dict[str, str]]:
+    """Each word with its style and title: green speaks for the label, red against it, what was not read is pale."""
+    most = max((abs(word.weight) for word in words if word.weight is not None), default=0.0) or 1.0
+    return [{"text": word.text, **_mark(word, most)} for word in words]
+
+
+def _mark(word: Marked, most: float) -> dict[str, str]:
+    if not word.is_read:
+        return {"style": "opacity: 0.5; text-decoration: line-through", "title": "not read"}
+    if word.weight is None:
+        return {"style": "", "title": ""}
+    color = "42, 127, 98" if word.weight >= 0 else "192, 57, 43"
+    return {"style": f"background: rgba({color}, {0.7 * abs(word.weight) / most:.2f})", "title": f"{word.weight:+.3f}"}
 
 
 def plain_text(text: str) -> str:
