@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hftransfer import doctor
+from hftransfer.adapters.families import FAMILIES
 from hftransfer.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -133,3 +134,16 @@ def test_inline_commands_of_the_table_exist() -> None:
     named = set(re.findall(r"`hftransfer ([\w-]+)", "".join(page.read_text() for page in PAGES)))
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert named <= known | {"list"}
+
+
+def test_the_table_of_backbones_has_all_families() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| ([^|]*) \|$", (ROOT / "docs" / "backbones.md").read_text(), re.M)
+    assert {name: tuple(re.findall(r"`(\w+)`", layers)) for name, layers in rows} == {
+        name: family.lora for name, family in FAMILIES.items()
+    }
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([\w./-]+\.md)\)", page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
