@@ -67,6 +67,11 @@ class TestDrawnPets:
 @pytest.mark.shared
 @shared
 class TestPhotos:
+    @pytest.fixture
+    def _kept_for_all(self, cache_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HFTRANSFER_CACHE", str(cache_of_all))
+
+    @pytest.mark.usefixtures("_kept_for_all")
     def test_vit_tiny_probe(self, tmp_path: Path) -> None:
         assert _run(str(VIT_TINY), str(PHOTOS), tmp_path / "run")["test"]["accuracy"] >= 0.975
 
@@ -79,6 +84,7 @@ class TestPhotos:
 
     @bundled
     @pytest.mark.bundled
+    @pytest.mark.usefixtures("_kept_for_all")
     def test_efficientnet_lite0_probe_and_its_native_checkpoint(self, tmp_path: Path) -> None:
         from transformers import pipeline
 

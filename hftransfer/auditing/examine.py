@@ -135,6 +135,9 @@ def _near_twins(subject: Subject, near: Neighbours | None, exact: Sequence[Twins
     if subject.kind == "images":
         places = sorted({place for pair in candidates for place in pair})
         return image_twins(candidates, dict(zip(places, _signatures(subject, places), strict=True)))
+    labels = [own.label for own in subject.named]
+    # Texts that differ in a word and in their labels, as "one of the best films", are no copies.
+    candidates = {pair: alike for pair, alike in candidates.items() if labels[pair[0]] == labels[pair[1]]}
     return [one for one in text_twins(subject.texts(), candidates) if (one.first, one.second) not in known]
 
 
