@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from benchmarks import linear_probe
+from benchmarks import (
+    boundary_cache,
+    command_line,
+    few_shot,
+    fine_tune,
+    growth,
+    limit,
+    linear_probe,
+    predict,
+    question_answering,
+    text_embedding,
+    whole_job,
+    zero_shot,
+)
 
-BENCHMARKS = {benchmark.name: benchmark for module in (linear_probe,) for benchmark in module.BENCHMARKS}
+_MODULES = (
+    *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
+    *(predict, question_answering, boundary_cache),
+)
+BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 
 PROGRAMS = {
     "kill-resume": "runs killed at random moments and resumed, against one that was left alone, bit by bit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def run(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     metrics = hftransfer.run(recipe, out=folder, progress=Progress(None)).metrics
     stages = metrics["seconds"]
     seconds = sum(taken for stage, taken in stages.items() if stage not in _NOT_COUNTED)
-    return {"seconds": seconds, "stages": stages, **_score(metrics)}
+    return {"seconds": seconds, "stages": stages, "accuracy": metrics["test"].get("accuracy")}
 
 
-def _score(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"accuracy": metrics["test"].get("accuracy")} if metrics["test"] else {}
+def metrics_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """All that the run measured."""
+    found: dict[str, Any] = json.loads((Path(settings["folder"]) / "run" / "metrics.json").read_text(encoding="utf-8"))
+    return found
 
 
 def import_all() -> None:
