@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import environments, hardware, report
 from benchmarks.catalogue import BENCHMARKS, PROGRAMS
-from benchmarks.harness import Benchmark, compare, run_work
+from benchmarks.harness import Benchmark, compare, pin, run_work
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_listing())
         return 0
     chosen = [benchmark] if benchmark else [found for found in BENCHMARKS.values() if found.small is not None]
+    pin(options.threads)
     known, _ = run_work(hardware.describe, {}, options.threads)
     return max(_run(found, options, known) for found in chosen)
 
@@ -70,7 +71,9 @@ def _parser(benchmark: Benchmark | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description=about)
     parser.add_argument("name", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--small", action="store_true", help="one pair over little data, as `make bench` does")
-    parser.add_argument("--pairs", type=int, help=f"interleaved pairs, {benchmark.pairs if benchmark else 5} by default")
+    parser.add_argument(
+        "--pairs", type=int, help=f"interleaved pairs, {benchmark.pairs if benchmark else 5} by default"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="cores and threads of every side")
     parser.add_argument("--sides", help="names of rivals, with commas; all by default")
     parser.add_argument("--out", default=str(_RESULTS), help="the folder for JSON and Markdown")
@@ -80,7 +83,10 @@ def _parser(benchmark: Benchmark | None) -> argparse.ArgumentParser:
 
 
 def _listing() -> str:
-    lines = ["python -m benchmarks NAME [--pairs N] [--threads N] [--small] [--out FOLDER] [settings: see NAME --help]", ""]
+    lines = [
+        "python -m benchmarks NAME [--pairs N] [--threads N] [--small] [--out FOLDER] [settings: see NAME --help]",
+        "",
+    ]
     for benchmark in BENCHMARKS.values():
         lines += [f"{benchmark.name:18} {benchmark.about}", f"{'':18} goals: {benchmark.goals()}"]
     lines += ["", "Not comparisons of this kind, with options of their own:"]

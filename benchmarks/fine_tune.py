@@ -97,7 +97,9 @@ def _of_texts(default: float, tuned: float, script: str = "Trainer") -> tuple[Si
         Side("ours", our_texts),
         Side(script, trainer_texts, (faster(default),)),
         Side(f"{script}, grouped by length", trainer_texts, (faster(tuned),), {"grouped": True}),
-        Side(f"{script}, bf16, grouped by length", trainer_texts, (faster(tuned),), _BF16 | {"grouped": True}, bf16=True),
+        Side(
+            f"{script}, bf16, grouped by length", trainer_texts, (faster(tuned),), _BF16 | {"grouped": True}, bf16=True
+        ),
     )
 
 

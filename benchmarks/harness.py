@@ -18,6 +18,7 @@ from benchmarks.processes import Finished, run_process
 Settings = dict[str, Any]
 Work = Callable[[Settings], dict[str, Any]]
 SAME_ACCURACY = 0.01
+_ALONE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TORCH", "VECLIB")
 
 
@@ -90,7 +91,8 @@ class Benchmark:
 
     def goals(self) -> str:
         """All goals in a few words."""
-        found = [f"{side.name} {told(goal)}" for side in self.sides for goal in side.goals if goal.wanted is not None]
+        goals = [(side, goal) for side in self.sides for goal in side.goals if goal.wanted is not None]
+        found = [f"{side.name}: {goal.figure} {told(goal)}" for side, goal in goals]
         return "; ".join(found) or "none"
 
 
@@ -158,7 +160,6 @@ def compare(
     Raises:
         CannotRun: our side fails, or the preparation.
     """
-    pin(threads)
     sides = [side for side in benchmark.sides if not only or side.name in only or side == benchmark.sides[0]]
     found = Compared(benchmark, settings, pairs, hardware, {side.name: {} for side in sides})
     with tempfile.TemporaryDirectory() as kept:
@@ -240,7 +241,7 @@ def run_work(
     else:
         command = [python, "-m", "benchmarks.side", f"{work.__module__}:{work.__qualname__}", json.dumps(settings)]
     threaded = {f"{name}_NUM_THREADS": str(threads) for name in _THREADS}
-    given = os.environ | threaded | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(root)} | dict(variables or {})
+    given = os.environ | threaded | _ALONE | {"PYTHONPATH": str(root)} | dict(variables or {})
     if python != sys.executable:
         del given["PYTHONPATH"]  # which has our package
     ended = run_process(command, given, root, limit_seconds)

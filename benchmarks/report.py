@@ -10,7 +10,9 @@ from typing import Any
 from benchmarks.hardware import in_words
 from benchmarks.harness import Compared, Side, spread, told
 
-_HEAD = "| side | seconds | peak memory | accuracy | figure | goal | reached |\n| --- | --- | --- | --- | --- | --- | --- |"
+_HEAD = (
+    "| side | seconds | peak memory | accuracy | figure | goal | reached |\n| --- | --- | --- | --- | --- | --- | --- |"
+)
 
 
 def summary(found: Compared) -> dict[str, Any]:
@@ -100,8 +102,8 @@ def _accuracy(side: dict[str, Any]) -> str:
 
 
 def _of_three(found: dict[str, float]) -> str:
-    median = f"{found['median']:.3g}" if abs(found["median"]) < 100 else f"{found['median']:.0f}"
-    return f"{median} ({found['low']:.3g} to {found['high']:.3g})"
+    median, low, high = (f"{found[name]:.{3 if abs(found[name]) < 1000 else 4}g}" for name in ("median", "low", "high"))
+    return median if low == high else f"{median} ({low} to {high})"
 
 
 def _shown(value: Any) -> str:
