@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks` lists all, `python -m benchmarks NAME` runs one, `--small` those of `make bench`."""
+"""`python -m benchmarks` lists all there are, `python -m benchmarks NAME` runs one, `--small` those of `make bench`."""
 
 from __future__ import annotations
 

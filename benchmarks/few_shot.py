@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import data, ours
-from benchmarks.environments import RIVALS
 from benchmarks.harness import Benchmark, Goal, Side, faster
+from benchmarks.rivals import setfit
 
 
 def our_probe(settings: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _benchmark(shots: int) -> Benchmark:
         about=f"{shots} sentences of each class to learn from",
         sides=(
             Side("ours", our_probe),
-            Side("SetFit", RIVALS / "setfit_trained.py", goals, environment="setfit"),
+            Side("SetFit", setfit.trained, goals, environment="setfit"),
         ),
         settings={
             "data": data.SENTENCES,

@@ -61,14 +61,14 @@ def faster(times: float | None = None) -> Goal:
 
 @dataclass(frozen=True)
 class Side:
-    """One way to do the work: a function of ours, or a script that the Python of another environment runs."""
+    """One way to do the work, a function that is called in a process of its own."""
 
     name: str
-    work: Work | Path
+    work: Work
     goals: tuple[Goal, ...] = ()
     settings: Settings = field(default_factory=dict)
     environment: str | None = None
-    """A file of pins in rivals/, without its ending."""
+    """A file of pins in rivals/, without its ending: the function runs where they are installed."""
     bf16: bool = False
     """Whether it computes in bfloat16: run once where that is no faster than float32."""
 
@@ -181,7 +181,7 @@ def compare(
                         found.failed[side.name], found.runs[side.name] = str(error), {}
                         say(f"  {side.name}: {error}")
                         continue
-                    say(f"  {side.name}: {measured.seconds:.2f} s, accuracy {measured.accuracy}")
+                    say(f"  {side.name}: {measured.seconds:.2f} s")
                     if pair >= 0:
                         found.runs[side.name][pair] = measured
     return found
@@ -222,28 +222,23 @@ def run_side(side: Side, settings: Settings, threads: int, limit_seconds: float)
 
 
 def run_work(
-    work: Work | Path,
+    work: Work,
     settings: Settings,
     threads: int,
     environment: str | None = None,
     variables: Mapping[str, str] | None = None,
     limit_seconds: float = 7200,
 ) -> tuple[dict[str, Any], Finished]:
-    """What a function or script prints in its last line, a JSON object; and what its process took.
+    """What a function returns in a process of its own, and what that took.
 
     Raises:
         CannotRun: it fails, or takes too long.
     """
     root = Path(__file__).resolve().parents[1]
     python = python_of(environment) if environment else sys.executable
-    if isinstance(work, Path):
-        command = [python, "-P", str(work), json.dumps(settings)]
-    else:
-        command = [python, "-m", "benchmarks.side", f"{work.__module__}:{work.__qualname__}", json.dumps(settings)]
+    command = [python, "-m", "benchmarks.side", f"{work.__module__}:{work.__qualname__}", json.dumps(settings)]
     threaded = {f"{name}_NUM_THREADS": str(threads) for name in _THREADS}
     given = os.environ | threaded | _ALONE | {"PYTHONPATH": str(root)} | dict(variables or {})
-    if python != sys.executable:
-        del given["PYTHONPATH"]  # which has our package
     ended = run_process(command, given, root, limit_seconds)
     if ended.status:
         raise CannotRun(ended.reason)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import data, ours, trainers
-from benchmarks.environments import RIVALS
 from benchmarks.harness import Benchmark, Side, faster
+from benchmarks.rivals import sentence_transformers, setfit
 
 
 def our_photos(settings: dict[str, Any]) -> dict[str, Any]:
@@ -54,11 +54,11 @@ BENCHMARKS = (
             Side("Trainer, frozen", trainer_texts, (faster(20),)),
             Side(
                 "sentence-transformers + scikit-learn",
-                RIVALS / "encode_and_solve.py",
+                sentence_transformers.encode_and_solve,
                 (faster(2.5),),
                 environment="sentence-transformers",
             ),
-            Side("SetFit's head", RIVALS / "setfit_head.py", (faster(2.5),), environment="setfit"),
+            Side("SetFit's head", setfit.head, (faster(2.5),), environment="setfit"),
         ),
         settings={"data": data.SENTENCES, "model": data.TEXT_MODEL, **_SHARED},
         prepare=data.sentences,

@@ -69,8 +69,8 @@ def _held_bytes(process: int) -> tuple[int, int]:
                 whole = int(line.split()[1]) * 1024
             elif line.startswith("RssAnon:"):
                 anonymous = int(line.split()[1]) * 1024
-        for thread in os.listdir(f"/proc/{process}/task"):
-            for child in Path(f"/proc/{process}/task/{thread}/children").read_text(encoding="ascii").split():
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            for child in (thread / "children").read_text(encoding="ascii").split():
                 below = _held_bytes(int(child))
                 whole, anonymous = whole + below[0], anonymous + below[1]
     except OSError:  # it has ended meanwhile, or this is no Linux

@@ -6,20 +6,18 @@ equality is which other text lies nearest to each of the first 500.
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
 from typing import Any, cast
 
 from benchmarks import data
-from benchmarks.environments import RIVALS
 from benchmarks.harness import Benchmark, Side, faster
+from benchmarks.rivals import sentence_transformers
+from benchmarks.rivals.reading import read_column
 
 
 def our_embeddings(settings: dict[str, Any]) -> dict[str, Any]:
     """Our side, in the precision that `auto` chooses."""
-    import numpy as np
-
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.texts import TextAdapter
@@ -27,8 +25,7 @@ def our_embeddings(settings: dict[str, Any]) -> dict[str, Any]:
     from hftransfer.training.activations import ActivationStore, fill_store
     from hftransfer.training.devices import choose_compute
 
-    with Path(settings["data"]).open(newline="", encoding="utf-8") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
+    texts = read_column(settings["data"], "text")
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
     loaded = load_adapter(checkpoint, ("one", "other"), task="text-classification", pooling="mean")
@@ -46,13 +43,8 @@ def our_embeddings(settings: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     embeddings = embed(texts, "store")
     seconds = time.perf_counter() - began
-    first = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    near = first[:500] @ first.T
-    near[np.arange(len(near)), np.arange(len(near))] = -1
-    return {"seconds": seconds, "predictions": near.argmax(axis=1).tolist()}
+    return {"seconds": seconds, "predictions": sentence_transformers.nearest(embeddings)}
 
-
-_ENCODE = RIVALS / "encode.py"
 
 BENCHMARKS = (
     Benchmark(
@@ -60,10 +52,15 @@ BENCHMARKS = (
         about="sentences embedded by MiniLM, mean over tokens",
         sides=(
             Side("ours", our_embeddings),
-            Side("sentence-transformers", _ENCODE, (faster(2.5),), environment="sentence-transformers"),
+            Side(
+                "sentence-transformers",
+                sentence_transformers.encode,
+                (faster(2.5),),
+                environment="sentence-transformers",
+            ),
             Side(
                 "sentence-transformers, bf16",
-                _ENCODE,
+                sentence_transformers.encode,
                 (faster(1.2),),
                 {"bf16": True},
                 environment="sentence-transformers",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data
-from benchmarks.environments import RIVALS
 from benchmarks.harness import Benchmark, Side, faster
+from benchmarks.rivals import autogluon
 
 
 def prepare(settings: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ BENCHMARKS = (
         about="from the start of Python to the scores of an image classifier",
         sides=(
             Side("ours", ours),
-            Side("AutoGluon-MultiModal", RIVALS / "autogluon_job.py", (faster(5),), environment="autogluon"),
+            Side("AutoGluon-MultiModal", autogluon.job, (faster(5),), environment="autogluon"),
         ),
         settings={"data": data.PHOTOS, "model": "bundled/efficientnet-lite0", "rows": 0, "epochs": 5},
         prepare=prepare,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data, ours
-from benchmarks.environments import RIVALS
 from benchmarks.harness import Benchmark, Side, faster
+from benchmarks.rivals import clip_benchmark
 
 
 def prepare(settings: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ BENCHMARKS = (
         sides=(
             Side("ours", our_zero_shot),
             Side("open_clip loop", loop, (faster(2),)),
-            Side("CLIP_benchmark", RIVALS / "clip_benchmark_loop.py", (faster(),), environment="clip-benchmark"),
+            Side("CLIP_benchmark", clip_benchmark.zero_shot, (faster(),), environment="clip-benchmark"),
         ),
         settings={"data": data.PHOTOS, "architecture": "ViT-B-32", "images": 5000, "batch_size": 32},
         prepare=prepare,
