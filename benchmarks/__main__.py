@@ -50,9 +50,16 @@ def _run(benchmark: Benchmark, options: argparse.Namespace, known: dict[str, Any
         pairs = 1
     settings |= {key: given for key in settings if (given := getattr(options, key, None)) is not None}
     settings |= {key: _absolute(settings[key]) for key in ("data", "model") if key in settings}
-    only = options.sides.split(",") if options.sides else ()
     try:
-        found = compare(benchmark, settings, options.pairs or pairs, options.threads, known, only=only)
+        found = compare(
+            benchmark,
+            settings,
+            options.pairs or pairs,
+            options.threads,
+            known,
+            only=options.side or (),
+            quick=options.small,
+        )
     except environments.CannotRun as error:
         print(f"{benchmark.name} can't run: {error}", file=sys.stderr)
         return 1
@@ -75,7 +82,8 @@ def _parser(benchmark: Benchmark | None) -> argparse.ArgumentParser:
         "--pairs", type=int, help=f"interleaved pairs, {benchmark.pairs if benchmark else 5} by default"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="cores and threads of every side")
-    parser.add_argument("--sides", help="names of rivals, with commas; all by default")
+    names = [side.name for side in benchmark.sides[1:]] if benchmark else []
+    parser.add_argument("--side", action="append", choices=names, help="a rival, several times for several; else all")
     parser.add_argument("--out", default=str(_RESULTS), help="the folder for JSON and Markdown")
     for key, value in (benchmark.settings if benchmark else {}).items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=type(value), help=f"{value} by default")

@@ -32,7 +32,7 @@ def _benchmark(name: str, most: int, rows: int, pairs: int, small: dict[str, Any
         name=name,
         about=f"a linear probe on up to {most} times the photos",
         sides=(Side("ours, the photos once", our_photos), *(_side(times) for times in (10, 100) if times <= most)),
-        settings={"data": data.PHOTOS, "model": data.IMAGE_MODEL, "rows": rows},
+        settings={"data": data.PHOTOS, "model": data.IMAGE_MODEL, "rows": rows, "times": 1},
         prepare=data.photos,
         warm_up={"rows": 10},
         small=small,

@@ -19,6 +19,7 @@ Settings = dict[str, Any]
 Work = Callable[[Settings], dict[str, Any]]
 SAME_ACCURACY = 0.01
 _ALONE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+_NO_BF16 = "without AMX, bfloat16 is taken to be no faster than float32"
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TORCH", "VECLIB")
 
 
@@ -121,6 +122,10 @@ class Compared:
         """Whether a side runs in the first pair alone: it would take long and is no faster here than its neighbour."""
         return side.bf16 and not self.hardware.get("bf16", True)
 
+    def note(self, side: Side) -> str:
+        """What is to be said of a side's runs."""
+        return f"run once: {_NO_BF16}" if self.once(side) and self.pairs > 1 else ""
+
     def figures(self, side: Side, goal: Goal) -> list[float]:
         """The figure of each pair in which both ran."""
         ours, theirs = self.runs[self.ours.name], self.runs[side.name]
@@ -151,17 +156,21 @@ def compare(
     hardware: dict[str, Any],
     *,
     only: Sequence[str] = (),
+    quick: bool = False,
     limit_seconds: float = 7200,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> Compared:
     """The sides in turn, each pair of runs with a seed of its own, every second pair in reverse; one run of each goes
-    before and does not count. A rival that fails is named with the reason and left out from there on.
+    before and does not count. A rival that fails is named with the reason and left out from there on. `quick` leaves
+    out what would run once for the record alone.
 
     Raises:
         CannotRun: our side fails, or the preparation.
     """
     sides = [side for side in benchmark.sides if not only or side.name in only or side == benchmark.sides[0]]
     found = Compared(benchmark, settings, pairs, hardware, {side.name: {} for side in sides})
+    if quick:
+        found.failed = {side.name: f"not in the small set: {_NO_BF16}" for side in sides if found.once(side)}
     with tempfile.TemporaryDirectory() as kept:
         for pair in range(-1, pairs):
             shared = settings | (benchmark.warm_up if pair < 0 else {}) | {"threads": threads, "kept": kept}
@@ -188,14 +197,15 @@ def compare(
 
 
 def _prepared(benchmark: Benchmark, settings: Settings, folder: Path, known: dict[str, Settings]) -> Settings:
-    """The settings with what the preparation adds, done once for sides that share all settings."""
+    """The settings with what the preparation adds; it is done once for sides that differ in what it isn't told."""
     if benchmark.prepare is None:
         return settings
-    key = json.dumps(settings, sort_keys=True)
+    told = {name: value for name, value in settings.items() if name in (*benchmark.settings, "seed", "kept")}
+    key = json.dumps(told, sort_keys=True)
     if key not in known:
         own = folder / f"prepared-{len(known)}"
         own.mkdir()
-        known[key], _ = run_work(benchmark.prepare, settings | {"folder": str(own)}, settings["threads"])
+        known[key], _ = run_work(benchmark.prepare, told | {"folder": str(own)}, settings["threads"])
     return settings | known[key]
 
 

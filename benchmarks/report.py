@@ -23,7 +23,7 @@ def summary(found: Compared) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": found.hardware,
         "hardware_class": in_words(found.hardware),
-        "settings": found.settings,
+        "settings": {name: _shown(value) for name, value in found.settings.items()},
         "pairs": found.pairs,
         "sides": [_side(found, side) for side in found.benchmark.sides if side.name in found.runs],
     }
@@ -49,7 +49,7 @@ def _side(found: Compared, side: Side) -> dict[str, Any]:
         "accuracy": accuracy,
         "same_predictions": found.same_predictions(side) if side != found.ours else None,
         "figures": figures,
-        "note": "run once: bfloat16 is no faster than float32 here" if found.once(side) and found.pairs > 1 else "",
+        "note": found.note(side),
         "runs": [
             {
                 "pair": pair,
@@ -67,7 +67,7 @@ def _side(found: Compared, side: Side) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The Markdown of a comparison."""
     pairs = "1 pair" if found["pairs"] == 1 else f"{found['pairs']} interleaved pairs"
-    told_settings = ", ".join(f"{name} {_shown(value)}" for name, value in found["settings"].items())
+    told_settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
     lines = [
         f"### {found['benchmark']}: {found['about']}",
         "",
@@ -106,8 +106,9 @@ def _of_three(found: dict[str, float]) -> str:
     return median if low == high else f"{median} ({low} to {high})"
 
 
-def _shown(value: Any) -> str:
-    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", ".")) else str(value)
+def _shown(value: Any) -> Any:
+    """A setting without the folders of this machine."""
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", ".")) else value
 
 
 def write(found: Compared, folder: Path) -> str:
