@@ -7,11 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+_BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # the last is that of Arm
 _FLAGS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX BF16"}
 
 
 def describe(settings: dict[str, Any]) -> dict[str, Any]:
-    """Cores, what the processor computes, the GPU, memory, versions, and whether bfloat16 is faster than float32."""
+    """Cores, what the processor computes, the GPU, memory, versions, and whether it has bfloat16 at all."""
     import torch
 
     from hftransfer.training.devices import choose_compute, computes_bf16
@@ -26,7 +27,7 @@ def describe(settings: dict[str, Any]) -> dict[str, Any]:
         "cpu": [name for flag, name in _FLAGS.items() if flag in flags],
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "memory_gib": round(memory),
-        "bf16": computes_bf16(device),
+        "bf16": computes_bf16(device) or not flags.isdisjoint(_BF16),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
     }
 

@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 Work = Callable[[Settings], dict[str, Any]]
 SAME_ACCURACY = 0.01
 _ALONE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-_NO_BF16 = "without AMX, bfloat16 is taken to be no faster than float32"
+_NO_BF16 = "this processor has no bfloat16, which is then emulated"
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TORCH", "VECLIB")
 
 
@@ -71,7 +71,7 @@ class Side:
     environment: str | None = None
     """A file of pins in rivals/, without its ending: the function runs where they are installed."""
     bf16: bool = False
-    """Whether it computes in bfloat16: run once where that is no faster than float32."""
+    """Whether it computes in bfloat16: run once where that is emulated."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Compared:
         return self.benchmark.sides[0]
 
     def once(self, side: Side) -> bool:
-        """Whether a side runs in the first pair alone: it would take long and is no faster here than its neighbour."""
+        """Whether a side runs in the first pair alone: it would take long and be slower than its neighbour."""
         return side.bf16 and not self.hardware.get("bf16", True)
 
     def note(self, side: Side) -> str:

@@ -102,7 +102,7 @@ def test_a_rival_that_fails_is_named_with_its_reason_and_the_others_go_on(found:
     assert len(told["rival"]["runs"]) == 3
 
 
-def test_half_precision_that_the_hardware_does_not_speed_up_runs_once_and_says_so(found: Compared) -> None:
+def test_half_precision_that_is_emulated_runs_once_and_says_so(found: Compared) -> None:
     told = {side["side"]: side for side in report.summary(found)["sides"]}
     assert len(told["half"]["runs"]) == 1
     assert "once" in told["half"]["note"]
