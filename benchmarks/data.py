@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,16 +81,17 @@ def texts(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def image_files(settings: dict[str, Any]) -> dict[str, Any]:
-    """`data`, a folder with folders of `images` different image files: those there are, then copies."""
+    """`data`, a folder with a folder per class and `images` different files in all: those there are, then copies."""
     splits = _splits(settings, "images")
     rows = [row for _, split in splits.items() for row in split.rows]
+    random.Random(settings["seed"]).shuffle(rows)
     folder = Path(settings["folder"]) / "images"
     for name in splits.class_names:
-        (folder / "test" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
     for number in range(settings["images"]):
         copy, row = number // len(rows), rows[number % len(rows)]
         content = row.content.read() + (f"copy {copy}".encode() if copy else b"")
-        (folder / "test" / row.label / f"{number:05d}{Path(row.id).suffix}").write_bytes(content)
+        (folder / row.label / f"{number:05d}{Path(row.id).suffix}").write_bytes(content)
     return {"data": str(folder), **model(settings)}
 
 

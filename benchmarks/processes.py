@@ -23,7 +23,7 @@ class Finished:
     """The last line it wrote to stderr, or that it took too long."""
     seconds: float
     peak_bytes: int
-    """The most memory it and its children held at once; of it alone if that was more."""
+    """The most memory it and its children were seen to hold at once; of it alone if that was more."""
     anonymous_bytes: int
     """The same without what is mapped from files."""
 
@@ -35,7 +35,7 @@ def run_process(command: list[str], variables: dict[str, str], folder: Path, lim
         process = subprocess.Popen(
             command, stdout=output, stderr=errors, env=variables, cwd=folder, start_new_session=True
         )
-        whole = anonymous = 0
+        whole = anonymous = highest = 0
         late = False
         try:
             while True:
@@ -44,6 +44,7 @@ def run_process(command: list[str], variables: dict[str, str], folder: Path, lim
                     break
                 held = _held_bytes(process.pid)
                 whole, anonymous = max(whole, held[0]), max(anonymous, held[1])
+                highest = _figures(f"/proc/{process.pid}/status").get("VmHWM", highest)  # as the kernel kept it
                 late = time.perf_counter() - began > limit_seconds
                 if late:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -57,22 +58,39 @@ def run_process(command: list[str], variables: dict[str, str], folder: Path, lim
         errors.seek(0)
         printed, told = output.read(), errors.read().strip().splitlines()
     reason = f"it took longer than {limit_seconds:.0f} s" if late else told[-1][:300] if told else "it told nothing"
-    return Finished(process.returncode, printed, reason, seconds, max(whole, usage.ru_maxrss * 1024), anonymous)
+    peak = max(whole, highest) or usage.ru_maxrss * 1024
+    return Finished(process.returncode, printed, reason, seconds, peak, anonymous)
 
 
 def _held_bytes(process: int) -> tuple[int, int]:
-    """The resident memory of a process and all below it, whole and without mapped files; zeros where /proc is none."""
-    whole = anonymous = 0
+    """The memory of a process and all below it, whole and without mapped files; zeros where there is no /proc.
+
+    Pages that several processes share, as those of a fork do, count once (PSS).
+    """
+    tree = _tree(process)
+    if len(tree) == 1:
+        found = _figures(f"/proc/{process}/status")
+        return found.get("VmRSS", 0), found.get("RssAnon", 0)
+    shares = [_figures(f"/proc/{one}/smaps_rollup") for one in tree]
+    return sum(found.get("Pss", 0) for found in shares), sum(found.get("Pss_Anon", 0) for found in shares)
+
+
+def _tree(process: int) -> list[int]:
+    """A process and all below it."""
+    found = [process]
     try:
-        for line in Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmRSS:"):
-                whole = int(line.split()[1]) * 1024
-            elif line.startswith("RssAnon:"):
-                anonymous = int(line.split()[1]) * 1024
         for thread in Path(f"/proc/{process}/task").iterdir():
             for child in (thread / "children").read_text(encoding="ascii").split():
-                below = _held_bytes(int(child))
-                whole, anonymous = whole + below[0], anonymous + below[1]
+                found += _tree(int(child))
     except OSError:  # it has ended meanwhile, or this is no Linux
         pass
-    return whole, anonymous
+    return found
+
+
+def _figures(file: str) -> dict[str, int]:
+    """The figures of a file of /proc in bytes; none where the process has ended meanwhile."""
+    try:
+        lines = Path(file).read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for line in lines if (words := line.split())[2:] == ["kB"]}

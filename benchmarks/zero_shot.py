@@ -66,7 +66,7 @@ def loop(settings: dict[str, Any]) -> dict[str, Any]:
     model, _, transform = open_clip.create_model_and_transforms(place, require_pretrained=True)
     tokenizer = open_clip.get_tokenizer(place)
     model.eval()
-    files = sorted((Path(settings["data"]) / "test").glob("*/*"), key=lambda file: f"{file.parent.name}/{file.name}")
+    files = sorted(Path(settings["data"]).glob("*/*"), key=lambda file: f"{file.parent.name}/{file.name}")
     names = sorted({file.parent.name for file in files})
     found: list[str] = []
     with torch.no_grad():

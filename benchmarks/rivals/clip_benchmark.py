@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 
@@ -19,7 +18,7 @@ def zero_shot(settings: dict[str, Any]) -> dict[str, Any]:
     place = f"local-dir:{settings['model']}"
     model, _, transform = open_clip.create_model_and_transforms(place, require_pretrained=True)
     model.eval()
-    images = ImageFolder(str(Path(settings["data"]) / "test"), transform)
+    images = ImageFolder(settings["data"], transform)
     workers = min(4, settings["threads"])  # its own command starts 4
     scores = zeroshot_classification.evaluate(
         model,
