@@ -69,7 +69,7 @@ def _run(benchmark: Benchmark, options: argparse.Namespace, known: dict[str, Any
 
 def _absolute(name: str) -> str:
     path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() else name
+    return str(path.resolve()) if name and path.exists() else name
 
 
 def _parser(benchmark: Benchmark | None) -> argparse.ArgumentParser:

@@ -178,7 +178,7 @@ def compare(
             say(f"{benchmark.name}: {'warm-up' if pair < 0 else f'pair {pair + 1} of {pairs}'}")
             with tempfile.TemporaryDirectory() as folder:
                 prepared: dict[str, Settings] = {}
-                for side in sides if pair % 2 == 0 else sides[::-1]:
+                for side in sides[::-1] if pair % 2 == 1 and pair > 0 else sides:
                     if side.name in found.failed or (pair > 0 and found.once(side)):
                         continue
                     try:

@@ -83,7 +83,7 @@ def test_sides_run_in_turn_and_every_second_pair_in_reverse_after_a_warm_up_that
     found: Compared,
 ) -> None:
     order = Path(found.settings["log"]).read_text().splitlines()
-    warm, first = ["warm half", "warm failing", "warm rival", "warm ours"], ["ours", "rival", "half"]
+    warm, first = ["warm ours", "warm rival", "warm failing", "warm half"], ["ours", "rival", "half"]
     assert order == [*warm, *first, "rival", "ours", "ours", "rival"]
     assert sorted(found.runs["ours"]) == [0, 1, 2]
 
