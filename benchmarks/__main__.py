@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     chosen = [benchmark] if benchmark else [found for found in BENCHMARKS.values() if found.small is not None]
     pin(options.threads)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the side that runs ends too
     known, _ = run_work(hardware.describe, {}, options.threads)
     return max(_run(found, options, known) for found in chosen)
 

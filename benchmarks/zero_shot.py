@@ -91,8 +91,8 @@ BENCHMARKS = (
         ),
         settings={"data": data.PHOTOS, "architecture": "ViT-B-32", "images": 5000, "batch_size": 32},
         prepare=prepare,
-        warm_up={"images": 64},
-        small={"images": 200},
+        warm_up={"images": 32},
+        small={"images": 100},
         pairs=3,
     ),
 )
