@@ -25,6 +25,7 @@ def prepare(settings: dict[str, Any]) -> dict[str, Any]:
     if not folder.exists():
         folder.mkdir()
         model = AutoModelForImageClassification.from_pretrained(found["model"])
+        model.timm_model.reset_classifier(0)  # as AutoGluon wants it
         torch.save(model.timm_model.state_dict(), folder / "pytorch_model.bin")
         features = {"num_features": model.timm_model.num_features}
         names = {"architecture": model.config.architecture, "pretrained_cfg": model.config.pretrained_cfg}
