@@ -111,7 +111,7 @@ BENCHMARKS = (
         settings={**_PHOTOS, "strategy": "fine-tune:2", "epochs": 10, "learning_rate": 1e-4},
         prepare=prepare_photos,
         warm_up=_WARM_UP,
-        small={"rows": 100, "epochs": 5},
+        small={"rows": 60, "epochs": 5},
     ),
     Benchmark(
         name="fine-tune-photos",

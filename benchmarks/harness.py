@@ -50,7 +50,8 @@ class Goal:
         """Whether a median reaches what is wanted."""
         if self.wanted is None:
             return None
-        if self.needs_accuracy and accuracy is not None and theirs is not None and accuracy < theirs - SAME_ACCURACY:
+        lacking = 0.0 if accuracy is None or theirs is None else theirs - accuracy
+        if self.needs_accuracy and lacking > SAME_ACCURACY + 1e-9:
             return False
         return value <= self.wanted if self.at_most else value >= self.wanted
 

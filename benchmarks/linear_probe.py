@@ -35,7 +35,7 @@ _WARM_UP = {"rows": 20, "epochs": 1}
 BENCHMARKS = (
     Benchmark(
         name="probe-photos",
-        about="a linear probe on photos; the Trainer steps its head for 10 epochs, ours is solved",
+        about="a linear probe on photos: the Trainer steps its head, ours is solved",
         sides=(
             Side("ours", our_photos),
             Side("Trainer, frozen", trainer_photos, (faster(15),)),
@@ -44,11 +44,11 @@ BENCHMARKS = (
         settings={"data": data.PHOTOS, "model": data.IMAGE_MODEL, **_SHARED},
         prepare=data.photos,
         warm_up=_WARM_UP,
-        small={"rows": 100, "epochs": 5},
+        small={"rows": 60, "epochs": 5},
     ),
     Benchmark(
         name="probe-text",
-        about="a linear probe on sentences; the Trainer steps its head for 10 epochs, the others solve it",
+        about="a linear probe on sentences: the Trainer steps its head, the others solve it",
         sides=(
             Side("ours", our_texts),
             Side("Trainer, frozen", trainer_texts, (faster(20),)),
@@ -63,6 +63,6 @@ BENCHMARKS = (
         settings={"data": data.SENTENCES, "model": data.TEXT_MODEL, **_SHARED},
         prepare=data.sentences,
         warm_up=_WARM_UP,
-        small={"rows": 300, "epochs": 3},
+        small={"rows": 200, "epochs": 3},
     ),
 )
