@@ -70,7 +70,7 @@ def sentences(settings: dict[str, Any]) -> dict[str, Any]:
 
 def texts(settings: dict[str, Any]) -> dict[str, Any]:
     """`data`, a CSV file of `texts` different texts: those there are, then such as are made of two of them."""
-    rows: list[Any] = _splits(settings, "texts").train.rows
+    rows: list[Any] = [row for _, split in _splits(settings, "texts").items() for row in split.rows]
     own = list(dict.fromkeys(row.content.text for row in rows))
     pairs = (f"{one} {other}" for one, other in itertools.product(own, own))
     file = Path(settings["folder"]) / "texts.csv"
