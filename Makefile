@@ -1,11 +1,12 @@
 # make run   installs the package with real pretrained weights and trains on the embedded drawings
 # make test  installs what tests need and runs them
 # make check style, types and the order of imports
+# make bench runs a small set of comparisons with others, in less than 15 minutes on 2 cores
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean
+.PHONY: run test check bench clean
 
 run: $(VENV)/.run
 	$(BIN)/hftransfer run recipes/cats_dogs_linear_probe.yaml
@@ -18,6 +19,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --small
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

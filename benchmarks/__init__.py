@@ -1,1 +1,1 @@
-"""Side by side with others, as ratios from one run; nothing here is a timed test."""
+"""Side by side with others: what each takes for the same work. `python -m benchmarks` lists them."""

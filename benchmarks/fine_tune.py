@@ -1,273 +1,148 @@
-"""A whole network fine-tuned: scripts around Hugging Face's Trainer against hftransfer; our step against a bare one.
+"""Stages, whole networks and low-rank matrices trained by steps, against scripts around the Trainer (and peft).
 
-    python -m benchmarks.fine_tune --task text --data ~/sst2 --model bundled/minilm-l6
-    python -m benchmarks.fine_tune --task images --data ~/cats_dogs --model ~/vit_tiny_patch16_224
-
-All sides train for the same epochs with the same batch size, learning rate, seed and threads, in turn, each in a
-process of its own; imports, loading and tokenising are left out. The Trainer's seconds are `train()` and `evaluate()`
-on the test split; ours have a validation in every epoch besides, and the test's figures. Of photos, both train on the
-85 % that ours does not hold out for validation.
-
-- trainer: as it is by default, texts padded to the longest of a batch;
-- grouped: in fp32 as by default, texts grouped by length; the best a Trainer does where bf16 is not in the hardware;
-- tuned: with bf16, and texts grouped by length;
-- overhead: our step, reading and clipping included, divided by a bare forward, backward and optimiser step over ready
-  batches of the same examples, both in one process and in turn; once with the model's dropout (torch's in the bare
-  step) and once without any.
+All sides train on the same examples for the same epochs with the same batch size, learning rate and seed. Ours has a
+validation in every epoch besides.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from benchmarks.sides import in_process, median, spread
-from benchmarks.trainers import accuracy, batched, photos_and_model, training_arguments
+from benchmarks import data, ours, trainers
+from benchmarks.harness import Benchmark, Side, faster
 
-_SETTINGS = ("task", "model", "data", "epochs", "batch_size", "learning_rate")
+IMAGES, TEXTS = "image-classification", "text-classification"
 
 
-def main() -> None:
-    """Nothing; runs the sides asked for in turn and prints ratios."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--task", choices=("text", "images"), default="text")
-    parser.add_argument("--model", default="bundled/minilm-l6")
-    parser.add_argument("--data", required=True, help="a folder with train, validation and test")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--pairs", type=int, default=3, help="interleaved repetitions, with seeds 0, 1, …")
-    parser.add_argument("--sides", default="trainer,grouped,tuned,overhead")
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--role", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.role:
-        print(json.dumps(_ROLES[options.role](options)))
-        return
-    sides = options.sides.split(",")
-    if rivals := [name for name in sides if name != "overhead"]:
-        _compare(options, rivals)
-    if "overhead" in sides:
-        print("our step ÷ a bare one:", json.dumps(_side("overhead", options, 0)))
+def prepare_photos(settings: dict[str, Any]) -> dict[str, Any]:
+    """Photos, and what learns."""
+    return _with_learners(settings | data.photos(settings), IMAGES)
 
 
-def _compare(options: argparse.Namespace, rivals: list[str]) -> None:
-    runs = [{role: _side(role, options, seed) for role in ("ours", *rivals)} for seed in range(options.pairs)]
-    for role in ("ours", *rivals):
-        print(f"{role}: accuracy", median(run[role]["accuracy"] for run in runs), end="; ")
-        print("seconds", median(run[role]["seconds"] for run in runs))
-    for role in rivals:
-        print(f"{role} ÷ ours:", json.dumps(spread(run[role]["seconds"] / run["ours"]["seconds"] for run in runs)))
+def prepare_sentences(settings: dict[str, Any]) -> dict[str, Any]:
+    """Sentences, and what learns."""
+    return _with_learners(settings | data.sentences(settings), TEXTS)
 
 
-def _side(role: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    given = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in _SETTINGS] + [f"--seed={seed}"]
-    print(f"{role} (seed {seed}) …", file=sys.stderr)
-    return in_process("benchmarks.fine_tune", role, given, options.threads)
-
-
-# --- what runs in a process of its own -------------------------------------------------------------------------------
-
-
-def _recipe(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "task": "text-classification" if options.task == "text" else "image-classification",
-        "model": options.model,
-        "data": options.data,
-        "strategy": {"kind": "fine-tune", "learning_rate": options.learning_rate},
-        "train": {
-            "epochs": options.epochs,
-            "batch_size": options.batch_size,
-            "seed": options.seed,
-            "patience": None,
-            "checkpoint_every_minutes": None,
-        },
-    }
-
-
-def _run_ours(options: argparse.Namespace) -> dict[str, Any]:
-    import torch
-
-    import hftransfer
-    from hftransfer.progress import Progress
-
-    torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        metrics = hftransfer.run(_recipe(options), out=folder, progress=Progress(None)).metrics
-    seconds = metrics["seconds"]
-    return {"seconds": round(seconds["train"] + seconds["evaluate"], 1), "accuracy": metrics["test"]["accuracy"]}
-
-
-def _run_trainer(options: argparse.Namespace, *, bf16: bool = False, grouped: bool = False) -> dict[str, Any]:
-    import datasets
-    import torch
-    from transformers import Trainer
-
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    datasets.disable_progress_bars()
-    with tempfile.TemporaryDirectory() as folder:
-        parts = _text_parts(options, folder) if options.task == "text" else _image_parts(options, folder)
-        more: dict[str, Any] = {"bf16": bf16, "remove_unused_columns": options.task == "text"}
-        if grouped and options.task == "text":
-            more["train_sampling_strategy"] = "group_by_length"
-        settings = training_arguments(folder, options.epochs, options.learning_rate, **batched(options), **more)
-        trainer = Trainer(args=settings, compute_metrics=accuracy, **parts)
-        started = time.perf_counter()
-        trainer.train()
-        scores = trainer.evaluate()
-        return {"seconds": round(time.perf_counter() - started, 1), "accuracy": scores["eval_accuracy"]}
-
-
-def _text_parts(options: argparse.Namespace, cache: str) -> dict[str, Any]:
-    import datasets
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
-
-    from hftransfer.adapters.checkpoint import find_checkpoint
-
-    checkpoint = find_checkpoint(options.model)
-    assert checkpoint is not None
-    files = {name: str(Path(options.data).expanduser() / f"{name}.csv") for name in ("train", "test")}
-    texts = datasets.load_dataset("csv", data_files=files, cache_dir=cache, keep_default_na=False)
-    names = sorted(set(texts["train"]["label"]))
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
-    column = next(name for name in texts["train"].column_names if name != "label")
-
-    def encode(row: dict[str, Any]) -> dict[str, Any]:
-        return {**tokenizer(row[column], truncation=True), "labels": names.index(row["label"])}
-
-    encoded = texts.map(encode, remove_columns=texts["train"].column_names)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint.folder, num_labels=len(names), dtype=torch.float32
-    )
-    collator = DataCollatorWithPadding(tokenizer)
-    return {
-        "model": model,
-        "train_dataset": encoded["train"],
-        "eval_dataset": encoded["test"],
-        "data_collator": collator,
-    }
-
-
-def _image_parts(options: argparse.Namespace, cache: str) -> dict[str, Any]:
-    import torch
-
-    photos, model = photos_and_model(options.data, options.model, cache, dtype=torch.float32)
-    train = photos["train"].shuffle(seed=options.seed)
-    held_out = round(0.15 * len(train))  # as ours holds out for validation
-    return {"model": model, "train_dataset": train.select(range(len(train) - held_out)), "eval_dataset": photos["test"]}
-
-
-def _run_tuned(options: argparse.Namespace) -> dict[str, Any]:
-    return _run_trainer(options, bf16=True, grouped=True)
-
-
-def _run_grouped(options: argparse.Namespace) -> dict[str, Any]:
-    return _run_trainer(options, grouped=True)
-
-
-def _run_overhead(options: argparse.Namespace) -> dict[str, Any]:
-    """Ratios of seconds per step, over blocks of 10 steps in turn."""
-    import torch
-
-    torch.set_num_threads(options.threads)
-    return {name: _overhead(options, dropout=name == "with dropout") for name in ("with dropout", "without dropout")}
-
-
-def _overhead(options: argparse.Namespace, *, dropout: bool) -> dict[str, float]:
-    import torch
-
+def _with_learners(settings: dict[str, Any], task: Any) -> dict[str, Any]:
+    """The names of the parameters that learn, or of the layers that get low-rank matrices, for scripts of others."""
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
-    from hftransfer.data.sources import find_rows
-    from hftransfer.data.splits import build_splits
-    from hftransfer.jobs.early import ROWS_OF, task_of
-    from hftransfer.progress import Progress
-    from hftransfer.recipe import load_recipe
-    from hftransfer.training.activations import Source, read_ahead
-    from hftransfer.training.batches import shares_of_epoch
-    from hftransfer.training.devices import choose_compute
-    from hftransfer.training.loop import Plan, _reader, _Run
+    from hftransfer.strategies import STRATEGIES, LoRA, strategy_of
 
-    recipe = load_recipe(_recipe(options)).recipe
-    silent, task = Progress(None), task_of(recipe)
-    rows = find_rows(recipe.data, silent, kind=ROWS_OF[recipe.task])
-    splits = build_splits(rows, recipe.data, options.seed, silent, kind=ROWS_OF[recipe.task])
-    checkpoint = find_checkpoint(recipe.model.name)
+    checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
-    compute = choose_compute("fp32", None)
+    adapter = load_adapter(checkpoint, ("one", "other"), task=task)
+    chosen = strategy_of(settings["strategy"])
+    strategy = STRATEGIES[chosen["kind"]](**chosen)
+    found: dict[str, Any] = {name: settings[name] for name in ("data", "model")}
+    if isinstance(strategy, LoRA):
+        targets, saved = adapter.lora_modules(None), adapter.head_names()
+        matrices = {"r": strategy.rank, "lora_alpha": strategy.alpha, "lora_dropout": strategy.dropout}
+        return found | {"lora": {**matrices, "target_modules": list(targets), "modules_to_save": list(saved)}}
+    strategy.prepare(adapter)
+    return found | {"learning": [name for name, own in adapter.model.named_parameters() if own.requires_grad]}
 
-    def made() -> tuple[Any, Source, Any]:
-        adapter = load_adapter(checkpoint, splits.class_names, task=cast(Any, recipe.task), pooling="native", seed=0)
-        recipe.strategy.prepare(adapter, 0)
-        if not dropout:
-            for module in adapter.model.modules():
-                if isinstance(module, torch.nn.Dropout):
-                    module.p = 0.0
-                if hasattr(module, "dropout_prob"):
-                    module.dropout_prob = 0.0
-        examples = task.examples(adapter, splits.train, recipe.data)
-        loss = task.loss(examples, len(splits.class_names), compute.device, label_smoothing=0.0, class_weights=False)
-        return adapter, Source(examples.items, adapter, 0, compute), loss
 
-    adapter, source, loss = made()
-    names = {
-        "adapter": adapter,
-        "boundary": 0,
-        "train": lambda _: source,
-        "loss": loss,
-        "evaluate": cast(Any, None),
-        "name_of": str,
-        "rates": recipe.strategy,
-        "settings": recipe.train,
-        "epochs": 1,
-        "compute": compute,
-        "progress": silent,
-    }
-    run = _Run(Plan(**cast(Any, names)))
-    bare, _, bare_loss = made()
-    optimizer = torch.optim.AdamW(bare.model.parameters(), lr=options.learning_rate, fused=True)
-    epochs = (
-        shares_of_epoch(len(source), source.lengths, recipe.train, epoch, compute.processes) for epoch in range(9)
+def our_photos(settings: dict[str, Any]) -> dict[str, Any]:
+    """Our side."""
+    return _ours(settings, IMAGES)
+
+
+def our_texts(settings: dict[str, Any]) -> dict[str, Any]:
+    """Our side."""
+    return _ours(settings, TEXTS)
+
+
+def _ours(settings: dict[str, Any], task: str) -> dict[str, Any]:
+    from hftransfer.strategies import strategy_of
+
+    return ours.stepped(settings, task, strategy_of(settings["strategy"]), cache=settings.get("cache", "auto"))
+
+
+def trainer_photos(settings: dict[str, Any]) -> dict[str, Any]:
+    """The Trainer."""
+    return trainers.trained(settings, "images", _adapt(settings))
+
+
+def trainer_texts(settings: dict[str, Any]) -> dict[str, Any]:
+    """The Trainer."""
+    return trainers.trained(settings, "texts", _adapt(settings))
+
+
+def _adapt(settings: dict[str, Any]) -> trainers.Adapt:
+    if "learning" in settings:
+        return trainers.only(settings["learning"])
+    from peft import LoraConfig, get_peft_model
+
+    return lambda model: get_peft_model(model, LoraConfig(**settings["lora"]))
+
+
+_PHOTOS = {"data": data.PHOTOS, "model": data.IMAGE_MODEL, "rows": 0, "batch_size": 32}
+_TEXTS = {"data": data.SENTENCES, "model": data.TEXT_MODEL, "rows": 0, "batch_size": 32}
+_WARM_UP = {"rows": 32, "epochs": 1}
+_BF16: dict[str, Any] = {"bf16": True}
+
+
+def _of_photos(default: float, bf16: float, script: str = "Trainer") -> tuple[Side, ...]:
+    return (
+        Side("ours", our_photos),
+        Side(script, trainer_photos, (faster(default),)),
+        Side(f"{script}, bf16", trainer_photos, (faster(bf16),), _BF16, bf16=True),
     )
-    shares = [share for epoch in epochs for share in epoch if len(share.batch) == options.batch_size]
-    adapter.learn_mode(0, on=True)
-    bare.learn_mode(0, on=True)
-    ratios, size = [], 10
-    for start in range(0, 12 * size if options.task == "text" else 7 * size, size):
-        block = shares[start : start + size]
-        ready = [_reader(source)(share) for share in block]
-        began = time.perf_counter()
-        reads = read_ahead(_reader(source), block, compute)
-        for share in block:
-            run.step(source, share, reads)
-        ours = time.perf_counter() - began
-        began = time.perf_counter()
-        for share, inputs in zip(block, ready, strict=True):
-            logits = bare.model(**inputs).logits
-            (bare_loss.total(logits, share.batch) / len(share.batch)).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        ratios.append(ours / (time.perf_counter() - began))
-    return spread(ratios[1:])
 
 
-_ROLES = {
-    "ours": _run_ours,
-    "trainer": _run_trainer,
-    "grouped": _run_grouped,
-    "tuned": _run_tuned,
-    "overhead": _run_overhead,
-}
+def _of_texts(default: float, tuned: float, script: str = "Trainer") -> tuple[Side, ...]:
+    return (
+        Side("ours", our_texts),
+        Side(script, trainer_texts, (faster(default),)),
+        Side(f"{script}, grouped by length", trainer_texts, (faster(tuned),), {"grouped": True}),
+        Side(
+            f"{script}, bf16, grouped by length", trainer_texts, (faster(tuned),), _BF16 | {"grouped": True}, bf16=True
+        ),
+    )
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = (
+    Benchmark(
+        name="last-stages",
+        about="the last 2 stages and the head fine-tuned on photos",
+        sides=_of_photos(8, 3),
+        settings={**_PHOTOS, "strategy": "fine-tune:2", "epochs": 10, "learning_rate": 1e-4},
+        prepare=prepare_photos,
+        warm_up=_WARM_UP,
+        small={"rows": 60, "epochs": 5},
+    ),
+    Benchmark(
+        name="fine-tune-photos",
+        about="a whole network fine-tuned on photos",
+        sides=_of_photos(3, 1.1),
+        settings={**_PHOTOS, "strategy": "fine-tune:all", "epochs": 2, "learning_rate": 1e-4},
+        prepare=prepare_photos,
+        warm_up=_WARM_UP,
+    ),
+    Benchmark(
+        name="fine-tune-text",
+        about="a whole network fine-tuned on sentences",
+        sides=_of_texts(3, 1.1),
+        settings={**_TEXTS, "strategy": "fine-tune:all", "epochs": 1, "learning_rate": 1e-4},
+        prepare=prepare_sentences,
+        warm_up=_WARM_UP,
+    ),
+    Benchmark(
+        name="lora-photos",
+        about="low-rank matrices and the head trained on photos",
+        sides=_of_photos(3, 1.1, "Trainer + peft"),
+        settings={**_PHOTOS, "strategy": "lora:8", "epochs": 2, "learning_rate": 1e-3},
+        prepare=prepare_photos,
+        warm_up=_WARM_UP,
+    ),
+    Benchmark(
+        name="lora-text",
+        about="low-rank matrices and the head trained on sentences",
+        sides=_of_texts(3, 1.1, "Trainer + peft"),
+        settings={**_TEXTS, "strategy": "lora:8", "epochs": 1, "learning_rate": 1e-3},
+        prepare=prepare_sentences,
+        warm_up=_WARM_UP,
+    ),
+)

@@ -1,0 +1,29 @@
+"""All that can be run, by name."""
+
+from __future__ import annotations
+
+from benchmarks import (
+    boundary_cache,
+    command_line,
+    few_shot,
+    fine_tune,
+    growth,
+    limit,
+    linear_probe,
+    predict,
+    question_answering,
+    text_embedding,
+    whole_job,
+    zero_shot,
+)
+
+_MODULES = (
+    *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
+    *(predict, question_answering, boundary_cache),
+)
+BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
+
+PROGRAMS = {
+    "kill-resume": "runs killed at random moments and resumed, against one that was left alone, bit by bit",
+    "pointing": "whether maps of what a model looks at point at the animal they name",
+}

@@ -1,0 +1,115 @@
+"""Data and models for all sides of a comparison: written once, split once, in forms that every library reads.
+
+Where `../shared` has real photos, sentences and weights they are the default; else what comes with the packages.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hftransfer.data.rows import Row
+    from hftransfer.data.splits import Splits
+
+_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+def _default(path: str, other: str) -> str:
+    found = _SHARED / path
+    return str(found) if found.exists() else other
+
+
+PHOTOS = _default("data/cats_dogs", "bundled/drawn-pets")
+SENTENCES = _default("data/sst2", "bundled/short-reviews")
+QUESTIONS = _default("data/squad", "")
+IMAGE_MODEL = _default("models/vit_tiny_patch16_224", "bundled/efficientnet-lite0")
+TEXT_MODEL = "bundled/minilm-l6"
+
+
+def photos(settings: dict[str, Any]) -> dict[str, Any]:
+    """`data`, an image folder with train, validation and test, and `model`, a folder.
+
+    `rows` limits the images of each class and split (0: all are taken); `times` makes so many copies of each image,
+    each with bytes of its own after its end, which decoders ignore.
+    """
+    splits = _splits(settings, "images")
+    folder = Path(settings["folder"]) / "photos"
+    for name, split in splits.items():
+        for number, row in enumerate(split.rows):
+            target = folder / name / row.label
+            target.mkdir(parents=True, exist_ok=True)
+            _write_copies(row, target / f"{number:05d}{Path(row.id).suffix}", settings.get("times", 1))
+    return {"data": str(folder), **model(settings)}
+
+
+def _write_copies(row: Row, file: Path, times: int) -> None:
+    content = row.content.read()
+    for copy in range(times):
+        own = content + f"copy {copy}".encode() if copy else content
+        file.with_stem(f"{file.stem}-{copy}").write_bytes(own)
+
+
+def sentences(settings: dict[str, Any]) -> dict[str, Any]:
+    """`data`, a folder with train.csv, validation.csv and test.csv (text, label), and `model`, a folder.
+
+    With `shots` there are so many of each class to train on, drawn by the seed, and a few to choose by.
+    """
+    splits = _splits(settings, "texts")
+    folder = Path(settings["folder"]) / "sentences"
+    folder.mkdir()
+    for name, split in splits.items():
+        rows: list[Any] = split.rows
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label"), *((row.content.text, row.label) for row in rows)])
+    return {"data": str(folder), **model(settings)}
+
+
+def texts(settings: dict[str, Any]) -> dict[str, Any]:
+    """`data`, a CSV file of `texts` different texts: those there are, then such as are made of two of them."""
+    rows: list[Any] = [row for _, split in _splits(settings, "texts").items() for row in split.rows]
+    own = list(dict.fromkeys(row.content.text for row in rows))
+    pairs = (f"{one} {other}" for one, other in itertools.product(own, own))
+    file = Path(settings["folder"]) / "texts.csv"
+    chosen = itertools.islice(itertools.chain(own, pairs), settings["texts"])
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("text",), *((text,) for text in chosen)])
+    return {"data": str(file), **model(settings)}
+
+
+def image_files(settings: dict[str, Any]) -> dict[str, Any]:
+    """`data`, a folder with a folder per class and `images` different files in all: those there are, then copies."""
+    splits = _splits(settings, "images")
+    rows = [row for _, split in splits.items() for row in split.rows]
+    random.Random(settings["seed"]).shuffle(rows)
+    folder = Path(settings["folder"]) / "images"
+    for name in splits.class_names:
+        (folder / name).mkdir(parents=True)
+    for number in range(settings["images"]):
+        copy, row = number // len(rows), rows[number % len(rows)]
+        content = row.content.read() + (f"copy {copy}".encode() if copy else b"")
+        (folder / row.label / f"{number:05d}{Path(row.id).suffix}").write_bytes(content)
+    return {"data": str(folder), **model(settings)}
+
+
+def model(settings: dict[str, Any]) -> dict[str, str]:
+    """`model`, the folder of a native checkpoint."""
+    from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder
+
+    name = settings["model"]
+    return {"model": str(bundled_folder(name) if name in BUNDLED_MODELS else name)}
+
+
+def _splits(settings: dict[str, Any], kind: Any) -> Splits:
+    from hftransfer.data.settings import DataSettings
+    from hftransfer.data.sources import find_rows
+    from hftransfer.data.splits import build_splits, few_shots
+    from hftransfer.progress import Progress
+
+    chosen = DataSettings(source=settings["data"], limit=settings.get("rows") or None)
+    silent = Progress(None)
+    splits = build_splits(find_rows(chosen, silent, kind), chosen, settings["seed"], silent, kind)
+    return few_shots(splits, settings["shots"], settings["seed"]) if "shots" in settings else splits
