@@ -469,6 +469,21 @@ def test_auto_precision_is_bf16_only_where_the_hardware_computes_it(monkeypatch)
     assert choose_compute("bf16", 7).batch_size == 7
 
 
+@pytest.mark.parametrize(
+    ("amx", "known", "able"),
+    [
+        (True, {}, True),
+        (False, {"avx512_bf16": True, "cpu_name": "AMD EPYC 9354"}, True),
+        (False, {"avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R)"}, False),  # there fp32 is faster
+        (False, {"avx512_bf16": False, "cpu_name": "AMD EPYC 7543"}, False),
+    ],
+)
+def test_which_processors_compute_bf16_faster_is_known(monkeypatch, amx, known, able):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert devices.computes_bf16(torch.device("cpu")) is able
+
+
 def test_bf16_is_refused_on_devices_without_it(monkeypatch):
     class Elsewhere:
         device = torch.device("mps")

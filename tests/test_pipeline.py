@@ -166,6 +166,13 @@ def test_labels_survive_as_names(family, finished):
     assert ht.load(finished(family).folder).class_names == ("blue", "green", "red")
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_one_process_runs_recipes_of_several_precisions(tiny, flat_data, tmp_path, silent):
+    for precision in ("fp32", "bf16", "fp32"):
+        recipe = recipe_for(tiny("vit"), flat_data, epochs=1, precision=precision) | {"strategy": "fine-tune"}
+        run(recipe, out=tmp_path / "run", overwrite=True, progress=silent)
+
+
 # --- repeating -------------------------------------------------------------------------------------------------------
 
 
