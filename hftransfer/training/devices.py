@@ -105,7 +105,7 @@ def computes_bf16(device: torch.device) -> bool:
         return True
     # AVX512-BF16 without AMX was measured on a Xeon at 0.65 to 0.8 of the speed of fp32, on an EPYC (Zen 4) at 1.6 to
     # 2 times it: frozen passes of ViT-Tiny, EfficientNet-Lite0 and MiniLM.
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16")) and str(known.get("cpu_name", "")).startswith("AMD")
 
 
