@@ -23,6 +23,7 @@ from hftransfer.errors import DataError, RecipeError
 from hftransfer.tasks.items import ImageItems
 from hftransfer.training import activations, devices
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts
+from hftransfer.training.batches import passes_of
 from hftransfer.training.devices import Compute, choose_compute, frozen_copy
 from tests.conftest import FAMILIES, encoded, faults_of, missing_words, picture
 
@@ -498,3 +499,13 @@ def test_bf16_is_refused_on_devices_without_it(monkeypatch):
 def test_the_device_is_described_in_one_line():
     assert FP32.describe() == "cpu, 1 process of 1 thread, fp32"
     assert "torch" in FP32.backend
+
+
+def test_short_texts_go_many_at_once_and_long_ones_few():
+    lengths = np.array([3, 20, 8, 8, 3, 40])
+    order = np.argsort(-lengths, kind="stable").tolist()
+    compute = Compute(torch.device("cpu"), "fp32", 2, most_tokens=32)
+    assert passes_of(order, lengths, compute) == [[5], [1], [2, 3, 0, 4]]
+    assert passes_of(order, lengths, FP32) == [order[:4], order[4:]]
+    assert passes_of(list(range(5)), None, compute) == [[0, 1], [2, 3], [4]]
+    assert choose_compute("fp32", 7).most_tokens is None

@@ -33,6 +33,7 @@ from hftransfer.cache import cache_folder
 from hftransfer.errors import DataError, must_be
 from hftransfer.progress import Progress
 from hftransfer.tasks.items import Batch, Items
+from hftransfer.training.batches import passes_of
 from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import stop_if_asked
 
@@ -346,8 +347,7 @@ def moved(inputs: Inputs, compute: Compute) -> Inputs:
 
 def batches_ahead(items: Items, wanted: Sequence[int], compute: Compute) -> Iterator[Batch]:
     """Encoded batches in order, read in threads while earlier ones are computed; a few are held at a time."""
-    size = compute.batch_size
-    return read_ahead(items.batch, [wanted[start : start + size] for start in range(0, len(wanted), size)], compute)
+    return read_ahead(items.batch, passes_of(wanted, items.lengths, compute), compute)
 
 
 def read_ahead(read: Callable[[Part], T], batches: Sequence[Part], compute: Compute) -> Generator[T]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hftransfer.training.mixing import Mixing, draw_mixing
 from hftransfer.training.processes import Processes
 from hftransfer.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from hftransfer.training.devices import Compute
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,20 @@ def shares_of_epoch(
         idle = settings.distributed == "fsdp" and not places
         found.append(Share(batch, range(1) if idle else places, tokens, mixing, counts=not idle))
     return found
+
+
+def passes_of(items: Sequence[int], lengths: np.ndarray | None, compute: Compute) -> list[list[int]]:
+    """Items, in this order, divided into forward passes that learn nothing: by their number, or of texts, the longest
+    of each first, by the tokens that they are padded to."""
+    size = compute.batch_size
+    if lengths is None or compute.most_tokens is None:
+        return [list(items[start : start + size]) for start in range(0, len(items), size)]
+    passes, start = [], 0
+    while start < len(items):
+        size = max(1, compute.most_tokens // max(1, int(lengths[items[start]])))
+        passes.append(list(items[start : start + size]))
+        start += size
+    return passes
 
 
 def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -19,6 +19,8 @@ from hftransfer.training.processes import ALONE, Processes, processes
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+_TOKENS = 128
+"""Tokens of a text for which as much room is left as for an image."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -31,6 +33,8 @@ class Compute:
     precision: Literal["fp32", "bf16", "fp16"]
     batch_size: int
     processes: Processes = ALONE
+    most_tokens: int | None = None
+    """Of texts: fill a pass up to so many tokens instead, padding counted; short texts then go many at once."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -91,7 +95,8 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
         chosen = "bf16" if computes_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
-    return Compute(device, chosen, batch_size or (16 if device.type == "cpu" else 128), together)
+    size = batch_size or (16 if device.type == "cpu" else 128)
+    return Compute(device, chosen, size, together, None if batch_size else size * _TOKENS)
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from hftransfer.errors import HftransferError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.tasks.base import Judged, Loss
 from hftransfer.training.activations import Source, read_ahead
-from hftransfer.training.batches import Share, shares_of_epoch
+from hftransfer.training.batches import Share, passes_of, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute
 from hftransfer.training.dropout import Streams, cheap_dropout
@@ -521,8 +521,7 @@ def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -
     """The logits of every item in order, float32: (C,) each, of spans (T, 2) without padding."""
     lengths = source.lengths
     order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
-    size = 2 * compute.batch_size
-    batches = [order[start : start + size].tolist() for start in range(0, len(order), size)]
+    batches = passes_of(order.tolist(), lengths, replace(compute, batch_size=2 * compute.batch_size))
 
     def own() -> dict[int, np.ndarray]:
         found: dict[int, np.ndarray] = {}
