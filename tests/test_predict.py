@@ -23,7 +23,7 @@ from hftransfer.errors import DataError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.zeroshot import DualPredictor
-from tests.conftest import TinyModels, faults_of, missing_words, picture, question
+from tests.conftest import TinyModels, faults_of, missing_words, picture, question, recipe_for
 from tests.hub_double import serve
 
 SILENT = Progress(None)
@@ -48,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def reviewed(tiny: TinyModels, text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on texts."""
-    recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": str(text_data)}
+    recipe = recipe_for(tiny("bert"), text_data) | {"task": "text-classification"}
     return run(recipe, out=tmp_path_factory.mktemp("reviewed") / "run", progress=SILENT).folder
 
 

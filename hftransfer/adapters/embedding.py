@@ -28,6 +28,7 @@ class EmbeddingClassifier(nn.Module):
     """An image tower, its embedding (B, D) normalised, and one linear layer."""
 
     base_model_prefix: ClassVar[str] = "tower"  # transformers asks for it where peft loads matrices
+    in_float32: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(self, tower: TowerModel, class_names: Sequence[str], width: int) -> None:
         super().__init__()

@@ -165,6 +165,7 @@ class PooledClassifier(nn.Module):
     """A text backbone, its token features pooled, and one linear layer: a form for which transformers has no class."""
 
     base_model_prefix: ClassVar[str] = "backbone"  # peft asks models with experts for it
+    in_float32: ClassVar[tuple[str, ...]] = ("head",)  # so that what is pooled is kept as exact as it is computed
 
     def __init__(self, backbone: Any, pooling: Pooling, classes: int) -> None:
         super().__init__()

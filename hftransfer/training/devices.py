@@ -117,7 +117,8 @@ def computes_bf16(device: torch.device) -> bool:
 def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
     """A copy of a model for the frozen pass: on the device, in its precision, convolutions channels-last.
 
-    BatchNorm stays in float32: its statistics span more than 16 bits resolve. The model itself is not
+    BatchNorm stays in float32: its statistics span more than 16 bits resolve; so do parts that a model names
+    (`in_float32`). The model itself is not
     touched; in float32 on its own device with nothing to rearrange it is returned as it is.
     """
     # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
@@ -132,6 +133,8 @@ def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
         for module in twin.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.float()
+        for name in getattr(twin, "in_float32", ()):
+            getattr(twin, name).float()
     if channels_last:
         twin.to(memory_format=torch.channels_last)
     return twin

@@ -2,7 +2,9 @@
 
 As in the CLIP paper's probes (Radford et al., arXiv 2103.00020, appendix A.3) the L2 strength is chosen on the
 validation split. One closed-form ridge regression for all strengths at once (a single eigendecomposition) narrows the
-grid and gives the first starting point; each further fit starts from the one before.
+grid and gives the first starting point; each further fit starts from the one before. Of two classes and many rows the
+steps are taken along the eigenvectors of the features' covariance, scaled to the curvature along them: a sixth as many
+on 6,000 sentences. (Of more classes they were twice as many: their curvatures differ too much for one scale.)
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from threadpoolctl import threadpool_limits
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
 GRID_NEAR = tuple(float(10.0**power) for power in np.arange(-5.0, 3.01, 0.5))
@@ -78,8 +81,9 @@ def solve_head(
     held_out = _Standardised(validation, mean, deviation)
     if near is None:
         grid = (l2,) if l2 is not None else GRID
-        strengths, start = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
+        strengths, start, basis = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
     else:
+        basis = None
         # A few examples can't tell whether weak strengths overfit, nor can the few that would choose among them.
         grid = (l2,) if l2 is not None else tuple(each for each in GRID_NEAR if each >= 0.03 / train.shape[0])
         strengths = [l2] if l2 is not None else [each for each in (10.0, 0.1, 0.001) if each in grid]
@@ -88,7 +92,9 @@ def solve_head(
     fits: dict[float, tuple[float, np.ndarray]] = {}
 
     def fit(strength: float, first: np.ndarray) -> None:
-        weights = _logistic_regression(scaled, train_labels, strength, first, anchor)
+        # Threads of BLAS cost more than they give with so few columns: 2.5 times the time on 6,000 × 384 features.
+        with threadpool_limits(1 if scaled.in_memory else None, "blas"):
+            weights = _logistic_regression(scaled, train_labels, strength, first, anchor, basis)
         fits[strength] = (_log_loss(held_out, validation_labels, weights), weights)
 
     for strength in strengths:  # from strong to weak: each solution is near the next
@@ -127,6 +133,10 @@ class _Standardised:
         self.shape = features.shape
         small = self.shape[0] * self.shape[1] * 8 <= _IN_MEMORY_BYTES
         self._kept = list(self._made()) if small else None
+
+    @property
+    def in_memory(self) -> bool:
+        return self._kept is not None
 
     def parts(self) -> Iterator[np.ndarray]:
         return iter(self._kept) if self._kept is not None else self._made()
@@ -179,8 +189,9 @@ def _ridge_pass(
     validation_labels: np.ndarray,
     classes: int,
     grid: Sequence[float],
-) -> tuple[list[float], np.ndarray]:
-    """The strengths worth fitting, strong to weak, and weights (D + 1, C) to start from.
+) -> tuple[list[float], np.ndarray, _Basis | None]:
+    """The strengths worth fitting, strong to weak, weights (D + 1, C) to start from, and where it pays a basis
+    to fit on.
 
     Ridge regression of the centred one-hot labels on the features: W(λ) = V (S + λ)⁻¹ Vᵀ XᵀY / N with the
     eigendecomposition V S Vᵀ of the covariance XᵀX / N.
@@ -203,14 +214,31 @@ def _ridge_pass(
     best = max(range(len(grid)), key=lambda index: (right[index], grid[index]))
     near = [grid[index] for index in range(max(0, best - 3), min(len(grid), best + 2))]
     start = np.vstack([4.0 * fits[best], np.log(np.maximum(priors, 1e-12))])
-    return sorted(near, reverse=True), start
+    basis = _Basis(np.maximum(values, 0.0), vectors) if classes == 2 and count >= 4 * width else None
+    return sorted(near, reverse=True), start, basis
+
+
+class _Basis(NamedTuple):
+    """The eigenvalues (D,) and eigenvectors (D, D) of the covariance of features."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+    def scales(self, curvature: float, l2: float) -> np.ndarray:
+        """The inverse roots (D, 1) of the curvature along each vector, that of the loss by its logits being given."""
+        return 1.0 / np.sqrt(curvature * self.values + l2)[:, None]
 
 
 def _logistic_regression(
-    features: _Standardised, labels: np.ndarray, l2: float, start: np.ndarray, anchor: np.ndarray | None = None
+    features: _Standardised,
+    labels: np.ndarray,
+    l2: float,
+    start: np.ndarray,
+    anchor: np.ndarray | None = None,
+    basis: _Basis | None = None,
 ) -> np.ndarray:
     """The weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²; or with an anchor, those
-    near it, of the same bias."""
+    near it, of the same bias. With a basis the steps are those on its scaled vectors."""
     count, width = features.shape
     shape = (width + 1, start.shape[1])
     centre: float | np.ndarray = 0.0 if anchor is None else anchor[:-1]
@@ -232,7 +260,25 @@ def _logistic_regression(
         gradient[:-1] += l2 * way
         return loss / count + 0.5 * l2 * float(np.square(way).sum()), gradient.ravel()
 
-    return _minimum(objective, start)
+    if basis is None:
+        return _minimum(objective, start)
+    scales, vectors = basis.scales(_curvature(features, start), l2), basis.vectors
+
+    def weights_at(place: np.ndarray) -> np.ndarray:
+        return np.vstack([vectors @ (scales * place[:-1]), place[-1:]])
+
+    def on_vectors(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = objective(weights_at(flat.reshape(shape)).ravel())
+        gradient = slope.reshape(shape)
+        return loss, np.vstack([scales * (vectors.T @ gradient[:-1]), gradient[-1:]]).ravel()
+
+    return weights_at(_minimum(on_vectors, np.vstack([(vectors.T @ start[:-1]) / scales, start[-1:]])))
+
+
+def _curvature(features: _Standardised, weights: np.ndarray) -> float:
+    """The mean of p (1 - p) over rows and classes."""
+    found = [softmax(part @ weights[:-1] + weights[-1], axis=1) for part in features.parts()]
+    return float(np.mean([np.mean(p * (1.0 - p)) for p in found]))
 
 
 def _minimum(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray) -> np.ndarray:
