@@ -91,7 +91,7 @@ def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
 
 def our_step(settings: dict[str, Any]) -> dict[str, Any]:
     """Seconds per step of our loop, reading and clipping included, in float32."""
-    from hftransfer.training.activations import read_ahead
+    from hftransfer.training.activations import read_batches
     from hftransfer.training.loop import Plan, _reader, _Run
 
     recipe, adapter, source, loss, compute, shares = _learner(settings)
@@ -111,7 +111,7 @@ def our_step(settings: dict[str, Any]) -> dict[str, Any]:
     run = _Run(Plan(**cast(Any, names)))
     adapter.learn_mode(0, on=True)
     began = 0.0
-    reads = read_ahead(_reader(source), shares, compute)
+    reads = read_batches(_reader(source), shares, compute)
     for number, share in enumerate(shares):
         if number == settings["warm_steps"]:
             began = time.perf_counter()

@@ -315,7 +315,7 @@ def in_batches(
 ) -> Iterator[Prediction | DataError]:
     """A prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B, C)
     for those of a batch that can. Batches are read and encoded in threads."""
-    from hftransfer.training.activations import read_in_turn
+    from hftransfer.training.activations import read_batches
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
         outcomes = [read(inputs[place], place) for place in places]
@@ -326,7 +326,7 @@ def in_batches(
 
     size = compute.batch_size
     batches = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
-    for outcomes, encoded in read_in_turn(ready, batches, compute):
+    for outcomes, encoded in read_batches(ready, batches, compute):
         rows = iter(probabilities(encoded) if encoded is not None else ())
         for outcome in outcomes:
             yield outcome if outcome is not None else _prediction(class_names, next(rows))

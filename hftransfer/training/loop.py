@@ -24,7 +24,7 @@ from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import HftransferError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.tasks.base import Judged, Loss
-from hftransfer.training.activations import Source, read_ahead
+from hftransfer.training.activations import Source, read_batches
 from hftransfer.training.batches import Share, passes_of, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute
@@ -224,7 +224,7 @@ class _Run:
             self.adapter.learn_mode(self.boundary, on=True)
             if plan.rates.gradual:
                 self._unfreeze_down_to(self.at.epoch)
-            reads = read_ahead(_reader(source), [share for share in left if share.places], self.compute)
+            reads = read_batches(_reader(source), [share for share in left if share.places], self.compute)
             try:
                 for share in left:
                     if self.step(source, share, reads):
@@ -526,7 +526,7 @@ def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -
     def own() -> dict[int, np.ndarray]:
         found: dict[int, np.ndarray] = {}
         mine = compute.processes.share(batches)
-        for chosen, read in zip(mine, read_ahead(source.read, mine, compute), strict=True):
+        for chosen, read in zip(mine, read_batches(source.read, mine, compute), strict=True):
             with compute.autocast():
                 logits = adapter.above(source.activations(read), boundary)
             for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
