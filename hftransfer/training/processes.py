@@ -6,6 +6,7 @@ signal that reaches one of them, stops all of them at the same place.
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 import pickle
@@ -181,8 +182,18 @@ def processes() -> Processes:
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     if state.num_processes != count:
         raise RuntimeError(f"{count} processes were started and {state.num_processes} found each other")
+    # Gloo's threads must end before the interpreter does, else it may abort when all work is done (one run in eight).
+    atexit.register(_part)
     local_count = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
     return Processes(state.process_index, count, state.local_process_index, local_count)
+
+
+def _part() -> None:
+    """Nothing; the connection to the other processes is given up."""
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _outcome(work: Callable[[], T]) -> _Outcome[T]:
