@@ -173,10 +173,11 @@ def audit(
     """Find what is wrong with data: unreadable files, duplicates, leaks, likely wrong labels, what is odd."""
 
     def work() -> None:
-        from hftransfer.auditing.sheets import audit_folder, audit_table, write_audit
+        from hftransfer.auditing.sheets import audit_table, write_audit
         from hftransfer.jobs.audit import audit as audit_data
+        from hftransfer.run_folder import folder_for
 
-        folder = audit_folder(out)
+        folder = folder_for(out, "audit")
         found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
         write_audit(folder, found, Path(recipe).stem)
         print(audit_table(found))

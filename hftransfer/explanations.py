@@ -23,9 +23,10 @@ from hftransfer.attribution.explaining import (
 from hftransfer.attribution.faithfulness import cells_of
 from hftransfer.attribution.words import Word
 from hftransfer.data.inputs import Given
-from hftransfer.errors import DataError, OutputError, WriteError, must_be, user_path
+from hftransfer.errors import DataError, WriteError, must_be
 from hftransfer.progress import Progress
 from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
+from hftransfer.run_folder import folder_for
 
 _BLANK = "blank map: no place speaks for it"
 _ON_SHEET = 24
@@ -61,7 +62,7 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
         DataError: inputs can't be read; all others are explained and written first.
         OutputError: the folder holds other files, or can't be written.
     """
-    folder = _folder(asked.out)
+    folder = folder_for(asked.out, "explanations")
     faults: list[str] = []
     shown: list[Shown] = []
     for name, outcome in _outcomes(model, asked, progress, lines):
@@ -125,17 +126,6 @@ def _unread(one: TextExplanation) -> str:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-
-
-def _folder(out: Path | None) -> Path:
-    """The folder for explanations: new, or empty."""
-    if out is None:
-        names = ["explanations", *(f"explanations-{number}" for number in range(2, 1000))]
-        return next(Path(name) for name in names if not Path(name).exists())
-    path = user_path(out, "the output folder", OutputError)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", "Choose another."))
-    return path
 
 
 def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:

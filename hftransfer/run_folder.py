@@ -70,6 +70,22 @@ class OutputSettings(BaseModel):
     report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
 
 
+def folder_for(out: Path | None, name: str) -> Path:
+    """The folder that results are asked for in: new or empty; or the first free one of `name`, `name-2`, …
+
+    Raises:
+        OutputError: it is a file, or holds other files.
+    """
+    if out is None:
+        names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+        return next(Path(each) for each in names if not Path(each).exists())
+    path = user_path(out, "the output folder", OutputError)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        got = "one with files" if path.is_dir() else "a file"
+        raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
+    return path
+
+
 class RunFolder:
     """A folder for one run that knows which files in it are its own.
 

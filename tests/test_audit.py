@@ -344,6 +344,7 @@ def test_an_audit_never_writes_among_other_files(tiny: TinyModels, folder_data: 
     done = CliRunner().invoke(app, ["audit", str(recipe), "--out", str(tmp_path)])
     assert done.exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "recipe.yaml"]
+    assert "got a file" in CliRunner().invoke(app, ["audit", str(recipe), "--out", str(recipe)]).output
 
 
 def test_texts_that_no_file_can_hold_are_written_all_the_same(tmp_path: Path) -> None:

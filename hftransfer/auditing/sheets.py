@@ -9,7 +9,7 @@ from PIL import Image
 
 from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
 from hftransfer.data.rows import QuestionContent, Row, TextContent
-from hftransfer.errors import OutputError, WriteError, must_be, user_path
+from hftransfer.errors import WriteError, must_be
 from hftransfer.report.rendering import jpeg_uri, render_page
 
 _ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
@@ -28,21 +28,6 @@ def audit_table(audit: Audit) -> str:
     if not audit.findings:
         lines.append("         nothing is wrong with single rows, as far as can be told")
     return "\n".join([*lines, *(f"note: {note}" for note in audit.notes)])
-
-
-def audit_folder(out: Path | None) -> Path:
-    """The folder for an audit: `audit` or the next free name, or the one asked for.
-
-    Raises:
-        OutputError: it is a file, or holds other files.
-    """
-    if out is None:
-        names = ["audit", *(f"audit-{number}" for number in range(2, 1000))]
-        return next(Path(name) for name in names if not Path(name).exists())
-    path = user_path(out, "the output folder", OutputError)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", "Choose another."))
-    return path
 
 
 def write_audit(folder: Path, audit: Audit, title: str) -> None:
