@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
+import torch
 from PIL import Image
 
 import hftransfer as ht
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, find_rows
 from hftransfer.progress import Progress
+from hftransfer.training.devices import computes_bf16
 
 SHARED = Path(__file__).parents[2] / "shared"
 PHOTOS = SHARED / "data" / "cats_dogs"
@@ -74,6 +77,15 @@ class TestPhotos:
     @pytest.mark.usefixtures("_kept_for_all")
     def test_vit_tiny_probe(self, tmp_path: Path) -> None:
         assert _run(str(VIT_TINY), str(PHOTOS), tmp_path / "run")["test"]["accuracy"] >= 0.975
+
+    @pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="this processor has no fast bfloat16")
+    @pytest.mark.usefixtures("_kept_for_all")
+    def test_bfloat16_gives_the_labels_of_float32(self, tmp_path: Path) -> None:
+        found = []
+        for precision in ("fp32", "bf16"):
+            _run(str(VIT_TINY), str(PHOTOS), tmp_path / precision, **{"train.precision": precision})
+            found.append(pandas.read_parquet(tmp_path / precision / "predictions.parquet").prediction)
+        assert (found[0] == found[1]).mean() >= 0.995
 
     def test_second_run_spends_little_time_on_activations(self, tmp_path: Path) -> None:
         first = _run(str(VIT_TINY), str(PHOTOS), tmp_path / "first", **{"data.limit": 40, "train.cache": "off"})
