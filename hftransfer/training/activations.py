@@ -356,6 +356,11 @@ def read_batches(read: Callable[[Part], T], batches: Sequence[Part], compute: Co
         yield from _read_ahead(read, batches)
         return
     together = torch.get_num_threads()
+    if together == 1:  # nothing is gained by a thread beside the only one
+        for batch in batches:
+            stop_if_asked()
+            yield read(batch)
+        return
     with ThreadPoolExecutor(together, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for start in range(0, len(batches), together):
             for outcome in list(pool.map(read, batches[start : start + together])):
