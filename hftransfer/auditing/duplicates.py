@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hftransfer.auditing.findings import Finding
+from hftransfer.auditing.findings import Finding, Kind
 
 _BITS = 256
 _SAME_BITS, _SIMILAR_BITS = 64, 96
@@ -22,7 +22,6 @@ _SAME_BITS, _SIMILAR_BITS = 64, 96
 Of 320,000 pairs of different photos of cats and dogs the nearest differed in 84 (one pair in 6: the same photo)."""
 _ALIKE = 0.75
 _LEAST_TEXT, _SAME_TEXT = 20, 0.9
-EXACTLY = "the same content"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def exact_twins(digests: Sequence[bytes]) -> list[Twins]:
     """Each row beside the first one with the very same content."""
     first: dict[bytes, int] = {}
     places = [(first.setdefault(digest, place), place) for place, digest in enumerate(digests)]
-    return [Twins(earlier, place, EXACTLY) for earlier, place in places if earlier != place]
+    return [Twins(earlier, place, "the same content") for earlier, place in places if earlier != place]
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,9 @@ class Named:
 def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding]:
     """One finding for each row that a twin of it comes before (training rows come first), by its surest twin: a leak
     where that lies in another split, a duplicate else; and a conflict besides where labels differ."""
-    best: dict[tuple[str, int], Twins] = {}
+    best: dict[tuple[Kind, int], Twins] = {}
     for one in sorted(twins, key=lambda each: -each.score):
-        kinds = ["leak" if rows[one.first].split != rows[one.second].split else "duplicate"]
+        kinds: list[Kind] = ["leak" if rows[one.first].split != rows[one.second].split else "duplicate"]
         if rows[one.first].label != rows[one.second].label:
             kinds.append("conflict")
         for kind in kinds:
@@ -130,7 +129,5 @@ def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding
         row, other = rows[place], rows[min(one.first, one.second)]
         where = f"{one.how} as {other.id} ({other.split})"
         reason = f"{where}, which is labelled {other.label}" if kind == "conflict" else where
-        found.append(
-            Finding(kind, row.split, row.id, row.label, reason, one.score, "", other.split, other.id)  # type: ignore[arg-type]
-        )
+        found.append(Finding(kind, row.split, row.id, row.label, reason, one.score, "", other.split, other.id))
     return found

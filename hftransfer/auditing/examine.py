@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from hftransfer.auditing.duplicates import (
     text_twins,
     twin_findings,
 )
-from hftransfer.auditing.findings import Finding
+from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
 from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
 from hftransfer.auditing.texts import odd_about_text, other_languages
@@ -27,6 +28,7 @@ from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.data.splits import Splits
 from hftransfer.errors import some
 from hftransfer.tasks.base import RowKind
+from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.9
 
@@ -42,13 +44,15 @@ class Subject:
     labels: np.ndarray
     class_names: tuple[str, ...]
     counts: Mapping[str, Sequence[int]]
-    features: np.ndarray | None = None
-    odd: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    features: np.ndarray | None
+    odd: dict[int, list[str]] = field(default_factory=dict)
     """What is odd about single rows, as far as it was noticed when they were read."""
+    signatures: dict[int, Signature] = field(default_factory=dict)
+    """The perceptual hashes of images, as far as they were needed."""
 
     @classmethod
-    def of(cls, splits: Splits, kind: RowKind) -> Subject:
-        """The rows of all splits."""
+    def of(cls, splits: Splits, kind: RowKind, stored: Mapping[str, Features] = MappingProxyType({})) -> Subject:
+        """The rows of all splits, with their features where they are known."""
         rows, named, digests, labels = [], [], [], []
         for name, split in splits.items():
             rows += split.rows
@@ -56,11 +60,9 @@ class Subject:
             labels += split.labels.tolist()
             named += [Named(name, row.id, _label_of(row, splits.class_names)) for row in split.rows]
         counts = splits.counts() if splits.class_names else {}
-        return cls(kind, rows, named, digests, np.array(labels, dtype=np.int64), splits.class_names, counts)
-
-    def contents(self) -> dict[tuple[str, str], Row]:
-        """The rows by split and id."""
-        return {(own.split, own.id): row for own, row in zip(self.named, self.rows, strict=True)}
+        parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
+        features = np.concatenate(parts) if parts else None
+        return cls(kind, rows, named, digests, np.array(labels, dtype=np.int64), splits.class_names, counts, features)
 
     def texts(self) -> list[str]:
         """The texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
@@ -81,11 +83,9 @@ def _texts_of(row: Row) -> list[str]:
     return [content.text] if content.pair is None else [content.text, content.pair]
 
 
-def examine(
-    subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = 0.4
-) -> tuple[list[Finding], list[str]]:
-    """What is wrong with single rows, and notes on the whole. `advance` is told of each of the `STEPS` done. Rows whose
-    standardised features have a cosine similarity below `least` are not looked at as near duplicates."""
+def examine(subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = 0.4) -> Audit:
+    """What is wrong with the rows. `advance` is told of each of the `STEPS` done. Rows whose standardised features have
+    a cosine similarity below `least` are not looked at as near duplicates."""
     findings: list[Finding] = []
     notes: list[str] = []
     near = _neighbours(subject, notes)
@@ -103,15 +103,16 @@ def examine(
     findings += _oddities(subject)
     notes += _on_classes(subject)
     advance(1)
-    return findings, notes
+    contents = {(own.split, own.id): row for own, row in zip(subject.named, subject.rows, strict=True)}
+    return Audit(len(subject.rows), in_order(findings), tuple(notes), contents)
 
 
 STEPS = 4
 
 
-def _finding(subject: Subject, kind: str, place: int, reason: str, score: float = 1.0, suggested: str = "") -> Finding:
+def _finding(subject: Subject, kind: Kind, place: int, reason: str, score: float = 1.0, suggested: str = "") -> Finding:
     own = subject.named[place]
-    return Finding(kind, own.split, own.id, own.label, reason, score, suggested)  # type: ignore[arg-type]
+    return Finding(kind, own.split, own.id, own.label, reason, score, suggested)
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------
@@ -125,7 +126,8 @@ def _neighbours(subject: Subject, notes: list[str]) -> Neighbours | None:
         return find_neighbours(standardised(subject.features))
     if subject.kind == "images":
         found = _signatures(subject, range(len(subject.rows)))
-        return find_neighbours(np.array([np.where(one.bits, 1.0, -1.0) for one in found], dtype=np.float32))
+        bits = np.array([found[place].bits for place in range(len(subject.rows))])
+        return find_neighbours(np.where(bits, 1.0, -1.0).astype(np.float32))
     return None
 
 
@@ -134,22 +136,24 @@ def _near_twins(subject: Subject, near: Neighbours | None, exact: Sequence[Twins
     candidates = {} if near is None else {p: s for p, s in near.pairs(least).items() if p not in known}
     if subject.kind == "images":
         places = sorted({place for pair in candidates for place in pair})
-        return image_twins(candidates, dict(zip(places, _signatures(subject, places), strict=True)))
+        return image_twins(candidates, _signatures(subject, places))
     labels = [own.label for own in subject.named]
     # Texts that differ in a word and in their labels, as "one of the best films", are no copies.
     candidates = {pair: alike for pair, alike in candidates.items() if labels[pair[0]] == labels[pair[1]]}
     return [one for one in text_twins(subject.texts(), candidates) if (one.first, one.second) not in known]
 
 
-def _signatures(subject: Subject, places: Sequence[int]) -> list[Signature]:
-    """The perceptual hashes of images, decoded in a few threads."""
+def _signatures(subject: Subject, places: Sequence[int]) -> Mapping[int, Signature]:
+    """The perceptual hashes of these images at least, each decoded once, in a few threads."""
 
     def signature(place: int) -> Signature:
         row = subject.rows[place]
         return Signature.of(decode_image(read_row(row), row.id))
 
+    missing = [place for place in places if place not in subject.signatures]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(signature, places))
+        subject.signatures.update(zip(missing, pool.map(signature, missing), strict=True))
+    return subject.signatures
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -197,10 +201,10 @@ def _on_classes(subject: Subject) -> list[str]:
     if not subject.class_names:
         return []
     counts = np.array(subject.counts["train"] if sum(subject.counts["train"]) else subject.counts["test"])
-    most, least = int(counts.argmax()), int(counts.argmin())
-    if counts[most] < _UNEVEN * max(1, counts[least]):
-        return []
+    most = int(counts.argmax())
     few = [i for i in np.argsort(counts).tolist() if counts[most] >= _UNEVEN * max(1, counts[i])]
+    if not few:
+        return []
     rare = some(f"'{subject.class_names[i]}' {counts[i]}" for i in few)
     told = f"classes are uneven: '{subject.class_names[most]}' {counts[most]} rows, {rare}"
     return [f"{told} (train.class_weights: auto weighs them)"]

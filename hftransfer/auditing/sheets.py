@@ -121,4 +121,4 @@ def _text_of(row: Row) -> str:
     if isinstance(content, QuestionContent):
         return content.question
     assert isinstance(content, TextContent)
-    return content.text if content.pair is None else f"{content.text} | {content.pair}"
+    return content.shown

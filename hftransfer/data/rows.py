@@ -73,6 +73,11 @@ class TextContent:
     text: str
     pair: str | None = None
 
+    @property
+    def shown(self) -> str:
+        """The text, or both, as people read them."""
+        return self.text if self.pair is None else f"{self.text} | {self.pair}"
+
     def read(self) -> bytes:
         """The texts as JSON."""
         return _json_bytes([self.text, self.pair])

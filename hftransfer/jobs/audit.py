@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 from PIL import Image
 
 from hftransfer.auditing.examine import STEPS, Subject, examine
@@ -14,6 +14,7 @@ from hftransfer.auditing.findings import Audit, Finding, in_order
 from hftransfer.auditing.images import odd_about_image
 from hftransfer.data.rows import Row, decoding_faults
 from hftransfer.data.sources import Found
+from hftransfer.data.splits import Splits
 from hftransfer.extras import require_extra
 from hftransfer.jobs.common import Clock, found_checkpoint, load_rows, splits_of
 from hftransfer.jobs.early import ROWS_OF, early_look, task_of
@@ -50,17 +51,14 @@ def audit(
     if kind == "images":
         found, unreadable, odd = _read(found, progress)
     splits = splits_of(loaded, kind, found, progress)
-    subject = Subject.of(splits, kind)
-    subject.odd = {place: odd[id(row)] for place, row in enumerate(subject.rows) if id(row) in odd}
-    if loaded.task in TASKS and kind != "questions":
-        _look_through_the_network(subject, splits, loaded, progress)
+    probes = loaded.task in TASKS and kind != "questions"
+    subject = _seen_by_the_network(splits, loaded, progress) if probes else Subject.of(splits, kind)
+    subject.odd |= {place: odd[id(row)] for place, row in enumerate(subject.rows) if id(row) in odd}
     with progress.stage("comparing rows", STEPS) as advance:
-        findings, notes = examine(subject, loaded.train.seed, advance)
-    if subject.features is None:
-        notes.append(f"labels and outliers are not judged for task {loaded.task}")
-    return Audit(
-        len(subject.rows) + len(unreadable), in_order([*unreadable, *findings]), tuple(notes), subject.contents()
-    )
+        audit = examine(subject, loaded.train.seed, advance)
+    more = () if probes else (f"labels and outliers are not judged for task {loaded.task}",)
+    findings = in_order([*unreadable, *audit.findings])
+    return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
 
 
 def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[int, list[str]]]:
@@ -83,9 +81,10 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
     return kept, unreadable, odd
 
 
-def _look_through_the_network(subject: Subject, splits: Any, recipe: Recipe, progress: Progress) -> None:
-    """Nothing; the subject has features, and knows which texts are cut."""
+def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
+    """The rows with their features; texts that are cut are odd."""
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.tasks.items import TokenItems
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.settings import TrainSettings
     from hftransfer.training.transfer import Job, features_of
@@ -110,14 +109,11 @@ def _look_through_the_network(subject: Subject, splits: Any, recipe: Recipe, pro
         stage=Clock().stage,
     )
     with features_of(job) as (examples, stored):
-        parts = [stored[name].rows(0, stored[name].shape[0]) for name, _ in splits.items() if name in stored]
-        subject.features = np.concatenate(parts)
+        subject = Subject.of(splits, job.task.rows, stored)
     start = 0
-    cut: dict[int, list[str]] = {}
-    for name, split in splits.items():
-        if name in examples:
-            lengths = examples[name].items.lengths
-            assert lengths is not None or not examples[name].cut
-            cut |= {start + p: [f"longer than the {lengths[p]} tokens that are read"] for p in examples[name].cut}  # type: ignore[index]
-        start += len(split)
-    subject.odd = {**subject.odd, **cut}
+    for part in examples.values():
+        for place in part.cut:
+            tokens = len(cast(TokenItems, part.items).tokens[place]["input_ids"])
+            subject.odd[start + place] = [f"longer than the {tokens} tokens that are read"]
+        start += len(part.split)
+    return subject

@@ -19,6 +19,7 @@ from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
 from hftransfer.run_folder import RunFolder
+from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
@@ -58,18 +59,15 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metric
 def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     """What is wrong with the data, where the features of a probe tell it at little cost."""
     from hftransfer.auditing.examine import Subject, examine
-    from hftransfer.auditing.findings import TITLES, Audit, in_order
+    from hftransfer.auditing.findings import TITLES
     from hftransfer.auditing.sheets import finding_text, pictures_of
 
     done = trained.done
-    features = [done.features[name] for name, split in done.splits.items() if len(split) and name in done.features]
-    numbers = sum(part.shape[0] * part.shape[1] for part in features)
+    numbers = sum(part.shape[0] * part.shape[1] for part in done.features.values())
     if not 0 < numbers <= _MOST_AUDITED or not has_extra("audit"):
         return []
-    subject = Subject.of(done.splits, "images" if done.adapter.modality == "image" else "texts")
-    subject.features = np.concatenate([part.rows(0, part.shape[0]) for part in features])
-    findings, notes = examine(subject, seed, least=_LEAST_ALIKE)
-    audit = Audit(len(subject.rows), in_order(findings), tuple(notes), subject.contents())
+    rows: RowKind = "images" if done.adapter.modality == "image" else "texts"
+    audit = examine(Subject.of(done.splits, rows, done.features), seed, least=_LEAST_ALIKE)
     groups = []
     for kind, count in audit.counts().items():
         pictures = [Picture(_small(_decoded(row)), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
@@ -77,8 +75,8 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
         texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(finding_text(audit, one))]) for one in own]
         note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
         groups.append(Group(f"Data: {count:,} rows {TITLES[kind]}", "", note, pictures, texts))
-    if notes:
-        groups.append(Group("Data as a whole", texts=[Said("", [Marked(note)]) for note in notes]))
+    if audit.notes:
+        groups.append(Group("Data as a whole", texts=[Said("", [Marked(note)]) for note in audit.notes]))
     return groups
 
 
@@ -185,7 +183,7 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
     for place, index in enumerate(chosen[:_SHOWN]):
         content = tested.rows[index].content
         assert isinstance(content, TextContent)
-        text = content.text if content.pair is None else f"{content.text} | {content.pair}"
+        text = content.shown
         words = [Marked(text[:_LONGEST_TEXT])]
         if explains and place < _EXPLAINED and len(text) <= _LONGEST_TEXT:
             words = _weighed(tested, content, int(tested.predicted[index])) or words
