@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import DualEncoder, Tower, load_dual
 from hftransfer.adapters.families import require_paired
+from hftransfer.adapters.images import conv_network
 from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
 from hftransfer.cache import cache_folder
 from hftransfer.data.settings import DataSettings
@@ -35,7 +36,7 @@ from hftransfer.tasks.classification import ImageClassification, softmax
 from hftransfer.tasks.items import Batch, ImageItems, Items
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, sentences, templates_of
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
-from hftransfer.training.devices import Compute, choose_compute, frozen_copy
+from hftransfer.training.devices import Compute, Precision, choose_compute, frozen_copy
 from hftransfer.training.solver import Given
 
 _ROWS_AT_ONCE = 4096
@@ -107,14 +108,27 @@ def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp
     return DualPredictor(checkpoint, precision)
 
 
+def compute_for(dual: DualEncoder, precision: Precision, batch_size: int | None = None) -> Compute:
+    """Where a dual encoder computes without training. As `auto` a convolutional one takes float32 on CPUs: no head is
+    fitted to what bfloat16 loses, which of EfficientNet-Lite0 turned one label of 200.
+
+    Raises:
+        RecipeError: the device does not compute the asked precision.
+    """
+    compute = choose_compute(precision, batch_size)
+    if precision == "auto" and compute.device.type == "cpu" and conv_network(dual.model):
+        return replace(compute, precision="fp32")
+    return compute
+
+
 class DualPredictor:
     """A dual encoder ready to choose between names, and to embed: what `hftransfer.load` gives of one."""
 
     takes: Literal["images"] = "images"
 
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
-        self.checkpoint, self.compute = checkpoint, choose_compute(precision, None)
-        self.dual = load_dual(checkpoint)
+        self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
+        self.compute = compute_for(self.dual, precision)
         self._images = self.dual.images.twin(frozen_copy(self.dual.model, self.compute))
 
     def predict(

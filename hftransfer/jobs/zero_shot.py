@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -59,19 +59,15 @@ def evaluate_by_names(
         progress.line(data_table(splits))
     with clock.stage("load"):
         from hftransfer.adapters.dual import load_dual
-        from hftransfer.adapters.images import conv_network
         from hftransfer.tasks.prompts import words_for
-        from hftransfer.training.devices import choose_compute
-        from hftransfer.zeroshot import evaluate
+        from hftransfer.zeroshot import compute_for, evaluate
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)
         checkpoint = checkpoint or together.in_turn(lambda: found_checkpoint(recipe.model.name, recipe.model.revision))
-        compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
         dual = together.in_turn(lambda: load_dual(checkpoint))
-        if recipe.train.precision == "auto" and compute.device.type == "cpu" and conv_network(dual.model):
-            # No head is fitted to what bfloat16 loses: of EfficientNet-Lite0 it turned one label of 200.
-            compute = replace(compute, precision="fp32")
+        size = recipe.train.inference_batch_size
+        compute = together.together(lambda: compute_for(dual, recipe.train.precision, size))
         parameters = sum(parameter.numel() for parameter in dual.model.parameters())
         kind = f"{checkpoint.name}: {type(dual.model).__name__}; {parameters:,} parameters, none learns"
         progress.line(f"{kind}; {len(templates)} templates, {len(words)} classes; {compute.describe()}")
