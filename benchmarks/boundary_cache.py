@@ -12,11 +12,11 @@ BENCHMARKS = (
         name="boundary-cache",
         about="the last 2 stages fine-tuned, their activations kept, against computed anew in every epoch",
         sides=(
-            Side("ours, activations kept", fine_tune.our_photos, (), {"cache": "on"}),
-            Side("ours, computed anew", fine_tune.our_photos, (faster(),), {"cache": "off"}),
+            Side("ours, activations kept", fine_tune.stepped, (), {"cache": "on"}),
+            Side("ours, computed anew", fine_tune.stepped, (faster(),), {"cache": "off"}),
         ),
         settings=_LAST_STAGES.settings,
-        prepare=fine_tune.prepare_photos,
+        prepare=fine_tune.prepare,
         warm_up=_LAST_STAGES.warm_up,
     ),
 )

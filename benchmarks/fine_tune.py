@@ -14,25 +14,17 @@ from benchmarks.harness import Benchmark, Side, faster
 IMAGES, TEXTS = "image-classification", "text-classification"
 
 
-def prepare_photos(settings: dict[str, Any]) -> dict[str, Any]:
-    """Photos, and what learns."""
-    return _with_learners(settings | data.photos(settings), IMAGES)
-
-
-def prepare_sentences(settings: dict[str, Any]) -> dict[str, Any]:
-    """Sentences, and what learns."""
-    return _with_learners(settings | data.sentences(settings), TEXTS)
-
-
-def _with_learners(settings: dict[str, Any], task: Any) -> dict[str, Any]:
-    """The names of the parameters that learn, or of the layers that get low-rank matrices, for scripts of others."""
+def prepare(settings: dict[str, Any]) -> dict[str, Any]:
+    """Photos or sentences, and for scripts of others the names of the parameters that learn, or of the layers that get
+    low-rank matrices."""
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.strategies import STRATEGIES, LoRA, strategy_of
 
+    settings |= data.photos(settings) if settings["task"] == IMAGES else data.sentences(settings)
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint, ("one", "other"), task=task)
+    adapter = load_adapter(checkpoint, ("one", "other"), task=settings["task"])
     chosen = strategy_of(settings["strategy"])
     strategy = STRATEGIES[chosen["kind"]](**chosen)
     found: dict[str, Any] = {name: settings[name] for name in ("data", "model")}
@@ -44,30 +36,17 @@ def _with_learners(settings: dict[str, Any], task: Any) -> dict[str, Any]:
     return found | {"learning": [name for name, own in adapter.model.named_parameters() if own.requires_grad]}
 
 
-def our_photos(settings: dict[str, Any]) -> dict[str, Any]:
+def stepped(settings: dict[str, Any]) -> dict[str, Any]:
     """Our side."""
-    return _ours(settings, IMAGES)
-
-
-def our_texts(settings: dict[str, Any]) -> dict[str, Any]:
-    """Our side."""
-    return _ours(settings, TEXTS)
-
-
-def _ours(settings: dict[str, Any], task: str) -> dict[str, Any]:
     from hftransfer.strategies import strategy_of
 
-    return ours.stepped(settings, task, strategy_of(settings["strategy"]), cache=settings.get("cache", "auto"))
+    strategy = strategy_of(settings["strategy"])
+    return ours.stepped(settings, settings["task"], strategy, cache=settings.get("cache", "auto"))
 
 
-def trainer_photos(settings: dict[str, Any]) -> dict[str, Any]:
+def trainer(settings: dict[str, Any]) -> dict[str, Any]:
     """The Trainer."""
-    return trainers.trained(settings, "images", _adapt(settings))
-
-
-def trainer_texts(settings: dict[str, Any]) -> dict[str, Any]:
-    """The Trainer."""
-    return trainers.trained(settings, "texts", _adapt(settings))
+    return trainers.trained(settings, "images" if settings["task"] == IMAGES else "texts", _adapt(settings))
 
 
 def _adapt(settings: dict[str, Any]) -> trainers.Adapt:
@@ -78,28 +57,26 @@ def _adapt(settings: dict[str, Any]) -> trainers.Adapt:
     return lambda model: get_peft_model(model, LoraConfig(**settings["lora"]))
 
 
-_PHOTOS = {"data": data.PHOTOS, "model": data.IMAGE_MODEL, "rows": 0, "batch_size": 32}
-_TEXTS = {"data": data.SENTENCES, "model": data.TEXT_MODEL, "rows": 0, "batch_size": 32}
+_PHOTOS = {"task": IMAGES, "data": data.PHOTOS, "model": data.IMAGE_MODEL, "rows": 0, "batch_size": 32}
+_TEXTS = {"task": TEXTS, "data": data.SENTENCES, "model": data.TEXT_MODEL, "rows": 0, "batch_size": 32}
 _WARM_UP = {"rows": 32, "epochs": 1}
 _BF16: dict[str, Any] = {"bf16": True}
 
 
 def _of_photos(default: float, bf16: float, script: str = "Trainer") -> tuple[Side, ...]:
     return (
-        Side("ours", our_photos),
-        Side(script, trainer_photos, (faster(default),)),
-        Side(f"{script}, bf16", trainer_photos, (faster(bf16),), _BF16, bf16=True),
+        Side("ours", stepped),
+        Side(script, trainer, (faster(default),)),
+        Side(f"{script}, bf16", trainer, (faster(bf16),), _BF16, bf16=True),
     )
 
 
 def _of_texts(default: float, tuned: float, script: str = "Trainer") -> tuple[Side, ...]:
     return (
-        Side("ours", our_texts),
-        Side(script, trainer_texts, (faster(default),)),
-        Side(f"{script}, grouped by length", trainer_texts, (faster(tuned),), {"grouped": True}),
-        Side(
-            f"{script}, bf16, grouped by length", trainer_texts, (faster(tuned),), _BF16 | {"grouped": True}, bf16=True
-        ),
+        Side("ours", stepped),
+        Side(script, trainer, (faster(default),)),
+        Side(f"{script}, grouped by length", trainer, (faster(tuned),), {"grouped": True}),
+        Side(f"{script}, bf16, grouped by length", trainer, (faster(tuned),), _BF16 | {"grouped": True}, bf16=True),
     )
 
 
@@ -109,7 +86,7 @@ BENCHMARKS = (
         about="the last 2 stages and the head fine-tuned on photos",
         sides=_of_photos(8, 3),
         settings={**_PHOTOS, "strategy": "fine-tune:2", "epochs": 10, "learning_rate": 1e-4},
-        prepare=prepare_photos,
+        prepare=prepare,
         warm_up=_WARM_UP,
         small={"rows": 60, "epochs": 5},
     ),
@@ -118,7 +95,7 @@ BENCHMARKS = (
         about="a whole network fine-tuned on photos",
         sides=_of_photos(3, 1.1),
         settings={**_PHOTOS, "strategy": "fine-tune:all", "epochs": 2, "learning_rate": 1e-4},
-        prepare=prepare_photos,
+        prepare=prepare,
         warm_up=_WARM_UP,
     ),
     Benchmark(
@@ -126,7 +103,7 @@ BENCHMARKS = (
         about="a whole network fine-tuned on sentences",
         sides=_of_texts(3, 1.1),
         settings={**_TEXTS, "strategy": "fine-tune:all", "epochs": 1, "learning_rate": 1e-4},
-        prepare=prepare_sentences,
+        prepare=prepare,
         warm_up=_WARM_UP,
     ),
     Benchmark(
@@ -134,7 +111,7 @@ BENCHMARKS = (
         about="low-rank matrices and the head trained on photos",
         sides=_of_photos(3, 1.1, "Trainer + peft"),
         settings={**_PHOTOS, "strategy": "lora:8", "epochs": 2, "learning_rate": 1e-3},
-        prepare=prepare_photos,
+        prepare=prepare,
         warm_up=_WARM_UP,
     ),
     Benchmark(
@@ -142,7 +119,7 @@ BENCHMARKS = (
         about="low-rank matrices and the head trained on sentences",
         sides=_of_texts(3, 1.1, "Trainer + peft"),
         settings={**_TEXTS, "strategy": "lora:8", "epochs": 1, "learning_rate": 1e-3},
-        prepare=prepare_sentences,
+        prepare=prepare,
         warm_up=_WARM_UP,
     ),
 )

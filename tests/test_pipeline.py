@@ -170,7 +170,8 @@ def test_labels_survive_as_names(family, finished):
 def test_one_process_runs_recipes_of_several_precisions(tiny, flat_data, tmp_path, silent):
     for precision in ("fp32", "bf16", "fp32"):
         recipe = recipe_for(tiny("vit"), flat_data, epochs=1, precision=precision) | {"strategy": "fine-tune"}
-        run(recipe, out=tmp_path / "run", overwrite=True, progress=silent)
+        folder = run(recipe, out=tmp_path / "run", overwrite=True, progress=silent).folder
+        assert json.loads((folder / "environment.json").read_text())["precision"] == precision
 
 
 # --- repeating -------------------------------------------------------------------------------------------------------

@@ -182,8 +182,7 @@ def processes() -> Processes:
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     if state.num_processes != count:
         raise RuntimeError(f"{count} processes were started and {state.num_processes} found each other")
-    # Gloo's threads must end before the interpreter does, else it may abort when all work is done (one run in eight).
-    atexit.register(_part)
+    atexit.register(_part)  # as torch asks: its own threads should end before the interpreter does
     local_count = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
     return Processes(state.process_index, count, state.local_process_index, local_count)
 
