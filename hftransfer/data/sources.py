@@ -37,7 +37,8 @@ IMAGE_COLUMNS = (
     "filepath",
     "file_path",
 )
-BUNDLED = ("bundled/drawn-pets", "bundled/short-reviews")
+DRAWINGS = "bundled/drawn-pets"
+BUNDLED = (DRAWINGS, "bundled/short-reviews")
 Kind = Literal["images", "texts", "questions"]
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _IGNORED = {"thumbs.db", "desktop.ini"}

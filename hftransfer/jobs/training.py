@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
-from hftransfer.data.sources import BUNDLED
+from hftransfer.data.sources import DRAWINGS
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.errors import (
     ModelError,
@@ -133,7 +133,7 @@ def train_model(
     from hftransfer.training.processes import processes, stray_settings
 
     together = processes()
-    with clock.stage("data"), importing_ahead(when=data is None and recipe.data.source in BUNDLED):
+    with clock.stage("data"), importing_ahead(when=data is None and recipe.data.source == DRAWINGS):
         task = task_of(recipe)
         splits = splits or together.in_turn(lambda: load_splits(recipe, task.rows, data, progress))
         if isinstance(recipe.data.shots, int):

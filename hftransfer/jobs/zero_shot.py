@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.data.sources import BUNDLED
+from hftransfer.data.sources import DRAWINGS
 from hftransfer.jobs.common import (
     Clock,
     csv_text,
@@ -54,7 +54,7 @@ def evaluate_by_names(
     from hftransfer.training.processes import processes
 
     together = processes()
-    with clock.stage("data"), importing_ahead(when=data is None and recipe.data.source in BUNDLED):
+    with clock.stage("data"), importing_ahead(when=data is None and recipe.data.source == DRAWINGS):
         splits = together.in_turn(lambda: load_splits(recipe, "images", data, progress))
         progress.line(data_table(splits))
     with clock.stage("load"):
