@@ -27,7 +27,7 @@ from hftransfer.progress import Progress
 from hftransfer.strategies import LinearProbe, Strategy
 from hftransfer.tasks.base import Judged
 from hftransfer.tasks.items import ImageItems, Items, TokenItems
-from hftransfer.training.activations import ActivationStore, Source, fill_store, fits_disk, key_parts
+from hftransfer.training.activations import ActivationStore, Source, fill_store, key_parts, worth_keeping
 from hftransfer.training.contrastive import (
     PairSource,
     Pooled,
@@ -212,7 +212,7 @@ def _at_boundary(
     job: CaptionJob, tower: Adapter, boundary: int, items: dict[str, Items], sha: str
 ) -> dict[str, Source]:
     count = sum(len(part.digests) for part in items.values())
-    if boundary == 0 or job.train.cache == "off" or not fits_disk(tower, boundary, count, job.progress):
+    if not worth_keeping(job.train.cache, tower, boundary, count, job.progress):
         if boundary == 0 and tower.modality == "image":
             _require_decodable(job)
         frozen = tower.twin(frozen_copy(tower.model, job.compute)) if boundary else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.artifact import ModelFacts, save_model
@@ -50,6 +50,7 @@ from hftransfer.run_folder import LOGS, RunFolder, write_table
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
+    from hftransfer.adapters.base import Adapter
     from hftransfer.tasks.base import Judged
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
@@ -130,7 +131,7 @@ def train_model(
 ) -> Trained:
     """The data (where they aren't given), then the model, then what the strategy learns, then its scores. In the list
     `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
-    from hftransfer.training.processes import processes, stray_settings
+    from hftransfer.training.processes import processes
 
     together = processes()
     with clock.stage("data"), importing_ahead(when=data is None and recipe.data.source == DRAWINGS):
@@ -140,34 +141,12 @@ def train_model(
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits))
     with clock.stage("load"):
-        from hftransfer.adapters.base import parameter_counts
-        from hftransfer.adapters.loading import load_adapter
-        from hftransfer.training.devices import choose_compute
         from hftransfer.training.loop import Keeping
         from hftransfer.training.tracking import tracked
         from hftransfer.training.transfer import Job, transfer
 
         checkpoint = checkpoint or together.in_turn(lambda: found_checkpoint(recipe.model.name, recipe.model.revision))
-        pooling = recipe.strategy.pooling_for(recipe.task)
-        seed, names = recipe.train.seed, splits.class_names
-        compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-        task_name: Any = recipe.task
-        load = partial(load_adapter, checkpoint, names, task=task_name, pooling=pooling, seed=seed)
-        adapter = _again(kept, seed) or together.in_turn(load)
-        if kept is not None and not kept and adapter.head_is_linear:
-            kept.append(copy.deepcopy(adapter))
-        texts = _texts_as_head(adapter, recipe, names, checkpoint, compute, progress)
-        boundary = together.together(lambda: recipe.strategy.prepare(adapter, seed))
-        counts = parameter_counts(adapter.model)
-        learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn, boundary {boundary}"
-        learns += f" of {len(adapter.stages)} stages"
-        batch = f"batches of {recipe.train.batch_size}"
-        where = compute.describe() + (", fsdp" if recipe.train.distributed == "fsdp" and together.count > 1 else "")
-        progress.line(f"{checkpoint.name}: {type(adapter.model).__name__}; {learns}; {batch}; {where}")
-        if recipe.train.distributed == "fsdp" and together.count == 1:
-            progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
-        for key, value in stray_settings().values():
-            progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
+        ready = _make_ready(recipe, checkpoint, splits.class_names, kept, progress)
         facts = facts_of(checkpoint, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         tell_differences(recipe.resolved, facts, progress)
@@ -175,22 +154,22 @@ def train_model(
         if checkpoints is not None:
             keeping = Keeping(checkpoints, identity_of(recipe, facts), saved)
             together.together(lambda: require_same_run(keeping))
-    with tracked(recipe.train.trackers, logs, project, flat_settings(recipe), compute) as log:
+    with tracked(recipe.train.trackers, logs, project, flat_settings(recipe), ready.compute) as log:
         job = Job(
-            adapter=adapter,
-            boundary=boundary,
+            adapter=ready.adapter,
+            boundary=ready.boundary,
             task=task,
             strategy=recipe.strategy,
             splits=splits,
             data=recipe.data,
             train=recipe.train,
             weights_sha256=checkpoint.weights_sha256,
-            compute=compute,
+            compute=ready.compute,
             progress=progress,
             stage=clock.stage,
             keeping=keeping,
             log=log,
-            names=texts,
+            names=ready.texts,
         )
         done = transfer(job)
         steps_per_epoch = math.ceil(len(done.splits.train) / recipe.train.batch_size)
@@ -198,7 +177,63 @@ def train_model(
     clock.at_least("train", sum(row["seconds"] for row in done.history.rows))  # before an interruption, too
     if len(done.splits.skipped) > len(splits.skipped):
         progress.line(data_table(done.splits))
-    return Trained(done, checkpoint, compute, boundary, facts, _model_facts(recipe, checkpoint, splits, done))
+    model_facts = _model_facts(recipe, checkpoint, splits, done)
+    return Trained(done, checkpoint, ready.compute, ready.boundary, facts, model_facts)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A model on which the strategy has decided what learns, and where it will."""
+
+    adapter: Adapter
+    boundary: int
+    compute: Compute
+    texts: ClassTexts | None
+    """What the names of the classes say, where the head begins with them."""
+
+
+def _make_ready(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    class_names: Sequence[str],
+    kept: list[Any] | None,
+    progress: Progress,
+) -> _Ready:
+    """The model of a checkpoint with the recipe's head and strategy; says what of it learns, and where."""
+    from hftransfer.adapters.loading import load_adapter
+    from hftransfer.training.devices import choose_compute
+    from hftransfer.training.processes import processes
+
+    together, seed, task_name = processes(), recipe.train.seed, cast(Any, recipe.task)
+    compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
+    pooling = recipe.strategy.pooling_for(recipe.task)
+    load = partial(load_adapter, checkpoint, class_names, task=task_name, pooling=pooling, seed=seed)
+    adapter = _again(kept, seed) or together.in_turn(load)
+    if kept is not None and not kept and adapter.head_is_linear:
+        kept.append(copy.deepcopy(adapter))
+    texts = _texts_as_head(adapter, recipe, class_names, checkpoint, compute, progress)
+    ready = _Ready(adapter, together.together(lambda: recipe.strategy.prepare(adapter, seed)), compute, texts)
+    _tell(recipe, checkpoint, ready, progress)
+    return ready
+
+
+def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progress) -> None:
+    """Nothing; says what learns, where, and which wishes have no effect."""
+    from hftransfer.adapters.base import parameter_counts
+    from hftransfer.training.processes import processes, stray_settings
+
+    together, model = processes(), ready.adapter.model
+    counts = parameter_counts(model)
+    learns = f"{counts['trainable']:,} of {counts['total']:,} parameters learn"
+    learns += f", boundary {ready.boundary} of {len(ready.adapter.stages)} stages"
+    sharded = recipe.train.distributed == "fsdp"
+    where = ready.compute.describe() + (", fsdp" if sharded and together.count > 1 else "")
+    batches = f"batches of {recipe.train.batch_size}"
+    progress.line(f"{checkpoint.name}: {type(model).__name__}; {learns}; {batches}; {where}")
+    if sharded and together.count == 1:
+        progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
+    for key, value in stray_settings().values():
+        progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
 
 
 def _again(kept: list[Any] | None, seed: int) -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -77,8 +77,15 @@ def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Comp
     }
 
 
-def fits_disk(adapter: Adapter, boundary: int, count: int, progress: Progress) -> bool:
-    """Whether so many examples' activations at a boundary have room in the cache folder; a person is told if not."""
+def worth_keeping(
+    wish: Literal["auto", "on", "off"], adapter: Adapter, boundary: int, count: int, progress: Progress
+) -> bool:
+    """Whether so many examples' activations at a boundary are to be kept: never at the input, else as a person wishes,
+    else where they have room in the cache folder; the person is told if not."""
+    if boundary == 0 or wish == "off":
+        return False
+    if wish == "on":
+        return True
     shape = adapter.hidden_shape(boundary)
     tokens = 128 if shape[0] == -1 else 1
     needed = 4 * tokens * int(np.prod([size for size in shape if size > 0])) * count

@@ -25,7 +25,14 @@ from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
 from hftransfer.tasks.items import Augment, ImageItems
-from hftransfer.training.activations import ActivationStore, Source, StoredActivations, fill_store, fits_disk, key_parts
+from hftransfer.training.activations import (
+    ActivationStore,
+    Source,
+    StoredActivations,
+    fill_store,
+    key_parts,
+    worth_keeping,
+)
 from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
@@ -311,17 +318,13 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
 
 
 def _stores(job: Job) -> bool:
-    """Whether activations are computed once: always at the head, never at the input; else if they fit the disk."""
+    """Whether activations are computed once: always at the head."""
     if job.changes_images:
         return False
     if job.at_head:
         return True
-    if job.boundary == 0 or job.train.cache == "off":
-        return False
-    if job.train.cache == "on":
-        return True
     count = sum(job.splits.sizes().values()) * max(1, job.views)
-    return fits_disk(job.adapter, job.boundary, count, job.progress)
+    return worth_keeping(job.train.cache, job.adapter, job.boundary, count, job.progress)
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
