@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hftransfer.errors import HftransferError
+from hftransfer.errors import DataError, HftransferError, OutputError, RecipeError, must_be, nearest, printable
 
 if TYPE_CHECKING:
     from hftransfer.progress import Progress
@@ -101,7 +102,10 @@ def run(
             )
         if not _is_first_process():
             return
-        print(pipeline.as_json(result) if as_json else results_table(result.metrics, result.folder))
+        if as_json:
+            print(pipeline.as_json(result))
+        else:
+            _say(results_table(result.metrics, result.folder))
 
     _guarded(work, debug=debug)
 
@@ -127,7 +131,7 @@ def init(
 
         text = draft(data, task, model, _progress(quiet=quiet))
         path = write_draft(out, text)
-        print(text)
+        _say(text)
         print(f"{path} is written. Next: hftransfer check {path}, then hftransfer run {path}")
 
     _guarded(work, debug=debug)
@@ -147,17 +151,26 @@ def check(
 
     def work() -> None:
         from hftransfer import pipeline
+        from hftransfer.extras import require_extra
         from hftransfer.report.tables import data_table
 
-        print(data_table(pipeline.check(recipe, overrides or [], progress=_progress(quiet=quiet))))
-        print("The recipe and its data are sound.")
-        for note in pipeline.not_looked_at(recipe, overrides or []):
-            print(f"Not looked at: {note}")
+        if with_audit:
+            require_extra("audit", "hftransfer check --audit")
+        unsound = None
+        try:
+            _say(data_table(pipeline.check(recipe, overrides or [], progress=_progress(quiet=quiet))))
+            print("The recipe and its data are sound.")
+            for note in pipeline.not_looked_at(recipe, overrides or []):
+                print(f"Not looked at: {note}")
+        except DataError as error:  # the audit is of use all the more
+            unsound = error
         if with_audit:
             from hftransfer.auditing.sheets import audit_table
             from hftransfer.jobs.audit import audit as audit_data
 
-            print(audit_table(audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))))
+            _say(audit_table(audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))))
+        if unsound is not None:
+            raise unsound
 
     _guarded(work, debug=debug)
 
@@ -175,12 +188,12 @@ def audit(
     def work() -> None:
         from hftransfer.auditing.sheets import audit_table, write_audit
         from hftransfer.jobs.audit import audit as audit_data
-        from hftransfer.run_folder import folder_for
+        from hftransfer.run_folder import new_folder
 
-        folder = folder_for(out, "audit")
-        found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
-        write_audit(folder, found, Path(recipe).stem)
-        print(audit_table(found))
+        with new_folder(out, "audit") as folder:
+            found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
+            write_audit(folder, found, Path(recipe).stem)
+        _say(audit_table(found))
         print(folder / "audit.html")
 
     _guarded(work, debug=debug)
@@ -224,7 +237,6 @@ def copy(
     """Copy a shipped recipe, to change it."""
 
     def work() -> None:
-        from hftransfer.errors import OutputError, must_be
         from hftransfer.recipe import find_recipe
 
         source = find_recipe(name)
@@ -327,7 +339,10 @@ def evaluate(
             base=base,
             progress=_progress(quiet=quiet or as_json),
         )
-        print(_json(metrics) if as_json else metrics_table(metrics))
+        if as_json:
+            print(_json(metrics))
+        else:
+            _say(metrics_table(metrics))
 
     _guarded(work, debug=debug)
 
@@ -350,8 +365,6 @@ def export(
     """Write a trained model in another form."""
 
     def work() -> None:
-        from hftransfer.errors import RecipeError, must_be
-
         if form not in ("merged", "onnx"):
             raise RecipeError(must_be("--format", "merged or onnx", f"'{form}'"))
         target = out or Path(
@@ -435,8 +448,6 @@ def serve(
 
 
 def _require_precision(precision: str) -> None:
-    from hftransfer.errors import RecipeError, must_be
-
     if precision not in ("auto", "fp32", "bf16"):
         raise RecipeError(must_be("--precision", "auto, fp32 or bf16", f"'{precision}'"))
 
@@ -478,7 +489,7 @@ def compare(
                 skip_done=skip_done,
                 progress=_progress(quiet=quiet),
             )
-        print(markdown_of(study))
+        _say(markdown_of(study))
         print(study.folder / "comparison.html")
         if study.failed:
             raise SystemExit(1)
@@ -491,8 +502,6 @@ def _parts_of(given: str | None) -> list[str]:
 
 
 def _numbers(option: str, given: str | None) -> list[int]:
-    from hftransfer.errors import RecipeError, must_be
-
     listed = _parts_of(given)
     wrong = [part for part in listed if not part.isdigit()]
     if wrong:
@@ -595,7 +604,6 @@ def cache(
 
     def work() -> None:
         from hftransfer import cache as store
-        from hftransfer.errors import RecipeError, must_be, nearest
 
         if kind is not None and kind not in store.KINDS:
             raise RecipeError(must_be("--kind", " or ".join(store.KINDS), f"'{kind}'", nearest(kind, store.KINDS)))
@@ -645,6 +653,9 @@ def doctor() -> None:
 
 def main() -> None:
     """Nothing; runs the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not have an encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BrokenPipeError:  # what we print goes to a program that has read enough
@@ -653,8 +664,6 @@ def main() -> None:
 
 
 def _listed(what: str) -> list[str]:
-    from hftransfer.errors import RecipeError, must_be, nearest
-
     match what:
         case "recipes":
             from hftransfer.recipe import shipped_recipes
@@ -712,6 +721,11 @@ def _progress(*, quiet: bool) -> Progress:
 _RESUME = "`hftransfer run … --resume` goes on from the newest checkpoint, if there is one"
 
 
+def _say(text: str) -> None:
+    """Nothing; prints what may hold names of files and classes, which can't steer the terminal."""
+    print(printable(text))
+
+
 def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> None:
     """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
@@ -722,7 +736,7 @@ def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> No
         if debug:
             raise
         for fault in error.faults if _is_first_process() else ():
-            print(f"error: {fault}", file=sys.stderr)
+            print(printable(f"error: {fault}"), file=sys.stderr)
         raise SystemExit(error.exit_status) from error
     except BrokenPipeError:
         raise
@@ -730,7 +744,7 @@ def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> No
         if debug:
             raise
         place = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        print(printable(f"error: {error.strerror or error}{place}"), file=sys.stderr)
         raise SystemExit(1) from error
     except Interrupted as error:
         if _is_first_process():

@@ -7,9 +7,21 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
+from hftransfer.data.rows import inspect_rows
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, Kind, find_rows
-from hftransfer.errors import DataError, HftransferError, OutputError, RecipeError, WriteError, must_be, nearest
+from hftransfer.data.sources import Found, Kind, files_below, find_rows
+from hftransfer.data.splits import MOST_SKIPPED
+from hftransfer.errors import (
+    DataError,
+    HftransferError,
+    OutputError,
+    RecipeError,
+    WriteError,
+    counted,
+    must_be,
+    nearest,
+)
 from hftransfer.jobs.common import load_captions
 from hftransfer.progress import Progress
 from hftransfer.recipe import IMAGE_TEXT, LoadedRecipe, load_recipe
@@ -36,11 +48,13 @@ _FEW, _MANY, _UNEVEN = 30, 1000, 3.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found: the task that fits, how many examples each split has, and of classes how many each."""
+    """What was found: the task that fits, how many examples each split has, and of classes how many each; and how many
+    images are unreadable already by their first bytes."""
 
     task: str
     splits: dict[str, int]
     classes: dict[str, int]
+    unreadable: int = 0
 
 
 def draft(data: str, task: str | None = None, model: str | None = None, progress: Progress | None = None) -> str:
@@ -78,9 +92,21 @@ def look(data: str, task: str | None, progress: Progress) -> Seen:
     path = Path(data).expanduser()
     if not path.exists():
         raise faults["image-classification"]
+    alone = faults.get(_task_of_files(path) or "")
+    if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
+        raise alone or faults["text-classification"]
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
     allowed = "images or texts with labels, questions, or images with captions"
     raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
+
+
+def _task_of_files(path: Path) -> str | None:
+    """What a folder is for, going by most of its files: images or texts; none where they are neither."""
+    suffixes = Counter(file.suffix.lower() for file in files_below(path)) if path.is_dir() else Counter()
+    images = sum(count for suffix, count in suffixes.items() if suffix in IMAGE_SUFFIXES)
+    tasks = {"image-classification": images, "text-classification": suffixes[".txt"]}
+    task = max(tasks, key=lambda name: tasks[name])
+    return task if 2 * tasks[task] > suffixes.total() else None
 
 
 def _seen(data: str, task: str, progress: Progress) -> Seen:
@@ -96,7 +122,13 @@ def _seen(data: str, task: str, progress: Progress) -> Seen:
     classes = dict(Counter(row.label for row in first))
     if len(classes) < 2:
         raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
-    return Seen(task, sizes, classes)
+    return Seen(task, sizes, classes, _unreadable(found, progress) if task == "image-classification" else 0)
+
+
+def _unreadable(found: Found, progress: Progress) -> int:
+    rows = [row for part in found.values() for row in part]
+    with progress.stage("looking at the images", len(rows)) as advance:
+        return len(inspect_rows(rows, advance).faults)
 
 
 def _captioned(data: str) -> LoadedRecipe:
@@ -117,6 +149,9 @@ def _written(data: str, seen: Seen, model: str) -> str:
     lines = [f"# {_plain(data)}: {sizes}{_classes_in_words(seen.classes)}."]
     lines += [f"# {note}" for note in _notes(seen)]
     lines += [f"task: {seen.task}", f"model: {model}", "data:", f"  source: {_quoted(data)}"]
+    if seen.unreadable:
+        few = seen.unreadable <= MOST_SKIPPED * sum(seen.splits.values())
+        lines.append(f"  {'' if few else '# '}on_error: skip              # leaves out what can't be read, up to 5 %")
     if "validation" not in seen.splits:
         lines.append("  validation_fraction: 0.15   # held out of training, to choose settings and the best epoch")
     if "test" not in seen.splits:
@@ -146,8 +181,10 @@ def _notes(seen: Seen) -> list[str]:
     """What a person should know of their data before training."""
     if not seen.classes:
         return []
-    least, most = min(seen.classes, key=lambda name: seen.classes[name]), max(seen.classes.values())
     notes = []
+    if seen.unreadable:
+        notes.append(f"{counted(seen.unreadable, 'image')} can't be read, or more: hftransfer audit names them all.")
+    least, most = min(seen.classes, key=lambda name: seen.classes[name]), max(seen.classes.values())
     if seen.classes[least] < _FEW:
         notes.append(f"Few examples: class {_plain(least)} has {seen.classes[least]}. A linear probe is safest.")
     if most > _UNEVEN * seen.classes[least]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
+
+_STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 class HftransferError(Exception):
@@ -65,6 +68,17 @@ def some(items: Iterable[str], limit: int = 5) -> str:
     listed = list(items)
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`: a number and the noun it counts, whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """The text as a terminal or a file may show it: what would steer a terminal or turn the direction of writing, and
+    what has no encoding (bytes of a file name that are no UTF-8), is written as an escape."""
+    return _STEERING.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def first_line(error: BaseException) -> str:

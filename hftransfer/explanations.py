@@ -26,7 +26,7 @@ from hftransfer.data.inputs import Given
 from hftransfer.errors import DataError, WriteError, must_be
 from hftransfer.progress import Progress
 from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
-from hftransfer.run_folder import folder_for
+from hftransfer.run_folder import new_folder
 
 _BLANK = "blank map: no place speaks for it"
 _ON_SHEET = 24
@@ -62,17 +62,17 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
         DataError: inputs can't be read; all others are explained and written first.
         OutputError: the folder holds other files, or can't be written.
     """
-    folder = folder_for(asked.out, "explanations")
     faults: list[str] = []
     shown: list[Shown] = []
-    for name, outcome in _outcomes(model, asked, progress, lines):
-        if isinstance(outcome, DataError):
-            faults += outcome.faults
-            continue
-        shown.append(Shown(name, outcome))
-        print(line_of(shown[-1]), flush=True)
-    if shown:
-        write_explanations(folder, shown)
+    with new_folder(asked.out, "explanations") as folder:
+        for name, outcome in _outcomes(model, asked, progress, lines):
+            if isinstance(outcome, DataError):
+                faults += outcome.faults
+                continue
+            shown.append(Shown(name, outcome))
+            print(line_of(shown[-1]), flush=True)
+        if shown:
+            write_explanations(folder, shown)
     if faults:
         raise DataError(*faults)
     return folder

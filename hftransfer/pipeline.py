@@ -13,8 +13,6 @@ from pydantic import BaseModel
 
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.curve import FinishedCells
-from hftransfer.data.rows import decoding_faults
-from hftransfer.data.skipped import without_faults, without_test_faults
 from hftransfer.data.splits import Splits, require_shots
 from hftransfer.errors import (
     DataError,
@@ -98,7 +96,7 @@ def run(
                 trained = train_curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
             else:
                 trained = train_model(asked, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
-            write, save = partial(write_training, folder, loaded, trained, clock), trained.done.save
+            write, save = partial(write_training, folder, loaded, trained, clock, progress), trained.done.save
         metrics = together.first(lambda: _written(folder, progress, write, save))
         if together.is_first:
             FinishedCells.remove_from(checkpoints.folder)
@@ -259,25 +257,17 @@ def check(
     model's files where they are local, and every image, decoded in full.
 
     Raises:
-        HftransferError: something is not as it must be; all unreadable images are named.
+        HftransferError: something is not as it must be; of unreadable images the first ten are named.
     """
     progress = progress or Progress()
     loaded = load_recipe(recipe, with_memory(overrides, data))
     early_look(loaded.recipe, data)
-    kind = ROWS_OF[loaded.recipe.task]
-    splits = load_splits(loaded.recipe, kind, data, progress)
+    splits = load_splits(loaded.recipe, ROWS_OF[loaded.recipe.task], data, progress, decode=True)
     for shots in _listed(loaded.recipe.data.shots):
         require_shots(splits, shots)
     if loaded.recipe.task == ZERO_SHOT or loaded.recipe.strategy.from_zero_shot:
         words_for(splits.class_names, loaded.recipe.class_names)
-    if kind != "images":
-        return splits
-    rows = [row for _, split in splits.items() for row in split.rows]
-    with progress.stage("decoding every image", len(rows)) as advance:
-        faults = decoding_faults(rows, advance)
-    if loaded.recipe.task == ZERO_SHOT:
-        return without_test_faults(splits, faults, loaded.recipe.data)
-    return without_faults(splits, faults, loaded.recipe.data)
+    return splits
 
 
 def _listed(shots: int | list[int] | None) -> list[int]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from hftransfer.errors import printable
+
 Advance = Callable[[int], None]
 
 
@@ -48,7 +50,7 @@ class Progress:
         """Tell one line (or several, broken by newlines)."""
         self._keep(text)
         if self.stream is not None:
-            print(text, file=self.stream, flush=True)
+            print(printable(text), file=self.stream, flush=True)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
@@ -101,7 +103,7 @@ class Progress:
         return _Background(self)
 
     def _keep(self, text: str) -> None:
-        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+        stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}"
         if self.log is None:
             self._early.append(stamped)
         else:

@@ -70,20 +70,34 @@ class OutputSettings(BaseModel):
     report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
 
 
-def folder_for(out: Path | None, name: str) -> Path:
-    """The folder that results are asked for in: new or empty; or the first free one of `name`, `name-2`, …
+@contextmanager
+def new_folder(out: Path | None, name: str) -> Iterator[Path]:
+    """The folder that results are asked for in: new or empty, or the first free one of `name`, `name-2`, …; made before
+    the work begins, and gone again if nothing comes to lie in it.
 
     Raises:
-        OutputError: it is a file, or holds other files.
+        OutputError: it is a file, holds other files, or can't be made.
     """
     if out is None:
         names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
-        return next(Path(each) for each in names if not Path(each).exists())
-    path = user_path(out, "the output folder", OutputError)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        got = "one with files" if path.is_dir() else "a file"
-        raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
-    return path
+        path = next(Path(each) for each in names if not Path(each).exists())
+    else:
+        path = user_path(out, "the output folder", OutputError)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            got = "one with files" if path.is_dir() else "a file"
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
+    was_there = path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        remedy = "Choose another."
+        raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror or error, remedy)) from error
+    try:
+        yield path
+    finally:
+        if not was_there and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 class RunFolder:
@@ -304,7 +318,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Nothing; writes a text file."""
-        self.file(name).write_text(text, encoding="utf-8")
+        self.file(name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
     def write_folder(self, name: str, save: Callable[[Path], None]) -> None:
         """Nothing; the folder `name` holds what `save` writes into it."""

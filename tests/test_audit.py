@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from hftransfer.auditing.images import odd_about_image
 from hftransfer.auditing.labels import out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import find_neighbours
 from hftransfer.auditing.sheets import write_audit
-from hftransfer.auditing.texts import odd_about_text, other_languages
+from hftransfer.auditing.texts import in_other_words, odd_about_text
 from hftransfer.cli import app
 from hftransfer.errors import HftransferError
 from hftransfer.pipeline import run
@@ -77,6 +78,12 @@ def test_a_picture_that_was_changed_a_little_is_found(change: str) -> None:
     found = image_twins(pairs, signatures)
     assert [(one.first, one.second) for one in found] == [(3, 12)]
     assert ("mirror" in found[0].how) == (change == "in the mirror")
+
+
+def test_pictures_of_one_colour_are_no_copies_of_each_other() -> None:
+    images = [Image.new("RGB", (60, 40), "navy"), Image.new("RGB", (9, 9), "red"), scene(1)]
+    signatures = {place: Signature.of(image) for place, image in enumerate(images)}
+    assert image_twins({(0, 1): 1.0, (0, 2): 1.0}, signatures) == []
 
 
 def test_texts_of_the_same_words_or_nearly_are_found() -> None:
@@ -219,9 +226,24 @@ def test_a_text_in_another_language_is_told_where_there_is_a_usual_one() -> None
     english = "This is a long sentence about a film that was neither good nor bad, and number {} of its kind."
     german = "Das ist ein langer Satz über einen Film, der weder gut noch schlecht war, und der zweite seiner Art."
     texts = [*(english.format(number) for number in range(9)), german, "kurz"]
-    assert other_languages(texts) == {9: "de"}
-    assert other_languages([english.format(1), german]) == {}
-    assert other_languages(["short"]) == {}
+    assert in_other_words(texts) == {9: "in another language than most (it seems: de)"}
+    assert in_other_words([english.format(1), german]) == {}
+    assert in_other_words(["short"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Хороший фильм", "Cyrillic"),
+        ("好电影", "Chinese or Japanese"),
+        ("いい映画だった", "Chinese or Japanese"),
+        ("فيلم جيد", "Arabic"),
+    ],
+)
+def test_a_text_in_another_script_is_told_however_short(text: str, script: str) -> None:
+    usual = [f"A good film, number {number}" for number in range(9)]
+    assert in_other_words([*usual, text, "12 34", ""]) == {9: f"in another script than most ({script})"}
+    assert in_other_words([text] * 9) == {}
 
 
 def test_odd_images_are_told() -> None:
@@ -257,7 +279,7 @@ def test_an_audit_finds_what_was_planted(tiny: TinyModels, planted: Path, tmp_pa
     assert ("leak", "leak.png") in found
     names = {kind: {name for k, name in found if k == kind} for kind in ("leak", "conflict")}
     assert names["conflict"] in ({"004.png"}, {"<script>alert(1)<|script>.png"})
-    assert missing_words(done.output, ("39 rows", "can't be read", "in two splits", "different labels")) == []
+    assert missing_words(done.output, ("39 rows", "unreadable", "in two splits", "different labels")) == []
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "<script>" not in page
     assert (tmp_path / "out" / "sheet-leak.png").is_file()
@@ -296,14 +318,18 @@ def test_an_audit_of_texts_tells_copies_cuts_and_what_is_odd(tiny: TinyModels, t
     assert "&lt;b&gt;dull" in (tmp_path / "out" / "audit.html").read_text()
 
 
+TWO_SPLITS = (("validation", "train"), ("test", "validation"))
+
+
 def test_an_audit_of_questions_tells_shared_contexts(tiny: TinyModels, tmp_path: Path) -> None:
-    for split, numbers in {"train": range(12), "validation": (3, 20, 21), "test": (30, 31)}.items():
+    for split, numbers in {"train": range(12), "validation": (3, 20, 21), "test": (30, 31, 21)}.items():
         lines = [json.dumps(question(number, "good", f"{split} {number}")) for number in numbers]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
     recipe = recipe_for(tiny("bert-spans"), tmp_path) | {"task": "question-answering"}
     found = ht.audit(recipe, progress=SILENT)
-    assert [one.kind for one in found.findings if one.kind != "oddity"] == ["leak"]
-    assert "1 contexts of the validation split are in training too" in " ".join(found.notes)
+    assert [one.kind for one in found.findings if one.kind != "oddity"] == ["leak", "leak"]
+    told = [f"1 context of the {one} split in the {other} split too" for one, other in TWO_SPLITS]
+    assert missing_words(" ".join(found.notes), told) == []
 
 
 def test_images_without_classes_are_compared_by_their_hashes(tiny: TinyModels, tmp_path: Path) -> None:
@@ -327,7 +353,100 @@ def test_a_class_with_few_rows_is_said_not_to_be_judged(tiny: TinyModels, tmp_pa
     write_classes(tmp_path / "validation", {"red": 2, "blue": 1}, first_seed=500)
     write_classes(tmp_path / "test", {"red": 2, "blue": 1}, first_seed=900)
     notes = " ".join(ht.audit(recipe_for(tiny("vit"), tmp_path), progress=SILENT).notes)
-    assert missing_words(notes, ("class 'blue' has 4 rows, 5 are needed", "classes are uneven: 'red' 40 rows")) == []
+    assert (
+        missing_words(
+            notes, ("class 'blue' has 4 rows that are no copies, 5 are needed", "classes are uneven: 'red' 40 rows")
+        )
+        == []
+    )
+
+
+def test_a_class_of_copies_is_not_judged(tiny: TinyModels, tmp_path: Path) -> None:
+    lines = [f"sentence number {number} is good,pos" for number in range(40)] + ["the film was dull,neg"] * 20
+    (tmp_path / "data.csv").write_text("\n".join(["text,label", *lines]))
+    recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification"}
+    found = ht.audit(recipe, progress=SILENT)
+    assert found.of("label") == []
+    assert "class 'neg' has 1 rows that are no copies" in " ".join(found.notes)
+
+
+def test_a_run_on_few_different_texts_is_whole(tiny: TinyModels, tmp_path: Path) -> None:
+    lines = ["good film,pos", "a great one,pos", "dull,neg", "a bad film,neg"] * 10
+    (tmp_path / "data.csv").write_text("\n".join(["text,label", *lines]))
+    recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification"}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert "labels were not judged" in (result.folder / "report.html").read_text()
+
+
+def test_a_page_that_fails_costs_no_run(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("hftransfer.jobs.training.write_page", broken)
+    result = run(recipe_for(tiny("vit"), folder_data), out=tmp_path / "run", progress=SILENT)
+    log = (result.folder / "log.txt").read_text()
+    assert missing_words(log, ("report.html could not be made (ValueError: a fault of ours)", "Traceback")) == []
+    assert (result.folder / "model" / "model.safetensors").is_file()
+    assert not (result.folder / "report.html").exists()
+
+
+def test_where_no_image_can_be_read_all_are_listed(tiny: TinyModels, tmp_path: Path) -> None:
+    for label in ("red", "blue"):
+        (tmp_path / label).mkdir()
+        for number in range(7):
+            (tmp_path / label / f"{number}.jpg").write_text("no image")
+    found = ht.audit(recipe_for(tiny("vit"), tmp_path), progress=SILENT)
+    assert (found.rows, len(found.of("unreadable"))) == (14, 14)
+
+
+def test_a_probe_that_begins_with_names_can_be_audited(tiny: TinyModels, folder_data: Path) -> None:
+    strategy = {"kind": "linear-probe", "head_init": "zero-shot"}
+    recipe = recipe_for(tiny("clip-dual"), folder_data) | {"strategy": strategy}
+    assert ht.audit(recipe, progress=SILENT).rows == 69
+
+
+def test_names_that_are_no_utf8_or_steer_a_terminal_are_told_as_escapes(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(folder_data, tmp_path / "odd")
+    names = [os.fsdecode(name) for name in (b"lat\xe9in.png", b"\x1b[31mred.png", b"a\rb.png", b"=1+1.png")]
+    copied = sorted((data / "train").rglob("*.png"))[: len(names)]
+    for file, name in zip(copied, names, strict=True):
+        shutil.copy(file, file.parent / name)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(recipe_for(tiny("vit"), data)))
+    done = CliRunner().invoke(app, ["audit", str(recipe), "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "\x1b" not in done.output + (tmp_path / "out" / "audit.csv").read_text()
+    found = list(csv.DictReader(io.StringIO((tmp_path / "out" / "audit.csv").read_text())))
+    assert {None} & {key for row in found for key in row} == set()
+    assert all(row["kind"] for row in found)
+    run(json.loads(recipe.read_text()), out=tmp_path / "run", progress=Progress(io.StringIO()))
+    assert "lat\\udce9in.png" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_folder_that_can_not_be_made_is_told_before_the_work(tiny: TinyModels, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(recipe_for(tiny("vit"), tmp_path / "none")))
+    done = CliRunner().invoke(app, ["audit", str(recipe), "--out", str(recipe / "sub")])
+    assert (done.exit_code, "must be writable" in done.output) == (2, True)
+    done = CliRunner().invoke(app, ["audit", str(recipe), "--out", str(tmp_path / "new")])
+    assert (done.exit_code, (tmp_path / "new").exists()) == (2, False)
+
+
+def test_check_with_an_audit_tells_both_where_images_are_broken(
+    tiny: TinyModels, planted: Path, tmp_path: Path
+) -> None:
+    whole = (planted / "train" / "blue" / "001.png").read_bytes()
+    (planted / "train" / "blue" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(recipe_for(tiny("vit"), planted)))
+    done = CliRunner().invoke(app, ["check", str(recipe), "--audit", "-q"])
+    assert done.exit_code == 2
+    assert len([line for line in done.output.splitlines() if line.startswith("error: ")]) == 2
+    assert missing_words(done.output, ("broken.png", "cut.png", "2  unreadable", "leak.png")) == []
 
 
 def test_what_must_be_installed_is_told(tiny: TinyModels, folder_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

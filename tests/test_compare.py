@@ -89,6 +89,12 @@ def test_examples_that_several_seeds_tested_count_once() -> None:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
+def test_of_costs_that_are_alike_the_best_mean_is_advised() -> None:
+    arms = [_arm("linear-probe", 0.70, 5.0), _arm("lora:8", 0.60, 4.5)]
+    said = advice_on(arms, [_gap("linear-probe", "lora:8", -0.1, 0.4)])
+    assert said.startswith("Take the linear probe: 0.7000 in 5.0 s.")
+
+
 def _arm(name: str, score: float, seconds: float) -> Arm:
     return Arm(name, "m", name, "all", score, (score, score), True, seconds, 10, ())
 

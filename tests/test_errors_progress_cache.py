@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import time
@@ -9,8 +10,9 @@ import time
 import pytest
 
 from hftransfer import cache
-from hftransfer.errors import DataError, HftransferError, OutputError, must_be, nearest, some
+from hftransfer.errors import DataError, HftransferError, OutputError, must_be, nearest, printable, some
 from hftransfer.progress import Progress
+from hftransfer.tabular import csv_text
 
 
 def test_a_message_says_place_allowed_value_and_remedy():
@@ -210,3 +212,16 @@ def test_links_in_the_cache_are_removed_but_not_followed(tmp_path):
     (cache.cache_folder("data") / "link").symlink_to(tmp_path / "outside")
     cache.clear()
     assert (tmp_path / "outside" / "kept").exists()
+
+
+def test_what_steers_a_terminal_is_written_as_escapes() -> None:
+    assert printable("a\x1b[31m\tb\udce9\r\n\u202egnp.猫 é") == "a\\x1b[31m\tb\\udce9\\r\n\\u202egnp.猫 é"
+    stream = io.StringIO()
+    Progress(stream).line("cat\x1b[2J.jpg")
+    assert stream.getvalue() == "cat\\x1b[2J.jpg\n"
+
+
+def test_a_table_reads_back_and_holds_no_formulas() -> None:
+    text = csv_text(["name", "score"], [["=1+1", 0.5], ["-3", -3], ['a\rb,"c"\nd', 1], ["@x", 2], ["- x", 3]])
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[1:] == [["'=1+1", "0.5"], ["-3", "-3"], ['a\\rb,"c"\nd', "1"], ["'@x", "2"], ["'- x", "3"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def test_what_can_not_be_learned_from_is_told(tmp_path: Path, flat_data: Path) -
         draft(str(flat_data), "image-clasification", progress=SILENT)
     with pytest.raises(DataError):
         draft(str(flat_data), "question-answering", progress=SILENT)
+
+
+def test_of_a_folder_of_images_one_fault_is_told(flat_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(flat_data, tmp_path / "photos")
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError) as error:
+        draft(str(folder), progress=SILENT)
+    assert missing_words(faults_of(error), ("empty",)) == []
+    assert len(error.value.faults) == 1
+
+
+def test_broken_images_are_told_in_the_draft_and_left_out(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "photos", {"red": 40, "blue": 40})
+    (folder / "red" / "broken.png").write_bytes(b"no image")
+    text = draft(str(folder), progress=SILENT)
+    assert missing_words(text, ("# 1 image can't be read", "\n  on_error: skip  ")) == []
+    for number in range(9):
+        (folder / "red" / f"broken{number}.png").write_bytes(b"no image")
+    assert "\n  # on_error: skip  " in draft(str(folder), progress=SILENT)
 
 
 def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

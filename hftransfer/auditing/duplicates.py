@@ -21,6 +21,7 @@ _SAME_BITS, _SIMILAR_BITS = 64, 96
 
 Of 320,000 pairs of different photos of cats and dogs the nearest differed in 84 (one pair in 6: the same photo)."""
 _ALIKE = 0.75
+_LEAST_DEVIATION = 2.0  # of 256 grey levels; a paler picture has noise for its hash
 _LEAST_TEXT, _SAME_TEXT = 20, 0.9
 
 
@@ -43,10 +44,12 @@ def exact_twins(digests: Sequence[bytes]) -> list[Twins]:
 
 @dataclass(frozen=True)
 class Signature:
-    """The perceptual hash of an image, and of the image in the mirror, as bits (256,)."""
+    """The perceptual hash of an image, and of the image in the mirror, as bits (256,). They say nothing of an
+    image of one colour."""
 
     bits: np.ndarray
     mirrored: np.ndarray
+    is_flat: bool = False
 
     @classmethod
     def of(cls, image: Image.Image) -> Signature:
@@ -55,7 +58,8 @@ class Signature:
 
         small = image.convert("L").resize((256, 256), Image.Resampling.BILINEAR, reducing_gap=2.0)
         mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return cls(*(imagehash.phash(one, hash_size=16).hash.reshape(_BITS) for one in (small, mirrored)))
+        bits, in_mirror = (imagehash.phash(one, hash_size=16).hash.reshape(_BITS) for one in (small, mirrored))
+        return cls(bits, in_mirror, bool(np.asarray(small, dtype=np.float32).std() < _LEAST_DEVIATION))
 
 
 def image_twins(candidates: Mapping[tuple[int, int], float], signatures: Mapping[int, Signature]) -> list[Twins]:
@@ -64,6 +68,8 @@ def image_twins(candidates: Mapping[tuple[int, int], float], signatures: Mapping
     found = []
     for (first, second), similarity in candidates.items():
         one, other = signatures[first], signatures[second]
+        if one.is_flat or other.is_flat:
+            continue
         straight = int(np.count_nonzero(one.bits != other.bits))
         mirrored = int(np.count_nonzero(one.bits != other.mirrored))
         differ = min(straight, mirrored)

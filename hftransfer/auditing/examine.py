@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import combinations
 from types import MappingProxyType
 
 import numpy as np
@@ -16,21 +17,22 @@ from hftransfer.auditing.duplicates import (
     exact_twins,
     groups_of,
     image_twins,
+    plain_words,
     text_twins,
     twin_findings,
 )
 from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
 from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
-from hftransfer.auditing.texts import odd_about_text, other_languages
+from hftransfer.auditing.texts import in_other_words, odd_about_text
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
-from hftransfer.data.splits import Splits
-from hftransfer.errors import some
+from hftransfer.data.splits import NAMES, Splits
+from hftransfer.errors import counted, some
 from hftransfer.tasks.base import RowKind
 from hftransfer.training.solver import Features
 
-_UNEVEN, _TRUSTED = 10.0, 0.9
+_UNEVEN, _TRUSTED = 10.0, 0.85
 
 
 @dataclass
@@ -64,6 +66,10 @@ class Subject:
         features = np.concatenate(parts) if parts else None
         return cls(kind, rows, named, digests, np.array(labels, dtype=np.int64), splits.class_names, counts, features)
 
+    def has_content(self, place: int) -> bool:
+        """Whether there is anything in a row: an image always has something, a text words."""
+        return self.kind == "images" or any(map(plain_words, _texts_of(self.rows[place])))
+
     def texts(self) -> list[str]:
         """The texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
         return ["\n".join(_texts_of(row)) for row in self.rows]
@@ -90,7 +96,7 @@ def examine(subject: Subject, seed: int, advance: Callable[[int], None] = lambda
     notes: list[str] = []
     near = _neighbours(subject, notes)
     advance(1)
-    twins = exact_twins(subject.digests)
+    twins = [one for one in exact_twins(subject.digests) if subject.has_content(one.first)]
     twins += _near_twins(subject, near, twins, least)
     findings += twin_findings(twins, subject.named)
     advance(1)
@@ -98,8 +104,8 @@ def examine(subject: Subject, seed: int, advance: Callable[[int], None] = lambda
     findings += _label_findings(subject, groups, seed, notes)
     advance(1)
     if near is not None and subject.features is not None:
-        told = "unlike all others, of its own class and of others"
-        findings += [_finding(subject, "outlier", place, told, score) for place, score in near.outliers().items()]
+        told, far = "unlike all others, of its own class and of others", find_neighbours(subject.features).outliers()
+        findings += [_finding(subject, "outlier", place, told, score) for place, score in far.items()]
     findings += _oddities(subject)
     notes += _on_classes(subject)
     advance(1)
@@ -163,10 +169,11 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
     names = subject.class_names
     if subject.features is None or len(names) < 2:
         return []
-    fewest = int(np.bincount(subject.labels, minlength=len(names)).argmin())
-    count = int((subject.labels == fewest).sum())
-    if count < FOLDS:
-        notes.append(f"labels were not judged: class '{names[fewest]}' has {count} rows, {FOLDS} are needed")
+    different = [len(np.unique(groups[subject.labels == label])) for label in range(len(names))]
+    fewest = int(np.argmin(different))
+    if different[fewest] < FOLDS:
+        told = f"class '{names[fewest]}' has {different[fewest]} rows that are no copies, {FOLDS} are needed"
+        notes.append(f"labels were not judged: {told}")
         return []
     found = out_of_fold_probabilities(subject.features, subject.labels, groups, len(names), seed)
     notes += overlapping_classes(subject.labels, found, names)
@@ -190,8 +197,8 @@ def _oddities(subject: Subject) -> list[Finding]:
         for place, row in enumerate(subject.rows):
             for part in _texts_of(row):
                 told.setdefault(place, []).extend(odd_about_text(part))
-        for place, language in other_languages(subject.texts()).items():
-            told.setdefault(place, []).append(f"in another language than most (it seems: {language})")
+        for place, words in in_other_words(subject.texts()).items():
+            told.setdefault(place, []).append(words)
     return [_finding(subject, "oddity", place, "; ".join(words)) for place, words in told.items() if words]
 
 
@@ -211,13 +218,13 @@ def _on_classes(subject: Subject) -> list[str]:
 
 
 def _on_contexts(subject: Subject) -> list[str]:
-    contexts: dict[str, set[str]] = {}
+    contexts: dict[str, set[str]] = {name: set() for name in NAMES}
     for row, own in zip(subject.rows, subject.named, strict=True):
         if isinstance(row.content, QuestionContent):
-            contexts.setdefault(own.split, set()).add(row.content.context)
-    told = []
-    for name in ("validation", "test"):
-        shared = contexts.get("train", set()) & contexts.get(name, set())
-        if shared:
-            told.append(f"{len(shared)} contexts of the {name} split are in training too: scores on them are too good")
-    return told
+            contexts[own.split].add(row.content.context)
+    shared = {(one, other): len(contexts[one] & contexts[other]) for one, other in combinations(NAMES, 2)}
+    return [
+        f"{counted(count, 'context')} of the {other} split in the {one} split too: scores on them are too good"
+        for (one, other), count in shared.items()
+        if count
+    ]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.tabular import csv_text
 
 Kind = Literal["unreadable", "leak", "conflict", "duplicate", "label", "outlier", "oddity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TITLES: Mapping[Kind, str] = {
-    "unreadable": "can't be read",
-    "leak": "are the same, or nearly, in two splits",
-    "conflict": "are the same, or nearly, with different labels",
-    "duplicate": "are the same, or nearly, in one split",
-    "label": "have a label that is likely wrong",
-    "outlier": "are unlike all others",
-    "oddity": "are odd in themselves",
+    "unreadable": "unreadable",
+    "leak": "the same, or nearly, in two splits",
+    "conflict": "the same, or nearly, with different labels",
+    "duplicate": "the same, or nearly, within a split",
+    "label": "with a label that is likely wrong",
+    "outlier": "unlike all others",
+    "oddity": "odd in themselves",
 }
 
 
@@ -63,12 +62,24 @@ class Audit:
 
     def csv(self) -> str:
         """The findings as a table, one row each."""
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for finding in self.findings:
-            writer.writerow(asdict(finding) | {"score": f"{finding.score:.4f}"})
-        return buffer.getvalue()
+        rows = [
+            [*(asdict(finding) | {"score": f"{finding.score:.4f}"}).values(), *self.texts_of(finding)]
+            for finding in self.findings
+        ]
+        return csv_text([*COLUMNS, "text", "other_text"], rows)
+
+    def texts_of(self, finding: Finding) -> tuple[str, str]:
+        """The text or question of a finding, and of what it is the same as; empty where there is none."""
+        return self._text(finding.split, finding.id), self._text(finding.other_split, finding.other_id)
+
+    def _text(self, split: str, row_id: str) -> str:
+        row = self.contents.get((split, row_id))
+        match row.content if row is not None else None:
+            case QuestionContent() as content:
+                return content.question
+            case TextContent() as content:
+                return content.shown
+        return ""
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -10,8 +10,10 @@ MOST_ROWS = 50_000
 """Of more rows the comparison of each with all takes too long."""
 _NEIGHBOURS = 10
 _AT_ONCE = 1024
-_FAR = 0.37037037
-"""As in cleanlab's Datalab: what is 1 / 0.37 times as far from its neighbours as is usual is an outlier."""
+_NORMAL = 1.4826  # of a normal distribution the deviation is so many median deviations
+_FAR, _LEAST_TIMES = 2.0, 1.4
+"""Deviations, and times the usual distance, beyond which a row is far. Of 800 photos of cats and dogs 2 are, by
+EfficientNet-Lite0, or none, by ViT-Tiny; of 8 other pictures among 270 seven, by both, and 1 of the 270 by one."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,17 @@ class Neighbours:
     def outliers(self) -> dict[int, float]:
         """Rows that are much farther from their neighbours than is usual, with how sure that is, from 0 to 1.
 
-        The distance is the mean over the neighbours, as in Kuan and Mueller (arXiv 2207.03061).
+        The distance is the mean over the neighbours, as in Kuan and Mueller (arXiv 2207.03061); what is usual, and how
+        far from it is much, say the median of its logarithm and the median deviation from that.
         """
         if not self.places.shape[1]:
             return {}
-        distances = 1.0 - self.similarities.mean(axis=1)
+        distances = np.maximum(1.0 - self.similarities.mean(axis=1), 1e-6)
         usual = float(np.median(distances))
-        if usual <= 1e-6:
-            return {}
-        limit = usual / _FAR
-        return {int(i): float(1.0 - usual / distances[i]) for i in np.flatnonzero(distances > limit)}
+        apart = np.log(distances / usual)
+        deviation = _NORMAL * float(np.median(np.abs(apart)))
+        limit = max(_FAR * deviation, float(np.log(_LEAST_TIMES)))
+        return {int(i): float(1.0 - usual / distances[i]) for i in np.flatnonzero(apart > limit)}
 
 
 def standardised(features: np.ndarray) -> np.ndarray:

@@ -9,24 +9,25 @@ from PIL import Image
 
 from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
 from hftransfer.data.rows import QuestionContent, Row, TextContent
-from hftransfer.errors import WriteError, must_be
+from hftransfer.errors import WriteError, counted, must_be, printable
 from hftransfer.report.rendering import jpeg_uri, render_page
 
-_ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
+_ON_SHEET, _ON_PAGE, _SHOWN = 24, 200, 3
+LONGEST_TEXT = 300
 _OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
 
 
 def audit_table(audit: Audit) -> str:
     """How many rows were found of each kind, the surest of them, and the notes."""
-    lines = [f"{audit.rows:,} rows"]
+    lines = [counted(audit.rows, "row")]
     for kind, count in audit.counts().items():
-        lines.append(f"{count:>8,} {TITLES[kind]}")
+        lines.append(f"{count:>8,}  {TITLES[kind]}")
         own = audit.of(kind)
-        lines += [f"           {' '.join(f'{one.id} ({one.split}): {one.reason}'.split())}" for one in own[:_SHOWN]]
+        lines += [f"            {' '.join(f'{one.id} ({one.split}): {_reason(one)}'.split())}" for one in own[:_SHOWN]]
         if len(own) > _SHOWN:
-            lines.append(f"           … {len(own) - _SHOWN} more")
+            lines.append(f"            … {len(own) - _SHOWN:,} more")
     if not audit.findings:
-        lines.append("         nothing is wrong with single rows, as far as can be told")
+        lines.append("          nothing is wrong with single rows, as far as can be told")
     return "\n".join([*lines, *(f"note: {note}" for note in audit.notes)])
 
 
@@ -43,7 +44,7 @@ def write_audit(folder: Path, audit: Audit, title: str) -> None:
         page = render_page("hftransfer.auditing", "audit.html.jinja", **_page(audit, title, sheets))
         (folder / "audit.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
+        raise WriteError(must_be(f"the folder {folder}", "writable", error.strerror or str(error))) from error
 
 
 def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
@@ -60,6 +61,11 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
         if other is not None:
             shown.append((other, f"{finding.other_split}, {other.label}\n{Path(other.id).name}"))
     return shown
+
+
+def _reason(finding: Finding) -> str:
+    """The reason without the name of the row, which stands before it."""
+    return finding.reason.removeprefix(finding.id).lstrip()
 
 
 def _is_image(row: Row) -> bool:
@@ -81,7 +87,12 @@ def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
         return None
     captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
     path = folder / f"sheet-{kind}.png"
-    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, f"{audit.counts()[kind]} {TITLES[kind]}")
+    title = f"{counted(audit.counts()[kind], 'row')} {TITLES[kind]}"
+    beside = (
+        f"; {len(shown)} pictures, with what they are the same as" if kind in _OF_PAIRS else f"; {len(shown)} of them"
+    )
+    left = len(shown) < audit.counts()[kind] or kind in _OF_PAIRS
+    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, title + beside if left else title)
     return path
 
 
@@ -91,34 +102,20 @@ def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
         own = audit.of(kind)
         groups.append(
             {
-                "title": f"{count:,} {TITLES[kind]}",
+                "title": f"{counted(count, 'row')} {TITLES[kind]}",
                 "sheet": jpeg_uri(Image.open(sheets[kind])) if kind in sheets else "",
                 "rows": [_shown(audit, one) for one in own[:_ON_PAGE]],
                 "left": max(0, len(own) - _ON_PAGE),
             }
         )
-    return {"title": title, "rows": f"{audit.rows:,}", "groups": groups, "notes": audit.notes}
+    return {"title": title, "rows": counted(audit.rows, "row"), "groups": groups, "notes": audit.notes}
 
 
-def _shown(audit: Audit, finding: Finding) -> dict[str, str]:
+def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
     return {
         "split": finding.split,
         "id": finding.id,
         "label": finding.label,
-        "reason": finding.reason,
-        "text": finding_text(audit, finding),
+        "reason": _reason(finding),
+        "texts": [printable(text[:LONGEST_TEXT]) for text in audit.texts_of(finding) if text],
     }
-
-
-def finding_text(audit: Audit, finding: Finding) -> str:
-    """The beginning of a finding's text, of both texts of a pair, of a question; nothing of an image."""
-    row = audit.contents.get((finding.split, finding.id))
-    return "" if row is None or _is_image(row) else _text_of(row)[:_LONGEST]
-
-
-def _text_of(row: Row) -> str:
-    content = row.content
-    if isinstance(content, QuestionContent):
-        return content.question
-    assert isinstance(content, TextContent)
-    return content.shown

@@ -7,7 +7,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from hftransfer.errors import counted
+
 _LEAST_LETTERS, _LEAST_TOLD, _SURE, _MOST_COMMON = 3, 80, 0.99, 0.8
+_BEGINNING = 400
+_TOGETHER = dict.fromkeys(("Cjk", "Hiragana", "Katakana"), "Chinese or Japanese")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,80}>|&(?:[a-z]{2,8}|#\d{2,6});")
 _ALLOWED_CONTROLS = "\t\n\r"
 
@@ -19,7 +23,7 @@ def odd_about_text(text: str) -> list[str]:
     told = []
     letters = sum(sign.isalnum() for sign in text)
     if letters < _LEAST_LETTERS:
-        told.append("no words" if not letters else f"only {letters} letters or digits")
+        told.append("no words" if not letters else f"only {counted(letters, 'letter')} or digits")
     if "\ufffd" in text or any(0xD800 <= ord(sign) <= 0xDFFF for sign in text):
         told.append("characters that were lost in another encoding")
     elif badness.is_bad(text):
@@ -31,7 +35,36 @@ def odd_about_text(text: str) -> list[str]:
     return told
 
 
-def other_languages(texts: Sequence[str]) -> dict[int, str]:
+def in_other_words(texts: Sequence[str]) -> dict[int, str]:
+    """A sentence for each text that is in another script than most texts, or surely in another language."""
+    told = {place: f"language than most (it seems: {name})" for place, name in _other_languages(texts).items()}
+    told |= {place: f"script than most ({name})" for place, name in _other_scripts(texts).items()}
+    return {place: f"in another {words}" for place, words in told.items()}
+
+
+def _other_scripts(texts: Sequence[str]) -> dict[int, str]:
+    """The texts most of whose letters are of another script than most texts are in, and which."""
+    found = {place: script for place, text in enumerate(texts) if (script := _script(text))}
+    if not found:
+        return {}
+    usual, count = Counter(found.values()).most_common(1)[0]
+    if count < _MOST_COMMON * len(found):
+        return {}
+    return {place: script for place, script in found.items() if script != usual}
+
+
+def _script(text: str) -> str | None:
+    """The script of most letters in a text's beginning, by the first word of their Unicode names, as Latin or Cyrillic;
+    none of too few letters."""
+    letters = [sign for sign in text[:_BEGINNING] if sign.isalpha()]
+    if len(letters) < _LEAST_LETTERS:
+        return None
+    names = [unicodedata.name(sign, "unknown").partition(" ")[0].capitalize() for sign in letters]
+    name, count = Counter(_TOGETHER.get(name, name) for name in names).most_common(1)[0]
+    return name if count > len(letters) / 2 else None
+
+
+def _other_languages(texts: Sequence[str]) -> dict[int, str]:
     """The texts that are surely in another language than most, and which; short ones are not judged."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 

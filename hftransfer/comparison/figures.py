@@ -20,7 +20,7 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     """The pictures of a comparison, drawn into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
-        _draw_costs(folder / "seconds.png", study, lambda arm: arm.seconds, "seconds of a run"),
+        _draw_costs(folder / "seconds.png", study, lambda arm: arm.seconds, "seconds of learning"),
         _draw_costs(folder / "parameters.png", study, lambda arm: arm.trainable, "parameters that learn"),
     ]
     return [*drawn, _draw_curve(folder / "shots.png", study)] if study.curve else drawn
@@ -85,8 +85,9 @@ def _number_axis(axes: Axes) -> None:
 
     axes.set_xscale("log")
     axes.margins(x=0.12)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,), numticks=8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.comparison.figures import draw_study
 from hftransfer.comparison.words import difference_in_words
-from hftransfer.errors import WriteError, must_be
+from hftransfer.errors import WriteError, counted, must_be
 from hftransfer.report.rendering import data_uri, plain_text, render_page
+from hftransfer.tabular import csv_text
 
 if TYPE_CHECKING:
     from hftransfer.comparison.study import Arm, Study
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
             "activations_seconds", "trainable", "folder", "error")  # fmt: skip
 SECONDS_IN_WORDS = (
-    "Seconds are those of a whole run that finds nothing kept by the runs beside it: what the frozen part computes is "
-    "counted as in the run of each strategy that had to compute most of it, the rest is the median over seeds."
+    "Seconds are those of learning: what the frozen part computes, as in the run of each strategy that found least of "
+    "it kept, and training, the median over seeds. Reading data, loading the model, scores and pages take all alike."
 )
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed")
 
@@ -33,8 +32,8 @@ def write_study(study: Study) -> None:
     """
     try:
         pictures = draw_study(study, study.folder / "figures") if study.arms else []
-        (study.folder / "comparison.csv").write_text(_csv(_COLUMNS, _cells(study)), encoding="utf-8")
-        (study.folder / "pairs.csv").write_text(_csv(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
+        (study.folder / "comparison.csv").write_text(csv_text(_COLUMNS, _cells(study)), encoding="utf-8")
+        (study.folder / "pairs.csv").write_text(csv_text(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
         (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
         (study.folder / "comparison.html").write_text(html_of(study, pictures), encoding="utf-8")
     except OSError as error:
@@ -102,7 +101,7 @@ def chance_in_words(study: Study) -> str:
 def test_in_words(study: Study) -> str:
     """How pairs were tested."""
     return (
-        f"Pairs are compared on the same test examples ({len(study.differences)} tested): intervals by the paired "
+        f"{counted(len(study.differences), 'pair')}, compared on the same test examples: intervals by the paired "
         "bootstrap, p by a paired permutation test, corrected for the number of pairs (Holm). Real means p below 0.05: "
         "more than the luck of the test examples, with the trainings of these seeds."
     )
@@ -138,10 +137,3 @@ def _pairs(study: Study) -> list[list[Any]]:
         [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar)]
         for d in study.differences
     ]
-
-
-def _csv(columns: tuple[str, ...], rows: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return buffer.getvalue()

@@ -218,14 +218,14 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         raise DataError(
             must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")
         )
-    resolved = load_recipe(folder / "recipe.yaml").recipe.resolved
+    resolved, seconds = load_recipe(folder / "recipe.yaml").recipe.resolved, metrics["seconds"]
     return CellResult(
         cell,
         folder,
         score=metrics["test"][name],
         interval=tuple(metrics["test"][f"{name}_interval"]),
-        seconds=metrics["seconds"]["total"],
-        activations_seconds=metrics["seconds"].get("activations", 0.0),
+        seconds=seconds.get("activations", 0.0) + seconds.get("train", 0.0),
+        activations_seconds=seconds.get("activations", 0.0),
         trainable=metrics["parameters"]["trainable"],
         scores=_scores_in(folder / "predictions.parquet"),
         data_fingerprint=resolved.data_fingerprint if resolved is not None else "",

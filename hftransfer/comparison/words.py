@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from hftransfer.comparison.study import Arm
 
 
+_ALIKE = 1.25
+"""Costs that differ by less are alike."""
+
+
 def strategy_in_words(short: str) -> str:
     """`fine-tune:2` as a person would say it."""
     kind, _, number = short.partition(":")
@@ -50,8 +54,9 @@ def difference_in_words(difference: Difference) -> str:
 
 
 def advice_on(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
-    """Which arm to take: the cheapest of those that are not surely worse than the best, and what the others would
-    bring. `arms` are in order, the best first; what could not be paired with the best is not advised."""
+    """Which arm to take: the cheapest of those that are not surely worse than the best (of those that cost nearly as
+    little, the one with the best mean), and what the others would bring. `arms` are in order, the best first; what
+    could not be paired with the best is not advised."""
     if not arms:
         return "No run finished."
     best = arms[0]
@@ -59,7 +64,8 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
         return f"{_capital(arm_in_words(best))}: {best.score:.4f}. There was nothing to compare it with."
     to_best = {arm.name: between(differences, best.name, arm.name) for arm in arms[1:]}
     rivals = [best, *(arm for arm in arms[1:] if (d := to_best[arm.name]) and not d.is_real)]
-    taken = min(rivals, key=lambda arm: arm.seconds)
+    least = min(arm.seconds for arm in rivals)
+    taken = next(arm for arm in rivals if arm.seconds <= _ALIKE * least)
     said = [f"Take {arm_in_words(taken)}: {taken.score:.4f} in {_seconds(taken.seconds)}."]
     for arm in (arm for arm in rivals if arm is not taken):
         if d := between(differences, taken.name, arm.name):
@@ -78,8 +84,8 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
 
 
 def _points(difference: Difference) -> str:
-    low, high = difference.interval
-    return f"{100 * difference.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    mean, low, high = (round(100 * each, 1) + 0.0 for each in (difference.mean, *difference.interval))  # no -0.0
+    return f"{mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
 def _cost(one: Arm, other: Arm) -> str:
@@ -94,6 +100,8 @@ def _ratio(one: float, other: float) -> str:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -67,7 +67,9 @@ class CaptionedSplits:
         return digest.hexdigest()
 
 
-def build_captioned(found: Found, settings: DataSettings, seed: int, progress: Progress) -> CaptionedSplits:
+def build_captioned(
+    found: Found, settings: DataSettings, seed: int, progress: Progress, *, decode: bool = False
+) -> CaptionedSplits:
     """The splits of captioned images, where rows are images whose labels are captions; a split that was not given is
     held out of the training images, all captions of an image together.
 
@@ -81,7 +83,7 @@ def build_captioned(found: Found, settings: DataSettings, seed: int, progress: P
     splits, notes = {}, []
     with progress.stage("looking at the images", total) as advance:
         for name, rows in given.items():
-            splits[name] = _each_image_once(rows, name, skipped)
+            splits[name] = _each_image_once(rows, name, skipped, decode=decode)
             advance(len(rows))
     check_skipped(skipped, total, settings)
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
@@ -109,14 +111,14 @@ def build_captioned(found: Found, settings: DataSettings, seed: int, progress: P
     return CaptionedSplits(splits, tuple(skipped), tuple(notes))
 
 
-def _each_image_once(rows: Sequence[Row], name: str, skipped: list[Skipped]) -> Captioned:
+def _each_image_once(rows: Sequence[Row], name: str, skipped: list[Skipped], *, decode: bool) -> Captioned:
     """The images, each with the captions of all its rows; the same content in two files is one image."""
     by_file: dict[object, list[int]] = {}
     for index, row in enumerate(rows):
         key = row.content.path if isinstance(row.content, FileContent) else index
         by_file.setdefault(key, []).append(index)
     groups = list(by_file.values())
-    seen = inspect_rows([rows[group[0]] for group in groups])
+    seen = inspect_rows([rows[group[0]] for group in groups], decode=decode)
     by_content: dict[bytes, list[int]] = {}
     for place, group in enumerate(groups):
         if place in seen.faults:

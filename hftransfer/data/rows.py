@@ -207,13 +207,17 @@ def digest_rows(rows: Sequence[Row]) -> list[bytes]:
     return [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows]
 
 
-def inspect_rows(rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None) -> Inspection:
-    """The digest of every row's bytes, and every row whose header is no sound image."""
+def inspect_rows(
+    rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None, *, decode: bool = False
+) -> Inspection:
+    """The digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded, whose
+    image is not sound."""
+    see = decode_image if decode else inspect_image
 
     def look(row: Row) -> tuple[bytes, str | None]:
         try:
             content = read_row(row)
-            inspect_image(content, row.id)
+            see(content, row.id)
         except DataError as error:
             return b"", str(error)
         return hashlib.blake2b(content, digest_size=16).digest(), None

@@ -17,6 +17,7 @@ from hftransfer.errors import DataError, must_be, nearest, some
 from hftransfer.progress import Advance, Progress
 
 NAMES = ("train", "validation", "test")
+_DECODING = "decoding every image"
 MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
 
 
@@ -114,8 +115,16 @@ def split_rows(
     return rows, notes
 
 
-def build_splits(found: Found, settings: DataSettings, seed: int, progress: Progress, kind: Kind = "images") -> Splits:
-    """The splits of a data set, every content looked at once (of images header and digest; pixels are decoded later).
+def build_splits(
+    found: Found,
+    settings: DataSettings,
+    seed: int,
+    progress: Progress,
+    kind: Kind = "images",
+    *,
+    decode: bool = False,
+) -> Splits:
+    """The splits of a data set, every content looked at once: of images header and digest, and pixels if `decode`.
 
     Raises:
         DataError: as `split_rows`; a label is unknown in training; images are unreadable.
@@ -130,9 +139,10 @@ def build_splits(found: Found, settings: DataSettings, seed: int, progress: Prog
     splits: dict[str, Split] = {}
     faults: list[Skipped] = []
     total = sum(len(part) for part in parts.values())
-    with progress.stage(f"looking at the {kind}", total) as advance:
+    decode = decode and kind == "images"
+    with progress.stage(_DECODING if decode else f"looking at the {kind}", total) as advance:
         for name, part in parts.items():
-            seen = inspect_rows(part, advance) if kind == "images" else _digested(part, advance)
+            seen = inspect_rows(part, advance, decode=decode) if kind == "images" else _digested(part, advance)
             faults += [Skipped(name, part[index].id, reason) for index, reason in seen.faults.items()]
             splits[name] = Split(part, _class_ids(part, class_names), seen.digests).without(set(seen.faults))
     check_skipped(faults, total, settings)
@@ -177,7 +187,7 @@ def require_shots(splits: Splits, shots: int) -> None:
         raise DataError(must_be("data.shots", allowed, shots))
 
 
-def build_test_only(found: Found, settings: DataSettings, progress: Progress) -> Splits:
+def build_test_only(found: Found, settings: DataSettings, progress: Progress, *, decode: bool = False) -> Splits:
     """The images to judge a model by that learns nothing: the test split, or where there is none all there are.
 
     Raises:
@@ -189,8 +199,8 @@ def build_test_only(found: Found, settings: DataSettings, progress: Progress) ->
     class_names = tuple(sorted({row.label for part in found.values() for row in part}, key=_natural))
     if settings.limit is not None:
         rows = _first_of_each_class(rows, settings.limit)
-    with progress.stage("looking at the images", len(rows)) as advance:
-        seen = inspect_rows(rows, advance)
+    with progress.stage(_DECODING if decode else "looking at the images", len(rows)) as advance:
+        seen = inspect_rows(rows, advance, decode=decode)
     skipped = [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
     check_skipped(skipped, len(rows), settings)
     test = Split(rows, _class_ids(rows, class_names), seen.digests).without(set(seen.faults))

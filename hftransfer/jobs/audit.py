@@ -50,6 +50,8 @@ def audit(
     odd: dict[int, list[str]] = {}
     if kind == "images":
         found, unreadable, odd = _read(found, progress)
+    if unreadable and not any(found.values()):
+        return Audit(len(unreadable), in_order(unreadable), ("no image can be read: there is nothing else to look at",))
     splits = splits_of(loaded, kind, found, progress)
     probes = loaded.task in TASKS and kind != "questions"
     subject = _seen_by_the_network(splits, loaded, progress) if probes else Subject.of(splits, kind)
@@ -91,7 +93,11 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
 
     checkpoint = found_checkpoint(recipe.model.name, recipe.model.revision)
     compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
-    probe = LinearProbe()
+    probe = (
+        recipe.strategy
+        if isinstance(recipe.strategy, LinearProbe)
+        else LinearProbe(head_init=recipe.strategy.head_init)
+    )
     task_name: Any = recipe.task
     pooling = probe.pooling_for(task_name)
     adapter = load_adapter(checkpoint, splits.class_names, task=task_name, pooling=pooling, seed=recipe.train.seed)

@@ -15,7 +15,6 @@ from hftransfer.data.splits import build_test_only
 from hftransfer.jobs.cards import write_dual_card
 from hftransfer.jobs.common import (
     Clock,
-    csv_text,
     environment,
     found_checkpoint,
     identity_of,
@@ -34,6 +33,7 @@ from hftransfer.recipe import (
 )
 from hftransfer.report.tables import data_table
 from hftransfer.run_folder import RunFolder, write_table
+from hftransfer.tabular import csv_text
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:

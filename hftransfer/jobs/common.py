@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import platform
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +34,7 @@ from hftransfer.recipe import (
     recipe_yaml,
 )
 from hftransfer.run_folder import RunFolder, require_same_identity
+from hftransfer.tabular import csv_text
 from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
@@ -154,9 +153,9 @@ def importing_ahead(*, when: bool) -> Iterator[None]:
         thread.join()
 
 
-def load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Splits:
-    """The splits of a recipe's data, or of data given as Python objects."""
-    return splits_of(recipe, kind, load_rows(recipe, kind, data, progress), progress)
+def load_splits(recipe: Recipe, kind: RowKind, data: Any, progress: Progress, *, decode: bool = False) -> Splits:
+    """The splits of a recipe's data, or of data given as Python objects; every image is decoded if `decode`."""
+    return splits_of(recipe, kind, load_rows(recipe, kind, data, progress), progress, decode=decode)
 
 
 def load_rows(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> Found:
@@ -165,13 +164,13 @@ def load_rows(recipe: Recipe, kind: RowKind, data: Any, progress: Progress) -> F
     return find_rows(settings, progress, kind=kind) if data is None else rows_from_python(data, settings, kind=kind)
 
 
-def splits_of(recipe: Recipe, kind: RowKind, found: Found, progress: Progress) -> Splits:
+def splits_of(recipe: Recipe, kind: RowKind, found: Found, progress: Progress, *, decode: bool = False) -> Splits:
     """The splits that a run of the recipe makes of rows."""
     if recipe.task == IMAGE_TEXT:
-        return _captioned(recipe, found, progress).as_splits()
+        return _captioned(recipe, found, progress, decode=decode).as_splits()
     if recipe.task == ZERO_SHOT:
-        return build_test_only(found, recipe.data, progress)
-    return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind)
+        return build_test_only(found, recipe.data, progress, decode=decode)
+    return build_splits(found, recipe.data, recipe.train.seed, progress, kind=kind, decode=decode)
 
 
 def load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSplits:
@@ -179,10 +178,10 @@ def load_captions(recipe: Recipe, data: Any, progress: Progress) -> CaptionedSpl
     return _captioned(recipe, load_rows(recipe, "images", data, progress), progress)
 
 
-def _captioned(recipe: Recipe, found: Found, progress: Progress) -> CaptionedSplits:
+def _captioned(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> CaptionedSplits:
     from hftransfer.data.captions import build_captioned
 
-    return build_captioned(found, _with_captions(recipe.data), recipe.train.seed, progress)
+    return build_captioned(found, _with_captions(recipe.data), recipe.train.seed, progress, decode=decode)
 
 
 def _with_captions(settings: DataSettings) -> DataSettings:
@@ -259,15 +258,6 @@ def resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:
     """The recipe as it was run, every default spelled out."""
     resolved = loaded.recipe.model_copy(update={"resolved": facts})
     return f"# {loaded.name}, as it was run: every default spelled out\n" + recipe_yaml(resolved)
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A table as CSV."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _git_commit() -> str | None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
-from hftransfer.errors import HftransferError
+from hftransfer.errors import HftransferError, counted
 from hftransfer.extras import has_extra
 from hftransfer.jobs.common import public_name, resolved_yaml
 from hftransfer.publish import public_text
@@ -60,7 +60,7 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     """What is wrong with the data, where the features of a probe tell it at little cost."""
     from hftransfer.auditing.examine import Subject, examine
     from hftransfer.auditing.findings import TITLES
-    from hftransfer.auditing.sheets import finding_text, pictures_of
+    from hftransfer.auditing.sheets import pictures_of
 
     done = trained.done
     numbers = sum(part.shape[0] * part.shape[1] for part in done.features.values())
@@ -72,12 +72,16 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     for kind, count in audit.counts().items():
         pictures = [Picture(_small(_decoded(row)), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
         own = [] if pictures else audit.of(kind)[:_SHOWN]
-        texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(finding_text(audit, one))]) for one in own]
+        texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(_beside(audit.texts_of(one)))]) for one in own]
         note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
-        groups.append(Group(f"Data: {count:,} rows {TITLES[kind]}", "", note, pictures, texts))
+        groups.append(Group(f"Data: {counted(count, 'row')} {TITLES[kind]}", "", note, pictures, texts))
     if audit.notes:
         groups.append(Group("Data as a whole", texts=[Said("", [Marked(note)]) for note in audit.notes]))
     return groups
+
+
+def _beside(texts: tuple[str, str]) -> str:
+    return " | ".join(text[:_LONGEST_TEXT] for text in texts if text)
 
 
 @dataclass(frozen=True)

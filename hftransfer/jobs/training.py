@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,14 +16,10 @@ from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
 from hftransfer.data.sources import DRAWINGS
 from hftransfer.data.splits import Splits, few_shots, require_shots
-from hftransfer.errors import (
-    ModelError,
-    user_path,
-)
+from hftransfer.errors import HftransferError, ModelError, first_line, user_path
 from hftransfer.jobs.cards import write_examples, write_own_card
 from hftransfer.jobs.common import (
     Clock,
-    csv_text,
     environment,
     facts_of,
     found_checkpoint,
@@ -47,6 +44,7 @@ from hftransfer.recipe import (
 )
 from hftransfer.report.tables import data_table
 from hftransfer.run_folder import LOGS, RunFolder, write_table
+from hftransfer.tabular import csv_text
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
@@ -311,7 +309,9 @@ def _place_of(model: str) -> tuple[str, str | None]:
     return (before + path.resolve().name, str(path.resolve())) if path.is_dir() else (model, None)
 
 
-def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, clock: Clock) -> dict[str, Any]:
+def write_training(
+    folder: RunFolder, loaded: LoadedRecipe, trained: Trained, clock: Clock, progress: Progress
+) -> dict[str, Any]:
     """The metrics; writes all that a run leaves."""
     done = trained.done
     metrics = metrics_of(loaded.recipe, trained, clock)
@@ -332,10 +332,23 @@ def write_training(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, cl
     folder.note_all_in(LOGS)
     if loaded.recipe.output.report:
         with clock.stage("report"):
-            write_page(folder, loaded, trained, {**metrics, "seconds": clock.all_seconds()})
+            _write_page(folder, loaded, trained, {**metrics, "seconds": clock.all_seconds()}, progress)
     metrics["seconds"] = clock.all_seconds()
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _write_page(
+    folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metrics: dict[str, Any], progress: Progress
+) -> None:
+    """Nothing; writes the page, or says why there is none: what is computed is not lost for it."""
+    try:
+        write_page(folder, loaded, trained, metrics)
+    except (HftransferError, OSError):
+        raise  # a full disk: the other results could not be written either
+    except Exception as error:
+        progress.note("".join(traceback.format_exception(error)).rstrip())
+        progress.line(f"report.html could not be made ({type(error).__name__}: {first_line(error)}); all else is there")
 
 
 def _write_curve(folder: RunFolder, rows: list[dict[str, float]], metrics: dict[str, Any], done: Transferred) -> None:

@@ -9,7 +9,6 @@ from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.data.sources import DRAWINGS
 from hftransfer.jobs.common import (
     Clock,
-    csv_text,
     environment,
     facts_of,
     found_checkpoint,
@@ -29,6 +28,7 @@ from hftransfer.recipe import (
 )
 from hftransfer.report.tables import data_table
 from hftransfer.run_folder import RunFolder, write_table
+from hftransfer.tabular import csv_text
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row
+from hftransfer.errors import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -262,5 +263,5 @@ def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
 
 def short_label(text: str, longest: int) -> str:
     """A text cut to a length, none of it taken for a formula."""
-    escaped = text.replace("$", r"\$")
+    escaped = printable(text).replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"
