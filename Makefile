@@ -1,18 +1,22 @@
 # make run   installs the package with real pretrained weights and trains on the embedded drawings
 # make test  installs what tests need and runs them
+# make slow  runs the tests that take long: many processes, kills, real photos
 # make check style, types and the order of imports
 # make bench runs a small set of comparisons with others, in less than 15 minutes on 2 cores
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test slow check bench clean
 
 run: $(VENV)/.run
 	$(BIN)/hftransfer run recipes/cats_dogs_linear_probe.yaml
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

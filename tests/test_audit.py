@@ -485,6 +485,7 @@ def test_a_probes_page_tells_what_is_wrong_with_its_data(
         assert driver.get_log("browser") == []
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.bundled
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared")

@@ -142,6 +142,7 @@ except OutputError as error:
     assert [f.name for f in (tmp_path / "c").iterdir()] == ["step-000000001"]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_write_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
     """A process that dies at its n-th rename, link, mkdir or sync while it saves the second of two checkpoints."""
     code = """

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,11 @@ def _image_runs() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("command", _commands())
+def _marked(command: str) -> Any:
+    return pytest.param(command, marks=pytest.mark.slow) if command.startswith("torchrun") else command
+
+
+@pytest.mark.parametrize("command", map(_marked, _commands()))
 def test_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = _stand_ins(command)
     if program == "torchrun":

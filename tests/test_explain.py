@@ -503,6 +503,7 @@ def test_rollout_is_rows_of_products_of_attentions(tiny: TinyModels) -> None:
     assert np.ptp(found) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.bundled
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared")

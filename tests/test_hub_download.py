@@ -58,6 +58,7 @@ def _hftransfer(endpoint: str, home: Path, *words: str, offline: bool = False) -
     return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=home, env=os.environ | settings)
 
 
+@pytest.mark.slow
 def test_shipped_hub_recipe_runs_and_then_runs_offline(repos: dict[str, Path], tmp_path: Path) -> None:
     with serve(repos) as hub:
         first = _hftransfer(hub.endpoint, tmp_path, "run", "cats_dogs_resnet50_hub", "--json", "--out", "first")
@@ -88,6 +89,7 @@ def test_unknown_model_is_told_without_a_traceback(repos: dict[str, Path], tmp_p
     assert "model must be a model on the Hub or an existing folder; got 'microsoft/resnet-5000'" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_an_open_clip_model_is_fetched_by_name_and_tag(tmp_path: Path, tiny: TinyModels, flat_data: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         f"task: image-classification\nmodel: open_clip:ViT-B-32/openai\ndata: {flat_data}\n"

@@ -309,6 +309,7 @@ def _hostile_repositories(base: Path, root: Path) -> dict[str, Path]:
     return {f"models/me/{name}": root / name for name in ("pickled", "code", "outside")}
 
 
+@pytest.mark.slow
 def test_models_on_the_hub_load_by_their_ids_and_then_without_it(
     tiny: TinyModels, folder_data: Path, tmp_path: Path
 ) -> None:

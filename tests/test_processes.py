@@ -113,6 +113,7 @@ def _run_both(root: Path, tiny: TinyModels, folder_data: Path) -> None:
         assert machine.returncode == 0, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_weights_and_metrics_are_those_of_one_process(both: Path, case: str) -> None:
     one, two = both / "one" / case, both / "two" / case
@@ -130,6 +131,7 @@ def test_weights_and_metrics_are_those_of_one_process(both: Path, case: str) -> 
     assert metrics[0]["examples"] == metrics[1]["examples"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_test_row_is_judged_once_and_in_order(both: Path, case: str) -> None:
     one, two = (pyarrow.parquet.read_table(both / folder / case / "predictions.parquet") for folder in ("one", "two"))
@@ -137,6 +139,7 @@ def test_every_test_row_is_judged_once_and_in_order(both: Path, case: str) -> No
     assert one.num_rows == two.num_rows
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes(both: Path) -> None:
     names = [{p.relative_to(both / f).as_posix() for p in (both / f).rglob("*")} for f in ("one", "two")]
     assert names[0] == names[1]
@@ -154,7 +157,8 @@ def recipe(tiny: TinyModels, folder_data: Path) -> dict[str, Any]:
     return {**recipe_for(tiny("vit"), folder_data, **options), "strategy": strategy}
 
 
-@pytest.mark.parametrize("distributed", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
 def test_a_signal_to_the_command_stops_all_processes_and_the_run_goes_on(
     recipe: dict[str, Any], tmp_path: Path, distributed: str
 ) -> None:
@@ -176,6 +180,7 @@ def test_a_signal_to_the_command_stops_all_processes_and_the_run_goes_on(
     assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) <= 1e-5
 
 
+@pytest.mark.slow
 def test_faults_are_told_once(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["strategy"] = {"kind": "fine-tune", "unfreeze": 77}
     told = _process(recipe, tmp_path / "run", "--processes", "2")

@@ -279,6 +279,7 @@ def _hftransfer(hub: WritableHub, home: Path, *words: object) -> subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=home, env=os.environ | place)
 
 
+@pytest.mark.slow
 def test_a_recipe_pushes_its_model_when_the_run_is_finished(
     hub: WritableHub, tiny: TinyModels, flat_data: Path, tmp_path: Path
 ) -> None:

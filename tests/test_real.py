@@ -67,6 +67,7 @@ class TestDrawnPets:
         assert best.score(pixels["test"], labels["test"]) <= 0.80
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @shared
 class TestPhotos:

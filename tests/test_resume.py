@@ -237,6 +237,7 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_143_or_goes_on_after_a_kill(recipe: dict[str, Any], tmp_path: Path) -> None:
     """Killed after a checkpoint, resumed, stopped by SIGTERM, resumed: and the bits are those of one whole run."""
     recipe["train"] |= {"epochs": 30, "checkpoint_every_steps": 10, "augment": "none"}
