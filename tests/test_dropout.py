@@ -141,3 +141,43 @@ def test_what_it_does_not_do_is_torchs() -> None:
         assert torch.equal(functional.dropout(torch.ones(4), 1.0), torch.zeros(4))
         inplace = torch.ones(4)
         assert functional.dropout(inplace, 0.5, inplace=True) is inplace
+
+
+@pytest.mark.parametrize("mask", ["none", "bool", "float", "causal"])
+def test_attention_that_learns_in_bfloat16_is_torchs(mask: str) -> None:
+    parts = [torch.randn(2, 3, 9, 8, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    seen = torch.rand(2, 1, 9, 9) > 0.3
+    seen[..., 0] = True
+    masks: dict[str, Any] = {
+        "none": {},
+        "bool": {"attn_mask": seen},
+        "float": {"attn_mask": torch.zeros(2, 1, 9, 9).masked_fill(~seen, torch.finfo(torch.float32).min)},
+        "causal": {"is_causal": True},
+    }
+    wanted = functional.scaled_dot_product_attention(*(part.detach().float() for part in parts), **masks[mask])
+    calls: list[str] = []
+
+    class Spy(Streams):
+        def bits(self, shape: Sequence[int]) -> torch.Tensor:
+            calls.append("drawn")
+            return super().bits(shape)
+
+    with torch.autocast("cpu", torch.bfloat16), cheap_dropout(CPU, Spy(0, 0, [0, 1])):
+        found = functional.scaled_dot_product_attention(*parts, **masks[mask])
+    assert found.dtype is torch.bfloat16
+    assert "Flash" not in type(found.grad_fn).__name__
+    assert torch.allclose(found.float(), wanted, atol=0.05)
+    assert calls == []  # without dropout no random numbers are drawn
+    gradients = torch.autograd.grad(found.float().sum(), parts)
+    assert all(bool(one.isfinite().all()) for one in gradients)
+
+
+def test_attention_over_many_tokens_or_in_float32_is_torchs_own() -> None:
+    for tokens, precision in ((300, torch.bfloat16), (9, torch.float32)):
+        query = torch.randn(1, 1, tokens, 8, requires_grad=True)
+        with (
+            torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16),
+            cheap_dropout(CPU, _streams()),
+        ):
+            found = functional.scaled_dot_product_attention(query, query, query)
+        assert "Flash" in type(found.grad_fn).__name__
