@@ -237,11 +237,11 @@ class Predictor:
     def _probabilities(self, inputs: Inputs) -> np.ndarray:
         import torch
 
-        from hftransfer.training.activations import moved
+        from hftransfer.training.activations import forward
 
         top = len(self.adapter.stages)
+        activations = forward(self.adapter, top, inputs, self.compute)
         with torch.inference_mode():
-            activations = self.adapter.below(moved(inputs, self.compute), top)
             if self.adapter.head_is_linear:
                 logits = self._head(activations["hidden"].float())
             else:

@@ -35,7 +35,7 @@ from hftransfer.tasks.base import Examples
 from hftransfer.tasks.classification import ImageClassification, softmax
 from hftransfer.tasks.items import Batch, ImageItems, Items
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, sentences, templates_of
-from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts, moved
+from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, forward, key_parts
 from hftransfer.training.devices import Compute, Precision, choose_compute, frozen_copy
 from hftransfer.training.solver import Given
 
@@ -177,8 +177,7 @@ class DualPredictor:
         return unit(np.concatenate(found))
 
     def _embedded(self, inputs: Inputs) -> np.ndarray:
-        with torch.inference_mode():
-            found: np.ndarray = self._images.below(moved(inputs, self.compute), 1)["hidden"].float().cpu().numpy()
+        found: np.ndarray = forward(self._images, 1, inputs, self.compute)["hidden"].float().cpu().numpy()
         return found
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hftransfer.training.dropout import Streams, attention, cheap_dropout, dropout
+from hftransfer.training.attention import attention, quick_attention
+from hftransfer.training.dropout import Streams, cheap_dropout, dropout
 
 CPU = torch.device("cpu")
 
@@ -107,13 +108,13 @@ def test_attention_is_torchs_where_nothing_is_dropped(options: dict[str, Any]) -
     torch.manual_seed(4)
     query, key, value = (torch.randn(2, 4, 5, 8) for _ in range(3))
     wanted = functional.scaled_dot_product_attention(query, key, value, **options)
-    assert torch.allclose(attention(query, key, value, _streams(), dropout_p=1e-9, **options), wanted, atol=1e-6)
+    assert torch.allclose(attention(query, key, value, **options), wanted, atol=1e-6)
 
 
 def test_grouped_heads_share_keys() -> None:
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
     wanted = functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
-    assert torch.allclose(attention(query, key, value, _streams(), dropout_p=1e-9, enable_gqa=True), wanted, atol=1e-6)
+    assert torch.allclose(attention(query, key, value, enable_gqa=True), wanted, atol=1e-6)
 
 
 def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +122,8 @@ def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.Monkey
 
     calls: list[float] = []
 
-    def noted(values: torch.Tensor, p: float, _: Streams) -> torch.Tensor:
+    def noted(values: torch.Tensor, p: float, streams: Streams) -> torch.Tensor:
+        del streams
         calls.append(p)
         return values
 
@@ -154,7 +156,8 @@ def test_attention_that_learns_in_bfloat16_is_torchs(mask: str) -> None:
         "float": {"attn_mask": torch.zeros(2, 1, 9, 9).masked_fill(~seen, torch.finfo(torch.float32).min)},
         "causal": {"is_causal": True},
     }
-    wanted = functional.scaled_dot_product_attention(*(part.detach().float() for part in parts), **masks[mask])
+    query, key, value = (part.detach().float() for part in parts)
+    wanted = functional.scaled_dot_product_attention(query, key, value, **masks[mask])
     calls: list[str] = []
 
     class Spy(Streams):
@@ -163,7 +166,8 @@ def test_attention_that_learns_in_bfloat16_is_torchs(mask: str) -> None:
             return super().bits(shape)
 
     with torch.autocast("cpu", torch.bfloat16), cheap_dropout(CPU, Spy(0, 0, [0, 1])):
-        found = functional.scaled_dot_product_attention(*parts, **masks[mask])
+        query, key, value = parts
+        found = functional.scaled_dot_product_attention(query, key, value, **masks[mask])
     assert found.dtype is torch.bfloat16
     assert "Flash" not in type(found.grad_fn).__name__
     assert torch.allclose(found.float(), wanted, atol=0.05)
@@ -181,3 +185,25 @@ def test_attention_over_many_tokens_or_in_float32_is_torchs_own() -> None:
         ):
             found = functional.scaled_dot_product_attention(query, query, query)
         assert "Flash" in type(found.grad_fn).__name__
+
+
+@pytest.mark.parametrize(
+    ("tokens", "precision", "quick"), [(197, "bf16", True), (25, "bf16", False), (197, "fp32", False)]
+)
+def test_a_frozen_network_attends_quickly_where_that_pays(
+    tokens: int, precision: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def spied(*args: Any, **named: Any) -> torch.Tensor:
+        calls.append(1)
+        return attention(*args, **named)
+
+    monkeypatch.setattr("hftransfer.training.attention.attention", spied)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    query, key, value = (torch.randn(2, 3, tokens, 8, dtype=dtype) for _ in range(3))
+    wanted = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    with torch.inference_mode(), quick_attention(CPU):
+        found = functional.scaled_dot_product_attention(query, key, value)
+    assert torch.allclose(found.float(), wanted, atol=0.02)
+    assert len(calls) == quick

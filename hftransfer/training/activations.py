@@ -33,6 +33,7 @@ from hftransfer.cache import cache_folder
 from hftransfer.errors import DataError, must_be
 from hftransfer.progress import Progress
 from hftransfer.tasks.items import Items
+from hftransfer.training.attention import quick_attention
 from hftransfer.training.batches import passes_of
 from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import stop_if_asked
@@ -44,7 +45,10 @@ _BYTES_PER_SHARD = 1 << 28
 _DIGEST_BYTES = 16
 _MOST_STORED_BYTES = 20 << 30
 # What shapes activations besides the settings: a change in one of these files is a change of the key.
-_CODE = ("adapters", "data/images.py", "training/activations.py", "training/devices.py", "tasks/items.py")
+_CODE = (
+    *("adapters", "data/images.py", "tasks/items.py"),
+    *("training/activations.py", "training/attention.py", "training/devices.py"),
+)
 
 
 class Frozen(Protocol):
@@ -333,9 +337,15 @@ def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np
     return [row[:length].reshape(-1) for row, length in zip(values, lengths, strict=True)]
 
 
+def forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Activations:
+    """What lies below a boundary, computed without learning; inputs are moved to where that happens."""
+    with torch.inference_mode(), quick_attention(compute.device):
+        return adapter.below(moved(inputs, compute), boundary)
+
+
 def _forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Tensor:
+    hidden = forward(adapter, boundary, inputs, compute)["hidden"]
     with torch.inference_mode():
-        hidden = adapter.below(moved(inputs, compute), boundary)["hidden"]
         if not torch.isfinite(hidden).all():
             raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
     return hidden

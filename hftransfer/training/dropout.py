@@ -4,9 +4,6 @@ torch draws a 53-bit number from a serial Mersenne twister for every element it 
 a step of MiniLM on long texts and a quarter of one with LoRA. Here four elements share one 64-bit number of SFC64.
 Each example of a batch has a generator of its own, seeded by seed, step and the example's place in the batch: so the
 same elements are dropped however a batch is divided into parts or over processes.
-
-Attention without dropout goes the same way where bfloat16 learns on a CPU: the backward pass of torch's own took 2 (197
-tokens) to 16 times (25 tokens) as long there.
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from hftransfer.training.attention import attention, is_attention, is_quick
+
 _LEVELS = 1 << 16
-_MOST_TOKENS = 256
 
 
 class Streams:
@@ -64,48 +63,6 @@ def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
     return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
 
 
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    streams: Streams,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Scaled dot-product attention (B, heads, T, D) with dropout of its weights, as torch documents its own.
-
-    Source: Vaswani et al., arXiv 1706.03762, section 3.2.1.
-    """
-    if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    device = query.device.type
-    if torch.is_autocast_enabled(device):
-        query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
-    with torch.autocast(device, enabled=False):  # the softmax, too, in the precision of what it is given
-        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)
-        least = torch.finfo(scores.dtype).min
-        if is_causal:
-            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            scores = scores.masked_fill(~attn_mask, least)
-        elif attn_mask is not None:
-            scores = scores + attn_mask.clamp(min=least).to(scores.dtype)
-        weights = scores.softmax(dim=-1)
-        return (dropout(weights, dropout_p, streams) if dropout_p else weights) @ value
-
-
-def _learns_slowly(query: Tensor, key: Tensor) -> bool:
-    """Whether the backward pass of torch's own attention would be slow: in bfloat16 on a CPU. Of more tokens the scores
-    would take much memory, and less would be gained."""
-    learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
-    in_bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return learns and in_bfloat16 and key.shape[-2] <= _MOST_TOKENS
-
-
 class _CheapDropout(TorchFunctionMode):
     def __init__(self, streams: Streams) -> None:
         super().__init__()
@@ -118,11 +75,11 @@ class _CheapDropout(TorchFunctionMode):
         named = kwargs or {}
         if function is functional.dropout:
             return self._dropout(*args, **named)
-        drops = 0 < named.get("dropout_p", 0.0) < 1
-        is_attention = function is functional.scaled_dot_product_attention and len(args) > 2
-        if is_attention and (drops or _learns_slowly(*args[:2])):
-            query, key, value, *more = args
-            return attention(query, key, value, self._streams, *more, **named)
+        if is_attention(function, args):
+            if 0 < named.get("dropout_p", 0.0) < 1:
+                return attention(*args, **named, drop=partial(dropout, streams=self._streams))
+            if not named.get("dropout_p") and is_quick(*args[:2]):
+                return attention(*args, **named)
         if function is torch.rand and isinstance(args[0], Sequence):  # transformers' stochastic depth
             return self._shares(args[0]).to(named.get("dtype") or torch.get_default_dtype())
         if function is Tensor.bernoulli_ and len(args) == 2:  # timm's
