@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from hftransfer import doctor
 from hftransfer.adapters.families import FAMILIES
 from hftransfer.cli import app
+from hftransfer.drafts import draft, write_draft
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -76,6 +77,10 @@ def _stand_ins(command: str) -> list[str]:
         words += ["model=bundled/efficientnet-lite0", "data.source=~/pets", "~data.label_column"]
     if any("cats_dogs_few_shot" in word for word in words):
         words += ["data.shots=[1]", "data.shot_draws=1"]
+    if "pets.yaml" in words:  # what is written first may have been written elsewhere, by another worker
+        Path("pets.yaml").unlink(missing_ok=True)
+        if "init" not in words:
+            write_draft(Path("pets.yaml"), draft(str(Path("~/pets").expanduser())))
     return [_newest_run() if word == RUN_IN_README else word for word in words]
 
 
@@ -100,7 +105,7 @@ def _marked(command: str) -> Any:
     return pytest.param(command, marks=pytest.mark.slow) if command.startswith("torchrun") else command
 
 
-@pytest.mark.parametrize("command", map(_marked, _commands()))
+@pytest.mark.parametrize("command", [_marked(command) for command in _commands()])
 def test_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = _stand_ins(command)
     if program == "torchrun":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_work(recipe: dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for processors with g++")
 @pytest.mark.filterwarnings("ignore")  # of torch's own compiler
 def test_compiled_stages_compute_the_same(recipe: dict[str, Any], tmp_path: Path) -> None:
     torch.compiler.reset()
