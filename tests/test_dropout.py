@@ -203,7 +203,19 @@ def test_a_frozen_network_attends_quickly_where_that_pays(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     query, key, value = (torch.randn(2, 3, tokens, 8, dtype=dtype) for _ in range(3))
     wanted = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
-    with torch.inference_mode(), quick_attention(CPU):
+    with torch.inference_mode(), quick_attention(nn.Identity(), CPU, dtype):
         found = functional.scaled_dot_product_attention(query, key, value)
     assert torch.allclose(found.float(), wanted, atol=0.02)
     assert len(calls) == quick
+
+
+def test_torchs_own_attention_modules_keep_their_quick_way() -> None:
+    layer = nn.MultiheadAttention(16, 2, batch_first=True).eval().to(torch.bfloat16).requires_grad_(False)
+    rows = torch.randn(2, 150, 16, dtype=torch.bfloat16)
+    with (
+        torch.inference_mode(),
+        quick_attention(nn.Sequential(layer), CPU, torch.bfloat16),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen,
+    ):
+        layer(rows, rows, rows, need_weights=False)
+    assert "aten::_native_multi_head_attention" in {event.key for event in seen.key_averages()}

@@ -339,7 +339,7 @@ def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np
 
 def forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Activations:
     """What lies below a boundary, computed without learning; inputs are moved to where that happens."""
-    with torch.inference_mode(), quick_attention(compute.device):
+    with torch.inference_mode(), quick_attention(adapter.model, compute.device, compute.dtype):
         return adapter.below(moved(inputs, compute), boundary)
 
 

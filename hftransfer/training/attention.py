@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -57,9 +57,15 @@ def attention(
         return (weights if drop is None else drop(weights, dropout_p)) @ value
 
 
-def quick_attention(device: torch.device) -> Any:
-    """A context in which a network that does not learn attends as quickly as it can."""
-    return _QuickAttention() if device.type == "cpu" else nullcontext()
+def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+    """A context in which a network that does not learn attends as quickly as it can.
+
+    Not one of torch's own attention modules: they have a quick way that no function may be put in place of.
+    """
+    if device.type != "cpu" or dtype is not torch.bfloat16:
+        return nullcontext()
+    own = any(isinstance(module, nn.MultiheadAttention) for module in model.modules())
+    return nullcontext() if own else _QuickAttention()
 
 
 class _QuickAttention(TorchFunctionMode):
