@@ -117,5 +117,5 @@ def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
         "id": finding.id,
         "label": finding.label,
         "reason": _reason(finding),
-        "texts": [printable(text[:LONGEST_TEXT]) for text in audit.texts_of(finding) if text],
+        "texts": [printable(text[:LONGEST_TEXT]) for text in dict.fromkeys(audit.texts_of(finding)) if text],
     }

@@ -81,7 +81,7 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
 
 
 def _beside(texts: tuple[str, str]) -> str:
-    return " | ".join(text[:_LONGEST_TEXT] for text in texts if text)
+    return " | ".join(text[:_LONGEST_TEXT] for text in dict.fromkeys(texts) if text)
 
 
 @dataclass(frozen=True)
