@@ -71,8 +71,8 @@ def some(items: Iterable[str], limit: int = 5) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`: a number and the noun it counts, whose plural ends in s."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """`1 row`, `2 rows`, `2 processes`: a number and the noun it counts, whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def printable(text: str) -> str:

@@ -12,8 +12,7 @@ from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.errors import WriteError, counted, must_be, printable
 from hftransfer.report.rendering import jpeg_uri, render_page
 
-_ON_SHEET, _ON_PAGE, _SHOWN = 24, 200, 3
-LONGEST_TEXT = 300
+_ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
 _OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
 
 
@@ -87,12 +86,13 @@ def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
         return None
     captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
     path = folder / f"sheet-{kind}.png"
-    title = f"{counted(audit.counts()[kind], 'row')} {TITLES[kind]}"
-    beside = (
-        f"; {len(shown)} pictures, with what they are the same as" if kind in _OF_PAIRS else f"; {len(shown)} of them"
-    )
-    left = len(shown) < audit.counts()[kind] or kind in _OF_PAIRS
-    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, title + beside if left else title)
+    count = audit.counts()[kind]
+    title = f"{counted(count, 'row')} {TITLES[kind]}"
+    if kind in _OF_PAIRS:
+        title += f"; {len(shown)} pictures, with what they are the same as"
+    elif len(shown) < count:
+        title += f"; {len(shown)} of them"
+    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, title)
     return path
 
 
@@ -117,5 +117,5 @@ def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
         "id": finding.id,
         "label": finding.label,
         "reason": _reason(finding),
-        "texts": [printable(text[:LONGEST_TEXT]) for text in dict.fromkeys(audit.texts_of(finding)) if text],
+        "texts": [printable(text[:_LONGEST]) for text in dict.fromkeys(audit.texts_of(finding)) if text],
     }

@@ -52,7 +52,7 @@ def find_rows(settings: DataSettings, progress: Progress, kind: Kind = "images")
     """
     look_at_source(settings, kind)
     source = settings.source
-    if source == "bundled/drawn-pets":
+    if source == DRAWINGS:
         return _folder_rows(_drawn_pets_folder(progress), settings, kind)
     bundled = Path(__file__).parent / "short_reviews"
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
@@ -125,7 +125,7 @@ def look_at_source(settings: DataSettings, kind: Kind = "images") -> None:
     if source.startswith("bundled/"):
         if source not in BUNDLED:
             raise DataError(must_be("data.source", "a bundled data set", f"'{source}'", nearest(source, BUNDLED)))
-        held = "images" if source == "bundled/drawn-pets" else "texts"
+        held = "images" if source == DRAWINGS else "texts"
         if held != kind:
             raise DataError(must_be("data.source", f"a source of {kind}", f"'{source}', which holds {held}"))
         return

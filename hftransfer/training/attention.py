@@ -74,7 +74,7 @@ class _QuickAttention(TorchFunctionMode):
     ) -> Any:
         del types
         named = kwargs or {}
-        if is_attention(function, args) and not named.get("dropout_p") and is_quick(*args[:2]):
+        if is_attention(function, args) and is_quick(*args[:2], **named):
             return attention(*args, **named)
         return function(*args, **named)
 
@@ -84,9 +84,9 @@ def is_attention(function: Any, args: Any) -> bool:
     return function is functional.scaled_dot_product_attention and len(args) > 2
 
 
-def is_quick(query: Tensor, key: Tensor) -> bool:
-    """Whether `attention` is quicker than torch's own."""
-    if query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
+def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: Any) -> bool:
+    """Whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
+    if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
         return False
     autocasts = torch.is_autocast_enabled("cpu")
     if (torch.get_autocast_dtype("cpu") if autocasts else query.dtype) is not torch.bfloat16:

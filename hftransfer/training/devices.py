@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from hftransfer.adapters.images import conv_network
-from hftransfer.errors import RecipeError, must_be
+from hftransfer.errors import RecipeError, counted, must_be
 from hftransfer.training.processes import ALONE, Processes, processes
 
 if TYPE_CHECKING:
@@ -67,12 +67,8 @@ class Compute:
         """Device, processes and precision in a few words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = torch.get_num_threads()
-        of_threads = f" of {_counted(threads, 'thread')}" if self.device.type == "cpu" else ""
-        return f"{name}, {_counted(self.processes.count, 'process')}{of_threads}, {self.precision}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('s') else 's'}"
+        of_threads = f" of {counted(threads, 'thread')}" if self.device.type == "cpu" else ""
+        return f"{name}, {counted(self.processes.count, 'process')}{of_threads}, {self.precision}"
 
 
 def choose_compute(precision: Precision, batch_size: int | None) -> Compute:

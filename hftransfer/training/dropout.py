@@ -78,7 +78,7 @@ class _CheapDropout(TorchFunctionMode):
         if is_attention(function, args):
             if 0 < named.get("dropout_p", 0.0) < 1:
                 return attention(*args, **named, drop=partial(dropout, streams=self._streams))
-            if not named.get("dropout_p") and is_quick(*args[:2]):
+            if is_quick(*args[:2], **named):
                 return attention(*args, **named)
         if function is torch.rand and isinstance(args[0], Sequence):  # transformers' stochastic depth
             return self._shares(args[0]).to(named.get("dtype") or torch.get_default_dtype())

@@ -318,7 +318,7 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
 
 
 def _stores(job: Job) -> bool:
-    """Whether activations are computed once: always at the head."""
+    """Whether activations are computed once: always at the head, else where they are worth keeping."""
     if job.changes_images:
         return False
     if job.at_head:
