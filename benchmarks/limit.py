@@ -177,7 +177,7 @@ def _learner(settings: dict[str, Any]) -> tuple[Any, ...]:
 
     def whole() -> Iterator[Any]:
         for epoch in itertools.count():
-            for share in shares_of_epoch(len(source), source.lengths, recipe.train, epoch, compute.processes):
+            for share in shares_of_epoch(len(source), source.lengths, None, recipe.train, epoch, compute.processes):
                 if len(share.batch) == settings["batch_size"]:
                     yield share
 

@@ -261,7 +261,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
             name_of=lambda item: str(rows[item].id),
             rates=cast(Any, job.strategy),
             settings=job.train,
-            epochs=job.train.epochs or job.strategy.default_epochs,
+            epochs=job.train.epochs or job.strategy.usual_epochs,
             compute=job.compute,
             progress=job.progress,
             keeping=job.keeping,

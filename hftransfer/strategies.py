@@ -32,7 +32,6 @@ class _Strategy(BaseModel):
     )
 
     default_epochs: ClassVar[int] = 5
-    pools: ClassVar[Literal["native", "mean"]] = "native"
 
     @model_validator(mode="wrap")
     @classmethod
@@ -46,9 +45,24 @@ class _Strategy(BaseModel):
             raise RecipeError(*_faults_in_words(cls, error)) from None
 
     @property
+    def contrasts(self) -> bool:
+        """Whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
+        return False
+
+    @property
+    def usual_epochs(self) -> int:
+        """How many passes over the training split are made where nobody says."""
+        return 20 if self.contrasts else self.default_epochs
+
+    @property
     def from_zero_shot(self) -> bool:
         """Whether training begins with what the names of the classes say."""
         return self.head_init == "zero-shot"
+
+    @property
+    def _usual_pooling(self) -> Literal["native", "mean"]:
+        """Of a text whose head is solved on features, the mean; else as the model's own class pools."""
+        return "mean" if self.contrasts else "native"
 
     def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last", "embedding"]:
         """The pooling of a task's model; only text classification pools tokens.
@@ -59,7 +73,7 @@ class _Strategy(BaseModel):
         if self.from_zero_shot and task != "image-classification":
             raise RecipeError(must_be("strategy.head_init", f"random for task {task}", f"'{self.head_init}'"))
         if task == "text-classification":
-            return self.pools if self.pooling == "auto" else self.pooling
+            return self._usual_pooling if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
         return "embedding" if self.from_zero_shot else "native"
@@ -82,14 +96,25 @@ def _faults_in_words(kind: type[BaseModel], error: ValidationError) -> list[str]
     ]
 
 
-Interpolation = Annotated[
-    float | None,
-    Field(
+class _Stepped(_Strategy):
+    """What those share that train more than the head."""
+
+    objective: Literal["cross-entropy", "contrastive"] = Field(
+        "cross-entropy",
+        description="classes by cross-entropy; or contrastive, for a few examples of each: features that lie together "
+        "where they are of one class, the head being solved on them afterwards (as in SetFit)",
+    )
+    interpolate: float | None = Field(
+        None,
         gt=0,
         le=1,
         description="share of the learned weights in a mix with those that training began with (WiSE-FT), such as 0.5",
-    ),
-]
+    )
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
+        return self.objective == "contrastive"
 
 
 class LinearProbe(_Strategy):
@@ -102,7 +127,10 @@ class LinearProbe(_Strategy):
     learning_rate: Rate = Field(2e-3, description="peak learning rate of a head that is not one linear layer")
 
     default_epochs: ClassVar[int] = 30
-    pools: ClassVar[Literal["native", "mean"]] = "mean"
+
+    @property
+    def _usual_pooling(self) -> Literal["native", "mean"]:
+        return "mean"
 
     @property
     def head_lr(self) -> float:
@@ -121,7 +149,7 @@ class LinearProbe(_Strategy):
         return boundary
 
 
-class FineTune(_Strategy):
+class FineTune(_Stepped):
     """Trains the head and some of the last stages, or the whole network."""
 
     kind: Literal["fine-tune"] = "fine-tune"
@@ -134,7 +162,6 @@ class FineTune(_Strategy):
         1.0, description="each stage learns at this share of the rate of the stage above it (0.65-0.9 is usual)"
     )
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
-    interpolate: Interpolation = None
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """The boundary, below the lowest part that learns.
@@ -175,7 +202,7 @@ class FineTune(_Strategy):
         return adapter.lowest_learning()
 
 
-class LoRA(_Strategy):
+class LoRA(_Stepped):
     """Trains low-rank matrices beside frozen layers, and the head (Hu et al., arXiv 2106.09685)."""
 
     kind: Literal["lora"] = "lora"
@@ -190,8 +217,6 @@ class LoRA(_Strategy):
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
     learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
-    interpolate: Interpolation = None
-
     layer_decay: ClassVar[float] = 1.0
     gradual: ClassVar[bool] = False
 

@@ -31,7 +31,7 @@ from hftransfer.recipe import load_recipe
 from hftransfer.strategies import FineTune, LoRA
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.solver import Given, solve_head
+from hftransfer.training.solver import Given, InMemory, solve_head
 from hftransfer.zeroshot import class_texts, embed_prompts, ensemble, logits
 from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
 
@@ -73,15 +73,6 @@ def _images() -> list[Image.Image]:
 # --- the solved head -------------------------------------------------------------------------------------------------
 
 
-class _Matrix:
-    def __init__(self, values: np.ndarray) -> None:
-        self.values, self.shape = values, values.shape
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        found: np.ndarray = self.values[start:stop]
-        return found
-
-
 def _problem() -> tuple[np.ndarray, np.ndarray, Given]:
     random = np.random.default_rng(0)
     features = random.normal(size=(30, 6)).astype(np.float32)
@@ -94,7 +85,7 @@ def _problem() -> tuple[np.ndarray, np.ndarray, Given]:
 def test_a_head_near_another_is_the_one_that_a_plain_minimiser_finds() -> None:
     features, labels, given = _problem()
     strength = 0.03
-    head = solve_head(_Matrix(features), labels, _Matrix(features), labels, 2, l2=strength, near=given)
+    head = solve_head(InMemory(features), labels, InMemory(features), labels, 2, l2=strength, near=given)
     scale = np.linalg.norm(given.weight, axis=1).mean()
 
     def objective(flat: np.ndarray) -> float:
@@ -111,14 +102,14 @@ def test_a_head_near_another_is_the_one_that_a_plain_minimiser_finds() -> None:
 
 def test_a_strong_penalty_leaves_the_head_as_it_was() -> None:
     features, labels, given = _problem()
-    head = solve_head(_Matrix(features), labels, _Matrix(features), labels, 2, l2=1e6, near=given)
+    head = solve_head(InMemory(features), labels, InMemory(features), labels, 2, l2=1e6, near=given)
     assert np.abs(head.weight - given.weight).max() < 1e-3
 
 
 def test_few_examples_choose_among_strong_penalties_alone() -> None:
     features, labels, given = _problem()
     chosen = [int(np.flatnonzero(labels == label)[0]) for label in (0, 1)]
-    few = _Matrix(features[chosen])
+    few = InMemory(features[chosen])
     head = solve_head(few, labels[chosen], few, labels[chosen], 2, near=given)
     assert head.l2 >= 0.03 / 2
 

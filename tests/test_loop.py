@@ -202,6 +202,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "frozen below": {"strategy": FineTune(unfreeze=1)},
     "gradual": {"strategy": FineTune(gradual=True)},
     "lora": {"strategy": LoRA(dropout=0.2)},
+    "contrastive": {"strategy": FineTune(objective="contrastive")},
 }
 
 

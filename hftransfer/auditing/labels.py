@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from hftransfer.training.solver import probabilities, solve_head
+from hftransfer.training.solver import InMemory, probabilities, solve_head
 
 FOLDS = 5
 _CLEARLY = 0.4
 """How much more probable the other label is, where the probes say it clearly."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Features (N, D) in memory."""
-
-    values: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(N, D)."""
-        count, width = self.values.shape
-        return count, width
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop as float32 (stop - start, D)."""
-        return self.values[start:stop]
 
 
 def out_of_fold_probabilities(
@@ -43,7 +25,7 @@ def out_of_fold_probabilities(
     l2 = None
     for kept, held in splitter.split(features, labels, groups):
         # The strength is chosen on the first fold, for all: one number, which can't learn single labels.
-        train, rest = _Rows(features[kept]), _Rows(features[held])
+        train, rest = InMemory(features[kept]), InMemory(features[held])
         head = solve_head(train, labels[kept], rest, labels[held], classes, l2=l2)
         l2 = head.l2
         found[held] = probabilities(head.logits(rest))

@@ -151,6 +151,9 @@ def _require_sense_of_captions(recipe: Recipe) -> None:
     if isinstance(getattr(recipe.strategy, "unfreeze", None), list):
         allowed = f"all or a number of stages of each tower for task {IMAGE_TEXT}"
         faults.append(must_be("strategy.unfreeze", allowed, "names"))
+    if recipe.strategy.contrasts:
+        allowed = f"left out for task {IMAGE_TEXT}, which has a loss of its own"
+        faults.append(must_be("strategy.objective", allowed, "contrastive"))
     for name in ("interpolate", "merge"):
         if value := getattr(recipe.strategy, name, None):
             faults.append(must_be(f"strategy.{name}", f"left out for task {IMAGE_TEXT}", value))
@@ -208,6 +211,8 @@ def _require_sense(recipe: Recipe) -> None:
     for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
         if value is not None and task.rows != "images":
             faults.append(must_be(f"train.{name}", f"left out for task {task.name}", value))
+    if recipe.strategy.contrasts:
+        faults += _faults_of_contrast(recipe)
     if train.views and train.augment == "none":
         faults.append(must_be("train.views", "left out where train.augment is none", train.views))
     if train.cache == "on" and train.augment != "none" and not train.views:
@@ -217,6 +222,22 @@ def _require_sense(recipe: Recipe) -> None:
         faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
     if faults:
         raise RecipeError(*faults)
+
+
+def _faults_of_contrast(recipe: Recipe) -> list[str]:
+    """What does not go with features that learn by pairs of examples."""
+    faults, beside, train = [], "left out with strategy.objective: contrastive", recipe.train
+    if recipe.task == "question-answering":
+        faults.append(must_be("strategy.objective", f"cross-entropy for task {recipe.task}", "contrastive"))
+    if recipe.strategy.from_zero_shot:
+        faults.append(must_be("strategy.head_init", beside, "zero-shot"))
+    if getattr(recipe.strategy, "gradual", False):
+        faults.append(must_be("strategy.gradual", beside, "true", "The head is the last to learn there."))
+    usual = type(train)()
+    for name in ("micro_batch_size", "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
+        if (value := getattr(train, name)) != getattr(usual, name):
+            faults.append(must_be(f"train.{name}", beside, value))
+    return faults
 
 
 def _faults_of(look: Callable[[], object]) -> list[str]:

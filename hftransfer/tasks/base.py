@@ -62,6 +62,8 @@ class Loss:
     """The weight (N,) of each item."""
     whole_batches: bool = False
     """Whether the items of a batch are compared with each other, so that it can't be computed in parts."""
+    classes: np.ndarray | None = None
+    """The class (N,) of each item, where a batch should hold several items of a class."""
 
     def weight(self, chosen: Sequence[int]) -> float:
         """The sum of the weights of these items."""

@@ -15,6 +15,8 @@ from hftransfer.training.settings import TrainSettings
 if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
 
+_OF_ONE_CLASS = 4
+
 
 @dataclass(frozen=True)
 class Share:
@@ -47,14 +49,23 @@ class Share:
 
 
 def shares_of_epoch(
-    count: int, lengths: np.ndarray | None, settings: TrainSettings, epoch: int, processes: Processes
+    count: int,
+    lengths: np.ndarray | None,
+    classes: np.ndarray | None,
+    settings: TrainSettings,
+    epoch: int,
+    processes: Processes,
 ) -> list[Share]:
-    """One process's share of every batch of an epoch over `count` items.
+    """One process's share of every batch of an epoch over `count` items, of which a batch holds several of a class if
+    classes are given.
 
     With FSDP a process has to compute along with the others, even where a batch has nothing for it.
     """
     found = []
-    batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
+    if classes is not None:
+        batches = grouped_batches(classes, settings.batch_size, settings.seed, epoch)
+    else:
+        batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
     for index, batch in enumerate(batches):
         mixing = None
         if settings.mixup is not None or settings.cutmix is not None:
@@ -94,3 +105,18 @@ def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, se
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
     batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
     return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
+
+
+def grouped_batches(classes: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """All items in batches, shuffled by seed and epoch, in groups of four of one class: so that each finds others of
+    its own (as the batches of P classes with K items each of Hermans et al., arXiv 1703.07737). The groups of a class
+    are spread over the epoch: so that each finds others of another class, too."""
+    random = np.random.default_rng([seed, epoch])
+    groups, places = [], []
+    for own in np.unique(classes):
+        items = random.permutation(np.flatnonzero(classes == own))
+        of_class = [items[start : start + _OF_ONE_CLASS] for start in range(0, len(items), _OF_ONE_CLASS)]
+        groups += of_class
+        places += ((np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)).tolist()
+    order = np.concatenate([groups[index] for index in np.argsort(places)])
+    return [part.tolist() for part in np.array_split(order, -(-len(order) // batch_size))]

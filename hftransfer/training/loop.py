@@ -124,6 +124,8 @@ class Plan:
     log: Log = not_tracked
     from_start: bool = False
     """Whether the model as it is before training may be the best one."""
+    keeps_last: bool = False
+    """Whether the last epoch's model counts as the best, whatever validation says of it."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,8 @@ class _Run:
         """How the validation split is judged after what is left of an epoch."""
         began, plan, number = time.perf_counter(), self.plan, self.at.epoch + 1
         source = plan.train(self.at.epoch)
-        shares = shares_of_epoch(len(source), source.lengths, self.settings, self.at.epoch, self.processes)
+        classes = plan.loss.classes
+        shares = shares_of_epoch(len(source), source.lengths, classes, self.settings, self.at.epoch, self.processes)
         left = shares[self.at.batch :]
         with plan.progress.stage(f"epoch {number} of {plan.epochs}", len(shares)) as advance:
             advance(self.at.batch)
@@ -238,7 +241,7 @@ class _Run:
         with self._judged_weights():
             found = plan.evaluate()
             self.is_whole = False
-            if not self.history.best_score or found.score > self.history.best_score:
+            if plan.keeps_last or not self.history.best_score or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
                 self.best, self.best_file = _whole_weights(self.judged), None
         self.at.seconds += time.perf_counter() - began

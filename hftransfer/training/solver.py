@@ -35,6 +35,23 @@ class Features(Protocol):
         """Rows start..stop as float32 (stop - start, D)."""
 
 
+@dataclass(frozen=True)
+class InMemory:
+    """Features (N, D) that are in memory."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        count, width = self.values.shape
+        return count, width
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+        return self.values[start:stop]
+
+
 class Given(NamedTuple):
     """A head that is known before anything is learned: weight (C, D), bias (C,)."""
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,10 +21,10 @@ from hftransfer.data.rows import decoding_faults
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
-from hftransfer.errors import RecipeError, must_be
+from hftransfer.errors import ModelError, RecipeError, must_be
 from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Task
+from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Loss, Task
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import (
     ActivationStore,
@@ -37,7 +38,8 @@ from hftransfer.training.devices import Compute, frozen_copy
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
-from hftransfer.training.solver import Given, solve_head
+from hftransfer.training.similarity import FeatureAdapter, similarity_loss
+from hftransfer.training.solver import Given, Head, InMemory, solve_head
 from hftransfer.training.tracking import Log, not_tracked
 
 Stage = Callable[[str], Any]
@@ -111,7 +113,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """How often the loop passes over the training split."""
-        return self.train.epochs or self.strategy.default_epochs
+        return self.train.epochs or self.strategy.usual_epochs
 
     @property
     def changes_images(self) -> bool:
@@ -150,6 +152,8 @@ def transfer(job: Job) -> Transferred:
         with job.stage("train"):
             if job.solves:
                 l2_path = _solve(job, sources, examples)
+            elif job.strategy.contrasts:
+                fitted, l2_path = _contrast(job, sources, examples)
             else:
                 fitted = _fit(job, sources, examples)
         with job.stage("evaluate"):
@@ -184,6 +188,8 @@ def _features(sources: _Sources) -> dict[str, StoredActivations]:
 
 
 def _require_sense(job: Job) -> None:
+    if job.strategy.contrasts:
+        _require_pairs(job)
     if not job.solves:
         return
     faults = [
@@ -195,6 +201,18 @@ def _require_sense(job: Job) -> None:
         faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
     if faults:
         raise RecipeError(*faults)
+
+
+def _require_pairs(job: Job) -> None:
+    """Nothing, if features can learn by pairs of examples here."""
+    if job.compute.processes.count > 1:
+        remedy = "The loss compares all examples of a batch, which processes would share out."
+        allowed = "one with strategy.objective: contrastive"
+        raise RecipeError(must_be("the processes", allowed, job.compute.processes.count, remedy))
+    if not job.adapter.head_is_linear:
+        remedy = "strategy.pooling: mean has one." if job.adapter.modality == "text" else ""
+        allowed = "one whose head is a single linear layer, with strategy.objective: contrastive"
+        raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another", remedy))
 
 
 # --- examples and what enters the learning part ----------------------------------------------------------------------
@@ -368,12 +386,43 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
             near=None if job.names is None else job.names.head,
         )
     )
+    return _take_head(job, head)
+
+
+def _take_head(job: Job, head: Head) -> tuple[tuple[float, float], ...]:
+    """The L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
     return head.path
 
 
+def _contrast(
+    job: Job, sources: _Sources, examples: dict[str, Examples]
+) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
+    """What came of a training of the features, and the L2 strengths that were tried for the head solved on them."""
+    features, labels = FeatureAdapter(job.adapter), examples["train"].split.labels
+
+    def rows(source: Source) -> InMemory:
+        return InMemory(np.stack(predict(cast(Any, features), job.boundary, source, job.compute)))
+
+    def solved() -> tuple[Head, InMemory]:
+        validation = rows(sources.others["validation"])
+        known = examples["validation"].split.labels
+        return solve_head(rows(sources.train(0)), labels, validation, known, len(job.splits.class_names)), validation
+
+    def judged() -> Judged:
+        head, validation = solved()
+        return job.task.judge(list(head.logits(validation)), examples["validation"], job.splits.class_names)
+
+    job.adapter.head.requires_grad_(False)
+    loss = similarity_loss(labels, job.compute.device)
+    fitted = fit(_plan(job, cast(Any, features), sources, examples, loss, judged))
+    job.adapter.head.requires_grad_(True)
+    return fitted, _take_head(job, solved()[0])
+
+
 def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
+    """What came of a training of what lies above the boundary, the head included."""
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -382,29 +431,42 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
         class_weights=job.train.class_weights == "auto",
     )
 
+    judged = partial(_judged, job, sources, examples, "validation")
+    return fit(_plan(job, job.adapter, sources, examples, loss, judged))
+
+
+def _plan(
+    job: Job,
+    adapter: Adapter,
+    sources: _Sources,
+    examples: dict[str, Examples],
+    loss: Loss,
+    judge: Callable[[], Judged],
+) -> Plan:
+    """The training of an adapter by a loss; what it makes of the validation split is judged after each epoch."""
+
     def evaluate() -> Evaluation:
-        judged = _judged(job, sources, examples, "validation")
+        judged = judge()
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
         names = [n for n in ("accuracy", "log_loss", "exact_match", "f1", job.train.metric) if n in shown]
         return Evaluation(judged, {name: shown[name] for name in names if name}, _score(judged, job.train.metric))
 
-    return fit(
-        Plan(
-            adapter=job.adapter,
-            boundary=job.boundary,
-            train=sources.train,
-            loss=loss,
-            evaluate=evaluate,
-            name_of=examples["train"].name_of,
-            rates=job.strategy,
-            settings=job.train,
-            epochs=job.epochs,
-            compute=job.compute,
-            progress=job.progress,
-            keeping=job.keeping,
-            log=job.log,
-            from_start=job.names is not None,
-        )
+    return Plan(
+        adapter=adapter,
+        boundary=job.boundary,
+        train=sources.train,
+        loss=loss,
+        evaluate=evaluate,
+        name_of=examples["train"].name_of,
+        rates=job.strategy,
+        settings=job.train,
+        epochs=job.epochs,
+        compute=job.compute,
+        progress=job.progress,
+        keeping=job.keeping,
+        log=job.log,
+        from_start=job.names is not None,
+        keeps_last=job.strategy.contrasts,
     )
 
 
