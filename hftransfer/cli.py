@@ -152,15 +152,17 @@ def check(
     def work() -> None:
         from hftransfer import pipeline
         from hftransfer.extras import require_extra
+        from hftransfer.recipe import load_recipe
         from hftransfer.report.tables import data_table
 
         if with_audit:
             require_extra("audit", "hftransfer check --audit")
         unsound = None
         try:
-            _say(data_table(pipeline.check(recipe, overrides or [], progress=_progress(quiet=quiet))))
+            loaded = load_recipe(recipe, overrides or [])
+            _say(data_table(pipeline.check_loaded(loaded, None, _progress(quiet=quiet))))
             print("The recipe and its data are sound.")
-            for note in pipeline.not_looked_at(recipe, overrides or []):
+            for note in pipeline.not_looked_at(loaded.recipe):
                 print(f"Not looked at: {note}")
         except DataError as error:  # the audit is of use all the more
             unsound = error

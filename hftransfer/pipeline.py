@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from hftransfer.adapters.checkpoint import find_checkpoint
-from hftransfer.curve import FinishedCells
 from hftransfer.data.splits import Splits, require_shots
 from hftransfer.errors import (
     DataError,
@@ -20,12 +19,8 @@ from hftransfer.errors import (
     RecipeError,
     must_be,
 )
-from hftransfer.jobs.captions import learn_from_captions, write_captions
-from hftransfer.jobs.cards import write_own_card
 from hftransfer.jobs.common import Clock, Result, load_splits
 from hftransfer.jobs.early import ROWS_OF, early_look
-from hftransfer.jobs.training import metrics_of, train_curve, train_model, write_training
-from hftransfer.jobs.zero_shot import evaluate_by_names, write_zero_shot
 from hftransfer.progress import Progress
 from hftransfer.recipe import (
     IMAGE_TEXT,
@@ -70,7 +65,12 @@ def run(
     progress = (progress or Progress()) if together.is_first else Progress(None)
     loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
     checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, peek=True))
-    from hftransfer.training.checkpoint import Checkpoints  # which takes time, and what is asked for is sound
+    # What takes time is imported when what is asked for is known to be sound.
+    from hftransfer.curve import FinishedCells
+    from hftransfer.jobs.captions import learn_from_captions, write_captions
+    from hftransfer.jobs.training import train_curve, train_model, write_training
+    from hftransfer.jobs.zero_shot import evaluate_by_names, write_zero_shot
+    from hftransfer.training.checkpoint import Checkpoints
 
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
@@ -200,6 +200,8 @@ def fit(
         HftransferError: settings, rows or the model are not as they must be.
     """
     from hftransfer.artifact import Predictor
+    from hftransfer.jobs.cards import write_own_card
+    from hftransfer.jobs.training import metrics_of, train_model
 
     rows = _rows_by_split(train, validation, test)
     if isinstance(strategy, type) and issubclass(strategy, BaseModel):
@@ -259,8 +261,15 @@ def check(
     Raises:
         HftransferError: something is not as it must be; of unreadable images the first ten are named.
     """
-    progress = progress or Progress()
-    loaded = load_recipe(recipe, with_memory(overrides, data))
+    return check_loaded(load_recipe(recipe, with_memory(overrides, data)), data, progress or Progress())
+
+
+def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
+    """The same of a recipe that is loaded.
+
+    Raises:
+        HftransferError: something is not as it must be.
+    """
     early_look(loaded.recipe, data)
     splits = load_splits(loaded.recipe, ROWS_OF[loaded.recipe.task], data, progress, decode=True)
     for shots in _listed(loaded.recipe.data.shots):
@@ -283,16 +292,13 @@ def require_sound(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str
     early_look(load_recipe(recipe, overrides).recipe, None)
 
 
-def not_looked_at(
-    recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()
-) -> list[str]:
+def not_looked_at(recipe: Recipe) -> list[str]:
     """What `check` can't tell without fetching or loading a model, for people."""
-    loaded = load_recipe(recipe, overrides).recipe
-    notes, model = [], loaded.model
+    notes, model = [], recipe.model
     for name in [str(model.image), str(model.text)] if model.is_pair else [model.name]:
         if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
             notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
-    named = [key for key in ("unfreeze", "targets") if getattr(loaded.strategy, key, None) not in (None, "all", "auto")]
+    named = [key for key in ("unfreeze", "targets") if getattr(recipe.strategy, key, None) not in (None, "all", "auto")]
     if named:
         notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")
     return notes

@@ -410,7 +410,8 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(must_be(name, "a readable UTF-8 file", str(error))) from error
     try:
-        aliases = [event for event in YAML(typ="safe", pure=True).parse(text) if isinstance(event, AliasEvent)]
+        events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()  # of an alias; a second reading
+        aliases = [event for event in events if isinstance(event, AliasEvent)]
         if aliases:
             line = aliases[0].start_mark.line + 1
             raise RecipeError(must_be(f"{name}:{line}", "plain values", "a YAML alias", "Write the value out."))
