@@ -421,6 +421,8 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
         raise RecipeError(must_be(f"{name}:{line}", "valid YAML", error.problem or str(error))) from error
     except YAMLError as error:
         raise RecipeError(must_be(name, "valid YAML", str(error).splitlines()[0])) from error
+    except RecursionError:
+        raise RecipeError(must_be(name, "valid YAML", "too many levels in one another")) from None
     if node is None or node.id != "mapping":
         raise RecipeError(must_be(name, "a mapping with the keys task, model, data", "none"))
     lines: dict[Path_, int] = {}
