@@ -253,25 +253,29 @@ STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "fine-tune": FineTune,
     "lora": LoRA,
 }
+_CONTRASTIVE = "contrastive"
 STRATEGY_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 
 
 def strategy_of(short: str) -> dict[str, Any]:
-    """The settings of a strategy written in short: `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`.
+    """The settings of a strategy written in short: `linear-probe`, `contrastive`, `fine-tune:2`, `fine-tune:all`,
+    `lora:8`.
 
     Raises:
         RecipeError: it is none.
     """
     kind, _, number = short.strip().partition(":")
-    if kind not in STRATEGIES:
-        allowed = "linear-probe, fine-tune[:STAGES] or lora[:RANK]"
-        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, STRATEGIES)))
+    if kind not in (*STRATEGIES, _CONTRASTIVE):
+        allowed = "linear-probe, contrastive, fine-tune[:STAGES] or lora[:RANK]"
+        known = (*STRATEGIES, _CONTRASTIVE)
+        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, known)))
     if not number:
-        return {"kind": kind}
+        return {"kind": "fine-tune", "objective": kind} if kind == _CONTRASTIVE else {"kind": kind}
     is_count = number.isdigit() and int(number) > 0
-    if kind == "linear-probe" or not (is_count or short == "fine-tune:all"):
+    if kind in ("linear-probe", _CONTRASTIVE) or not (is_count or short == "fine-tune:all"):
         allowed = {
             "linear-probe": "linear-probe, without a number",
+            _CONTRASTIVE: "contrastive, without a number",
             "fine-tune": "fine-tune:all or fine-tune: and how many of the last stages learn",
             "lora": "lora: and a rank of 1 or more",
         }[kind]

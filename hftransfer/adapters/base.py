@@ -36,6 +36,7 @@ Activations = dict[str, Tensor]
 """What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
 
 _STAGE_LISTS = ("layers", "layer", "stages", "blocks", "h", "resblocks")
+_HEAD_DEVIATION = 0.02
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -338,6 +339,12 @@ class Adapter(ABC):
         for part in self._head_parts:
             depths |= dict.fromkeys(part.parameters(), 0)
         return depths
+
+    def begin_head(self) -> None:
+        """Nothing; a linear head begins anew: small weights, no bias, as BERT's and ViT's own (Devlin et al., arXiv
+        1810.04805). What is small says little at first, and bends the features below it little."""
+        nn.init.normal_(self.head.weight, std=_HEAD_DEVIATION)
+        nn.init.zeros_(self.head.bias)
 
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
         """Nothing; the head becomes the linear layer with this weight (C, D) and bias (C,)."""

@@ -67,13 +67,16 @@ def load_adapter(
             return load_embedding_classifier(checkpoint, form.class_names)
     if checkpoint.family == "open_clip":
         with seeded(seed):
-            return load_open_clip(checkpoint, form.class_names)
+            adapter = load_open_clip(checkpoint, form.class_names)
+            if form.new_head:
+                adapter.begin_head()
+            return adapter
     with quiet_transformers(), seeded(seed):
         model, info = _load_model(checkpoint, form)
         adapter = _adapter_of(model, checkpoint, form)
         _require_weights(adapter, info, form)
         if form.new_head and adapter.head_is_linear:
-            adapter.head.reset_parameters()
+            adapter.begin_head()
     return adapter
 
 

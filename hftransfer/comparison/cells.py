@@ -41,7 +41,7 @@ class Cell:
         """Cheap ones come first: probes, then few stages, then matrices, which keep nothing computed, then all."""
         kind, _, number = self.strategy.partition(":")
         some_stages = kind == "fine-tune" and number.isdigit()
-        order = 1 if some_stages else {"linear-probe": 0, "lora": 2, "fine-tune": 3}[kind]
+        order = 1 if some_stages else {"linear-probe": 0, "lora": 2, "fine-tune": 3, "contrastive": 4}[kind]
         return order, int(number) if number.isdigit() else 0
 
 

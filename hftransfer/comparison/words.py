@@ -20,6 +20,8 @@ def strategy_in_words(short: str) -> str:
     kind, _, number = short.partition(":")
     if kind == "linear-probe":
         return "the linear probe"
+    if kind == "contrastive":
+        return "contrastive fine-tuning"
     if kind == "lora":
         return f"LoRA of rank {number}" if number else "LoRA"
     if number in ("", "all"):

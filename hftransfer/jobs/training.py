@@ -242,7 +242,7 @@ def _again(kept: list[Any] | None, seed: int) -> Any:
 
     adapter = copy.deepcopy(kept[0])
     with seeded(seed):
-        adapter.head.reset_parameters()
+        adapter.begin_head()
     return adapter
 
 
