@@ -120,7 +120,7 @@ def test_a_row_is_told_by_its_surest_twin_as_leak_duplicate_or_conflict() -> Non
 
 
 def test_neighbours_are_those_of_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hftransfer.auditing.neighbours._AT_ONCE", 7)
+    monkeypatch.setattr("hftransfer.auditing.neighbours._PAIRS_AT_ONCE", 7 * 39)
     features = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     features[39] *= 0
     features[5] = features[8] * 2

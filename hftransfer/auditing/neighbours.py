@@ -9,7 +9,7 @@ import numpy as np
 MOST_ROWS = 50_000
 """Of more rows the comparison of each with all takes too long."""
 _NEIGHBOURS = 10
-_AT_ONCE = 1024
+_PAIRS_AT_ONCE = 1 << 20  # of which 16 MB are held, however many rows there are
 _NORMAL = 1.4826  # of a normal distribution the deviation is so many median deviations
 _FAR, _LEAST_TIMES = 2.0, 1.4
 """Deviations, and times the usual distance, beyond which a row is far. Of 800 photos of cats and dogs 2 are, by
@@ -62,12 +62,13 @@ def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbour
     count = min(count, len(unit) - 1)
     places = np.empty((len(unit), count), dtype=np.int64)
     similarities = np.empty((len(unit), count), dtype=np.float32)
-    for start in range(0, len(unit), _AT_ONCE):
-        block = unit[start : start + _AT_ONCE] @ unit.T
+    at_once = max(1, _PAIRS_AT_ONCE // max(1, len(unit)))
+    for start in range(0, len(unit), at_once):
+        block = unit[start : start + at_once] @ unit.T
         own = np.arange(len(block))
         block[own, start + own] = -np.inf
         nearest = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]
         order = np.argsort(-np.take_along_axis(block, nearest, axis=1), axis=1, kind="stable")
-        places[start : start + _AT_ONCE] = np.take_along_axis(nearest, order, axis=1)
-        similarities[start : start + _AT_ONCE] = np.take_along_axis(block, places[start : start + _AT_ONCE], axis=1)
+        places[start : start + at_once] = np.take_along_axis(nearest, order, axis=1)
+        similarities[start : start + at_once] = np.take_along_axis(block, places[start : start + at_once], axis=1)
     return Neighbours(places, similarities)
