@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
@@ -254,7 +255,13 @@ STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "lora": LoRA,
 }
 _CONTRASTIVE = "contrastive"
-STRATEGY_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
+_WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
+
+
+def method_in_words(metrics: Mapping[str, Any]) -> str:
+    """What a run did, by its metrics."""
+    words = _WORDS[metrics["strategy"]]
+    return f"{_CONTRASTIVE} {words}" if metrics.get("objective") == _CONTRASTIVE else words
 
 
 def strategy_of(short: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hftransfer.comparison.cells import cells_of
 from hftransfer.comparison.page import html_of, markdown_of
 from hftransfer.comparison.statistics import Difference, differences, holm, mcnemar, mean_and_interval
 from hftransfer.comparison.study import Arm, CellResult, Study, compare
-from hftransfer.comparison.words import advice_on
+from hftransfer.comparison.words import advice_on, strategy_in_words
 from hftransfer.errors import DataError, HftransferError, OutputError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
@@ -113,12 +113,18 @@ def test_the_cheapest_that_is_not_surely_worse_is_advised() -> None:
     assert "may be chance" in unsure
 
 
+def test_contrastive_in_short_is_fine_tuning_by_pairs() -> None:
+    assert strategy_of("contrastive") == {"kind": "fine-tune", "objective": "contrastive"}
+    assert strategy_in_words("contrastive") == "contrastive fine-tuning"
+
+
 @pytest.mark.parametrize(
     ("short", "words"),
     [
         ("fine-tun:2", ("got 'fine-tun:2'", "Did you mean 'fine-tune'?")),
         ("lora:0", ("a rank of 1 or more", "'lora:0'")),
         ("linear-probe:3", ("without a number",)),
+        ("contrastive:2", ("without a number",)),
         ("fine-tune:-1", ("how many of the last stages",)),
     ],
 )

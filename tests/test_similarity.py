@@ -148,6 +148,11 @@ def test_a_run_is_saved_and_loaded(tiny: TinyModels, text_data: Path, tmp_path: 
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert {"best_epoch": 2, "epochs": 2}.items() <= result.metrics.items()
     assert (result.folder / "figures" / "l2.png").is_file()
+    card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert (
+        missing_words(card, ("contrastive fine-tuning", "arxiv:2209.11055", "year = {2022}", "pairs of examples")) == []
+    )
+    assert "with contrastive fine-tuning" in (result.folder / "report.html").read_text(encoding="utf-8")
     table = pd.read_parquet(result.folder / "predictions.parquet")
     texts = pd.read_csv(text_data / "test.csv").iloc[:, 0].tolist()
     found = [answer.label for answer in ht.load(result.folder / "model").predict(texts)]

@@ -16,13 +16,14 @@ from hftransfer.publish import BEGIN, END, public_text
 from hftransfer.recipe import IMAGE_TEXT
 from hftransfer.report.rendering import plain_text
 from hftransfer.run_folder import HubSettings
-from hftransfer.strategies import STRATEGY_WORDS
+from hftransfer.strategies import method_in_words
 
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
     "its standardisation is folded into its weights.",
     "fine-tune": "The head and the unfrozen stages.",
     "lora": "Low-rank matrices beside frozen layers (LoRA), and the head.",
+    "contrastive": " By pairs of examples: features of a class were drawn together, and the head was solved on them.",
 }
 _UNITS = {
     "image-classification": "images",
@@ -38,6 +39,12 @@ _TASK_NAMES = {
 _MOST_CLASSES = 60  # in the table of classes
 _FEW, _UNEVEN, _OFF = 20, 3.0, 0.05
 _PAPERS = {
+    "contrastive": (
+        "2209.11055",
+        "tunstall2022setfit",
+        "Tunstall and others",
+        "Efficient Few-Shot Learning Without Prompts",
+    ),
     "lora": ("2106.09685", "hu2021lora", "Hu and others", "LoRA: Low-Rank Adaptation of Large Language Models"),
     IMAGE_TEXT: (
         "2111.07991",
@@ -202,7 +209,7 @@ def _about(card: Card) -> str:
             "finds images by texts and texts by images, and tells images apart by the names of classes."
         )
     goal = f"{len(card.class_names)} classes" if card.class_names else "answering questions"
-    return f"{base} adapted to {goal} by {STRATEGY_WORDS[strategy]} with hftransfer {card.version}."
+    return f"{base} adapted to {goal} by {method_in_words(card.metrics)} with hftransfer {card.version}."
 
 
 def _measured(card: Card, *, has_intervals: bool) -> str:
@@ -292,12 +299,17 @@ def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
         if card.is_dual
         else with_hftransfer(card.facts),
         "parameters": {f"{name}_text": f"{parameters[name]:,}" for name in ("trainable", "total")},
-        "learned": "" if card.is_dual else _LEARNED[card.metrics["strategy"]],
+        "learned": "" if card.is_dual else _learned(card),
         "hardware": _hardware(card),
         "has_recipe": bool(recipe),
         "recipe": "" if set("<>`") & set(recipe) else recipe,  # it lies beside the card in any case
         "citations": list(_citations(card)),
     }
+
+
+def _learned(card: Card) -> str:
+    more = _LEARNED["contrastive"] if card.metrics.get("objective") else ""
+    return _LEARNED[card.metrics["strategy"]] + more
 
 
 def _hardware(card: Card) -> str:
@@ -315,6 +327,7 @@ def _hardware(card: Card) -> str:
 def _papers_of(card: Card) -> list[tuple[str, str, str, str]]:
     names = [IMAGE_TEXT] if card.is_dual else []
     names += ["lora"] if card.metrics["strategy"] == "lora" else []
+    names += ["contrastive"] if card.metrics.get("objective") else []
     names += ["interpolate"] if "learned" in (card.metrics.get("zero_shot") or {}) else []
     return [_PAPERS[name] for name in names]
 
@@ -323,7 +336,7 @@ def _citations(card: Card) -> Iterator[str]:
     yield f"@software{{hftransfer, title = {{hftransfer}}, version = {{{card.version}}}}}"
     for arxiv, key, authors, title in _papers_of(card):
         yield (
-            f"@misc{{{key}, author = {{{authors}}}, title = {{{title}}}, year = {{2021}}, "
+            f"@misc{{{key}, author = {{{authors}}}, title = {{{title}}}, year = {{20{arxiv[:2]}}}, "
             f"eprint = {{{arxiv}}}, archivePrefix = {{arXiv}}}}"
         )
 

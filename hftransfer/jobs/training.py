@@ -389,6 +389,7 @@ def metrics_of(recipe: Recipe, trained: Trained, clock: Clock) -> dict[str, Any]
         "task": recipe.task,
         "model": recipe.model.name,
         "strategy": recipe.strategy.kind,
+        **({"objective": "contrastive"} if recipe.strategy.contrasts else {}),
         "test": done.judged["test"].metrics if "test" in done.judged else {},
         "validation": done.judged["validation"].metrics,
         **({"zero_shot": done.by_names} if done.by_names else {}),

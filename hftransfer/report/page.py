@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hftransfer.report.rendering import Marked, data_uri, jpeg_uri, marked_words, render_page
-from hftransfer.strategies import STRATEGY_WORDS
+from hftransfer.strategies import method_in_words
 
 _TASK_WORDS = {
     "image-classification": "images classified",
@@ -92,7 +92,7 @@ class RunPage:
         return judged
 
     def _subtitle(self) -> str:
-        task, strategy = _TASK_WORDS[self.metrics["task"]], STRATEGY_WORDS[self.metrics["strategy"]]
+        task, strategy = _TASK_WORDS[self.metrics["task"]], method_in_words(self.metrics)
         return f"{self.data}: {task} by {self.metrics['model']} with {strategy}"
 
     def _headline(self) -> dict[str, str]:
