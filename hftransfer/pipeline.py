@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from hftransfer.adapters.checkpoint import find_checkpoint
-from hftransfer.data.splits import Splits, require_shots
+from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.errors import (
     DataError,
     OutputError,
@@ -272,15 +272,14 @@ def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
     """
     early_look(loaded.recipe, data)
     splits = load_splits(loaded.recipe, ROWS_OF[loaded.recipe.task], data, progress, decode=True)
-    for shots in _listed(loaded.recipe.data.shots):
-        require_shots(splits, shots)
+    shots = loaded.recipe.data.shots
+    if isinstance(shots, int):
+        splits = few_shots(splits, shots, loaded.recipe.train.seed)
+    for number in shots if isinstance(shots, list) else ():
+        require_shots(splits, number)
     if loaded.recipe.task == ZERO_SHOT or loaded.recipe.strategy.from_zero_shot:
         words_for(splits.class_names, loaded.recipe.class_names)
     return splits
-
-
-def _listed(shots: int | list[int] | None) -> list[int]:
-    return shots if isinstance(shots, list) else [] if shots is None else [shots]
 
 
 def require_sound(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.run_folder import HubSettings, OutputSettings
-from hftransfer.strategies import STRATEGIES, LinearProbe, Strategy, strategy_of
+from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, strategy_of
 from hftransfer.training.settings import PROBE_OF_CAPTIONS, TOWERS_OF_CAPTIONS, TrainSettings
 
 TaskName = Literal[
@@ -157,6 +157,8 @@ class Recipe(BaseModel):
     def _kind_alone(cls, value: Any) -> Any:
         if isinstance(value, dict) and "kind" not in value:
             return {"kind": "linear-probe", **value}
+        if value == CONTRASTIVE:
+            return strategy_of(value)
         return {"kind": value} if isinstance(value, str) else value
 
     @field_validator("data", mode="before")

@@ -254,14 +254,14 @@ STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "fine-tune": FineTune,
     "lora": LoRA,
 }
-_CONTRASTIVE = "contrastive"
+CONTRASTIVE = "contrastive"
 _WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 
 
 def method_in_words(metrics: Mapping[str, Any]) -> str:
     """What a run did, by its metrics."""
     words = _WORDS[metrics["strategy"]]
-    return f"{_CONTRASTIVE} {words}" if metrics.get("objective") == _CONTRASTIVE else words
+    return f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
 
 
 def strategy_of(short: str) -> dict[str, Any]:
@@ -272,17 +272,17 @@ def strategy_of(short: str) -> dict[str, Any]:
         RecipeError: it is none.
     """
     kind, _, number = short.strip().partition(":")
-    if kind not in (*STRATEGIES, _CONTRASTIVE):
+    if kind not in (*STRATEGIES, CONTRASTIVE):
         allowed = "linear-probe, contrastive, fine-tune[:STAGES] or lora[:RANK]"
-        known = (*STRATEGIES, _CONTRASTIVE)
+        known = (*STRATEGIES, CONTRASTIVE)
         raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, known)))
     if not number:
-        return {"kind": "fine-tune", "objective": kind} if kind == _CONTRASTIVE else {"kind": kind}
+        return {"kind": "fine-tune", "objective": kind} if kind == CONTRASTIVE else {"kind": kind}
     is_count = number.isdigit() and int(number) > 0
-    if kind in ("linear-probe", _CONTRASTIVE) or not (is_count or short == "fine-tune:all"):
+    if kind in ("linear-probe", CONTRASTIVE) or not (is_count or short == "fine-tune:all"):
         allowed = {
             "linear-probe": "linear-probe, without a number",
-            _CONTRASTIVE: "contrastive, without a number",
+            CONTRASTIVE: "contrastive, without a number",
             "fine-tune": "fine-tune:all or fine-tune: and how many of the last stages learn",
             "lora": "lora: and a rank of 1 or more",
         }[kind]

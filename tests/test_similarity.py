@@ -16,9 +16,11 @@ from PIL import Image
 
 import hftransfer as ht
 from hftransfer.adapters.base import Adapter
+from hftransfer.comparison.cells import cells_of
 from hftransfer.errors import HftransferError, ModelError, RecipeError
 from hftransfer.pipeline import check, run
 from hftransfer.progress import Progress
+from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import FineTune, LoRA
 from hftransfer.training.batches import grouped_batches
 from hftransfer.training.processes import Processes
@@ -168,6 +170,10 @@ def test_a_run_is_saved_and_loaded(tiny: TinyModels, text_data: Path, tmp_path: 
             {"train": {"label_smoothing": 0.1, "class_weights": "auto", "metric": "macro_f1", "micro_batch_size": 4}},
             ("train.label_smoothing", "train.class_weights", "train.metric", "train.micro_batch_size"),
         ),
+        (
+            {"train": {"batch_size": 1}, "data": {"source": "bundled/short-reviews", "shots": [1, 4]}},
+            ("train.batch_size must be 2 or more", "data.shots must be 2 or more"),
+        ),
     ],
 )
 def test_what_does_not_go_together_is_told(
@@ -190,3 +196,25 @@ def test_several_processes_are_refused(tiny: TinyModels, monkeypatch: pytest.Mon
     monkeypatch.setattr("tests.test_strategies.FP32", replace(FP32, processes=Processes(count=2)))
     with pytest.raises(RecipeError, match="the processes must be one"):
         _transferred(tiny, "bert", "text-classification", ALL)
+
+
+def test_contrastive_alone_is_short_for_it_and_settings_of_other_methods_are_not_taken_over(tiny: TinyModels) -> None:
+    recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": "bundled/short-reviews"}
+    loaded = load_recipe({**recipe, "strategy": "contrastive"})
+    assert loaded.recipe.strategy == FineTune(objective="contrastive")
+    arms = ("fine-tune:1", "lora:2", "linear-probe", "contrastive")
+    mine = load_recipe({**recipe, "strategy": {"kind": "fine-tune", "objective": "contrastive", "learning_rate": 0.01}})
+    found = {cell.strategy: cell.document["strategy"] for cell in cells_of(mine, CompareSettings(strategies=arms))}
+    assert [found[arm].get("objective", "cross-entropy") for arm in arms] == ["cross-entropy"] * 3 + ["contrastive"]
+    assert "learning_rate" not in found["fine-tune:1"]
+    assert found["contrastive"]["learning_rate"] == 0.01
+    plain = load_recipe({**recipe, "strategy": {"kind": "fine-tune", "unfreeze": 1}})
+    (cell,) = cells_of(plain, CompareSettings(strategies=("contrastive",), seeds=(0,)))
+    assert load_recipe(cell.document).recipe.strategy == FineTune(objective="contrastive")
+
+
+def test_check_tells_what_is_drawn(tiny: TinyModels, text_data: Path) -> None:
+    recipe = {"task": "text-classification", "model": str(tiny("bert")), "strategy": "contrastive"}
+    splits = check({**recipe, "data": {"source": str(text_data), "shots": 2}})
+    assert splits.counts()["train"] == [2, 2]
+    assert splits.notes[-1] == "2 training examples of each class, drawn with seed 0"

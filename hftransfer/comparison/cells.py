@@ -13,6 +13,8 @@ from hftransfer.jobs.early import early_look
 from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT, CompareSettings, LoadedRecipe, load_recipe, plain_settings
 from hftransfer.strategies import strategy_of
 
+_SAME_METHOD = {"kind": "linear-probe", "objective": "cross-entropy"}
+"""What a strategy has in common with the recipe's own where its other settings hold for it too."""
 _OF_ANY_KIND = ("head_init", "pooling")
 _OF_THE_WHOLE = ("compare", "resolved", "hub", "output")
 
@@ -133,7 +135,8 @@ def _document(
 ) -> dict[str, Any]:
     chosen = strategy_of(strategy)
     own = base["strategy"]
-    kept = own if own.get("kind") == chosen["kind"] else {name: own[name] for name in _OF_ANY_KIND if name in own}
+    alike = all(own.get(key, usual) == chosen.get(key, usual) for key, usual in _SAME_METHOD.items())
+    kept = own if alike else {name: own[name] for name in _OF_ANY_KIND if name in own}
     data = {name: value for name, value in base["data"].items() if name not in ("shots", "shot_draws")}
     return {
         **base,

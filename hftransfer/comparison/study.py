@@ -20,6 +20,7 @@ from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings, with_memory
 from hftransfer.run_folder import RunFolder, is_interrupted
+from hftransfer.strategies import CONTRASTIVE
 from hftransfer.training.interrupts import Interrupted
 
 CELLS = "cells"
@@ -115,6 +116,9 @@ def compare(
     loaded = load_recipe(recipe, with_memory(overrides, data))
     given = {"strategies": strategies, "models": models, "seeds": seeds, "shots": shots}
     chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | {k: tuple(v) for k, v in given.items() if v}
+    of_recipe = loaded.recipe.compare.model_fields_set if loaded.recipe.compare is not None else ()
+    if loaded.recipe.strategy.contrasts and not strategies and "strategies" not in of_recipe:
+        chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
     settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
     assert settings is not None
     cells = cells_of(loaded, settings)

@@ -13,7 +13,7 @@ from hftransfer.data.rows import Inspection, QuestionContent, Row, TextContent, 
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, Kind
 from hftransfer.data.tables import raise_first
-from hftransfer.errors import DataError, must_be, nearest, some
+from hftransfer.errors import DataError, counted, must_be, nearest, some
 from hftransfer.progress import Advance, Progress
 
 NAMES = ("train", "validation", "test")
@@ -170,7 +170,7 @@ def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
             own = np.random.default_rng(words).permutation(np.flatnonzero(split.labels == index))
             places += own[:count].tolist()
         drawn[name] = split.only(sorted(places))
-    note = f"{shots} training examples of each class, drawn with seed {seed}"
+    note = f"{counted(shots, 'training example')} of each class, drawn with seed {seed}"
     return replace(splits, train=drawn["train"], validation=drawn["validation"], notes=(*splits.notes, note))
 
 

@@ -300,6 +300,7 @@ def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
         else with_hftransfer(card.facts),
         "parameters": {f"{name}_text": f"{parameters[name]:,}" for name in ("trainable", "total")},
         "learned": "" if card.is_dual else _learned(card),
+        "what_was_chosen": "the head's L2 strength" if card.metrics.get("objective") else "the best model",
         "hardware": _hardware(card),
         "has_recipe": bool(recipe),
         "recipe": "" if set("<>`") & set(recipe) else recipe,  # it lies beside the card in any case

@@ -233,6 +233,14 @@ def _faults_of_contrast(recipe: Recipe) -> list[str]:
         faults.append(must_be("strategy.head_init", beside, "zero-shot"))
     if getattr(recipe.strategy, "gradual", False):
         faults.append(must_be("strategy.gradual", beside, "true", "The head is the last to learn there."))
+    if train.batch_size < 2:
+        faults.append(
+            must_be("train.batch_size", "2 or more with strategy.objective: contrastive", 1, "One has no pair.")
+        )
+    shots = recipe.data.shots if isinstance(recipe.data.shots, list) else [recipe.data.shots]
+    if 1 in shots:
+        remedy = "Two examples of a class make a pair."
+        faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))
     usual = type(train)()
     for name in ("micro_batch_size", "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
         if (value := getattr(train, name)) != getattr(usual, name):

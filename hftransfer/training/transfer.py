@@ -21,7 +21,7 @@ from hftransfer.data.rows import decoding_faults
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
-from hftransfer.errors import ModelError, RecipeError, must_be
+from hftransfer.errors import ModelError, RecipeError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Loss, Task
@@ -209,6 +209,9 @@ def _require_pairs(job: Job) -> None:
         remedy = "The loss compares all examples of a batch, which processes would share out."
         allowed = "one with strategy.objective: contrastive"
         raise RecipeError(must_be("the processes", allowed, job.compute.processes.count, remedy))
+    alone = [n for n, count in zip(job.splits.class_names, job.splits.counts()["train"], strict=True) if count < 2]
+    if alone:
+        job.progress.line(f"no pair of a class can be made of its single training example: {some(alone)}")
     if not job.adapter.head_is_linear:
         remedy = "strategy.pooling: mean has one." if job.adapter.modality == "text" else ""
         allowed = "one whose head is a single linear layer, with strategy.objective: contrastive"
