@@ -18,8 +18,11 @@ from benchmarks.processes import Finished, run_process
 Settings = dict[str, Any]
 Work = Callable[[Settings], dict[str, Any]]
 SAME_ACCURACY = 0.01
-_ALONE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-_ALONE["PYTHONDONTWRITEBYTECODE"] = ""  # the warm-up leaves our byte code, as installing left that of packages
+_ALONE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "PYTHONDONTWRITEBYTECODE": "",  # the warm-up leaves our byte code, as installing left that of packages
+}
 _NO_BF16 = "this processor has no bfloat16, which is then emulated"
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TORCH", "VECLIB")
 

@@ -25,8 +25,7 @@ _FILE = "shots.json"
 def cells_of(recipe: Recipe) -> list[tuple[int, int, Recipe]]:
     """Every number of shots with every draw, and the recipe of each. The last is the first draw of the most shots: its
     model is the one that is kept."""
-    shots = recipe.data.shots
-    numbers = sorted(set(shots)) if isinstance(shots, list) else []
+    numbers = sorted(set(recipe.data.numbers_of_shots))
     cells = [(number, draw) for number in numbers for draw in range(recipe.data.shot_draws)]
     kept = (numbers[-1], 0)
     cells.remove(kept)

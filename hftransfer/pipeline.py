@@ -272,11 +272,10 @@ def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
     """
     early_look(loaded.recipe, data)
     splits = load_splits(loaded.recipe, ROWS_OF[loaded.recipe.task], data, progress, decode=True)
-    shots = loaded.recipe.data.shots
-    if isinstance(shots, int):
-        splits = few_shots(splits, shots, loaded.recipe.train.seed)
-    for number in shots if isinstance(shots, list) else ():
+    for number in loaded.recipe.data.numbers_of_shots:
         require_shots(splits, number)
+    if isinstance(loaded.recipe.data.shots, int):
+        splits = few_shots(splits, loaded.recipe.data.shots, loaded.recipe.train.seed)
     if loaded.recipe.task == ZERO_SHOT or loaded.recipe.strategy.from_zero_shot:
         words_for(splits.class_names, loaded.recipe.class_names)
     return splits

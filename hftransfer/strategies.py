@@ -272,9 +272,9 @@ def strategy_of(short: str) -> dict[str, Any]:
         RecipeError: it is none.
     """
     kind, _, number = short.strip().partition(":")
-    if kind not in (*STRATEGIES, CONTRASTIVE):
+    known = (*STRATEGIES, CONTRASTIVE)
+    if kind not in known:
         allowed = "linear-probe, contrastive, fine-tune[:STAGES] or lora[:RANK]"
-        known = (*STRATEGIES, CONTRASTIVE)
         raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, known)))
     if not number:
         return {"kind": "fine-tune", "objective": kind} if kind == CONTRASTIVE else {"kind": kind}

@@ -63,7 +63,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
     for seed in chosen.seeds:
         of_seed = [
             Cell(model, strategy, shots, seed, _document(base, recipe.model.name, model, strategy, shots, seed))
-            for shots in chosen.shots or _shots_of(recipe.data.shots)
+            for shots in chosen.shots or recipe.data.numbers_of_shots or ("all",)
             for model in chosen.models or (recipe.model.name,)
             for strategy in chosen.strategies
         ]
@@ -121,13 +121,6 @@ def _differing(cell: Cell, folder: Path) -> str:
     found = plain_settings(load_recipe(folder / "recipe.yaml").recipe)
     own = plain_settings(load_recipe(cell.document).recipe)
     return ", ".join(sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key)))
-
-
-def _shots_of(given: int | list[int] | None) -> tuple[int | str, ...]:
-    """The numbers of shots that a recipe itself says."""
-    if given is None:
-        return ("all",)
-    return (given,) if isinstance(given, int) else tuple(given)
 
 
 def _document(

@@ -79,3 +79,10 @@ class DataSettings(BaseModel):
         "what is wrong with texts and questions always stops it",
     )
     allow_outside_paths: bool = Field(False, description="let image paths and links lead out of the folder of the data")
+
+    @property
+    def numbers_of_shots(self) -> tuple[int, ...]:
+        """The numbers of examples of each class that are asked for: none, one, or those of a curve."""
+        if self.shots is None:
+            return ()
+        return (self.shots,) if isinstance(self.shots, int) else tuple(self.shots)

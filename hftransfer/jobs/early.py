@@ -237,8 +237,7 @@ def _faults_of_contrast(recipe: Recipe) -> list[str]:
         faults.append(
             must_be("train.batch_size", "2 or more with strategy.objective: contrastive", 1, "One has no pair.")
         )
-    shots = recipe.data.shots if isinstance(recipe.data.shots, list) else [recipe.data.shots]
-    if 1 in shots:
+    if 1 in recipe.data.numbers_of_shots:
         remedy = "Two examples of a class make a pair."
         faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))
     usual = type(train)()

@@ -94,7 +94,7 @@ def train_curve(
     with clock.stage("data"):
         splits = together.in_turn(lambda: load_splits(recipe, task_of(recipe).rows, data, progress))
         progress.line(data_table(splits))
-        for number in recipe.data.shots if isinstance(recipe.data.shots, list) else []:
+        for number in recipe.data.numbers_of_shots:
             require_shots(splits, number)
         known = checkpoint or together.in_turn(lambda: found_checkpoint(recipe.model.name, recipe.model.revision))
         facts = facts_of(known, splits)
