@@ -25,7 +25,7 @@ def _near(wanted: float | None) -> Goal:
 def activation_pass(settings: dict[str, Any]) -> dict[str, Any]:
     """Our pass over all images, into the store."""
     from hftransfer.adapters.images import ImageAdapter
-    from hftransfer.data.rows import inspect_rows
+    from hftransfer.data.inspection import inspect_rows
     from hftransfer.tasks.items import ImageItems
     from hftransfer.training.activations import ActivationStore, fill_store
 
@@ -72,7 +72,8 @@ def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
     from hftransfer.data.sources import find_rows
     from hftransfer.progress import Progress
     from hftransfer.training.activations import _forward
-    from hftransfer.training.devices import choose_compute, frozen_copy
+    from hftransfer.training.devices import choose_compute
+    from hftransfer.training.frozen import frozen_twin
 
     compute = choose_compute("auto", None)
     found = find_rows(DataSettings(source=settings["data"]), Progress(None))
@@ -80,7 +81,7 @@ def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
     adapter = load_adapter(checkpoint, ("one", "other"))
-    frozen = adapter.twin(frozen_copy(adapter.model, compute))
+    frozen = frozen_twin(adapter, compute)
     ready = adapter.encode([decode_image(row.content.read(), row.id) for row in rows[: compute.batch_size]])
     _forward(frozen, len(adapter.stages), ready, compute)
     return rows, adapter, compute, frozen, ready

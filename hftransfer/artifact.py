@@ -96,7 +96,8 @@ class Predictor:
         history: Sequence[dict[str, float]] = (),
         write_card: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        from hftransfer.training.devices import choose_compute, frozen_copy
+        from hftransfer.training.devices import choose_compute
+        from hftransfer.training.frozen import frozen_twin
 
         self.compute = choose_compute(precision, None)
         self.facts = facts or ModelFacts()
@@ -105,7 +106,7 @@ class Predictor:
         self._write_card = write_card
         self._one_at_a_time = threading.Lock()
         self.source = adapter
-        self.adapter = adapter.twin(frozen_copy(adapter.model, self.compute))
+        self.adapter = frozen_twin(adapter, self.compute)
         self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
 
     @property
@@ -506,7 +507,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
 def decoded(image: Any, position: int) -> Any:
     """An RGB image, or the error that says why there is none."""
     from hftransfer.data.images import decode_image
-    from hftransfer.data.rows import as_content
+    from hftransfer.data.inspection import as_content
 
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
     try:

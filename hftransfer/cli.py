@@ -150,16 +150,19 @@ def check(
     """Validate a recipe, its data (every image) and its model's files; train nothing."""
 
     def work() -> None:
-        from hftransfer import pipeline
+        from hftransfer.adapters.bundled import hash_ahead
         from hftransfer.extras import require_extra
         from hftransfer.recipe import load_recipe
-        from hftransfer.report.tables import data_table
 
         if with_audit:
             require_extra("audit", "hftransfer check --audit")
         unsound = None
         try:
             loaded = load_recipe(recipe, overrides or [])
+            hash_ahead(loaded.recipe.model.name)  # meanwhile more is imported
+            from hftransfer import pipeline
+            from hftransfer.report.tables import data_table
+
             _say(data_table(pipeline.check_loaded(loaded, None, _progress(quiet=quiet))))
             print("The recipe and its data are sound.")
             for note in pipeline.not_looked_at(loaded.recipe):

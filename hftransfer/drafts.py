@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
-from hftransfer.data.rows import inspect_rows
+from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, Kind, files_below, find_rows
+from hftransfer.data.sources import IMAGE_SUFFIXES, Found, Kind, files_below, find_rows
 from hftransfer.data.splits import MOST_SKIPPED
 from hftransfer.errors import (
     DataError,

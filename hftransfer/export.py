@@ -264,7 +264,7 @@ def _rows(kind: Kind, run: str | None, data: str | None, progress: Progress) -> 
 def _embedded(kind: Kind) -> list[Row]:
     """Drawn pets, short reviews, or questions about them."""
     from hftransfer.data.drawn_pets import draw_pet
-    from hftransfer.data.rows import as_content
+    from hftransfer.data.inspection import as_content
 
     if kind == "images":
         drawn = [(what, index) for index in range(_EXAMPLES // 2) for what in ("cat", "dog")]

@@ -19,7 +19,8 @@ from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
 from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
-from hftransfer.data.rows import decoding_faults
+from hftransfer.data.inspection import decoding_faults
+from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import RecipeError, must_be
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
@@ -38,7 +39,8 @@ from hftransfer.training.contrastive import (
     captions_of_epoch,
     contrastive_loss,
 )
-from hftransfer.training.devices import Compute, frozen_copy
+from hftransfer.training.devices import Compute
+from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import PROBE_OF_CAPTIONS, TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
@@ -58,6 +60,7 @@ class CaptionJob:
     weights_sha256: dict[str, str]
     """By tower."""
     strategy: Strategy
+    data: DataSettings
     splits: CaptionedSplits
     train: TrainSettings
     compute: Compute
@@ -136,7 +139,7 @@ def _pooled(job: CaptionJob, split: Captioned) -> Pooled:
     texts, owners = split.texts()
     towers = {name: Tower(job.dual, name, pooled=True) for name in ("image", "text")}
     items: dict[str, Any] = {
-        "image": ImageItems(split.rows, split.digests, towers["image"]),
+        "image": ImageItems(split.rows, split.digests, towers["image"], decode=job.data.decode),
         "text": TextItems(texts, job.dual),
     }
     found = []
@@ -195,7 +198,8 @@ def _sources(
     for name, split in job.splits.splits.items():
         if len(split):
             tokens, longer = texts.tokenize_all([(text, None) for text in split.texts()[0]])
-            items[name] = ImageItems(split.rows, split.digests, images), TokenItems(tokens, texts)
+            pictures = ImageItems(split.rows, split.digests, images, decode=job.data.decode)
+            items[name] = pictures, TokenItems(tokens, texts)
             cut += len(longer)
     if cut:
         job.progress.line(f"  {cut} captions are longer than {texts.max_tokens} tokens, and cut")
@@ -215,7 +219,7 @@ def _at_boundary(
     if not worth_keeping(job.train.cache, tower, boundary, count, job.progress):
         if boundary == 0 and tower.modality == "image":
             _require_decodable(job)
-        frozen = tower.twin(frozen_copy(tower.model, job.compute)) if boundary else None
+        frozen = frozen_twin(tower, job.compute) if boundary else None
         return {name: Source(part, tower, boundary, job.compute, None, frozen) for name, part in items.items()}
     store = ActivationStore(cache_folder("activations"), key_parts(tower, sha, boundary, job.compute))
     with job.progress.stage({"image": "images", "text": "captions"}[tower.modality], count) as advance:

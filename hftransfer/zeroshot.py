@@ -36,7 +36,8 @@ from hftransfer.tasks.classification import ImageClassification, softmax
 from hftransfer.tasks.items import Batch, ImageItems, Items
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, sentences, templates_of
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, forward, key_parts
-from hftransfer.training.devices import Compute, Precision, choose_compute, frozen_copy
+from hftransfer.training.devices import Compute, Precision, choose_compute
+from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.solver import Given
 
 _ROWS_AT_ONCE = 4096
@@ -129,7 +130,7 @@ class DualPredictor:
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
         self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
         self.compute = compute_for(self.dual, precision)
-        self._images = self.dual.images.twin(frozen_copy(self.dual.model, self.compute))
+        self._images = frozen_twin(self.dual.images, self.compute)
 
     def predict(
         self, images: Any, labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
@@ -342,7 +343,8 @@ def _embed_images(
     folder: Path | None,
 ) -> tuple[Splits, StoredActivations]:
     """The embeddings of the test split's images, and the splits less those that can't be decoded."""
-    items, stop = ImageItems(splits.test.rows, splits.test.digests, dual.images), settings.on_error == "stop"
+    items = ImageItems(splits.test.rows, splits.test.digests, dual.images, decode=settings.decode)
+    stop = settings.on_error == "stop"
     store, faults = embed(
         dual.images, items, weights_sha256, compute, progress, "activations", folder=folder, stop_at_fault=stop
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.images import ImageAdapter
@@ -24,7 +25,7 @@ from hftransfer.tasks.items import ImageItems
 from hftransfer.training import activations, devices
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts
 from hftransfer.training.batches import passes_of
-from hftransfer.training.devices import Compute, choose_compute, frozen_copy
+from hftransfer.training.devices import Compute, choose_compute
 from tests.conftest import FAMILIES, encoded, faults_of, missing_words, picture
 
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
@@ -443,13 +444,19 @@ def test_the_pass_leaves_the_model_alone(family, compute, tiny, tmp_path):
     assert not adapter.model.training
 
 
-def test_batchnorm_stays_in_float32(resnet):
-    kinds = {
-        type(module).__name__: next(module.parameters()).dtype
-        for module in frozen_copy(resnet.model, BF16).modules()
-        if isinstance(module, torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.Linear)
-    }
-    assert kinds == {"Conv2d": torch.bfloat16, "BatchNorm2d": torch.float32, "Linear": torch.bfloat16}
+def test_drafts_are_kept_apart_from_exact_images(resnet, tmp_path):
+    large = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)).resize((1200, 800))
+    rows = [Row("large.jpg", BytesContent(encoded(large, "JPEG")), "red")]
+    boundary = len(resnet.stages)
+    store = ActivationStore(tmp_path, key_parts(resnet, "w", boundary, FP32))
+    found = {}
+    for decode in ("exact", "draft"):
+        items = ImageItems(rows, digests_of(rows), resnet, decode=decode)
+        assert store.missing(items.digests) == [0]
+        fill_store(store, resnet, boundary, items, FP32)
+        found[decode] = store.activations(items.digests).rows(0, 1)
+    assert not np.array_equal(found["draft"], found["exact"])
+    np.testing.assert_allclose(found["draft"], found["exact"], atol=0.05 * np.abs(found["exact"]).max())
 
 
 def test_activations_that_are_no_numbers_are_told(tiny, tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from transformers.image_utils import load_image
 
 from hftransfer.data.images import MAX_PIXELS, decode_image, inspect_image
-from hftransfer.data.rows import as_content
+from hftransfer.data.inspection import as_content
 from hftransfer.errors import DataError
 from tests.conftest import bomb, encoded, picture
 
@@ -69,6 +69,80 @@ def test_ordinary_images_become_the_pixels_that_transformers_sees(mode, form):
     assert ours.mode == "RGB"
     assert ours.size == (24, 16)
     assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Soft shapes of all colours, with some grain."""
+    random = np.random.default_rng(0)
+    shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((width, height))
+    grain = random.normal(0, 6, (height, width, 1))
+    return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [((1600, 1200), (800, 600)), ((1200, 1600), (600, 800)), ((3600, 2700), (900, 675)), ((895, 4000), (895, 4000))],
+)
+def test_a_draft_is_halved_while_its_edges_are_long_enough(size, wanted):
+    content = encoded(photo(*size), "JPEG", quality=90)
+    draft, exact = decode_image(content, "photo", draft=448), decode_image(content, "photo")
+    assert (draft.size, exact.size) == (wanted, size)
+    assert draft.mode == "RGB"
+    small = [np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC), dtype=float) for image in (draft, exact)]
+    assert np.abs(small[0] - small[1]).max() <= 6
+    assert np.abs(small[0] - small[1]).mean() < 0.6
+
+
+def test_a_draft_is_turned_upright_too():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(photo(1600, 1200), "JPEG", exif=exif)
+    assert decode_image(content, "photo", draft=448).size == (600, 800)
+
+
+@pytest.mark.parametrize(("mode", "form"), [("RGB", "PNG"), ("RGB", "WEBP"), ("CMYK", "JPEG"), ("L", "JPEG")])
+def test_what_is_small_or_no_jpeg_file_is_no_other_as_a_draft(mode, form):
+    content = encoded(gradient(mode), form)
+    draft, exact = decode_image(content, "x", draft=16), decode_image(content, "x")
+    assert np.array_equal(np.asarray(draft), np.asarray(exact))
+
+
+def test_a_draft_of_half_a_file_is_told():
+    content = encoded(photo(1600, 1200), "JPEG")
+    with pytest.raises(DataError, match="must be a whole image"):
+        decode_image(content[: len(content) // 2], "photo", draft=448)
+
+
+def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """The bytes of a file cut off, with a hole, or with some of them changed."""
+    start = int(random.integers(10, len(content)))
+    match random.integers(3):
+        case 0:
+            return content[:start]
+        case 1:
+            return content[:start] + content[start + int(random.integers(1, 2000)) :]
+    changed = bytearray(content)
+    for place in random.integers(0, len(content), int(random.integers(1, 20))):
+        changed[place] = random.integers(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_smallest_draft_shows_the_same_faults(progressive):
+    random = np.random.default_rng(0)
+    content = encoded(photo(200, 150), "JPEG", progressive=progressive)
+
+    def fault(content: bytes, draft: int | None) -> str | None:
+        try:
+            decode_image(content, "photo", draft)
+        except DataError as error:
+            return str(error)
+        return None
+
+    files = [damaged(content, random) for _ in range(100)]
+    found = [fault(file, 1) for file in files]
+    assert found == [fault(file, None) for file in files]
+    assert 20 < sum(told is not None for told in found) < 80
 
 
 def test_a_palette_with_transparency_keeps_its_colors():

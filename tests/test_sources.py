@@ -14,7 +14,8 @@ import pandas
 import pytest
 
 from hftransfer.data.images import decode_image
-from hftransfer.data.rows import Row, inspect_rows
+from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, find_rows, rows_from_python
 from hftransfer.errors import DataError

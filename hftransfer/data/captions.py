@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hftransfer.data.rows import FileContent, Row, inspect_rows
+from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found
 from hftransfer.data.splits import NAMES, Skipped, Split, Splits, check_skipped

@@ -19,9 +19,6 @@ from PIL import Image, ImageOps
 
 from hftransfer.errors import DataError, must_be
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
-)
 _REMEDY = "Mend or remove the file, or set data.on_error: skip."
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
@@ -41,13 +38,16 @@ def inspect_image(content: bytes, name: str) -> None:
         pass
 
 
-def decode_image(content: bytes, name: str) -> Image.Image:
-    """An RGB image, turned upright by its EXIF tag.
+def decode_image(content: bytes, name: str, draft: int | None = None) -> Image.Image:
+    """An RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times while
+    it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg).
 
     Raises:
         DataError: as `inspect_image`, or the image is truncated or corrupt.
     """
     with _opened(content, name) as image:
+        if draft is not None:
+            image.draft("RGB", (draft, draft))
         return image_to_rgb(image, name)
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.data.columns import column_of
-from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.rows import FileContent
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import IMAGE_COLUMNS, Kind, files_below, table_content
+from hftransfer.data.sources import IMAGE_COLUMNS, IMAGE_SUFFIXES, Kind, files_below, table_content
 from hftransfer.data.tables import TABLE_SUFFIXES, json_lines, raise_first, read_table
 from hftransfer.data.texts import pair_column_of, text_column_of
 from hftransfer.errors import DataError, RecipeError, must_be, some, user_path

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from PIL import Image
-
-from hftransfer.data.images import decode_image, image_to_rgb, inspect_image
-from hftransfer.errors import DataError, must_be, user_path
+from hftransfer.errors import DataError, must_be
 
 
 class Content(Protocol):
@@ -124,38 +118,6 @@ class Row:
     label: str
 
 
-def as_content(value: Any, where: str) -> Content:
-    """The content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8.
-
-    Raises:
-        DataError: the value is none of these.
-    """
-    if isinstance(value, str | Path):
-        return FileContent(user_path(value, where, DataError))
-    if isinstance(value, bytes):
-        return BytesContent(value)
-    if isinstance(value, np.ndarray):
-        value = _array_image(value, where)
-    if isinstance(value, Image.Image):
-        buffer = io.BytesIO()
-        image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
-        return BytesContent(buffer.getvalue())
-    allowed = "a path, bytes, a PIL image or a uint8 array"
-    raise DataError(must_be(where, allowed, type(value).__name__))
-
-
-def _array_image(value: np.ndarray, where: str) -> Image.Image:
-    if value.ndim == 3 and value.shape[2] == 1:
-        value = value[:, :, 0]
-    gray = value.ndim == 2
-    colored = value.ndim == 3 and value.shape[2] in (3, 4)
-    if value.dtype != np.uint8 or not (gray or colored) or 0 in value.shape:
-        got = f"{value.dtype} of shape {value.shape}"
-        allowed = "a path, bytes, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (H, W, 4)"
-        raise DataError(must_be(where, allowed, got))
-    return Image.fromarray(np.ascontiguousarray(value))
-
-
 def read_row(row: Row) -> bytes:
     """The bytes of a row's content.
 
@@ -166,29 +128,6 @@ def read_row(row: Row) -> bytes:
         return row.content.read()
     except OSError as error:
         raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
-
-
-def decoding_faults(
-    rows: Sequence[Row],
-    advance: Callable[[int], None] = lambda _: None,
-    see: Callable[[Row, Image.Image], None] = lambda _, __: None,
-) -> dict[int, str]:
-    """The rows whose images can't be decoded, and why; `see` is given all others, in several threads."""
-
-    def look(row: Row) -> str | None:
-        try:
-            see(row, decode_image(read_row(row), row.id))
-        except DataError as error:
-            return str(error)
-        return None
-
-    faults: dict[int, str] = {}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            faults |= {start + place: fault for place, fault in enumerate(pool.map(look, part)) if fault is not None}
-            advance(len(part))
-    return faults
 
 
 @dataclass(frozen=True)
@@ -205,30 +144,3 @@ class Inspection:
 def digest_rows(rows: Sequence[Row]) -> list[bytes]:
     """The digest of every row's content: of texts and questions, which are always readable."""
     return [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows]
-
-
-def inspect_rows(
-    rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None, *, decode: bool = False
-) -> Inspection:
-    """The digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded, whose
-    image is not sound."""
-    see = decode_image if decode else inspect_image
-
-    def look(row: Row) -> tuple[bytes, str | None]:
-        try:
-            content = read_row(row)
-            see(content, row.id)
-        except DataError as error:
-            return b"", str(error)
-        return hashlib.blake2b(content, digest_size=16).digest(), None
-
-    digests: list[bytes] = []
-    faults: dict[int, str] = {}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(rows), 256):
-            for digest, fault in pool.map(look, rows[start : start + 256]):
-                if fault is not None:
-                    faults[len(digests)] = fault
-                digests.append(digest)
-            advance(len(rows[start : start + 256]))
-    return Inspection(digests, faults)

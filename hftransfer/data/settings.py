@@ -73,6 +73,11 @@ class DataSettings(BaseModel):
     shot_draws: int = Field(
         3, ge=1, le=100, description="of a curve: how often the examples are drawn, each time with another seed"
     )
+    decode: Literal["exact", "draft"] = Field(
+        "exact",
+        description="draft: JPEG files are scaled down while they are decoded, to twice what the model takes or more: "
+        "large photos are read several times as fast, and differ a little from what other programs see",
+    )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
         description="an unreadable image stops the run, or is skipped and listed (at most 5 %); "

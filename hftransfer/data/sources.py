@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from hftransfer.cache import cache_folder, new_folder
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names, numbered_columns, spread
-from hftransfer.data.images import SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.questions import QuestionReader, question_reader
-from hftransfer.data.rows import Content, DatasetContent, FileContent, Row, TextContent, as_content, read_row
+from hftransfer.data.rows import BytesContent, Content, DatasetContent, FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
 from hftransfer.data.texts import TEXT_COLUMNS, TextReader, text_reader, text_record
@@ -36,6 +35,9 @@ IMAGE_COLUMNS = (
     "filename",
     "filepath",
     "file_path",
+)
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
 )
 DRAWINGS = "bundled/drawn-pets"
 BUNDLED = (DRAWINGS, "bundled/short-reviews")
@@ -310,10 +312,9 @@ def table_content(value: Any, folder: Path, where: str, settings: DataSettings) 
     Raises:
         DataError: it is neither, or there is no such file.
     """
-    if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-        return as_content(value["bytes"], where)
-    if isinstance(value, bytes):
-        return as_content(value, where)
+    given = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(given, bytes):
+        return BytesContent(given)
     if not isinstance(value, str) or not value:
         raise DataError(must_be(where, "a row with an image path", repr(value)))
     if "://" in value:
@@ -521,6 +522,8 @@ def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> li
     wheres = [f"{name}[{index}]" for index in range(len(records))]
     if kind != "images":
         return _record_rows(records, wheres, settings, kind)
+    from hftransfer.data.inspection import as_content
+
     pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
     labels, places = _labels([[label for _, label in pairs]], wheres, "label", settings)
     return [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hftransfer.data.rows import Inspection, QuestionContent, Row, TextContent, digest_rows, inspect_rows
+from hftransfer.data.rows import Inspection, QuestionContent, Row, TextContent, digest_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import Found, Kind
 from hftransfer.data.tables import raise_first
@@ -142,7 +142,7 @@ def build_splits(
     decode = decode and kind == "images"
     with progress.stage(_DECODING if decode else f"looking at the {kind}", total) as advance:
         for name, part in parts.items():
-            seen = inspect_rows(part, advance, decode=decode) if kind == "images" else _digested(part, advance)
+            seen = _looked_at(part, kind, advance, decode=decode)
             faults += [Skipped(name, part[index].id, reason) for index, reason in seen.faults.items()]
             splits[name] = Split(part, _class_ids(part, class_names), seen.digests).without(set(seen.faults))
     check_skipped(faults, total, settings)
@@ -200,7 +200,7 @@ def build_test_only(found: Found, settings: DataSettings, progress: Progress, *,
     if settings.limit is not None:
         rows = _first_of_each_class(rows, settings.limit)
     with progress.stage(_DECODING if decode else "looking at the images", len(rows)) as advance:
-        seen = inspect_rows(rows, advance, decode=decode)
+        seen = _looked_at(rows, "images", advance, decode=decode)
     skipped = [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
     check_skipped(skipped, len(rows), settings)
     test = Split(rows, _class_ids(rows, class_names), seen.digests).without(set(seen.faults))
@@ -208,8 +208,12 @@ def build_test_only(found: Found, settings: DataSettings, progress: Progress, *,
     return Splits(none, none, test, class_names, tuple(skipped))
 
 
-def _digested(rows: list[Row], advance: Advance) -> Inspection:
-    """The digests of texts or questions, which are always readable."""
+def _looked_at(rows: list[Row], kind: Kind, advance: Advance, *, decode: bool) -> Inspection:
+    """The digests of all contents; texts and questions are always readable."""
+    if kind == "images":
+        from hftransfer.data.inspection import inspect_rows
+
+        return inspect_rows(rows, advance, decode=decode)
     digests = digest_rows(rows)
     advance(len(rows))
     return Inspection(digests, {})

@@ -12,7 +12,8 @@ from PIL import Image
 from hftransfer.auditing.examine import STEPS, Subject, examine
 from hftransfer.auditing.findings import Audit, Finding, in_order
 from hftransfer.auditing.images import odd_about_image
-from hftransfer.data.rows import Row, decoding_faults
+from hftransfer.data.inspection import decoding_faults
+from hftransfer.data.rows import Row
 from hftransfer.data.sources import Found
 from hftransfer.data.splits import Splits
 from hftransfer.extras import require_extra

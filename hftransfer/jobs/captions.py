@@ -111,6 +111,7 @@ def learn_from_captions(
             new=recipe.model.is_pair,
             weights_sha256=hashes,
             strategy=recipe.strategy,
+            data=recipe.data,
             splits=splits,
             train=recipe.train,
             compute=compute,

@@ -78,7 +78,7 @@ def write_examples(folder: RunFolder, rows: list[Row]) -> None:
     from hftransfer.data.rows import read_row
 
     for number, row in enumerate(_shown(rows)):
-        image = decode_image(read_row(row), row.id)
+        image = decode_image(read_row(row), row.id, draft=2 * _LARGEST_PX)
         image.thumbnail((_LARGEST_PX, _LARGEST_PX))
         image.save(folder.file(f"{EXAMPLES}/{number}.jpg"), quality=90)
 

@@ -70,7 +70,7 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     audit = examine(Subject.of(done.splits, rows, done.features), seed, least=_LEAST_ALIKE)
     groups = []
     for kind, count in audit.counts().items():
-        pictures = [Picture(_small(_decoded(row)), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
+        pictures = [Picture(_small_of(row), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
         own = [] if pictures else audit.of(kind)[:_SHOWN]
         texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(_beside(audit.texts_of(one)))]) for one in own]
         note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
@@ -96,7 +96,8 @@ class _Tested:
 
     def image(self, index: int) -> Image.Image:
         """One of them, decoded."""
-        return _decoded(self.rows[index])
+        row = self.rows[index]
+        return decode_image(read_row(row), row.id)
 
 
 def _groups(trained: Trained) -> list[Group]:
@@ -164,8 +165,8 @@ def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarra
     return found
 
 
-def _decoded(row: Row) -> Image.Image:
-    return decode_image(read_row(row), row.id)
+def _small_of(row: Row) -> Image.Image:
+    return _small(decode_image(read_row(row), row.id, draft=2 * _PX))
 
 
 def _small(image: Image.Image) -> Image.Image:
@@ -178,7 +179,7 @@ def _samples(rows: list[Row]) -> Group:
     for row in rows:
         by_label.setdefault(row.label, []).append(row)
     turns = [own[turn] for turn in range(_SHOWN) for own in by_label.values() if turn < len(own)][:_SHOWN]
-    shown = [Picture(_small(_decoded(row)), row.label) for row in turns]
+    shown = [Picture(_small_of(row), row.label) for row in turns]
     return Group("What it learned from", pictures=shown)
 
 

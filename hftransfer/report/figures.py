@@ -229,7 +229,7 @@ def thumbnail(row: Row) -> Image.Image:
     """The image fitted into a square, on white."""
     from PIL import ImageOps
 
-    image = decode_image(row.content.read(), row.id)
+    image = decode_image(row.content.read(), row.id, draft=2 * _THUMBNAIL_PX)
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
 
 

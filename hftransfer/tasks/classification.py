@@ -73,8 +73,8 @@ class ImageClassification(_Classification):
         from hftransfer.adapters.images import ImageAdapter
         from hftransfer.tasks.items import ImageItems
 
-        del settings
-        return Examples(split, ImageItems(split.rows, split.digests, cast(ImageAdapter, adapter)))
+        items = ImageItems(split.rows, split.digests, cast(ImageAdapter, adapter), decode=settings.decode)
+        return Examples(split, items)
 
 
 class TextClassification(_Classification):

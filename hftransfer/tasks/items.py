@@ -16,6 +16,10 @@ from hftransfer.data.images import decode_image
 from hftransfer.data.rows import Row, read_row
 from hftransfer.errors import DataError
 
+_SHARPER = 2
+"""A draft's edges are so many times those that the network takes, as in Pillow's thumbnails: what is left to scale
+down hides the difference."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -61,15 +65,22 @@ class Augment:
 
 
 class ImageItems:
-    """Images, decoded (and changed, with `augment`) each time they are asked for."""
+    """Images, decoded (as drafts, if so wished, and changed, with `augment`) each time they are asked for."""
 
     lengths: None = None
 
     def __init__(
-        self, rows: Sequence[Row], digests: Sequence[bytes], adapter: Encoder, augment: Augment | None = None
+        self,
+        rows: Sequence[Row],
+        digests: Sequence[bytes],
+        adapter: Encoder,
+        augment: Augment | None = None,
+        decode: Literal["exact", "draft"] = "exact",
     ) -> None:
         self.rows, self.adapter, self.augment = rows, adapter, augment
-        self.digests = [self._digest(digest) for digest in digests] if augment else list(digests)
+        self._draft = _SHARPER * _edge_of(adapter) if decode == "draft" else None
+        changes = [str(change) for change in (augment, self._draft) if change]
+        self.digests = [_changed_digest(digest, changes) for digest in digests] if changes else list(digests)
 
     def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
         """`pixel_values` (B, 3, H, W) of the images that can be decoded."""
@@ -77,7 +88,7 @@ class ImageItems:
         kept, images, faults = [], [], {}
         for item in chosen:
             try:
-                image = decode_image(read_row(self.rows[item]), self.rows[item].id)
+                image = decode_image(read_row(self.rows[item]), self.rows[item].id, self._draft)
             except DataError as error:
                 faults[item] = str(error)
                 continue
@@ -89,9 +100,6 @@ class ImageItems:
         """Nothing."""
         del chosen, tokens
         return {}
-
-    def _digest(self, digest: bytes) -> bytes:
-        return hashlib.blake2b(digest + repr(self.augment).encode(), digest_size=16).digest()
 
     def _changed(self, image: Image.Image, item: int) -> Image.Image:
         """A random part of the image (60-100 % of its area, near its own shape), mirrored or not."""
@@ -106,6 +114,15 @@ class ImageItems:
         if random.random() < 0.5:
             cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return _strongly_changed(cut, random) if self.augment.kind == "strong" else cut
+
+
+def _changed_digest(digest: bytes, changes: Sequence[str]) -> bytes:
+    return hashlib.blake2b(digest + "".join(changes).encode(), digest_size=16).digest()
+
+
+def _edge_of(adapter: Encoder) -> int:
+    """The longer edge in pixels of what a network takes."""
+    return max(adapter.encode([Image.new("RGB", (64, 64))])["pixel_values"].shape[-2:])
 
 
 def _strongly_changed(image: Image.Image, random: np.random.Generator) -> Image.Image:

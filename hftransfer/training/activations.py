@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ from hftransfer.progress import Progress
 from hftransfer.tasks.items import Items
 from hftransfer.training.attention import quick_attention
 from hftransfer.training.batches import passes_of
-from hftransfer.training.devices import Compute, frozen_copy
+from hftransfer.training.devices import Compute
+from hftransfer.training.frozen import Frozen, frozen_twin
 from hftransfer.training.interrupts import stop_if_asked
 
 T = TypeVar("T")
@@ -47,24 +48,8 @@ _MOST_STORED_BYTES = 20 << 30
 # What shapes activations besides the settings: a change in one of these files is a change of the key.
 _CODE = (
     *("adapters", "data/images.py", "tasks/items.py"),
-    *("training/activations.py", "training/attention.py", "training/devices.py"),
+    *("training/activations.py", "training/attention.py", "training/devices.py", "training/frozen.py"),
 )
-
-
-class Frozen(Protocol):
-    """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
-
-    model: Any
-    stages: list[torch.nn.Module]
-
-    def twin(self, model: torch.nn.Module) -> Frozen:
-        """The same around another copy of the model."""
-
-    def below(self, inputs: Inputs, boundary: int) -> Activations:
-        """The activations at the boundary."""
-
-    def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes the inputs, as plain values."""
 
 
 def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
@@ -308,7 +293,7 @@ def _fill(
     faults: dict[int, str] = {}
     if not missing:
         return faults
-    frozen = adapter.twin(frozen_copy(adapter.model, compute))
+    frozen = frozen_twin(adapter, compute)
     at_head = boundary == len(adapter.stages)
     with store.writing() as take:
         for batch in read_batches(items.batch, passes_of(missing, items.lengths, compute), compute):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import nn
 
-from hftransfer.adapters.images import conv_network
 from hftransfer.errors import RecipeError, counted, must_be
 from hftransfer.training.processes import ALONE, Processes, processes
 
@@ -108,32 +105,6 @@ def computes_bf16(device: torch.device) -> bool:
     # 2 times it: frozen passes of ViT-Tiny, EfficientNet-Lite0 and MiniLM.
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16")) and str(known.get("cpu_name", "")).startswith("AMD")
-
-
-def frozen_copy(model: nn.Module, compute: Compute) -> nn.Module:
-    """A copy of a model for the frozen pass: on the device, in its precision, convolutions channels-last.
-
-    BatchNorm stays in float32: its statistics span more than 16 bits resolve; so do parts that a model names
-    (`in_float32`). The model itself is not
-    touched; in float32 on its own device with nothing to rearrange it is returned as it is.
-    """
-    # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
-    dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
-    channels_last = conv_network(model) and not dora
-    if compute.precision == "fp32" and compute.device.type == "cpu" and not channels_last:
-        return model
-    twin = copy.deepcopy(model).eval()
-    twin.to(compute.device)
-    if compute.precision != "fp32":
-        twin.to(compute.dtype)
-        for module in twin.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.float()
-        for name in getattr(twin, "in_float32", ()):
-            getattr(twin, name).float()
-    if channels_last:
-        twin.to(memory_format=torch.channels_last)
-    return twin
 
 
 def keep_freed_memory() -> None:

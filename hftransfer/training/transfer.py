@@ -17,7 +17,7 @@ from torch import nn
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.cache import cache_folder
-from hftransfer.data.rows import decoding_faults
+from hftransfer.data.inspection import decoding_faults
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
@@ -34,7 +34,8 @@ from hftransfer.training.activations import (
     key_parts,
     worth_keeping,
 )
-from hftransfer.training.devices import Compute, frozen_copy
+from hftransfer.training.devices import Compute
+from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
 from hftransfer.training.settings import TrainSettings
@@ -302,15 +303,13 @@ def _views(job: Job, train: Examples) -> list[Any]:
 
 
 def _augmented(job: Job, train: Examples, view: int) -> ImageItems:
-    kind = cast(Any, job.train.augment)
-    return ImageItems(
-        train.split.rows, train.split.digests, cast(Any, job.adapter), Augment(kind, job.train.seed, view)
-    )
+    split, augment = train.split, Augment(cast(Any, job.train.augment), job.train.seed, view)
+    return ImageItems(split.rows, split.digests, cast(Any, job.adapter), augment, job.data.decode)
 
 
 def _live_sources(job: Job, examples: dict[str, Examples]) -> _Sources:
     """Sources that compute the frozen part anew each time."""
-    frozen = job.adapter.twin(frozen_copy(job.adapter.model, job.compute)) if job.boundary else None
+    frozen = frozen_twin(job.adapter, job.compute) if job.boundary else None
     train = examples["train"]
 
     def of_epoch(epoch: int) -> Source:

@@ -1,0 +1,137 @@
+"""Copies of what stays as it is, made for quick passes: on the device, in its precision, BatchNorm a part of the
+convolutions before it.
+
+In eval mode BatchNorm scales and shifts each channel, which a convolution's own weights and bias can do as well
+(Jacob et al., arXiv 1712.05877, section 3.2).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from hftransfer.adapters.anatomy import Inputs, alike
+from hftransfer.adapters.base import Activations
+from hftransfer.adapters.images import conv_network
+from hftransfer.training.devices import Compute
+
+
+class Frozen(Protocol):
+    """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
+
+    model: Any
+    stages: list[nn.Module]
+
+    @property
+    def modality(self) -> str:
+        """What goes in: image or text."""
+
+    def encode(self, examples: Sequence[Any]) -> Inputs:
+        """What the model takes, from raw examples."""
+
+    def twin(self, model: nn.Module) -> Self:
+        """The same around another copy of the model."""
+
+    def below(self, inputs: Inputs, boundary: int) -> Activations:
+        """The activations at the boundary."""
+
+    def processor_settings(self) -> dict[str, Any]:
+        """Everything that shapes the inputs, as plain values."""
+
+
+F = TypeVar("F", bound=Frozen)
+
+
+def frozen_twin(frozen: F, compute: Compute) -> F:
+    """The same around a copy of its model for passes without learning: on the device, in its precision; of networks of
+    convolutions channels-last, BatchNorm a part of them.
+
+    The model itself is not touched; in float32 on its own device with nothing to rearrange it is the model of the twin.
+    """
+    convolves = conv_network(frozen.model)
+    model = _folded(frozen) if convolves and frozen.modality == "image" else frozen.model
+    # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
+    dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
+    return frozen.twin(_converted(model, compute, channels_last=convolves and not dora))
+
+
+def _converted(model: nn.Module, compute: Compute, *, channels_last: bool) -> nn.Module:
+    """A copy in the precision; BatchNorm stays in float32: its statistics span more than 16 bits resolve; so do parts
+    that a model names (`in_float32`)."""
+    if compute.precision == "fp32" and compute.device.type == "cpu" and not channels_last:
+        return model
+    twin = copy.deepcopy(model).eval()
+    twin.to(compute.device)
+    if compute.precision != "fp32":
+        twin.to(compute.dtype)
+        for module in twin.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.float()
+        for name in getattr(twin, "in_float32", ()):
+            getattr(twin, name).float()
+    if channels_last:
+        twin.to(memory_format=torch.channels_last)
+    return twin
+
+
+def _folded(frozen: Frozen) -> nn.Module:
+    """A copy of the model whose convolutions do what the BatchNorm layers right behind them did; the model itself where
+    there are none, or where two small examples would not come out the same."""
+    top, device = len(frozen.stages), next(frozen.model.parameters()).device
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    examples = [Image.new("RGB", (64, 64)), Image.fromarray(noise)]
+    inputs = {name: tensor.to(device) for name, tensor in frozen.encode(examples).items()}
+    original: nn.Module = frozen.model
+    with torch.no_grad():
+        pairs, wanted = _followed(frozen, inputs)
+        if not pairs:
+            return original
+        model = copy.deepcopy(original)
+        for convolution, norm in pairs.items():
+            _fold(model, convolution, norm)
+        return model if alike(frozen.twin(model).below(inputs, top)["hidden"], wanted) else original
+
+
+def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
+    """By name, each convolution that runs once and the BatchNorm that is given its very output; and the features."""
+    names = {module: name for name, module in frozen.model.named_modules()}
+    outputs: dict[int, tuple[str, Tensor, int]] = {}
+    pairs: dict[str, str] = {}
+    runs: list[str] = []
+
+    def leave(module: nn.Module, _: Any, output: Tensor) -> None:
+        runs.append(names[module])
+        outputs[id(output)] = names[module], output, output._version  # kept, so that its id is not given again
+
+    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        runs.append(names[module])
+        name, output, version = outputs.get(id(args[0]), ("", None, 0))
+        if output is not None and output._version == version:  # nothing has changed it in place
+            pairs[name] = names[module]
+
+    with ExitStack() as stack:
+        for module in names:
+            if isinstance(module, nn.Conv2d):
+                stack.enter_context(module.register_forward_hook(leave))
+            elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+                stack.enter_context(module.register_forward_pre_hook(enter))
+        features = frozen.below(inputs, len(frozen.stages))["hidden"]
+    return {one: two for one, two in pairs.items() if runs.count(one) == runs.count(two) == 1}, features
+
+
+def _fold(model: nn.Module, convolution: str, norm: str) -> None:
+    """Nothing; a convolution does what a BatchNorm did, of which an activation may be left (timm's BatchNormAct2d)."""
+    conv: Any = model.get_submodule(convolution)
+    bn: Any = model.get_submodule(norm)
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+    )
+    model.set_submodule(norm, getattr(bn, "act", nn.Identity()))

@@ -1,0 +1,160 @@
+"""Copies for quick passes: BatchNorm a part of the convolutions before it, and nothing else another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.loading import load_adapter
+from hftransfer.training.devices import Compute
+from hftransfer.training.frozen import frozen_twin
+
+FP32 = Compute(torch.device("cpu"), "fp32", 4)
+BF16 = Compute(torch.device("cpu"), "bf16", 4)
+OF_CONVOLUTIONS = ("resnet", "efficientnet", "timm", "timm_resnet", "mobilenet_v2")
+
+
+class Block(nn.Module):
+    """A convolution, what comes between, and BatchNorm with statistics of its own."""
+
+    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, between: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.between = between
+        self.norm: Any = norm(3)
+        shake(self)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = self.conv(pixels)
+        between = self.between(found) if self.between is not None else found
+        return self.norm(between)  # type: ignore[no-any-return]
+
+
+class ReadTwice(Block):
+    """What the convolution gives is added to what BatchNorm makes of it."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = self.conv(pixels)
+        return self.norm(found) + found  # type: ignore[no-any-return]
+
+
+class RunsTwice(Block):
+    """The convolution runs once more, without BatchNorm."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.conv(super().forward(pixels))  # type: ignore[no-any-return]
+
+
+def shake(model: nn.Module) -> None:
+    """Nothing; BatchNorm layers have statistics, scales and shifts as after training."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            ranges = {"running_mean": (-1, 1), "running_var": (0.5, 2), "weight": (0.5, 1.5), "bias": (-0.5, 0.5)}
+            for name, between in ranges.items():
+                if (tensor := getattr(module, name)) is not None:
+                    tensor.data.uniform_(*between, generator=generator)
+
+
+class Plain:
+    """A network that takes pixels, without a head."""
+
+    modality = "image"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model: Any = model.eval()
+        self.stages = [model]
+
+    def encode(self, examples: Sequence[Image.Image]) -> dict[str, Tensor]:
+        pixels = [np.asarray(image.resize((16, 16)), dtype=np.float32) / 255 for image in examples]
+        return {"pixel_values": torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()}
+
+    def twin(self, model: nn.Module) -> Plain:
+        return Plain(model)
+
+    def below(self, inputs: dict[str, Tensor], boundary: int) -> dict[str, Tensor]:
+        del boundary
+        return {"hidden": self.model(inputs["pixel_values"])}
+
+    def processor_settings(self) -> dict[str, Any]:
+        return {}
+
+
+def plain(*blocks: nn.Module) -> Plain:
+    return Plain(nn.Sequential(*blocks, *(Block() for _ in range(5 - len(blocks)))))
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def pixels(frozen: Any, compute: Compute = FP32) -> dict[str, Tensor]:
+    colors = np.random.default_rng(1).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+    given: dict[str, Tensor] = frozen.encode([Image.fromarray(image) for image in colors])
+    return {name: tensor.to(compute.dtype) for name, tensor in given.items()}
+
+
+def features(frozen: Any, compute: Compute = FP32) -> Tensor:
+    with torch.inference_mode():
+        found: Tensor = frozen.below(pixels(frozen, compute), len(frozen.stages))["hidden"]
+    return found.float()
+
+
+@pytest.mark.parametrize("family", OF_CONVOLUTIONS)
+def test_features_of_real_architectures_are_the_same_without_batchnorm(family, tiny):
+    checkpoint = find_checkpoint(str(tiny(family)))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint)
+    shake(adapter.model)
+    before = {name: tensor.clone() for name, tensor in adapter.model.state_dict().items()}
+    twin = frozen_twin(adapter, FP32)
+    assert norms(adapter.model) > 4
+    assert norms(twin.model) == 0
+    torch.testing.assert_close(features(twin), features(adapter), rtol=1e-4, atol=1e-5)
+    assert before.keys() == adapter.model.state_dict().keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapter.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("block", "left"),
+    [
+        (Block, 0),
+        (lambda: Block(between=nn.ReLU()), 1),
+        (lambda: Block(between=nn.ReLU(inplace=True)), 1),
+        (lambda: Block(lambda width: BatchNormAct2d(width, act_layer=nn.SiLU)), 0),
+        (lambda: Block(lambda width: nn.BatchNorm2d(width, affine=False)), 0),
+        (lambda: Block(lambda width: nn.BatchNorm2d(width, track_running_stats=False)), 1),
+        (RunsTwice, 1),
+        (ReadTwice, 5),
+    ],
+    ids=["plain", "between", "in place", "with activation", "no weights", "no statistics", "runs twice", "read twice"],
+)
+def test_only_what_a_convolution_can_do_alone_is_taken_into_it(block, left):
+    torch.manual_seed(0)
+    network = plain(block())
+    twin = frozen_twin(network, FP32)
+    assert norms(twin.model) == left
+    torch.testing.assert_close(features(twin), features(network), rtol=1e-4, atol=1e-5)
+
+
+def test_batchnorm_that_is_left_stays_in_float32():
+    network = plain(*(Block(between=nn.ReLU()) for _ in range(5)))
+    twin = frozen_twin(network, BF16)
+    kinds = {type(module): module.weight.dtype for module in twin.model.modules() if hasattr(module, "weight")}
+    assert kinds == {nn.Conv2d: torch.bfloat16, nn.BatchNorm2d: torch.float32}
+
+
+def test_bfloat16_is_no_less_exact_without_batchnorm():
+    torch.manual_seed(0)
+    network = plain()
+    wanted = features(network)
+    found = features(frozen_twin(network, BF16), BF16)
+    assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.01
