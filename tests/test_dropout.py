@@ -188,7 +188,8 @@ def test_attention_over_many_tokens_or_in_float32_is_torchs_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "precision", "quick"), [(197, "bf16", True), (25, "bf16", False), (197, "fp32", False)]
+    ("tokens", "precision", "quick"),
+    [(197, "bf16", True), (25, "bf16", True), (300, "bf16", False), (197, "fp32", False)],
 )
 def test_a_frozen_network_attends_quickly_where_that_pays(
     tokens: int, precision: str, quick: bool, monkeypatch: pytest.MonkeyPatch

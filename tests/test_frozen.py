@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.training import frozen
 from hftransfer.training.devices import Compute
-from hftransfer.training.frozen import frozen_twin
+from hftransfer.training.frozen import PackedLinear, frozen_twin
 
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
 BF16 = Compute(torch.device("cpu"), "bf16", 4)
@@ -96,15 +98,15 @@ def norms(model: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
-def pixels(frozen: Any, compute: Compute = FP32) -> dict[str, Tensor]:
+def pixels(own: Any, compute: Compute = FP32) -> dict[str, Tensor]:
     colors = np.random.default_rng(1).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
-    given: dict[str, Tensor] = frozen.encode([Image.fromarray(image) for image in colors])
+    given: dict[str, Tensor] = own.encode([Image.fromarray(image) for image in colors])
     return {name: tensor.to(compute.dtype) for name, tensor in given.items()}
 
 
-def features(frozen: Any, compute: Compute = FP32) -> Tensor:
+def features(own: Any, compute: Compute = FP32) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = frozen.below(pixels(frozen, compute), len(frozen.stages))["hidden"]
+        found: Tensor = own.below(pixels(own, compute), len(own.stages))["hidden"]
     return found.float()
 
 
@@ -158,3 +160,51 @@ def test_bfloat16_is_no_less_exact_without_batchnorm():
     wanted = features(network)
     found = features(frozen_twin(network, BF16), BF16)
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.01
+
+
+@pytest.mark.parametrize("family", ["vit", "bert", "gpt2"])
+def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
+    checkpoint = find_checkpoint(str(tiny(family)))
+    assert checkpoint is not None
+    task = "image-classification" if family == "vit" else "text-classification"
+    adapter = load_adapter(checkpoint, ("one", "other"), task=task)
+    twin = frozen_twin(adapter, BF16)
+    packed = [module for module in twin.model.modules() if isinstance(module, PackedLinear)]
+    assert len(packed) == sum(type(module) is nn.Linear for module in adapter.model.modules())
+    monkeypatch.setattr(frozen, "_pack", lambda _: None)
+    inputs = {name: own.to(torch.bfloat16 if own.is_floating_point() else own.dtype) for name, own in trial(adapter)}
+    with torch.inference_mode():
+        found, wanted = (own.below(inputs, len(own.stages))["hidden"] for own in (twin, frozen_twin(adapter, BF16)))
+    assert torch.equal(found, wanted)
+
+
+def trial(adapter: Any) -> list[tuple[str, Tensor]]:
+    """Two examples as the network takes them."""
+    return list(adapter._trial_inputs(2).items())
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 8), (2, 2, 3, 8), (0, 8)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_is_a_linear_layer(shape, bias):
+    torch.manual_seed(0)
+    plain = nn.Linear(8, 6, bias=bias).to(torch.bfloat16)
+    model = nn.Sequential(copy.deepcopy(plain))
+    frozen._pack(model)
+    given = torch.randn(shape).to(torch.bfloat16)
+    with torch.inference_mode():
+        assert torch.equal(model(given), plain(given))
+    assert model(given).requires_grad  # learned through, it is as any other
+    assert type(model[0]) is PackedLinear
+    again = copy.deepcopy(model)
+    assert type(again[0]) is nn.Linear
+    with torch.inference_mode():
+        assert torch.equal(again(given), plain(given))
+    assert model.state_dict().keys() == again.state_dict().keys()
+
+
+def test_float32_is_not_packed(tiny):
+    checkpoint = find_checkpoint(str(tiny("vit")))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint)
+    assert not any(isinstance(module, PackedLinear) for module in frozen_twin(adapter, FP32).model.modules())
+    assert not any(isinstance(module, PackedLinear) for module in adapter.model.modules())

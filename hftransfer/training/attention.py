@@ -17,8 +17,6 @@ from torch.overrides import TorchFunctionMode
 
 _MOST_TOKENS = 256
 """Of more the scores of all pairs would take much memory, and less would be gained."""
-_LEAST_TOKENS = 128
-"""Of fewer nothing is gained where nothing learns."""
 
 
 def attention(
@@ -89,7 +87,4 @@ def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: Any) ->
     if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
         return False
     autocasts = torch.is_autocast_enabled("cpu")
-    if (torch.get_autocast_dtype("cpu") if autocasts else query.dtype) is not torch.bfloat16:
-        return False
-    learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
-    return learns or key.shape[-2] >= _LEAST_TOKENS
+    return (torch.get_autocast_dtype("cpu") if autocasts else query.dtype) is torch.bfloat16
