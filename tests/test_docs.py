@@ -102,7 +102,8 @@ def _image_runs() -> list[Path]:
 
 
 def _marked(command: str) -> Any:
-    return pytest.param(command, marks=pytest.mark.slow) if command.startswith("torchrun") else command
+    takes_long = command.startswith("torchrun") or "--processes" in command or "short_reviews_few_shot" in command
+    return pytest.param(command, marks=pytest.mark.slow) if takes_long else command
 
 
 @pytest.mark.parametrize("command", [_marked(command) for command in _commands()])

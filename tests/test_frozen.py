@@ -166,7 +166,7 @@ def test_bfloat16_is_no_less_exact_without_batchnorm():
 def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
     checkpoint = find_checkpoint(str(tiny(family)))
     assert checkpoint is not None
-    task = "image-classification" if family == "vit" else "text-classification"
+    task: Any = "image-classification" if family == "vit" else "text-classification"
     adapter = load_adapter(checkpoint, ("one", "other"), task=task)
     twin = frozen_twin(adapter, BF16)
     packed = [module for module in twin.model.modules() if isinstance(module, PackedLinear)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -52,7 +52,7 @@ F = TypeVar("F", bound=Frozen)
 
 def frozen_twin(frozen: F, compute: Compute) -> F:
     """The same around a copy of its model for passes without learning: on the device, in its precision; of networks of
-    convolutions channels-last, BatchNorm a part of them; of others in bfloat16 on CPU with packed linear layers.
+    convolutions channels-last, BatchNorm a part of them; in bfloat16 on CPU with packed linear layers.
 
     The model itself is not touched; in float32 on its own device with nothing to rearrange it is the model of the twin.
     """
@@ -162,9 +162,8 @@ class PackedLinear(nn.Linear):
 
 def _pack(model: nn.Module) -> None:
     """Nothing; linear layers in bfloat16 become packed ones, where torch has these (it uses them when it compiles)."""
-    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        return
-    for module in model.modules():
-        if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
-            module.__class__ = PackedLinear
-            module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+    with suppress(AttributeError, RuntimeError):
+        for module in model.modules():
+            if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
+                module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+                module.__class__ = PackedLinear
