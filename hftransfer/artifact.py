@@ -104,6 +104,7 @@ class Predictor:
         self.metrics = metrics or {}
         self.history = list(history)
         self._write_card = write_card
+        # A tokenizer is told how long texts may be, and hooks catch what goes through the network: threads take turns.
         self._one_at_a_time = threading.Lock()
         self.source = adapter
         self.adapter = frozen_twin(adapter, self.compute)
@@ -164,17 +165,17 @@ class Predictor:
         Raises:
             DataError: the rows can't be read, or have a label the model doesn't know.
         """
-        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
         from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.registry import TASKS
 
-        task = TASKS[self.facts.task]
-        found = rows_from_python(rows, DataSettings(**{"source": "memory", **data}), kind=task.rows)
-        chosen = rows_of_split(found, split)
-        return self.evaluate_split(labelled_split(chosen, self.class_names if task.rows != "questions" else ()))
+        task, settings = TASKS[self.facts.task], settings_of("memory", data)
+        chosen = rows_of_split(rows_from_python(rows, settings, kind=task.rows), split)
+        own = labelled_split(chosen, self.class_names if task.rows != "questions" else ())
+        return self.evaluate_split(own, settings.decode)
 
-    def evaluate_split(self, split: Split) -> dict[str, Any]:
+    def evaluate_split(self, split: Split, decode: Literal["exact", "draft"] = "exact") -> dict[str, Any]:
         """The metrics of a split whose class ids follow the model's labels."""
         from hftransfer.data.settings import DataSettings
         from hftransfer.tasks.registry import TASKS
@@ -183,9 +184,10 @@ class Predictor:
 
         task = TASKS[self.facts.task]
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
-        settings = DataSettings(source="memory", **tokens)
-        examples = task.examples(self.adapter, split, settings)
-        logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        settings = DataSettings(source="memory", decode=decode, **tokens)
+        with self._one_at_a_time:
+            examples = task.examples(self.adapter, split, settings)
+            logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
         # As in predict: a model trained without unanswerable questions never answers nothing.
         extras = {"null_threshold": self.facts.null_threshold} if task.rows == "questions" else {}
         return task.judge(logits, examples, self.class_names, **extras).metrics
@@ -229,7 +231,7 @@ class Predictor:
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
         if self.adapter.modality == "text":
             adapter: Any = self.adapter
-            with self._one_at_a_time:  # a tokenizer can't be told how long texts may be while it is at work
+            with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
             padded: Inputs = adapter.pad(tokens)
             return padded
@@ -241,8 +243,8 @@ class Predictor:
         from hftransfer.training.activations import forward
 
         top = len(self.adapter.stages)
-        activations = forward(self.adapter, top, inputs, self.compute)
-        with torch.inference_mode():
+        with self._one_at_a_time, torch.inference_mode():
+            activations = forward(self.adapter, top, inputs, self.compute)
             if self.adapter.head_is_linear:
                 logits = self._head(activations["hidden"].float())
             else:
@@ -302,8 +304,10 @@ class Predictor:
         settings = DataSettings(
             source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
         )
-        examples = QuestionAnswering().examples(self.adapter, split, settings)
-        return examples, predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        with self._one_at_a_time:
+            examples = QuestionAnswering().examples(self.adapter, split, settings)
+            source = Source(examples.items, self.adapter, 0, self.compute)
+            return examples, predict(self.adapter, 0, source, self.compute)
 
 
 def in_batches(

@@ -350,7 +350,8 @@ def _embed_images(
     )
     if faults:
         splits = without_test_faults(splits, faults, settings)
-    return splits, store.activations(splits.test.digests)
+    kept = [digest for place, digest in enumerate(items.digests) if place not in faults]
+    return splits, store.activations(kept)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

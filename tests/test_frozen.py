@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.errors import ModelError
 from hftransfer.training import frozen
 from hftransfer.training.devices import Compute
 from hftransfer.training.frozen import PackedLinear, frozen_twin
@@ -200,6 +202,17 @@ def test_a_packed_layer_is_a_linear_layer(shape, bias):
     with torch.inference_mode():
         assert torch.equal(again(given), plain(given))
     assert model.state_dict().keys() == again.state_dict().keys()
+    assert type(pickle.loads(pickle.dumps(model))[0]) is nn.Linear
+
+
+def test_a_network_that_computes_in_float32_alone_is_told(tiny, monkeypatch):
+    checkpoint = find_checkpoint(str(tiny("vit")))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint)
+    monkeypatch.setattr(adapter.model.vit.layernorm, "forward", lambda hidden: hidden @ torch.eye(hidden.shape[-1]))
+    frozen_twin(adapter, FP32)
+    with pytest.raises(ModelError, match=r"(?s)dtype.*That was in bf16: try train\.precision=fp32"):
+        frozen_twin(adapter, BF16)
 
 
 def test_float32_is_not_packed(tiny):

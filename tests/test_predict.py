@@ -7,9 +7,11 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.cli import app
 from hftransfer.data.inputs import Columns, inputs_of
-from hftransfer.errors import DataError
+from hftransfer.errors import DataError, RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.zeroshot import DualPredictor
@@ -241,6 +243,72 @@ def test_a_split_is_asked_for(finished: Any, folder_data: Path) -> None:
     assert sum(map(sum, found["confusion_matrix"])) == 15
     wrong = call("eval", folder, "--data", folder_data, "--split", "holdout")
     assert missing_words(wrong.stderr, ("the split to be judged must be a split of the data", "'holdout'")) == []
+
+
+def _photos(folder: Path) -> Path:
+    """A folder of classes with large JPEG files."""
+    for color in ("red", "blue"):
+        (folder / color).mkdir(parents=True)
+        for number in range(12):
+            large = picture(color, number).resize((640, 480))
+            large.save(folder / color / f"{number}.jpg", quality=90)
+    return folder
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_on_drafts_is_judged_on_drafts(tiny: TinyModels, tmp_path: Path) -> None:
+    data = _photos(tmp_path / "photos")
+    recipe = recipe_for(tiny("resnet"), data)
+    recipe["data"]["decode"] = "draft"
+    ran = run(recipe, out=tmp_path / "run", progress=SILENT)
+    scores = {
+        "as in the run": call("eval", ran.folder, "--json", "--quiet"),
+        "draft": call("eval", ran.folder, "--data", data, "decode=draft", "--json", "--quiet"),
+        "exact": call("eval", ran.folder, "--data", data, "--json", "--quiet"),
+    }
+    losses = {name: json.loads(result.stdout)["log_loss"] for name, result in scores.items()}
+    assert losses["as in the run"] == pytest.approx(ran.metrics["test"]["log_loss"], abs=1e-4)
+    assert losses["draft"] != losses["exact"]
+    assert ht.load(ran.folder).evaluate(data, decode="draft")["log_loss"] == losses["draft"]
+
+
+@pytest.mark.parametrize("keep", ["auto", "off"])
+def test_images_are_told_apart_by_names_from_drafts(keep: str, tiny: TinyModels, tmp_path: Path) -> None:
+    data = _photos(tmp_path / "photos")
+    recipe: dict[str, Any] = {"task": "zero-shot-image-classification", "model": str(tiny("clip-dual"))}
+    recipe |= {"class_names": {"red": "film", "blue": "story"}}  # words that the tiny tokenizer knows
+    losses = {}
+    for decode in ("exact", "draft"):
+        recipe |= {"data": {"source": str(data), "decode": decode, "on_error": "skip"}, "train": {"cache": keep}}
+        losses[decode] = run(recipe, out=tmp_path / decode, progress=SILENT).metrics["test"]["log_loss"]
+    assert losses["draft"] != losses["exact"]
+    assert losses["draft"] == pytest.approx(losses["exact"], rel=0.05)
+
+
+def test_settings_that_judge_nothing_are_refused(finished: Any, folder_data: Path) -> None:
+    folder = finished("resnet").folder
+    alone = call("eval", folder, "decode=draft", "limit=3")
+    assert (
+        missing_words(alone.stderr, ("settings of the data must be given with --data; got decode=draft limit=3",)) == []
+    )
+    odd = call("eval", folder, "--data", folder_data, "decode=fast", "limit=none")
+    words = ("data.decode must be 'exact' or 'draft'; got 'fast'", "data.limit must be a valid integer")
+    assert missing_words(odd.stderr, words) == []
+    for name, told in (("decode", "data.decode must be 'exact' or 'draft'"), ("decod", "Did you mean 'decode'?")):
+        with pytest.raises(RecipeError, match=re.escape(told)):
+            ht.load(folder).evaluate(folder_data, **{name: "fast"})
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_threads_share_a_model(kind: str, finished: Any, reviewed: Path) -> None:
+    model = ht.load(finished("resnet").folder if kind == "images" else reviewed)
+    words = ("the film was great", "an awful dull story")
+    inputs: list[list[Any]] = [[picture(color, 5)] * 8 for color in ("red", "blue")]
+    inputs = inputs if kind == "images" else [[text] * 8 for text in words]
+    wanted = [model.predict(own) for own in inputs]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(model.predict, inputs * 10))
+    assert [[one.label for one in own] for own in found] == [[one.label for one in own] for own in wanted * 10]
 
 
 # --- load ------------------------------------------------------------------------------------------------------------

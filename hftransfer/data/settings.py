@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hftransfer.errors import RecipeError, must_be, nearest
 
 Shots = Annotated[int, Field(ge=1)]
 
@@ -91,3 +94,22 @@ class DataSettings(BaseModel):
         if self.shots is None:
             return ()
         return (self.shots,) if isinstance(self.shots, int) else tuple(self.shots)
+
+
+def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
+    """The settings of a source, given one by one and not in a recipe.
+
+    Raises:
+        RecipeError: some are not as they must be; all of them are told.
+    """
+    try:
+        return DataSettings(**{**values, "source": source})
+    except ValidationError as error:
+        raise RecipeError(*dict.fromkeys(_in_words(fault) for fault in error.errors())) from None
+
+
+def _in_words(fault: Any) -> str:
+    name = str(fault["loc"][0])
+    if fault["type"] == "extra_forbidden":
+        return must_be("a setting", "a key of the data section", f"'{name}'", nearest(name, DataSettings.model_fields))
+    return must_be(f"data.{name}", fault["msg"].removeprefix("Input should be "), repr(fault["input"]))

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from hftransfer.artifact import Predictor, rows_of_split
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.settings import DataSettings, settings_of
 from hftransfer.data.sources import Found, find_rows
 from hftransfer.data.splits import Splits, build_test_only, labelled_split
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
@@ -45,6 +43,8 @@ def evaluate_model(
         HftransferError: the model, the data or a setting is not as it must be.
     """
     chosen = _settings(data or "memory", settings)
+    if data is None and settings:
+        raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
     predictor: Predictor | DualPredictor = load(model, precision=precision, base=base)
     if not isinstance(predictor, Predictor):
         if data is None:
@@ -55,11 +55,12 @@ def evaluate_model(
         return _judged_on_own(predictor, Path(model), split or "test", progress)
     kind = ROWS_OF[predictor.facts.task]
     rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
-    return predictor.evaluate_split(labelled_split(rows, predictor.class_names if kind != "questions" else ()))
+    split_of = labelled_split(rows, predictor.class_names if kind != "questions" else ())
+    return predictor.evaluate_split(split_of, chosen.decode)
 
 
 def _settings(source: str, given: Sequence[str]) -> DataSettings:
-    values: dict[str, Any] = {"source": source}
+    values: dict[str, Any] = {}
     faults = []
     for text in given:
         key, equals, value = text.removeprefix("data.").partition("=")
@@ -69,11 +70,7 @@ def _settings(source: str, given: Sequence[str]) -> DataSettings:
         values[key] = value
     if faults:
         raise RecipeError(*faults)
-    try:
-        return DataSettings(**values)
-    except ValidationError as error:
-        told = [(".".join(map(str, fault["loc"][:1])), fault["msg"], fault["input"]) for fault in error.errors()]
-        raise RecipeError(*(must_be(f"data.{key}", allowed, repr(got)) for key, allowed, got in told)) from None
+    return settings_of(source, values)
 
 
 def _of_split(found: Found, split: str | None) -> Found:
@@ -95,7 +92,8 @@ def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progre
         names = [name for name, part in splits.items() if len(part)]
         raise DataError(must_be("the split to be judged", f"one with examples ({', '.join(names)})", f"'{split}'"))
     rows = found[split].rows
-    return predictor.evaluate_split(labelled_split(rows, predictor.class_names if splits.class_names else ()))
+    own = labelled_split(rows, predictor.class_names if splits.class_names else ())
+    return predictor.evaluate_split(own, recipe.data.decode)
 
 
 def _judged_by_names(

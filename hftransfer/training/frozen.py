@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.images import conv_network
+from hftransfer.errors import ModelError
 from hftransfer.training.devices import Compute
 
 
@@ -55,12 +56,21 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
     convolutions channels-last, BatchNorm a part of them; in bfloat16 on CPU with packed linear layers.
 
     The model itself is not touched; in float32 on its own device with nothing to rearrange it is the model of the twin.
+
+    Raises:
+        ModelError: the network can't compute in this precision.
     """
     convolves = conv_network(frozen.model)
     model = _folded(frozen) if convolves and frozen.modality == "image" else frozen.model
     # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
     dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
-    twin = frozen.twin(_converted(model, compute, channels_last=convolves and not dora))
+    converted = _converted(model, compute, channels_last=convolves and not dora)
+    try:
+        twin = frozen.twin(converted)
+    except ModelError as error:
+        if compute.precision == "fp32":
+            raise
+        raise ModelError(*error.faults, f"That was in {compute.precision}: try train.precision=fp32.") from error
     if compute.device.type == "cpu" and compute.precision == "bf16":
         _pack(twin.model)
     return twin
@@ -153,11 +163,14 @@ class PackedLinear(nn.Linear):
         found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
         return found
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Linear:
-        """A plain layer: packed weights can't be copied."""
-        plain = nn.Linear.__new__(nn.Linear)
-        plain.__dict__ = {name: copy.deepcopy(own, memo) for name, own in self.__dict__.items() if name != "packed"}
-        return plain
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Copied or pickled, it is a plain layer: packed weights can't be."""
+        del protocol
+        return _bare_linear, (), {name: own for name, own in self.__dict__.items() if name != "packed"}
+
+
+def _bare_linear() -> nn.Linear:
+    return nn.Linear.__new__(nn.Linear)
 
 
 def _pack(model: nn.Module) -> None:
