@@ -101,8 +101,11 @@ def _image_runs() -> list[Path]:
     ]
 
 
+_TAKE_LONG = ("torchrun", "--processes", "_few_shot.yaml", "hftransfer export")
+
+
 def _marked(command: str) -> Any:
-    takes_long = command.startswith("torchrun") or "--processes" in command or "short_reviews_few_shot" in command
+    takes_long = any(words in command for words in _TAKE_LONG)
     return pytest.param(command, marks=pytest.mark.slow) if takes_long else command
 
 
