@@ -91,6 +91,11 @@ def test_splits_that_are_given_are_used_as_they_are():
     assert splits.notes == ()
 
 
+def test_drafts_are_told():
+    notes = built({"all": rows_named({"a": 10, "b": 10})}, decode="draft").notes
+    assert missing_words("\n".join(notes), ("read as drafts (data.decode)",)) == []
+
+
 def test_only_the_missing_split_is_held_out():
     given = {"train": rows_named({"a": 20, "b": 20}), "test": rows_named({"a": 3, "b": 3}, "blue")}
     splits = built(given)

@@ -147,6 +147,8 @@ def build_splits(
             splits[name] = Split(part, _class_ids(part, class_names), seen.digests).without(set(seen.faults))
     check_skipped(faults, total, settings)
     notes += _shared_content(splits, kind)
+    if kind == "images":
+        notes += _on_drafts(settings)
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
     require_examples(whole, settings)
     return whole
@@ -205,7 +207,12 @@ def build_test_only(found: Found, settings: DataSettings, progress: Progress, *,
     check_skipped(skipped, len(rows), settings)
     test = Split(rows, _class_ids(rows, class_names), seen.digests).without(set(seen.faults))
     none = Split([], np.zeros(0, dtype=np.int64), [])
-    return Splits(none, none, test, class_names, tuple(skipped))
+    return Splits(none, none, test, class_names, tuple(skipped), _on_drafts(settings))
+
+
+def _on_drafts(settings: DataSettings) -> tuple[str, ...]:
+    told = "large JPEG files are read as drafts (data.decode): what is measured is of these"
+    return (told,) if settings.decode == "draft" else ()
 
 
 def _looked_at(rows: list[Row], kind: Kind, advance: Advance, *, decode: bool) -> Inspection:
