@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.data.rows import Row
-    from hftransfer.data.splits import Split
     from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.training.devices import Compute
 
@@ -167,22 +166,25 @@ class Predictor:
         """
         from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
-        from hftransfer.data.splits import labelled_split
-        from hftransfer.tasks.registry import TASKS
 
-        task, settings = TASKS[self.facts.task], settings_of("memory", data)
-        chosen = rows_of_split(rows_from_python(rows, settings, kind=task.rows), split)
-        own = labelled_split(chosen, self.class_names if task.rows != "questions" else ())
-        return self.evaluate_split(own, settings.decode)
+        settings = settings_of("memory", data)
+        found = rows_from_python(rows, settings, kind=self.takes)
+        return self.evaluate_rows(rows_of_split(found, split), settings.decode)
 
-    def evaluate_split(self, split: Split, decode: Literal["exact", "draft"] = "exact") -> dict[str, Any]:
-        """The metrics of a split whose class ids follow the model's labels."""
+    def evaluate_rows(self, rows: list[Row], decode: Literal["exact", "draft"] = "exact") -> dict[str, Any]:
+        """The metrics of labelled rows; class ids follow the model's labels.
+
+        Raises:
+            DataError: there are no rows, or one has a label the model doesn't know.
+        """
         from hftransfer.data.settings import DataSettings
+        from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.registry import TASKS
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import predict
 
         task = TASKS[self.facts.task]
+        split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         settings = DataSettings(source="memory", decode=decode, **tokens)
         with self._one_at_a_time:

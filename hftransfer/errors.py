@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
@@ -98,3 +98,21 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
         return Path(text).expanduser()
     except (RuntimeError, ValueError) as error:
         raise kind(must_be(where, "a path", f"{str(text)!r} ({error})")) from error
+
+
+def settings_in_words(faults: Iterable[Any], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
+    """One sentence for each setting at fault among those that pydantic tells, whatever number of ways there are to give
+    it; `shown` says how a person wrote a setting."""
+    told: dict[str, list[str]] = {}
+    got: dict[str, Any] = {}
+    remedies: dict[str, str] = {}
+    for fault in faults:
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        unknown = fault["type"] == "extra_forbidden"
+        remedies[name] = nearest(name, known) if unknown else ""
+        told.setdefault(name, []).append("a setting" if unknown else fault["msg"].removeprefix("Input should be "))
+        got.setdefault(name, fault["input"])
+    return [
+        must_be(shown(name), " or ".join(dict.fromkeys(ways)), repr(got[name]), remedies[name])
+        for name, ways in told.items()
+    ]

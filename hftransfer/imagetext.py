@@ -19,7 +19,7 @@ from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
 from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
-from hftransfer.data.inspection import decoding_faults
+from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import RecipeError, must_be
@@ -239,7 +239,7 @@ def _require_decodable(job: CaptionJob) -> None:
     """
     rows = [row for split in job.splits.splits.values() for row in split.rows]
     with job.progress.stage("decoding every image", len(rows)) as advance:
-        faults = decoding_faults(rows, advance)
+        faults = inspect_rows(rows, advance, decode=True).faults
     raise_first(list(faults.values()))
 
 

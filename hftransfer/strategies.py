@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from hftransfer.errors import ModelError, RecipeError, must_be, nearest, some
+from hftransfer.errors import ModelError, RecipeError, must_be, nearest, settings_in_words, some
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
@@ -43,7 +43,8 @@ class _Strategy(BaseModel):
         except ValidationError as error:
             if info.context is not None:
                 raise
-            raise RecipeError(*_faults_in_words(cls, error)) from None
+            told = settings_in_words(error.errors(), cls.model_fields, lambda name: f"{cls.__name__}({name}=…)")
+            raise RecipeError(*told) from None
 
     @property
     def contrasts(self) -> bool:
@@ -78,23 +79,6 @@ class _Strategy(BaseModel):
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
         return "embedding" if self.from_zero_shot else "native"
-
-
-def _faults_in_words(kind: type[BaseModel], error: ValidationError) -> list[str]:
-    """One sentence for each setting at fault, whatever number of ways there are to give it."""
-    told: dict[str, list[str]] = {}
-    got: dict[str, Any] = {}
-    remedies: dict[str, str] = {}
-    for fault in error.errors():
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        unknown = fault["type"] == "extra_forbidden"
-        remedies[name] = nearest(name, kind.model_fields) if unknown else ""
-        told.setdefault(name, []).append("a setting" if unknown else fault["msg"].removeprefix("Input should be "))
-        got.setdefault(name, fault["input"])
-    return [
-        must_be(f"{kind.__name__}({name}=…)", " or ".join(dict.fromkeys(ways)), repr(got[name]), remedies[name])
-        for name, ways in told.items()
-    ]
 
 
 class _Stepped(_Strategy):

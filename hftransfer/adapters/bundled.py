@@ -105,6 +105,10 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     return folder
 
 
+_AHEAD: dict[Path, Future[str]] = {}
+"""Hashes of weights that were begun and not asked for yet."""
+
+
 def hash_ahead(name: str) -> None:
     """Nothing; the weights of a bundled model are read in a thread, until they are asked for."""
     if name in BUNDLED_MODELS:
@@ -116,15 +120,11 @@ def hash_ahead(name: str) -> None:
         pool.shutdown(wait=False)
 
 
-_AHEAD: dict[Path, Future[str]] = {}
-
-
 def _place_of(bundle: Bundle) -> Path | None:
     """Where the weights of a bundled model are; None if its package is not installed."""
     spec = importlib.util.find_spec(bundle.package)
-    return (
-        Path(spec.submodule_search_locations[0]) / bundle.weights if spec and spec.submodule_search_locations else None
-    )
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(folders[0]) / bundle.weights if folders else None
 
 
 def _weights_file(name: str, bundle: Bundle) -> Path:

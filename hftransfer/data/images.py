@@ -51,6 +51,12 @@ def decode_image(content: bytes, name: str, draft: int | None = None) -> Image.I
         return image_to_rgb(image, name)
 
 
+def enough_for(edge: int) -> int:
+    """How long a draft's edges must be that is then scaled to this edge: twice as long, as in Pillow's thumbnails, so
+    that the scaling hides the difference."""
+    return 2 * edge
+
+
 def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
     """The RGB form of an opened image, its pixels decoded.
 

@@ -6,7 +6,6 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,43 +52,25 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(value))
 
 
-def decoding_faults(
+def inspect_rows(
     rows: Sequence[Row],
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    decode: bool = False,
     see: Callable[[Row, Image.Image], None] | None = None,
-) -> dict[int, str]:
-    """The rows whose images can't be decoded, and why; `see` is given all others, in several threads."""
-    draft = None if see is not None else _SMALLEST
-
-    def look(row: Row) -> str | None:
-        try:
-            image = decode_image(read_row(row), row.id, draft)
-            if see is not None:
-                see(row, image)
-        except DataError as error:
-            return str(error)
-        return None
-
-    faults: dict[int, str] = {}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            faults |= {start + place: fault for place, fault in enumerate(pool.map(look, part)) if fault is not None}
-            advance(len(part))
-    return faults
-
-
-def inspect_rows(
-    rows: Sequence[Row], advance: Callable[[int], None] = lambda _: None, *, decode: bool = False
 ) -> Inspection:
     """The digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded, whose
-    image is not sound."""
-    see = partial(decode_image, draft=_SMALLEST) if decode else inspect_image
+    image is not sound. `see` is given all sound images, in several threads: then they are decoded exactly."""
 
     def look(row: Row) -> tuple[bytes, str | None]:
         try:
             content = read_row(row)
-            see(content, row.id)
+            if see is not None:
+                see(row, decode_image(content, row.id))
+            elif decode:
+                decode_image(content, row.id, draft=_SMALLEST)
+            else:
+                inspect_image(content, row.id)
         except DataError as error:
             return b"", str(error)
         return hashlib.blake2b(content, digest_size=16).digest(), None
@@ -97,10 +78,11 @@ def inspect_rows(
     digests: list[bytes] = []
     faults: dict[int, str] = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(rows), 256):
-            for digest, fault in pool.map(look, rows[start : start + 256]):
+        for start in range(0, len(rows), 64):
+            part = rows[start : start + 64]
+            for digest, fault in pool.map(look, part):
                 if fault is not None:
                     faults[len(digests)] = fault
                 digests.append(digest)
-            advance(len(rows[start : start + 256]))
+            advance(len(part))
     return Inspection(digests, faults)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hftransfer.errors import RecipeError, must_be, nearest
+from hftransfer.errors import RecipeError, settings_in_words
 
 Shots = Annotated[int, Field(ge=1)]
 
@@ -105,11 +105,5 @@ def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
     try:
         return DataSettings(**{**values, "source": source})
     except ValidationError as error:
-        raise RecipeError(*dict.fromkeys(_in_words(fault) for fault in error.errors())) from None
-
-
-def _in_words(fault: Any) -> str:
-    name = str(fault["loc"][0])
-    if fault["type"] == "extra_forbidden":
-        return must_be("a setting", "a key of the data section", f"'{name}'", nearest(name, DataSettings.model_fields))
-    return must_be(f"data.{name}", fault["msg"].removeprefix("Input should be "), repr(fault["input"]))
+        told = settings_in_words(error.errors(), DataSettings.model_fields, lambda name: f"data.{name}")
+        raise RecipeError(*told) from None

@@ -12,7 +12,7 @@ from PIL import Image
 from hftransfer.auditing.examine import STEPS, Subject, examine
 from hftransfer.auditing.findings import Audit, Finding, in_order
 from hftransfer.auditing.images import odd_about_image
-from hftransfer.data.inspection import decoding_faults
+from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.rows import Row
 from hftransfer.data.sources import Found
 from hftransfer.data.splits import Splits
@@ -76,7 +76,7 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
     kept: Found = {}
     with progress.stage("decoding every image", sum(len(rows) for rows in found.values())) as advance:
         for name, rows in found.items():
-            faults = decoding_faults(rows, advance, see)
+            faults = inspect_rows(rows, advance, see=see).faults
             kept[name] = [row for place, row in enumerate(rows) if place not in faults]
             unreadable += [
                 Finding("unreadable", name, rows[place].id, rows[place].label, fault) for place, fault in faults.items()

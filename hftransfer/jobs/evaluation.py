@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hftransfer.artifact import Predictor, rows_of_split
 from hftransfer.data.settings import DataSettings, settings_of
 from hftransfer.data.sources import Found, find_rows
-from hftransfer.data.splits import Splits, build_test_only, labelled_split
+from hftransfer.data.splits import Splits, build_test_only
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.jobs.common import load_splits
 from hftransfer.jobs.early import ROWS_OF
@@ -55,8 +55,7 @@ def evaluate_model(
         return _judged_on_own(predictor, Path(model), split or "test", progress)
     kind = ROWS_OF[predictor.facts.task]
     rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
-    split_of = labelled_split(rows, predictor.class_names if kind != "questions" else ())
-    return predictor.evaluate_split(split_of, chosen.decode)
+    return predictor.evaluate_rows(rows, chosen.decode)
 
 
 def _settings(source: str, given: Sequence[str]) -> DataSettings:
@@ -91,9 +90,7 @@ def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progre
     if split not in found or not len(found[split]):
         names = [name for name, part in splits.items() if len(part)]
         raise DataError(must_be("the split to be judged", f"one with examples ({', '.join(names)})", f"'{split}'"))
-    rows = found[split].rows
-    own = labelled_split(rows, predictor.class_names if splits.class_names else ())
-    return predictor.evaluate_split(own, recipe.data.decode)
+    return predictor.evaluate_rows(found[split].rows, recipe.data.decode)
 
 
 def _judged_by_names(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.data.images import decode_image
+from hftransfer.data.images import decode_image, enough_for
 from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
 from hftransfer.errors import HftransferError, counted
 from hftransfer.extras import has_extra
@@ -166,7 +166,7 @@ def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarra
 
 
 def _small_of(row: Row) -> Image.Image:
-    return _small(decode_image(read_row(row), row.id, draft=2 * _PX))
+    return _small(decode_image(read_row(row), row.id, draft=enough_for(_PX)))
 
 
 def _small(image: Image.Image) -> Image.Image:

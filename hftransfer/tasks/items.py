@@ -12,13 +12,9 @@ from PIL import Image
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.texts import TextAdapter, Tokens
-from hftransfer.data.images import decode_image
+from hftransfer.data.images import decode_image, enough_for
 from hftransfer.data.rows import Row, read_row
 from hftransfer.errors import DataError
-
-_SHARPER = 2
-"""A draft's edges are so many times those that the network takes, as in Pillow's thumbnails: what is left to scale
-down hides the difference."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class ImageItems:
         decode: Literal["exact", "draft"] = "exact",
     ) -> None:
         self.rows, self.adapter, self.augment = rows, adapter, augment
-        self._draft = _SHARPER * _edge_of(adapter) if decode == "draft" else None
+        self._draft = enough_for(_edge_of(adapter)) if decode == "draft" else None
         changes = [str(change) for change in (augment, self._draft) if change]
         self.digests = [_changed_digest(digest, changes) for digest in digests] if changes else list(digests)
 

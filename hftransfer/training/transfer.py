@@ -17,7 +17,7 @@ from torch import nn
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.cache import cache_folder
-from hftransfer.data.inspection import decoding_faults
+from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
@@ -281,7 +281,7 @@ def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
     places = job.compute.processes.share(range(len(rows)))
 
     def own() -> dict[int, str]:
-        found = decoding_faults([rows[place] for place in places], advance)
+        found = inspect_rows([rows[place] for place in places], advance, decode=True).faults
         return {places[index]: reason for index, reason in found.items()}
 
     with job.progress.stage("decoding every image", len(places)) as advance:
