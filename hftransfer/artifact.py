@@ -43,6 +43,8 @@ class ModelFacts(BaseModel):
     null_threshold: float | None = None
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
+    pixels: tuple[float, float] | None = None
+    """The range of values of the deep greyscale images that it learned from."""
     merge: bool = False
     """Of LoRA: whether the merged model is wanted too."""
     base: dict[str, str | None] | None = None
@@ -151,7 +153,8 @@ class Predictor:
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
-        read = decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
+        images = partial(decoded, pixels=self.facts.pixels)
+        read = images if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
         yield from in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
 
     def evaluate(self, rows: Any, split: str | None = None, **data: Any) -> dict[str, Any]:
@@ -177,6 +180,7 @@ class Predictor:
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
         """
+        from hftransfer.data.images import PixelRange
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.registry import TASKS
@@ -184,7 +188,8 @@ class Predictor:
         from hftransfer.training.loop import predict
 
         task = TASKS[self.facts.task]
-        split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
+        pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
+        split = labelled_split(rows, self.class_names if task.rows != "questions" else (), task.rows, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         settings = DataSettings(source="memory", decode=decode, **tokens)
         with self._one_at_a_time:
@@ -510,14 +515,17 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     return adapter
 
 
-def decoded(image: Any, position: int) -> Any:
-    """An RGB image, or the error that says why there is none."""
-    from hftransfer.data.images import decode_image
+def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None) -> Any:
+    """An RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
+    from hftransfer.data.images import PixelRange, decode_image
     from hftransfer.data.inspection import as_content
 
+    if isinstance(image, DataError):
+        return image
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
     try:
-        return decode_image(as_content(image, where).read(), where)
+        known = PixelRange(*pixels) if pixels is not None else None
+        return decode_image(as_content(image, where).read(), where, pixels=known)
     except DataError as error:
         return error
     except OSError as error:
@@ -550,6 +558,8 @@ def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
 
 def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
     """A text and its pair (None where there is none), or the error that says why it is none."""
+    if isinstance(value, DataError):
+        return value
     one = isinstance(value, str)
     two = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
     if pairs is not None and (one or two) and pairs != two:

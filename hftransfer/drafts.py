@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.layouts import files_below
+from hftransfer.data.roles import Found, Kind
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import IMAGE_SUFFIXES, Found, Kind, files_below, find_rows
+from hftransfer.data.sources import IMAGE_SUFFIXES, find_rows
 from hftransfer.data.splits import MOST_SKIPPED
 from hftransfer.errors import (
     DataError,

@@ -20,9 +20,10 @@ from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.artifact import Predictor, rows_of_split, save_model
 from hftransfer.cache import new_folder
-from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
+from hftransfer.data.roles import Kind
+from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Kind, find_rows
+from hftransfer.data.sources import find_rows
 from hftransfer.errors import HftransferError, ModelError, OutputError, first_line, must_be, user_path
 from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
@@ -230,10 +231,10 @@ def _examples(predictor: Predictor, run: str | None, data: str | None, progress:
 
 
 def _encoded(adapter: Any, rows: Sequence[Row], predictor: Predictor) -> Inputs:
-    from hftransfer.data.images import decode_image
+    from hftransfer.data.inspection import decode_row
 
     if adapter.modality == "image":
-        found: Inputs = adapter.encode([decode_image(read_row(row), row.id) for row in rows])
+        found: Inputs = adapter.encode([decode_row(row) for row in rows])
         return found
     texts: list[tuple[str, str | None]] = []
     for row in rows:

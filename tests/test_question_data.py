@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from hftransfer.data.rows import Answer, QuestionContent, Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, find_rows, rows_from_python
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
@@ -60,7 +61,7 @@ def _articles(sizes: list[int]) -> list[dict[str, Any]]:
     return [{**RECORD, "id": f"{a}-{n}", "title": f"a{a}"} for a, size in enumerate(sizes) for n in range(size)]
 
 
-def _split(found: Found, seed: int = 0, **given: Any) -> Splits:
+def _split(found: Mapping[str, list[Row]], seed: int = 0, **given: Any) -> Splits:
     return build_splits(found, _settings(**given), seed, SILENT, "questions")
 
 

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 import hftransfer as ht
+from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, find_rows
+from hftransfer.data.sources import find_rows
 from hftransfer.progress import Progress
 from hftransfer.training.devices import computes_bf16
 

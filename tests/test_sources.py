@@ -15,9 +15,11 @@ import pytest
 
 from hftransfer.data.images import decode_image
 from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, find_rows, rows_from_python
+from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.data.splits import split_rows
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 from tests.conftest import encoded, faults_of, missing_words, picture, write_classes
@@ -184,16 +186,22 @@ def test_a_link_within_the_folder_is_fine(tmp_path):
     assert len(rows_of(data)["all"]) == 3
 
 
-def test_a_link_that_leads_in_a_circle_is_not_followed_for_ever(tmp_path):
+def test_a_link_that_leads_in_a_circle_is_told(tmp_path):
     data = write_classes(tmp_path, {"red": 2, "blue": 2})
     (data / "red" / "loop").symlink_to(data / "red")
-    assert len(rows_of(data)["all"]) == 4
+    assert missing_words(told(data), ("red/loop", "a link back to a folder above")) == []
 
 
 def test_splits_without_a_training_part_are_not_taken_for_classes(tmp_path):
     for name in ("val", "test"):
         write_classes(tmp_path / name, {"red": 2, "blue": 2})
-    assert "a train split" in told(tmp_path)
+    found = rows_of(tmp_path)
+    assert {name: set(labels(rows)) for name, rows in found.items()} == {
+        "validation": {"red", "blue"},
+        "test": {"red", "blue"},
+    }
+    with pytest.raises(DataError, match=r"a set with a train split; got .*Set data.train_split"):
+        split_rows(found, DataSettings(source="x"), 0)
 
 
 def test_classes_may_be_named_like_splits(tmp_path):
@@ -324,7 +332,7 @@ def test_labels_of_mixed_types_are_told_with_their_lines(images):
     assert missing_words(text, words) == []
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, [1], 2.0])
+@pytest.mark.parametrize("value", [{"a": 1}, [1], 2.5])
 def test_a_label_that_is_no_name_is_told(images, value):
     text = told(write_table(images / "t.jsonl", [{"image": "a.png", "label": value}]))
     assert missing_words(text, ("t.jsonl:1: column 'label' must be a name or a whole number", repr(value))) == []
@@ -428,7 +436,10 @@ def test_two_tables_for_one_split_are_told(images):
 
 def test_another_kind_of_file_is_told(images):
     text = told(images / "a.png")
-    assert missing_words(text, ("data.source must be a folder or a .csv, .tsv, .jsonl or .parquet file", "a.png")) == []
+    assert (
+        missing_words(text, ("data.source must be a folder or a .csv, .tsv, .jsonl, .json or .parquet file", "a.png"))
+        == []
+    )
 
 
 def test_parquet_may_hold_the_images_themselves(tmp_path):
@@ -605,6 +616,8 @@ def test_both_wrong_columns_are_told(images):
     assert missing_words(text, ("data.image_column", "Did you mean 'image'?", "data.label_column", "'label'?")) == []
 
 
-def test_a_table_with_semicolons_is_told_what_to_do(tmp_path):
-    (tmp_path / "t.csv").write_text("image;label\na.png;red\n")
-    assert "Separate its columns by commas" in told(tmp_path / "t.csv")
+def test_a_table_with_semicolons_is_read_and_told(images):
+    (images / "t.csv").write_text("image;label\na.png;red\nb.png;blue, or so\n")
+    found = rows_of(images / "t.csv")
+    assert labels(found["all"]) == ["red", "blue, or so"]
+    assert found.notes == ["t.csv: columns are separated by semicolons"]

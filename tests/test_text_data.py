@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hftransfer.data.roles import Found
 from hftransfer.data.rows import QuestionContent, TextContent
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, find_rows, rows_from_python
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import build_splits, labelled_split
 from hftransfer.data.tables import read_table
 from hftransfer.errors import DataError

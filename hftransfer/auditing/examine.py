@@ -25,8 +25,8 @@ from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
 from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
 from hftransfer.auditing.texts import in_other_words, odd_about_text
-from hftransfer.data.images import decode_image
-from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
+from hftransfer.data.inspection import decode_row
+from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.data.splits import NAMES, Splits
 from hftransfer.errors import counted, some
 from hftransfer.tasks.base import RowKind
@@ -154,7 +154,7 @@ def _signatures(subject: Subject, places: Sequence[int]) -> Mapping[int, Signatu
 
     def signature(place: int) -> Signature:
         row = subject.rows[place]
-        return Signature.of(decode_image(read_row(row), row.id))
+        return Signature.of(decode_row(row))
 
     missing = [place for place in places if place not in subject.signatures]
     with ThreadPoolExecutor(max_workers=4) as pool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.images import SIXTEEN_BITS, Depth, PixelRange, common_range
+from hftransfer.data.inspection import inspect_rows, with_range
+from hftransfer.data.roles import Found
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found
-from hftransfer.data.splits import NAMES, Skipped, Split, Splits, check_skipped
+from hftransfer.data.splits import NAMES, Skipped, Split, Splits, check_skipped, on_depth, scaled_digest
 from hftransfer.errors import DataError, must_be
 from hftransfer.progress import Progress
 
@@ -37,6 +38,13 @@ class Captioned:
         """The images at these places."""
         rows, digests = [self.rows[place] for place in places], [self.digests[place] for place in places]
         return Captioned(rows, digests, [self.captions[place] for place in places])
+
+    def scaled(self, pixels: PixelRange, deep: Collection[bytes]) -> Captioned:
+        """The same images, those of more than 8 bits (by their digests) scaled from a range of values."""
+        digests = self.digests
+        if pixels != SIXTEEN_BITS:
+            digests = [scaled_digest(digest, pixels) if digest in deep else digest for digest in digests]
+        return Captioned(with_range(self.rows, pixels), digests, self.captions)
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,17 @@ def build_captioned(
     given = {"train": [*found.get("train", []), *found.get("all", [])]}
     given |= {name: list(found.get(name, [])) for name in ("validation", "test")}
     total = sum(len(rows) for rows in given.values())
-    skipped: list[Skipped] = []
-    splits, notes = {}, []
+    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    total += len(skipped)
+    splits, notes, depths = {}, list(found.notes), dict[bytes, Depth]()
     with progress.stage("looking at the images", total) as advance:
         for name, rows in given.items():
-            splits[name] = _each_image_once(rows, name, skipped, decode=decode)
+            splits[name] = _each_image_once(rows, name, skipped, depths, settings, decode=decode)
             advance(len(rows))
+    pixels = common_range(depths.values())
+    if pixels is not None:
+        splits = {name: split.scaled(pixels, depths) for name, split in splits.items()}
+        notes += on_depth(pixels)
     check_skipped(skipped, total, settings)
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not len(splits[name]) and fraction:
@@ -112,14 +125,24 @@ def build_captioned(
     return CaptionedSplits(splits, tuple(skipped), tuple(notes))
 
 
-def _each_image_once(rows: Sequence[Row], name: str, skipped: list[Skipped], *, decode: bool) -> Captioned:
+def _each_image_once(
+    rows: Sequence[Row],
+    name: str,
+    skipped: list[Skipped],
+    depths: dict[bytes, Depth],
+    settings: DataSettings,
+    *,
+    decode: bool,
+) -> Captioned:
     """The images, each with the captions of all its rows; the same content in two files is one image."""
     by_file: dict[object, list[int]] = {}
     for index, row in enumerate(rows):
         key = row.content.path if isinstance(row.content, FileContent) else index
         by_file.setdefault(key, []).append(index)
     groups = list(by_file.values())
-    seen = inspect_rows([rows[group[0]] for group in groups], decode=decode)
+    firsts = [rows[group[0]] for group in groups]
+    seen = inspect_rows(firsts, decode=decode, max_pixels=settings.max_pixels)
+    depths.update({seen.digests[place]: depth for place, depth in seen.depths.items()})
     by_content: dict[bytes, list[int]] = {}
     for place, group in enumerate(groups):
         if place in seen.faults:

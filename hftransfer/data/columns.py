@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from hftransfer.data.tables import raise_first
-from hftransfer.errors import DataError, must_be, nearest
+from hftransfer.errors import DataError, must_be, nearest, some
 
 LABEL_COLUMNS = (
     "label",
@@ -28,21 +30,39 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
     """The column that is named, or the first of the usual names there is.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or two have the name.
     """
     if named is not None:
         if named in columns:
-            return named
+            return once(named, columns, source)
         remedy = nearest(named, columns)
-        raise DataError(must_be(where, f"a column of {source} ({', '.join(columns)})", f"'{named}'", remedy))
+        raise DataError(must_be(where, f"a column of {source} ({_shown(columns)})", f"'{named}'", remedy))
     lowered = {column.lower(): column for column in reversed(columns)}
     for name in usual:
         if name.lower() in lowered:
-            return lowered[name.lower()]
+            return once(lowered[name.lower()], columns, source)
     remedy = f"Name the column: {where}=…"
     if len(columns) == 1 and ";" in columns[0]:
         remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
-    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", ", ".join(columns), remedy))
+    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", _shown(columns), remedy))
+
+
+def once(column: str, columns: Sequence[str], source: object) -> str:
+    """The column, whose name is that of no other.
+
+    Raises:
+        DataError: it is; both places are named.
+    """
+    places = [str(place) for place, name in enumerate(columns, start=1) if name == column]
+    if len(places) > 1:
+        remedy = "Rename or remove one: which is meant can't be told."
+        got = f"columns {' and '.join(places)} of that name"
+        raise DataError(must_be(f"the column '{column}' of {source}", "there once", got, remedy))
+    return column
+
+
+def _shown(columns: Sequence[str]) -> str:
+    return some((column[:60] for column in columns), 30)
 
 
 def is_missing(value: Any) -> bool:
@@ -75,8 +95,58 @@ def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
     return found, places
 
 
+def is_unlabelled(value: Any) -> bool:
+    """Whether a cell holds no label."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def label_notes(labels: Iterable[str]) -> list[str]:
+    """Warnings of what looks like several labels in one, or like one label written in several ways."""
+    counts = Counter(labels)
+    notes = []
+    parts = {name: [part.strip() for part in re.split(r"[|;]", name)] for name in counts}
+    joint = [name for name, own in parts.items() if len(own) > 1 and all(own)]
+    used = Counter(part for own in parts.values() for part in own)
+    if joint and any(used[part] > 1 for name in joint for part in parts[name]):
+        notes.append(
+            f"warning: labels such as '{joint[0]}' look like several at once: each combination is a class of its own "
+            f"here ({len(joint)} such classes); keep one label in each row"
+        )
+    folded: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        folded.setdefault(" ".join(name.casefold().split()), []).append(name)
+    for same in folded.values():
+        if len(same) > 1:
+            shown = ", ".join(f"'{name}' ({counts[name]})" for name in same)
+            notes.append(
+                f"warning: the classes {shown} differ by case or spaces alone: write them alike if one is meant"
+            )
+    return notes
+
+
+def as_label(name: str) -> str:
+    """The name of a class in Unicode's composed form: é is one character, whatever the file or disk made of it."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
+_WHOLE = re.compile(r"(-?\d+)(\.0*)?")
+
+
+def _whole_as_such(values: Sequence[Any]) -> list[Any]:
+    """The values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are whole
+    numbers, of texts where all in the column are."""
+    found = [value.item() if isinstance(value, np.generic) else value for value in values]
+    found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
+    texts = [value for value in found if isinstance(value, str) and value.strip()]
+    if any("." in text for text in texts):
+        matched = [_WHOLE.fullmatch(text.strip()) for text in texts]
+        if all(matched):
+            found = [_WHOLE.sub(r"\1", v.strip()) if isinstance(v, str) and v.strip() else v for v in found]
+    return found
+
+
 def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
-    """The labels as names.
+    """The labels as names. Captions stay as they are written.
 
     Raises:
         DataError: a label is missing, of a type that is no name, or of another type than those before it.
@@ -84,9 +154,9 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
     faults = []
     expected: type | None = None
     names = []
-    for given, where in zip(values, wheres, strict=True):
-        value = given.item() if isinstance(given, np.generic) else given
-        if value is None or (isinstance(value, str) and not value.strip()):
+    are_labels = what == "a label"
+    for value, where in zip(_whole_as_such(values) if are_labels else values, wheres, strict=True):
+        if is_unlabelled(value):
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing"))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
@@ -100,6 +170,6 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
             faults.append(must_be(f"{where}: column '{column}'", allowed, shown, remedy))
         else:
             expected = type(value)
-        names.append(str(value).strip())
+        names.append(as_label(str(value)) if are_labels else str(value).strip())
     raise_first(faults)
     return names

@@ -2,53 +2,166 @@
 
 The conversion equals that of `transformers.image_utils.load_image` (turn by EXIF, then Pillow's `convert("RGB")`),
 so that a saved model sees the same pixels in plain transformers; only 16-bit, 32-bit and float images, which Pillow
-would clip to white, are scaled to 8 bits first.
+would clip to white, are scaled to 8 bits first, by the range of values that a data set uses.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.errors import DataError, must_be
+from hftransfer.errors import DataError, HftransferError, must_be
 
 _REMEDY = "Mend or remove the file, or set data.on_error: skip."
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
-    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, RuntimeError, TypeError, LookupError, ArithmeticError),
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
     *(struct.error, Image.DecompressionBombError),
 )
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses to go on: 512 MiB of RGB
+_HUGE_PX = 50_000_000
+"""Above so many pixels an image is decoded alone, and reduced at once: the photos of a batch would fill the memory."""
+_REDUCED_PX, _REDUCED_EDGE_PX = 4_000_000, 1024
+_DARK = 64  # the upper bytes of 14 bits in 16 stay below it
+_MOST_BEYOND = 0.01
+_ORIENTATION = 0x0112  # the EXIF tag
 
 
-def inspect_image(content: bytes, name: str) -> None:
-    """Nothing, if the header of an image is sound; its pixels are not decoded.
+class PixelRange(NamedTuple):
+    """The values of deep greyscale images that are black and white: those of a data set, as powers of two bound them.
 
-    Raises:
-        DataError: the bytes are empty, are no known image format, or claim too many pixels.
+    Scanners and DICOM exports keep 10 to 14 bits in files of 16.
     """
-    with _opened(content, name):
-        pass
+
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, least: float, most: float, *, whole: bool = True) -> PixelRange:
+        """Return the range of values between `least` and `most`: of fractions 0 to 1, -1 to 1 or 0 to 255 where they
+        fit, else 0 (below zero: a power of two) to the next power of two less one."""
+        if not whole:
+            for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+                if low <= least and most <= high:
+                    return cls(low, high)
+        low = -float(2 ** math.ceil(math.log2(-least))) if least < 0 else 0.0
+        return cls(low, float(2 ** max(1, math.floor(most).bit_length()) - 1) if most > 0 else 1.0)
+
+    @property
+    def in_words(self) -> str:
+        """Both ends, for people."""
+        return f"{self.low:,.0f} to {self.high:,.0f}"
 
 
-def decode_image(content: bytes, name: str, draft: int | None = None) -> Image.Image:
-    """An RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times while
-    it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg).
+SIXTEEN_BITS = PixelRange(0.0, 65535.0)
+
+
+class Depth(NamedTuple):
+    """The least and the greatest value of a deep image, whether its values are whole numbers, and whether it is a
+    coloured one, of which Pillow hands on the upper 8 of 16 bits."""
+
+    least: float
+    most: float
+    whole: bool = True
+    coloured: bool = False
+
+
+def common_range(depths: Iterable[Depth]) -> PixelRange | None:
+    """Return the range of all deep greyscale images of a data set, None where there are none.
 
     Raises:
-        DataError: as `inspect_image`, or the image is truncated or corrupt.
+        DataError: some hold whole numbers and others fractions; or coloured ones use few of their 16 bits.
+    """
+    seen = list(depths)
+    coloured = [depth.most for depth in seen if depth.coloured]
+    if coloured and max(coloured) < _DARK:
+        allowed = "ones that use all 16 bits of each colour, or of 8 bits"
+        got = f"values of {8 + int(max(coloured)).bit_length()} bits at most, of which Pillow keeps the upper 8"
+        raise DataError(must_be("the 16-bit colour images", allowed, got, "They would be black: convert them first."))
+    grey = [depth for depth in seen if not depth.coloured]
+    if not grey:
+        return None
+    if len({depth.whole for depth in grey}) > 1:
+        remedy = "Convert them first: no one range fits both."
+        raise DataError(must_be("deep greyscale images", "all of whole numbers, or all of fractions", "both", remedy))
+    least, most = min(depth.least for depth in grey), max(depth.most for depth in grey)
+    return PixelRange.around(least, most, whole=grey[0].whole)
+
+
+def inspect_image(content: bytes, name: str, *, decode: bool = False, max_pixels: int = MAX_PIXELS) -> Depth | None:
+    """Look at the header of an image, and with `decode` at its pixels; those of deep images are decoded always.
+    Return how deep it is; None for images of 8 bits.
+
+    Raises:
+        DataError: the bytes are empty, are no known image format, or claim too many pixels; with `decode`, they are
+            truncated or corrupt.
+    """
+    with _opened(content, name, max_pixels) as image:
+        if _is_deep(image) or _is_deep_in_colour(content):
+            with _as_faults(image, name), _quiet_pillow:
+                return _depth(image)
+        if decode:
+            image.draft("RGB", (_SMALLEST_PX, _SMALLEST_PX))  # of JPEG files all bytes are read nonetheless
+            _rgb_of(image, name, None)
+    return None
+
+
+_SMALLEST_PX = 1
+
+
+def decode_image(content: bytes, name: str, draft: int | None = None, pixels: PixelRange | None = None) -> Image.Image:
+    """An RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times while
+    it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg). `pixels` is the range
+    of deep greyscale images; where it is not known, 16 bits, or the next power of two where 14 are enough.
+
+    Images of more than 50 million pixels come reduced by a whole number, to some 4 million.
+
+    Raises:
+        DataError: as `inspect_image`, or the image is truncated or corrupt, or lies beyond the range.
     """
     with _opened(content, name) as image:
         if draft is not None:
             image.draft("RGB", (draft, draft))
-        return image_to_rgb(image, name)
+        return _rgb_of(image, name, pixels)
+
+
+def _rgb_of(image: Image.Image, name: str, pixels: PixelRange | None) -> Image.Image:
+    if image.width * image.height <= _HUGE_PX:
+        return image_to_rgb(image, name, pixels)
+    with _one_huge_at_a_time, _as_faults(image, name), _quiet_pillow:
+        return _reduced(image, pixels)
+
+
+_one_huge_at_a_time = threading.Lock()
+
+
+def _reduced(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
+    """The RGB form of a huge image, its area averaged strip by strip: only what Pillow decodes is there as a whole."""
+    by_area = math.ceil(math.sqrt(image.width * image.height / _REDUCED_PX))
+    factor = max(1, min(by_area, min(image.size) // _REDUCED_EDGE_PX))
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    before = image.width
+    image.draft("RGB", (image.width // factor, image.height // factor))
+    factor = max(1, round(factor * image.width / before))
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = pixels or _usual_range(np.asarray(image), image.mode)
+    small = Image.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    height = factor * max(1, 256 // factor)
+    for top in range(0, image.height, height):
+        strip = image.crop((0, top, image.width, min(top + height, image.height)))
+        small.paste(_converted(strip, pixels).reduce(factor), (0, top // factor))
+    small.getexif()[_ORIENTATION] = orientation
+    return ImageOps.exif_transpose(small)
 
 
 def enough_for(edge: int) -> int:
@@ -57,38 +170,91 @@ def enough_for(edge: int) -> int:
     return 2 * edge
 
 
-def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
+def image_to_rgb(image: Image.Image, name: str, pixels: PixelRange | None = None) -> Image.Image:
     """The RGB form of an opened image, its pixels decoded.
 
     Raises:
-        DataError: they can't be.
+        DataError: they can't be, or lie beyond the range.
     """
+    with _as_faults(image, name), _quiet_pillow:
+        return to_rgb(image, pixels)
+
+
+@contextmanager
+def _as_faults(image: Image.Image, name: str) -> Iterator[None]:
+    """Raise what Pillow says of damaged pixels as a fault of the file, and a lack of memory as none of it."""
     try:
-        with _quiet_pillow:
-            return to_rgb(image)
+        yield
     except _DAMAGE as error:
         reason = f"one that can't be decoded ({error})"
         raise DataError(must_be(name, "a whole image", reason, _REMEDY)) from error
+    except _Beyond as error:
+        allowed = f"of values {error.pixels.in_words}, as the images that the model learned from"
+        raise DataError(must_be(name, allowed, f"values up to {error.most:,.0f}", "Scale them alike.")) from error
+    except MemoryError as error:
+        size = f"{image.width:,} × {image.height:,} pixels"
+        remedy = "The file may be sound. Scale it down, or set data.max_pixels to leave such images out."
+        raise HftransferError(must_be(name, "an image that fits into the memory there is", size, remedy)) from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The RGB form of any Pillow image; 16-bit values are divided by 257, floats in [0, 1] multiplied by 255."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "RGB":
-        upright.load()
-        return upright
-    if upright.mode.startswith("I") or upright.mode == "F":
-        upright = Image.fromarray(_eight_bits(np.asarray(upright), upright.mode))
-    return upright.convert("RGB")
+class _Beyond(Exception):
+    """Values that are not those of a range."""
+
+    def __init__(self, pixels: PixelRange, most: float) -> None:
+        super().__init__()
+        self.pixels, self.most = pixels, most
 
 
-def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
+def to_rgb(image: Image.Image, pixels: PixelRange | None = None) -> Image.Image:
+    """The RGB form of any Pillow image; values of more than 8 bits are scaled from their range to 0 to 255."""
+    return _converted(ImageOps.exif_transpose(image), pixels)
+
+
+def _converted(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if _is_deep(image):
+        image = Image.fromarray(_eight_bits(np.asarray(image), image.mode, pixels))
+    return image.convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _is_deep_in_colour(content: bytes) -> bool:
+    """Whether the bytes are a PNG file of 16 bits for each colour (Pillow keeps the upper byte of each)."""
+    return content[:8] == b"\x89PNG\r\n\x1a\n" and content[24:25] == b"\x10" and content[25:26] in (b"\2", b"\4", b"\6")
+
+
+def _depth(image: Image.Image) -> Depth:
+    if not _is_deep(image):
+        bands = image.convert("RGB").getextrema()
+        return Depth(0.0, float(max(most for _, most in bands)), coloured=True)  # type: ignore[misc]
+    values = np.asarray(image)
+    finite = values[np.isfinite(values)] if image.mode == "F" else values
+    if not finite.size:
+        return Depth(0.0, 0.0, whole=image.mode != "F")
+    return Depth(float(finite.min()), float(finite.max()), whole=image.mode != "F")
+
+
+def _usual_range(values: np.ndarray, mode: str) -> PixelRange:
+    """The range of one image alone, of whose data set nothing is known."""
+    finite = values[np.isfinite(values)] if mode == "F" else values
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if mode != "F" and least >= 0 and 2**14 <= most < 2**16:
+        return SIXTEEN_BITS
+    return PixelRange.around(least, most, whole=mode != "F")
+
+
+def _eight_bits(values: np.ndarray, mode: str, pixels: PixelRange | None) -> np.ndarray:
+    low, high = pixels or _usual_range(values, mode)
     numbers = np.nan_to_num(values.astype(np.float64))
-    if mode != "F":
-        numbers = numbers / 257.0
-    elif numbers.max(initial=0.0) <= 1.0:
-        numbers = numbers * 255.0
-    return np.clip(np.rint(numbers), 0, 255).astype(np.uint8)
+    if pixels is not None and float(np.mean((numbers > high) | (numbers < low))) > _MOST_BEYOND:
+        raise _Beyond(pixels, float(numbers.max() if numbers.max() > high else numbers.min()))
+    scaled = (np.clip(numbers, low, high) - low) / ((high - low) / 255.0)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 class _QuietPillow:
@@ -122,22 +288,74 @@ _quiet_pillow = _QuietPillow()
 
 
 @contextmanager
-def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
+def _opened(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     if not content:
         raise DataError(must_be(name, "an image", "an empty file", _REMEDY))
+    if _is_heif(content):
+        _read_heif(name)
     try:
         with _quiet_pillow:
             image = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
-        raise _bomb(name) from error
+        raise _too_large(name, MAX_PIXELS) from error
     except _DAMAGE as error:
-        raise DataError(must_be(name, "an image that Pillow reads", "something else", _REMEDY)) from error
+        got, remedy = _looks_like(content)
+        raise DataError(must_be(name, "an image that Pillow reads", got, remedy)) from error
     with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _bomb(name)
+        most = min(max_pixels, MAX_PIXELS)
+        if image.width * image.height > most:
+            raise _too_large(name, most)
         yield image
 
 
-def _bomb(name: str) -> DataError:
+_FOREIGN = (
+    (b"version https://git-lfs.github.com/spec", "a Git LFS pointer, not the file", "Fetch the files: git lfs pull."),
+    (b"%PDF", "a PDF document", _REMEDY),
+    (b"PK\x03\x04", "a ZIP archive", "Unpack it first."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image, which Pillow does not read", "Convert it to PNG or JPEG."),
+    (b"\xff\x0a", "a JPEG XL image, which Pillow does not read", "Convert it to PNG or JPEG."),
+    (b"<svg", "an SVG drawing", "Render it to PNG first."),
+    (b"<!doctype html", "a web page, as failed downloads leave them", _REMEDY),
+    (b"<html", "a web page, as failed downloads leave them", _REMEDY),
+    (b"\x93NUMPY", "a NumPy array", "Save it as PNG or TIFF."),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def _looks_like(content: bytes) -> tuple[str, str]:
+    """What bytes are that are no image, and the remedy."""
+    start = content[:256].lstrip()
+    if content[128:132] == b"DICM":
+        return "a DICOM file", "Export it as PNG or TIFF first (16 bits are read)."
+    for sign, got, remedy in _FOREIGN:
+        if content.startswith(sign) or start.lower().startswith(sign.lower()):
+            return got, remedy
+    if start.startswith(b"<?xml") and b"<svg" in content[:2048]:
+        return "an SVG drawing", "Render it to PNG first."
+    return "something else", _REMEDY
+
+
+def _is_heif(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS
+
+
+def _read_heif(name: str) -> None:
+    """Teach Pillow to read HEIC photos, if the package for it is installed.
+
+    Raises:
+        DataError: it is not.
+    """
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        remedy = "Install what reads it (pip install pillow-heif), or convert it to JPEG."
+        raise DataError(must_be(name, "an image that Pillow reads", "a HEIC photo", remedy)) from None
+    register_heif_opener()
+
+
+def _too_large(name: str, most: int) -> DataError:
     remedy = "Scale it down first, or set data.on_error: skip."
-    return DataError(must_be(name, f"an image of at most {MAX_PIXELS:,} pixels", "more (not decoded)", remedy))
+    return DataError(must_be(name, f"an image of at most {most:,} pixels", "more (not decoded)", remedy))

@@ -8,14 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.data.columns import column_of
+from hftransfer.data.layouts import files_below
+from hftransfer.data.roles import Kind
 from hftransfer.data.rows import FileContent
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import IMAGE_COLUMNS, IMAGE_SUFFIXES, Kind, files_below, table_content
-from hftransfer.data.tables import TABLE_SUFFIXES, json_lines, raise_first, read_table
+from hftransfer.data.sources import IMAGE_COLUMNS, IMAGE_SUFFIXES, table_content
+from hftransfer.data.tables import (
+    TABLE_SUFFIXES,
+    Table,
+    decoded_text,
+    json_lines,
+    raise_first,
+    read_table,
+    table_suffix,
+)
 from hftransfer.data.texts import pair_column_of, text_column_of
 from hftransfer.errors import DataError, RecipeError, must_be, some, user_path
 
 _STDIN = "standard input"
+_NOTES = frozenset({".md", ".rst", ".xml", ".html", ".htm", ".yaml", ".yml", ".ini", ".log", ".pdf", ".xmp", ".aae"})
+"""Suffixes of what lies beside images and texts, and is neither."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Named:
-    """An input as the model takes it, and what a person knows it by."""
+    """An input as the model takes it, or the error that says why it can't be read; and what a person knows it by."""
 
     name: str
     value: Any
@@ -102,13 +114,13 @@ def inputs_of(
 def _expanded(name: str, kind: Kind, columns: Columns, lines: Iterable[str], *, pairs: bool) -> Iterator[Named]:
     if name == "-":
         if kind == "questions":  # each line a JSON object with a question and a context
-            yield from _question_rows(*json_lines(lines, _STDIN), columns, _STDIN)
+            yield from _question_rows(json_lines(lines, _STDIN), columns, _STDIN)
             return
         kept = [text for line in lines if (text := line.rstrip("\r\n"))]
         yield from (Named(text, text) for text in kept)
         return
     path = _path(name)
-    if path is not None and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+    if path is not None and table_suffix(path) and path.is_file():
         yield from _rows(path, kind, columns, pairs=pairs)
     elif kind == "questions":
         allowed = f"a table ({', '.join(TABLE_SUFFIXES)}) with questions and contexts"
@@ -120,7 +132,7 @@ def _expanded(name: str, kind: Kind, columns: Columns, lines: Iterable[str], *, 
         yield from _files(sorted(start.glob(str(path.relative_to(start)))), kind, f"'{name}'")
     elif kind == "images":
         yield Named(name, path if path is not None else name)
-    elif path is not None and path.suffix == ".txt" and path.is_file():
+    elif path is not None and path.suffix and path.is_file():
         yield Named(name, _text_of(path))
     else:
         yield Named(name, name)
@@ -142,79 +154,103 @@ def _path(name: str) -> Path | None:
 
 
 def _files(files: Sequence[Path], kind: Kind, where: str) -> Iterator[Named]:
-    wanted = IMAGE_SUFFIXES if kind == "images" else frozenset({".txt"})
-    chosen = [file for file in files if file.suffix.lower() in wanted and file.is_file()]
-    if not chosen:
+    """Every file but those of notes: what is no image, or no text, is told when it is read."""
+    kept = [file for file in files if not file.is_dir() and not _is_beside(file, kind)]
+    if not kept:
         allowed = f"files such as *{'.jpg' if kind == 'images' else '.txt'}"
         raise DataError(must_be(where, allowed, some((file.name for file in files), 3) or "none"))
-    yield from (Named(str(file), file if kind == "images" else _text_of(file)) for file in chosen)
+    yield from (Named(str(file), file if kind == "images" else _text_of(file)) for file in kept)
 
 
-def _text_of(file: Path) -> str:
+def _is_beside(file: Path, kind: Kind) -> bool:
+    """Whether a file is, by its name, what people and cameras keep beside images or texts."""
+    suffix = file.suffix.lower()
+    return suffix in _NOTES or bool(table_suffix(file)) or (suffix == ".txt" and kind == "images")
+
+
+def _text_of(file: Path) -> str | DataError:
+    """The text in a .txt file, or why there is none."""
+    if file.suffix.lower() != ".txt":
+        held = "images" if file.suffix.lower() in IMAGE_SUFFIXES else "something else, going by its name"
+        remedy = "This model takes texts." if held == "images" else "Pass its lines on standard input: - < FILE."
+        return DataError(must_be(f"the input '{file}'", "a text, a .txt file or a table", f"a file of {held}", remedy))
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(must_be(str(file), "a readable UTF-8 file", str(error))) from error
+        return decoded_text(FileContent(file).read(), str(file))[0]
+    except OSError as error:
+        return DataError(must_be(str(file), "a readable file", error.strerror or str(error)))
+    except DataError as error:
+        return error
 
 
 def _rows(path: Path, kind: Kind, columns: Columns, *, pairs: bool) -> Iterator[Named]:
-    numbers, records = read_table(path)
-    if not records:
+    table = read_table(path)
+    if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    known, wheres = list(records[0]), [f"{path.name}:{number}" for number in numbers]
+    known, wheres = table.columns, [f"{path.name}:{number}" for number in table.numbers]
     if kind == "images":
-        yield from _image_rows(path, records, wheres, column_of(columns.first, IMAGE_COLUMNS, known, "--column", path))
+        column = column_of(columns.first, IMAGE_COLUMNS, known, "--column", path)
+        yield from _some_sound(_image_rows(path, table.records, wheres, column))
         return
     if kind == "questions":
-        yield from _question_rows(numbers, records, columns, path)
+        yield from _question_rows(table, columns, path)
         return
     first = text_column_of(columns.first, known, "--column", path)
     second = pair_column_of(columns.second, first, known, "--pair-column", path) if pairs else None
-    yield from _text_rows(records, wheres, first, second, questions=False)
+    yield from _some_sound(_text_rows(table.records, wheres, first, second, questions=False))
 
 
-def _question_rows(
-    numbers: Sequence[int], records: Sequence[Mapping[str, Any]], columns: Columns, source: str | Path
-) -> Iterator[Named]:
+def _question_rows(table: Table, columns: Columns, source: str | Path) -> Iterator[Named]:
     name = source if isinstance(source, str) else source.name
-    if not records:
+    if not table.records:
         raise DataError(must_be(name, "questions with their contexts, as JSON objects in lines", "nothing"))
-    known, wheres = list(records[0]), [f"{name}:{number}" for number in numbers]
-    first = column_of(columns.first, ("question",), known, "--column", source)
-    second = column_of(columns.second, ("context",), known, "--pair-column", source)
-    yield from _text_rows(records, wheres, first, second, questions=True)
+    wheres = [f"{name}:{number}" for number in table.numbers]
+    first = column_of(columns.first, ("question",), table.columns, "--column", source)
+    second = column_of(columns.second, ("context",), table.columns, "--pair-column", source)
+    yield from _some_sound(_text_rows(table.records, wheres, first, second, questions=True))
+
+
+def _some_sound(rows: Iterable[Named]) -> list[Named]:
+    """The rows of a table, those at fault among them, if some are sound.
+
+    Raises:
+        DataError: none is.
+    """
+    read = list(rows)
+    faults = [fault for row in read if isinstance(row.value, DataError) for fault in row.value.faults]
+    if not any(not isinstance(row.value, DataError) for row in read):
+        raise_first(faults)
+    return read
 
 
 def _image_rows(
     path: Path, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], column: str
 ) -> Iterator[Named]:
     settings = DataSettings(source=str(path), allow_outside_paths=True)
-    faults: list[str] = []
     for record, where in zip(records, wheres, strict=True):
+        value = record.get(column)
+        named = str(value) if isinstance(value, str) and value else where
         try:
-            content = table_content(record.get(column), path.parent, where, settings)
+            content = table_content(value, path.parent, where, settings)
         except DataError as error:
-            faults += error.faults
+            yield Named(named, error)
             continue
         if isinstance(content, FileContent):
-            yield Named(str(record[column]), content.path)
+            yield Named(named, content.path)
         else:
             yield Named(where, content.read())
-    raise_first(faults)
 
 
 def _text_rows(
     records: Sequence[Mapping[str, Any]], wheres: Sequence[str], first: str, second: str | None, *, questions: bool
 ) -> Iterator[Named]:
-    faults = []
     wanted = [first] if second is None else [first, second]
     for record, where in zip(records, wheres, strict=True):
         values = [record.get(column) for column in wanted]
         absent = [column for column, value in zip(wanted, values, strict=True) if not isinstance(value, str)]
         if absent:
-            faults.append(must_be(f"{where}: column '{absent[0]}'", "a text", repr(record.get(absent[0]))[:60]))
+            got = repr(record.get(absent[0]))[:60]
+            yield Named(where, DataError(must_be(f"{where}: column '{absent[0]}'", "a text", got)))
         elif questions:
             yield Named(str(values[0]), {"question": values[0], "context": values[1]})
         else:
             yield Named(str(values[0]), values[0] if second is None else (values[0], values[1]))
-    raise_first(faults)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from hftransfer.data.images import decode_image, image_to_rgb, inspect_image
+from hftransfer.data.images import MAX_PIXELS, Depth, PixelRange, decode_image, image_to_rgb, inspect_image
 from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
 from hftransfer.errors import DataError, must_be, user_path
 
-_SMALLEST = 1
-"""Where only faults are looked for, JPEG files are scaled down as far as it goes: all of their bytes are read."""
-
 
 def as_content(value: Any, where: str) -> Content:
-    """The content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8.
+    """The content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8, or
+    (H, W) of uint16. Deep greyscale images keep their depth.
 
     Raises:
         DataError: the value is none of these.
@@ -34,7 +33,10 @@ def as_content(value: Any, where: str) -> Content:
         value = _array_image(value, where)
     if isinstance(value, Image.Image):
         buffer = io.BytesIO()
-        image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
+        if value.mode.startswith("I") or value.mode == "F":
+            ImageOps.exif_transpose(value).save(buffer, "TIFF")
+        else:
+            image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
         return BytesContent(buffer.getvalue())
     allowed = "a path, bytes, a PIL image or a uint8 array"
     raise DataError(must_be(where, allowed, type(value).__name__))
@@ -45,11 +47,26 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
         value = value[:, :, 0]
     gray = value.ndim == 2
     colored = value.ndim == 3 and value.shape[2] in (3, 4)
-    if value.dtype != np.uint8 or not (gray or colored) or 0 in value.shape:
+    deep = gray and value.dtype == np.uint16
+    if not (value.dtype == np.uint8 or deep) or not (gray or colored) or 0 in value.shape:
         got = f"{value.dtype} of shape {value.shape}"
         allowed = "a path, bytes, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (H, W, 4)"
         raise DataError(must_be(where, allowed, got))
     return Image.fromarray(np.ascontiguousarray(value))
+
+
+def decode_row(row: Row, draft: int | None = None) -> Image.Image:
+    """The RGB image of a row, as `decode_image` makes it, by the range of its data set.
+
+    Raises:
+        DataError: it can't be read or decoded.
+    """
+    return decode_image(read_row(row), row.id, draft, row.pixels)
+
+
+def with_range(rows: Iterable[Row], pixels: PixelRange | None) -> list[Row]:
+    """The rows, deep greyscale images of which have this range of values."""
+    return list(rows) if pixels is None else [replace(row, pixels=pixels) for row in rows]
 
 
 def inspect_rows(
@@ -58,31 +75,34 @@ def inspect_rows(
     *,
     decode: bool = False,
     see: Callable[[Row, Image.Image], None] | None = None,
+    max_pixels: int | None = None,
 ) -> Inspection:
     """The digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded, whose
     image is not sound. `see` is given all sound images, in several threads: then they are decoded exactly."""
 
-    def look(row: Row) -> tuple[bytes, str | None]:
+    def look(row: Row) -> tuple[bytes, str | None, Depth | None]:
+        depth = None
         try:
             content = read_row(row)
             if see is not None:
-                see(row, decode_image(content, row.id))
-            elif decode:
-                decode_image(content, row.id, draft=_SMALLEST)
+                see(row, decode_image(content, row.id, pixels=row.pixels))
             else:
-                inspect_image(content, row.id)
+                depth = inspect_image(content, row.id, decode=decode, max_pixels=max_pixels or MAX_PIXELS)
         except DataError as error:
-            return b"", str(error)
-        return hashlib.blake2b(content, digest_size=16).digest(), None
+            return b"", str(error), None
+        return hashlib.blake2b(content, digest_size=16).digest(), None, depth
 
     digests: list[bytes] = []
     faults: dict[int, str] = {}
+    depths: dict[int, Depth] = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
         for start in range(0, len(rows), 64):
             part = rows[start : start + 64]
-            for digest, fault in pool.map(look, part):
+            for digest, fault, depth in pool.map(look, part):
                 if fault is not None:
                     faults[len(digests)] = fault
+                if depth is not None:
+                    depths[len(digests)] = depth
                 digests.append(digest)
             advance(len(part))
-    return Inspection(digests, faults)
+    return Inspection(digests, faults, depths)

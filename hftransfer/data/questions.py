@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from hftransfer.data.columns import column_of, is_missing
+from hftransfer.data.columns import column_of, is_missing, once
 from hftransfer.data.rows import Answer, QuestionContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
@@ -38,8 +38,11 @@ class QuestionReader:
         all_columns = (self.question, self.context, self.answers, self.start, self.id, self.title)
         return [column for column in all_columns if column is not None]
 
-    def rows(self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str]) -> list[Row]:
-        """The rows of records; no answers means that the context has none.
+    def rows(
+        self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
+    ) -> list[Row]:
+        """The rows of records; no answers means that the context has none. With `left`, rows that can't be learned from
+        (an answer is not where it is said to be) are put there with the reason.
 
         Raises:
             DataError: a question or context is missing, an answer is not where it is said to be, an id is there
@@ -52,7 +55,10 @@ class QuestionReader:
             try:
                 content = self._content(record, where)
             except DataError as error:
-                faults += error.faults
+                if left is None:
+                    faults += error.faults
+                else:
+                    left.append((where, " ".join(error.faults)))
                 continue
             lines.setdefault(content.id, []).append(where)
             rows.append(Row(where, content, ""))
@@ -118,6 +124,9 @@ def question_reader(columns: Sequence[str], settings: DataSettings, source: obje
     raise_first(faults)
     lowered = {column.lower(): column for column in reversed(columns)}
     start = lowered.get("answer_start") if found["answers"].lower() != "answers" else None
+    for column in (start, lowered.get("id"), lowered.get("title")):
+        if column is not None:
+            once(column, columns, source)
     return QuestionReader(**found, start=start, id=lowered.get("id"), title=lowered.get("title"))
 
 

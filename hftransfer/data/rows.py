@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hftransfer.errors import DataError, must_be
+
+if TYPE_CHECKING:
+    from hftransfer.data.images import Depth, PixelRange
 
 
 class Content(Protocol):
@@ -28,7 +32,20 @@ class FileContent:
 
     def read(self) -> bytes:
         """The whole content."""
+        if not stat.S_ISREG(self.path.stat().st_mode):  # a named pipe would be waited for without end
+            raise OSError(errno.EINVAL, "a pipe, a device or another special file")
         return self.path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentContent:
+    """What can't be read, and why: a row whose image is not there, where such rows are left out."""
+
+    reason: str
+
+    def read(self) -> bytes:
+        """Raise the reason."""
+        raise DataError(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +128,15 @@ def _json_bytes(value: list[Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example: `id` is how an error names it (a relative path, or file and line)."""
+    """One example: `id` is how an error names it (a relative path, or file and line).
+
+    `pixels` is the range of values that deep greyscale images of its data set have.
+    """
 
     id: str
     content: Content
     label: str
+    pixels: PixelRange | None = None
 
 
 def read_row(row: Row) -> bytes:
@@ -134,11 +155,13 @@ def read_row(row: Row) -> bytes:
 class Inspection:
     """What a first look at the bytes of all rows found.
 
-    `digests[i]` identifies the content of row i (empty where it could not be read), `faults` are the unreadable rows.
+    `digests[i]` identifies the content of row i (empty where it could not be read), `faults` are the unreadable rows,
+    `depths` tell of the images of more than 8 bits.
     """
 
     digests: list[bytes]
     faults: dict[int, str]
+    depths: dict[int, Depth] = field(default_factory=dict)
 
 
 def digest_rows(rows: Sequence[Row]) -> list[bytes]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hftransfer.errors import RecipeError, settings_in_words
+from hftransfer.errors import RecipeError, must_be, settings_in_words
 
 Shots = Annotated[int, Field(ge=1)]
 
@@ -44,6 +45,14 @@ class DataSettings(BaseModel):
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")
     label_column: str | None = Field(None, description="column with labels (found if left out)")
+    split_column: str | None = Field(
+        None,
+        description="column that says which split each row is of (found if left out, where its values are train, "
+        "validation, test)",
+    )
+    encoding: str | None = Field(
+        None, description="of tables and .txt files, as in latin-1; UTF-8 (or UTF-16 with its mark) if left out"
+    )
     max_tokens: int | None = Field(
         None,
         ge=8,
@@ -83,10 +92,27 @@ class DataSettings(BaseModel):
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
-        description="an unreadable image stops the run, or is skipped and listed (at most 5 %); "
-        "what is wrong with texts and questions always stops it",
+        description="what can't be read (an image, a row without a text or label, a question whose answer is not where "
+        "it is said to be) stops the run, or is skipped and listed (at most 5 %)",
+    )
+    max_pixels: int | None = Field(
+        None,
+        ge=1,
+        description="images of more pixels can't be read (see on_error); 178,956,970 if left out. Those of more than "
+        "50 million are read reduced",
     )
     allow_outside_paths: bool = Field(False, description="let image paths and links lead out of the folder of the data")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            known = value is None or codecs.lookup(value)._is_text_encoding
+        except (LookupError, ValueError):
+            known = False
+        if not known:
+            raise ValueError(must_be("the encoding", "one that Python knows, such as latin-1 or cp1252", f"'{value}'"))
+        return value
 
     @property
     def numbers_of_shots(self) -> tuple[int, ...]:

@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hftransfer.cache import cache_folder, new_folder
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names, numbered_columns, spread
+from hftransfer.data.columns import (
+    LABEL_COLUMNS,
+    column_of,
+    is_unlabelled,
+    label_names,
+    numbered_columns,
+    once,
+    spread,
+)
+from hftransfer.data.layouts import FolderReader, files_below, is_layout_of_splits, path_fault, visible
 from hftransfer.data.questions import QuestionReader, question_reader
-from hftransfer.data.rows import BytesContent, Content, DatasetContent, FileContent, Row, TextContent, read_row
+from hftransfer.data.roles import (
+    SPLIT_NAMES,
+    Found,
+    Kind,
+    LeftOut,
+    affixed_roles,
+    require_named_splits,
+    require_one_each,
+    split_role,
+    without_shard,
+)
+from hftransfer.data.rows import (
+    AbsentContent,
+    BytesContent,
+    Content,
+    DatasetContent,
+    FileContent,
+    Row,
+    TextContent,
+    read_row,
+)
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import TABLE_SUFFIXES, raise_first, read_table
+from hftransfer.data.tables import (
+    class_name,
+    decoded_text,
+    raise_first,
+    read_table,
+    table_stem,
+    table_suffix,
+)
 from hftransfer.data.texts import TEXT_COLUMNS, TextReader, text_reader, text_record
 from hftransfer.errors import DataError, first_line, must_be, nearest, some, user_path
 from hftransfer.progress import Progress
 
-Found = dict[str, list[Row]]  # split name -> rows; the name "all" stands for data not split yet
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
-}
 IMAGE_COLUMNS = (
     "image",
     "img",
@@ -37,13 +68,14 @@ IMAGE_COLUMNS = (
     "file_path",
 )
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
+    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
+    | {".heic", ".heif"}
 )
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
 DRAWINGS = "bundled/drawn-pets"
 BUNDLED = (DRAWINGS, "bundled/short-reviews")
-Kind = Literal["images", "texts", "questions"]
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_IGNORED = {"thumbs.db", "desktop.ini"}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
 def find_rows(settings: DataSettings, progress: Progress, kind: Kind = "images") -> Found:
@@ -58,20 +90,69 @@ def find_rows(settings: DataSettings, progress: Progress, kind: Kind = "images")
         return _folder_rows(_drawn_pets_folder(progress), settings, kind)
     bundled = Path(__file__).parent / "short_reviews"
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
-    return _path_rows(path, settings, kind) if path.exists() else _hub_rows(settings, kind)
+    return _without_hidden(_path_rows(path, settings, kind) if path.exists() else _hub_rows(settings, kind), settings)
 
 
 def _path_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
     """The rows of a folder or file."""
     if path.is_file():
-        return {"all": _table_rows(path, settings, kind)}
+        return _file_rows(path, settings, kind)
+    if not path.is_dir():
+        got = "a pipe, a device or another special file"
+        raise DataError(must_be(f"data.source {path}", "a folder or a table", got))
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
         return _saved_dataset_rows(path, settings, kind)
-    if _tables_in(path):
+    tables = _tables_in(path)
+    if kind != "questions" and tables and is_layout_of_splits(path, settings):
+        roles = [role for table, role in _roles_of_tables(tables, settings).items() if role]
+        if not roles:
+            found = _folder_rows(path, settings, kind)
+            found.note(f"{some((table.name for table in tables), 3)} beside the splits' folders: passed over")
+            return found
+    if tables:
         return _table_folder_rows(path, settings, kind)
+    inner = _folder_of_tables(path, settings)
+    if inner is not None:
+        found = _path_rows(inner, settings.model_copy(update={"config": None}), kind)
+        found.note(f"the tables are found in {inner.relative_to(path).as_posix()}/")
+        return found
     if kind == "images":
         return _folder_rows(path, settings, kind)
     return _text_folder_rows(path, settings, kind)
+
+
+def _file_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
+    """The rows of one table, by split where a column says it.
+
+    Raises:
+        DataError: it is no table.
+    """
+    if not table_suffix(path):
+        allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or one of these packed, as in .csv.gz)"
+        packed = path.name.lower().endswith(_ARCHIVES)
+        raise DataError(must_be("data.source", allowed, f"'{path}'", "Unpack it first." if packed else ""))
+    found = Found()
+    _add_table(path, settings, kind, found)
+    return found
+
+
+def _folder_of_tables(path: Path, settings: DataSettings) -> Path | None:
+    """The folder in which the tables lie as the Hub leaves them: `data`, or that of a configuration; None if none.
+
+    Raises:
+        DataError: there are several configurations, and none of them is asked for.
+    """
+    folders = [entry for entry in sorted(visible(path)) if entry.is_dir() and split_role(entry.name, settings) is None]
+    with_tables = [entry for entry in folders if _tables_in(entry) or _split_folders_of_tables(entry, settings)]
+    if settings.config is not None:
+        with_tables = [entry for entry in with_tables if entry.name == settings.config] or with_tables
+    if len(with_tables) > 1 and any(entry.name == "data" for entry in with_tables):
+        return path / "data"
+    if len(with_tables) > 1:
+        names = [entry.name for entry in with_tables]
+        remedy = f"Name one: data.config={names[0]}, or data.source={with_tables[0]}"
+        raise DataError(must_be(f"data.source {path}", "a folder with one set of tables", some(names), remedy))
+    return with_tables[0] if with_tables else None
 
 
 def _text_folder_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
@@ -88,22 +169,21 @@ def _text_folder_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
         raise DataError(must_be(f"data.source {path}", allowed, got, remedy))
     found = _folder_rows(path, settings, kind)
     faults: list[str] = []
-    texts = {name: [_text_of_file(row, remedy, faults) for row in rows] for name, rows in found.items()}
+    for name, rows in found.items():
+        found[name] = [_text_of_file(row, remedy, settings.encoding, faults) for row in rows]
     raise_first(faults)
-    return texts
+    return found
 
 
-def _text_of_file(row: Row, remedy: str, faults: list[str]) -> Row:
+def _text_of_file(row: Row, remedy: str, encoding: str | None, faults: list[str]) -> Row:
     """The row with its file's text; why it has none is put to the faults."""
     text = ""
     try:
         if not row.id.lower().endswith(".txt"):
             raise DataError(must_be(row.id, "a .txt file, as others in the folder are", "another file", remedy))
-        text = read_row(row).decode("utf-8-sig")
+        text, _ = decoded_text(read_row(row), row.id, encoding)
     except DataError as error:
         faults += error.faults
-    except UnicodeDecodeError as error:
-        faults.append(must_be(row.id, "a UTF-8 text file", f"byte {error.start} that is not"))
     return Row(row.id, TextContent(text), row.label)
 
 
@@ -113,7 +193,8 @@ def is_hub_data(source: str) -> bool:
 
 
 def _looks_like_id(source: str) -> bool:
-    is_path = source.startswith((".", "/", "~")) or Path(source).suffix in TABLE_SUFFIXES or source.count("/") > 1
+    is_file = bool(table_suffix(Path(source))) or source.lower().endswith(_ARCHIVES)
+    is_path = source.startswith((".", "/", "~")) or is_file or source.count("/") > 1
     return not is_path and not source.startswith("bundled/") and _HUB_ID.fullmatch(source) is not None
 
 
@@ -154,17 +235,21 @@ def rows_from_python(data: Any, settings: DataSettings, kind: Kind = "images") -
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), kind)
     if hasattr(data, "cast_column") and isinstance(data, Mapping):
         return _dataset_splits(data, settings, kind)
+    found = Found()
     if isinstance(data, Mapping):
-        roles = {str(name): _split_role(str(name), settings) for name in data}
+        roles = {str(name): split_role(str(name), settings) for name in data}
         stray = [name for name, role in roles.items() if role is None]
         if stray:
             known = ", ".join(SPLIT_NAMES)
             raise DataError(
                 must_be("the splits of data", f"some of {known}", some(stray), nearest(stray[0], SPLIT_NAMES))
             )
-        _require_one_each(roles, "data")
-        return {roles[str(name)] or "": _python_rows(part, settings, str(name), kind) for name, part in data.items()}
-    return {"all": _python_rows(data, settings, "row", kind)}
+        require_one_each(roles, "data")
+        for name, part in data.items():
+            _add_python(part, settings, str(name), kind, found, roles[str(name)] or "")
+    else:
+        _add_python(data, settings, "row", kind, found, "all")
+    return _without_hidden(found, settings)
 
 
 # --- folders -------------------------------------------------------------------------
@@ -182,128 +267,270 @@ def _drawn_pets_folder(progress: Progress) -> Path:
 
 
 def _folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
-    folders = sorted(entry for entry in _visible(root) if entry.is_dir())
-    if not folders and not list(_visible(root)):
-        allowed = f"a folder with a folder of {kind} per class"
-        raise DataError(must_be(f"data.source {root}", allowed, "an empty folder"))
-    roles = {folder: _split_role(folder.name, settings) for folder in folders}
-    _require_named_splits(settings, {folder.name for folder in folders}, str(root))
-    if "train" in roles.values():
-        stray = [folder.name for folder, role in roles.items() if role is None]
-        if stray:
-            remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
-            raise DataError(must_be(f"folders in {root}", "splits only", some(stray), remedy))
-        _require_one_each({folder.name: role for folder, role in roles.items()}, str(root))
-        return {role: _class_rows(folder, root, settings, kind) for folder, role in roles.items() if role}
-    if folders and all(roles.values()):
-        got = some(folder.name for folder in folders)
-        raise DataError(must_be(f"data.source {root}", "a folder with a train split", got, "Set data.train_split."))
-    return {"all": _class_rows(root, root, settings, kind)}
+    found = Found()
 
+    def table_rows(path: Path, role: str) -> list[Row]:
+        own = Found()
+        _add_table(path, settings, kind, own, role)
+        found.notes += own.notes
+        found.left_out += own.left_out
+        return [row for rows in own.values() for row in rows]
 
-def _class_rows(folder: Path, root: Path, settings: DataSettings, kind: Kind) -> list[Row]:
-    entries = sorted(_visible(folder))
-    loose = [entry.name for entry in entries if not entry.is_dir()]
-    classes = [entry for entry in entries if entry.is_dir()]
-    if loose:
-        remedy = "Move it into the folder of its class, or away."
-        if not classes:
-            remedy = f"Put the {kind} of each class in a folder named after the class."
-        raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
-    if not classes:
-        raise DataError(must_be(f"{folder}", f"a folder with a folder of {kind} per class", "an empty folder"))
-    rows = []
-    faults = []
-    for label in classes:
-        files = sorted(files_below(label))
-        if not files:
-            faults.append(must_be(f"the class folder {label}", f"a folder of {kind}", "an empty folder"))
-        for file in files:
-            name = file.relative_to(root).as_posix()
-            fault = _path_fault(file, root, name, settings)
-            if fault:
-                faults.append(fault)
-            rows.append(Row(name, FileContent(file), label.name))
-    raise_first(faults)
-    return rows
-
-
-def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """The files in a folder and all folders in it; a link back to a folder above is not followed."""
-    real = folder.resolve()
-    if real in above:
-        return
-    for entry in _visible(folder):
-        if entry.is_dir():
-            yield from files_below(entry, above | {real})
-        else:
-            yield entry
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith((".", "__MACOSX")) and entry.name.lower() not in _IGNORED:
-                yield Path(entry.path)
-
-
-def _path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str | None:
-    """Why a file may not be read: it is a link out of the data's folder."""
-    if settings.allow_outside_paths:
-        return None
-    resolved = file.resolve()
-    if resolved.is_relative_to(root.resolve()):
-        return None
-    remedy = "Set data.allow_outside_paths: true if that is meant."
-    return must_be(name, f"inside {root}", f"{resolved}", remedy)
+    return FolderReader(root, settings, kind, found, table_rows).read(root)
 
 
 # --- tables --------------------------------------------------------------------------
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    return sorted(entry for entry in _visible(folder) if entry.is_file() and entry.suffix in TABLE_SUFFIXES)
+    return sorted(
+        entry for entry in visible(folder) if entry.is_file() and table_suffix(entry) and not _is_notes(entry)
+    )
+
+
+def _is_notes(path: Path) -> bool:
+    """Whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
+    stem = table_stem(path).lower()
+    return stem in ("dataset_infos", "dataset-metadata", "dataset_info", "croissant") or "submission" in stem
+
+
+def _roles_of_tables(tables: Sequence[Path], settings: DataSettings) -> dict[Path, str | None]:
+    """The split that each table is (a part) of, by its name."""
+    stems = {table: without_shard(table_stem(table)) for table in tables}
+    roles = {table: split_role(stem, settings) for table, stem in stems.items()}
+    if any(roles.values()) or len(tables) == 1:
+        return roles
+    affixed = affixed_roles(set(stems.values()))
+    return {table: affixed.get(stem) for table, stem in stems.items()}
+
+
+def _split_folders_of_tables(root: Path, settings: DataSettings) -> dict[str, list[Path]]:
+    """The tables of folders that are named like splits, as the Hub converts data sets: `train/0000.parquet`."""
+    folders = {entry: split_role(entry.name, settings) for entry in sorted(visible(root)) if entry.is_dir()}
+    return {role: tables for entry, role in folders.items() if role and (tables := _tables_in(entry))}
 
 
 def _table_folder_rows(root: Path, settings: DataSettings, kind: Kind) -> Found:
     tables = _tables_in(root)
-    roles = {table: _split_role(table.stem, settings) for table in tables}
-    _require_named_splits(settings, {table.stem for table in tables}, str(root))
-    if len(tables) == 1 and roles[tables[0]] is None:
-        return {"all": _table_rows(tables[0], settings, kind)}
+    roles = _roles_of_tables(tables, settings)
+    stems = {table: without_shard(table_stem(table)) for table in tables}
+    require_named_splits(settings, set(stems.values()), str(root))
+    found = Found()
+    if len(set(stems.values())) == 1 and roles[tables[0]] is None:
+        for table in tables:
+            _add_table(table, settings, kind, found)
+        return found
     unknown = [table.name for table, role in roles.items() if role is None]
     if unknown:
         remedy = "Name them train, validation and test, or give one file as data.source."
         raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
-    _require_one_each({path.name: role for path, role in roles.items()}, str(root))
-    return {role: _table_rows(table, settings, kind) for table, role in roles.items() if role}
+    whole = {f"{stems[table]}{table_suffix(table)}": role for table, role in roles.items()}  # shards are one table
+    require_one_each(whole, str(root))
+    for table, role in roles.items():
+        _add_table(table, settings, kind, found, role or "")
+    if any(split_role(stem, settings) is None for stem in stems.values()):
+        told = ", ".join(f"{table.name} is {role}" for table, role in roles.items())
+        found.note(f"splits by the tables' names: {told}")
+    return found
 
 
-def _table_rows(path: Path, settings: DataSettings, kind: Kind) -> list[Row]:
-    if path.suffix not in TABLE_SUFFIXES:
-        allowed = "a folder or a .csv, .tsv, .jsonl or .parquet file"
-        raise DataError(must_be("data.source", allowed, f"'{path}'"))
-    numbers, records = read_table(path)
-    if not records:
+def _add_table(path: Path, settings: DataSettings, kind: Kind, found: Found, role: str = "all") -> None:
+    """Add the rows of a table to a split; where it is of no split yet, by a column that says the split of each row."""
+    table = read_table(path, settings.encoding)
+    if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    wheres = [f"{path.name}:{number}" for number in numbers]
-    if kind != "images":
-        return _reader(_all_columns(records), settings, path, kind).rows(records, wheres)
-    image_column, label_columns = _columns(settings, list(records[0]), path)
-    cells = [[record.get(column) for record in records] for column in label_columns]
-    labels, places = _labels(cells, wheres, label_columns[0], settings)
+    found.notes += [note for note in table.notes if note not in found.notes]
+    wheres = [f"{path.name}:{number}" for number in table.numbers]
+    _add_records(_Records(table.records, wheres, table.columns, path, path.parent), settings, kind, found, role)
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Records with the place of each, all columns of them, and what they are of."""
+
+    records: Sequence[Mapping[str, Any]]
+    wheres: Sequence[str]
+    columns: Sequence[str]
+    source: object
+    folder: Path | None = None
+    """Of tables: the one that paths count from."""
+    content: Callable[[Mapping[str, Any], str, str], Content] | None = None
+    """Of objects in memory: the image of a record in a column, by its place."""
+    usual_images: Sequence[str] = IMAGE_COLUMNS
+    usual_labels: Sequence[str] = LABEL_COLUMNS
+
+    def only(self, places: Sequence[int]) -> _Records:
+        """The records at these places."""
+        records, wheres = [self.records[place] for place in places], [self.wheres[place] for place in places]
+        return replace(self, records=records, wheres=wheres)
+
+    def values(self, column: str) -> list[Any]:
+        """The values in a column."""
+        return [record.get(column) for record in self.records]
+
+
+def _add_records(given: _Records, settings: DataSettings, kind: Kind, found: Found, role: str) -> None:
+    """Add the rows of records to a split, or to several, where a column says which."""
+    column = _split_column(given, settings, found) if role == "all" else None
+    if column is None:
+        _add_rows(given, settings, kind, found, role)
+        return
+    places: dict[str, list[int]] = {}
+    for place, value in enumerate(given.values(column)):
+        places.setdefault(split_role(str(value).strip(), settings) or "", []).append(place)
+    for own in SPLIT_NAMES:
+        if own in places:
+            _add_rows(given.only(places[own]), settings, kind, found, own)
+    told = ", ".join(f"{len(places[own]):,} {own}" for own in SPLIT_NAMES if own in places)
+    found.note(f"splits follow the column '{column}': {told}")
+
+
+def _split_column(given: _Records, settings: DataSettings, found: Found) -> str | None:
+    """The column that says which split each row is of: the one that is named, or one of the usual names whose values
+    are names of splits; a column `split` with other values is noted.
+
+    Raises:
+        DataError: the one that is named is not there, or has values that are no splits.
+    """
+    named = settings.split_column
+    lowered = {column.lower(): column for column in reversed(given.columns)}
+    usual = [lowered[name] for name in SPLIT_COLUMNS if name in lowered and lowered[name] != settings.label_column]
+    if named is not None:
+        column = column_of(named, (), given.columns, "data.split_column", given.source)
+    elif usual:
+        column = usual[0]
+    else:
+        return None
+    values = Counter(str(value).strip() for value in given.values(column))
+    strange = [value for value in values if split_role(value, settings) is None]
+    roles = {split_role(value, settings) for value in values}
+    if not strange and "train" in roles and (named is not None or len(roles) > 1):
+        return once(column, given.columns, given.source)
+    if named is not None:
+        remedy = "Name them with data.train_split, data.validation_split and data.test_split."
+        allowed = "of train, validation and test, with some rows to train on"
+        raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, some(strange or values), remedy))
+    if column.lower() in ("split", "data_split", "dataset_split"):
+        found.note(f"the column '{column}' is passed over: its values are {some(values, 4)}")
+    return None
+
+
+def _add_rows(given: _Records, settings: DataSettings, kind: Kind, found: Found, role: str) -> None:
+    if kind != "questions" and role in ("validation", "test") and _is_unlabelled(given, settings):
+        found.note(_left_out(role, "its rows have no labels"))
+        return
+    left: list[tuple[str, str]] | None = [] if settings.on_error == "skip" else None
+    if kind == "images":
+        rows = _image_rows(given, settings, found, left)
+    else:
+        reader = _reader(given.columns, settings, given.source, kind, given.usual_labels)
+        rows = reader.rows(given.records, given.wheres, left)
+    found.setdefault(role, []).extend(rows)
+    found.left_out += [LeftOut("train" if role == "all" else role, id, reason) for id, reason in left or ()]
+
+
+def _left_out(role: str, why: str) -> str:
+    return f"the {role} split is left out: {why} (as where a competition hides them)"
+
+
+def _is_unlabelled(given: _Records, settings: DataSettings) -> bool:
+    """Whether rows have no labels at all: no such column, or nothing in it; not where a column is named that is not
+    there, or captions are labels."""
+    if settings.caption_column is not None:
+        return False
+    try:
+        usual = given.usual_labels
+        column = column_of(settings.label_column, usual, given.columns, "data.label_column", given.source)
+    except DataError:
+        lowered = {name.lower() for name in given.columns}
+        return settings.label_column is None and lowered.isdisjoint(given.usual_labels)
+    return all(is_unlabelled(value) for value in given.values(column))
+
+
+def _without_hidden(found: Found, settings: DataSettings) -> Found:
+    """The same rows less a split whose labels are all -1, where no other split has this label.
+
+    Raises:
+        DataError: the settings name a split that was left out.
+    """
+    learned = {row.label for role in ("train", "all") for row in found.get(role, [])}
+    for role in ("validation", "test"):
+        if role in found and "-1" not in learned and {row.label for row in found[role]} == {"-1"}:
+            del found[role]
+            found.note(_left_out(role, "all of its labels are -1"))
+        named = getattr(settings, f"{role}_split")
+        if named is not None and role not in found and any(f"the {role} split is left out" in n for n in found.notes):
+            raise DataError(must_be(f"data.{role}_split", "a split with labels", f"'{named}', which has none"))
+    return found
+
+
+def _image_rows(given: _Records, settings: DataSettings, found: Found, left: list[tuple[str, str]] | None) -> list[Row]:
+    """The rows of records of images; with `left`, an image that is not there becomes one that can't be read."""
+    image_column, label_columns = _columns(settings, given)
+    cells = [given.values(column) for column in label_columns]
+    labels, places = _labels(cells, given, label_columns[0], settings, left)
+    folder = given.folder or Path()
+    within = _ImageFolder.of(folder, given.values(image_column), found) if given.content is None else _ImageFolder()
     rows, faults = [], []
     for place, label in zip(places, labels, strict=True):
-        record, where = records[place], wheres[place]
+        record, where = given.records[place], given.wheres[place]
+        value = record.get(image_column)
         try:
-            content = table_content(record.get(image_column), path.parent, where, settings)
+            if given.content is not None:
+                content = given.content(record, image_column, where)
+            else:
+                content = table_content(within.path(value), folder, where, settings)
+        except _NotThere as error:
+            if left is None:
+                faults.append(str(error))
+                continue
+            content = AbsentContent(str(error))
         except DataError as error:
             faults.append(str(error))
             continue
-        named = f"{record[image_column]} ({where})" if isinstance(content, FileContent) else where
-        rows.append(Row(named, content, label))
+        of_file = given.content is None and isinstance(content, FileContent | AbsentContent) and value
+        rows.append(Row(f"{value} ({where})" if of_file else where, content, label))
     raise_first(faults)
     return rows
+
+
+class _NotThere(DataError):
+    """The image of a row is not there: such rows may be left out."""
+
+
+class _ImageFolder:
+    """How the cells of a table lead to images: from a folder beside the table, with a suffix that they lack."""
+
+    def __init__(self, before: str = "", suffix: str = "") -> None:
+        self.before, self.suffix = before, suffix
+
+    @classmethod
+    def of(cls, folder: Path, values: Sequence[Any], found: Found) -> _ImageFolder:
+        """Look for the first images: as they are written, else in the folders beside the table and with usual
+        suffixes. What is found so is noted."""
+        first = [value for value in values if isinstance(value, str) and value.strip()][:3]
+        if not first or any("://" in value or "\0" in value or len(value) > 255 for value in first):
+            return cls()
+        if any(_is_file(folder / written) for value in first for written in (value, value.replace("\\", "/"))):
+            return cls()
+        beside = ["", *(f"{entry.name}/" for entry in sorted(visible(folder)) if entry.is_dir())]
+        for before, suffix in itertools.product(beside[:100], ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")):
+            if (before or suffix) and all(_is_file(folder / f"{before}{value}{suffix}") for value in first):
+                told = f"from {before}" if before else "from the folder of the table"
+                found.note(f"image paths count {told}" + (f", and end in {suffix}" if suffix else ""))
+                return cls(before, suffix)
+        return cls()
+
+    def path(self, value: Any) -> Any:
+        """The path in a cell as it leads to the image."""
+        return f"{self.before}{value}{self.suffix}" if isinstance(value, str) and value else value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
@@ -316,21 +543,23 @@ def table_content(value: Any, folder: Path, where: str, settings: DataSettings) 
     if isinstance(given, bytes):
         return BytesContent(given)
     if not isinstance(value, str) or not value:
-        raise DataError(must_be(where, "a row with an image path", repr(value)))
+        raise _NotThere(must_be(where, "a row with an image path", repr(value)))
     if "://" in value:
         raise DataError(must_be(where, "a row with a local image path", f"'{value}'", "Download the images first."))
     file = folder / user_path(value, where, DataError)
+    if "\\" in value and not _is_file(file):  # as written on Windows
+        file = folder / user_path(value.replace("\\", "/"), where, DataError)
     shown = f"the image path '{value[:200]}' ({where})"
     try:
-        fault = _path_fault(file, folder, shown, settings)
-        there = file.is_file()
+        fault = path_fault(file, folder, shown, settings)
+        there = file.exists()
     except OSError:  # a name too long
         fault, there = None, False
     if fault:
         raise DataError(fault)
     if not there:
         remedy = "Paths count from the folder of the table."
-        raise DataError(must_be(shown, f"a file below {folder.resolve()}", "none there", remedy))
+        raise _NotThere(must_be(shown, f"a file below {folder.resolve()}", "none there", remedy))
     return FileContent(file)
 
 
@@ -350,11 +579,6 @@ def _reader(
         raise DataError(*error.faults, *_other_kind(columns, source, kind)) from error
 
 
-def _all_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns of records, which need not all be in the first one."""
-    return list(dict.fromkeys(column for record in records for column in record))
-
-
 def _other_kind(columns: Sequence[str], source: object, kind: Kind) -> list[str]:
     """One more fault where the columns look like those of another task's rows."""
     usual: dict[Kind, Sequence[str]] = {"images": IMAGE_COLUMNS, "texts": TEXT_COLUMNS, "questions": ("context",)}
@@ -370,15 +594,10 @@ def _other_kind(columns: Sequence[str], source: object, kind: Kind) -> list[str]
     ]
 
 
-def _columns(
-    settings: DataSettings,
-    columns: Sequence[str],
-    source: object,
-    images: Sequence[str] = IMAGE_COLUMNS,
-    labels: Sequence[str] = LABEL_COLUMNS,
-) -> tuple[str, list[str]]:
+def _columns(settings: DataSettings, given: _Records) -> tuple[str, list[str]]:
     """The column with the images and the one with the labels, as named or by their usual names (of captions several,
     caption_0, caption_1, …, may stand for one); all faults at once."""
+    columns, source = given.columns, given.source
     numbered: list[str] = []
     if settings.caption_column is not None and settings.caption_column not in columns:
         numbered = numbered_columns(settings.caption_column, columns)
@@ -386,8 +605,12 @@ def _columns(
     found: list[str] = []
     faults: list[str] = []
     for named, usual, where in (
-        (settings.image_column, images, "data.image_column"),
-        (settings.label_column, labels, "data.caption_column" if settings.caption_column else "data.label_column"),
+        (settings.image_column, given.usual_images, "data.image_column"),
+        (
+            settings.label_column,
+            given.usual_labels,
+            "data.caption_column" if settings.caption_column else "data.label_column",
+        ),
     ):
         try:
             found.append(column_of(named, usual, columns, where, source))
@@ -398,14 +621,25 @@ def _columns(
 
 
 def _labels(
-    cells: Sequence[Sequence[Any]], wheres: Sequence[str], column: str, settings: DataSettings
+    cells: Sequence[Sequence[Any]],
+    given: _Records,
+    column: str,
+    settings: DataSettings,
+    left: list[tuple[str, str]] | None,
 ) -> tuple[list[str], list[int]]:
-    """The labels in some columns, and the row that each is of: one of each row, of captions several."""
+    """The labels in some columns, and the row that each is of: one of each row, of captions several. With `left`, rows
+    without a label are put there."""
     if settings.caption_column is None:
-        return label_names(cells[0], wheres, column), list(range(len(wheres)))
+        places = list(range(len(given.wheres)))
+        if left is not None:
+            none = {place for place in places if is_unlabelled(cells[0][place])}
+            for where in (given.wheres[place] for place in sorted(none)):
+                left.append((where, must_be(f"{where}: column '{column}'", "a label", "nothing")))
+            places = [place for place in places if place not in none]
+        return label_names([cells[0][p] for p in places], [given.wheres[p] for p in places], column), places
     together = [list(own) for own in zip(*cells, strict=True)] if len(cells) > 1 else list(cells[0])
     values, places = spread(together)
-    return label_names(values, [wheres[place] for place in places], column, "a caption"), places
+    return label_names(values, [given.wheres[place] for place in places], column, "a caption"), places
 
 
 # --- datasets ------------------------------------------------------------------------
@@ -447,164 +681,189 @@ def _saved_dataset_rows(path: Path, settings: DataSettings, kind: Kind) -> Found
 
 
 def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings, kind: Kind) -> Found:
-    found: Found = {}
+    found = Found()
+    roles = {name: split_role(name, settings) for name in parts}
+    if not any(roles.values()) and len(parts) == 1:
+        roles = dict.fromkeys(parts, "all")
     for name, part in parts.items():
-        role = _split_role(name, settings)
+        role = roles[name]
         if role:
-            found[role] = _dataset_rows(part, settings, name, kind)
-    if found:
+            _add_dataset(part, settings, name, kind, found, role)
+    if found or found.notes:
         return found
-    if len(parts) == 1:
-        ((name, part),) = parts.items()
-        return {"all": _dataset_rows(part, settings, name, kind)}
     remedy = "Set data.train_split."
     raise DataError(must_be(f"data.source '{settings.source}'", "a data set with a train split", some(parts), remedy))
 
 
-def _dataset_rows(dataset: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+def _add_dataset(dataset: Any, settings: DataSettings, name: str, kind: Kind, found: Found, role: str) -> None:
+    """Add the rows of a `datasets.Dataset`, class ids as names; its images stay where they are."""
     import datasets
 
     features = dataset.features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     classes = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    columns = list(features)
-    where = settings.source
-    named_classes = classes if len(classes) == 1 else []
-    usual_labels = [*named_classes, *LABEL_COLUMNS]
+    where = "the data" if settings.source == "memory" and kind != "images" else settings.source
+    usual_labels = [*(classes if len(classes) == 1 else []), *LABEL_COLUMNS]
     ids = [f"{name}[{index}]" for index in range(len(dataset))]
-    if kind != "images":
-        reader = _reader(columns, settings, "the data" if where == "memory" else where, kind, usual_labels)
-        return reader.rows(_named_records(dataset.select_columns(reader.columns)), ids)
-    usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in columns]
-    image_column, label_columns = _columns(settings, columns, where, usual_images or IMAGE_COLUMNS, usual_labels)
-    cells = [list(dataset[column]) for column in label_columns]
-    feature = features[label_columns[0]]
-    if isinstance(feature, datasets.ClassLabel):
-        cells = [[None if value is None or value < 0 else feature.int2str(value) for value in cells[0]]]
-    labels, places = _labels(cells, ids, label_columns[0], settings)
-    if image_column not in images:
-        dataset = dataset.cast_column(image_column, datasets.Image())
-    raw = dataset.cast_column(image_column, datasets.Image(decode=False)).select_columns([image_column])
-    return [
-        Row(ids[place], DatasetContent(raw, image_column, place), label)
-        for place, label in zip(places, labels, strict=True)
-    ]
+    given = _Records([], ids, list(features), where, usual_labels=usual_labels)
+    if kind == "images":
+        usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in features]
+        given = replace(given, usual_images=usual_images or IMAGE_COLUMNS)
+    wanted = set(_columns_read(given, settings, kind)) - set(images)
+    read = dataset.select_columns([column for column in features if column in wanted])
+    records = _named_records(read, ids) if wanted else [{} for _ in ids]
+    if kind == "images":
+        records, content = _with_images(dataset, records, given, settings, images)
+        given = replace(given, content=content)
+    _add_records(replace(given, records=records), settings, kind, found, role)
 
 
-def _named_records(dataset: Any) -> list[dict[str, Any]]:
-    """The records of a `datasets.Dataset`, class ids replaced by names."""
+def _columns_read(given: _Records, settings: DataSettings, kind: Kind) -> list[str]:
+    """The columns of a data set that are read, and what could say the split of each row; all where some are not there:
+    what is wrong is told later."""
+    lowered = {column.lower(): column for column in given.columns}
+    of_split = [lowered[name] for name in SPLIT_COLUMNS if name in lowered]
+    if settings.split_column is not None and settings.split_column in given.columns:
+        of_split.append(settings.split_column)
+    try:
+        if kind == "images":
+            image, labels = _columns(settings, given)
+            return [image, *labels, *of_split]
+        return [*_reader(given.columns, settings, given.source, kind, given.usual_labels).columns, *of_split]
+    except DataError:
+        return list(given.columns)
+
+
+def _with_images(
+    dataset: Any, records: list[dict[str, Any]], given: _Records, settings: DataSettings, images: Sequence[str]
+) -> tuple[list[dict[str, Any]], Callable[[Mapping[str, Any], str, str], Content] | None]:
+    """The records with the place of each in its data set, and what gives the image of one."""
+    import datasets
+
+    try:
+        column, _ = _columns(settings, given)
+    except DataError:
+        return records, None  # told when the rows are made
+    if column not in images:
+        dataset = dataset.cast_column(column, datasets.Image())
+    raw = dataset.cast_column(column, datasets.Image(decode=False)).select_columns([column])
+    placed = [{**record, _PLACE: place} for place, record in enumerate(records)]
+    return placed, lambda record, column, _: DatasetContent(raw, column, record[_PLACE])
+
+
+_PLACE = "\0place"  # no column has this name
+
+
+def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of a `datasets.Dataset`, class ids replaced by names.
+
+    Raises:
+        DataError: some are no ids of the classes; they are named.
+    """
     import datasets
 
     classes = {c: feature for c, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
     records: list[dict[str, Any]] = dataset.to_list()
-    for record in records:
+    faults = []
+    for record, where in zip(records, wheres, strict=True):
         for column, feature in classes.items():
-            value = record[column]
-            record[column] = None if value is None or value < 0 else feature.int2str(value)
+            try:
+                record[column] = class_name(record[column], feature.names)
+            except ValueError as error:
+                faults.append(must_be(f"{where}: column '{column}'", str(error), repr(record[column])))
+    raise_first(faults)
     return records
 
 
 # --- Python objects ------------------------------------------------------------------
 
 
-def _python_rows(data: Any, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+def _add_python(data: Any, settings: DataSettings, name: str, kind: Kind, found: Found, role: str) -> None:
+    """Add the rows of objects in memory, or of a path that stands for one split."""
     if isinstance(data, str | Path):
-        return _rows_of_path(data, settings, name, kind)
+        own = _rows_of_path(data, settings, name, kind)
+        found[role] = next(iter(own.values()))
+        found.notes += own.notes
+        return
     if hasattr(data, "features") and hasattr(data, "cast_column"):
-        return _dataset_rows(data, settings, name, kind)
-    if hasattr(data, "to_dict") and hasattr(data, "columns"):
-        data = data.to_dict("records")
+        _add_dataset(data, settings, name, kind, found, role)
+        return
+    columns: list[str] | None = None
+    if hasattr(data, "to_dicts"):  # polars
+        data = data.to_dicts()
+    elif hasattr(data, "iloc") and hasattr(data, "columns"):
+        columns, data = _frame_records(data)
     if isinstance(data, str | bytes) or not isinstance(data, Iterable):
         shown = {"images": "(image, label)", "texts": "(text, label)", "questions": "question, context and answers"}
         allowed = f"rows of {shown[kind]}, a pandas frame or a datasets.Dataset"
         raise DataError(must_be("data", allowed, type(data).__name__))
     records = list(data)
     wheres = [f"{name}[{index}]" for index in range(len(records))]
-    if kind != "images":
-        return _record_rows(records, wheres, settings, kind)
-    from hftransfer.data.inspection import as_content
+    if not records:
+        found[role] = []
+        return
+    if not any(isinstance(record, Mapping) for record in records):  # the named columns are not those of tuples
+        named = ("image_column", "text_column", "text_pair_column", "label_column", "split_column")
+        settings = settings.model_copy(update=dict.fromkeys(named))
+    dicts = _dicts(records, wheres, kind)
+    columns = columns or list(dict.fromkeys(column for record in dicts for column in record))
+    content = None
+    if kind == "images":
+        from hftransfer.data.inspection import as_content
 
-    pairs = [_image_and_label(record, settings, where) for record, where in zip(records, wheres, strict=True)]
-    labels, places = _labels([[label for _, label in pairs]], wheres, "label", settings)
-    return [
-        Row(wheres[place], as_content(pairs[place][0], wheres[place]), label)
-        for place, label in zip(places, labels, strict=True)
-    ]
+        def content(record: Mapping[str, Any], column: str, where: str) -> Content:
+            return as_content(record.get(column), where)
+
+    source = wheres[0] if kind == "images" else "the data"
+    _add_records(_Records(dicts, wheres, columns, source, content=content), settings, kind, found, role)
 
 
-def _rows_of_path(path: str | Path, settings: DataSettings, name: str, kind: Kind) -> list[Row]:
+def _frame_records(frame: Any) -> tuple[list[str], list[dict[str, Any]]]:
+    """All columns of a pandas frame, and its records: where two columns have a name, of the last of them."""
+    columns = [str(column) for column in frame.columns]
+    values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
+    return columns, [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _dicts(records: Sequence[Any], wheres: Sequence[str], kind: Kind) -> list[dict[str, Any]]:
+    """Records given from Python, tuples and dicts, as dicts.
+
+    Raises:
+        DataError: some are neither; they are named.
+    """
+    faults: list[str] = []
+    dicts = []
+    as_record = {"images": _image_record, "texts": text_record, "questions": _question_record}[kind]
+    for record, where in zip(records, wheres, strict=True):
+        try:
+            given = as_record(record, where)
+        except DataError as error:
+            faults += error.faults
+            continue
+        dicts.append({str(column): value for column, value in given.items()})
+    raise_first(faults)
+    return dicts
+
+
+def _rows_of_path(path: str | Path, settings: DataSettings, name: str, kind: Kind) -> Found:
     """The rows of a path that stands for one split, in which no splits of its own are looked for."""
     own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
     found = find_rows(settings.model_copy(update=own), Progress(None), kind)
     if len(found) > 1:
         remedy = "Give the path alone as data, or one of its splits."
         raise DataError(must_be(f"the {name} split of data", "one split", f"'{path}' with {some(found)}", remedy))
-    return next(iter(found.values()))
+    return found
 
 
-def _record_rows(records: Sequence[Any], wheres: Sequence[str], settings: DataSettings, kind: Kind) -> list[Row]:
-    """The rows of dicts, or of tuples of texts and a label (the named columns are not theirs)."""
-    if not records:
-        return []
-    if not any(isinstance(record, Mapping) for record in records):
-        settings = settings.model_copy(update=dict.fromkeys(("text_column", "text_pair_column", "label_column")))
-    faults: list[str] = []
-    dicts = []
-    for record, where in zip(records, wheres, strict=True):
-        try:
-            given = text_record(record, where) if kind == "texts" else _question_record(record, where)
-        except DataError as error:
-            faults += error.faults
-            continue
-        dicts.append({str(column): value for column, value in given.items()})
-    raise_first(faults)
-    return _reader(_all_columns(dicts), settings, "the data", kind).rows(dicts, wheres)
+def _image_record(record: Any, where: str) -> Mapping[str, Any]:
+    if isinstance(record, Mapping):
+        return record
+    if isinstance(record, tuple | list) and len(record) == 2:
+        return {"image": record[0], "label": record[1]}
+    raise DataError(must_be(where, "an (image, label) pair or a dict", type(record).__name__))
 
 
 def _question_record(record: Any, where: str) -> Mapping[str, Any]:
     if isinstance(record, Mapping):
         return record
     raise DataError(must_be(where, "a dict with question, context and answers", type(record).__name__))
-
-
-def _image_and_label(record: Any, settings: DataSettings, where: str) -> tuple[Any, Any]:
-    if isinstance(record, Mapping):
-        columns = [str(column) for column in record]
-        image, labels = _columns(settings, columns, where)
-        return record[image], record[labels[0]] if len(labels) == 1 else [record[label] for label in labels]
-    if isinstance(record, tuple | list) and len(record) == 2:
-        return record[0], record[1]
-    raise DataError(must_be(where, "an (image, label) pair or a dict", type(record).__name__))
-
-
-# --- splits --------------------------------------------------------------------------
-
-
-def _split_role(name: str, settings: DataSettings) -> str | None:
-    """Which split a folder, table or part of that name is: train, validation, test, or none of these."""
-    for role in SPLIT_NAMES:
-        if getattr(settings, f"{role}_split") == name:
-            return role
-    for role, usual in SPLIT_NAMES.items():
-        if getattr(settings, f"{role}_split") is None and name.lower() in usual:
-            return role
-    return None
-
-
-def _require_named_splits(settings: DataSettings, present: set[str], source: str) -> None:
-    faults = []
-    for role in SPLIT_NAMES:
-        named = getattr(settings, f"{role}_split")
-        if named is not None and named not in present:
-            faults.append(must_be(f"data.{role}_split", f"a split of {source}", f"'{named}'", nearest(named, present)))
-    if faults:
-        raise DataError(*faults)
-
-
-def _require_one_each(roles: Mapping[str, str | None], where: str) -> None:
-    """Nothing, if no two folders, tables or objects are the same split."""
-    for role in SPLIT_NAMES:
-        same = [name for name, own in roles.items() if own == role]
-        if len(same) > 1:
-            remedy = f"Keep one, or name it with data.{role}_split."
-            raise DataError(must_be(f"the {role} split in {where}", "given once", some(same), remedy))

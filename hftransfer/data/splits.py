@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hftransfer.data.columns import label_notes
+from hftransfer.data.roles import Found, Kind
 from hftransfer.data.rows import Inspection, QuestionContent, Row, TextContent, digest_rows
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, Kind
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import DataError, counted, must_be, nearest, some
 from hftransfer.progress import Advance, Progress
+
+if TYPE_CHECKING:
+    from hftransfer.data.images import PixelRange
 
 NAMES = ("train", "validation", "test")
 _DECODING = "decoding every image"
@@ -62,6 +67,11 @@ class Splits:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def pixels(self) -> PixelRange | None:
+        """The range of values of deep greyscale images, where there are any."""
+        return next((row.pixels for _, split in self.items() for row in split.rows), None)
+
     def items(self) -> list[tuple[str, Split]]:
         """The splits with their names."""
         return [(name, getattr(self, name)) for name in NAMES]
@@ -87,7 +97,7 @@ class Splits:
 
 
 def split_rows(
-    found: Found, settings: DataSettings, seed: int, kind: Kind = "images"
+    found: Mapping[str, list[Row]], settings: DataSettings, seed: int, kind: Kind = "images"
 ) -> tuple[dict[str, list[Row]], list[str]]:
     """The rows of train, validation and test, held out of the training rows where a split was not given,
     and a note on each split made so.
@@ -99,7 +109,8 @@ def split_rows(
     rows["train"] = rows["train"] or list(found.get("all", []))
     if not rows["train"]:
         got = "no rows" if "all" in found or "train" in found else some(found) or "nothing"
-        raise DataError(must_be("the data", "a set with a train split", got))
+        remedy = "" if "all" in found or "train" in found else "Set data.train_split."
+        raise DataError(must_be("the data", "a set with a train split", got, remedy))
     grouped = kind == "questions"
     if not grouped:
         _require_two_classes(rows["train"])
@@ -116,7 +127,7 @@ def split_rows(
 
 
 def build_splits(
-    found: Found,
+    found: Mapping[str, list[Row]],
     settings: DataSettings,
     seed: int,
     progress: Progress,
@@ -129,6 +140,7 @@ def build_splits(
     Raises:
         DataError: as `split_rows`; a label is unknown in training; images are unreadable.
     """
+    found = found if isinstance(found, Found) else Found(found)
     parts, notes = split_rows(found, settings, seed, kind)
     class_names: tuple[str, ...] = ()
     if kind != "questions":
@@ -136,22 +148,64 @@ def build_splits(
         _require_known_labels(parts, class_names)
     if kind == "texts":
         _require_pairs_throughout(parts)
-    splits: dict[str, Split] = {}
-    faults: list[Skipped] = []
-    total = sum(len(part) for part in parts.values())
+    total = sum(len(part) for part in parts.values()) + len(found.left_out)
     decode = decode and kind == "images"
     with progress.stage(_DECODING if decode else f"looking at the {kind}", total) as advance:
-        for name, part in parts.items():
-            seen = _looked_at(part, kind, advance, decode=decode)
-            faults += [Skipped(name, part[index].id, reason) for index, reason in seen.faults.items()]
-            splits[name] = Split(part, _class_ids(part, class_names), seen.digests).without(set(seen.faults))
+        seen = {name: _looked_at(part, kind, advance, settings, decode=decode) for name, part in parts.items()}
+    faults = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    for name, part in parts.items():
+        faults += [Skipped(name, part[index].id, reason) for index, reason in seen[name].faults.items()]
     check_skipped(faults, total, settings)
-    notes += _shared_content(splits, kind)
+    parts, pixels = scaled_alike(parts, seen)
+    splits = {
+        name: Split(part, _class_ids(part, class_names), seen[name].digests).without(set(seen[name].faults))
+        for name, part in parts.items()
+    }
+    notes = [*found.notes, *notes, *_shared_content(splits, kind)]
+    notes += label_notes(row.label for part in parts.values() for row in part) if kind != "questions" else []
     if kind == "images":
-        notes += _on_drafts(settings)
+        notes += [*on_depth(pixels), *_on_drafts(settings)]
     whole = Splits(splits["train"], splits["validation"], splits["test"], class_names, tuple(faults), tuple(notes))
     require_examples(whole, settings)
     return whole
+
+
+def scaled_alike(
+    parts: Mapping[str, list[Row]], seen: Mapping[str, Inspection]
+) -> tuple[dict[str, list[Row]], PixelRange | None]:
+    """The rows of every split, deep greyscale images of which have the range of the whole data set, and this range;
+    the digests of such images tell of it.
+
+    Raises:
+        DataError: no one range fits all of them.
+    """
+    depths = [depth for one in seen.values() for depth in one.depths.values()]
+    if not depths:
+        return dict(parts), None
+    from hftransfer.data.images import SIXTEEN_BITS, common_range
+    from hftransfer.data.inspection import with_range
+
+    pixels = common_range(depths)
+    if pixels is None:
+        return dict(parts), None
+    if pixels != SIXTEEN_BITS:
+        for one in seen.values():
+            for place in one.depths:
+                one.digests[place] = scaled_digest(one.digests[place], pixels)
+    return {name: with_range(rows, pixels) for name, rows in parts.items()}, pixels
+
+
+def scaled_digest(digest: bytes, pixels: PixelRange) -> bytes:
+    """What identifies the content of a deep image whose values are scaled from a range."""
+    return hashlib.blake2b(digest + repr(tuple(pixels)).encode(), digest_size=16).digest()
+
+
+def on_depth(pixels: PixelRange | None) -> list[str]:
+    """A note on the range of deep greyscale images, where there are any."""
+    if pixels is None:
+        return []
+    told = f"greyscale images of more than 8 bits: their values of {pixels.in_words} become 0 to 255"
+    return [f"{told}, and the model keeps this range"]
 
 
 def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
@@ -202,25 +256,28 @@ def build_test_only(found: Found, settings: DataSettings, progress: Progress, *,
     if settings.limit is not None:
         rows = _first_of_each_class(rows, settings.limit)
     with progress.stage(_DECODING if decode else "looking at the images", len(rows)) as advance:
-        seen = _looked_at(rows, "images", advance, decode=decode)
-    skipped = [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
-    check_skipped(skipped, len(rows), settings)
-    test = Split(rows, _class_ids(rows, class_names), seen.digests).without(set(seen.faults))
+        seen = _looked_at(rows, "images", advance, settings, decode=decode)
+    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    skipped += [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
+    check_skipped(skipped, len(rows) + len(found.left_out), settings)
+    parts, pixels = scaled_alike({"test": rows}, {"test": seen})
+    test = Split(parts["test"], _class_ids(rows, class_names), seen.digests).without(set(seen.faults))
     none = Split([], np.zeros(0, dtype=np.int64), [])
-    return Splits(none, none, test, class_names, tuple(skipped), _on_drafts(settings))
+    notes = (*found.notes, *label_notes(row.label for row in rows), *on_depth(pixels), *_on_drafts(settings))
+    return Splits(none, none, test, class_names, tuple(skipped), notes)
 
 
-def _on_drafts(settings: DataSettings) -> tuple[str, ...]:
+def _on_drafts(settings: DataSettings) -> Sequence[str]:
     told = "large JPEG files are read as drafts (data.decode): what is measured is of these"
     return (told,) if settings.decode == "draft" else ()
 
 
-def _looked_at(rows: list[Row], kind: Kind, advance: Advance, *, decode: bool) -> Inspection:
+def _looked_at(rows: list[Row], kind: Kind, advance: Advance, settings: DataSettings, *, decode: bool) -> Inspection:
     """The digests of all contents; texts and questions are always readable."""
     if kind == "images":
         from hftransfer.data.inspection import inspect_rows
 
-        return inspect_rows(rows, advance, decode=decode)
+        return inspect_rows(rows, advance, decode=decode, max_pixels=settings.max_pixels)
     digests = digest_rows(rows)
     advance(len(rows))
     return Inspection(digests, {})
@@ -232,11 +289,14 @@ def _class_ids(rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
     return np.array([ids[row.label] if ids else 0 for row in rows], dtype=np.int64)
 
 
-def labelled_split(rows: list[Row], class_names: Sequence[str]) -> Split:
-    """One split of rows with the class ids of a trained model; without class names, of questions.
+def labelled_split(
+    rows: list[Row], class_names: Sequence[str], kind: Kind = "texts", pixels: PixelRange | None = None
+) -> Split:
+    """One split of rows with the class ids of a trained model; without class names, of questions. Deep greyscale images
+    have the model's range, `pixels`, or where it has none that of the rows.
 
     Raises:
-        DataError: there are no rows, or a label is none of the classes.
+        DataError: there are no rows, a label is none of the classes, or images can't be read.
     """
     if not rows:
         raise DataError(must_be("the data", "of at least one row", "none"))
@@ -247,7 +307,14 @@ def labelled_split(rows: list[Row], class_names: Sequence[str]) -> Split:
             for label, count in unknown.items()
         ]
     )
-    return Split(rows, _class_ids(rows, class_names), digest_rows(rows))
+    if kind != "images":
+        return Split(rows, _class_ids(rows, class_names), digest_rows(rows))
+    from hftransfer.data.inspection import inspect_rows, with_range
+
+    seen = inspect_rows(rows)
+    raise_first(list(seen.faults.values()))
+    scaled = scaled_alike({"": rows}, {"": seen})[0][""] if pixels is None else with_range(rows, pixels)
+    return Split(scaled, _class_ids(rows, class_names), seen.digests)
 
 
 def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:

@@ -1,38 +1,95 @@
-"""Tables as records with the line or row number of each: CSV, TSV, JSONL, Parquet."""
+"""Tables as records with the line or row number of each: CSV, TSV, JSON, JSONL, Parquet, packed by gzip or not."""
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import lzma
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hftransfer.errors import DataError, must_be
+from hftransfer.errors import DataError, must_be, printable, some
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
-Table = tuple[list[int], list[dict[str, Any]]]
+
+@dataclass(frozen=True)
+class Table:
+    """Records, the line of each (of Parquet and JSON lists: its number, from 1), and all columns in their order: a name
+    that is there twice stands there twice, though records hold the last value alone. `notes` tell what was recognised.
+    """
+
+    numbers: list[int]
+    records: list[dict[str, Any]]
+    columns: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path) -> Table:
-    """The line number (of Parquet: the row number, from 1) and the values by column of every record.
+def table_suffix(path: Path) -> str:
+    """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`); empty where it is none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in TABLE_SUFFIXES else ""
 
-    Values of CSV and TSV are texts as they stand: `NA`, `null` and the like mean nothing special.
+
+def table_stem(path: Path) -> str:
+    """Return a table's name without its suffixes: `train` of `train.csv.gz`."""
+    return path.name[: path.name.lower().rindex(table_suffix(path))]
+
+
+def read_table(path: Path, encoding: str | None = None) -> Table:
+    """The records of a table with the place of each.
+
+    Values of CSV and TSV are texts as they stand: `NA`, `null` and the like mean nothing special. UTF-8 is read, UTF-16
+    that begins with its mark, and what `encoding` names.
 
     Raises:
         DataError: the file can't be read as such a table; lines at fault are named.
     """
+    suffix = table_suffix(path)
     try:
-        if path.suffix == ".jsonl":
-            with path.open(encoding="utf-8-sig") as lines:
-                return json_lines(lines, path.name)
-        return _parquet(path) if path.suffix == ".parquet" else _csv(path)
+        if suffix == ".parquet":
+            return _parquet(path)
+        text, notes = _text(path, encoding)
+        if suffix == ".jsonl":
+            table = json_lines(io.StringIO(text), path.name)
+        else:
+            table = _json(text, path) if suffix == ".json" else _csv(text, path, suffix)
+    except (OSError, EOFError, ValueError, lzma.LZMAError, csv.Error) as error:  # pyarrow's errors are ValueErrors
+        raise DataError(must_be(str(path), f"a readable {suffix} table", str(error))) from error
+    return Table(table.numbers, table.records, table.columns, [*notes, *table.notes])
+
+
+def decoded_text(content: bytes, name: str, encoding: str | None = None) -> tuple[str, str | None]:
+    """Return the text in bytes, and its encoding where that is not UTF-8.
+
+    Raises:
+        DataError: the bytes are no text in that encoding.
+    """
+    marked = next((known for mark, known in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
+    chosen = encoding or marked or "utf-8-sig"
+    try:
+        return content.decode(chosen), None if chosen == "utf-8-sig" else chosen
     except UnicodeDecodeError as error:
-        raise DataError(must_be(str(path), "a UTF-8 table", f"byte {error.start} that is not")) from error
-    except (OSError, ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors
-        raise DataError(must_be(str(path), f"a readable {path.suffix} table", str(error))) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        got = f"byte {error.start} (line {line}), 0x{content[error.start]:02x}, that is not"
+        if b"\0" in content[:1000]:
+            remedy = "It looks like UTF-16: set data.encoding: utf-16-le, or save it as UTF-8."
+        else:
+            remedy = "Name its encoding, as in data.encoding: latin-1 (or cp1252), or save it as UTF-8."
+        allowed = "a UTF-8 text file" if encoding is None else f"a text in {encoding}"
+        raise DataError(must_be(name, allowed, got, remedy)) from error
 
 
 def raise_first(faults: Sequence[str], most: int = 10) -> None:
@@ -46,11 +103,29 @@ def raise_first(faults: Sequence[str], most: int = 10) -> None:
         raise DataError(*faults[:most], *rest)
 
 
-def _csv(path: Path) -> Table:
+def _text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """The text of a file, unpacked, and a note where its encoding was recognised."""
+    packed = _PACKED.get(path.suffix.lower())
+    if packed is None:
+        content = path.read_bytes()
+    else:
+        with packed(path) as stream:
+            content = stream.read()
+    if content.startswith(_LFS_POINTER):
+        remedy = "Fetch the files: git lfs pull."
+        raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
+    text, told = decoded_text(content, str(path), encoding)
+    return text, [f"{path.name} is read as {told}"] if told and encoding is None else []
+
+
+def _csv(text: str, path: Path, suffix: str) -> Table:
+    usual = "\t" if suffix == ".tsv" else ","
+    delimiter = _delimiter(text, usual)
+    notes = [] if delimiter == usual else [f"{path.name}: columns are separated by {_DELIMITERS[delimiter]}"]
     numbers, records, faults = [], [], []
-    with _long_cells(), path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        columns: list[str] = next(reader, [])
+    with _long_cells():
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        columns: list[str] = next(_numbered(reader, path), [])
         for cells in _numbered(reader, path):
             if not cells:
                 continue
@@ -60,7 +135,28 @@ def _csv(path: Path) -> Table:
             numbers.append(reader.line_num)
             records.append(dict(zip(columns, cells, strict=True)))
     raise_first(faults)
-    return numbers, records
+    return Table(numbers, records, columns, notes)
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """What separates the columns: the usual sign, unless the first lines have one column by it, and by another sign
+    each as many, which are several."""
+    head = text[: 1 << 16].splitlines(keepends=True)[:20]
+    if len(head) > 1 and len(text) > 1 << 16:
+        head = head[:-1]  # the last may be cut
+
+    def widths(sign: str) -> set[int]:
+        try:
+            with _long_cells():
+                return {len(cells) for cells in csv.reader(head, delimiter=sign, strict=True) if cells}
+        except csv.Error:
+            return {0}
+
+    first = {sign: len(next(csv.reader(head[:1], delimiter=sign), [])) for sign in _DELIMITERS}
+    if first[usual] > 1:
+        return usual
+    others = [sign for sign in _DELIMITERS if sign != usual and first[sign] > 1 and len(widths(sign)) == 1]
+    return max(others, key=lambda sign: first[sign], default=usual)
 
 
 def _numbered(reader: Any, path: Path) -> Iterator[list[str]]:
@@ -86,39 +182,128 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+class _Twice(ValueError):
+    """A key that an object of JSON has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return record
+
+
 def json_lines(lines: Iterable[str], source: str) -> Table:
     """The line numbers and the objects of JSON in lines.
 
     Raises:
-        DataError: lines hold no object; they are named.
+        DataError: lines hold no object, or one with a key twice; they are named.
     """
     numbers, records, faults = [], [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_once)
+        except _Twice as error:
+            faults.append(must_be(f"{source}:{number}: the key '{error}'", "given once", "twice"))
+            continue
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            faults.append(must_be(f"{source}:{number}", "a JSON object", line.strip()[:60]))
+            faults.append(must_be(f"{source}:{number}", "a JSON object", printable(line.strip()[:60])))
             continue
         numbers.append(number)
         records.append(record)
     raise_first(faults)
-    return numbers, records
+    return Table(numbers, records, _all_columns(records))
+
+
+def _all_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of records, which need not all be in the first one."""
+    return list(dict.fromkeys(column for record in records for column in record))
+
+
+def _json(text: str, path: Path) -> Table:
+    """A list of objects, one in the value of a single key (such as `data`), SQuAD's nested form, or JSON in lines."""
+    try:
+        document = json.loads(text, object_pairs_hook=_once)
+    except _Twice as error:
+        raise DataError(must_be(f"{path.name}: the key '{error}'", "given once in an object", "twice")) from error
+    except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith("{") and "\n" in text.strip():
+            return json_lines(io.StringIO(text), path.name)
+        raise DataError(must_be(str(path), "valid JSON", str(error) or "too many levels in one another")) from error
+    records = document
+    if isinstance(document, dict):
+        lists = [value for value in document.values() if isinstance(value, list) and value]
+        records = document["data"] if isinstance(document.get("data"), list) else lists[0] if len(lists) == 1 else None
+        if records is None:
+            records = [document]
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        got = f"a {type(records).__name__}" if not isinstance(records, list) else "a list of other things"
+        raise DataError(must_be(str(path), "a list of objects, or objects in lines", got))
+    notes = []
+    if records and all(isinstance(record.get("paragraphs"), list) for record in records):
+        records = _squad_records(records, path)
+        notes.append(f"{path.name}: SQuAD's articles, {len(records):,} questions")
+    return Table(list(range(1, len(records) + 1)), records, _all_columns(records), notes)
+
+
+def _squad_records(articles: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The questions of SQuAD's own files (v1 or v2), articles of paragraphs, in the flat form of the Hub."""
+    records = []
+    try:
+        for article in articles:
+            for paragraph in article["paragraphs"]:
+                for asked in paragraph["qas"]:
+                    answers = [] if asked.get("is_impossible") else asked.get("answers") or []
+                    placed = {name: [answer[name] for answer in answers] for name in ("text", "answer_start")}
+                    record = {"question": asked["question"], "context": paragraph["context"], "answers": placed}
+                    records.append({"id": asked.get("id"), "title": article.get("title"), **record})
+    except (KeyError, TypeError, AttributeError) as error:
+        allowed = "SQuAD's articles: data, paragraphs, context, qas, question, answers"
+        raise DataError(must_be(str(path), allowed, f"some without {error}")) from error
+    return records
 
 
 def _parquet(path: Path) -> Table:
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path)
-    records = table.to_pylist()
+    with path.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            remedy = "Fetch the files: git lfs pull."
+            raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
+    table = pyarrow.parquet.ParquetFile(path).read()
+    columns = list(table.schema.names)
+    numbers = list(range(1, table.num_rows + 1))
+    values = [column.to_pylist() for column in table.columns]
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    faults = []
     for column, names in _class_names(table.schema).items():
-        for record in records:
-            label = record[column]
-            record[column] = names[label] if label is not None and 0 <= label < len(names) else None
-    return list(range(1, len(records) + 1)), records
+        for number, record in zip(numbers, records, strict=True):
+            try:
+                record[column] = class_name(record[column], names)
+            except ValueError as error:
+                faults.append(must_be(f"{path.name}:{number}: column '{column}'", str(error), repr(record[column])))
+    raise_first(faults)
+    return Table(numbers, records, columns)
+
+
+def class_name(value: Any, names: Sequence[str]) -> Any:
+    """Return the name of a class id; None where there is none (None or -1), a name that stands there already as it is.
+
+    Raises:
+        ValueError: it is no id of these classes; its text is what is allowed.
+    """
+    if value is None or value == -1:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
+        return names[value]
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"a class id of 0 to {len(names) - 1} ({some(names, 3)}), or -1 for none")
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, label_names
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once
 from hftransfer.data.rows import Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
@@ -37,12 +37,18 @@ class TextReader:
         """The names of the columns that are read."""
         return [column for column in (self.text, self.pair, self.label) if column is not None]
 
-    def rows(self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str]) -> list[Row]:
-        """The rows of records; texts stay as they are (`NA`, `null`, empty).
+    def rows(
+        self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
+    ) -> list[Row]:
+        """The rows of records; texts stay as they are (`NA`, `null`, empty). With `left`, rows that lack a text or a
+        label are put there with the reason.
 
         Raises:
             DataError: values are no texts or no labels; lines are named.
         """
+        if left is not None:
+            kept = [place for place in range(len(wheres)) if not self._left_out(records[place], wheres[place], left)]
+            records, wheres = [records[place] for place in kept], [wheres[place] for place in kept]
         labels = label_names([record.get(self.label) for record in records], wheres, self.label)
         faults, rows = [], []
         for record, where, label in zip(records, wheres, labels, strict=True):
@@ -54,6 +60,17 @@ class TextReader:
             rows.append(Row(where, TextContent(str(text), pair), label))
         raise_first(faults)
         return rows
+
+    def _left_out(self, record: Mapping[str, Any], where: str, left: list[tuple[str, str]]) -> bool:
+        """Whether a row lacks a text or its label, and was put to those that are left out."""
+        for column in (self.text, self.pair):
+            if column is not None and is_missing(record.get(column)):
+                left.append((where, _no_text(where, column, None)))
+                return True
+        if is_unlabelled(record.get(self.label)):
+            left.append((where, must_be(f"{where}: column '{self.label}'", "a label", "nothing")))
+            return True
+        return False
 
 
 def text_reader(
@@ -83,6 +100,8 @@ def text_reader(
     raise_first(faults)
     if pair is None and settings.text_column is None:
         pair = _partner(found["data.text_column"], columns)
+    if pair is not None:
+        once(pair, columns, source)
     return TextReader(found["data.text_column"], pair, found["data.label_column"])
 
 

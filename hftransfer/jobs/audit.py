@@ -13,8 +13,8 @@ from hftransfer.auditing.examine import STEPS, Subject, examine
 from hftransfer.auditing.findings import Audit, Finding, in_order
 from hftransfer.auditing.images import odd_about_image
 from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
-from hftransfer.data.sources import Found
 from hftransfer.data.splits import Splits
 from hftransfer.extras import require_extra
 from hftransfer.jobs.common import Clock, found_checkpoint, load_rows, splits_of
@@ -73,7 +73,7 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
             odd[id(row)] = told
 
     unreadable: list[Finding] = []
-    kept: Found = {}
+    kept = Found()
     with progress.stage("decoding every image", sum(len(rows) for rows in found.values())) as advance:
         for name, rows in found.items():
             faults = inspect_rows(rows, advance, see=see).faults

@@ -74,11 +74,11 @@ def provisional_card(recipe: Recipe) -> Card:
 
 def write_examples(folder: RunFolder, rows: list[Row]) -> None:
     """Nothing; writes some test images, made small, that may be shown beside the model."""
-    from hftransfer.data.images import decode_image, enough_for
-    from hftransfer.data.rows import read_row
+    from hftransfer.data.images import enough_for
+    from hftransfer.data.inspection import decode_row
 
     for number, row in enumerate(_shown(rows)):
-        image = decode_image(read_row(row), row.id, draft=enough_for(_LARGEST_PX))
+        image = decode_row(row, enough_for(_LARGEST_PX))
         image.thumbnail((_LARGEST_PX, _LARGEST_PX))
         image.save(folder.file(f"{EXAMPLES}/{number}.jpg"), quality=90)
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import Found, find_rows, rows_from_python
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only
 from hftransfer.errors import (
     DataError,

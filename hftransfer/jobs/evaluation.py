@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hftransfer.artifact import Predictor, rows_of_split
+from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings, settings_of
-from hftransfer.data.sources import Found, find_rows
+from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Splits, build_test_only
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.jobs.common import load_splits
@@ -74,7 +75,7 @@ def _settings(source: str, given: Sequence[str]) -> DataSettings:
 
 def _of_split(found: Found, split: str | None) -> Found:
     """The rows of the split that is asked for as those to be judged; all there are where none is."""
-    return found if split is None else {"test": rows_of_split(found, split)}
+    return found if split is None else Found({"test": rows_of_split(found, split)})
 
 
 def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progress) -> dict[str, Any]:

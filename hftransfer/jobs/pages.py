@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.data.images import decode_image, enough_for
-from hftransfer.data.rows import QuestionContent, Row, TextContent, read_row
+from hftransfer.data.images import enough_for
+from hftransfer.data.inspection import decode_row
+from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.errors import HftransferError, counted
 from hftransfer.extras import has_extra
 from hftransfer.jobs.common import public_name, resolved_yaml
@@ -97,7 +98,7 @@ class _Tested:
     def image(self, index: int) -> Image.Image:
         """One of them, decoded."""
         row = self.rows[index]
-        return decode_image(read_row(row), row.id)
+        return decode_row(row)
 
 
 def _groups(trained: Trained) -> list[Group]:
@@ -166,7 +167,7 @@ def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarra
 
 
 def _small_of(row: Row) -> Image.Image:
-    return _small(decode_image(read_row(row), row.id, draft=enough_for(_PX)))
+    return _small(decode_row(row, enough_for(_PX)))
 
 
 def _small(image: Image.Image) -> Image.Image:

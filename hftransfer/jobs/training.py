@@ -296,6 +296,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
         null_threshold=done.extras.get("null_threshold"),
+        pixels=splits.pixels,
         pairs=any(c.pair is not None for c in contents if isinstance(c, TextContent)) if texts else None,
         merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from hftransfer.data.images import decode_image, enough_for
+from hftransfer.data.images import enough_for
+from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
 from hftransfer.errors import printable
 
@@ -229,7 +230,7 @@ def thumbnail(row: Row) -> Image.Image:
     """The image fitted into a square, on white."""
     from PIL import ImageOps
 
-    image = decode_image(row.content.read(), row.id, draft=enough_for(_THUMBNAIL_PX))
+    image = decode_row(row, enough_for(_THUMBNAIL_PX))
     return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
 
 

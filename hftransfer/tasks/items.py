@@ -12,8 +12,9 @@ from PIL import Image
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.texts import TextAdapter, Tokens
-from hftransfer.data.images import decode_image, enough_for
-from hftransfer.data.rows import Row, read_row
+from hftransfer.data.images import enough_for
+from hftransfer.data.inspection import decode_row
+from hftransfer.data.rows import Row
 from hftransfer.errors import DataError
 
 
@@ -84,7 +85,7 @@ class ImageItems:
         kept, images, faults = [], [], {}
         for item in chosen:
             try:
-                image = decode_image(read_row(self.rows[item]), self.rows[item].id, self._draft)
+                image = decode_row(self.rows[item], self._draft)
             except DataError as error:
                 faults[item] = str(error)
                 continue

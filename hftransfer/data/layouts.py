@@ -1,0 +1,275 @@
+"""Folders of files: which of them are splits, which are classes, and which are neither.
+
+Archives wrap folders in others, keep variants of the same pictures (colour, greyscale) above the classes, and masks
+beside images; none of that is a class.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hftransfer.data.columns import as_label
+from hftransfer.data.roles import Found, Kind, affixed_roles, require_named_splits, require_one_each, split_role
+from hftransfer.data.rows import FileContent, Row
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.tables import raise_first, table_stem, table_suffix
+from hftransfer.errors import DataError, counted, must_be, some
+
+_IGNORED = {"thumbs.db", "desktop.ini"}
+_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})
+_MASK_FOLDERS = frozenset(
+    {"masks", "mask", "annotations", "annotation", "labels", "segmentation", "segmentations", "segmentationclass"}
+    | {"groundtruth", "ground_truth", "gt", "trimaps", "bboxes", "xmls"}
+)
+_VARIANTS = frozenset(
+    {"color", "colour", "grayscale", "greyscale", "gray", "grey", "segmented", "original", "originals", "augmented"}
+    | {"augmentation", "cropped", "raw", "processed", "preprocessed", "resized", "enhanced", "thermal", "depth", "rgb"}
+)
+_DEEPEST = 8
+
+TableRows = Callable[[Path, str], list[Row]]
+"""What reads the rows of a table that says which image of a folder has which label."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A file below a folder, whether links were followed to it, and whether it is a link back to a folder above."""
+
+    path: Path
+    by_link: bool = False
+    is_loop: bool = False
+
+
+def visible(folder: Path) -> Iterator[Path]:
+    """The entries of a folder but hidden ones and what desktops leave there."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith((".", "__MACOSX")) and entry.name.lower() not in _IGNORED:
+                yield Path(entry.path)
+
+
+def walk(folder: Path, above: frozenset[Path] = frozenset(), *, by_link: bool = False) -> Iterator[Walked]:
+    """The files in a folder and all folders in it; a link back to a folder above comes as such, and is not followed."""
+    real = folder.resolve()
+    if real in above:
+        yield Walked(folder, by_link=True, is_loop=True)
+        return
+    for entry in visible(folder):
+        linked = by_link or entry.is_symlink()
+        if entry.is_dir():
+            yield from walk(entry, above | {real}, by_link=linked)
+        else:
+            yield Walked(entry, linked)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and all folders in it; links back to a folder above are passed over."""
+    return (walked.path for walked in walk(folder) if not walked.is_loop)
+
+
+def path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str | None:
+    """Why a file may not be read: it is a link out of the data's folder."""
+    if settings.allow_outside_paths:
+        return None
+    resolved = file.resolve()
+    if resolved.is_relative_to(root.resolve()):
+        return None
+    remedy = "Set data.allow_outside_paths: true if that is meant."
+    return must_be(name, f"inside {root}", f"{resolved}", remedy)
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads folders of classes below `root`; what was recognised is noted in `found`."""
+
+    root: Path
+    settings: DataSettings
+    kind: Kind
+    found: Found
+    table_rows: TableRows
+
+    def read(self, folder: Path, depth: int = 0) -> Found:
+        """The rows of a folder by split.
+
+        Raises:
+            DataError: its folders are no splits and no classes, or files in them may not be read.
+        """
+        folders = sorted(entry for entry in visible(folder) if entry.is_dir())
+        if not folders and not list(visible(folder)):
+            allowed = f"a folder with a folder of {self.kind} per class"
+            raise DataError(must_be(f"data.source {folder}", allowed, "an empty folder"))
+        roles = {entry: split_role(entry.name, self.settings) for entry in folders}
+        inner = self._wrapped(folder, folders)
+        if inner is not None and not any(roles.values()) and depth < _DEEPEST:
+            return self.read(inner, depth + 1)
+        require_named_splits(self.settings, {entry.name for entry in folders}, str(folder))
+        if "train" not in roles.values():
+            affixed = affixed_roles([entry.name for entry in folders])
+            if affixed:
+                return self._affixed(folders, affixed)
+            if not folders or not all(roles.values()):
+                self.found["all"] = self._class_rows(folder)
+                return self.found
+        stray = [entry.name for entry, role in roles.items() if role is None]
+        if stray:
+            remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
+            raise DataError(must_be(f"folders in {folder}", "splits only", some(stray), remedy))
+        require_one_each({entry.name: role for entry, role in roles.items()}, str(folder))
+        for entry, role in roles.items():
+            self.found[role or ""] = self._class_rows(entry)
+        return self.found
+
+    def _wrapped(self, folder: Path, folders: Sequence[Path]) -> Path | None:
+        """The one folder that holds all the others: of an archive's name, or `images` beside masks; None if none does.
+
+        Raises:
+            DataError: images lie beside masks, and are in no folders of classes.
+        """
+        pictures = self._beside_masks(folders)
+        if pictures is not None:
+            if not any(entry.is_dir() for entry in visible(pictures)):
+                others = some(entry.name for entry in folders if entry != pictures)
+                got = f"images in {pictures.name} beside {others}, which look like a mask or annotation of each image"
+                allowed = f"a folder with a folder of {self.kind} per class"
+                remedy = "Those are for segmentation or detection. Classes are given by folders, or by a table."
+                raise DataError(must_be(f"data.source {folder}", allowed, got, remedy))
+            others = some(entry.name for entry in folders if entry != pictures)
+            self.found.note(f"the images are found in {self._shown(pictures)}; {others} beside it are left out")
+            return pictures
+        if len(folders) != 1 or not any(entry.is_dir() for entry in visible(folders[0])):
+            return None
+        loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
+        beside = f"; {some(loose, 3)} beside it {'is' if len(loose) == 1 else 'are'} passed over" if loose else ""
+        self.found.note(f"the {self.kind} are found in {self._shown(folders[0])}{beside}")
+        return folders[0]
+
+    def _beside_masks(self, folders: Sequence[Path]) -> Path | None:
+        """The folder of images where the others hold what belongs to each: masks, boxes."""
+        pictures = [entry for entry in folders if entry.name.lower() in _IMAGE_FOLDERS]
+        masks = [entry for entry in folders if entry.name.lower() in _MASK_FOLDERS]
+        if self.kind == "images" and len(pictures) == 1 and masks and len(folders) == 1 + len(masks):
+            return pictures[0]
+        return None
+
+    def _affixed(self, folders: Sequence[Path], roles: dict[str, str]) -> Found:
+        """The rows of splits named as in `seg_train`, `seg_test`; folders beside them without classes are left out."""
+        rest = [entry for entry in folders if entry.name not in roles]
+        for entry in rest:
+            if _holds_classes(entry):
+                remedy = "Name splits train, validation and test, or set data.train_split, data.test_split."
+                raise DataError(must_be(f"folders in {entry.parent}", "splits only", entry.name, remedy))
+        require_one_each(roles, str(folders[0].parent))
+        told = ", ".join(f"{name} is {role}" for name, role in roles.items())
+        left = f"; {some(entry.name for entry in rest)} without classes left out" if rest else ""
+        self.found.note(f"splits by the folders' names: {told}{left}")
+        for entry in folders:
+            if entry.name in roles:
+                self.found[roles[entry.name]] = self._class_rows(entry)
+        return self.found
+
+    def _class_rows(self, folder: Path, depth: int = 0) -> list[Row]:
+        entries = sorted(visible(folder))
+        described = [e for e in entries if e.is_file() and table_suffix(e) and table_stem(e).lower() == "metadata"]
+        if described and self.kind == "images":
+            self.found.note(f"the labels of {self._shown(folder)} are those in {described[0].name}")
+            return self.table_rows(described[0], folder.name)
+        loose = [entry.name for entry in entries if not entry.is_dir()]
+        classes = [entry for entry in entries if entry.is_dir()]
+        inner = self._wrapped(folder, classes) if folder != self.root else None
+        if inner is not None and depth < _DEEPEST:
+            return self._class_rows(inner, depth + 1)
+        if loose:
+            remedy = "Move it into the folder of its class, or away."
+            if not classes:
+                remedy = f"Put the {self.kind} of each class in a folder named after the class."
+            raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
+        if not classes:
+            allowed = f"a folder with a folder of {self.kind} per class"
+            raise DataError(must_be(f"{folder}", allowed, "an empty folder"))
+        rows: list[Row] = []
+        faults: list[str] = []
+        for label in self._without_copies(folder, classes):
+            self._rows_of_class(label, rows, faults)
+        raise_first(faults)
+        return rows
+
+    def _without_copies(self, folder: Path, classes: list[Path]) -> list[Path]:
+        """The class folders less one that holds all of them again, as archives that were packed twice do.
+
+        Raises:
+            DataError: the folders are variants of the same pictures, not classes.
+        """
+        inside = {entry: {one.name for one in visible(entry) if one.is_dir()} for entry in classes}
+        names = {entry.name for entry in classes}
+        again = [entry for entry in classes if len(names) > 2 and names - {entry.name} <= inside[entry]]
+        if again:
+            self.found.note(f"{self._shown(again[0])} holds the other folders again, and is left out")
+            return [entry for entry in classes if entry not in again]
+        common = set.intersection(*inside.values()) if len(classes) > 1 else set()
+        if len(common) < 2 or common <= _IMAGE_FOLDERS | _MASK_FOLDERS | {name.capitalize() for name in _MASK_FOLDERS}:
+            return classes
+        told = [entry.name for entry in classes]
+        if any(set(re.split(r"[\W_]+", name.lower())) & _VARIANTS for name in told):
+            got = f"what looks like variants of the same pictures: each holds {some(sorted(common), 3)}"
+            remedy = f"Name one of them: data.source={folder / told[0]}"
+            raise DataError(must_be(f"the folders {some(told)} in {folder}", "classes, or splits", got, remedy))
+        self.found.note(
+            f"the folders {some(told, 3)} are taken for the classes, though all hold {some(sorted(common), 3)}"
+        )
+        return classes
+
+    def _rows_of_class(self, label: Path, rows: list[Row], faults: list[str]) -> None:
+        """Add the rows of a class folder, and the files of it that may not be read."""
+        inner = [entry for entry in visible(label) if entry.is_dir()]
+        pictures = self._beside_masks([one for one in inner if one.name.lower() in _IMAGE_FOLDERS | _MASK_FOLDERS])
+        above = frozenset({self.root.resolve(), label.parent.resolve()})
+        files = sorted(walk(pictures or label, above), key=lambda walked: walked.path)
+        if pictures is not None:
+            masks = ", ".join(sorted(entry.name for entry in inner if entry != pictures))
+            self.found.note(f"of class folders, {pictures.name} is read, and {masks} left out")
+        if not files:
+            faults.append(must_be(f"the class folder {label}", f"a folder of {self.kind}", "an empty folder"))
+        name = as_label(label.name)
+        own = label.parent.resolve() / label.name
+        for walked in files:
+            shown = walked.path.relative_to(self.root).as_posix()
+            fault = self._link_fault(walked, own, shown) if walked.by_link or label.is_symlink() else None
+            if fault:
+                faults.append(fault)
+            elif not walked.is_loop:
+                rows.append(Row(shown, FileContent(walked.path), name))
+
+    def _link_fault(self, walked: Walked, own: Path, shown: str) -> str | None:
+        """Why a file that a link leads to may not be read as one of a class."""
+        if walked.is_loop:
+            return must_be(shown, f"inside the class folder {own}", "a link back to a folder above", "Remove it.")
+        fault = path_fault(walked.path, self.root, shown, self.settings)
+        if fault or self.settings.allow_outside_paths or walked.path.resolve().is_relative_to(own):
+            return fault
+        got = f"a link to {walked.path.resolve()}, which would have the label '{own.name}'"
+        remedy = "Copy the file, or set data.allow_outside_paths: true if that is meant."
+        return must_be(shown, f"inside the class folder {own}", got, remedy)
+
+    def _shown(self, folder: Path) -> str:
+        return f"{folder.relative_to(self.root).as_posix()}/"
+
+
+def _holds_classes(folder: Path, depth: int = 0) -> bool:
+    """Whether several folders lie in a folder, or in the only one in it."""
+    folders = [entry for entry in visible(folder) if entry.is_dir()]
+    return len(folders) > 1 or (len(folders) == 1 and depth < _DEEPEST and _holds_classes(folders[0], depth + 1))
+
+
+def is_layout_of_splits(folder: Path, settings: DataSettings) -> bool:
+    """Whether a folder holds one for training, by its name."""
+    names = [entry.name for entry in visible(folder) if entry.is_dir()]
+    return "train" in {split_role(name, settings) for name in names} or bool(affixed_roles(names))
+
+
+def counts_in_words(found: Found) -> str:
+    """How many rows each split has, for people."""
+    return ", ".join(f"{counted(len(rows), 'row')} {name}" for name, rows in found.items())
