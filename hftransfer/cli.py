@@ -129,7 +129,7 @@ def init(
     def work() -> None:
         from hftransfer.drafts import draft, write_draft
 
-        text = draft(data, task, model, _progress(quiet=quiet))
+        text = draft(data, task, model, _progress(quiet=quiet), out)
         path = write_draft(out, text)
         _say(text)
         print(f"{path} is written. Next: hftransfer check {path}, then hftransfer run {path}")

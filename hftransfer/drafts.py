@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hftransfer.data.columns import label_notes
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.layouts import files_below
 from hftransfer.data.roles import Found, Kind
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import IMAGE_SUFFIXES, find_rows
-from hftransfer.data.splits import MOST_SKIPPED
+from hftransfer.data.splits import MOST_SKIPPED, split_rows
 from hftransfer.errors import (
     DataError,
     HftransferError,
@@ -22,6 +24,8 @@ from hftransfer.errors import (
     counted,
     must_be,
     nearest,
+    printable,
+    some,
 )
 from hftransfer.jobs.common import load_captions
 from hftransfer.progress import Progress
@@ -45,32 +49,52 @@ _ON_HUB = {
     "question-answering": "distilbert/distilbert-base-uncased",
 }
 _FEW, _MANY, _UNEVEN = 30, 1000, 3.0
+_SHARES = ((0.2, 0.15), (0.2, 0.3), (0.34, 0.5), (0.0, 0.15), (0.0, 0.5))
+"""Of test and validation: the usual ones, and those that small classes allow."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found: the task that fits, how many examples each split has, and of classes how many each; and how many
-    images are unreadable already by their first bytes."""
+    """What was found: the task that fits, how many examples each split has, and of classes how many each; how many
+    images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
+    training for test and for validation."""
 
     task: str
     splits: dict[str, int]
     classes: dict[str, int]
     unreadable: int = 0
+    notes: tuple[str, ...] = ()
+    fractions: tuple[float, float] = _SHARES[0]
 
 
-def draft(data: str, task: str | None = None, model: str | None = None, progress: Progress | None = None) -> str:
-    """A commented recipe for some data, as YAML, which loads.
+def draft(
+    data: str,
+    task: str | None = None,
+    model: str | None = None,
+    progress: Progress | None = None,
+    out: Path = Path("recipe.yaml"),
+) -> str:
+    """A commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file that it
+    will be.
 
     Raises:
         RecipeError: there is no such task.
-        DataError: the data are of no task, or not of the one given.
+        DataError: the data are of no task, or not of the one given, or too few to be split.
     """
     seen = look(data, task, progress or Progress())
-    text = _written(data, seen, model or _model_for(seen.task))
+    text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(seen.task))
     from ruamel.yaml import YAML
 
     load_recipe(YAML(typ="safe", pure=True).load(text))
     return text
+
+
+def way_from(out: Path, data: str) -> str:
+    """How a file `out` has to name a folder or file; what is none here (a Hub id), is absolute or below home stays."""
+    path = Path(data)
+    if path.is_absolute() or data.startswith("~") or not path.exists() or out.parent.resolve() == Path.cwd():
+        return data
+    return Path(os.path.relpath(path.resolve(), out.parent.resolve())).as_posix()
 
 
 def look(data: str, task: str | None, progress: Progress) -> Seen:
@@ -114,16 +138,37 @@ def _seen(data: str, task: str, progress: Progress) -> Seen:
     settings = DataSettings(source=data)
     if task == IMAGE_TEXT:
         splits = load_captions(_captioned(data).recipe, None, progress)
-        return Seen(task, splits.sizes(), {})
+        return Seen(task, splits.sizes(), {}, notes=splits.notes)
     found: Found = find_rows(settings, progress, kind=_KINDS[task])
     sizes = {name: len(rows) for name, rows in found.items()}
     if task == "question-answering":
-        return Seen(task, sizes, {})
-    first = next((found[name] for name in ("train", "all") if name in found), next(iter(found.values())))
+        return Seen(task, sizes, {}, notes=tuple(found.notes))
+    first = next((found[name] for name in ("train", "all") if name in found), None)
+    if first is None:
+        remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
+        raise DataError(must_be(f"--data {data}", "data with a split to train on", some(found), remedy))
     classes = dict(Counter(row.label for row in first))
     if len(classes) < 2:
         raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
-    return Seen(task, sizes, classes, _unreadable(found, progress) if task == "image-classification" else 0)
+    unreadable = _unreadable(found, progress) if task == "image-classification" else 0
+    notes = (*found.notes, *label_notes(row.label for rows in found.values() for row in rows))
+    return Seen(task, sizes, classes, unreadable, notes, _shares(found, settings))
+
+
+def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
+    """The shares to hold out for test and validation, as large as usual where every class has enough examples.
+
+    Raises:
+        DataError: a class has one example alone.
+    """
+    for test, validation in _SHARES:
+        try:
+            split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)
+        except DataError as error:
+            last = error
+        else:
+            return test, validation
+    raise last
 
 
 def _unreadable(found: Found, progress: Progress) -> int:
@@ -154,9 +199,13 @@ def _written(data: str, seen: Seen, model: str) -> str:
         few = seen.unreadable <= MOST_SKIPPED * sum(seen.splits.values())
         lines.append(f"  {'' if few else '# '}on_error: skip              # leaves out what can't be read, up to 5 %")
     if "validation" not in seen.splits:
-        lines.append("  validation_fraction: 0.15   # held out of training, to choose settings and the best epoch")
+        told = "held out of training, to choose settings and the best epoch"
+        lines.append(f"  {f'validation_fraction: {seen.fractions[1]:g}':<27} # {told}")
     if "test" not in seen.splits:
-        lines.append("  test_fraction: 0.2          # held out of all, to tell how good the model is")
+        told = "held out of all, to tell how good the model is"
+        if not seen.fractions[0]:
+            told = "too few examples to hold some out: how good the model is can't be told"
+        lines.append(f"  {f'test_fraction: {seen.fractions[0]:g}':<27} # {told}")
     lines += [*_strategy(seen), "train:", "  seed: 0"]
     lines += ["# output: {folder: runs}", "# hub: {push_to: namespace/name, license: apache-2.0}", ""]
     return "\n".join(lines)
@@ -180,9 +229,9 @@ def _strategy(seen: Seen) -> list[str]:
 
 def _notes(seen: Seen) -> list[str]:
     """What a person should know of their data before training."""
+    notes = [_one_line(note) for note in seen.notes]
     if not seen.classes:
-        return []
-    notes = []
+        return notes
     if seen.unreadable:
         notes.append(f"{counted(seen.unreadable, 'image')} can't be read, or more: hftransfer audit names them all.")
     least, most = min(seen.classes, key=lambda name: seen.classes[name]), max(seen.classes.values())
@@ -198,6 +247,10 @@ def _classes_in_words(classes: dict[str, int]) -> str:
         return ""
     shown = ", ".join(f"{_plain(name)} {count}" for name, count in list(classes.items())[:6])
     return f"; {len(classes)} classes: {shown}{', …' if len(classes) > 6 else ''}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())[:300]
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,45 @@ class Recipe(BaseModel):
         return {"source": value} if isinstance(value, str) else value
 
 
+_PATHS: tuple[Path_, ...] = (
+    *(("data",), ("data", "source"), ("zero_shot_data",)),
+    *(("model",), ("model", "name"), ("model", "image"), ("model", "text")),
+)
+_LOCAL_OPEN_CLIP = "open_clip:local-dir:"
+
+
+def _from_folder(value: str, folder: Path) -> str:
+    """A relative path as it is from the current folder, if it leads somewhere from another one; else as it stands."""
+    before = _LOCAL_OPEN_CLIP if value.startswith(_LOCAL_OPEN_CLIP) else ""
+    path = value.removeprefix(before)
+    try:
+        here = Path(path).is_absolute() or path.startswith("~") or not (folder / path).exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL character
+        here = True
+    if here or path == "memory" or folder.resolve() == Path.cwd():
+        return value
+    return before + os.path.normpath(folder / path)
+
+
+def seen_from(recipe: Recipe, folder: Path) -> Recipe:
+    """The same recipe, whose relative paths of data and models on this disk are those from a folder."""
+
+    def way(value: str | None) -> str | None:
+        before = _LOCAL_OPEN_CLIP if str(value).startswith(_LOCAL_OPEN_CLIP) else ""
+        path = Path(str(value).removeprefix(before))
+        if value is None or value == "memory" or path.is_absolute() or not path.exists():
+            return value
+        try:
+            return before + Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        except ValueError:  # on another drive
+            return before + str(path.resolve())
+
+    model = recipe.model.model_copy(update={name: way(getattr(recipe.model, name)) for name in ("image", "text")})
+    model = model.model_copy(update={"name": way(model.name)})
+    data = recipe.data.model_copy(update={"source": way(recipe.data.source)})
+    return recipe.model_copy(update={"model": model, "data": data, "zero_shot_data": way(recipe.zero_shot_data)})
+
+
 _SHORT: dict[Path_, str] = {("model",): "name", ("strategy",): "kind", ("data",): "source"}
 
 
@@ -184,7 +224,8 @@ def load_recipe(
 ) -> LoadedRecipe:
     """The recipe at a path, of a shipped name, or in a mapping, with `a.b=value` and `~a.b` overrides.
 
-    Overrides may also be a mapping of dotted keys to values.
+    Overrides may also be a mapping of dotted keys to values. Paths of data and models in a file count from its folder
+    (where there is none, from the current one, as those of overrides do).
 
     Raises:
         RecipeError: there is no such recipe, or it has faults; all of them are told.
@@ -196,6 +237,7 @@ def load_recipe(
     else:
         path = find_recipe(source)
         document, faults = _read(path)
+        document.count_paths_from(path.parent)
         name = path.stem if path.name != "recipe.yaml" else path.resolve().parent.parent.name or "recipe"
     document.apply(overrides, faults)
     recipe = _validated(document, faults)
@@ -333,6 +375,15 @@ class _Document:
                 return f"{self.file}:{self.lines[key[:length]]}: {'.'.join(key)}"
         above_an_override = any(given[: len(key)] == key for given in self.overridden)
         return f"override {'.'.join(key)}" if above_an_override else f"{self.file}: {'.'.join(key)}"
+
+    def count_paths_from(self, folder: Path) -> None:
+        """Make those paths of data and models that lead somewhere from the file's folder lead there from here."""
+        for key in _PATHS:
+            inside: Any = self.values
+            for part in key[:-1]:
+                inside = inside.get(part) if isinstance(inside, dict) else None
+            if isinstance(inside, dict) and isinstance(inside.get(key[-1]), str):
+                inside[key[-1]] = _from_folder(inside[key[-1]], folder)
 
     def origins(self) -> dict[Path_, str]:
         given = dict.fromkeys(self.lines, "recipe")

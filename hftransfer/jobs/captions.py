@@ -159,7 +159,7 @@ def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, 
     from hftransfer.report import figures
 
     done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
-    folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts))
+    folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))
     folder.write_json("environment.json", learned.environment)
     folder.write_text("history.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
     figures.draw_history(folder.file("figures/history.png"), rows, done.history.best_epoch)

@@ -21,6 +21,7 @@ from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only
 from hftransfer.errors import (
     DataError,
+    RecipeError,
     must_be,
     user_path,
 )
@@ -33,6 +34,7 @@ from hftransfer.recipe import (
     ResolvedFacts,
     flat_settings,
     recipe_yaml,
+    seen_from,
 )
 from hftransfer.run_folder import RunFolder, require_same_identity
 from hftransfer.tabular import csv_text
@@ -240,8 +242,21 @@ _SHAPES_NO_WEIGHTS = (
 
 def identity_of(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:
     """What a checkpoint belongs to, as flat keys and plain values: all that shapes the weights."""
-    shaping = {key: value for key, value in flat_settings(recipe).items() if not key.startswith(_SHAPES_NO_WEIGHTS)}
+    shaping = {
+        key: _canonical(key, value)
+        for key, value in flat_settings(recipe).items()
+        if not key.startswith(_SHAPES_NO_WEIGHTS)
+    }
     return {**shaping, "the weights' SHA-256": facts.weights_sha256, "the data's fingerprint": facts.data_fingerprint}
+
+
+def _canonical(key: str, value: Any) -> Any:
+    """A setting, of a path that leads somewhere the whole path: a run is the same from whichever folder it is seen."""
+    named = key.startswith("model.") or key in ("data.source", "zero_shot_data")
+    if not named or not isinstance(value, str):
+        return value
+    path = user_path(value, key, RecipeError)
+    return str(path.resolve()) if path.exists() else value
 
 
 def require_same_run(keeping: Keeping) -> None:
@@ -255,9 +270,9 @@ def require_same_run(keeping: Keeping) -> None:
     require_same_identity(keeping.resume.state["identity"], keeping.identity)
 
 
-def resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts) -> str:
-    """The recipe as it was run, every default spelled out."""
-    resolved = loaded.recipe.model_copy(update={"resolved": facts})
+def resolved_yaml(loaded: LoadedRecipe, facts: ResolvedFacts, folder: Path) -> str:
+    """The recipe as it was run, every default spelled out; paths count from the run's folder."""
+    resolved = seen_from(loaded.recipe, folder).model_copy(update={"resolved": facts})
     return f"# {loaded.name}, as it was run: every default spelled out\n" + recipe_yaml(resolved)
 
 

@@ -47,7 +47,7 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metric
         class_names=done.splits.class_names,
         counts=done.splits.counts() if done.splits.class_names else {},
         data=public_name(loaded.recipe.data.source),
-        recipe=public_text(resolved_yaml(loaded, trained.facts)),
+        recipe=public_text(resolved_yaml(loaded, trained.facts, folder.path)),
         command="hftransfer run recipe.yaml     # the file beside this page; data.source=… for other data",
         usage=_USAGE,
         environment=trained.environment,

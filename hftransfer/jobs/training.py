@@ -317,7 +317,7 @@ def write_training(
     done = trained.done
     metrics = metrics_of(loaded.recipe, trained, clock)
     _write_model(folder, trained, metrics, loaded.recipe)
-    folder.write_text("recipe.yaml", resolved_yaml(loaded, trained.facts))
+    folder.write_text("recipe.yaml", resolved_yaml(loaded, trained.facts, folder.path))
     folder.write_json("environment.json", trained.environment)
     if "test" in done.judged:
         write_table(folder, "predictions.parquet", done.judged["test"].columns)

@@ -96,7 +96,7 @@ def write_zero_shot(folder: RunFolder, loaded: LoadedRecipe, done: ZeroShot, clo
 
     found, recipe = done.found, loaded.recipe
     names, test = found.splits.class_names, found.splits.test
-    folder.write_text("recipe.yaml", resolved_yaml(loaded, done.facts))
+    folder.write_text("recipe.yaml", resolved_yaml(loaded, done.facts, folder.path))
     folder.write_json("environment.json", environment(done.compute))
     write_table(folder, "predictions.parquet", found.columns)
     for name, rows in (("classes.csv", found.classes), ("prompts.csv", found.prompts)):
