@@ -234,7 +234,7 @@ def rows_from_python(data: Any, settings: DataSettings, kind: Kind = "images") -
     if isinstance(data, str | Path):
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), kind)
     if hasattr(data, "cast_column") and isinstance(data, Mapping):
-        return _dataset_splits(data, settings, kind)
+        return _without_hidden(_dataset_splits(data, settings, kind), settings)
     found = Found()
     if isinstance(data, Mapping):
         roles = {str(name): split_role(str(name), settings) for name in data}
