@@ -95,8 +95,16 @@ def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
     return found, places
 
 
+def passed_over(chosen: str, named: str | None, usual: Sequence[str], columns: Sequence[str], what: str) -> list[str]:
+    """A note where other columns have usual names too, and none was named."""
+    others = [column for column in columns if column != chosen and column.lower() in usual]
+    return [f"{what} are those in the column '{chosen}', not '{others[0]}'"] if others and named is None else []
+
+
 def is_unlabelled(value: Any) -> bool:
     """Whether a cell holds no label."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return len(value) == 0
     return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
@@ -107,7 +115,9 @@ def label_notes(labels: Iterable[str]) -> list[str]:
     parts = {name: [part.strip() for part in re.split(r"[|;]", name)] for name in counts}
     joint = [name for name, own in parts.items() if len(own) > 1 and all(own)]
     used = Counter(part for own in parts.values() for part in own)
-    if joint and any(used[part] > 1 for name in joint for part in parts[name]):
+    listed = [name for name in counts if name.startswith("[") and name.endswith("]")]
+    joint = listed or joint
+    if listed or any(used[part] > 1 for name in joint for part in parts[name]):
         notes.append(
             f"warning: labels such as '{joint[0]}' look like several at once: each combination is a class of its own "
             f"here ({len(joint)} such classes); keep one label in each row"
@@ -135,7 +145,7 @@ _WHOLE = re.compile(r"(-?\d+)(\.0*)?")
 def _whole_as_such(values: Sequence[Any]) -> list[Any]:
     """The values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are whole
     numbers, of texts where all in the column are."""
-    found = [value.item() if isinstance(value, np.generic) else value for value in values]
+    found = [_alone(value.item() if isinstance(value, np.generic) else value) for value in values]
     found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
     texts = [value for value in found if isinstance(value, str) and value.strip()]
     if any("." in text for text in texts):
@@ -143,6 +153,14 @@ def _whole_as_such(values: Sequence[Any]) -> list[Any]:
         if all(matched):
             found = [_WHOLE.sub(r"\1", v.strip()) if isinstance(v, str) and v.strip() else v for v in found]
     return found
+
+
+def _alone(value: Any) -> Any:
+    """The label in a list of one; of an empty one nothing."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(given, list | tuple) and len(given) < 2:
+        return given[0] if given else None
+    return given
 
 
 def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
@@ -158,6 +176,9 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
     for value, where in zip(_whole_as_such(values) if are_labels else values, wheres, strict=True):
         if is_unlabelled(value):
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing"))
+        elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
+            remedy = "Several labels at once are not learned yet: keep one in each row."
+            faults.append(must_be(f"{where}: column '{column}'", "one label", some(map(repr, value)), remedy))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
             faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))

@@ -30,6 +30,8 @@ _VARIANTS = frozenset(
     | {"augmentation", "cropped", "raw", "processed", "preprocessed", "resized", "enhanced", "thermal", "depth", "rgb"}
 )
 _DEEPEST = 8
+ONE_HOT = "_classes"
+"""The name of a table with a column for each class."""
 
 TableRows = Callable[[Path, str], list[Row]]
 """What reads the rows of a table that says which image of a folder has which label."""
@@ -173,7 +175,8 @@ class FolderReader:
 
     def _class_rows(self, folder: Path, depth: int = 0) -> list[Row]:
         entries = sorted(visible(folder))
-        described = [e for e in entries if e.is_file() and table_suffix(e) and table_stem(e).lower() == "metadata"]
+        tables = [entry for entry in entries if table_suffix(entry) and entry.is_file()]
+        described = [entry for entry in tables if table_stem(entry).lower() in ("metadata", ONE_HOT)]
         if described and self.kind == "images":
             self.found.note(f"the labels of {self._shown(folder)} are those in {described[0].name}")
             return self.table_rows(described[0], folder.name)

@@ -18,9 +18,11 @@ from hftransfer.data.columns import (
     label_names,
     numbered_columns,
     once,
+    passed_over,
     spread,
 )
-from hftransfer.data.layouts import FolderReader, files_below, is_layout_of_splits, path_fault, visible
+from hftransfer.data.exports import from_one_hot
+from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, path_fault, visible
 from hftransfer.data.questions import QuestionReader, question_reader
 from hftransfer.data.roles import (
     SPLIT_NAMES,
@@ -45,6 +47,7 @@ from hftransfer.data.rows import (
 )
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import (
+    Table,
     class_name,
     decoded_text,
     raise_first,
@@ -75,6 +78,7 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_s
 DRAWINGS = "bundled/drawn-pets"
 BUNDLED = (DRAWINGS, "bundled/short-reviews")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
@@ -129,8 +133,9 @@ def _file_rows(path: Path, settings: DataSettings, kind: Kind) -> Found:
     """
     if not table_suffix(path):
         allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or one of these packed, as in .csv.gz)"
-        packed = path.name.lower().endswith(_ARCHIVES)
-        raise DataError(must_be("data.source", allowed, f"'{path}'", "Unpack it first." if packed else ""))
+        remedy = "Unpack it first." if path.name.lower().endswith(_ARCHIVES) else ""
+        remedy = "Save the sheet as CSV." if path.suffix.lower() in _SHEETS else remedy
+        raise DataError(must_be("data.source", allowed, f"'{path}'", remedy))
     found = Found()
     _add_table(path, settings, kind, found)
     return found
@@ -339,6 +344,10 @@ def _add_table(path: Path, settings: DataSettings, kind: Kind, found: Found, rol
     table = read_table(path, settings.encoding)
     if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
+    if table_stem(path) == ONE_HOT and kind == "images":
+        records = from_one_hot(table.records, table.columns, path.name)
+        note = f"{path.name}: a column for each class, as Roboflow writes it"
+        table = Table(table.numbers, records, ["image", "label"], [*table.notes, note])
     found.notes += [note for note in table.notes if note not in found.notes]
     wheres = [f"{path.name}:{number}" for number in table.numbers]
     _add_records(_Records(table.records, wheres, table.columns, path, path.parent), settings, kind, found, role)
@@ -424,6 +433,9 @@ def _add_rows(given: _Records, settings: DataSettings, kind: Kind, found: Found,
         rows = _image_rows(given, settings, found, left)
     else:
         reader = _reader(given.columns, settings, given.source, kind, given.usual_labels)
+        if isinstance(reader, TextReader):
+            for note in reader.notes(given.columns, settings, given.usual_labels):
+                found.note(note)
         rows = reader.rows(given.records, given.wheres, left)
     found.setdefault(role, []).extend(rows)
     found.left_out += [LeftOut("train" if role == "all" else role, id, reason) for id, reason in left or ()]
@@ -469,6 +481,9 @@ def _image_rows(given: _Records, settings: DataSettings, found: Found, left: lis
     image_column, label_columns = _columns(settings, given)
     cells = [given.values(column) for column in label_columns]
     labels, places = _labels(cells, given, label_columns[0], settings, left)
+    if settings.caption_column is None:
+        for note in passed_over(label_columns[0], settings.label_column, LABEL_COLUMNS, given.columns, "labels"):
+            found.note(note)
     folder = given.folder or Path()
     within = _ImageFolder.of(folder, given.values(image_column), found) if given.content is None else _ImageFolder()
     rows, faults = [], []
@@ -765,14 +780,23 @@ def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
     classes = {c: feature for c, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
     records: list[dict[str, Any]] = dataset.to_list()
     faults = []
+    several = {c: f.feature for c, f in dataset.features.items() if _is_list_of(f, datasets.ClassLabel)}
     for record, where in zip(records, wheres, strict=True):
-        for column, feature in classes.items():
+        for column, feature in (classes | several).items():
             try:
-                record[column] = class_name(record[column], feature.names)
+                value = record[column]
+                if column in several:
+                    record[column] = [class_name(one, feature.names) for one in value or []]
+                else:
+                    record[column] = class_name(value, feature.names)
             except ValueError as error:
                 faults.append(must_be(f"{where}: column '{column}'", str(error), repr(record[column])))
     raise_first(faults)
     return records
+
+
+def _is_list_of(feature: Any, kind: type) -> bool:
+    return isinstance(getattr(feature, "feature", None), kind)
 
 
 # --- Python objects ------------------------------------------------------------------

@@ -8,18 +8,21 @@ import gzip
 import io
 import json
 import lzma
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hftransfer.data.exports import plain_records
 from hftransfer.errors import DataError, must_be, printable, some
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_SAID = re.compile(r'"?sep=(.)"?')
 _LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
@@ -68,6 +71,11 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
             table = _json(text, path) if suffix == ".json" else _csv(text, path, suffix)
     except (OSError, EOFError, ValueError, lzma.LZMAError, csv.Error) as error:  # pyarrow's errors are ValueErrors
         raise DataError(must_be(str(path), f"a readable {suffix} table", str(error))) from error
+    plain = plain_records(table.records, path.name) if suffix in (".json", ".jsonl") else None
+    if plain is not None:
+        records, places, note = plain
+        numbers = [table.numbers[place] for place in places]
+        table = Table(numbers, records, _all_columns(records), [*table.notes, note])
     return Table(table.numbers, table.records, table.columns, [*notes, *table.notes])
 
 
@@ -120,19 +128,26 @@ def _text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
 
 def _csv(text: str, path: Path, suffix: str) -> Table:
     usual = "\t" if suffix == ".tsv" else ","
-    delimiter = _delimiter(text, usual)
-    notes = [] if delimiter == usual else [f"{path.name}: columns are separated by {_DELIMITERS[delimiter]}"]
+    first, _, rest = text.partition("\n")
+    said = _SAID.fullmatch(first.strip())  # a line that spreadsheets write for themselves
+    before = len(said.groups()) if said else 0
+    delimiter = said[1] if said else _delimiter(text, usual)
+    text = rest if said else text
+    told = _DELIMITERS.get(delimiter, repr(delimiter))
+    notes = [] if delimiter == usual else [f"{path.name}: columns are separated by {told}"]
     numbers, records, faults = [], [], []
     with _long_cells():
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        columns: list[str] = next(_numbered(reader, path), [])
+        columns = [name.strip() for name in next(_numbered(reader, path), [])]
         for cells in _numbered(reader, path):
             if not cells:
                 continue
             if len(cells) != len(columns):
                 faults.append(must_be(f"{path.name}:{reader.line_num}", f"{len(columns)} cells", f"{len(cells)}"))
                 continue
-            numbers.append(reader.line_num)
+            if len(cells) > 1 and not any(cell.strip() for cell in cells):
+                continue  # below a table spreadsheets leave rows of nothing
+            numbers.append(reader.line_num + before)
             records.append(dict(zip(columns, cells, strict=True)))
     raise_first(faults)
     return Table(numbers, records, columns, notes)

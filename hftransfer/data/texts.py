@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once, passed_over
 from hftransfer.data.rows import Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
@@ -36,6 +36,11 @@ class TextReader:
     def columns(self) -> list[str]:
         """The names of the columns that are read."""
         return [column for column in (self.text, self.pair, self.label) if column is not None]
+
+    def notes(self, columns: Sequence[str], settings: DataSettings, usual_labels: Sequence[str]) -> list[str]:
+        """What people should know of columns that were passed over."""
+        texts = passed_over(self.text, settings.text_column, _SINGLES, columns, "texts")
+        return [*texts, *passed_over(self.label, settings.label_column, usual_labels, columns, "labels")]
 
     def rows(
         self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None

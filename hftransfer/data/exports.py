@@ -1,0 +1,108 @@
+"""What labelling tools export, as plain records: a text or an image, and its label.
+
+Label Studio nests choices in annotations (labelstud.io, "Export annotations"), Prodigy marks each example as accepted,
+rejected or ignored (prodi.gy, "Annotation interfaces"), Roboflow writes a column for each class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hftransfer.errors import DataError, counted, must_be, some
+
+_CHOICE = ("choices", "taxonomy", "rating")
+_COCO = {"images", "annotations", "categories"}
+
+
+Plain = tuple[list[dict[str, Any]], list[int], str]
+
+
+def plain_records(records: Sequence[Mapping[str, Any]], source: str) -> Plain | None:
+    """Return the records of a tool's export as plain ones, the places in the export that they are of, and a note; None
+    where they are of no such tool.
+
+    Raises:
+        DataError: the export is for another task.
+    """
+    if not records:
+        return None
+    if len(records) == 1 and records[0].keys() >= _COCO:
+        remedy = "Those are for detection and segmentation. Classes are given by folders, or by a column of a table."
+        raise DataError(must_be(source, "a table with a label for each row", "boxes or masks in COCO's form", remedy))
+    if all(isinstance(record.get("data"), Mapping) and _annotations(record) is not None for record in records):
+        return _label_studio(records, source)
+    if all(record.get("answer") in ("accept", "reject", "ignore") for record in records):
+        return _prodigy(records, source)
+    return None
+
+
+def _annotations(record: Mapping[str, Any]) -> list[Any] | None:
+    found = record.get("annotations", record.get("completions"))
+    return found if isinstance(found, list) else None
+
+
+def _label_studio(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
+    plain, places = [], []
+    for place, record in enumerate(records):
+        given = [a for a in _annotations(record) or [] if isinstance(a, Mapping) and not a.get("was_cancelled")]
+        choices = [choice for annotation in given if (choice := _choices(annotation))]
+        if choices:
+            together = list(dict.fromkeys(label for own in choices for label in own))  # of all who labelled it
+            plain.append({**record["data"], "label": together[0] if len(together) == 1 else together})
+            places.append(place)
+    if not plain:
+        remedy = "Regions, boxes and spans are for other tasks."
+        raise DataError(must_be(source, "an export of Label Studio with choices", "none", remedy))
+    left = len(records) - len(plain)
+    beside = f"; {counted(left, 'task')} without a choice left out" if left else ""
+    return plain, places, f"{source}: an export of Label Studio, its choices are the labels{beside}"
+
+
+def _choices(annotation: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    for result in annotation.get("result") or []:
+        value = result.get("value") if isinstance(result, Mapping) else None
+        for kind in _CHOICE:
+            chosen = value.get(kind) if isinstance(value, Mapping) else None
+            if chosen is not None:
+                found += [one[-1] if isinstance(one, list) and one else one for one in _listed(chosen)]
+    return found
+
+
+def _prodigy(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
+    plain, places = [], []
+    for place, record in enumerate(records):
+        if record["answer"] == "accept":
+            plain.append({**record, "label": record["accept"] if "accept" in record else record.get("label")})
+            places.append(place)
+    if not plain:
+        raise DataError(must_be(source, "an export of Prodigy with accepted examples", "none"))
+    left = len(records) - len(plain)
+    beside = f"; {counted(left, 'example')} that were rejected or ignored are left out" if left else ""
+    return plain, places, f"{source}: an export of Prodigy, what was accepted is the label{beside}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def from_one_hot(records: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str) -> list[dict[str, Any]]:
+    """Return records with a column for each class (Roboflow's `_classes.csv`: `filename`, then 0 or 1) as records with
+    `image` and `label`; several classes at once are a list of them.
+
+    Raises:
+        DataError: a cell is neither 0 nor 1.
+    """
+    image, classes = columns[0], list(columns[1:])
+    plain = []
+    for number, record in enumerate(records, start=2):
+        cells = {name: str(record[name]).strip() for name in classes}
+        strange = [name for name, cell in cells.items() if cell not in ("0", "1")]
+        if strange:
+            raise DataError(must_be(f"{source}:{number}: column '{strange[0]}'", "0 or 1", f"'{cells[strange[0]]}'"))
+        label = [name.strip() for name, cell in cells.items() if cell == "1"]
+        plain.append({"image": record[image], "label": label[0] if len(label) == 1 else label})
+    if not classes:
+        raise DataError(must_be(source, "a table with a column for each class", some(columns)))
+    return plain
