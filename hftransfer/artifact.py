@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hftransfer.cache import new_folder
-from hftransfer.errors import DataError, ModelError, OutputError, first_line, must_be, some, user_path
+from hftransfer.errors import (
+    DataError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    first_line,
+    must_be,
+    some,
+    user_path,
+)
 from hftransfer.run_folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -25,7 +34,9 @@ if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.adapters.scoring import Scoring
     from hftransfer.data.rows import Row
+    from hftransfer.tasks.label_map import LabelMap
     from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.training.devices import Compute
 
@@ -66,7 +77,12 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label of one input, its probability, and the probabilities of all labels."""
+    """The label of one input that scores best, its score, and the scores of all labels.
+
+    Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
+    for several labels at once, or that has one output alone, each is the probability of its label by itself, and
+    `scores` begins with the best. Of a regression they are its numbers, without any function.
+    """
 
     label: str
     score: float
@@ -115,6 +131,11 @@ class Predictor:
         return self.adapter.class_names
 
     @property
+    def scoring(self) -> Scoring:
+        """What scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none` (numbers)."""
+        return self.adapter.scoring
+
+    @property
     def takes(self) -> Literal["images", "texts", "questions"]:
         """What it predicts from."""
         if self.facts.task == "question-answering":
@@ -139,6 +160,7 @@ class Predictor:
 
         Raises:
             DataError: inputs can't be read; all of them are named.
+            ModelError: what the model computes is no number.
         """
         if self.takes == "questions":
             given = as_questions(inputs, question, context)
@@ -152,44 +174,68 @@ class Predictor:
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
         read = decoded if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
-        yield from in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        if self.scoring == "softmax" or len(self.class_names) < 2:
+            yield from outcomes
+            return
+        yield from (_best_first(one) if isinstance(one, Prediction) else one for one in outcomes)
 
-    def evaluate(self, rows: Any, split: str | None = None, **data: Any) -> dict[str, Any]:
+    def evaluate(
+        self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
+    ) -> dict[str, Any]:
         """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
         Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
         validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
-        right. `data` holds settings of a recipe's `data:` section, such as `text_column="review"`.
+        right. `label_map` says which class each label of the rows means, where they are called otherwise: a mapping,
+        as in `{"neg": "LABEL_0"}`, or `"position"`, by the order of both. `data` holds settings of a recipe's `data:`
+        section, such as `text_column="review"`.
 
         Raises:
             DataError: the rows can't be read, or have a label the model doesn't know.
+            ModelError: the model does not choose one label of several.
+            RecipeError: the label map does not fit.
         """
         from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
 
         settings = settings_of("memory", data)
         found = rows_from_python(rows, settings, kind=self.takes)
-        return self.evaluate_rows(rows_of_split(found, split), settings.decode)
+        return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
 
-    def evaluate_rows(self, rows: list[Row], decode: Literal["exact", "draft"] = "exact") -> dict[str, Any]:
+    def evaluate_rows(
+        self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
+    ) -> dict[str, Any]:
         """The metrics of labelled rows; class ids follow the model's labels.
 
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
+            ModelError: the model does not choose one label of several, or what it computes is no number.
+            RecipeError: the label map does not fit.
         """
+        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import labelled_split
+        from hftransfer.tasks.label_map import relabelled
         from hftransfer.tasks.registry import TASKS
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import predict
 
         task = TASKS[self.facts.task]
+        if task.rows == "questions":
+            if label_map is not None:
+                raise RecipeError(must_be("the label map", "left out for questions", "given"))
+        else:
+            _require_one_label(self.scoring, self.source.name)
+            rows = relabelled(rows, self.class_names, label_map)
         split = labelled_split(rows, self.class_names if task.rows != "questions" else ())
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         settings = DataSettings(source="memory", decode=decode, **tokens)
         with self._one_at_a_time:
             examples = task.examples(self.adapter, split, settings)
             logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        for values in logits:
+            require_numbers(values, self.source.name)
         # As in predict: a model trained without unanswerable questions never answers nothing.
         extras = {"null_threshold": self.facts.null_threshold} if task.rows == "questions" else {}
         return task.judge(logits, examples, self.class_names, **extras).metrics
@@ -227,7 +273,8 @@ class Predictor:
             return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
 
     def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
-        """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""
+        """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what
+        `scoring` says."""
         return self._probabilities(self._encoded(examples))
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
@@ -242,6 +289,7 @@ class Predictor:
     def _probabilities(self, inputs: Inputs) -> np.ndarray:
         import torch
 
+        from hftransfer.adapters.scoring import require_numbers, scores_of
         from hftransfer.training.activations import forward
 
         top = len(self.adapter.stages)
@@ -251,7 +299,8 @@ class Predictor:
                 logits = self._head(activations["hidden"].float())
             else:
                 logits = self.adapter.above(activations, top)
-            values: np.ndarray = logits.float().softmax(dim=-1).cpu().numpy()
+            values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
+        require_numbers(values, self.source.name)
         return values
 
     def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
@@ -281,6 +330,7 @@ class Predictor:
         Raises:
             DataError: they are no questions; all such are named.
         """
+        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.rows import QuestionContent, Row
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
@@ -309,7 +359,10 @@ class Predictor:
         with self._one_at_a_time:
             examples = QuestionAnswering().examples(self.adapter, split, settings)
             source = Source(examples.items, self.adapter, 0, self.compute)
-            return examples, predict(self.adapter, 0, source, self.compute)
+            logits = predict(self.adapter, 0, source, self.compute)
+        for values in logits:
+            require_numbers(values, self.source.name)
+        return examples, logits
 
 
 def in_batches(
@@ -357,6 +410,20 @@ def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction
     return predictions
 
 
+def _require_one_label(scoring: Scoring, name: str) -> None:
+    """Return if a model chooses one label of several, as data with one label a row are judged.
+
+    Raises:
+        ModelError: it does something else.
+    """
+    if scoring != "softmax":
+        got = {"sigmoid": "one that judges each label by itself", "none": "a regression"}[scoring]
+        remedy = "hftransfer predict gives its scores."
+        raise ModelError(
+            must_be(f"the model '{name}' to be judged", "one that chooses one label of several", got, remedy)
+        )
+
+
 def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
     """The rows of the split that is asked for, else of the first there is of test, validation and training.
 
@@ -374,6 +441,11 @@ def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
     scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
     best = max(scores, key=lambda name: scores[name])
     return Prediction(best, scores[best], scores)
+
+
+def _best_first(prediction: Prediction) -> Prediction:
+    ordered = sorted(prediction.scores.items(), key=lambda entry: -entry[1])
+    return Prediction(prediction.label, prediction.score, dict(ordered))
 
 
 @dataclass(frozen=True)

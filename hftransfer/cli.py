@@ -320,6 +320,10 @@ def evaluate(
         str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(help="What labels of the data mean to the model: position, or neg=LABEL_0,pos=LABEL_1."),
+    ] = None,
     prompt: Prompts = None,
     base: Base = None,
     as_json: Json = False,
@@ -333,6 +337,7 @@ def evaluate(
         _require_precision(precision)
         from hftransfer.jobs.evaluation import evaluate_model
         from hftransfer.report.tables import metrics_table
+        from hftransfer.tasks.label_map import label_map_of
 
         metrics = evaluate_model(
             model,
@@ -342,6 +347,7 @@ def evaluate(
             prompts=(prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
             precision=precision,  # type: ignore[arg-type]
             base=base,
+            label_map=label_map_of(label_map) if label_map is not None else None,
             progress=_progress(quiet=quiet or as_json),
         )
         if as_json:
@@ -595,7 +601,7 @@ def zero_shot(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 @app.command()

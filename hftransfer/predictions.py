@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hftransfer.artifact import Answer, Prediction, Predictor
 from hftransfer.data.inputs import Given, Named
-from hftransfer.errors import DataError, OutputError, RecipeError, must_be, user_path
+from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, user_path
 from hftransfer.progress import Progress
+from hftransfer.tabular import cell
 
 if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
@@ -48,11 +49,14 @@ def predict_inputs(
         OutputError: the table can't be written.
     """
     named, outcomes = _outcomes(predictor, asked, lines)
+    scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
+    names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
     told: list[dict[str, Any]] = []
-    with _table(asked.csv) as write, progress.stage("predicting", len(named) if len(named) >= _BAR_FROM else 0) as on:
+    total = len(named) if len(named) >= _BAR_FROM else 0
+    with _table(asked.csv, names) as write, progress.stage("predicting", total) as on:
         for one, outcome in zip(named, outcomes, strict=True):
-            if len(named) >= _BAR_FROM:
+            if total:
                 on(1)
             if isinstance(outcome, DataError):
                 faults += outcome.faults
@@ -63,11 +67,11 @@ def predict_inputs(
             if asked.as_json:
                 told.append(entry)
             elif asked.csv is None:
-                print(_line(one, outcome), flush=True)
+                print(_line(one, outcome, scoring), flush=True)
     if asked.as_json:
         alone = isinstance(predictor, Predictor) and asked.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        print(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False))
     if faults:
         raise DataError(*faults)
 
@@ -109,15 +113,27 @@ def _shown_input(one: Named) -> Any:
     return list(one.value) if isinstance(one.value, tuple) else one.name
 
 
-def _line(one: Named, outcome: Prediction | Answer) -> str:
+def _line(one: Named, outcome: Prediction | Answer, scoring: str) -> str:
+    """Return a prediction in one line, which neither names nor labels can break or steer."""
     if isinstance(outcome, Answer):
-        return f"{outcome.score:7.2%}  {outcome.answer or '(no answer)'}"
-    return f"{outcome.score:7.2%}  {outcome.label}  {one.name}"
+        return f"{outcome.score:7.2%}  {_in_one_line(outcome.answer) or '(no answer)'}"
+    label, name = _in_one_line(outcome.label), _in_one_line(one.name)
+    if scoring == "none":
+        return f"{outcome.score:10.4f}  {label}  {name}"
+    if scoring == "sigmoid":  # several may be true at once
+        others = [(other, score) for other, score in outcome.scores.items() if other != outcome.label and score >= 0.5]
+        label = ", ".join([label, *(f"{_in_one_line(other)} {score:.2%}" for other, score in others)])
+    return f"{outcome.score:7.2%}  {label}  {name}"
+
+
+def _in_one_line(text: str) -> str:
+    return printable(text).replace("\t", "\\t").replace("\n", "\\n")
 
 
 @contextmanager
-def _table(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What writes a row of a table, as they come; the scores of labels in columns of their own.
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes a row of a table, as they come; the scores of labels in columns of their own, in the order of the
+    model's names where it has some.
 
     Raises:
         OutputError: the file can't be written.
@@ -133,20 +149,21 @@ def _table(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
             columns: list[str] = []
 
             def write(row: dict[str, Any]) -> None:
-                flat = {**row, **{f"score_{name}": value for name, value in row.get("scores", {}).items()}}
+                scores = row.get("scores", {})
+                flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
                 waiting.append(flat)
                 if not columns and "error" not in row:  # the first that was read tells what columns there are
                     columns.extend([*flat, "error"])
-                    writer.writerow(columns)
+                    writer.writerow([cell(name) for name in columns])
                 while columns and waiting:
                     own = waiting.pop(0)
-                    writer.writerow([own.get(name, "") for name in columns])
+                    writer.writerow([cell(own.get(name, "")) for name in columns])
 
             yield write
             if waiting:
                 writer.writerow(["input", "error"])
-                writer.writerows([row["input"], row["error"]] for row in waiting)
+                writer.writerows([cell(row["input"]), cell(row["error"])] for row in waiting)
     except OSError as error:
         raise OutputError(must_be(f"the table {file}", "writable", error.strerror or str(error))) from error

@@ -30,6 +30,7 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
+from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
 
 Activations = dict[str, Tensor]
@@ -101,8 +102,13 @@ class Adapter(ABC):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes in the order of the logits."""
-        names = self.model.config.id2label
-        return tuple(str(names[index]) for index in range(len(names)))
+        return names_of(self.model.config.id2label)
+
+    @property
+    def scoring(self) -> Scoring:
+        """What becomes of the logits."""
+        config = getattr(self.model, "config", None)
+        return scoring_of(config, self.outputs) if config is not None else "softmax"
 
     @property
     def outputs(self) -> int:

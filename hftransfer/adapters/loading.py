@@ -10,6 +10,7 @@ from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seede
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
 from hftransfer.errors import ModelError, first_line, must_be
 
@@ -101,6 +102,8 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _adapt_config(config, form)
+        if form.task != "question-answering":
+            require_names(config.id2label, name)
         model, info = auto_class.from_pretrained(
             folder,
             config=config,

@@ -1,0 +1,240 @@
+"""Models as people have them: heads of several labels, of one output and of numbers; names that count from 1; no
+tokenizer; adapters of plain peft; folders of sentence-transformers; gated repositories."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import hftransfer as ht
+from hftransfer.adapters.base import quiet_transformers
+from hftransfer.cli import app
+from hftransfer.errors import DataError, ModelError, RecipeError
+from tests.conftest import TinyModels, faults_of, picture, tiny_tokenizer
+
+TEXTS = ["a lovely film", "an awful story was very dull", "what"]
+NAMES = {0: "toxic", 1: "obscene", 2: "insult"}
+SaveText = Callable[..., Path]
+
+
+@pytest.fixture
+def save_text(tmp_path: Path) -> SaveText:
+    """Writes a tiny text classifier whose head says a lot, with what its configuration says besides."""
+    import transformers as tf
+
+    def save(name: str = "model", *, tokenizer: bool = True, vocab_size: int = 64, **more: Any) -> Path:
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        with quiet_transformers():
+            model = tf.BertForSequenceClassification(tf.BertConfig(**sizes, vocab_size=vocab_size, **more))
+            model.classifier.weight.data.normal_(0, 2)
+            model.save_pretrained(tmp_path / name)
+            if tokenizer:
+                tiny_tokenizer().save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def save_image(tmp_path: Path, tiny: TinyModels) -> SaveText:
+    """Writes a tiny ViT with what its configuration says besides."""
+    import shutil
+
+    def save(name: str = "vit", **more: Any) -> Path:
+        folder = shutil.copytree(tiny("vit"), tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **more}))
+        return folder
+
+    return save
+
+
+def _plain(task: Any, folder: Path, given: Any) -> dict[str, float]:
+    """All scores, as the plain pipeline of transformers gives them."""
+    from transformers import pipeline
+
+    with quiet_transformers():
+        found = pipeline(task, model=str(folder), top_k=None)(given)
+    found = found[0] if isinstance(found[0], list) else found
+    return {one["label"]: one["score"] for one in found}
+
+
+def _invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+# --- what logits become ----------------------------------------------------------------------------------------------
+
+HEADS = (
+    {"id2label": NAMES, "problem_type": "multi_label_classification"},
+    {"id2label": NAMES, "problem_type": "single_label_classification"},
+    {"id2label": NAMES},
+    {"id2label": NAMES, "problem_type": "regression"},
+    {"num_labels": 1},
+    {"num_labels": 1, "problem_type": "regression"},
+    {"num_labels": 1, "problem_type": "multi_label_classification"},
+)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_scores_of_texts_are_those_of_the_plain_pipeline(save_text: SaveText, head: dict[str, Any]) -> None:
+    folder = save_text(**head)
+    for text, found in zip(TEXTS, ht.load(folder).predict(TEXTS), strict=True):
+        wanted = _plain("text-classification", folder, text)
+        assert found.scores == pytest.approx(wanted, abs=1e-5)
+        assert found.label == max(wanted, key=lambda name: wanted[name])
+        assert found.score == max(found.scores.values())
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression", "single_label_classification"])
+def test_scores_of_images_are_those_of_the_plain_pipeline(save_image: SaveText, kind: str) -> None:
+    folder = save_image(problem_type=kind)
+    image = picture("blue", 3)
+    found = ht.load(folder).predict(image)[0]
+    assert found.scores == pytest.approx(_plain("image-classification", folder, image), abs=1e-4)
+
+
+def test_of_several_labels_the_best_stands_first_and_lines_tell_all_that_hold(save_text: SaveText) -> None:
+    folder = save_text(id2label=NAMES, problem_type="multi_label_classification")
+    found = ht.load(folder).predict(TEXTS[0])[0]
+    assert list(found.scores) == sorted(NAMES.values(), key=lambda name: -found.scores[name])
+    line = _invoke("predict", str(folder), TEXTS[0], "--quiet").stdout
+    assert [name for name in NAMES.values() if f"{name}" in line.replace(TEXTS[0], "")] == [
+        name for name in NAMES.values() if found.scores[name] >= 0.5 or name == found.label
+    ]
+
+
+def test_columns_of_scores_follow_the_model(save_text: SaveText, tmp_path: Path) -> None:
+    folder = save_text(id2label=NAMES, problem_type="multi_label_classification")
+    _invoke("predict", str(folder), *TEXTS, "--quiet", "--csv", str(tmp_path / "out.csv"))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(), newline="")))
+    assert [name for name in rows[0] if name.startswith("score_")] == [f"score_{name}" for name in NAMES.values()]
+    scores = [found.scores for found in ht.load(folder).predict(TEXTS)]
+    for row, own in zip(rows, scores, strict=True):
+        assert {name: float(row[f"score_{name}"]) for name in own} == pytest.approx(own)
+
+
+def test_explanations_tell_the_same_scores(save_text: SaveText, save_image: SaveText) -> None:
+    texts = save_text(id2label=NAMES, problem_type="multi_label_classification")
+    model = ht.load(texts)
+    assert ht.explain(model, TEXTS[:1])[0].score == pytest.approx(model.predict(TEXTS[0])[0].score)
+    images = ht.load(save_image(problem_type="multi_label_classification"))
+    found = ht.explain(images, [picture()], method="occlusion", truth=True)[0]
+    assert found.score == pytest.approx(images.predict(picture())[0].score, abs=1e-5)
+
+
+def test_what_a_regression_gives_is_no_percentage(save_text: SaveText) -> None:
+    folder = save_text(num_labels=1, problem_type="regression")
+    line = _invoke("predict", str(folder), TEXTS[0], "--quiet").stdout
+    assert "%" not in line
+    assert float(line.split()[0]) == pytest.approx(ht.load(folder).predict(TEXTS[0])[0].score, abs=1e-4)
+
+
+@pytest.mark.parametrize("head", [HEADS[0], HEADS[3], HEADS[4]], ids=str)
+def test_data_of_one_label_do_not_judge_what_gives_several_or_numbers(
+    save_text: SaveText, head: dict[str, Any]
+) -> None:
+    with pytest.raises(ModelError, match="must be one that chooses one label of several"):
+        ht.load(save_text(**head)).evaluate([(text, "toxic") for text in TEXTS])
+
+
+# --- names of labels -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ids", [{"1": "neg", "2": "pos"}, {"0": "neg", "2": "pos"}, {"-1": "neg", "0": "pos"}], ids=str
+)
+def test_names_that_do_not_count_from_0_are_refused(save_text: SaveText, ids: dict[str, str]) -> None:
+    folder = save_text(num_labels=2)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": ids}))
+    with pytest.raises(ModelError) as error:
+        ht.load(folder)
+    assert "id2label" in faults_of(error)
+    assert "must be names for the outputs 0 to 1" in faults_of(error)
+
+
+def test_a_name_that_two_outputs_have_stands_for_the_first(save_image: SaveText) -> None:
+    folder = save_image(id2label={"0": "crane", "1": "dog", "2": "crane", "3": "cat", "4": "fox"})
+    model = ht.load(folder)
+    assert model.class_names == ("crane", "dog", "crane (2)", "cat", "fox")
+    assert math.fsum(model.predict(picture())[0].scores.values()) == pytest.approx(1, abs=1e-5)
+
+
+# --- labels of other data --------------------------------------------------------------------------------------------
+
+ROWS = [(text, str(number % 2)) for number, text in enumerate(TEXTS * 4)]
+
+
+def _accuracy(folder: Path, meaning: dict[str, str]) -> float:
+    found = ht.load(folder).predict([text for text, _ in ROWS])
+    return sum(one.label == meaning[label] for one, (_, label) in zip(found, ROWS, strict=True)) / len(ROWS)
+
+
+def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) -> None:
+    folder = save_text(num_labels=2)
+    model = ht.load(folder)
+    with pytest.raises(DataError, match="--label-map"):
+        model.evaluate(ROWS)
+    forth, back = {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "LABEL_1", "1": "LABEL_0"}
+    for given, meaning in (("position", forth), (forth, forth), (back, back)):
+        assert model.evaluate(ROWS, label_map=given)["accuracy"] == pytest.approx(_accuracy(folder, meaning))
+    named = [(text, {"0": "neg", "1": "pos"}[label]) for text, label in ROWS]
+    assert model.evaluate(named, label_map="position") == model.evaluate(ROWS, label_map="position")
+
+    table = tmp_path / "rows.csv"
+    table.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in named))
+    words = ("eval", str(folder), "--data", str(table), "--json", "--quiet")
+    told = _invoke(*words, "--label-map", "neg=LABEL_1,pos=LABEL_0")
+    assert json.loads(told.stdout)["accuracy"] == pytest.approx(_accuracy(folder, back))
+    assert "--label-map position" in _invoke(*words).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"0": "LABEL_0", "1": "LABEL_7"}, "Did you mean"),
+        ({"0": "LABEL_0"}, "nothing for 1"),
+    ],
+    ids=str,
+)
+def test_a_label_map_that_does_not_fit_is_told(save_text: SaveText, given: Any, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        ht.load(save_text(num_labels=2)).evaluate(ROWS, label_map=given)
+
+
+def test_a_label_map_in_words_is_read(save_text: SaveText) -> None:
+    folder = str(save_text(num_labels=2))
+    for given in ("neg", "neg=", "=LABEL_0", "a=LABEL_0,a=LABEL_1", ""):
+        told = _invoke("eval", folder, "--data", "bundled/short-reviews", "--quiet", "--label-map", given)
+        assert told.exit_code == 2, told
+        assert "--label-map must be position" in told.stderr
+
+
+# --- terminals and tables --------------------------------------------------------------------------------------------
+
+
+def test_names_and_labels_steer_no_terminal(save_text: SaveText) -> None:
+    folder = save_text(id2label={0: "a\x1b[2Jb\nc", 1: "d\u202ee"})
+    lines = _invoke("predict", str(folder), "one\nlovely \x1b[31mfilm", "--quiet").stdout
+    assert lines.count("\n") == 1
+    assert not set("\x1b\u202e") & set(lines)
+
+
+def test_cells_of_predictions_are_no_formulas(save_text: SaveText, tmp_path: Path) -> None:
+    folder = save_text(id2label={0: "=1+1", 1: "@b"})
+    given = ["=HYPERLINK(1)", "+1 film", "-a film", "@a film", "\ta film", "\rfilm", "-12"]
+    _invoke("predict", str(folder), "--quiet", "--csv", str(tmp_path / "out.csv"), "--", *given)
+    rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text(), newline="")))
+    assert [row[0] for row in rows[1:]] == [*(f"'{text}" for text in given[:5]), "\\rfilm", "-12"]
+    assert {row[1] for row in rows[1:]} <= {"'=1+1", "'@b"}
