@@ -238,3 +238,66 @@ def test_cells_of_predictions_are_no_formulas(save_text: SaveText, tmp_path: Pat
     rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text(), newline="")))
     assert [row[0] for row in rows[1:]] == [*(f"'{text}" for text in given[:5]), "\\rfilm", "-12"]
     assert {row[1] for row in rows[1:]} <= {"'=1+1", "'@b"}
+
+
+# --- tokenizers ------------------------------------------------------------------------------------------------------
+
+
+def _bare(family: str, folder: Path) -> Path:
+    """Weights and configuration of a family, as a `Trainer` leaves them that was given no tokenizer."""
+    import transformers as tf
+
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 500}
+    if family == "distilbert":
+        sizes = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 500}
+    elif family == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 500}
+    else:
+        sizes |= {"intermediate_size": 64}
+    with quiet_transformers():
+        config = tf.AutoConfig.for_model(family, **sizes)
+        tf.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "gpt2", "mpnet", "deberta-v2"])
+def test_a_model_without_a_tokenizer_is_refused(family: str, tmp_path: Path, text_data: Path) -> None:
+    folder = _bare(family, tmp_path / family)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"task: text-classification\nmodel: {folder}\ndata: {text_data}\n")
+    checked = _invoke("check", str(recipe), "--quiet")
+    assert checked.exit_code == 2
+    for told in (checked.stderr, _invoke("predict", str(folder), "a film", "--quiet").stderr):
+        assert "must be one with a tokenizer of its own; got no file with a vocabulary" in told
+        assert "Traceback" not in told
+
+
+def test_a_vocabulary_of_special_tokens_or_a_far_smaller_one_is_refused(
+    save_text: SaveText, tmp_path: Path, text_data: Path
+) -> None:
+    import transformers as tf
+
+    special = _bare("bert", tmp_path / "special")
+    with quiet_transformers():
+        tf.AutoTokenizer.from_pretrained(special).save_pretrained(special)
+    words = tmp_path / "words"
+    _bare("bert", words)
+    (words / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    small = save_text("small", vocab_size=5000)
+    for folder, told in ((special, "special tokens alone"), (words, "special tokens alone"), (small, "knows 5,000")):
+        with pytest.raises(ModelError, match=told):
+            ht.load(folder)
+        with pytest.raises(ModelError, match=told):
+            ht.check({"task": "text-classification", "model": str(folder), "data": str(text_data)})
+
+
+def test_a_vocabulary_that_the_model_pads_is_taken(save_text: SaveText) -> None:
+    known = len(tiny_tokenizer())
+    for size in (known, known + 47, 8 * known):
+        assert ht.load(save_text(f"padded-{size}", vocab_size=size)).predict(TEXTS[0])
+
+
+def test_tokens_beyond_the_model_are_told(save_text: SaveText) -> None:
+    model = ht.load(save_text(vocab_size=12))
+    with pytest.raises(ModelError, match="must be one that gives tokens below 12"):
+        model.predict("a film in it and what")

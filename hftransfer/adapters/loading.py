@@ -12,6 +12,7 @@ from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
+from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
 from hftransfer.errors import ModelError, first_line, must_be
 
 Kind = Literal["image-classification", "text-classification", "question-answering"]
@@ -199,16 +200,19 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The tokenizer beside a checkpoint.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or one that knows no words.
     """
     from transformers import AutoTokenizer
 
+    require_tokenizer_files(checkpoint)
     try:
-        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         remedy = "Add the tokenizer.json of the pretrained model."
         got = f"none ({first_line(error)})"
         raise ModelError(must_be(f"model '{checkpoint.name}'", "one with a tokenizer", got, remedy)) from error
+    require_words(checkpoint, tokenizer)
+    return tokenizer
 
 
 def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:

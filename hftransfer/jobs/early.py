@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
+from hftransfer.adapters.vocabulary import require_tokenizer_files
 from hftransfer.data.sources import look_at_source
 from hftransfer.errors import (
     HftransferError,
@@ -80,6 +81,8 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
         else:
             require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
             _require_head(recipe, family)
+        if checkpoint is not None and (recipe.task in (ZERO_SHOT, IMAGE_TEXT) or MODALITY_OF[recipe.task] == "text"):
+            require_tokenizer_files(checkpoint)
     except HftransferError as error:
         faults.append(error)
     if recipe.hub.push_to is not None:
@@ -140,6 +143,8 @@ def _look_at_pair(recipe: Recipe) -> None:
         bundle = BUNDLED_MODELS.get(str(name))
         family = seen.family if seen is not None else bundle.family if bundle is not None else ""
         require_modality(str(name), family, f"{IMAGE_TEXT} (model.{modality})", cast(Modality, modality))
+        if seen is not None and modality == "text":
+            require_tokenizer_files(seen)
 
 
 def _require_sense_of_captions(recipe: Recipe) -> None:
