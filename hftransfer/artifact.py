@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hftransfer.cache import new_folder
 from hftransfer.errors import (
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
 
 
+_MOST_TOKENS = 1 << 24
+
+
 class ModelFacts(BaseModel):
     """What a model folder's `hftransfer.json` says beyond the native files."""
 
@@ -49,9 +51,9 @@ class ModelFacts(BaseModel):
     task: Literal["image-classification", "text-classification", "question-answering"] = "image-classification"
     pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
     class_names: tuple[str, ...] = ()
-    max_tokens: int | None = None
-    stride_tokens: int | None = None
-    null_threshold: float | None = None
+    max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
+    stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
+    null_threshold: float | None = Field(None, allow_inf_nan=False)
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
     merge: bool = False
@@ -159,7 +161,7 @@ class Predictor:
         >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
 
         Raises:
-            DataError: inputs can't be read; all of them are named.
+            DataError: inputs can't be read, or texts are the names of image files; all of them are named.
             ModelError: what the model computes is no number.
         """
         if self.takes == "questions":
@@ -169,7 +171,10 @@ class Predictor:
         if inputs is None or question is not None or context is not None:
             what = "images" if self.adapter.modality == "image" else "texts"
             raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        return all_or_faults(self.predict_each(as_list(inputs, self.adapter.modality)))
+        given = as_list(inputs, self.adapter.modality)
+        if self.adapter.modality == "text":
+            _require_no_images(given)
+        return all_or_faults(self.predict_each(given))
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
@@ -378,7 +383,8 @@ def in_batches(
     from hftransfer.training.activations import read_batches
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
-        outcomes = [read(inputs[place], place) for place in places]
+        given = [(inputs[place], place) for place in places]  # what could not even be found has its error for a value
+        outcomes = [value if isinstance(value, DataError) else read(value, place) for value, place in given]
         readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
         # What could be read is in `encoded` from here on: images of a few batches would fill the memory.
         told = [outcome if isinstance(outcome, DataError) else None for outcome in outcomes]
@@ -463,7 +469,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     Raises:
         ModelError: there is no such model, or a run did not finish.
     """
-    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id
+    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
 
     name = os.fspath(reference)
     if name.startswith(("bundled/", "open_clip:")):
@@ -477,9 +483,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
             raise ModelError(must_be("the model", allowed, f"'{name}'", "There is no such folder."))
         return Place(fetch_model(name, revision), {})
     if (path / "model").is_dir():
-        file = path / "metrics.json"
-        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return Place(path / "model", metrics)
+        return Place(path / "model", object_in(path / "metrics.json"))
     if (path / MANIFEST).exists():
         remedy = "The run did not finish; run its recipe again."
         if (path / "classes.csv").is_file():
@@ -499,8 +503,10 @@ def load_predictor(
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
     path, metrics = place.folder, place.metrics
-    facts = _facts_of(path)
-    adapter = _load_lora(path, facts, base) if facts.base else _load_native(path, facts)
+    facts = _facts_of(path, base)
+    adapter = _load_native(path, facts) if facts.base is None else None
+    if adapter is None:
+        adapter, facts = _load_lora(path, facts, base)
 
     def copy_card(draft: Path) -> None:
         if (path / "README.md").is_file():
@@ -509,9 +515,11 @@ def load_predictor(
     return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
 
 
-def _facts_of(path: Path) -> ModelFacts:
-    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for."""
+def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
+    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of plain
+    peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.matrices import ADAPTER_CONFIG, TASK_OF_ENDING, Matrices
 
     try:
         said = sidecar(path)
@@ -519,23 +527,21 @@ def _facts_of(path: Path) -> ModelFacts:
             return ModelFacts.model_validate(said)
     except ValueError as error:
         raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
+        return ModelFacts(base=Matrices(path).base if moved_to is None else {"name": os.fspath(moved_to)})
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    architectures = [str(name) for name in checkpoint.config.get("architectures") or []]
-    for ending, task in _TASK_OF_ARCHITECTURE.items():
+    architectures = checkpoint.architectures
+    for ending, task in TASK_OF_ENDING.items():
         if any(name.endswith(ending) for name in architectures):
             return ModelFacts.model_validate({"task": task})
-    if any(name.endswith("ForImageClassification") for name in architectures) or not architectures:
+    if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
     raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
 
 
 _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
-_TASK_OF_ARCHITECTURE = {
-    "ForSequenceClassification": "text-classification",
-    "ForQuestionAnswering": "question-answering",
-}
 
 
 def _load_native(path: Path, facts: ModelFacts) -> Adapter:
@@ -547,16 +553,19 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
     return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
 
 
-def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> Adapter:
-    """The base model with the matrices and the head that lie in the folder.
+def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
+    """The base model with the matrices and the head that lie in the folder, and the facts; where plain peft wrote the
+    folder they are completed by what the base model says.
 
     Raises:
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
     """
-    from hftransfer.adapters.checkpoint import find_checkpoint
-    from hftransfer.adapters.loading import load_adapter
+    from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.loading import load_adapter, told_as_damaged
+    from hftransfer.adapters.matrices import Matrices
 
-    base = facts.base or {}
+    matrices, base = Matrices(path), facts.base or {}
+    matrices.require_plain()
     name = str(base.get("name"))
     place = os.fspath(moved_to or (path / str(base["path"]) if base.get("path") else name))
     folder = user_path(place.removeprefix(_OPEN_CLIP_FOLDER), "base", ModelError)
@@ -572,18 +581,44 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
             must_be(f"the base model of the adapter {path}", allowed, "none there", remedy), *error.faults
         ) from error
     assert checkpoint is not None
-    if checkpoint.weights_sha256 != base.get("weights_sha256"):
+    names: tuple[str, ...] | None = facts.class_names
+    if not sidecar(path):
+        names = matrices.class_names_on(checkpoint)
+        of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
+        base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
+        facts = ModelFacts.model_validate(
+            {"task": matrices.task_on(checkpoint), "class_names": names or (), "base": base}
+        )
+        names = () if facts.task == "question-answering" else names
+    elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    if not (path / "adapter_model.safetensors").is_file():
-        raise ModelError(must_be(f"{path}", "a folder with adapter_model.safetensors", "none there"))
-    adapter = load_adapter(checkpoint, facts.class_names, task=facts.task, pooling=facts.pooling)
-    adapter.load_lora(path)
-    return adapter
+    adapter = load_adapter(checkpoint, names, task=facts.task, pooling=facts.pooling)
+    matrices.require_weights(adapter.fresh)
+    with told_as_damaged(str(path)):
+        adapter.load_lora(path)
+    return adapter, facts
+
+
+def _require_no_images(texts: Sequence[Any]) -> None:
+    """Return if no text is the name of an image file: it would be judged by the letters of its name.
+
+    Raises:
+        DataError: some are; all of them are named.
+    """
+    from hftransfer.data.sources import IMAGE_SUFFIXES
+
+    named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
+    found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
+    if found:
+        allowed = "a text, as this model takes them"
+        raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
 
 
 def decoded(image: Any, position: int) -> Any:
     """An RGB image, or the error that says why there is none."""
+    if isinstance(image, DataError):
+        return image
     from hftransfer.data.images import decode_image
     from hftransfer.data.inspection import as_content
 

@@ -86,8 +86,16 @@ def _outcomes(
     values = [one.value for one in given]
     if predictor.takes != "questions":
         return given, predictor.predict_each(values)
-    parts = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
-    return given, (answer for part in parts for answer in predictor.predict(part))
+    return given, _answers(predictor, values)
+
+
+def _answers(predictor: Predictor, questions: Sequence[Any]) -> Iterator[Outcome]:
+    """An answer to each question in turn, or the error that came in its place."""
+    for start in range(0, len(questions), _AT_ONCE):
+        part = questions[start : start + _AT_ONCE]
+        asked = [one for one in part if not isinstance(one, DataError)]
+        answers = iter(predictor.predict(asked) if asked else ())
+        yield from (one if isinstance(one, DataError) else next(answers) for one in part)
 
 
 def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:

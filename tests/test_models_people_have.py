@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.base import quiet_peft, quiet_transformers
 from hftransfer.cli import app
 from hftransfer.errors import DataError, ModelError, RecipeError
 from tests.conftest import TinyModels, faults_of, picture, tiny_tokenizer
@@ -178,7 +179,7 @@ ROWS = [(text, str(number % 2)) for number, text in enumerate(TEXTS * 4)]
 
 def _accuracy(folder: Path, meaning: dict[str, str]) -> float:
     found = ht.load(folder).predict([text for text, _ in ROWS])
-    return sum(one.label == meaning[label] for one, (_, label) in zip(found, ROWS, strict=True)) / len(ROWS)
+    return float(np.mean([one.label == meaning[label] for one, (_, label) in zip(found, ROWS, strict=True)]))
 
 
 def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) -> None:
@@ -301,3 +302,68 @@ def test_tokens_beyond_the_model_are_told(save_text: SaveText) -> None:
     model = ht.load(save_text(vocab_size=12))
     with pytest.raises(ModelError, match="must be one that gives tokens below 12"):
         model.predict("a film in it and what")
+
+
+# --- adapters of plain peft ------------------------------------------------------------------------------------------
+
+
+def _plain_lora(auto: Any, base: Path, folder: Path, saved: list[str], targets: list[str], **more: Any) -> Any:
+    """What peft writes of a model with matrices and a head that learned, and that model."""
+    import peft
+
+    with quiet_transformers():
+        model = auto.from_pretrained(base, **more)
+    torch.manual_seed(1)
+    config = peft.LoraConfig(r=4, target_modules=targets, modules_to_save=saved or None, init_lora_weights=False)
+    with quiet_peft():
+        wrapped = peft.get_peft_model(model, config)
+    for name, parameter in wrapped.named_parameters():
+        if "modules_to_save" in name:
+            torch.nn.init.normal_(parameter)
+    with quiet_peft():
+        wrapped.save_pretrained(str(folder))
+    return wrapped.eval()
+
+
+def test_an_adapter_of_plain_peft_gives_what_plain_peft_gives(tiny: TinyModels, tmp_path: Path) -> None:
+    import transformers as tf
+
+    base, folder = tiny("bert"), tmp_path / "lora"
+    auto = tf.AutoModelForSequenceClassification
+    wrapped = _plain_lora(auto, base, folder, ["classifier"], ["query", "value"], num_labels=3)
+    model = ht.load(folder)
+    assert model.class_names == ("LABEL_0", "LABEL_1", "LABEL_2")
+    with torch.no_grad():
+        wanted = wrapped(**tiny_tokenizer()([TEXTS[1]], return_tensors="pt")).logits.softmax(-1)[0]
+    assert list(model.predict(TEXTS[1])[0].scores.values()) == pytest.approx(wanted.tolist(), abs=1e-5)
+    again = ht.load(model.save(tmp_path / "again"))
+    assert again.predict(TEXTS) == model.predict(TEXTS)
+
+
+def test_an_adapter_of_plain_peft_for_images_has_the_classes_of_its_base(tiny: TinyModels, tmp_path: Path) -> None:
+    import transformers as tf
+
+    base, folder = tiny("vit"), tmp_path / "lora"
+    wrapped = _plain_lora(tf.AutoModelForImageClassification, base, folder, ["classifier"], ["q_proj"])
+    model = ht.load(folder)
+    assert model.class_names == tuple(f"thing {index}" for index in range(5))
+    pixels = tf.AutoImageProcessor.from_pretrained(base)(images=[picture()], return_tensors="pt")
+    with torch.no_grad():
+        wanted = wrapped(**pixels).logits.softmax(-1)[0]
+    assert list(model.predict(picture())[0].scores.values()) == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+def test_an_adapter_without_a_head_takes_that_of_its_base_or_is_refused(
+    tiny: TinyModels, save_text: SaveText, tmp_path: Path
+) -> None:
+    import transformers as tf
+
+    base, folder, auto = save_text(id2label=NAMES), tmp_path / "lora", tf.AutoModelForSequenceClassification
+    wrapped = _plain_lora(auto, base, folder, [], ["query"])
+    with torch.no_grad():
+        wanted = wrapped(**tiny_tokenizer()([TEXTS[0]], return_tensors="pt")).logits.softmax(-1)[0]
+    found = ht.load(folder).predict(TEXTS[0])[0]
+    assert found.scores == pytest.approx(dict(zip(NAMES.values(), wanted.tolist(), strict=True)), abs=1e-5)
+    _plain_lora(auto, tiny("bert"), tmp_path / "headless", [], ["query"])
+    with pytest.raises(ModelError, match="all its head weights"):
+        ht.load(tmp_path / "headless")

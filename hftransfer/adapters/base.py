@@ -66,6 +66,8 @@ class Adapter(ABC):
         self.name = name or type(model).__name__
         self.family = family
         self.peft: Any = None
+        self.fresh: frozenset[str] = frozenset()
+        """The names of parameters that the checkpoint did not give: they are new."""
         self._as_one_stage = False
         self.look()
         self._require_split()
@@ -422,11 +424,18 @@ class Adapter(ABC):
             raise self._unfit("one that runs with peft's layers", first_line(error.__cause__ or error)) from error
 
     def load_lora(self, folder: Path) -> None:
-        """Nothing; puts the matrices and the head that lie in a folder of peft's into the model."""
+        """Nothing; puts the matrices and the head that lie in a folder of peft's into the model.
+
+        Raises:
+            ModelError: some of them are not there.
+        """
         import peft
 
-        with quiet_peft():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             self.peft = peft.PeftModel.from_pretrained(self.model, str(folder), use_safetensors=True)
+        if absent := [first_line(Warning(one.message)) for one in told if "missing adapter keys" in str(one.message)]:
+            raise self._unfit("one that all matrices of the adapter are for", absent[0][:300])
         self.model.eval()
         self.look()
 

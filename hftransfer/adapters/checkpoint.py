@@ -16,7 +16,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
-from hftransfer.errors import ModelError, must_be, nearest, user_path
+from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
+from hftransfer.errors import ModelError, first_line, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -49,10 +50,7 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The parsed configuration."""
-        loaded = json.loads(self.config_file.read_text(encoding="utf-8"))
-        if not isinstance(loaded, dict):
-            raise ValueError("not a JSON object")
-        return loaded
+        return json_object(self.config_file)
 
     @property
     def family(self) -> str:
@@ -64,14 +62,25 @@ class Checkpoint:
         return "timm_wrapper" if "architecture" in self.config else ""
 
     @property
+    def architectures(self) -> list[str]:
+        """The names of the classes of transformers that the configuration gives."""
+        named = self.config.get("architectures")
+        return [str(name) for name in named] if isinstance(named, list) else []
+
+    @property
     def weight_files(self) -> list[Path]:
         """The safetensors files that hold the weights."""
         whole = self.folder / (OPEN_CLIP_WEIGHTS if self.is_open_clip else "model.safetensors")
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
             return [whole]
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json_object(index)["weight_map"].values())
         return sorted(self.folder / name for name in names)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, by name, as the headers of the weight files tell."""
+        return shapes_in(self.weight_files)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -222,7 +231,7 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
         raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
     try:
         family = checkpoint.family
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ModelError(must_be(f"{name}/{checkpoint.config_file.name}", "valid JSON", str(error))) from error
     if not family:
         raise ModelError(must_be(f"{name}/config.json", "one that names a model_type", "none"))
@@ -255,13 +264,43 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         except (SafetensorError, OSError) as error:
             got = f"weights that are truncated or damaged ({file.name}: {error})"
             raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
+    require_fitting_numbers(name, checkpoint.config, checkpoint.shapes)
     return checkpoint
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
-    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none."""
-    file = folder / "hftransfer.json"
+    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    return object_in(folder / "hftransfer.json")
+
+
+def object_in(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file beside a model; an empty one where there is no file.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     if not file.is_file():
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    try:
+        return json_object(file)
+    except (ValueError, OSError) as error:
+        raise ModelError(must_be(str(file), "a file with a JSON object", f"another ({first_line(error)})")) from error
+
+
+def json_object(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: it is damaged, nested too deeply, or something else.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found

@@ -205,6 +205,9 @@ def _explained_texts(
 
 def _explained_answers(model: Predictor, questions: Sequence[Any]) -> Iterator[AnswerExplanation | DataError]:
     for place, given in enumerate(questions):
+        if isinstance(given, DataError):
+            yield given
+            continue
         try:
             found = model.spans_of(given, place)
         except DataError as error:

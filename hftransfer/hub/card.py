@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.artifact import ModelFacts
+from hftransfer.errors import printable
 from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
 from hftransfer.publish import BEGIN, END, public_text
 from hftransfer.recipe import IMAGE_TEXT
@@ -132,7 +133,7 @@ def metadata(card: Card) -> Any:
     if card.hub_id is not None:
         more["base_model_relation"] = "adapter" if is_lora else "finetune"
     if card.examples:
-        more["widget"] = [dict(example) for example in card.examples]
+        more["widget"] = [{key: printable(text) for key, text in example.items()} for example in card.examples]
     return ModelCardData(
         library_name="peft" if is_lora else "transformers",
         pipeline_tag="zero-shot-image-classification" if card.is_dual else task,
@@ -289,7 +290,7 @@ def _most_confused(card: Card) -> str | None:
 
 def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
-    recipe = public_text(card.recipe).strip()
+    recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]
     return {
         "native": dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
@@ -349,5 +350,5 @@ def _own_words(text: str | None) -> str:
     """A person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
     if not text:
         return ""
-    lines = (re.sub(r"[<>]", "", line).rstrip() for line in text.strip().splitlines())
+    lines = (printable(re.sub(r"[<>]", "", line).rstrip()) for line in text.strip().splitlines())
     return "\n".join(line for line in lines if line.strip("- ") or not line.strip())
