@@ -81,7 +81,6 @@ def test_a_model_of_texts_with_changed_settings(tiny: TinyModels, tmp_path: Path
 def test_matrices_with_changed_settings(tiny: TinyModels, tmp_path: Path) -> None:
     shutil.copytree(tiny("bert"), tmp_path / "bert")
     rows = [("a good film", "pos"), ("a bad film", "neg")] * 4
-    settings = {"strategy": ht.LoRA(rank=2), "epochs": 1}
-    model = ht.fit("text-classification", model=str(tmp_path / "bert"), train=rows, **settings)
+    model = ht.fit("text-classification", model=str(tmp_path / "bert"), train=rows, strategy=ht.LoRA(rank=2), epochs=1)
     folder = model.save(tmp_path / "all" / "lora")
     _require_told(folder, tmp_path / "all", seed=3)

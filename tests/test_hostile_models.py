@@ -229,6 +229,7 @@ def test_a_dual_encoder_tells_that_scores_are_no_numbers(damaged: Damaged) -> No
     with quiet_transformers():
         folder = damaged("clip-dual", "preprocessor_config.json", image_std=[0, 0, 0])
         model = ht.load(folder)
-    for ask in (lambda: model.predict(picture(), ["cat", "dog"]), lambda: model.embed_images(picture())):
-        with pytest.raises(ModelError, match="finite numbers"):
-            ask()
+    with pytest.raises(ModelError, match="finite numbers"):
+        model.predict(picture(), ["cat", "dog"])
+    with pytest.raises(ModelError, match="finite numbers"):
+        model.embed_images(picture())

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,6 @@ def save_text(tmp_path: Path) -> SaveText:
 @pytest.fixture
 def save_image(tmp_path: Path, tiny: TinyModels) -> SaveText:
     """Writes a tiny ViT with what its configuration says besides."""
-    import shutil
 
     def save(name: str = "vit", **more: Any) -> Path:
         folder = shutil.copytree(tiny("vit"), tmp_path / name)
@@ -367,3 +367,54 @@ def test_an_adapter_without_a_head_takes_that_of_its_base_or_is_refused(
     _plain_lora(auto, tiny("bert"), tmp_path / "headless", [], ["query"])
     with pytest.raises(ModelError, match="all its head weights"):
         ht.load(tmp_path / "headless")
+
+
+# --- folders of sentence-transformers --------------------------------------------------------------------------------
+
+
+def _sentence_folder(tiny: TinyModels, folder: Path, inner: str, modes: dict[str, Any]) -> Path:
+    """A tiny BERT in the layout of sentence-transformers, old (the model in a folder) or new."""
+    shutil.copytree(tiny("bert"), folder / inner, dirs_exist_ok=True)
+    kinds = [("Transformer", inner), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    modules = [{"idx": n, "name": str(n), "path": path, "type": f"a.b.{kind}"} for n, (kind, path) in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("inner", "modes", "pooling"),
+    [
+        ("0_BERT", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ("0_Transformer", {"pooling_mode_mean_tokens": True}, "mean"),
+        ("", {"pooling_mode_lasttoken": True}, "last"),
+        ("", {"pooling_mode": "cls"}, "cls"),
+        ("", {"pooling_mode_max_tokens": True}, "mean"),
+    ],
+    ids=str,
+)
+def test_a_folder_of_sentence_transformers_is_taken_with_its_own_pooling(
+    tiny: TinyModels, tmp_path: Path, text_data: Path, inner: str, modes: dict[str, Any], pooling: str
+) -> None:
+    folder = _sentence_folder(tiny, tmp_path / "sentences", inner, modes)
+    recipe = {"task": "text-classification", "model": str(folder), "data": str(text_data)}
+    ht.check(recipe)
+    rows = [(text, str(n % 2)) for n, text in enumerate(TEXTS * 3)]
+    model = ht.fit("text-classification", model=str(folder), train=rows)
+    assert model.facts.pooling == pooling
+    asked = ht.fit("text-classification", model=str(folder), train=rows, strategy=ht.LinearProbe(pooling="mean"))
+    assert asked.facts.pooling == "mean"
+    assert ht.load(model.save(tmp_path / "saved")).predict(TEXTS[0]) == model.predict(TEXTS[0])
+
+
+def test_modules_lie_in_their_folder(tiny: TinyModels, tmp_path: Path) -> None:
+    folder = _sentence_folder(tiny, tmp_path / "sentences", "0_BERT", {})
+    for told, text in (
+        ("the name of a folder beside it", json.dumps([{"type": "a", "path": "../other"}])),
+        ("a list of modules", "{"),
+        ("a list of modules", "[3]"),
+    ):
+        (folder / "modules.json").write_text(text)
+        with pytest.raises(ModelError, match=told):
+            ht.check({"task": "text-classification", "model": str(folder), "data": "bundled/short-reviews"})

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -29,12 +29,23 @@ OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 class Checkpoint:
     """A folder with `config.json` and safetensors weights.
 
-    `name` is what the user wrote, `revision` the commit a Hub id was resolved to.
+    `name` is what the user wrote, `revision` the commit a Hub id was resolved to, `whole` the folder of
+    sentence-transformers that the model lies in or is.
     """
 
     name: str
     folder: Path
     revision: str | None = None
+    whole: Path | None = None
+
+    @cached_property
+    def pooling(self) -> Literal["mean", "cls", "last"] | None:
+        """How sentence-transformers pools the tokens of this model, as the folder says; None where it says nothing, or
+        what has no name here."""
+        for module in _modules_in(self.whole) if self.whole is not None else ():
+            if module["type"].endswith("Pooling"):
+                return _pooling_of(object_in(self.whole / module["path"] / "config.json"))  # type: ignore[operator]
+        return None
 
     @cached_property
     def is_open_clip(self) -> bool:
@@ -101,19 +112,19 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         if name not in BUNDLED_MODELS:
             raise ModelError(must_be("model", "a bundled model", f"'{name}'", nearest(name, BUNDLED_MODELS)))
         converted = bundled_folder(name, convert=fetch)
-        return _checked(Checkpoint(name, converted)) if converted else None
+        return _checked(_found_inside(Checkpoint(name, converted))) if converted else None
     if name.startswith("open_clip:"):
         return _open_clip_checkpoint(name, revision, fetch=fetch)
     folder = user_path(name, "model", ModelError)
     if folder.is_dir():
-        return _checked(Checkpoint(name, folder))
+        return _checked(_found_inside(Checkpoint(name, folder)))
     if folder.is_file():
         raise ModelError(must_be("model", "a folder with config.json and model.safetensors", f"the file '{name}'"))
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
-    return _checked(_fetched(name, revision, _FETCHED)) if fetch else None
+    return _checked(_found_inside(_fetched(name, revision, _FETCHED))) if fetch else None
 
 
 def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:
@@ -165,7 +176,7 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     if name.startswith("open_clip:"):
         hub_id = _open_clip_hub_id(name, name.removeprefix("open_clip:"))
         return _configured(_renamed(_fetched(hub_id, revision, [OPEN_CLIP_CONFIG]), name))
-    return _configured(_fetched(name, revision, ["config.json"]))
+    return _configured(_found_inside(_fetched(name, revision, ["config.json", "modules.json", "0*/config.json"])))
 
 
 def is_hub_id(name: str) -> bool:
@@ -180,6 +191,51 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
         ModelError: it can't be fetched.
     """
     return _fetched(name, revision, _FETCHED).folder
+
+
+def _found_inside(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the model that sentence-transformers keeps in a folder (`0_Transformer`, `0_BERT`), or in a folder of its
+    own layout; another checkpoint as it is."""
+    folder, modules = checkpoint.folder, _modules_in(checkpoint.folder)
+    if not modules:
+        return checkpoint
+    own = folder / "config.json" if (folder / "config.json").is_file() else folder / modules[0]["path"] / "config.json"
+    return Checkpoint(checkpoint.name, own.parent, checkpoint.revision, folder) if own.is_file() else checkpoint
+
+
+def _modules_in(folder: Path) -> list[dict[str, str]]:
+    """Return the modules that `modules.json` of sentence-transformers names, each in a folder right here.
+
+    Raises:
+        ModelError: it is damaged, or one lies elsewhere.
+    """
+    file = folder / "modules.json"
+    if not file.is_file():
+        return []
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        found = [{"type": str(module["type"]), "path": str(module["path"])} for module in said]
+    except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
+        got = f"another ({first_line(error)})"
+        raise ModelError(must_be(str(file), "a list of modules with a type and a path", got)) from error
+    for module in found:
+        if not re.fullmatch(r"[\w-]*", module["path"]):
+            raise ModelError(must_be(f"a path in {file}", "the name of a folder beside it", f"'{module['path']}'"))
+    return found
+
+
+def _pooling_of(said: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+    """Return the one way of pooling that a module of sentence-transformers is set to."""
+    names: dict[str, Literal["mean", "cls", "last"]] = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_lasttoken": "last",
+    }
+    chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
+    if len(chosen) == 1:
+        return names.get(chosen[0])
+    by_word: dict[str, Literal["mean", "cls", "last"]] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+    return by_word.get(str(said.get("pooling_mode"))) if not chosen else None
 
 
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:

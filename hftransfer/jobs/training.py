@@ -204,7 +204,7 @@ def _make_ready(
 
     together, seed, task_name = processes(), recipe.train.seed, cast(Any, recipe.task)
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-    pooling = recipe.strategy.pooling_for(recipe.task)
+    pooling = recipe.strategy.pooling_for(recipe.task, checkpoint.pooling)
     load = partial(load_adapter, checkpoint, class_names, task=task_name, pooling=pooling, seed=seed)
     adapter = _again(kept, seed) or together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
@@ -291,7 +291,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
     contents, texts = [row.content for row in done.splits.train.rows], task_of(recipe).rows == "texts"
     return ModelFacts(
         task=recipe.task,
-        pooling=recipe.strategy.pooling_for(recipe.task),
+        pooling=recipe.strategy.pooling_for(recipe.task, checkpoint.pooling),
         class_names=splits.class_names,
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
