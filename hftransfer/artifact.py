@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hftransfer.cache import new_folder
+from hftransfer.data.drawings import DRAWINGS
 from hftransfer.errors import (
     DataError,
     ModelError,
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
 
 
+OF_DRAWINGS = (
+    "it learned from drawings of cats and dogs made by code (bundled/drawn-pets), for a first run without a download: "
+    "on photos it is wrong about as often as right, and sure all the same"
+)
 _MOST_TOKENS = 1 << 24
 
 
@@ -56,6 +61,8 @@ class ModelFacts(BaseModel):
     null_threshold: float | None = Field(None, allow_inf_nan=False)
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
+    data: str | None = None
+    """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
     merge: bool = False
     """Of LoRA: whether the merged model is wanted too."""
     base: dict[str, str | None] | None = None
@@ -136,6 +143,11 @@ class Predictor:
     def scoring(self) -> Scoring:
         """What scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none` (numbers)."""
         return self.adapter.scoring
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know before they believe it; None where there is nothing."""
+        return OF_DRAWINGS if self.facts.data == DRAWINGS else None
 
     @property
     def takes(self) -> Literal["images", "texts", "questions"]:

@@ -161,10 +161,13 @@ def check(
             loaded = load_recipe(recipe, overrides or [])
             hash_ahead(loaded.recipe.model.name)  # meanwhile more is imported
             from hftransfer import pipeline
+            from hftransfer.jobs.early import notes_on_licenses
             from hftransfer.report.tables import data_table
 
             _say(data_table(pipeline.check_loaded(loaded, None, _progress(quiet=quiet))))
             print("The recipe and its data are sound.")
+            for note in notes_on_licenses(loaded.recipe):
+                _say(f"Note: {note}.")
             for note in pipeline.not_looked_at(loaded.recipe):
                 print(f"Not looked at: {note}")
         except DataError as error:  # the audit is of use all the more

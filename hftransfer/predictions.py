@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv as csv_format
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.artifact import Answer, Prediction, Predictor
+from hftransfer.artifact import OF_DRAWINGS, Answer, Prediction, Predictor
+from hftransfer.data.drawings import DRAWINGS, Drawings
 from hftransfer.data.inputs import Given, Named
 from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, user_path
 from hftransfer.progress import Progress
@@ -49,6 +51,7 @@ def predict_inputs(
         OutputError: the table can't be written.
     """
     named, outcomes = _outcomes(predictor, asked, lines)
+    _warn_of_drawings(predictor, named)
     scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
     names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
@@ -74,6 +77,16 @@ def predict_inputs(
         print(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False))
     if faults:
         raise DataError(*faults)
+
+
+def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Named]) -> None:
+    """Say, on standard error, that a model which learned from drawings is given something else."""
+    if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
+        return
+    drawings = Drawings()
+    if any(not isinstance(one.value, DataError) and not drawings.holds(one.value) for one in named):
+        remedy = "hftransfer zero-shot bundled/dual-encoder IMAGE --labels cat,dog, or train on photos of your own"
+        print(f"warning: this model is not for photos: {OF_DRAWINGS}. Try {remedy}.", file=sys.stderr)
 
 
 def _outcomes(

@@ -7,7 +7,10 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.base import quiet_peft, quiet_transformers
+from hftransfer.cache import cache_folder
 from hftransfer.cli import app
 from hftransfer.errors import DataError, ModelError, RecipeError
-from tests.conftest import TinyModels, faults_of, picture, tiny_tokenizer
+from tests.conftest import Finished, TinyModels, faults_of, missing_words, picture, tiny_tokenizer
+from tests.hub_double import serve
 
 TEXTS = ["a lovely film", "an awful story was very dull", "what"]
 NAMES = {0: "toxic", 1: "obscene", 2: "insult"}
@@ -418,3 +423,146 @@ def test_modules_lie_in_their_folder(tiny: TinyModels, tmp_path: Path) -> None:
         (folder / "modules.json").write_text(text)
         with pytest.raises(ModelError, match=told):
             ht.check({"task": "text-classification", "model": str(folder), "data": "bundled/short-reviews"})
+
+
+# --- terms -----------------------------------------------------------------------------------------------------------
+
+_FACEBOOK = "facebook/dinov3-vits16-pretrain-lvd1689m"
+
+
+def _asked_of(hub: Any, home: Path, model: str) -> str:
+    """What a person reads who asks the double of the Hub for a model, in a process of its own."""
+    settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    code = (
+        "import sys; from hftransfer.adapters.checkpoint import find_checkpoint; "
+        "from hftransfer.errors import HftransferError\n"
+        "try: find_checkpoint(sys.argv[1])\n"
+        "except HftransferError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, model]
+    environment = os.environ | settings | {"HF_HUB_OFFLINE": "0"}
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert "Traceback" not in found.stderr, found.stderr
+    return found.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("part", ["/resolve/", "/api/"])
+def test_a_gated_repository_is_told_as_such(tiny: TinyModels, tmp_path: Path, status: int, part: str) -> None:
+    with serve({f"models/{_FACEBOOK}": tiny("vit")}) as hub:
+        hub.refused = {part: (status, "GatedRepo")}
+        told = _asked_of(hub, tmp_path, _FACEBOOK)
+    words = ("which is gated", f"https://huggingface.co/{_FACEBOOK}", "hf auth login")
+    assert not missing_words(told, [*words, "timm/vit_small_patch16_dinov3.lvd1689m"])
+
+
+@pytest.mark.slow
+def test_a_repository_that_is_refused_is_told_as_such(tiny: TinyModels, tmp_path: Path) -> None:
+    with serve({"models/some/thing": tiny("vit")}) as hub:
+        hub.refused = {"/resolve/": (403, "")}
+        told = _asked_of(hub, tmp_path, "some/thing")
+        hub.refused = {"/": (401, "RepoNotFound")}
+        private = _asked_of(hub, tmp_path / "other", "some/thing")
+    assert not missing_words(told, ["refuses (403)", "hf auth login"])
+    assert not missing_words(private, ["private", "hf auth login"])
+
+
+def test_open_twins_are_known_by_timm() -> None:
+    timm = pytest.importorskip("timm")
+    from hftransfer.adapters.terms import license_of, open_twin
+
+    names = [
+        *(f"vit{size}" for size in ("s16", "s16plus", "b16", "l16", "h16plus", "7b16")),
+        *(f"convnext-{size}" for size in ("tiny", "small", "base", "large")),
+    ]
+    known = {f"timm/{name}" for name in timm.list_pretrained()}
+    assert {open_twin(f"facebook/dinov3-{name}-pretrain-lvd1689m") for name in names} <= known
+    assert open_twin("facebook/dinov2-small") is None
+    of_timm = {name: timm.get_pretrained_cfg(name).license for name in timm.list_pretrained()}
+    ours = {name for name in of_timm if license_of(f"timm/{name}") == "cc-by-nc-4.0"}
+    assert ours == {name for name, said in of_timm.items() if said == "cc-by-nc-4.0"}
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ("---\nlicense: cc-by-nc-4.0\n---\n", "cc-by-nc-4.0"),
+        ("---\r\ntags: [a]\r\nlicense: 'cc-by-nc-sa-4.0'\r\n---\r\n", "cc-by-nc-sa-4.0"),
+        ("---\nlicense: other\nlicense_name: fair-noncommercial-research\n---\n", "fair-noncommercial-research"),
+        ("---\nlicense: apache-2.0\n---\n", None),
+        ("license: cc-by-nc-4.0\n", None),
+        ("---\nlicense: [\n", None),
+    ],
+)
+def test_a_licence_without_commercial_use_is_told_and_stands_on_the_card(
+    tiny: TinyModels, tmp_path: Path, folder_data: Path, without_figures: None, front: str, said: str | None
+) -> None:
+    from hftransfer.progress import Progress
+
+    del without_figures
+    model = shutil.copytree(tiny("vit"), tmp_path / "vit")
+    (model / "README.md").write_bytes(front.encode() + b"# A model\n")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"task: image-classification\nmodel: {model}\ndata: {folder_data}\n")
+    told = _invoke("check", str(recipe), "--quiet").stdout
+    assert ("allows no commercial use" in told) == (said is not None)
+    result = ht.run(str(recipe), out=tmp_path / "run", progress=Progress(None))
+    card = (result.folder / "model" / "README.md").read_text()
+    assert (f"`{said}`, allows no commercial use" in card) == (said is not None)
+    assert (f"\nlicense: {said}\n" in card) == (said is not None and said.startswith("cc-"))
+
+
+# --- the demonstration -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_drawings_says_so(finished: Finished, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished("vit").folder / "model", tmp_path / "model")
+    said = json.loads((folder / "hftransfer.json").read_text())
+    assert said["data"] is None
+    drawn = cache_folder("data") / "drawn-pets-1" / "test" / "cat" / "0000.jpg"
+    drawn.parent.mkdir(parents=True)
+    picture().save(drawn)
+    photo, copied = tmp_path / "photo.jpg", tmp_path / "copied.jpg"
+    picture("blue").save(photo)
+    shutil.copyfile(drawn, copied)
+    assert "warning" not in _invoke("predict", str(folder), str(photo), "--quiet").stderr
+    (folder / "hftransfer.json").write_text(json.dumps({**said, "data": "bundled/drawn-pets"}))
+    warned = "warning: this model is not for photos"
+    assert warned in _invoke("predict", str(folder), str(drawn), str(photo), "--quiet").stderr
+    assert warned in _invoke("predict", str(folder), str(photo), "--json").stderr
+    assert warned not in _invoke("predict", str(folder), str(drawn), str(copied), "--quiet").stderr
+    assert ht.load(folder).note
+
+
+def test_the_card_of_a_model_of_drawings_says_so() -> None:
+    from hftransfer.artifact import ModelFacts
+    from hftransfer.hub.card import Card, _limits
+
+    metrics = {"task": "image-classification", "examples": {"train": 4, "validation": 2, "test": 2}, "test": {}}
+    metrics |= {"validation": {}, "strategy": "linear-probe"}
+    card = Card(metrics, "bundled/drawn-pets", "1", ("a",), facts=ModelFacts(data="bundled/drawn-pets"))
+    assert any("not for photos" in line for line in _limits(card))
+
+
+# --- what is no text, and what is no image ---------------------------------------------------------------------------
+
+
+def test_the_name_of_an_image_file_is_no_text(save_text: SaveText, tmp_path: Path) -> None:
+    model = ht.load(save_text(num_labels=2))
+    photo = tmp_path / "photo.JPG"
+    picture().save(photo, "JPEG")
+    with pytest.raises(DataError, match="must be a text"):
+        model.predict([TEXTS[0], str(photo)])
+    gone = [str(tmp_path / "gone.jpg"), "a film.png", ".jpg", "x" * 5000 + ".jpg", "\0.jpg"]
+    assert len(model.predict(gone)) == len(gone)
+
+
+def test_what_could_not_be_found_is_told_and_all_else_predicted(save_text: SaveText, save_image: SaveText) -> None:
+    fault = DataError("the image gone.jpg must be a file; got none.")
+    texts, images = ht.load(save_text(num_labels=2)), ht.load(save_image())
+    assert [type(one) for one in texts.predict_each([TEXTS[0], fault, TEXTS[1]])][1] is DataError
+    found = list(images.predict_each([fault, picture(), fault]))
+    assert found[0] is fault
+    assert found[2] is fault
+    assert found[1].label.startswith("thing")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
 from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
+from hftransfer.adapters.terms import license_of, open_twin
 from hftransfer.errors import ModelError, first_line, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 
@@ -71,6 +73,11 @@ class Checkpoint:
         if "model_type" in self.config:
             return str(self.config["model_type"])
         return "timm_wrapper" if "architecture" in self.config else ""
+
+    @cached_property
+    def license(self) -> str | None:
+        """The licence of the model, as its card says; None where none is known."""
+        return license_of(self.name, self.whole or self.folder, self.config)
 
     @property
     def architectures(self) -> list[str]:
@@ -141,7 +148,11 @@ def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Ch
         raise ModelError(must_be("model", allowed, f"'{name}'", "For example open_clip:ViT-B-32/laion2b_s34b_b79k."))
     if not fetch:
         return None
-    fetched = _fetched(_open_clip_hub_id(name, reference), revision, [*_FETCHED[2:], "*.json", OPEN_CLIP_WEIGHTS])
+    fetched = _fetched(
+        _open_clip_hub_id(name, reference),
+        revision,
+        [name for name in _FETCHED if name != "*.safetensors"] + [OPEN_CLIP_WEIGHTS],
+    )
     return _checked(_renamed(fetched, name))
 
 
@@ -176,7 +187,9 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     if name.startswith("open_clip:"):
         hub_id = _open_clip_hub_id(name, name.removeprefix("open_clip:"))
         return _configured(_renamed(_fetched(hub_id, revision, [OPEN_CLIP_CONFIG]), name))
-    return _configured(_found_inside(_fetched(name, revision, ["config.json", "modules.json", "0*/config.json"])))
+    return _configured(
+        _found_inside(_fetched(name, revision, ["config.json", "modules.json", "0*/config.json", "README.md"]))
+    )
 
 
 def is_hub_id(name: str) -> bool:
@@ -248,6 +261,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
+        GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
@@ -260,21 +274,43 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except RevisionNotFoundError as error:
         raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
+    except GatedRepoError as error:
+        raise _gated(name) from error
     except RepositoryNotFoundError as error:
         remedy = "Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
-    except (
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        EntryNotFoundError,
-        HfHubHTTPError,
-        OSError,
-    ) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        refused = next((own for own in _causes(error) if isinstance(own, HfHubHTTPError)), None)
+        if isinstance(refused, GatedRepoError):
+            raise _gated(name) from error
+        if refused is not None and refused.response.status_code in (401, 403):
+            remedy = "Log in with `hf auth login`; a fine-grained token needs the right to read this repository."
+            got = f"{label}, which the Hub refuses ({refused.response.status_code})"
+            raise ModelError(must_be("model", "one that you may fetch", got, remedy)) from error
         remedy = "It is not in the local cache and the Hub can't be reached: check your connection and HF_HUB_OFFLINE."
         raise ModelError(
             must_be("model", "an existing folder or a model that can be fetched", label, remedy)
         ) from error
+    except ValueError as error:  # a name that the Hub has no repositories of
+        raise ModelError(
+            must_be("model", "an existing folder or a Hub id", f"{label} ({first_line(error)})")
+        ) from error
     return Checkpoint(name, folder, folder.name)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an error and those it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _gated(name: str) -> ModelError:
+    """Return what a person is told whose account may not have a repository yet."""
+    remedy = f"Accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`."
+    if (twin := open_twin(name)) is not None:
+        remedy += f" The same weights without this step: {twin}."
+    return ModelError(must_be("model", "one that you may fetch", f"'{name}', which is gated", remedy))
 
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:

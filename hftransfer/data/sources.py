@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hftransfer.cache import cache_folder, new_folder
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names, numbered_columns, spread
+from hftransfer.data.drawings import DRAWINGS as DRAWINGS
 from hftransfer.data.questions import QuestionReader, question_reader
 from hftransfer.data.rows import BytesContent, Content, DatasetContent, FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
@@ -39,7 +40,6 @@ IMAGE_COLUMNS = (
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
 )
-DRAWINGS = "bundled/drawn-pets"
 BUNDLED = (DRAWINGS, "bundled/short-reviews")
 Kind = Literal["images", "texts", "questions"]
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

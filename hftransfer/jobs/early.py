@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
+from hftransfer.adapters.terms import license_of, note_on_license
 from hftransfer.adapters.vocabulary import require_tokenizer_files
 from hftransfer.data.sources import look_at_source
 from hftransfer.errors import (
@@ -100,6 +101,18 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
     if faults:
         raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
+
+
+def notes_on_licenses(recipe: Recipe) -> list[str]:
+    """Return what a person should know of the licences of a recipe's models, as far as their names, or files on this
+    disk, tell."""
+    model = recipe.model
+    names = [str(model.image), str(model.text)] if model.is_pair else [model.name]
+    notes = []
+    for name in names:
+        seen = find_checkpoint(name, model.revision, fetch=False)
+        notes.append(note_on_license(name, seen.license if seen is not None else license_of(name)))
+    return [note for note in notes if note is not None]
 
 
 def _look_at_hub(recipe: Recipe) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.terms import note_on_license
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
-from hftransfer.data.sources import DRAWINGS
+from hftransfer.data.sources import BUNDLED, DRAWINGS
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.errors import HftransferError, ModelError, first_line, user_path
 from hftransfer.jobs.cards import write_examples, write_own_card
@@ -228,6 +229,8 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
     where = ready.compute.describe() + (", fsdp" if sharded and together.count > 1 else "")
     batches = f"batches of {recipe.train.batch_size}"
     progress.line(f"{checkpoint.name}: {type(model).__name__}; {learns}; {batches}; {where}")
+    if (note := note_on_license(checkpoint.name, checkpoint.license)) is not None:
+        progress.line(note)
     if sharded and together.count == 1:
         progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
     for key, value in stray_settings().values():
@@ -299,6 +302,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
         pairs=any(c.pair is not None for c in contents if isinstance(c, TextContent)) if texts else None,
         merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,
+        data=recipe.data.source if recipe.data.source in BUNDLED else None,
     )
 
 
