@@ -25,7 +25,7 @@ class _Strategy(BaseModel):
     pooling: PoolingName = Field(
         "auto",
         description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
-        "it); auto is mean for a linear probe and native otherwise",
+        "it); auto is native, but for a linear probe mean, or as sentence-transformers has it of this model",
     )
     head_init: Literal["random", "zero-shot"] = Field(
         "random",
