@@ -566,3 +566,40 @@ def test_what_could_not_be_found_is_told_and_all_else_predicted(save_text: SaveT
     assert found[0] is fault
     assert found[2] is fault
     assert found[1].label.startswith("thing")
+
+
+# --- what runs often -------------------------------------------------------------------------------------------------
+
+
+def test_texts_of_many_lengths_go_through_in_few_shapes(tiny: TinyModels) -> None:
+    rows = [("a good film", "pos"), ("a bad film", "neg")] * 4
+    model = ht.fit("text-classification", model=str(tiny("bert")), train=rows)
+    shapes: set[int] = set()
+    model.adapter.model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.add(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    texts = [" ".join(["film"] * count) for count in range(1, 60)]
+    alone = [model.predict(text)[0].score for text in texts]
+    assert shapes == {16, 32, 48, 64}
+    with torch.no_grad():
+        for text, score in list(zip(texts, alone, strict=True))[::7]:
+            plain = model.source.model(**model.source.encode([text])).logits.softmax(-1)[0]
+            assert score == pytest.approx(float(plain.max()), abs=1e-6)
+    assert len(model.predict(" ".join(["film"] * 2000))) == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_pooler_that_the_base_model_lacks_is_kept_with_its_matrices(tmp_path: Path, seed: int) -> None:
+    """What is new is as random as the head: left out, it would be another one where the matrices are loaded."""
+    import transformers as tf
+
+    with quiet_transformers():
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        tf.BertForMaskedLM(tf.BertConfig(**sizes, vocab_size=64)).save_pretrained(tmp_path / "base")
+        tiny_tokenizer().save_pretrained(tmp_path / "base")
+    rows = [(text, str(n % 2)) for n, text in enumerate(TEXTS * 4)]
+    settings: dict[str, Any] = {"model": str(tmp_path / "base"), "train": rows, "strategy": ht.LoRA(rank=2)}
+    model = ht.fit("text-classification", **settings, epochs=1, seed=seed)
+    again = ht.load(model.save(tmp_path / "lora"))
+    for one, other in zip(again.predict(TEXTS), model.predict(TEXTS), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-6)

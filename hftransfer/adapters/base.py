@@ -470,9 +470,13 @@ class Adapter(ABC):
         return len(self.stages) - 1 if all(p in tail for p in others) else 0
 
     def head_names(self) -> list[str]:
-        """The full names of the parts of the head that have parameters."""
+        """The full names of the parts of the head that have parameters, and of what else is new: a pooler that the
+        checkpoint lacks."""
         parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
-        return [name for name, module in self.model.named_modules() if module in parts]
+        inside = {module for part in parts for module in part.modules()}
+        fresh = {name.rpartition(".")[0] for name in self.fresh}
+        modules = self.model.named_modules()
+        return [name for name, module in modules if module in parts or (name in fresh and module not in inside)]
 
 
 def _takes_lora(module: nn.Module) -> bool:
