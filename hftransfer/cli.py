@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hftransfer.errors import DataError, HftransferError, OutputError, RecipeError, must_be, nearest, printable
+from hftransfer.errors import (
+    DataError,
+    HftransferError,
+    OutputError,
+    RecipeError,
+    must_be,
+    nearest,
+    printable,
+    printable_json,
+)
 
 if TYPE_CHECKING:
     from hftransfer.progress import Progress
@@ -103,7 +112,7 @@ def run(
         if not _is_first_process():
             return
         if as_json:
-            print(pipeline.as_json(result))
+            print(printable_json(pipeline.as_json(result)))
         else:
             _say(results_table(result.metrics, result.folder))
 
@@ -218,7 +227,7 @@ def show(recipe: RecipeName, overrides: Overrides = None, debug: Debug = False) 
         lines = [(f"{key}: {json.dumps(value, ensure_ascii=False)}", origin) for key, value, origin in settings]
         width = max(len(text) for text, _ in lines)
         for text, origin in lines:
-            print(f"{text:<{width}}  # {origin}")
+            _say(f"{text:<{width}}  # {origin}")
 
     _guarded(work, debug=debug)
 
@@ -395,7 +404,7 @@ def export(
             return
         found = export_onnx(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
         print(found.folder)
-        print(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+        _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
 
     _guarded(work, debug=debug)
 
@@ -421,9 +430,9 @@ def push(
             upload = collect(run, repo_id)
             for name, content in sorted(upload.files.items()):
                 size = len(content) if isinstance(content, bytes) else content.stat().st_size
-                print(f"{size:>14,}  {name}")
+                _say(f"{size:>14,}  {name}")
             for note in upload.notes:
-                print(f"note: {note}")
+                _say(f"note: {note}")
             print(f"{upload.size:>14,}  bytes in all; nothing was sent")
             return
         pushed = push_model(run, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
@@ -604,7 +613,7 @@ def zero_shot(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 @app.command()

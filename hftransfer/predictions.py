@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.artifact import OF_DRAWINGS, Answer, Prediction, Predictor
 from hftransfer.data.drawings import DRAWINGS, Drawings
 from hftransfer.data.inputs import Given, Named
-from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, user_path
+from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, printable_json, user_path
 from hftransfer.progress import Progress
 from hftransfer.tabular import cell
 
@@ -74,7 +74,7 @@ def predict_inputs(
     if asked.as_json:
         alone = isinstance(predictor, Predictor) and asked.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
-        print(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False))
+        print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
     if faults:
         raise DataError(*faults)
 

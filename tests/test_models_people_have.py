@@ -235,6 +235,9 @@ def test_names_and_labels_steer_no_terminal(save_text: SaveText) -> None:
     lines = _invoke("predict", str(folder), "one\nlovely \x1b[31mfilm", "--quiet").stdout
     assert lines.count("\n") == 1
     assert not set("\x1b\u202e") & set(lines)
+    told = _invoke("predict", str(folder), "\x9b31m \u202e film", "--json").stdout
+    assert not set("\x9b\u202e") & set(told)
+    assert json.loads(told)["predictions"][0]["input"] == "\x9b31m \u202e film"
 
 
 def test_cells_of_predictions_are_no_formulas(save_text: SaveText, tmp_path: Path) -> None:
@@ -543,6 +546,19 @@ def test_the_card_of_a_model_of_drawings_says_so() -> None:
     metrics |= {"validation": {}, "strategy": "linear-probe"}
     card = Card(metrics, "bundled/drawn-pets", "1", ("a",), facts=ModelFacts(data="bundled/drawn-pets"))
     assert any("not for photos" in line for line in _limits(card))
+
+
+def test_a_page_is_told_what_scores_are(save_text: SaveText) -> None:
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from hftransfer.server import HOST, make_app
+
+    model = ht.load(save_text(num_labels=1, problem_type="regression"))
+    client = TestClient(make_app(model, "model"), base_url=f"http://{HOST}")
+    assert client.get("/about").json()["scores"] == "none"
+    answer = client.post("/predict", json={"text": TEXTS[0]}).json()
+    assert answer["score"] == pytest.approx(model.predict(TEXTS[0])[0].score)
 
 
 # --- what is no text, and what is no image ---------------------------------------------------------------------------
