@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,12 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hftransfer.cache import new_folder
-from hftransfer.errors import DataError, ModelError, OutputError, first_line, must_be, some, user_path
+from hftransfer.data.drawings import DRAWINGS
+from hftransfer.errors import (
+    DataError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    first_line,
+    must_be,
+    some,
+    user_path,
+)
 from hftransfer.run_folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -25,9 +34,21 @@ if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.adapters.scoring import Scoring
     from hftransfer.data.rows import Row
+    from hftransfer.tasks.label_map import LabelMap
     from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.training.devices import Compute
+
+
+OF_DRAWINGS = (
+    "it learned from drawings of cats and dogs made by code (bundled/drawn-pets), for a first run without a download: "
+    "on photos it is wrong about as often as right, and sure all the same"
+)
+_MOST_TOKENS = 1 << 24
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ModelFacts(BaseModel):
@@ -38,18 +59,27 @@ class ModelFacts(BaseModel):
     task: Literal["image-classification", "text-classification", "question-answering"] = "image-classification"
     pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
     class_names: tuple[str, ...] = ()
-    max_tokens: int | None = None
-    stride_tokens: int | None = None
-    null_threshold: float | None = None
+    max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
+    stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
+    null_threshold: float | None = Field(None, allow_inf_nan=False)
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
-    pixels: tuple[float, float] | None = None
+    pixels: tuple[_Finite, _Finite] | None = None
     """The range of values of the deep greyscale images that it learned from."""
+    data: str | None = None
+    """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
     merge: bool = False
     """Of LoRA: whether the merged model is wanted too."""
     base: dict[str, str | None] | None = None
     """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
+
+    @field_validator("pixels")
+    @classmethod
+    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(must_be("pixels", "the values of black and of white, the first below", list(value)))
+        return value
 
 
 def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | None = None) -> None:
@@ -68,7 +98,12 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label of one input, its probability, and the probabilities of all labels."""
+    """The label of one input that scores best, its score, and the scores of all labels.
+
+    Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
+    for several labels at once, or that has one output alone, each is the probability of its label by itself, and
+    `scores` begins with the best. Of a regression they are its numbers, without any function.
+    """
 
     label: str
     score: float
@@ -117,6 +152,16 @@ class Predictor:
         return self.adapter.class_names
 
     @property
+    def scoring(self) -> Scoring:
+        """What scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none` (numbers)."""
+        return self.adapter.scoring
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know before they believe it; None where there is nothing."""
+        return OF_DRAWINGS if self.facts.data == DRAWINGS else None
+
+    @property
     def takes(self) -> Literal["images", "texts", "questions"]:
         """What it predicts from."""
         if self.facts.task == "question-answering":
@@ -140,7 +185,8 @@ class Predictor:
         >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
 
         Raises:
-            DataError: inputs can't be read; all of them are named.
+            DataError: inputs can't be read, or texts are the names of image files; all of them are named.
+            ModelError: what the model computes is no number.
         """
         if self.takes == "questions":
             given = as_questions(inputs, question, context)
@@ -149,45 +195,70 @@ class Predictor:
         if inputs is None or question is not None or context is not None:
             what = "images" if self.adapter.modality == "image" else "texts"
             raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        return all_or_faults(self.predict_each(as_list(inputs, self.adapter.modality)))
+        given = as_list(inputs, self.adapter.modality)
+        if self.adapter.modality == "text":
+            _require_no_images(given)
+        return all_or_faults(self.predict_each(given))
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         """A prediction for each image or text in turn, or the error that says why it can't be read."""
         images = partial(decoded, pixels=self.facts.pixels)
         read = images if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
-        yield from in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        if self.scoring == "softmax" or len(self.class_names) < 2:
+            yield from outcomes
+            return
+        yield from (_best_first(one) if isinstance(one, Prediction) else one for one in outcomes)
 
-    def evaluate(self, rows: Any, split: str | None = None, **data: Any) -> dict[str, Any]:
+    def evaluate(
+        self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
+    ) -> dict[str, Any]:
         """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
         Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
         validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
-        right. `data` holds settings of a recipe's `data:` section, such as `text_column="review"`.
+        right. `label_map` says which class each label of the rows means, where they are called otherwise: a mapping,
+        as in `{"neg": "LABEL_0"}`, or `"position"`, by the order of both. `data` holds settings of a recipe's `data:`
+        section, such as `text_column="review"`.
 
         Raises:
             DataError: the rows can't be read, or have a label the model doesn't know.
+            ModelError: the model does not choose one label of several.
+            RecipeError: the label map does not fit.
         """
         from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
 
         settings = settings_of("memory", data)
         found = rows_from_python(rows, settings, kind=self.takes)
-        return self.evaluate_rows(rows_of_split(found, split), settings.decode)
+        return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
 
-    def evaluate_rows(self, rows: list[Row], decode: Literal["exact", "draft"] = "exact") -> dict[str, Any]:
+    def evaluate_rows(
+        self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
+    ) -> dict[str, Any]:
         """The metrics of labelled rows; class ids follow the model's labels.
 
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
+            ModelError: the model does not choose one label of several, or what it computes is no number.
+            RecipeError: the label map does not fit.
         """
+        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.images import PixelRange
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import labelled_split
+        from hftransfer.tasks.label_map import relabelled
         from hftransfer.tasks.registry import TASKS
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import predict
 
         task = TASKS[self.facts.task]
+        if task.rows == "questions":
+            if label_map is not None:
+                raise RecipeError(must_be("the label map", "left out for questions", "given"))
+        else:
+            _require_one_label(self.scoring, self.source.name)
+            rows = relabelled(rows, self.class_names, label_map)
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
         split = labelled_split(rows, self.class_names if task.rows != "questions" else (), task.rows, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
@@ -195,6 +266,8 @@ class Predictor:
         with self._one_at_a_time:
             examples = task.examples(self.adapter, split, settings)
             logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
+        for values in logits:
+            require_numbers(values, self.source.name)
         # As in predict: a model trained without unanswerable questions never answers nothing.
         extras = {"null_threshold": self.facts.null_threshold} if task.rows == "questions" else {}
         return task.judge(logits, examples, self.class_names, **extras).metrics
@@ -232,7 +305,8 @@ class Predictor:
             return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
 
     def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
-        """Class probabilities (B, C) of RGB images or texts that go through the model in one batch."""
+        """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what
+        `scoring` says."""
         return self._probabilities(self._encoded(examples))
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
@@ -240,13 +314,14 @@ class Predictor:
             adapter: Any = self.adapter
             with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
-            padded: Inputs = adapter.pad(tokens)
+            padded: Inputs = adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
             return padded
         return self.adapter.encode(examples)
 
     def _probabilities(self, inputs: Inputs) -> np.ndarray:
         import torch
 
+        from hftransfer.adapters.scoring import require_numbers, scores_of
         from hftransfer.training.activations import forward
 
         top = len(self.adapter.stages)
@@ -256,7 +331,8 @@ class Predictor:
                 logits = self._head(activations["hidden"].float())
             else:
                 logits = self.adapter.above(activations, top)
-            values: np.ndarray = logits.float().softmax(dim=-1).cpu().numpy()
+            values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
+        require_numbers(values, self.source.name)
         return values
 
     def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
@@ -286,6 +362,7 @@ class Predictor:
         Raises:
             DataError: they are no questions; all such are named.
         """
+        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.rows import QuestionContent, Row
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
@@ -314,7 +391,10 @@ class Predictor:
         with self._one_at_a_time:
             examples = QuestionAnswering().examples(self.adapter, split, settings)
             source = Source(examples.items, self.adapter, 0, self.compute)
-            return examples, predict(self.adapter, 0, source, self.compute)
+            logits = predict(self.adapter, 0, source, self.compute)
+        for values in logits:
+            require_numbers(values, self.source.name)
+        return examples, logits
 
 
 def in_batches(
@@ -330,7 +410,8 @@ def in_batches(
     from hftransfer.training.activations import read_batches
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
-        outcomes = [read(inputs[place], place) for place in places]
+        given = [(inputs[place], place) for place in places]  # what could not even be found has its error for a value
+        outcomes = [value if isinstance(value, DataError) else read(value, place) for value, place in given]
         readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
         # What could be read is in `encoded` from here on: images of a few batches would fill the memory.
         told = [outcome if isinstance(outcome, DataError) else None for outcome in outcomes]
@@ -362,6 +443,33 @@ def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction
     return predictions
 
 
+def _rounded(batch: Sequence[Mapping[str, Sequence[int]]], most: int) -> int:
+    """Return the length that a batch is padded to: the next multiple of 16, as far as the model takes so many tokens.
+
+    oneDNN keeps what it compiles for each shape, about 0.3 MB a layer's product in bfloat16: over 150 batches of many
+    shapes MiniLM came to hold 360 MB with each in its own length, 75 MB with these.
+    """
+    longest = max(len(tokens["input_ids"]) for tokens in batch)
+    return max(longest, min(-(-longest // _STEP_TOKENS) * _STEP_TOKENS, most))
+
+
+_STEP_TOKENS = 16
+
+
+def _require_one_label(scoring: Scoring, name: str) -> None:
+    """Return if a model chooses one label of several, as data with one label a row are judged.
+
+    Raises:
+        ModelError: it does something else.
+    """
+    if scoring != "softmax":
+        got = {"sigmoid": "one that judges each label by itself", "none": "a regression"}[scoring]
+        remedy = "hftransfer predict gives its scores."
+        raise ModelError(
+            must_be(f"the model '{name}' to be judged", "one that chooses one label of several", got, remedy)
+        )
+
+
 def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
     """The rows of the split that is asked for, else of the first there is of test, validation and training.
 
@@ -381,6 +489,11 @@ def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
     return Prediction(best, scores[best], scores)
 
 
+def _best_first(prediction: Prediction) -> Prediction:
+    ordered = sorted(prediction.scores.items(), key=lambda entry: -entry[1])
+    return Prediction(prediction.label, prediction.score, dict(ordered))
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a trained model lies, and what its run measured; of a bundled model or one of open_clip the checkpoint."""
@@ -396,7 +509,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     Raises:
         ModelError: there is no such model, or a run did not finish.
     """
-    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id
+    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
 
     name = os.fspath(reference)
     if name.startswith(("bundled/", "open_clip:")):
@@ -410,9 +523,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
             raise ModelError(must_be("the model", allowed, f"'{name}'", "There is no such folder."))
         return Place(fetch_model(name, revision), {})
     if (path / "model").is_dir():
-        file = path / "metrics.json"
-        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return Place(path / "model", metrics)
+        return Place(path / "model", object_in(path / "metrics.json"))
     if (path / MANIFEST).exists():
         remedy = "The run did not finish; run its recipe again."
         if (path / "classes.csv").is_file():
@@ -432,8 +543,10 @@ def load_predictor(
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
     path, metrics = place.folder, place.metrics
-    facts = _facts_of(path)
-    adapter = _load_lora(path, facts, base) if facts.base else _load_native(path, facts)
+    facts = _facts_of(path, base)
+    adapter = _load_native(path, facts) if facts.base is None else None
+    if adapter is None:
+        adapter, facts = _load_lora(path, facts, base)
 
     def copy_card(draft: Path) -> None:
         if (path / "README.md").is_file():
@@ -442,9 +555,11 @@ def load_predictor(
     return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
 
 
-def _facts_of(path: Path) -> ModelFacts:
-    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for."""
+def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
+    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of plain
+    peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.matrices import ADAPTER_CONFIG, TASK_OF_ENDING, Matrices
 
     try:
         said = sidecar(path)
@@ -452,23 +567,21 @@ def _facts_of(path: Path) -> ModelFacts:
             return ModelFacts.model_validate(said)
     except ValueError as error:
         raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
+        return ModelFacts(base=Matrices(path).base if moved_to is None else {"name": os.fspath(moved_to)})
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    architectures = [str(name) for name in checkpoint.config.get("architectures") or []]
-    for ending, task in _TASK_OF_ARCHITECTURE.items():
+    architectures = checkpoint.architectures
+    for ending, task in TASK_OF_ENDING.items():
         if any(name.endswith(ending) for name in architectures):
             return ModelFacts.model_validate({"task": task})
-    if any(name.endswith("ForImageClassification") for name in architectures) or not architectures:
+    if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
     raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
 
 
 _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
-_TASK_OF_ARCHITECTURE = {
-    "ForSequenceClassification": "text-classification",
-    "ForQuestionAnswering": "question-answering",
-}
 
 
 def _load_native(path: Path, facts: ModelFacts) -> Adapter:
@@ -480,16 +593,19 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
     return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
 
 
-def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> Adapter:
-    """The base model with the matrices and the head that lie in the folder.
+def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
+    """The base model with the matrices and the head that lie in the folder, and the facts; where plain peft wrote the
+    folder they are completed by what the base model says.
 
     Raises:
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
     """
-    from hftransfer.adapters.checkpoint import find_checkpoint
-    from hftransfer.adapters.loading import load_adapter
+    from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.loading import load_adapter, told_as_damaged
+    from hftransfer.adapters.matrices import Matrices
 
-    base = facts.base or {}
+    matrices, base = Matrices(path), facts.base or {}
+    matrices.require_plain()
     name = str(base.get("name"))
     place = os.fspath(moved_to or (path / str(base["path"]) if base.get("path") else name))
     folder = user_path(place.removeprefix(_OPEN_CLIP_FOLDER), "base", ModelError)
@@ -505,23 +621,47 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
             must_be(f"the base model of the adapter {path}", allowed, "none there", remedy), *error.faults
         ) from error
     assert checkpoint is not None
-    if checkpoint.weights_sha256 != base.get("weights_sha256"):
+    names: tuple[str, ...] | None = facts.class_names
+    if not sidecar(path):
+        names = matrices.class_names_on(checkpoint)
+        of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
+        base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
+        facts = ModelFacts.model_validate(
+            {"task": matrices.task_on(checkpoint), "class_names": names or (), "base": base}
+        )
+        names = () if facts.task == "question-answering" else names
+    elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    if not (path / "adapter_model.safetensors").is_file():
-        raise ModelError(must_be(f"{path}", "a folder with adapter_model.safetensors", "none there"))
-    adapter = load_adapter(checkpoint, facts.class_names, task=facts.task, pooling=facts.pooling)
-    adapter.load_lora(path)
-    return adapter
+    adapter = load_adapter(checkpoint, names, task=facts.task, pooling=facts.pooling)
+    matrices.require_weights(adapter.fresh)
+    with told_as_damaged(str(path)):
+        adapter.load_lora(path)
+    return adapter, facts
+
+
+def _require_no_images(texts: Sequence[Any]) -> None:
+    """Return if no text is the name of an image file: it would be judged by the letters of its name.
+
+    Raises:
+        DataError: some are; all of them are named.
+    """
+    from hftransfer.data.sources import IMAGE_SUFFIXES
+
+    named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
+    found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
+    if found:
+        allowed = "a text, as this model takes them"
+        raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
 
 
 def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None) -> Any:
     """An RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
+    if isinstance(image, DataError):
+        return image
     from hftransfer.data.images import PixelRange, decode_image
     from hftransfer.data.inspection import as_content
 
-    if isinstance(image, DataError):
-        return image
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
     try:
         known = PixelRange(*pixels) if pixels is not None else None

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hftransfer.errors import DataError, HftransferError, OutputError, RecipeError, must_be, nearest, printable
+from hftransfer.errors import (
+    DataError,
+    HftransferError,
+    OutputError,
+    RecipeError,
+    must_be,
+    nearest,
+    printable,
+    printable_json,
+)
 
 if TYPE_CHECKING:
     from hftransfer.progress import Progress
@@ -103,7 +112,7 @@ def run(
         if not _is_first_process():
             return
         if as_json:
-            print(pipeline.as_json(result))
+            print(printable_json(pipeline.as_json(result)))
         else:
             _say(results_table(result.metrics, result.folder))
 
@@ -161,10 +170,13 @@ def check(
             loaded = load_recipe(recipe, overrides or [])
             hash_ahead(loaded.recipe.model.name)  # meanwhile more is imported
             from hftransfer import pipeline
+            from hftransfer.jobs.early import notes_on_licenses
             from hftransfer.report.tables import data_table
 
             _say(data_table(pipeline.check_loaded(loaded, None, _progress(quiet=quiet))))
             print("The recipe and its data are sound.")
+            for note in notes_on_licenses(loaded.recipe):
+                _say(f"Note: {note}.")
             for note in pipeline.not_looked_at(loaded.recipe):
                 print(f"Not looked at: {note}")
         except DataError as error:  # the audit is of use all the more
@@ -215,7 +227,7 @@ def show(recipe: RecipeName, overrides: Overrides = None, debug: Debug = False) 
         lines = [(f"{key}: {json.dumps(value, ensure_ascii=False)}", origin) for key, value, origin in settings]
         width = max(len(text) for text, _ in lines)
         for text, origin in lines:
-            print(f"{text:<{width}}  # {origin}")
+            _say(f"{text:<{width}}  # {origin}")
 
     _guarded(work, debug=debug)
 
@@ -320,6 +332,10 @@ def evaluate(
         str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(help="What labels of the data mean to the model: position, or neg=LABEL_0,pos=LABEL_1."),
+    ] = None,
     prompt: Prompts = None,
     base: Base = None,
     as_json: Json = False,
@@ -333,6 +349,7 @@ def evaluate(
         _require_precision(precision)
         from hftransfer.jobs.evaluation import evaluate_model
         from hftransfer.report.tables import metrics_table
+        from hftransfer.tasks.label_map import label_map_of
 
         metrics = evaluate_model(
             model,
@@ -342,6 +359,7 @@ def evaluate(
             prompts=(prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
             precision=precision,  # type: ignore[arg-type]
             base=base,
+            label_map=label_map_of(label_map) if label_map is not None else None,
             progress=_progress(quiet=quiet or as_json),
         )
         if as_json:
@@ -386,7 +404,7 @@ def export(
             return
         found = export_onnx(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
         print(found.folder)
-        print(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+        _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
 
     _guarded(work, debug=debug)
 
@@ -412,9 +430,9 @@ def push(
             upload = collect(run, repo_id)
             for name, content in sorted(upload.files.items()):
                 size = len(content) if isinstance(content, bytes) else content.stat().st_size
-                print(f"{size:>14,}  {name}")
+                _say(f"{size:>14,}  {name}")
             for note in upload.notes:
-                print(f"note: {note}")
+                _say(f"note: {note}")
             print(f"{upload.size:>14,}  bytes in all; nothing was sent")
             return
         pushed = push_model(run, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
@@ -595,7 +613,7 @@ def zero_shot(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 @app.command()

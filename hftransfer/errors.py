@@ -81,6 +81,11 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
+def printable_json(text: str) -> str:
+    """Return JSON as a terminal may show it: what would steer one becomes JSON's own escape, and reads the same."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -23,7 +23,7 @@ from hftransfer.attribution.explaining import (
 from hftransfer.attribution.faithfulness import cells_of
 from hftransfer.attribution.words import Word
 from hftransfer.data.inputs import Given
-from hftransfer.errors import DataError, WriteError, must_be
+from hftransfer.errors import DataError, WriteError, must_be, printable
 from hftransfer.progress import Progress
 from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
 from hftransfer.run_folder import new_folder
@@ -70,7 +70,7 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
                 faults += outcome.faults
                 continue
             shown.append(Shown(name, outcome))
-            print(line_of(shown[-1]), flush=True)
+            print(printable(line_of(shown[-1])), flush=True)
         if shown:
             write_explanations(folder, shown)
     if faults:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Predictor, rows_of_split, save_model
 from hftransfer.cache import new_folder
 from hftransfer.data.roles import Kind
@@ -102,7 +103,9 @@ def export_onnx(
     graph = _Graph(adapter.model, list(inputs[0]))
     with new_folder(path) as draft:
         _write_graph(graph, inputs[0], draft / "model.onnx", adapter.name)
-        difference = max(_difference(graph, draft / "model.onnx", inputs))
+        difference = float(
+            np.max(list(_difference(graph, draft / "model.onnx", inputs, adapter.name)))
+        )  # NaN if one is NaN
         if not difference <= MOST_DIFFERENT:
             got = f"{difference:.2g} on {_count(inputs)} {source}"
             where = "the largest difference of a logit between ONNX and PyTorch"
@@ -179,8 +182,12 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs]) -> Iterator[float]:
-    """The largest difference of a logit in each batch."""
+def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str) -> Iterator[float]:
+    """The largest difference of a logit in each batch.
+
+    Raises:
+        ModelError: a logit of PyTorch is no number.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -189,6 +196,7 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs]) -> Iterato
             wanted = graph(*inputs.values())
         found = session.run(graph.outputs, {name: tensor.numpy() for name, tensor in inputs.items()})
         for one, other in zip(wanted, found, strict=True):
+            require_numbers(one, name)
             yield float(np.max(np.abs(one.numpy() - other)))
 
 
@@ -206,6 +214,7 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
         "task": facts.task,
         "inputs": graph.names,
         "outputs": graph.outputs,
+        "scores": predictor.scoring if facts.task != "question-answering" else "none",
         "labels": list(predictor.class_names) if facts.task != "question-answering" else [],
         "preprocessing": adapter.processor_settings() if adapter.modality == "image" else {},
         "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,

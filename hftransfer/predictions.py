@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv as csv_format
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.artifact import Answer, Prediction, Predictor
-from hftransfer.data.inputs import Given, Named
-from hftransfer.errors import DataError, OutputError, RecipeError, must_be, user_path
+from hftransfer.artifact import OF_DRAWINGS, Answer, Prediction, Predictor
+from hftransfer.data.drawings import DRAWINGS, Drawings
+from hftransfer.data.inputs import Given, Named, passed_over
+from hftransfer.data.roles import Kind
+from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, printable_json, some, user_path
 from hftransfer.progress import Progress
+from hftransfer.tabular import cell
 
 if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
@@ -48,11 +52,16 @@ def predict_inputs(
         OutputError: the table can't be written.
     """
     named, outcomes = _outcomes(predictor, asked, lines)
+    _tell_passed_over(asked, predictor.takes if isinstance(predictor, Predictor) else "images")
+    _warn_of_drawings(predictor, named)
+    scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
+    names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
     told: list[dict[str, Any]] = []
-    with _table(asked.csv) as write, progress.stage("predicting", len(named) if len(named) >= _BAR_FROM else 0) as on:
+    total = len(named) if len(named) >= _BAR_FROM else 0
+    with _table(asked.csv, names) as write, progress.stage("predicting", total) as on:
         for one, outcome in zip(named, outcomes, strict=True):
-            if len(named) >= _BAR_FROM:
+            if total:
                 on(1)
             if isinstance(outcome, DataError):
                 faults += outcome.faults
@@ -63,13 +72,31 @@ def predict_inputs(
             if asked.as_json:
                 told.append(entry)
             elif asked.csv is None:
-                print(_line(one, outcome), flush=True)
+                print(_line(one, outcome, scoring), flush=True)
     if asked.as_json:
         alone = isinstance(predictor, Predictor) and asked.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
     if faults:
         raise DataError(*faults)
+
+
+def _tell_passed_over(asked: Asked, kind: Kind) -> None:
+    """Say, on standard error, which files of folders are not read."""
+    names = passed_over(asked.inputs, kind)
+    if names:
+        told = printable(some(names, 3))
+        print(f"passed over, as no {kind} by the name: {told}", file=sys.stderr)
+
+
+def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Named]) -> None:
+    """Say, on standard error, that a model which learned from drawings is given something else."""
+    if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
+        return
+    drawings = Drawings()
+    if any(not isinstance(one.value, DataError) and not drawings.holds(one.value) for one in named):
+        remedy = "hftransfer zero-shot bundled/dual-encoder IMAGE --labels cat,dog, or train on photos of your own"
+        print(f"warning: this model is not for photos: {OF_DRAWINGS}. Try {remedy}.", file=sys.stderr)
 
 
 def _outcomes(
@@ -82,8 +109,16 @@ def _outcomes(
     values = [one.value for one in given]
     if predictor.takes != "questions":
         return given, predictor.predict_each(values)
-    parts = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
-    return given, (answer for part in parts for answer in predictor.predict(part))
+    return given, _answers(predictor, values)
+
+
+def _answers(predictor: Predictor, questions: Sequence[Any]) -> Iterator[Outcome]:
+    """An answer to each question in turn, or the error that came in its place."""
+    for start in range(0, len(questions), _AT_ONCE):
+        part = questions[start : start + _AT_ONCE]
+        asked = [one for one in part if not isinstance(one, DataError)]
+        answers = iter(predictor.predict(asked) if asked else ())
+        yield from (one if isinstance(one, DataError) else next(answers) for one in part)
 
 
 def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
@@ -109,15 +144,27 @@ def _shown_input(one: Named) -> Any:
     return list(one.value) if isinstance(one.value, tuple) else one.name
 
 
-def _line(one: Named, outcome: Prediction | Answer) -> str:
+def _line(one: Named, outcome: Prediction | Answer, scoring: str) -> str:
+    """Return a prediction in one line, which neither names nor labels can break or steer."""
     if isinstance(outcome, Answer):
-        return f"{outcome.score:7.2%}  {outcome.answer or '(no answer)'}"
-    return f"{outcome.score:7.2%}  {outcome.label}  {one.name}"
+        return f"{outcome.score:7.2%}  {_in_one_line(outcome.answer) or '(no answer)'}"
+    label, name = _in_one_line(outcome.label), _in_one_line(one.name)
+    if scoring == "none":
+        return f"{outcome.score:10.4f}  {label}  {name}"
+    if scoring == "sigmoid":  # several may be true at once
+        others = [(other, score) for other, score in outcome.scores.items() if other != outcome.label and score >= 0.5]
+        label = ", ".join([label, *(f"{_in_one_line(other)} {score:.2%}" for other, score in others)])
+    return f"{outcome.score:7.2%}  {label}  {name}"
+
+
+def _in_one_line(text: str) -> str:
+    return printable(text).replace("\t", "\\t").replace("\n", "\\n")
 
 
 @contextmanager
-def _table(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What writes a row of a table, as they come; the scores of labels in columns of their own.
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes a row of a table, as they come; the scores of labels in columns of their own, in the order of the
+    model's names where it has some.
 
     Raises:
         OutputError: the file can't be written.
@@ -133,20 +180,21 @@ def _table(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
             columns: list[str] = []
 
             def write(row: dict[str, Any]) -> None:
-                flat = {**row, **{f"score_{name}": value for name, value in row.get("scores", {}).items()}}
+                scores = row.get("scores", {})
+                flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
                 waiting.append(flat)
                 if not columns and "error" not in row:  # the first that was read tells what columns there are
                     columns.extend([*flat, "error"])
-                    writer.writerow(columns)
+                    writer.writerow([cell(name) for name in columns])
                 while columns and waiting:
                     own = waiting.pop(0)
-                    writer.writerow([own.get(name, "") for name in columns])
+                    writer.writerow([cell(own.get(name, "")) for name in columns])
 
             yield write
             if waiting:
                 writer.writerow(["input", "error"])
-                writer.writerows([row["input"], row["error"]] for row in waiting)
+                writer.writerows([cell(row["input"]), cell(row["error"])] for row in waiting)
     except OSError as error:
         raise OutputError(must_be(f"the table {file}", "writable", error.strerror or str(error))) from error

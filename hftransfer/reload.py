@@ -46,5 +46,5 @@ def _dual_at(place: Place) -> Checkpoint | None:
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     if checkpoint is None or checkpoint.family not in PAIRED:
         return None
-    architectures = [str(one) for one in checkpoint.config.get("architectures") or []]
-    return None if any(one.endswith("ForImageClassification") for one in architectures) else checkpoint
+    has_head = any(one.endswith("ForImageClassification") for one in checkpoint.architectures)
+    return None if has_head else checkpoint

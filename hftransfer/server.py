@@ -51,7 +51,10 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     worker, waiting = ThreadPoolExecutor(1), asyncio.Semaphore(limits.most_waiting)
-    about = {"model": name, "takes": kind, "labels": [] if kind in ("questions", "choice") else _labels(predictor)}
+    labels = [] if kind in ("questions", "choice") else _labels(predictor)
+    about: dict[str, Any] = {"model": name, "takes": kind, "labels": labels}
+    if isinstance(predictor, Predictor):
+        about |= {"scores": predictor.scoring, "note": predictor.note}
 
     @app.middleware("http")
     async def careful(request: Request, go_on: Callable[[Request], Any]) -> Response:
@@ -70,7 +73,7 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
 
     @app.get("/about")
     async def describe() -> dict[str, Any]:
-        """What the model is called, what it takes, and its labels."""
+        """What the model is called, what it takes, its labels, what scores are, and what one should know of it."""
         return about
 
     @app.post("/predict")

@@ -25,7 +25,7 @@ class _Strategy(BaseModel):
     pooling: PoolingName = Field(
         "auto",
         description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
-        "it); auto is mean for a linear probe and native otherwise",
+        "it); auto is native, but for a linear probe mean, or as sentence-transformers has it of this model",
     )
     head_init: Literal["random", "zero-shot"] = Field(
         "random",
@@ -66,8 +66,11 @@ class _Strategy(BaseModel):
         """Of a text whose head is solved on features, the mean; else as the model's own class pools."""
         return "mean" if self.contrasts else "native"
 
-    def pooling_for(self, task: str) -> Literal["native", "mean", "cls", "last", "embedding"]:
-        """The pooling of a task's model; only text classification pools tokens.
+    def pooling_for(
+        self, task: str, own: Literal["mean", "cls", "last"] | None = None
+    ) -> Literal["native", "mean", "cls", "last", "embedding"]:
+        """The pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open and
+        tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
 
         Raises:
             RecipeError: another task is asked to pool, or to begin with the names of classes.
@@ -75,7 +78,8 @@ class _Strategy(BaseModel):
         if self.from_zero_shot and task != "image-classification":
             raise RecipeError(must_be("strategy.head_init", f"random for task {task}", f"'{self.head_init}'"))
         if task == "text-classification":
-            return self._usual_pooling if self.pooling == "auto" else self.pooling
+            usual = (own or "mean") if self._usual_pooling == "mean" else "native"
+            return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
         return "embedding" if self.from_zero_shot else "native"

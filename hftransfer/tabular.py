@@ -11,7 +11,7 @@ from typing import Any
 from hftransfer.errors import printable
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -19,12 +19,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     (as OWASP's "CSV Injection" advises); control characters are written as escapes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerow([cell(value) for value in columns])
+    writer.writerows([cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """Return the value as a cell of a table: a text shows, steers nothing, and is no formula."""
     if not isinstance(value, str):
         return value
     shown = printable(value)

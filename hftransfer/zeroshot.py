@@ -24,6 +24,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import DualEncoder, Tower, load_dual
 from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
+from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
 from hftransfer.cache import cache_folder
 from hftransfer.data.settings import DataSettings
@@ -151,7 +152,9 @@ class DualPredictor:
         classes = ensemble(embed_prompts(self.dual, names, templates, self.checkpoint.weights_sha256, self.compute))
 
         def probabilities(inputs: Inputs) -> np.ndarray:
-            return softmax(logits(self._embedded(inputs), classes, self.dual))
+            found = softmax(logits(self._embedded(inputs), classes, self.dual))
+            require_numbers(found, self.dual.name)
+            return found
 
         yield from in_batches(images, self.compute, decoded, self._images.encode, probabilities, names)
 
@@ -160,13 +163,16 @@ class DualPredictor:
 
         Raises:
             DataError: images can't be read; all of them are named.
+            ModelError: what the model computes is no number.
         """
         readable = [decoded(image, place) for place, image in enumerate(as_list(images, "image"))]
         if faults := [fault for image in readable if isinstance(image, DataError) for fault in image.faults]:
             raise DataError(*faults)
         size = self.compute.batch_size
         parts = [self._images.encode(readable[at : at + size]) for at in range(0, len(readable), size)]
-        return unit(np.concatenate([self._embedded(part) for part in parts]))
+        found = unit(np.concatenate([self._embedded(part) for part in parts]))
+        require_numbers(found, self.dual.name)
+        return found
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """The normalised embeddings (N, D) of texts, in float32."""

@@ -26,6 +26,8 @@ class HubDouble:
         self.repos = repos
         self.requests: list[str] = []
         self.endpoint = ""
+        self.refused: dict[str, tuple[int, str]] = {}
+        """Parts of paths that are not answered: the status, and the Hub's word for why."""
 
     def files(self, repo: str) -> dict[str, Path]:
         root = self.repos[repo]
@@ -54,6 +56,11 @@ def serve(repos: dict[str, Path]) -> Iterator[HubDouble]:
         def _answer(self, *, body: bool) -> None:
             double.requests.append(f"{self.command} {self.path}")
             path = unquote(urlsplit(self.path).path)
+            for part, (status, code) in double.refused.items():
+                if part in path:
+                    headers = {"X-Error-Code": code, "X-Repo-Commit": COMMIT} if code else {}
+                    self._send(status, b'{"error": "no"}', headers, body=body)
+                    return
             file = _resolved(double, path)
             if file is not None:
                 content = file.read_bytes()

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from hftransfer.data.images import PixelRange, decode_image, inspect_image
-from hftransfer.data.inputs import inputs_of
+from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.inspection import as_content, decode_row
 from hftransfer.data.roles import Found, Kind, affixed_roles
 from hftransfer.data.rows import QuestionContent, Row, TextContent
@@ -804,3 +804,22 @@ def test_tables_read_as_before_have_no_notes(tmp_path: Path) -> None:
     read_ = read_table(table(tmp_path / "t.csv", [("a", "x")]))
     assert (read_.notes, read_.columns, read_.numbers) == ([], ["text", "label"], [2])
     assert isinstance(read(tmp_path / "t.csv", "texts")["all"][0].content, TextContent)
+
+
+def test_files_beside_images_that_are_not_read_are_named(tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.png")
+    for name in ("notes.txt", "a.xmp", "labels.csv"):
+        (tmp_path / name).write_text("x")
+    assert [Path(name).name for name in passed_over([str(tmp_path), "a text"], "images")] == [
+        "a.xmp",
+        "labels.csv",
+        "notes.txt",
+    ]
+
+
+@pytest.mark.parametrize("pixels", [[0, 0], [9, 1], [0, float("nan")], ["a", "b"], [1]])
+def test_a_range_in_a_model_folder_that_is_none_is_told(tmp_path: Path, pixels: list[Any]) -> None:
+    from hftransfer.artifact import ModelFacts
+
+    with pytest.raises(ValueError, match="pixels"):
+        ModelFacts.model_validate({"pixels": pixels})

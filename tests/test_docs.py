@@ -54,6 +54,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             noise = np.random.default_rng([tone, number]).integers(0, 60, (64, 64, 3))
             Image.fromarray((noise + tone).astype(np.uint8)).save(home / "pets" / label / f"{number}.png")
     Image.open(home / "pets" / "cat" / "0.png").save(home / "photo.jpg")
+    drawn = home / ".cache" / "hftransfer" / "data" / "drawn-pets-1" / "test" / "cat"
+    drawn.mkdir(parents=True)
+    shutil.copyfile(home / "photo.jpg", drawn / "0000.jpg")
     shutil.copytree(home / "pets", home / "captions")
     lines = [f"{label}/{n}.png,{label} number {n}" for label in ("cat", "dog") for n in range(10)]
     (home / "captions" / "captions.csv").write_text("\n".join(["image,caption", *lines]))

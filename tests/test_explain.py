@@ -172,7 +172,7 @@ class _Corner(torch.nn.Module):
 
 
 class _Bare:
-    name = "bare"
+    name, scoring = "bare", "softmax"
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model

@@ -88,7 +88,7 @@ def test_mutated_records(records: list[dict[str, Any]], kind: Kind, name: str) -
         path.write_text("\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", encoding="utf-8")
         refused_or_read(str(path), kind)
     for skip in ("stop", "skip"):
-        chosen = DataSettings(source="memory", on_error=skip)  # type: ignore[arg-type]
+        chosen = DataSettings(source="memory", on_error=skip)
         with suppress(HftransferError):
             build_splits(rows_from_python(records, chosen, kind), chosen, 0, SILENT, kind)
 

@@ -30,6 +30,7 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
+from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
 
 Activations = dict[str, Tensor]
@@ -65,6 +66,8 @@ class Adapter(ABC):
         self.name = name or type(model).__name__
         self.family = family
         self.peft: Any = None
+        self.fresh: frozenset[str] = frozenset()
+        """The names of parameters that the checkpoint did not give: they are new."""
         self._as_one_stage = False
         self.look()
         self._require_split()
@@ -101,8 +104,13 @@ class Adapter(ABC):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes in the order of the logits."""
-        names = self.model.config.id2label
-        return tuple(str(names[index]) for index in range(len(names)))
+        return names_of(self.model.config.id2label)
+
+    @property
+    def scoring(self) -> Scoring:
+        """What becomes of the logits."""
+        config = getattr(self.model, "config", None)
+        return scoring_of(config, self.outputs) if config is not None else "softmax"
 
     @property
     def outputs(self) -> int:
@@ -416,11 +424,18 @@ class Adapter(ABC):
             raise self._unfit("one that runs with peft's layers", first_line(error.__cause__ or error)) from error
 
     def load_lora(self, folder: Path) -> None:
-        """Nothing; puts the matrices and the head that lie in a folder of peft's into the model."""
+        """Nothing; puts the matrices and the head that lie in a folder of peft's into the model.
+
+        Raises:
+            ModelError: some of them are not there.
+        """
         import peft
 
-        with quiet_peft():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             self.peft = peft.PeftModel.from_pretrained(self.model, str(folder), use_safetensors=True)
+        if absent := [first_line(Warning(one.message)) for one in told if "missing adapter keys" in str(one.message)]:
+            raise self._unfit("one that all matrices of the adapter are for", absent[0][:300])
         self.model.eval()
         self.look()
 
@@ -455,9 +470,13 @@ class Adapter(ABC):
         return len(self.stages) - 1 if all(p in tail for p in others) else 0
 
     def head_names(self) -> list[str]:
-        """The full names of the parts of the head that have parameters."""
+        """The full names of the parts of the head that have parameters, and of what else is new: a pooler that the
+        checkpoint lacks."""
         parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
-        return [name for name, module in self.model.named_modules() if module in parts]
+        inside = {module for part in parts for module in part.modules()}
+        fresh = {name.rpartition(".")[0] for name in self.fresh}
+        modules = self.model.named_modules()
+        return [name for name, module in modules if module in parts or (name in fresh and module not in inside)]
 
 
 def _takes_lora(module: nn.Module) -> bool:

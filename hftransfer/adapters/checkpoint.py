@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
-from hftransfer.errors import ModelError, must_be, nearest, user_path
+from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
+from hftransfer.adapters.terms import license_of, open_twin
+from hftransfer.errors import ModelError, first_line, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 
@@ -28,12 +31,23 @@ OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 class Checkpoint:
     """A folder with `config.json` and safetensors weights.
 
-    `name` is what the user wrote, `revision` the commit a Hub id was resolved to.
+    `name` is what the user wrote, `revision` the commit a Hub id was resolved to, `whole` the folder of
+    sentence-transformers that the model lies in or is.
     """
 
     name: str
     folder: Path
     revision: str | None = None
+    whole: Path | None = None
+
+    @cached_property
+    def pooling(self) -> Literal["mean", "cls", "last"] | None:
+        """How sentence-transformers pools the tokens of this model, as the folder says; None where it says nothing, or
+        what has no name here."""
+        for module in _modules_in(self.whole) if self.whole is not None else ():
+            if module["type"].endswith("Pooling"):
+                return _pooling_of(object_in(self.whole / module["path"] / "config.json"))  # type: ignore[operator]
+        return None
 
     @cached_property
     def is_open_clip(self) -> bool:
@@ -49,10 +63,7 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The parsed configuration."""
-        loaded = json.loads(self.config_file.read_text(encoding="utf-8"))
-        if not isinstance(loaded, dict):
-            raise ValueError("not a JSON object")
-        return loaded
+        return json_object(self.config_file)
 
     @property
     def family(self) -> str:
@@ -63,6 +74,17 @@ class Checkpoint:
             return str(self.config["model_type"])
         return "timm_wrapper" if "architecture" in self.config else ""
 
+    @cached_property
+    def license(self) -> str | None:
+        """The licence of the model, as its card says; None where none is known."""
+        return license_of(self.name, self.whole or self.folder, self.config)
+
+    @property
+    def architectures(self) -> list[str]:
+        """The names of the classes of transformers that the configuration gives."""
+        named = self.config.get("architectures")
+        return [str(name) for name in named] if isinstance(named, list) else []
+
     @property
     def weight_files(self) -> list[Path]:
         """The safetensors files that hold the weights."""
@@ -70,8 +92,13 @@ class Checkpoint:
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
             return [whole]
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json_object(index)["weight_map"].values())
         return sorted(self.folder / name for name in names)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, by name, as the headers of the weight files tell."""
+        return shapes_in(self.weight_files)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -92,19 +119,19 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         if name not in BUNDLED_MODELS:
             raise ModelError(must_be("model", "a bundled model", f"'{name}'", nearest(name, BUNDLED_MODELS)))
         converted = bundled_folder(name, convert=fetch)
-        return _checked(Checkpoint(name, converted)) if converted else None
+        return _checked(_found_inside(Checkpoint(name, converted))) if converted else None
     if name.startswith("open_clip:"):
         return _open_clip_checkpoint(name, revision, fetch=fetch)
     folder = user_path(name, "model", ModelError)
     if folder.is_dir():
-        return _checked(Checkpoint(name, folder))
+        return _checked(_found_inside(Checkpoint(name, folder)))
     if folder.is_file():
         raise ModelError(must_be("model", "a folder with config.json and model.safetensors", f"the file '{name}'"))
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
-    return _checked(_fetched(name, revision, _FETCHED)) if fetch else None
+    return _checked(_found_inside(_fetched(name, revision, _FETCHED))) if fetch else None
 
 
 def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:
@@ -121,7 +148,11 @@ def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Ch
         raise ModelError(must_be("model", allowed, f"'{name}'", "For example open_clip:ViT-B-32/laion2b_s34b_b79k."))
     if not fetch:
         return None
-    fetched = _fetched(_open_clip_hub_id(name, reference), revision, [*_FETCHED[2:], "*.json", OPEN_CLIP_WEIGHTS])
+    fetched = _fetched(
+        _open_clip_hub_id(name, reference),
+        revision,
+        [name for name in _FETCHED if name != "*.safetensors"] + [OPEN_CLIP_WEIGHTS],
+    )
     return _checked(_renamed(fetched, name))
 
 
@@ -156,7 +187,9 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     if name.startswith("open_clip:"):
         hub_id = _open_clip_hub_id(name, name.removeprefix("open_clip:"))
         return _configured(_renamed(_fetched(hub_id, revision, [OPEN_CLIP_CONFIG]), name))
-    return _configured(_fetched(name, revision, ["config.json"]))
+    return _configured(
+        _found_inside(_fetched(name, revision, ["config.json", "modules.json", "0*/config.json", "README.md"]))
+    )
 
 
 def is_hub_id(name: str) -> bool:
@@ -173,6 +206,51 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
     return _fetched(name, revision, _FETCHED).folder
 
 
+def _found_inside(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the model that sentence-transformers keeps in a folder (`0_Transformer`, `0_BERT`), or in a folder of its
+    own layout; another checkpoint as it is."""
+    folder, modules = checkpoint.folder, _modules_in(checkpoint.folder)
+    if not modules:
+        return checkpoint
+    own = folder / "config.json" if (folder / "config.json").is_file() else folder / modules[0]["path"] / "config.json"
+    return Checkpoint(checkpoint.name, own.parent, checkpoint.revision, folder) if own.is_file() else checkpoint
+
+
+def _modules_in(folder: Path) -> list[dict[str, str]]:
+    """Return the modules that `modules.json` of sentence-transformers names, each in a folder right here.
+
+    Raises:
+        ModelError: it is damaged, or one lies elsewhere.
+    """
+    file = folder / "modules.json"
+    if not file.is_file():
+        return []
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        found = [{"type": str(module["type"]), "path": str(module["path"])} for module in said]
+    except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
+        got = f"another ({first_line(error)})"
+        raise ModelError(must_be(str(file), "a list of modules with a type and a path", got)) from error
+    for module in found:
+        if not re.fullmatch(r"[\w-]*", module["path"]):
+            raise ModelError(must_be(f"a path in {file}", "the name of a folder beside it", f"'{module['path']}'"))
+    return found
+
+
+def _pooling_of(said: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+    """Return the one way of pooling that a module of sentence-transformers is set to."""
+    names: dict[str, Literal["mean", "cls", "last"]] = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_lasttoken": "last",
+    }
+    chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
+    if len(chosen) == 1:
+        return names.get(chosen[0])
+    by_word: dict[str, Literal["mean", "cls", "last"]] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+    return by_word.get(str(said.get("pooling_mode"))) if not chosen else None
+
+
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """The same files under the name that the user wrote."""
     return Checkpoint(name, checkpoint.folder, checkpoint.revision)
@@ -183,6 +261,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
+        GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
@@ -195,21 +274,43 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except RevisionNotFoundError as error:
         raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
+    except GatedRepoError as error:
+        raise _gated(name) from error
     except RepositoryNotFoundError as error:
         remedy = "Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
-    except (
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        EntryNotFoundError,
-        HfHubHTTPError,
-        OSError,
-    ) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        refused = next((own for own in _causes(error) if isinstance(own, HfHubHTTPError)), None)
+        if isinstance(refused, GatedRepoError):
+            raise _gated(name) from error
+        if refused is not None and refused.response.status_code in (401, 403):
+            remedy = "Log in with `hf auth login`; a fine-grained token needs the right to read this repository."
+            got = f"{label}, which the Hub refuses ({refused.response.status_code})"
+            raise ModelError(must_be("model", "one that you may fetch", got, remedy)) from error
         remedy = "It is not in the local cache and the Hub can't be reached: check your connection and HF_HUB_OFFLINE."
         raise ModelError(
             must_be("model", "an existing folder or a model that can be fetched", label, remedy)
         ) from error
+    except ValueError as error:  # a name that the Hub has no repositories of
+        raise ModelError(
+            must_be("model", "an existing folder or a Hub id", f"{label} ({first_line(error)})")
+        ) from error
     return Checkpoint(name, folder, folder.name)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an error and those it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _gated(name: str) -> ModelError:
+    """Return what a person is told whose account may not have a repository yet."""
+    remedy = f"Accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`."
+    if (twin := open_twin(name)) is not None:
+        remedy += f" The same weights without this step: {twin}."
+    return ModelError(must_be("model", "one that you may fetch", f"'{name}', which is gated", remedy))
 
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:
@@ -222,7 +323,7 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
         raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
     try:
         family = checkpoint.family
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ModelError(must_be(f"{name}/{checkpoint.config_file.name}", "valid JSON", str(error))) from error
     if not family:
         raise ModelError(must_be(f"{name}/config.json", "one that names a model_type", "none"))
@@ -255,13 +356,43 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         except (SafetensorError, OSError) as error:
             got = f"weights that are truncated or damaged ({file.name}: {error})"
             raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
+    require_fitting_numbers(name, checkpoint.config, checkpoint.shapes)
     return checkpoint
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
-    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none."""
-    file = folder / "hftransfer.json"
+    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    return object_in(folder / "hftransfer.json")
+
+
+def object_in(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file beside a model; an empty one where there is no file.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     if not file.is_file():
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    try:
+        return json_object(file)
+    except (ValueError, OSError) as error:
+        raise ModelError(must_be(str(file), "a file with a JSON object", f"another ({first_line(error)})")) from error
+
+
+def json_object(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: it is damaged, nested too deeply, or something else.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found

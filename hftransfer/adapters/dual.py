@@ -20,7 +20,7 @@ from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import quiet_transformers
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
-from hftransfer.adapters.loading import load_image_processor, load_tokenizer
+from hftransfer.adapters.loading import load_image_processor, load_tokenizer, told_as_damaged
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.projections import (
     SIDES,
@@ -35,8 +35,9 @@ from hftransfer.adapters.projections import (
     with_linear,
     without_linear,
 )
+from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
 class DualEncoder(ABC):
@@ -377,12 +378,12 @@ def load_dual(checkpoint: Checkpoint) -> DualEncoder:
     Raises:
         ModelError: the weights are not whole, or the model does not have two towers.
     """
-    if checkpoint.family == "open_clip":
-        return _load_open_clip(checkpoint)
-    with quiet_transformers():
+    with told_as_damaged(checkpoint.name), quiet_transformers():
+        if checkpoint.family == "open_clip":
+            return _load_open_clip(checkpoint)
         model = _load_transformers(checkpoint)
         image_processor, tokenizer = load_image_processor(checkpoint), load_tokenizer(checkpoint)
-    return TransformersDual(model, image_processor, tokenizer, checkpoint.name, checkpoint.family)
+        return TransformersDual(model, image_processor, tokenizer, checkpoint.name, checkpoint.family)
 
 
 def _load_transformers(checkpoint: Checkpoint) -> Any:
@@ -404,6 +405,8 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
     import transformers
 
     try:
+        config = transformers.AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+        require_fitting_model(checkpoint.name, transformers.AutoModel, config, checkpoint.shapes)
         model, info = transformers.AutoModel.from_pretrained(
             str(checkpoint.folder),
             dtype=torch.float32,
@@ -414,7 +417,9 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
     except safetensors.SafetensorError as error:
         got = f"weights that are truncated or damaged ({error})"
         raise ModelError(must_be(where, "a folder with whole weights", got)) from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+    except HftransferError:
+        raise
+    except Exception as error:  # whatever transformers comes upon in a configuration
         raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
     absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
     if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):

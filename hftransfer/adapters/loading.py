@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seeded
-from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.scoring import require_names
+from hftransfer.adapters.sizes import require_fitting_model, require_small_images
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
+from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 Kind = Literal["image-classification", "text-classification", "question-answering"]
 
@@ -60,7 +64,40 @@ def load_adapter(
         ModelError: the weights are not whole, or no model for the task can be made of them.
     """
     form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
-    if pooling == "embedding":
+    with told_as_damaged(checkpoint.name):
+        return _loaded(checkpoint, form)
+
+
+@contextmanager
+def told_as_damaged(name: str) -> Iterator[None]:
+    """Meanwhile whatever libraries come upon in a model's files is told as a fault of the model.
+
+    Raises:
+        ModelError: its files are damaged, or do not fit together.
+    """
+    try:
+        yield
+    except HftransferError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        got = f"something else ({type(error).__name__}: {first_line(error)})"
+        raise ModelError(must_be(f"model '{name}'", "one whose files fit together", got)) from error
+
+
+def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
+    seed = form.seed
+    if form.pooling == "embedding":
         from hftransfer.adapters.embedding import load_embedding_classifier
 
         with seeded(seed):
@@ -101,6 +138,9 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _adapt_config(config, form)
+        require_fitting_model(name, auto_class, config, checkpoint.shapes)
+        if form.task != "question-answering":
+            require_names(config.id2label, name)
         model, info = auto_class.from_pretrained(
             folder,
             config=config,
@@ -113,7 +153,9 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     except safetensors.SafetensorError as error:
         got = f"weights that are truncated or damaged ({error})"
         raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+    except HftransferError:
+        raise
+    except Exception as error:  # whatever transformers comes upon in a configuration
         got = f"{checkpoint.family} ({first_line(error)})"
         raise ModelError(must_be(f"model '{name}'", _WHAT[form.task], got)) from error
     if form.new_head and not pooled:
@@ -183,9 +225,12 @@ def load_image_processor(checkpoint: Checkpoint) -> Any:
     """
     from transformers import AutoImageProcessor
 
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        require_small_images(checkpoint.name, object_in(checkpoint.folder / file))
+    require_small_images(checkpoint.name, checkpoint.config.get("pretrained_cfg"))
     try:
         return AutoImageProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
         remedy = "Add the preprocessor_config.json of the pretrained model."
         raise ModelError(
             must_be(f"model '{checkpoint.name}'", "one with an image processor", "none", remedy)
@@ -196,16 +241,19 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The tokenizer beside a checkpoint.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or one that knows no words.
     """
     from transformers import AutoTokenizer
 
+    require_tokenizer_files(checkpoint)
     try:
-        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    except Exception as error:  # whatever tokenizers come upon in a damaged file
         remedy = "Add the tokenizer.json of the pretrained model."
         got = f"none ({first_line(error)})"
         raise ModelError(must_be(f"model '{checkpoint.name}'", "one with a tokenizer", got, remedy)) from error
+    require_words(checkpoint, tokenizer)
+    return tokenizer
 
 
 def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
@@ -213,6 +261,7 @@ def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None
     head_names = adapter.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | mismatched
+    adapter.fresh = frozenset(absent)
     if form.new_head:
         absent -= head_names
     if absent:

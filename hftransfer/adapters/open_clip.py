@@ -18,8 +18,9 @@ from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint, sidecar
 from hftransfer.adapters.images import ImageAdapter, without_long_ends
+from hftransfer.adapters.sizes import require_small_images
 from hftransfer.adapters.texts import save_head
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
 class OpenClipClassifier(nn.Module):
@@ -129,14 +130,36 @@ def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
 
     folder = checkpoint.folder
     try:
+        _require_plain_sizes(checkpoint)
         clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
         settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
         known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
         preprocess = PreprocessCfg(**{"size": clip.visual.image_size, **known})
         return clip.eval(), image_transform_v2(preprocess, is_train=False)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except HftransferError:
+        raise
+    except Exception as error:  # whatever open_clip comes upon in a configuration
         got = f"something else ({first_line(error)})"
         raise ModelError(must_be(f"model '{checkpoint.name}'", "a model that open_clip loads", got)) from error
+
+
+def _require_plain_sizes(checkpoint: Checkpoint) -> None:
+    """Return if the towers' sizes are such as their weights have: open_clip takes memory for all it is told to build.
+
+    Raises:
+        ModelError: one is larger than any side of a tensor.
+    """
+    said = checkpoint.config.get("model_cfg")
+    largest = max(_LARGEST_SETTING, *(max(shape, default=0) for shape in checkpoint.shapes.values()))
+    for part in [said, *said.values()] if isinstance(said, dict) else []:
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if isinstance(value, int | float) and value > largest:
+                where = f"{key} of model '{checkpoint.name}'"
+                raise ModelError(must_be(where, f"{largest:,} at most, as its weights are", value))
+    require_small_images(checkpoint.name, checkpoint.config.get("preprocess_cfg"))
+
+
+_LARGEST_SETTING = 4096
 
 
 def load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
 from hftransfer.adapters.families import Modality
+from hftransfer.errors import ModelError, must_be
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Positions of these families count from the padding index on: so many fewer tokens fit.
@@ -100,7 +101,20 @@ class TextAdapter(Adapter):
             for row, tokens in enumerate(batch):
                 values[row, : len(tokens[name])] = torch.tensor(tokens[name])
             padded[name] = values
+        self._require_known(padded["input_ids"])
         return padded
+
+    def _require_known(self, ids: Tensor) -> None:
+        """Return if the model has an embedding for every token.
+
+        Raises:
+            ModelError: it lacks one, because the tokenizer is another model's.
+        """
+        known = getattr(self.model.config.get_text_config(), "vocab_size", None)
+        highest = int(ids.max())
+        if isinstance(known, int) and highest >= known:
+            allowed = f"one that gives tokens below {known:,}, as the model knows them"
+            raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
     def processor_settings(self) -> dict[str, Any]:
         """Nothing of the tokenizer: activations are kept by tokens, not by texts."""

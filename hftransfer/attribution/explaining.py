@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Answer, Predictor, as_list, as_questions, decoded
 from hftransfer.attribution.faithfulness import Faithfulness, faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
@@ -27,7 +28,7 @@ class ImageExplanation:
 
     label: str
     score: float
-    """The label's probability; of one prompt alone, its cosine."""
+    """The label's score, as `Prediction` has it; of one prompt alone, its cosine."""
     map: np.ndarray
     """(H, W) in [0, 1] over what the model saw."""
     seen: np.ndarray
@@ -139,7 +140,7 @@ def explain_each(
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
     spot = find_spot(asked)
     for place, given in enumerate(inputs):
-        image = decoded(given, place)
+        image = decoded(given, place, model.facts.pixels if isinstance(model, Predictor) else None)
         if isinstance(image, DataError):
             yield image
             continue
@@ -151,9 +152,10 @@ def _explained_image(
 ) -> ImageExplanation:
     pixels = asked.encode([image])
     with torch.inference_mode():
-        logits = asked(pixels)[0].float()
-    target = names.index(label) if label is not None else int(logits.argmax())
-    score = float(logits.softmax(0)[target]) if len(names) > 1 else float(logits[0]) / asked.scale
+        scores = asked.scores(asked(pixels))[0]
+    require_numbers(scores, asked.adapter.name)
+    target = names.index(label) if label is not None else int(scores.argmax())
+    score = float(scores[target])
     found = class_maps(asked, pixels, [target], method, spot)[0]
     tested = faithfulness(asked, pixels, found, target) if truth and not is_blank(found) else None
     return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
@@ -203,6 +205,9 @@ def _explained_texts(
 
 def _explained_answers(model: Predictor, questions: Sequence[Any]) -> Iterator[AnswerExplanation | DataError]:
     for place, given in enumerate(questions):
+        if isinstance(given, DataError):
+            yield given
+            continue
         try:
             found = model.spans_of(given, place)
         except DataError as error:

@@ -48,7 +48,7 @@ def cells_of(found: np.ndarray) -> np.ndarray:
 
 
 def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
-    """The mean probability while cells are deleted, and while they are inserted, in this order."""
+    """The mean score while cells are deleted, and while they are inserted, in this order."""
     height, width = pixels.shape[2:]
     kept = []
     for step in range(_STEPS + 1):
@@ -58,11 +58,11 @@ def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tu
         kept.append(torch.nn.functional.interpolate(grid, (height, width), mode="nearest")[0])
     mask = torch.stack(kept).to(pixels.device)
     deleted, inserted = asked(pixels * mask), asked(pixels * (1 - mask))
-    found = [_mean_probability(logits, target) for logits in (deleted, inserted)]
+    found = [_mean_score(asked, logits, target) for logits in (deleted, inserted)]
     return found[0], found[1]
 
 
-def _mean_probability(logits: Tensor, target: int) -> float:
-    """Over the steps; where there is one logit alone, its mean."""
-    values = logits[:, target] if logits.shape[1] == 1 else logits.float().softmax(dim=1)[:, target]
-    return float(values.mean())
+def _mean_score(asked: Asked, logits: Tensor, target: int) -> float:
+    """Over the steps; of one prompt alone, its mean logit."""
+    alone = asked.texts is not None and logits.shape[1] == 1
+    return float((logits if alone else asked.scores(logits))[:, target].mean())

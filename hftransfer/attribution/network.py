@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.scoring import scores_of
 from hftransfer.errors import ModelError, must_be
 
 _NORMS = ("Norm", "norm")
@@ -37,6 +38,12 @@ class Asked(nn.Module):
             return logits
         scores: Tensor = self.scale * normalize(logits, dim=-1) @ self.texts.T
         return scores
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """What logits (B, C) are as scores: of prompts their probabilities, of one alone its cosine."""
+        if self.texts is None:
+            return scores_of(logits, self.adapter.scoring)
+        return scores_of(logits, "softmax") if logits.shape[1] > 1 else logits.float() / self.scale
 
     def encode(self, images: Sequence[Image.Image]) -> Tensor:
         """Pixels (B, 3, H, W) on the model's device."""

@@ -43,9 +43,9 @@ class Attributed:
 def attribute_words(
     adapter: Any, text: str | tuple[str, str], target: int, steps: int = _STEPS, max_tokens: int | None = None
 ) -> Attributed:
-    """How much each word of a text raises the logit of a class over the mean of the others: integrated gradients
-    (Sundararajan et al., arXiv 1703.01365, section 3) from padding to the text, along the path of word embeddings.
-    The text is cut as the model cuts it, to `max_tokens` at most.
+    """How much each word of a text raises the logit of a class over the mean of the others it is chosen from:
+    integrated gradients (Sundararajan et al., arXiv 1703.01365, section 3) from padding to the text, along the path of
+    word embeddings. The text is cut as the model cuts it, to `max_tokens` at most.
 
     Raises:
         ModelError: the model has no word embeddings of its own, or its tokenizer doesn't tell places in the text.
@@ -82,13 +82,16 @@ def integrated_gradients(
 
 
 def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int) -> Tensor:
-    """The logit of the target less the mean of the others, (B,), of texts given as embeddings (B, T, D)."""
+    """The logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
+    (B, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
     handle = embedding.register_forward_hook(lambda *_: embedded)
     try:
         logits = logits_of(adapter.model(**repeated)).float()
     finally:
         handle.remove()
+    if adapter.scoring != "softmax":
+        return logits[:, target]
     others = (logits.sum(dim=1) - logits[:, target]) / max(1, logits.shape[1] - 1)
     return logits[:, target] - others
 

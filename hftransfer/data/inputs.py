@@ -162,6 +162,12 @@ def _files(files: Sequence[Path], kind: Kind, where: str) -> Iterator[Named]:
     yield from (Named(str(file), file if kind == "images" else _text_of(file)) for file in kept)
 
 
+def passed_over(given: Sequence[str], kind: Kind) -> list[str]:
+    """The names of files in folders that are given which are no images, or no texts, by their names, and not read."""
+    folders = [path for name in given if (path := _path(name)) is not None and path.is_dir()]
+    return sorted(str(file) for path in folders for file in files_below(path) if _is_beside(file, kind))
+
+
 def _is_beside(file: Path, kind: Kind) -> bool:
     """Whether a file is, by its name, what people and cameras keep beside images or texts."""
     suffix = file.suffix.lower()

@@ -21,6 +21,7 @@ from hftransfer.data.columns import (
     passed_over,
     spread,
 )
+from hftransfer.data.drawings import DRAWINGS as DRAWINGS
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, path_fault, visible
 from hftransfer.data.questions import QuestionReader, question_reader
@@ -75,7 +76,6 @@ IMAGE_SUFFIXES = frozenset(
     | {".heic", ".heif"}
 )
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
-DRAWINGS = "bundled/drawn-pets"
 BUNDLED = (DRAWINGS, "bundled/short-reviews")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")

@@ -10,7 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hftransfer.artifact import ModelFacts
+from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
+from hftransfer.artifact import OF_DRAWINGS, ModelFacts
+from hftransfer.data.drawings import DRAWINGS
+from hftransfer.errors import printable
 from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
 from hftransfer.publish import BEGIN, END, public_text
 from hftransfer.recipe import IMAGE_TEXT
@@ -70,6 +73,8 @@ class Card:
     """The base model, or the two towers."""
     hub_id: str | None = None
     """That of the base model, None where it isn't on the Hub."""
+    base_licenses: tuple[str, ...] = ()
+    """Those of the base models, as far as they are known."""
     class_names: tuple[str, ...] = ()
     facts: ModelFacts = field(default_factory=ModelFacts)
     settings: HubSettings = field(default_factory=HubSettings)
@@ -132,12 +137,12 @@ def metadata(card: Card) -> Any:
     if card.hub_id is not None:
         more["base_model_relation"] = "adapter" if is_lora else "finetune"
     if card.examples:
-        more["widget"] = [dict(example) for example in card.examples]
+        more["widget"] = [{key: printable(text) for key, text in example.items()} for example in card.examples]
     return ModelCardData(
         library_name="peft" if is_lora else "transformers",
         pipeline_tag="zero-shot-image-classification" if card.is_dual else task,
         base_model=card.hub_id,
-        license=card.settings.license,
+        license=card.settings.license or next(filter(is_creative_commons, card.base_licenses), None),
         language=list(card.settings.language) or None,
         datasets=[card.dataset_id] if card.dataset_id else None,
         tags=["hftransfer", "transfer-learning", *([IMAGE_TEXT] if card.is_dual else []), strategy, *papers],
@@ -256,6 +261,10 @@ def _of_data(card: Card) -> dict[str, Any]:
 
 def _limits(card: Card) -> Iterator[str]:
     """What a person should know before they rely on the model, as far as the run tells."""
+    if card.facts.data == DRAWINGS or card.data_source == DRAWINGS:
+        yield f"It is a demonstration, and not for photos: {OF_DRAWINGS}."
+    for name in filter(is_non_commercial, card.base_licenses):
+        yield f"The licence of what it was made from, `{name}`, allows no commercial use; that holds for it too."
     tested = card.metrics["examples"]["test"] or card.metrics["examples"]["validation"]
     yield f"Its scores are those of {tested} examples of the data named above; other data may score otherwise."
     if card.class_names:
@@ -289,7 +298,7 @@ def _most_confused(card: Card) -> str | None:
 
 def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
-    recipe = public_text(card.recipe).strip()
+    recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]
     return {
         "native": dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
@@ -349,5 +358,5 @@ def _own_words(text: str | None) -> str:
     """A person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
     if not text:
         return ""
-    lines = (re.sub(r"[<>]", "", line).rstrip() for line in text.strip().splitlines())
+    lines = (printable(re.sub(r"[<>]", "", line).rstrip()) for line in text.strip().splitlines())
     return "\n".join(line for line in lines if line.strip("- ") or not line.strip())

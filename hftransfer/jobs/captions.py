@@ -24,6 +24,7 @@ from hftransfer.jobs.common import (
     resolved_yaml,
     tell_differences,
 )
+from hftransfer.jobs.early import notes_on_licenses
 from hftransfer.progress import Progress
 from hftransfer.recipe import (
     LoadedRecipe,
@@ -53,6 +54,8 @@ class ImageText:
     zero_shot: dict[str, Any] | None
     compute: Compute
     facts: ResolvedFacts
+    licenses: tuple[str, ...] = ()
+    """Those of the base models, as far as they are known."""
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -91,10 +94,13 @@ def learn_from_captions(
             dual: DualEncoder = pair_towers(towers[0], towers[1], recipe.model.width, recipe.train.seed)
         else:
             checkpoint = checkpoint or found_checkpoint(recipe.model.name, recipe.model.revision)
+            towers = [checkpoint]
             hashes = dict.fromkeys(("image", "text"), checkpoint.weights_sha256)
             dual = load_dual(checkpoint)
         dual.require_towers(*SIDES)
         learns = "projections learn" if recipe.strategy.kind == "linear-probe" else recipe.strategy.kind
+        for note in notes_on_licenses(recipe):
+            progress.line(note)
         progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; {learns}; {compute.describe()}")
         facts = ResolvedFacts(
             weights_sha256=hashes["image"] if hashes["image"] == hashes["text"] else " ".join(hashes.values()),
@@ -122,7 +128,8 @@ def learn_from_captions(
         )
         done = learn_captions(job)
     zero_shot = _zero_shot_after(recipe, done.dual, compute, clock, progress) if recipe.zero_shot_data else None
-    return ImageText(done, splits, zero_shot, compute, facts)
+    licenses = tuple(tower.license for tower in towers if tower.license is not None)
+    return ImageText(done, splits, zero_shot, compute, facts, licenses)
 
 
 def _zero_shot_after(

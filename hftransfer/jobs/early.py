@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
+from hftransfer.adapters.terms import license_of, note_on_license
+from hftransfer.adapters.vocabulary import require_tokenizer_files
 from hftransfer.data.sources import look_at_source
 from hftransfer.errors import (
     HftransferError,
@@ -80,6 +82,8 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
         else:
             require_modality(recipe.model.name, family, recipe.task, MODALITY_OF[recipe.task])
             _require_head(recipe, family)
+        if checkpoint is not None and (recipe.task in (ZERO_SHOT, IMAGE_TEXT) or MODALITY_OF[recipe.task] == "text"):
+            require_tokenizer_files(checkpoint)
     except HftransferError as error:
         faults.append(error)
     if recipe.hub.push_to is not None:
@@ -97,6 +101,18 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
     if faults:
         raise RecipeError(*(fault for error in faults for fault in error.faults))
     return checkpoint
+
+
+def notes_on_licenses(recipe: Recipe) -> list[str]:
+    """Return what a person should know of the licences of a recipe's models, as far as their names, or files on this
+    disk, tell."""
+    model = recipe.model
+    names = [str(model.image), str(model.text)] if model.is_pair else [model.name]
+    notes = []
+    for name in names:
+        seen = find_checkpoint(name, model.revision, fetch=False)
+        notes.append(note_on_license(name, seen.license if seen is not None else license_of(name)))
+    return [note for note in notes if note is not None]
 
 
 def _look_at_hub(recipe: Recipe) -> None:
@@ -140,6 +156,8 @@ def _look_at_pair(recipe: Recipe) -> None:
         bundle = BUNDLED_MODELS.get(str(name))
         family = seen.family if seen is not None else bundle.family if bundle is not None else ""
         require_modality(str(name), family, f"{IMAGE_TEXT} (model.{modality})", cast(Modality, modality))
+        if seen is not None and modality == "text":
+            require_tokenizer_files(seen)
 
 
 def _require_sense_of_captions(recipe: Recipe) -> None:

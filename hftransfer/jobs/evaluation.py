@@ -18,6 +18,7 @@ from hftransfer.jobs.early import ROWS_OF
 from hftransfer.progress import Progress
 from hftransfer.recipe import IMAGE_TEXT, load_recipe
 from hftransfer.reload import load
+from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def evaluate_model(
     prompts: str | Sequence[str] = "simple",
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     base: str | None = None,
+    label_map: LabelMap | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """The metrics of a model on a split of some data, or without `data` on the test split of the run it came from.
 
     `settings` are keys of a recipe's `data:` section, as in `text_column=review`. A dual encoder is judged by the names
-    of the classes, put into the templates `prompts`.
+    of the classes, put into the templates `prompts`. `label_map` says which class each label of the data means.
 
     Raises:
         HftransferError: the model, the data or a setting is not as it must be.
@@ -51,12 +53,14 @@ def evaluate_model(
         if data is None:
             remedy = "Name labelled images: --data ~/pets."
             raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
+        if label_map is not None:
+            raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is told the labels", "given"))
         return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, prompts, progress)
     if data is None:
-        return _judged_on_own(predictor, Path(model), split or "test", progress)
+        return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     kind = ROWS_OF[predictor.facts.task]
     rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
-    return predictor.evaluate_rows(rows, chosen.decode)
+    return predictor.evaluate_rows(rows, chosen.decode, label_map)
 
 
 def _settings(source: str, given: Sequence[str]) -> DataSettings:
@@ -78,7 +82,9 @@ def _of_split(found: Found, split: str | None) -> Found:
     return found if split is None else Found({"test": rows_of_split(found, split)})
 
 
-def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progress) -> dict[str, Any]:
+def _judged_on_own(
+    predictor: Predictor, run: Path, split: str, label_map: LabelMap | None, progress: Progress
+) -> dict[str, Any]:
     """The metrics on a split of the data that the model's run was made of, split as then."""
     file = run / "recipe.yaml"
     if not file.is_file():
@@ -91,7 +97,7 @@ def _judged_on_own(predictor: Predictor, run: Path, split: str, progress: Progre
     if split not in found or not len(found[split]):
         names = [name for name, part in splits.items() if len(part)]
         raise DataError(must_be("the split to be judged", f"one with examples ({', '.join(names)})", f"'{split}'"))
-    return predictor.evaluate_rows(found[split].rows, recipe.data.decode)
+    return predictor.evaluate_rows(found[split].rows, recipe.data.decode, label_map)
 
 
 def _judged_by_names(

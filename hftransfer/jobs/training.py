@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.terms import note_on_license
 from hftransfer.artifact import ModelFacts, save_model
 from hftransfer.data.rows import TextContent
-from hftransfer.data.sources import DRAWINGS
+from hftransfer.data.sources import BUNDLED, DRAWINGS
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.errors import HftransferError, ModelError, first_line, user_path
 from hftransfer.jobs.cards import write_examples, write_own_card
@@ -204,7 +205,7 @@ def _make_ready(
 
     together, seed, task_name = processes(), recipe.train.seed, cast(Any, recipe.task)
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-    pooling = recipe.strategy.pooling_for(recipe.task)
+    pooling = recipe.strategy.pooling_for(recipe.task, checkpoint.pooling)
     load = partial(load_adapter, checkpoint, class_names, task=task_name, pooling=pooling, seed=seed)
     adapter = _again(kept, seed) or together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
@@ -228,6 +229,8 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
     where = ready.compute.describe() + (", fsdp" if sharded and together.count > 1 else "")
     batches = f"batches of {recipe.train.batch_size}"
     progress.line(f"{checkpoint.name}: {type(model).__name__}; {learns}; {batches}; {where}")
+    if (note := note_on_license(checkpoint.name, checkpoint.license)) is not None:
+        progress.line(note)
     if sharded and together.count == 1:
         progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
     for key, value in stray_settings().values():
@@ -291,7 +294,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
     contents, texts = [row.content for row in done.splits.train.rows], task_of(recipe).rows == "texts"
     return ModelFacts(
         task=recipe.task,
-        pooling=recipe.strategy.pooling_for(recipe.task),
+        pooling=recipe.strategy.pooling_for(recipe.task, checkpoint.pooling),
         class_names=splits.class_names,
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
@@ -300,6 +303,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, splits: Splits, done: T
         pairs=any(c.pair is not None for c in contents if isinstance(c, TextContent)) if texts else None,
         merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,
+        data=recipe.data.source if recipe.data.source in BUNDLED else None,
     )
 
 

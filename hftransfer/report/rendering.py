@@ -11,6 +11,8 @@ from typing import Any
 
 from PIL import Image
 
+from hftransfer.errors import printable
+
 
 def render_page(package: str, template: str, **values: Any) -> str:
     """An HTML page from a template that lies in a package; what is filled in is escaped."""
@@ -59,8 +61,9 @@ def _mark(word: Marked, most: float) -> dict[str, str]:
 
 
 def plain_text(text: str) -> str:
-    """A text as it can stand in Markdown: one line, no HTML, no backticks, no end of a table's cell."""
-    cleaned = " ".join(text.split())
+    """A text as it can stand in Markdown: one line that steers nothing, no HTML, no backticks, no end of a table's
+    cell."""
+    cleaned = printable(" ".join(text.split()))
     for sign in "`<>|":
         cleaned = cleaned.replace(sign, "")
     return cleaned

@@ -1,0 +1,134 @@
+"""A folder in peft's layout, whoever wrote it: LoRA's matrices, what they go to, and the head beside them. Nothing here
+imports torch or peft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from hftransfer.adapters.checkpoint import Checkpoint, object_in
+from hftransfer.adapters.families import FAMILIES
+from hftransfer.adapters.sizes import shapes_in
+from hftransfer.errors import ModelError, must_be, some
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_TASK_OF_TYPE = {"SEQ_CLS": "text-classification", "QUESTION_ANS": "question-answering"}
+TASK_OF_ENDING = {
+    "ForSequenceClassification": "text-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForImageClassification": "image-classification",
+}
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """The matrices in a folder."""
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The parsed `adapter_config.json`."""
+        return object_in(self.folder / ADAPTER_CONFIG)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, by its name in the base model.
+
+        Raises:
+            ModelError: they are not there, or damaged.
+        """
+        file = self.folder / ADAPTER_WEIGHTS
+        if not file.is_file():
+            raise ModelError(must_be(f"{self.folder}", f"a folder with {ADAPTER_WEIGHTS}", "none there"))
+        try:
+            return {name.removeprefix(_PREFIX): shape for name, shape in shapes_in([file]).items()}
+        except (SafetensorError, OSError) as error:
+            got = f"weights that are truncated or damaged ({error})"
+            raise ModelError(must_be(str(file), "whole weights", got)) from error
+
+    @property
+    def base(self) -> dict[str, str | None]:
+        """Return the base model's name and revision, as peft writes them.
+
+        Raises:
+            ModelError: it is not named.
+        """
+        name, revision = self.config.get("base_model_name_or_path"), self.config.get("revision")
+        if not isinstance(name, str) or not name:
+            remedy = "Say where it is: ht.load(…, base=…), or `hftransfer predict … --base`."
+            where = f"base_model_name_or_path in {self.folder / ADAPTER_CONFIG}"
+            raise ModelError(must_be(where, "the name of the base model", repr(name), remedy))
+        return {"name": name, "revision": revision if isinstance(revision, str) else None}
+
+    def require_plain(self) -> None:
+        """Return if the matrices are LoRA's, of no higher rank than their weights, and ask for nothing besides.
+
+        Raises:
+            ModelError: they are not.
+        """
+        where, config = str(self.folder / ADAPTER_CONFIG), self.config
+        faults = []
+        if config.get("peft_type") != "LORA":
+            faults.append(must_be(f"peft_type in {where}", "LORA", f"{config.get('peft_type')!r}"))
+        # These import what they name, or repeat layers: no model is made of what a file says there.
+        for key in ("megatron_config", "layer_replication"):
+            if config.get(key):
+                faults.append(must_be(f"{key} in {where}", "null", "something"))
+        most = max((max(shape, default=0) for shape in self.shapes.values()), default=0)
+        by_layer = config.get("rank_pattern")
+        ranks = [config.get("r"), *(by_layer.values() if isinstance(by_layer, dict) else ())]
+        if wrong := [rank for rank in ranks if type(rank) is not int or not 0 < rank <= most]:
+            faults.append(must_be(f"r in {where}", f"a rank from 1 to {most}, as its matrices have", repr(wrong[0])))
+        if faults:
+            raise ModelError(*faults)
+
+    def task_on(self, base: Checkpoint) -> str:
+        """Return the task: as peft was told, as the class of the base model says, or by its family."""
+        of_type = _TASK_OF_TYPE.get(str(self.config.get("task_type")))
+        if of_type is not None:
+            return of_type
+        mapping = self.config.get("auto_mapping")
+        named = [str(mapping.get("base_model_class"))] if isinstance(mapping, dict) else []
+        for name in [*named, *base.architectures]:
+            for ending, task in TASK_OF_ENDING.items():
+                if name.endswith(ending):
+                    return task
+        family = FAMILIES.get(base.family)
+        return "text-classification" if family is not None and family.modality == "text" else "image-classification"
+
+    def class_names_on(self, base: Checkpoint) -> tuple[str, ...] | None:
+        """Return the names of the classes of the head that lies here: those of the configuration beside it, or of the
+        base model's, if they are as many, else `LABEL_0`, …; None where the head is the base model's own."""
+        saved = self.config.get("modules_to_save") or ()
+        names = [str(name) for name in saved] if isinstance(saved, list | tuple) else []
+        tops = [
+            shape
+            for name, shape in sorted(self.shapes.items())
+            if name.endswith(".weight") and len(shape) == 2 and set(names) & set(name.split("."))
+        ]
+        if not tops:
+            return None
+        count = tops[-1][0]
+        for config in (object_in(self.folder / "config.json"), base.config):
+            said = config.get("id2label")
+            if isinstance(said, Mapping) and {str(key) for key in said} == {str(index) for index in range(count)}:
+                return tuple(str(said[str(index)]) for index in range(count))
+        return tuple(f"LABEL_{index}" for index in range(count))
+
+    def require_weights(self, fresh: frozenset[str]) -> None:
+        """Return if every weight that the base model lacks lies here.
+
+        Raises:
+            ModelError: some do not: they would be random.
+        """
+        if absent := sorted(fresh - set(self.shapes)):
+            got = f"no {some(absent, 2)}"
+            remedy = "The base model has none either, and missing weights are never filled with random ones."
+            raise ModelError(must_be(f"the adapter {self.folder}", "one with all its head weights", got, remedy))

@@ -1,0 +1,109 @@
+"""Whether the numbers of a configuration are those of the weights beside it: a model is never built first and found too
+large afterwards. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from hftransfer.errors import ModelError, must_be
+
+_COUNTS = re.compile(r"layer|depth|block|stage|expert|branch|repeat")
+"""Settings that say how often something is built, each time with weights of its own."""
+_FEW_TENSORS, _FEW_ROWS = 512, 65_536
+_LONGEST_SIDE = 4096
+"""The largest edge, in pixels, that images are brought to."""
+_TIMES, _SPARE = 10, 1 << 22
+"""A model may have so many times the numbers of its file (a form of it may be packed), and so many more (a head)."""
+
+
+def shapes_in(files: list[Path]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in safetensors files, as their headers tell."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        with safe_open(file, framework="numpy") as content:
+            shapes |= {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+    return shapes
+
+
+def require_fitting_numbers(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Return if a configuration asks for no more layers, blocks or outputs than the weights can hold, and for no
+    negative number of them.
+
+    Raises:
+        ModelError: it does; all such settings are named.
+    """
+    most = max(_FEW_TENSORS, len(shapes))
+    rows = max(_FEW_ROWS, *(max(shape, default=0) for shape in shapes.values())) if shapes else _FEW_ROWS
+    faults = []
+    for key, value in _numbers(config):
+        limit = most if _COUNTS.search(key) else rows if key.endswith(("num_labels", "num_classes")) else None
+        if value < 0 and re.search(r"(^|\.)(num|n)_[a-z_]+$", key):
+            faults.append(must_be(f"{key} of model '{name}'", "0 or more", value))
+        elif limit is not None and value > limit:
+            allowed = f"{limit:,} at most, as its {len(shapes):,} tensors are"
+            faults.append(must_be(f"{key} of model '{name}'", allowed, value))
+    if faults:
+        raise ModelError(*faults)
+
+
+def require_small_images(name: str, settings: Any) -> None:
+    """Return if an image processor makes no images too large to be computed.
+
+    Raises:
+        ModelError: it does.
+    """
+    sizes = re.compile(r"(^|\.)(size|crop_size|input_size|pad_size)(\.|$)")
+    for key, value in _numbers(settings if isinstance(settings, Mapping) else {}):
+        if sizes.search(key) and value > _LONGEST_SIDE:
+            raise ModelError(must_be(f"{key} of model '{name}'", f"{_LONGEST_SIDE} pixels at most", value))
+
+
+def require_fitting_model(name: str, auto_class: Any, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Return if the model that a configuration describes is about as large as its weights; it is built without memory.
+
+    Raises:
+        ModelError: it is far larger.
+    """
+    import torch
+    from transformers import initialization
+
+    careful = getattr(initialization, "meta_device_safe_creation_ops", nullcontext)
+    try:
+        with torch.device("meta"), careful():
+            model = auto_class.from_config(config, trust_remote_code=False)
+        wanted = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    except Exception:  # what is wrong with it is told where it is loaded
+        return
+    held = sum(_elements(shape) for shape in shapes.values())
+    if wanted > _TIMES * held + _SPARE:
+        allowed = f"about as large as its weights ({held:,} numbers)"
+        raise ModelError(must_be(f"the model that config.json of '{name}' describes", allowed, f"{wanted:,} numbers"))
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def _numbers(said: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
+    """Return every number in a configuration with the way to it; names of labels aside."""
+    if isinstance(said, Mapping):
+        for name, value in said.items():
+            if name not in ("id2label", "label2id"):
+                yield from _numbers(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(said, list | tuple):
+        if len(said) > _FEW_ROWS:
+            yield key, len(said)
+            return
+        for value in said:
+            yield from _numbers(value, key)
+    elif isinstance(said, int | float) and not isinstance(said, bool):
+        yield key, said

@@ -1,0 +1,78 @@
+"""Which class of a trained model each label of other data means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from hftransfer.data.rows import Row
+from hftransfer.errors import DataError, RecipeError, must_be, nearest, some
+
+LabelMap = Mapping[str, str] | Literal["position"]
+"""Which class of a model each label of data means: name by name, or by their order."""
+
+
+def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap | None) -> list[Row]:
+    """Return the rows with labels of the model's; without a map as they are.
+
+    By position whole numbers are the numbers of classes, and other labels, in their order, the classes in theirs.
+
+    Raises:
+        RecipeError: the map does not fit the model's classes or the data's labels.
+        DataError: without a map, none of the labels is one of the model's, which are numbered alone.
+    """
+    present = sorted({row.label for row in rows})
+    unknown = [label for label in present if label not in class_names]
+    if label_map is None:
+        if unknown and all(re.fullmatch(r"LABEL_\d+", name) for name in class_names):
+            remedy = "Say which is which: --label-map position, or --label-map neg=LABEL_0,pos=LABEL_1."
+            raise DataError(
+                must_be("the labels of the data", f"the model's ({some(class_names)})", some(present), remedy)
+            )
+        return rows
+    meant = _by_position(present, class_names) if label_map == "position" else dict(label_map)
+    faults = [
+        must_be(
+            f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)
+        )
+        for label, name in meant.items()
+        if name not in class_names
+    ]
+    absent = [label for label in unknown if label not in meant]
+    if absent:
+        faults.append(must_be("the label map", "given for every label of the data", f"nothing for {some(absent)}"))
+    if faults:
+        raise RecipeError(*faults)
+    return [replace(row, label=meant.get(row.label, row.label)) for row in rows]
+
+
+def _by_position(present: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:
+    if all(re.fullmatch(r"\d{1,9}", label) for label in present):
+        beyond = [label for label in present if int(label) >= len(class_names)]
+        if beyond:
+            allowed = f"numbers from 0 to {len(class_names) - 1} for a label map by position"
+            raise RecipeError(must_be("the labels of the data", allowed, some(beyond)))
+        return {label: class_names[int(label)] for label in present}
+    if len(present) != len(class_names):
+        remedy = "Name them one by one: neg=LABEL_0,pos=LABEL_1."
+        allowed = f"as many as the model's for a label map by position ({len(class_names)})"
+        raise RecipeError(must_be("the labels of the data", allowed, some(present), remedy))
+    return dict(zip(present, class_names, strict=True))
+
+
+def label_map_of(text: str) -> LabelMap:
+    """Return the label map that a person wrote: `position`, or `neg=LABEL_0,pos=LABEL_1`.
+
+    Raises:
+        RecipeError: it is neither.
+    """
+    if text.strip() == "position":
+        return "position"
+    parts = [part.rpartition("=") for part in text.split(",")]
+    found = {label.strip(): name.strip() for label, _, name in parts}
+    if any(not (label.strip() and name.strip()) for label, _, name in parts) or len(found) < len(parts):
+        allowed = "position, or pairs of a label and a class, as in neg=LABEL_0,pos=LABEL_1"
+        raise RecipeError(must_be("--label-map", allowed, f"'{text}'"))
+    return found
