@@ -75,6 +75,9 @@ class CompareSettings(BaseModel):
     shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
         (), description="training examples of each class, or all; as in data.shots if left out"
     )
+    margin_points: float = Field(
+        1.0, gt=0, lt=100, description="a cheaper strategy is advised if it is shown to lose less than so many points"
+    )
 
     @field_validator("strategies")
     @classmethod
