@@ -323,14 +323,17 @@ def evaluate(
     prompt: Prompts = None,
     base: Base = None,
     as_json: Json = False,
-    precision: Precision = "fp32",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 (as plain transformers), bf16 or auto; that of the run if left out.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Judge a trained model again: on the data of its run, or on others."""
 
     def work() -> None:
-        _require_precision(precision)
+        if precision is not None:
+            _require_precision(precision)
         from hftransfer.jobs.evaluation import evaluate_model
         from hftransfer.report.tables import metrics_table
 
@@ -614,7 +617,10 @@ def cache(
             raise RecipeError(must_be("--kind", " or ".join(store.KINDS), f"'{kind}'", nearest(kind, store.KINDS)))
         kinds = (kind,) if kind else store.KINDS
         if clear:
-            print(f"{store.clear(kinds, older_than_days) / 2**20:,.1f} MiB freed")
+            cleared = store.clear_unused(kinds, older_than_days)
+            print(f"{cleared.freed_bytes / 2**20:,.1f} MiB freed")
+            for name in cleared.in_use:
+                print(f"  {name} was passed over: a run uses it")
         print(store.cache_root())
         for entry in store.usage():
             print(f"  {entry.kind:<12} {entry.entries:>6} entries {entry.size_bytes / 2**20:>10,.1f} MiB")

@@ -43,7 +43,7 @@ def test_few_examples_suffice_where_the_difference_is_sure() -> None:
 
 def test_a_cheaper_arm_is_advised_only_where_it_is_shown_to_lose_less_than_the_margin() -> None:
     alike = [1] * 1999 + [0]
-    shown = _advice({"lora:8": (90.0, alike), "linear-probe": (5.0, [0] + alike[1:])})
+    shown = _advice({"lora:8": (90.0, alike), "linear-probe": (5.0, [0, *alike[1:]])})
     assert shown.startswith("Take the linear probe")
     assert "worse than the best mean by less than 1 point, if at all" in shown
     some = [1] * 950 + [0] * 50
@@ -124,7 +124,12 @@ def test_each_strategy_is_warmed_up_once_before_the_first_run_and_leaves_nothing
 ) -> None:
     warmed: list[Any] = []
     rows = warming._rows
-    monkeypatch.setattr(warming, "_rows", lambda kind: warmed.append(kind) or rows(kind))
+
+    def noting(kind: str) -> list[Any]:
+        warmed.append(kind)
+        return rows(kind)
+
+    monkeypatch.setattr(warming, "_rows", noting)
     given = [(picture(color, seed), color) for color in ("red", "blue") for seed in range(12)]
     asked: dict[str, Any] = {"strategies": ["linear-probe"], "seeds": [0, 1], "data": given}
     study = compare(recipe_for(tiny("resnet"), "memory"), out=tmp_path / "c", progress=Progress(None), **asked)

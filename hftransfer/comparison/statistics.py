@@ -53,7 +53,8 @@ class Difference:
 
 
 def examples_needed(margin: float) -> float:
-    """How many test examples show, by the rule of three, that what none of them shows is rarer than a margin at 95 %."""
+    """How many test examples it takes to show that what none of them has is rarer than a margin, at 95 %: about three
+    by the margin."""
     return float(np.ceil(np.log(_LEVEL) / np.log1p(-margin))) if 0 < margin < 1 else float(np.inf if margin <= 0 else 1)
 
 

@@ -152,7 +152,8 @@ def compare(
 def study_of(
     folder: Path, title: str, task: str, results: list[CellResult], missing: int = 0, margin: float = 0.01
 ) -> Study:
-    """What the results of all cells come to; `margin` is the loss for which a cheaper arm is advised (0.01 is a point). Runs of one seed that were tested on other examples are not paired."""
+    """What the results of all cells come to; for a loss below `margin` (0.01 is a point) a cheaper arm is advised. Runs
+    of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
     several = len({result.cell.model for result in finished}) > 1
     metric = "f1" if task == "question-answering" else "accuracy"

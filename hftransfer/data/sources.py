@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hftransfer.cache import cache_folder, new_folder
+from hftransfer.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, label_names, numbered_columns, spread
 from hftransfer.data.questions import QuestionReader, question_reader
 from hftransfer.data.rows import BytesContent, Content, DatasetContent, FileContent, Row, TextContent, read_row
@@ -174,9 +174,10 @@ def _drawn_pets_folder(progress: Progress) -> Path:
     from hftransfer.data.drawn_pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
     folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
+    mark_in_use(folder)
     if not folder.is_dir():
         total = sum(DEFAULT_SIZES.values())
-        with new_folder(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
+        with new_entry(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
             write_drawn_pets(draft, on_progress=advance)
     return folder
 

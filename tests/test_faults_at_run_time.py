@@ -1,0 +1,166 @@
+"""What goes wrong while something runs: full and read-only disks, killed processes, others that use the same cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+from typer.testing import CliRunner
+
+from hftransfer import cache
+from hftransfer.cli import app
+from hftransfer.errors import WriteError
+from hftransfer.progress import Progress
+from hftransfer.training import activations
+from hftransfer.training.activations import ActivationStore
+
+SILENT = Progress(None)
+
+
+@contextmanager
+def another_process(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has run the code, and waits until it is killed."""
+    text = f"import sys, time\n{textwrap.dedent(code)}\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_what_another_process_uses_is_not_cleared() -> None:
+    used, free = cache.cache_folder("models") / "used", cache.cache_folder("models") / "free"
+    for folder in (used, free):
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"12345")
+    with another_process(
+        f"from pathlib import Path; from hftransfer import cache; cache.mark_in_use(Path({str(used)!r}))"
+    ):
+        assert cache.used_by_others(used)
+        shown = CliRunner().invoke(app, ["cache", "--clear"])
+        assert shown.exit_code == 0
+        assert "models/used was passed over: a run uses it" in shown.stdout
+        assert [entry.name for entry in cache.cache_folder("models").iterdir()] == ["used"]
+    assert not cache.used_by_others(used)
+    assert cache.clear_unused() == cache.Cleared(5, ())
+
+
+def test_drafts_of_killed_processes_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    code = f"""
+    from pathlib import Path
+    from hftransfer.cache import new_folder
+    entered = new_folder(Path({str(tmp_path / "model")!r}))
+    (entered.__enter__() / "half").write_text("half")
+    """
+    with another_process(code), cache.new_folder(tmp_path / "model"):
+        assert len(list(tmp_path.glob(".model.*.tmp"))) == 2
+    assert len(list(tmp_path.glob(".model.*.tmp"))) == 1
+    (tmp_path / "model").rmdir()
+    with cache.new_folder(tmp_path / "model"):
+        assert len(list(tmp_path.glob(".model.*.tmp"))) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_old_drafts_without_a_lock_are_swept(tmp_path: Path) -> None:
+    for name, age in ((".numbers.0123abcd.tmp", 2 * 86_400), (".numbers.4567abcd.tmp", 0), (".others.0123abcd.tmp", 0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with cache.new_file(tmp_path / "numbers") as draft:
+        draft.touch()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        ".numbers.4567abcd.tmp",
+        ".others.0123abcd.tmp",
+        "numbers",
+    ]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_full_disk_under_the_cache_names_folder_and_setting(error: Exception) -> None:
+    def write() -> None:
+        with cache.new_entry(cache.cache_folder("models") / "m") as draft:
+            (draft / "half").touch()
+            raise error
+
+    with pytest.raises(WriteError) as told:
+        write()
+    assert f"the cache folder {cache.cache_root()} must be writable; got No space left" in str(told.value)
+    assert "HFTRANSFER_CACHE" in str(told.value)
+    assert list(cache.cache_folder("models").iterdir()) == []
+
+
+def _rows(count: int) -> tuple[list[bytes], list[Any]]:
+    return [bytes([number]) * 16 for number in range(count)], list(
+        np.arange(4.0 * count, dtype=np.float32).reshape(-1, 4)
+    )
+
+
+def test_a_cache_that_becomes_full_is_told_and_the_rows_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    store = ActivationStore.in_cache({"x": 1}, told.append)
+    append = activations._Shard.append
+
+    def full(self: Any, digests: list[bytes], rows: list[Any]) -> None:
+        if self.is_below(store.folder) and len(self._digests) >= 2:
+            raise OSError(28, "No space left on device")
+        append(self, digests, rows)
+
+    monkeypatch.setattr(activations._Shard, "append", full)
+    digests, rows = _rows(6)
+    with store.writing() as take:
+        for start in (0, 2, 4):
+            take(digests[start : start + 2], rows[start : start + 2])
+    assert np.array_equal(store.activations(digests).rows(0, 6), rows)
+    assert len(told) == 1
+    assert "can't be written (No space left on device): the run goes on" in told[0]
+    assert "HFTRANSFER_CACHE" in told[0]
+    assert ActivationStore.in_cache({"x": 1}, told.append).missing(digests) == [2, 3, 4, 5]
+
+
+def test_a_filled_cache_that_may_only_be_read_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests, rows = _rows(4)
+    with ActivationStore.in_cache({"x": 1}, print).writing() as take:
+        take(digests[:2], rows[:2])
+
+    def read_only(path: Path, *_: Any, **__: Any) -> Any:
+        raise OSError(30, "Read-only file system", str(path))
+
+    opened = Path.open
+
+    def opening(path: Path, mode: str = "r", *args: Any, **given: Any) -> Any:
+        if path.is_relative_to(cache.cache_root()) and set(mode) & set("wax+"):
+            read_only(path)
+        return opened(path, mode, *args, **given)
+
+    monkeypatch.setattr(Path, "open", opening)
+    monkeypatch.setattr(Path, "write_text", read_only)
+    told: list[str] = []
+    store = ActivationStore.in_cache({"x": 1}, told.append)
+    assert store.missing(digests) == [2, 3]
+    assert told == []
+    with store.writing() as take:
+        take(digests[2:], rows[2:])
+    assert np.array_equal(store.activations(digests).rows(0, 4), rows)
+    assert len(told) == 1
+
+
+def test_what_a_killed_run_left_half_written_is_swept() -> None:
+    store = ActivationStore.in_cache({"x": 1}, print)
+    (store.folder / ".0123456789ab.tmp").write_bytes(b"half")
+    ActivationStore.in_cache({"x": 1}, print)
+    assert [file.name for file in store.folder.iterdir()] == ["key.json"]
