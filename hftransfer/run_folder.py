@@ -26,6 +26,8 @@ LOGS = "logs"
 _LOCK = ".hftransfer.lock"
 _LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
 _DRAFT = ".results-"
+_ASKED = ".hftransfer-run.json"
+"""What an unfinished run was asked for: its name and recipe, to go on with."""
 
 
 class HubSettings(BaseModel):
@@ -170,7 +172,7 @@ class RunFolder:
 
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
-        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR}
+        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR, _ASKED}
         entries = [entry.name for entry in path.iterdir()]
         foreign = [name for name in entries if name not in ours and not name.startswith(_DRAFT)]
         if foreign and not (path / MANIFEST).is_file():
@@ -222,11 +224,24 @@ class RunFolder:
             raise
         finally:
             if not goes_on_later:
-                (self.path / _LOCK).unlink(missing_ok=True)
-                (self.path / _LOG_SO_FAR).unlink(missing_ok=True)
+                for name in (_LOCK, _LOG_SO_FAR, _ASKED):
+                    (self.path / name).unlink(missing_ok=True)
             lock.release()
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
+
+    def note_asked(self, name: str, recipe: Mapping[str, Any]) -> None:
+        """Note what the run was asked for, so that it can go on from its folder alone.
+
+        Raises:
+            WriteError: it can't be written.
+        """
+        try:
+            with new_file(self.path / _ASKED) as draft:
+                draft.write_text(json.dumps({"name": name, "recipe": recipe}) + "\n", encoding="utf-8")
+        except OSError as error:
+            got = error.strerror or error
+            raise WriteError(must_be(f"the output folder {self.path}", "writable", got)) from error
 
     def log_so_far(self, *, goes_on: bool) -> Path:
         """The path of the log of a run that is not finished; without `goes_on` an earlier one is deleted."""
@@ -253,8 +268,7 @@ class RunFolder:
                 self._publish()
         except (OSError, SafetensorError) as error:
             got = getattr(error, "strerror", None) or str(error)
-            remedy = "Checkpoints stay: with --resume the run goes on from them."
-            raise WriteError(must_be(f"the results in {self.path}", "written whole", got, remedy)) from error
+            raise WriteError(must_be(f"the results in {self.path}", "written whole", got)) from error
         finally:
             self._aside = self.path
 
@@ -342,6 +356,17 @@ def _umask() -> int:
 def is_interrupted(path: Path) -> bool:
     """Whether a folder holds a run that was interrupted, or that goes on now."""
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
+
+
+def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """The name and the recipe of the unfinished run in a folder; None where none is noted there."""
+    if not is_interrupted(path):
+        return None
+    try:
+        found = json.loads((path / _ASKED).read_text(encoding="utf-8"))
+        return str(found["name"]), dict(found["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -20,9 +21,13 @@ from typer.testing import CliRunner
 from hftransfer import cache
 from hftransfer.cli import app
 from hftransfer.errors import WriteError
+from hftransfer.pipeline import how_to_go_on, run
 from hftransfer.progress import Progress
+from hftransfer.run_folder import is_interrupted
 from hftransfer.training import activations
 from hftransfer.training.activations import ActivationStore
+from hftransfer.training.interrupts import Interrupted
+from tests.conftest import TinyModels, recipe_for
 
 SILENT = Progress(None)
 
@@ -164,3 +169,68 @@ def test_what_a_killed_run_left_half_written_is_swept() -> None:
     (store.folder / ".0123456789ab.tmp").write_bytes(b"half")
     ActivationStore.in_cache({"x": 1}, print)
     assert [file.name for file in store.folder.iterdir()] == ["key.json"]
+
+
+# --- interrupted runs ------------------------------------------------------------------------------------------------
+
+
+def _stopped(
+    recipe: dict[str, Any], out: Path, monkeypatch: pytest.MonkeyPatch, *, at_step: int | None
+) -> BaseException:
+    """What stops a run: at a step of the loop, or where features are computed."""
+    seen = 0
+
+    def stop() -> None:
+        nonlocal seen
+        seen += 1
+        if at_step is None or seen > at_step:
+            raise Interrupted(signal.SIGINT)
+
+    where = "activations" if at_step is None else "loop"
+    monkeypatch.setattr(f"hftransfer.training.{where}.stop_if_asked", stop)
+    with pytest.raises(Interrupted) as error:
+        run(recipe, ["train.seed=3", "train.batch_size=4"], out=out, progress=SILENT)
+    monkeypatch.undo()
+    return error.value
+
+
+def test_an_interrupted_run_goes_on_from_its_folder_alone_with_the_overrides_it_was_begun_with(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {**recipe_for(tiny("vit"), folder_data, epochs=2), "strategy": {"kind": "fine-tune", "unfreeze": 1}}
+    folder = tmp_path / "my run"
+    error = _stopped(recipe, folder, monkeypatch, at_step=3)
+    told = how_to_go_on(error.run_folder)  # type: ignore[attr-defined]
+    assert told == f"go on from the newest checkpoint: hftransfer run --resume '{folder}'"
+    done = CliRunner().invoke(app, ["run", "--resume", str(folder), "-q"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "seed: 3" in (folder / "recipe.yaml").read_text()
+    assert not (folder / ".hftransfer-run.json").exists()
+    whole = run(recipe, ["train.seed=3", "train.batch_size=4"], out=tmp_path / "whole", progress=SILENT)
+    weights = [(each / "model" / "model.safetensors").read_bytes() for each in (folder, whole.folder)]
+    assert weights[0] == weights[1]
+
+
+def test_where_there_is_no_checkpoint_none_is_promised(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(tiny("resnet"), folder_data)
+    error = _stopped(recipe, tmp_path / "run", monkeypatch, at_step=None)
+    assert how_to_go_on(error.run_folder).startswith("there is no checkpoint yet; begin anew")  # type: ignore[attr-defined]
+    run(tmp_path / "run", resume=True, progress=SILENT)
+    assert not is_interrupted(tmp_path / "run")
+    assert how_to_go_on(tmp_path / "run") == "what the cache holds is kept"
+
+
+def test_a_full_disk_under_a_probe_promises_no_checkpoint(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hftransfer.jobs.training.save_model", full)
+    monkeypatch.setattr("hftransfer.training.checkpoint._write", full)
+    with pytest.raises(WriteError) as told:
+        run(recipe_for(tiny("resnet"), folder_data), out=tmp_path / "run", progress=SILENT)
+    assert "No space left on device. There is no checkpoint to go on from: make room" in str(told.value)
+    assert not (tmp_path / "run").exists()
