@@ -251,10 +251,10 @@ def fit(
 
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
-    columns. `train` may also be a `DatasetDict`, or a dict of rows by split. Without `validation` a part of the
-    training rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by
-    epoch in `.history`. `data` holds other settings of a recipe's `data:` section, further keywords those of its
-    `train:` section.
+    columns. `train` may also be a `DatasetDict`, a dict of rows by split, or the path of a folder that holds splits.
+    Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was measured
+    is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:` section,
+    further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -269,14 +269,15 @@ def fit(
     from hftransfer.jobs.cards import write_own_card
     from hftransfer.jobs.training import metrics_of, train_model
 
-    rows = _rows_by_split(train, validation, test)
+    whole = isinstance(train, str | os.PathLike) and validation is None and test is None
+    rows: Any = os.fspath(train) if whole else _rows_by_split(train, validation, test)
     if isinstance(strategy, type) and issubclass(strategy, BaseModel):
         strategy = strategy()
     chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
     document = {
         "task": task,
         "model": model,
-        "data": {"source": "memory", **({} if "test" in rows else {"test_fraction": 0}), **(data or {})},
+        "data": {"source": "memory", **({} if "test" in rows and not whole else {"test_fraction": 0}), **(data or {})},
         "strategy": chosen,
         "train": settings,
     }

@@ -538,7 +538,7 @@ def _rows_of_path(path: str | Path, settings: DataSettings, name: str, kind: Kin
     own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
     found = find_rows(settings.model_copy(update=own), Progress(None), kind)
     if len(found) > 1:
-        remedy = "Give the path alone as data, or one of its splits."
+        remedy = "Give the path of one of its splits there, or the whole path alone."
         raise DataError(must_be(f"the {name} split of data", "one split", f"'{path}' with {some(found)}", remedy))
     return next(iter(found.values()))
 
