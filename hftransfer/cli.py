@@ -204,9 +204,9 @@ def audit(
 
         with new_folder(out, "audit") as folder:
             found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
-            write_audit(folder, found, Path(recipe).stem)
+            write_audit(folder.draft, found, Path(recipe).stem)
         _say(audit_table(found))
-        print(folder / "audit.html")
+        print(folder.path / "audit.html")
 
     _guarded(work, debug=debug)
 

@@ -11,14 +11,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors import SafetensorError
 
 from hftransfer.cache import new_file
 from hftransfer.errors import OutputError, RecipeError, WriteError, must_be, user_path
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
@@ -72,34 +76,84 @@ class OutputSettings(BaseModel):
     report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
 
 
+@dataclass(frozen=True)
+class NewFolder:
+    """A folder that results are asked for in, and where in it they are written until all are there."""
+
+    path: Path
+    draft: Path
+
+
 @contextmanager
-def new_folder(out: Path | None, name: str) -> Iterator[Path]:
+def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
     """The folder that results are asked for in: new or empty, or the first free one of `name`, `name-2`, …; made before
-    the work begins, and gone again if nothing comes to lie in it.
+    the work begins, and gone again if nothing comes to lie in it. What is written into its draft lies in it when the
+    block ends well; what a killed process left there is replaced.
 
     Raises:
-        OutputError: it is a file, holds other files, or can't be made.
+        OutputError: it is a file, holds other files, another process writes into it, or it can't be made.
     """
     if out is None:
         names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
-        path = next(Path(each) for each in names if not Path(each).exists())
+        path = next(Path(each) for each in names if not Path(each).exists() or _is_unfinished(Path(each)))
     else:
         path = user_path(out, "the output folder", OutputError)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_unfinished(path))):
             got = "one with files" if path.is_dir() else "a file"
             raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
-    was_there = path.exists()
+    was_there = path.exists() and not _is_unfinished(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
+        lock = _lock_alone(path)
     except OSError as error:
         remedy = "Choose another."
         raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror or error, remedy)) from error
     try:
-        yield path
+        for left_over in path.glob(f"{_DRAFT}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path, ignore_cleanup_errors=True) as aside:
+            yield NewFolder(path, Path(aside))
+            _move_up(Path(aside), path)
     finally:
+        (path / _LOCK).unlink(missing_ok=True)
+        lock.release()
         if not was_there and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a folder holds nothing but what a process that was killed left of results, or one still writes."""
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return bool(names) and all(name == _LOCK or name.startswith(_DRAFT) for name in names)
+
+
+def _lock_alone(path: Path) -> BaseFileLock:
+    """The lock of a folder that results are written into.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path / _LOCK, timeout=0, is_singleton=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        remedy = "Wait for it, or choose another folder with --out."
+        got = "one that another run is writing into"
+        raise OutputError(must_be(f"the output folder {path}", "free", got, remedy)) from error
+    return lock
+
+
+def _move_up(draft: Path, path: Path) -> None:
+    """Move what was written into a draft to the folder that holds it, with the permissions that new files get."""
+    mode = 0o666 & ~_umask()
+    for file in sorted(file for file in draft.rglob("*") if file.is_file()):
+        target = path / file.relative_to(draft)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.chmod(mode)  # some libraries write files that nobody else may read
+        file.replace(target)
 
 
 class RunFolder:
@@ -206,15 +260,7 @@ class RunFolder:
         Raises:
             OutputError: another run is writing into it.
         """
-        import filelock
-
-        lock = filelock.FileLock(self.path / _LOCK, timeout=0, is_singleton=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            remedy = "Wait for it, or choose another folder with --out."
-            got = "one that another run is writing into"
-            raise OutputError(must_be(f"the output folder {self.path}", "free", got, remedy)) from error
+        lock = _lock_alone(self.path)
         goes_on_later = True
         try:
             yield
@@ -277,12 +323,7 @@ class RunFolder:
         self._delete_earlier()
         with new_file(self.path / MANIFEST) as draft:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
-        mode = 0o666 & ~_umask()
-        for file in sorted(file for file in self._aside.rglob("*") if file.is_file()):
-            target = self.path / file.relative_to(self._aside)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.chmod(mode)  # some libraries write files that nobody else may read
-            file.replace(target)
+        _move_up(self._aside, self.path)
 
     def _delete_earlier(self) -> None:
         if not (self.path / MANIFEST).is_file():

@@ -232,7 +232,7 @@ def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:
 
         _timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             self._look()
 

@@ -19,11 +19,17 @@ from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 from hftransfer import cache
+from hftransfer.auditing.findings import Audit, Finding
+from hftransfer.auditing.sheets import write_audit
 from hftransfer.cli import app
-from hftransfer.errors import WriteError
+from hftransfer.comparison.page import html_of, markdown_of
+from hftransfer.comparison.study import CellResult, Study
+from hftransfer.errors import OutputError, WriteError
 from hftransfer.pipeline import how_to_go_on, run
 from hftransfer.progress import Progress
-from hftransfer.run_folder import is_interrupted
+from hftransfer.report.page import Group, RunPage, Said
+from hftransfer.report.rendering import render_page
+from hftransfer.run_folder import is_interrupted, new_folder
 from hftransfer.training import activations
 from hftransfer.training.activations import ActivationStore
 from hftransfer.training.interrupts import Interrupted
@@ -234,3 +240,62 @@ def test_a_full_disk_under_a_probe_promises_no_checkpoint(
         run(recipe_for(tiny("resnet"), folder_data), out=tmp_path / "run", progress=SILENT)
     assert "No space left on device. There is no checkpoint to go on from: make room" in str(told.value)
     assert not (tmp_path / "run").exists()
+
+
+# --- folders of results, and pages -----------------------------------------------------------------------------------
+
+
+def test_what_a_killed_audit_left_is_replaced_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    code = f"""
+    from pathlib import Path
+    from hftransfer.run_folder import new_folder
+    entered = new_folder(Path({str(tmp_path / "audit")!r}), "audit")
+    (entered.__enter__().draft / "audit.csv").write_text("half")
+    """
+
+    def write(text: str) -> None:
+        with new_folder(tmp_path / "audit", "audit") as folder:
+            (folder.draft / "audit.csv").write_text(text)
+
+    with another_process(code), pytest.raises(OutputError, match="another run is writing into"):
+        write("whole")
+    write("whole")
+    assert {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()} == {"audit.csv": "whole"}
+    with pytest.raises(OutputError, match="must be new or empty; got one with files"):
+        write("again")
+
+
+def test_results_that_fail_leave_the_folder_as_it_was(tmp_path: Path) -> None:
+    def fail(out: Path) -> None:
+        with new_folder(out, "audit") as folder:
+            (folder.draft / "half").touch()
+            raise WriteError("full")
+
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "none"):
+        with pytest.raises(WriteError):
+            fail(tmp_path / name)
+    assert [(entry.name, list(entry.iterdir())) for entry in tmp_path.iterdir()] == [("empty", [])]
+
+
+def test_what_would_steer_a_terminal_or_turn_writing_is_escaped_on_every_page(tmp_path: Path) -> None:
+    evil = "a\x1b[31mb\u202ec\x9bd"
+    finding = Finding("oddity", "train", evil, evil, evil)
+    write_audit(tmp_path, Audit(1, (finding,), (evil,)), evil)
+    metrics: dict[str, Any] = {"task": "text-classification", "model": evil, "strategy": "linear-probe"}
+    metrics |= {"test": {"accuracy": 0.5}, "validation": {"accuracy": 0.5}, "examples": {"test": 1}, "seconds": {}}
+    metrics |= {"parameters": {"trainable": 1, "total": 1}, "peak_memory_bytes": 1}
+    environment = {"device": "cpu", "precision": "fp32", "threads": 1, "versions": {}}
+    groups = [Group(evil, texts=[Said(evil, [])])]
+    page = RunPage(title=evil, metrics=metrics, class_names=(evil,), counts={}, data=evil, recipe=evil, command="",
+                   usage="", environment=environment, figures=[], groups=groups)  # fmt: skip
+    cell: Any = type("C", (), {"name": evil, "model": evil, "strategy": evil, "shots": "all", "seed": 0})()
+    study = Study(tmp_path, evil, "accuracy", [CellResult(cell, tmp_path / "c", error=evil)], [], [], [], evil)
+    for shown in ((tmp_path / "audit.html").read_text(), page.html(), html_of(study, []), markdown_of(study)):
+        assert "\\x1b[31mb\\u202ec\\x9bd" in shown
+        assert not set("\x1b\u202e\x9b") & set(shown)
+
+
+def test_an_html_page_keeps_lines_and_marks_of_its_own() -> None:
+    page = render_page("hftransfer.auditing", "audit.html.jinja", title="a\r\nb <c>", rows="", groups=[], notes=[])
+    assert "a\nb &lt;c&gt;" in page
