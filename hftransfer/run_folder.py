@@ -140,7 +140,7 @@ def _lock_alone(path: Path) -> BaseFileLock:
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        remedy = "Wait for it, or choose another folder with --out."
+        remedy = "Wait for it, or choose another folder with --out (in Python out=…)."
         got = "one that another run is writing into"
         raise OutputError(must_be(f"the output folder {path}", "free", got, remedy)) from error
     return lock
@@ -179,7 +179,7 @@ class RunFolder:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
         """
         path = user_path(path, "the output folder", OutputError)
-        remedy = "Choose another with --out or output.folder."
+        remedy = "Choose another with --out (in Python out=…) or output.folder."
         try:
             if path.exists() and not path.is_dir():
                 raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))
@@ -233,10 +233,12 @@ class RunFolder:
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
         if not overwrite and is_interrupted(path):
-            remedy = "Add --resume to go on with it, or --overwrite to begin anew."
+            remedy = (
+                "Add --resume to go on with it, or --overwrite to begin anew (in Python resume=True, overwrite=True)."
+            )
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an interrupted run", remedy))
         if not overwrite:
-            remedy = "Add --overwrite to replace that run, or choose another folder."
+            remedy = "Add --overwrite (in Python overwrite=True) to replace that run, or choose another folder."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
         if (path / MANIFEST).is_file():
             cls._names_in(path)
@@ -424,7 +426,7 @@ def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     Raises:
         RecipeError: with the keys that differ.
     """
-    remedy = "Change it back, or begin anew with --overwrite."
+    remedy = "Change it back, or begin anew with --overwrite (in Python overwrite=True)."
     faults = [
         must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
         for key in {**before, **now}

@@ -219,7 +219,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call("serve", "x").exit_code == 2
 
 
-# --- clients that are slow, gone, or of another site --------------------------------------------------------------------
+# --- clients that are slow, gone, or of another site -----------------------------------------------------------------
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
     path = user_path(out, "the output folder", OutputError)
     holds = path.is_dir() and any(path.iterdir())
     if holds and not skip_done:
-        remedy = "Choose another, or give --skip-done to go on with a comparison that lies there."
+        remedy = "Choose another, or give --skip-done (in Python skip_done=True) to go on with a comparison there."
         raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", remedy))
     if holds and not (path / CELLS).is_dir():
         raise OutputError(must_be(f"the output folder {path}", "that of a comparison", "one with other files"))
