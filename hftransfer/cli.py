@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -38,6 +39,12 @@ app = typer.Typer(
 )
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
+RecipeOrRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of a shipped recipe; with --resume a run folder too."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides such as data.source=~/pets; ~KEY drops a key."),
@@ -66,12 +73,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 @app.command()
 def run(
-    recipe: RecipeName,
+    recipe: RecipeOrRun,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<recipe>/<time>).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run in --out, or the newest of this recipe.")
+        bool, typer.Option("--resume", help="Go on with the interrupted run in a folder, or the newest of this recipe.")
     ] = False,
     grace: Grace = 10.0,
     processes: Annotated[
@@ -88,7 +95,7 @@ def run(
             from hftransfer import pipeline
             from hftransfer.launch import launch
 
-            pipeline.require_sound(recipe, overrides or [])
+            pipeline.require_sound(recipe, overrides or [], resume=resume)
             flags = {
                 "--overwrite": overwrite,
                 "--resume": resume,
@@ -209,9 +216,9 @@ def audit(
 
         with new_folder(out, "audit") as folder:
             found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
-            write_audit(folder, found, Path(recipe).stem)
+            write_audit(folder.draft, found, Path(recipe).stem)
         _say(audit_table(found))
-        print(folder / "audit.html")
+        print(folder.path / "audit.html")
 
     _guarded(work, debug=debug)
 
@@ -339,14 +346,17 @@ def evaluate(
     prompt: Prompts = None,
     base: Base = None,
     as_json: Json = False,
-    precision: Precision = "fp32",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 (as plain transformers), bf16 or auto; that of the run if left out.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Judge a trained model again: on the data of its run, or on others."""
 
     def work() -> None:
-        _require_precision(precision)
+        if precision is not None:
+            _require_precision(precision)
         from hftransfer.jobs.evaluation import evaluate_model
         from hftransfer.report.tables import metrics_table
         from hftransfer.tasks.label_map import label_map_of
@@ -517,7 +527,10 @@ def compare(
         if study.failed:
             raise SystemExit(1)
 
-    _guarded(work, debug=debug, then="finished runs are kept, and the same command with --skip-done goes on")
+    given = {"--strategies": strategies, "--models": models, "--seeds": seeds, "--shots": shots, "--out": out}
+    options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    command = shlex.join(["hftransfer", "compare", recipe, *(overrides or []), *options, "--skip-done"])
+    _guarded(work, debug=debug, then=f"finished runs are kept; go on: {command}")
 
 
 def _parts_of(given: str | None) -> list[str]:
@@ -632,7 +645,10 @@ def cache(
             raise RecipeError(must_be("--kind", " or ".join(store.KINDS), f"'{kind}'", nearest(kind, store.KINDS)))
         kinds = (kind,) if kind else store.KINDS
         if clear:
-            print(f"{store.clear(kinds, older_than_days) / 2**20:,.1f} MiB freed")
+            cleared = store.clear_unused(kinds, older_than_days)
+            print(f"{cleared.freed_bytes / 2**20:,.1f} MiB freed")
+            for name in cleared.in_use:
+                print(f"  {name} was passed over: a run uses it")
         print(store.cache_root())
         for entry in store.usage():
             print(f"  {entry.kind:<12} {entry.entries:>6} entries {entry.size_bytes / 2**20:>10,.1f} MiB")
@@ -741,15 +757,12 @@ def _progress(*, quiet: bool) -> Progress:
     return Progress(None if quiet else sys.stderr)
 
 
-_RESUME = "`hftransfer run … --resume` goes on from the newest checkpoint, if there is one"
-
-
 def _say(text: str) -> None:
     """Nothing; prints what may hold names of files and classes, which can't steer the terminal."""
     print(printable(text))
 
 
-def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> None:
+def _guarded(work: Callable[[], Any], *, debug: bool, then: str = "") -> None:
     """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 
@@ -771,11 +784,20 @@ def _guarded(work: Callable[[], Any], *, debug: bool, then: str = _RESUME) -> No
         raise SystemExit(1) from error
     except Interrupted as error:
         if _is_first_process():
-            print(f"stopped by {error}; {then}", file=sys.stderr)
+            print(printable(f"stopped by {error}; {then or _how_to_go_on(error)}"), file=sys.stderr)
         raise SystemExit(error.exit_status) from None
-    except KeyboardInterrupt:
-        print("interrupted; what the cache holds is kept", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(printable(f"interrupted; {then or _how_to_go_on(error)}"), file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _how_to_go_on(error: BaseException) -> str:
+    folder = getattr(error, "run_folder", None)
+    if folder is None:
+        return "what the cache holds is kept"
+    from hftransfer.pipeline import how_to_go_on
+
+    return how_to_go_on(folder)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 _STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
+
+_LONGEST_PATH = 200
+"""Characters of a path that is none, shown."""
 
 
 class HftransferError(Exception):
@@ -100,9 +106,15 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
     try:
         if "\0" in str(text):
             raise ValueError("a NUL character")
-        return Path(text).expanduser()
-    except (RuntimeError, ValueError) as error:
-        raise kind(must_be(where, "a path", f"{str(text)!r} ({error})")) from error
+        path = Path(text).expanduser()
+        os.fsencode(path)
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+        return path
+    except (OSError, RuntimeError, ValueError) as error:
+        told, shown = getattr(error, "strerror", None) or first_line(error), repr(str(text))
+        shown = shown if len(shown) <= _LONGEST_PATH else shown[: _LONGEST_PATH - 1] + "…"
+        raise kind(must_be(where, "a path", f"{shown} ({told})")) from error
 
 
 def settings_in_words(faults: Iterable[Any], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:

@@ -72,10 +72,10 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
             shown.append(Shown(name, outcome))
             print(printable(line_of(shown[-1])), flush=True)
         if shown:
-            write_explanations(folder, shown)
+            write_explanations(folder.draft, shown)
     if faults:
         raise DataError(*faults)
-    return folder
+    return folder.path
 
 
 def _outcomes(

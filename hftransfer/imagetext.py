@@ -17,7 +17,6 @@ import numpy as np
 from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
-from hftransfer.cache import cache_folder
 from hftransfer.data.captions import Captioned, CaptionedSplits
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
@@ -221,7 +220,7 @@ def _at_boundary(
             _require_decodable(job)
         frozen = frozen_twin(tower, job.compute) if boundary else None
         return {name: Source(part, tower, boundary, job.compute, None, frozen) for name, part in items.items()}
-    store = ActivationStore(cache_folder("activations"), key_parts(tower, sha, boundary, job.compute))
+    store = ActivationStore.in_cache(key_parts(tower, sha, boundary, job.compute), job.progress.line)
     with job.progress.stage({"image": "images", "text": "captions"}[tower.modality], count) as advance:
         for part in items.values():
             fill_store(store, tower, boundary, part, job.compute, advance)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,7 @@ from hftransfer.errors import (
     OutputError,
     RecipeError,
     must_be,
+    user_path,
 )
 from hftransfer.jobs.common import Clock, Result, load_splits
 from hftransfer.jobs.early import ROWS_OF, early_look
@@ -28,11 +32,13 @@ from hftransfer.recipe import (
     LoadedRecipe,
     Recipe,
     load_recipe,
+    plain_settings,
     with_memory,
 )
-from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder
+from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
 from hftransfer.strategies import Strategy
 from hftransfer.tasks.prompts import words_for
+from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
@@ -53,7 +59,8 @@ def run(
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
     `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
-    whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted.
+    whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted;
+    instead of the recipe its folder may be given, which knows what was asked for.
 
     Raises:
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
@@ -63,7 +70,10 @@ def run(
 
     clock, together = Clock(), processes()
     progress = (progress or Progress()) if together.is_first else Progress(None)
-    loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
+    if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
+        out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_memory(overrides, data)))
+    else:
+        loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
     checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, peek=True))
     # What takes time is imported when what is asked for is known to be sound.
     from hftransfer.curve import FinishedCells
@@ -78,7 +88,9 @@ def run(
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
             progress.write_log(folder.log_so_far(goes_on=resume))
+            folder.note_asked(loaded.name, plain_settings(loaded.recipe))
             stack.enter_context(_end_told(progress))
+            stack.enter_context(_folder_told(folder.path))
         is_curve = isinstance(loaded.recipe.data.shots, list)
         goes_on = resume and not is_curve  # a curve goes on where its cells ended
         saved = together.first(lambda: _newest(checkpoints, progress, resume=goes_on, held=together.count > 1))
@@ -97,7 +109,7 @@ def run(
             else:
                 trained = train_model(asked, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
             write, save = partial(write_training, folder, loaded, trained, clock, progress), trained.done.save
-        metrics = together.first(lambda: _written(folder, progress, write, save))
+        metrics = together.first(lambda: _written(folder, progress, write, checkpoints, save))
         if together.is_first:
             FinishedCells.remove_from(checkpoints.folder)
             checkpoints.remove_all()
@@ -125,6 +137,36 @@ def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
         ) from error
 
 
+def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) -> Path | None:
+    """The folder of an unfinished run, where it is given instead of a recipe."""
+    if isinstance(recipe, Mapping) or not isinstance(recipe, str | Path):
+        return None
+    path = user_path(recipe, "the recipe", RecipeError)
+    if not path.is_dir() or asked_in(path) is None:
+        return None
+    if out is not None and Path(out).resolve() != path.resolve():
+        raise OutputError(must_be("--out", f"left out, or the run folder {path} itself, with --resume", str(out)))
+    return path
+
+
+def _as_asked(folder: Path, overrides: Mapping[str, Any] | Sequence[str]) -> LoadedRecipe:
+    """The recipe of the unfinished run in a folder."""
+    found = asked_in(folder)
+    assert found is not None
+    name, recipe = found
+    return replace(load_recipe(recipe, overrides), name=name)
+
+
+@contextmanager
+def _folder_told(folder: Path) -> Iterator[None]:
+    """Meanwhile an interruption carries the folder of the run that it stops."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        error.run_folder = folder  # type: ignore[union-attr]
+        raise
+
+
 @contextmanager
 def _end_told(progress: Progress) -> Iterator[None]:
     """Meanwhile a log is kept; at its end stands what stopped the run, if something did."""
@@ -138,7 +180,11 @@ def _end_told(progress: Progress) -> Iterator[None]:
 
 
 def _written(
-    folder: RunFolder, progress: Progress, write: Callable[[], dict[str, Any]], save: Callable[[], None] | None = None
+    folder: RunFolder,
+    progress: Progress,
+    write: Callable[[], dict[str, Any]],
+    checkpoints: Checkpoints,
+    save: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """The metrics of a run whose results are in its folder.
 
@@ -150,11 +196,15 @@ def _written(
             metrics = write()
             log = folder.note_log()
         progress.move_log(log)
-    except OutputError:
+    except OutputError as error:
         if save is not None:
             with suppress(OutputError):
                 save()
-        raise
+        if checkpoints.newest() is None:
+            remedy = "There is no checkpoint to go on from: make room, and run it again."
+        else:
+            remedy = f"Make room; then `{resume_command(folder.path)}` goes on from the newest checkpoint."
+        raise type(error)(*(f"{fault} {remedy}" for fault in error.faults)) from error
     return metrics
 
 
@@ -167,6 +217,22 @@ def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held:
     if saved is None:
         progress.line("there is no whole checkpoint: the run begins anew")
     return saved.held() if saved is not None and held else saved
+
+
+def resume_command(folder: Path) -> str:
+    """What goes on with the unfinished run in a folder, to be copied."""
+    count = os.environ.get("WORLD_SIZE", "1") if os.environ.get("HFTRANSFER_LAUNCHED") else "1"
+    more = ["--processes", count] if count != "1" else []
+    return shlex.join(["hftransfer", "run", "--resume", str(folder), *more])
+
+
+def how_to_go_on(folder: Path | None) -> str:
+    """What becomes of an interrupted run, for people."""
+    if folder is None or not is_interrupted(folder):
+        return "what the cache holds is kept"
+    if any((folder / CHECKPOINTS).glob("[!.]*")):
+        return f"go on from the newest checkpoint: {resume_command(folder)}"
+    return f"there is no checkpoint yet; begin anew, with what the cache holds: {resume_command(folder)}"
 
 
 def fit(
@@ -185,10 +251,10 @@ def fit(
 
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
-    columns. `train` may also be a `DatasetDict`, or a dict of rows by split. Without `validation` a part of the
-    training rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by
-    epoch in `.history`. `data` holds other settings of a recipe's `data:` section, further keywords those of its
-    `train:` section.
+    columns. `train` may also be a `DatasetDict`, a dict of rows by split, or the path of a folder that holds splits.
+    Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was measured
+    is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:` section,
+    further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -203,14 +269,15 @@ def fit(
     from hftransfer.jobs.cards import write_own_card
     from hftransfer.jobs.training import metrics_of, train_model
 
-    rows = _rows_by_split(train, validation, test)
+    whole = isinstance(train, str | os.PathLike) and validation is None and test is None
+    rows: Any = os.fspath(train) if whole else _rows_by_split(train, validation, test)
     if isinstance(strategy, type) and issubclass(strategy, BaseModel):
         strategy = strategy()
     chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
     document = {
         "task": task,
         "model": model,
-        "data": {"source": "memory", **({} if "test" in rows else {"test_fraction": 0}), **(data or {})},
+        "data": {"source": "memory", **({} if "test" in rows and not whole else {"test_fraction": 0}), **(data or {})},
         "strategy": chosen,
         "train": settings,
     }
@@ -281,13 +348,21 @@ def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
     return splits
 
 
-def require_sound(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> None:
-    """Nothing, if all is as it must be that shows without reading data or a model.
+def require_sound(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    resume: bool = False,
+) -> None:
+    """Nothing, if all is as it must be that shows without reading data or a model; with `resume` the recipe may be the
+    folder of an unfinished run.
 
     Raises:
         HftransferError: with all that is not.
     """
-    early_look(load_recipe(recipe, overrides).recipe, None)
+    unfinished = _unfinished(recipe, None) if resume else None
+    loaded = load_recipe(recipe, overrides) if unfinished is None else _as_asked(unfinished, overrides)
+    early_look(loaded.recipe, None)
 
 
 def not_looked_at(recipe: Recipe) -> list[str]:

@@ -7,7 +7,7 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -25,7 +25,23 @@ TaskName = Literal[
 ]
 IMAGE_TEXT = "image-text"
 ZERO_SHOT = "zero-shot-image-classification"
+OTHER_TASKS = (
+    *("any-to-any", "audio-classification", "audio-text-to-text", "audio-to-audio", "automatic-speech-recognition"),
+    *("depth-estimation", "document-question-answering", "feature-extraction", "fill-mask", "graph-ml"),
+    *("image-captioning", "image-feature-extraction", "image-segmentation", "image-text-to-image", "image-to-3d"),
+    *("image-text-to-text", "image-to-image", "image-to-text", "image-to-video", "instance-segmentation"),
+    *("keypoint-detection", "mask-generation", "multiple-choice", "named-entity-recognition", "ner"),
+    *("object-detection", "panoptic-segmentation", "reinforcement-learning", "robotics", "semantic-segmentation"),
+    *("sentence-similarity", "sentiment-analysis", "summarization", "table-question-answering", "text-ranking"),
+    *("tabular-classification", "tabular-regression", "text-generation", "text-to-3d", "text-to-audio"),
+    *("text-to-image", "text-to-speech", "text-to-video", "text2text-generation", "time-series-forecasting"),
+    *("token-classification", "translation", "unconditional-image-generation", "video-classification"),
+    *("video-text-to-text", "visual-document-retrieval", "visual-question-answering", "voice-activity-detection"),
+    *("zero-shot-audio-classification", "zero-shot-classification", "zero-shot-object-detection"),
+)
+"""Tags of the Hub, and other names of tasks, that people ask for and that are not ours."""
 _MOST_BYTES = 1 << 20
+_LONGEST_SHOWN = 80
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
@@ -75,6 +91,9 @@ class CompareSettings(BaseModel):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each makes a split and a training of its own")
     shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
         (), description="training examples of each class, or all; as in data.shots if left out"
+    )
+    margin_points: float = Field(
+        1.0, gt=0, lt=100, description="a cheaper strategy is advised if it is shown to lose less than so many points"
     )
 
     @field_validator("strategies")
@@ -231,10 +250,17 @@ def load_recipe(
         RecipeError: there is no such recipe, or it has faults; all of them are told.
     """
     if isinstance(source, Mapping):
-        document = _Document(copy.deepcopy(dict(source)), {}, "recipe")
+        try:
+            document = _Document(_plain_copy(source), {}, "recipe")
+        except RecursionError:
+            raise RecipeError(must_be("the recipe", "a mapping", "too many levels in one another")) from None
         name = "recipe"
         faults: list[str] = []
     else:
+        given: object = source
+        if not isinstance(given, str | os.PathLike):
+            got = type(given).__name__
+            raise RecipeError(must_be("the recipe", "a path, the name of a shipped recipe or a mapping", got))
         path = find_recipe(source)
         document, faults = _read(path)
         document.count_paths_from(path.parent)
@@ -368,13 +394,14 @@ class _Document:
 
     def where(self, key: Path_) -> str:
         """`file:line: dotted.key`, or the override that set it."""
+        shown = _dotted(key)
         for length in range(len(key), 0, -1):
             if key[:length] in self.overridden:
-                return f"override {'.'.join(key)}"
+                return f"override {shown}"
             if key[:length] in self.lines:
-                return f"{self.file}:{self.lines[key[:length]]}: {'.'.join(key)}"
+                return f"{self.file}:{self.lines[key[:length]]}: {shown}"
         above_an_override = any(given[: len(key)] == key for given in self.overridden)
-        return f"override {'.'.join(key)}" if above_an_override else f"{self.file}: {'.'.join(key)}"
+        return f"override {shown}" if above_an_override else f"{self.file}: {shown}"
 
     def count_paths_from(self, folder: Path) -> None:
         """Make those paths of data and models that lead somewhere from the file's folder lead there from here."""
@@ -395,18 +422,30 @@ class _Document:
         """Nothing; sets and drops keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
-                self._set(
-                    tuple(str(name).split(".")), value, None if isinstance(value, list | dict) else str(value), faults
-                )
+                try:
+                    raw = None if isinstance(value, list | dict) else str(value)
+                    self._set(tuple(str(name).split(".")), _plain_copy(value), raw, faults)
+                except RecursionError:
+                    faults.append(must_be(f"override {_cut(str(name))}", "a value", "too many levels in one another"))
             return
-        for text in overrides:
+        if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+            faults.append(must_be("the overrides", "a mapping, or a list of key=value", _shown(overrides)))
+            return
+        listed: Iterable[object] = overrides
+        for text in listed:
+            if not isinstance(text, str):
+                faults.append(must_be("an override", "key=value or ~key", _shown(text)))
+                continue
             key, equals, raw = text.partition("=")
             if key.startswith("~") and not equals:
                 self._drop(tuple(key[1:].split(".")), faults)
             elif not equals or not all(key.split(".")):
-                faults.append(must_be("an override", "key=value or ~key", f"'{text}'"))
+                faults.append(must_be("an override", "key=value or ~key", f"'{_cut(text)}'"))
             else:
-                self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
+                try:
+                    self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
+                except RecursionError:
+                    faults.append(must_be(f"override {_cut(key)}", "a value", "too many levels in one another"))
 
     def _set(self, key: Path_, value: Any, raw: str | None, faults: list[str]) -> None:
         inside: Any = self.values
@@ -418,7 +457,9 @@ class _Document:
                 short = _SHORT.get(key[:depth])
                 if short is None:
                     faults.append(
-                        must_be(f"override {'.'.join(key)}", f"below a section; {part} is one value", repr(below))
+                        must_be(
+                            f"override {_dotted(key)}", f"below a section; {_cut(part)} is one value", _shown(below)
+                        )
                     )
                     return
                 below = inside[part] = {short: below}
@@ -434,8 +475,8 @@ class _Document:
         for part in key[:-1]:
             inside = inside.get(part) if isinstance(inside, dict) else None
         if not isinstance(inside, dict) or key[-1] not in inside:
-            known = [".".join(leaf) for leaf in _leaves(self.values)]
-            faults.append(must_be(f"~{'.'.join(key)}", "a key of the recipe", "none", nearest(".".join(key), known)))
+            known = [_dotted(leaf) for leaf in _leaves(self.values)]
+            faults.append(must_be(f"~{_dotted(key)}", "a key of the recipe", "none", nearest(_dotted(key), known)))
             return
         del inside[key[-1]]
         self._forget(key)
@@ -487,8 +528,8 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
 def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
     """The value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
     if str(node.tag) not in _PLAIN_TAGS:
-        where = f"{file}:{node.start_mark.line + 1}: {'.'.join(key)}"
-        faults.append(must_be(where, "a plain value", f"the YAML tag {node.tag}"))
+        where = f"{file}:{node.start_mark.line + 1}: {_dotted(key)}"
+        faults.append(must_be(where, "a plain value", f"the YAML tag {_cut(str(node.tag))}"))
         return None
     if node.id == "mapping":
         values: dict[str, Any] = {}
@@ -497,7 +538,7 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
             below = (*key, name)
             key_line = key_node.start_mark.line + 1
             if name in values:
-                where = f"{file}:{key_line}: {'.'.join(below)}"
+                where = f"{file}:{key_line}: {_dotted(below)}"
                 faults.append(must_be(where, "given once", f"a second time (first in line {lines[below]})"))
                 continue
             lines[below] = key_line
@@ -523,7 +564,16 @@ def _scalar(text: str) -> Any:
     quoted = text.strip()[:1] in ("'", '"')
     # Unquoted text is taken as it stands: YAML would cut it at " #".
     plain = (isinstance(value, str) and not quoted) or not isinstance(value, _PLAIN_TYPES)
-    return text if plain else value
+    return text if plain else _plain_copy(value)
+
+
+def _plain_copy(value: Any) -> Any:
+    """A copy of a value whose keys are texts, as those of a recipe are."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_copy(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_plain_copy(below) for below in value]
+    return copy.deepcopy(value)
 
 
 def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
@@ -539,6 +589,7 @@ def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
 
 def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     """The recipe, or None with its faults added."""
+    faults += _drop_unreadable(document, document.values, ())
     try:
         return Recipe.model_validate(document.values, context={})
     except ValidationError as error:
@@ -546,10 +597,26 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
             return _validated(document, faults)
         told: dict[Path_, list[Any]] = {}
         for fault in error.errors():
-            key = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+            key = _path_of(fault)
             told.setdefault(key, []).append(fault)
         faults += [_told(document, ways[0]) if len(ways) == 1 else _told_ways(document, ways) for ways in told.values()]
         return None
+
+
+def _drop_unreadable(document: _Document, inside: dict[str, Any], above: Path_) -> list[str]:
+    """Drop keys that are no Unicode (halves of surrogate pairs), and return what is to be told of them."""
+    faults = []
+    for key in list(inside):
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            where = document.where((*above, key))
+            faults.append(must_be(where, "a key of Unicode text", f"the unknown key {_shown(key)}"))
+            del inside[key]
+            continue
+        if isinstance(inside[key], dict):
+            faults += _drop_unreadable(document, inside[key], (*above, key))
+    return faults
 
 
 def _retyped(document: _Document, error: ValidationError) -> bool:
@@ -569,9 +636,10 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
 
 def _told(document: _Document, fault: Any) -> str:
     """A fault of pydantic's in the house's form."""
-    full = tuple(str(part) for part in fault["loc"] if not _is_union_tag(part))
+    full = _path_of(fault)
     key = _shown_key(full)
-    key = key[:-1] if key and key[-1].isdigit() else key
+    in_a_list = fault["loc"] and isinstance(fault["loc"][-1], int)
+    key = key[:-1] if in_a_list else key
     where, got = document.where(key), _shown(fault["input"])
     context = fault.get("ctx", {})
     match fault["type"]:
@@ -580,17 +648,22 @@ def _told(document: _Document, fault: Any) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = fault["input"].get("kind") if isinstance(fault["input"], dict) else fault["input"]
             where = document.where((*key, "kind"))
-            return must_be(where, " or ".join(STRATEGIES), _shown(kind), nearest(str(kind), STRATEGIES))
+            return must_be(where, " or ".join(STRATEGIES), _shown(kind), nearest(_cut(str(kind)), STRATEGIES))
         case "missing":
             return f"{document.file}: {'.'.join(key)} must be given. {_description(full)}".rstrip()
         case "extra_forbidden":
-            known = _keys_of(full[:-1])
-            section = ".".join(key[:-1]) or "a recipe"
-            return must_be(where, f"a key of {section}", f"the unknown key '{key[-1]}'", nearest(key[-1], known))
+            known, last = _keys_of(full[:-1]), _cut(key[-1])
+            section = _dotted(key[:-1]) or "a recipe"
+            return must_be(where, f"a key of {section}", f"the unknown key '{last}'", nearest(last, known))
+        case "literal_error" if full == ("task",) and fault["input"] in OTHER_TASKS:
+            told = f"'{fault['input']}', which hftransfer does not do yet"
+            return must_be(where, " or ".join(get_args(TaskName)), told)
         case "literal_error":
             allowed = [str(option) for option in _options(full)] or [str(context.get("expected"))]
             remedy = (
-                nearest(str(fault["input"]), allowed) if len(allowed) > 1 or _close(fault["input"], allowed) else ""
+                nearest(_cut(str(fault["input"])), allowed)
+                if len(allowed) > 1 or _close(fault["input"], allowed)
+                else ""
             )
             return must_be(where, " or ".join(allowed), got, remedy)
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -601,7 +674,7 @@ def _told(document: _Document, fault: Any) -> str:
 
 def _told_ways(document: _Document, ways: Sequence[Any]) -> str:
     """One sentence for a value that fits none of the forms a key may have."""
-    full = tuple(str(part) for part in ways[0]["loc"] if not _is_union_tag(part))
+    full = _path_of(ways[0])
     key = _shown_key(full)
     allowed = " or ".join(dict.fromkeys(_allowed(fault) for fault in ways))
     return must_be(document.where(key), allowed, _shown(ways[0]["input"]), _description(full))
@@ -628,6 +701,13 @@ def _allowed(fault: Any) -> str:
     if fault["type"] in _BOUNDS:
         return _BOUNDS[fault["type"]].format(**fault.get("ctx", {}))
     return _TYPES.get(fault["type"].split("_")[0], str(fault["msg"]).removeprefix("Input should be ").lower())
+
+
+def _path_of(fault: Any) -> Path_:
+    """The keys down to what a fault of pydantic's is told of, without the forms of a value that it puts among them."""
+    own = 1 if fault["type"] == "extra_forbidden" else 0  # a key that a person made up may look like such a form
+    before, last = fault["loc"][: len(fault["loc"]) - own], fault["loc"][len(fault["loc"]) - own :]
+    return tuple(str(part) for part in (*(part for part in before if not _is_union_tag(part)), *last))
 
 
 def _is_union_tag(part: object) -> bool:
@@ -672,7 +752,7 @@ def _options(key: Path_) -> list[Any]:
 
 
 def _close(given: object, allowed: Sequence[str]) -> bool:
-    return bool(difflib.get_close_matches(str(given), allowed, n=1))
+    return bool(difflib.get_close_matches(_cut(str(given)), allowed, n=1))
 
 
 def _description(key: Path_) -> str:
@@ -684,5 +764,15 @@ def _description(key: Path_) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    try:
+        return _cut(repr(value))
+    except RecursionError:
+        return "too many levels in one another"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _dotted(key: Path_) -> str:
+    return _cut(".".join(key))

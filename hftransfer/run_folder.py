@@ -11,8 +11,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors import SafetensorError
@@ -20,12 +21,17 @@ from safetensors import SafetensorError
 from hftransfer.cache import new_file
 from hftransfer.errors import OutputError, RecipeError, WriteError, must_be, user_path
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 MANIFEST = ".hftransfer.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 _LOCK = ".hftransfer.lock"
 _LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
 _DRAFT = ".results-"
+_ASKED = ".hftransfer-run.json"
+"""What an unfinished run was asked for: its name and recipe, to go on with."""
 
 
 class HubSettings(BaseModel):
@@ -70,34 +76,84 @@ class OutputSettings(BaseModel):
     report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
 
 
+@dataclass(frozen=True)
+class NewFolder:
+    """A folder that results are asked for in, and where in it they are written until all are there."""
+
+    path: Path
+    draft: Path
+
+
 @contextmanager
-def new_folder(out: Path | None, name: str) -> Iterator[Path]:
+def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
     """The folder that results are asked for in: new or empty, or the first free one of `name`, `name-2`, …; made before
-    the work begins, and gone again if nothing comes to lie in it.
+    the work begins, and gone again if nothing comes to lie in it. What is written into its draft lies in it when the
+    block ends well; what a killed process left there is replaced.
 
     Raises:
-        OutputError: it is a file, holds other files, or can't be made.
+        OutputError: it is a file, holds other files, another process writes into it, or it can't be made.
     """
     if out is None:
         names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
-        path = next(Path(each) for each in names if not Path(each).exists())
+        path = next(Path(each) for each in names if not Path(each).exists() or _is_unfinished(Path(each)))
     else:
         path = user_path(out, "the output folder", OutputError)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_unfinished(path))):
             got = "one with files" if path.is_dir() else "a file"
             raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
-    was_there = path.exists()
+    was_there = path.exists() and not _is_unfinished(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
+        lock = _lock_alone(path)
     except OSError as error:
         remedy = "Choose another."
         raise OutputError(must_be(f"the output folder {path}", "writable", error.strerror or error, remedy)) from error
     try:
-        yield path
+        for left_over in path.glob(f"{_DRAFT}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path, ignore_cleanup_errors=True) as aside:
+            yield NewFolder(path, Path(aside))
+            _move_up(Path(aside), path)
     finally:
+        (path / _LOCK).unlink(missing_ok=True)
+        lock.release()
         if not was_there and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a folder holds nothing but what a process that was killed left of results, or one still writes."""
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return bool(names) and all(name == _LOCK or name.startswith(_DRAFT) for name in names)
+
+
+def _lock_alone(path: Path) -> BaseFileLock:
+    """The lock of a folder that results are written into.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path / _LOCK, timeout=0, is_singleton=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        remedy = "Wait for it, or choose another folder with --out (in Python out=…)."
+        got = "one that another run is writing into"
+        raise OutputError(must_be(f"the output folder {path}", "free", got, remedy)) from error
+    return lock
+
+
+def _move_up(draft: Path, path: Path) -> None:
+    """Move what was written into a draft to the folder that holds it, with the permissions that new files get."""
+    mode = 0o666 & ~_umask()
+    for file in sorted(file for file in draft.rglob("*") if file.is_file()):
+        target = path / file.relative_to(draft)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.chmod(mode)  # some libraries write files that nobody else may read
+        file.replace(target)
 
 
 class RunFolder:
@@ -123,7 +179,7 @@ class RunFolder:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
         """
         path = user_path(path, "the output folder", OutputError)
-        remedy = "Choose another with --out or output.folder."
+        remedy = "Choose another with --out (in Python out=…) or output.folder."
         try:
             if path.exists() and not path.is_dir():
                 raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))
@@ -170,17 +226,19 @@ class RunFolder:
 
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
-        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR}
+        ours = {MANIFEST, CHECKPOINTS, LOGS, _LOCK, _LOG_SO_FAR, _ASKED}
         entries = [entry.name for entry in path.iterdir()]
         foreign = [name for name in entries if name not in ours and not name.startswith(_DRAFT)]
         if foreign and not (path / MANIFEST).is_file():
             remedy = "Choose another folder: files that are not a run's are never touched."
             raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
         if not overwrite and is_interrupted(path):
-            remedy = "Add --resume to go on with it, or --overwrite to begin anew."
+            remedy = (
+                "Add --resume to go on with it, or --overwrite to begin anew (in Python resume=True, overwrite=True)."
+            )
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an interrupted run", remedy))
         if not overwrite:
-            remedy = "Add --overwrite to replace that run, or choose another folder."
+            remedy = "Add --overwrite (in Python overwrite=True) to replace that run, or choose another folder."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
         if (path / MANIFEST).is_file():
             cls._names_in(path)
@@ -204,15 +262,7 @@ class RunFolder:
         Raises:
             OutputError: another run is writing into it.
         """
-        import filelock
-
-        lock = filelock.FileLock(self.path / _LOCK, timeout=0, is_singleton=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            remedy = "Wait for it, or choose another folder with --out."
-            got = "one that another run is writing into"
-            raise OutputError(must_be(f"the output folder {self.path}", "free", got, remedy)) from error
+        lock = _lock_alone(self.path)
         goes_on_later = True
         try:
             yield
@@ -222,11 +272,24 @@ class RunFolder:
             raise
         finally:
             if not goes_on_later:
-                (self.path / _LOCK).unlink(missing_ok=True)
-                (self.path / _LOG_SO_FAR).unlink(missing_ok=True)
+                for name in (_LOCK, _LOG_SO_FAR, _ASKED):
+                    (self.path / name).unlink(missing_ok=True)
             lock.release()
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
+
+    def note_asked(self, name: str, recipe: Mapping[str, Any]) -> None:
+        """Note what the run was asked for, so that it can go on from its folder alone.
+
+        Raises:
+            WriteError: it can't be written.
+        """
+        try:
+            with new_file(self.path / _ASKED) as draft:
+                draft.write_text(json.dumps({"name": name, "recipe": recipe}) + "\n", encoding="utf-8")
+        except OSError as error:
+            got = error.strerror or error
+            raise WriteError(must_be(f"the output folder {self.path}", "writable", got)) from error
 
     def log_so_far(self, *, goes_on: bool) -> Path:
         """The path of the log of a run that is not finished; without `goes_on` an earlier one is deleted."""
@@ -253,8 +316,7 @@ class RunFolder:
                 self._publish()
         except (OSError, SafetensorError) as error:
             got = getattr(error, "strerror", None) or str(error)
-            remedy = "Checkpoints stay: with --resume the run goes on from them."
-            raise WriteError(must_be(f"the results in {self.path}", "written whole", got, remedy)) from error
+            raise WriteError(must_be(f"the results in {self.path}", "written whole", got)) from error
         finally:
             self._aside = self.path
 
@@ -263,12 +325,7 @@ class RunFolder:
         self._delete_earlier()
         with new_file(self.path / MANIFEST) as draft:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
-        mode = 0o666 & ~_umask()
-        for file in sorted(file for file in self._aside.rglob("*") if file.is_file()):
-            target = self.path / file.relative_to(self._aside)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.chmod(mode)  # some libraries write files that nobody else may read
-            file.replace(target)
+        _move_up(self._aside, self.path)
 
     def _delete_earlier(self) -> None:
         if not (self.path / MANIFEST).is_file():
@@ -344,6 +401,17 @@ def is_interrupted(path: Path) -> bool:
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 
+def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """The name and the recipe of the unfinished run in a folder; None where none is noted there."""
+    if not is_interrupted(path):
+        return None
+    try:
+        found = json.loads((path / _ASKED).read_text(encoding="utf-8"))
+        return str(found["name"]), dict(found["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
     """Nothing; writes columns of equal length as a Parquet file."""
     import pyarrow
@@ -358,7 +426,7 @@ def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     Raises:
         RecipeError: with the keys that differ.
     """
-    remedy = "Change it back, or begin anew with --overwrite."
+    remedy = "Change it back, or begin anew with --overwrite (in Python overwrite=True)."
     faults = [
         must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
         for key in {**before, **now}

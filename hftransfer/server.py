@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import h11
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hftransfer.artifact import Predictor
 from hftransfer.errors import HftransferError, RecipeError, must_be
 from hftransfer.zeroshot import DualPredictor
+
+if TYPE_CHECKING:
+    import uvicorn
 
 HOST = "127.0.0.1"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src blob:"
@@ -29,12 +38,15 @@ _TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "im
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a request may be, how long it may take to come, how long to be answered, and how many may wait."""
+    """How large a request may be, how long its headers and its body may take to come, how long its answer, how many
+    whole requests may wait, and how many connections there may be."""
 
     most_bytes: int = 10 << 20
+    header_seconds: float = 5.0
     read_seconds: float = 20.0
     answer_seconds: float = 60.0
     most_waiting: int = 8
+    most_connections: int = 128
 
 
 class _Refused(Exception):
@@ -46,25 +58,16 @@ class _Refused(Exception):
 
 
 def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | None = None) -> FastAPI:
-    """The application: `GET /` the page, `GET /about` what the model takes, `POST /predict` an input."""
+    """Return the application: `GET /` the page, `GET /about` what the model takes, `POST /predict` an input."""
     limits, kind = limits or Limits(), _kind_of(predictor)
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    worker, waiting = ThreadPoolExecutor(1), asyncio.Semaphore(limits.most_waiting)
+    app.add_middleware(_Careful)
+    queue = _Queue(limits.most_waiting)
     labels = [] if kind in ("questions", "choice") else _labels(predictor)
     about: dict[str, Any] = {"model": name, "takes": kind, "labels": labels}
     if isinstance(predictor, Predictor):
         about |= {"scores": predictor.scoring, "note": predictor.note}
-
-    @app.middleware("http")
-    async def careful(request: Request, go_on: Callable[[Request], Any]) -> Response:
-        """What no page of another site may ask for, and what a browser may do with our answers."""
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return _told(403, "This server answers its own page and programs on this machine alone.")
-        answer: Response = await go_on(request)
-        answer.headers["Content-Security-Policy"] = _POLICY
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        return answer
 
     @app.get("/")
     async def page() -> HTMLResponse:
@@ -79,22 +82,71 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     @app.post("/predict")
     async def predict(request: Request) -> Response:
         """The prediction for one input."""
-        if waiting.locked():
-            return _told(503, "Too many inputs wait already: try again.")
-        async with waiting:
-            try:
-                content = await _content(request, limits)
-                given = _input(kind, request, content)
-                work = asyncio.get_running_loop().run_in_executor(worker, _answer, predictor, kind, given)
-                return JSONResponse(await asyncio.wait_for(asyncio.shield(work), limits.answer_seconds))
-            except _Refused as refused:
-                return _told(refused.status, refused.message)
-            except HftransferError as error:
-                return _told(422, " ".join(error.faults))
-            except TimeoutError:
-                return _told(504, f"No answer within {limits.answer_seconds:g} seconds.")
+        try:
+            content = await _content(request, limits)
+            given = _input(kind, request, content)
+            work = queue.submit(lambda: _answer(predictor, kind, given))
+            return JSONResponse(await asyncio.wait_for(asyncio.wrap_future(work), limits.answer_seconds))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except _Refused as refused:
+            return _told(refused.status, refused.message)
+        except HftransferError as error:
+            return _told(422, " ".join(error.faults))
+        except TimeoutError:
+            return _told(504, f"No answer within {limits.answer_seconds:g} seconds.")
 
     return app
+
+
+class _Queue:
+    """One worker, and so many inputs at most that wait for it or are in work; those that nobody waits for any more
+    count until they are done."""
+
+    def __init__(self, most: int) -> None:
+        self._worker, self._places = ThreadPoolExecutor(1), threading.Semaphore(most)
+
+    def submit(self, work: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+        """Return what will be the outcome of the work.
+
+        Raises:
+            _Refused: too many wait.
+        """
+        if not self._places.acquire(blocking=False):
+            raise _Refused(503, "Too many inputs wait already: try again.")
+        future = self._worker.submit(work)
+        future.add_done_callback(lambda _: self._places.release())
+        return future
+
+
+class _Careful:
+    """Refuses what pages of other sites ask for, and tells browsers what they may do with our answers, each of them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = _POLICY
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        if scope["type"] == "http" and _is_of_another_site(Headers(scope=scope)):
+            refused = _told(403, "This server answers its own page and programs on this machine alone.")
+            await refused(scope, receive, send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
+
+
+def _is_of_another_site(headers: Headers) -> bool:
+    """Whether a page of another site asks: browsers say so in one of two ways, programs need not say anything."""
+    own = f"http://{headers.get('host', '')}".lower()
+    foreign = any(origin.lower() != own for origin in headers.getlist("origin"))
+    return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
 def _told(status: int, message: str) -> JSONResponse:
@@ -163,20 +215,73 @@ def _input(kind: str, request: Request, content: bytes) -> Any:
 def _answer(predictor: Any, kind: str, given: Any) -> dict[str, Any]:
     if kind == "choice":
         image, labels = given
-        return asdict(predictor.predict([image], labels)[0])
-    return asdict(predictor.predict([given])[0])
+        found = asdict(predictor.predict([image], labels)[0])
+    else:
+        found = asdict(predictor.predict([given])[0])
+    try:
+        json.dumps(found, allow_nan=False)
+    except ValueError:
+        raise _Refused(500, "The model's scores must be finite numbers; got NaN or infinity.") from None
+    return found
+
+
+def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    """Return how the application is served: with time limits for headers and for connections that are kept open."""
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        """Closes connections whose request does not begin in time: its headers are late, or never end."""
+
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self._look()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._look()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def _look(self) -> None:
+            if self.conn.their_state is not h11.IDLE:
+                self._stop()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(limits.header_seconds, self._too_late)
+
+        def _stop(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _too_late(self) -> None:
+            self._timer = None
+            if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+                self.transport.close()
+
+    return uvicorn.Config(
+        app,
+        http=Impatient,
+        log_level="error",
+        timeout_keep_alive=5,
+        limit_concurrency=limits.most_connections,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
 
 
 def serve(
     predictor: Predictor | DualPredictor, name: str, port: int, limits: Limits, tell: Callable[[str], None]
 ) -> None:
-    """Nothing; answers until it is stopped. `tell` is given the address when it listens; port 0 takes a free one.
+    """Answer until it is stopped. `tell` is given the address when it listens; port 0 takes a free one.
 
     Raises:
         RecipeError: the port is taken.
     """
-    import socket
-
     import uvicorn
 
     with socket.socket() as listening:
@@ -187,12 +292,4 @@ def serve(
             raise RecipeError(must_be("--port", "free (0 takes one that is)", port, str(error))) from error
         listening.listen()
         tell(f"http://{HOST}:{listening.getsockname()[1]}")
-        config = uvicorn.Config(
-            make_app(predictor, name, limits),
-            log_level="error",
-            timeout_keep_alive=5,
-            limit_concurrency=32,
-            timeout_graceful_shutdown=5,
-            server_header=False,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(server_settings(make_app(predictor, name, limits), limits)).run(sockets=[listening])

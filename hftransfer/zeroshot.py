@@ -26,7 +26,6 @@ from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
-from hftransfer.cache import cache_folder
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Splits
@@ -322,7 +321,8 @@ def embed(
     Raises:
         DataError: `stop_at_fault`, and an image can't be decoded.
     """
-    store = ActivationStore(folder or cache_folder("activations"), key_parts(tower, weights_sha256, 1, compute))
+    parts = key_parts(tower, weights_sha256, 1, compute)
+    store = ActivationStore(folder, parts) if folder else ActivationStore.in_cache(parts, progress.line)
     with progress.stage(stage, len(items.digests)) as advance:
         faults = fill_store(store, tower, 1, items, compute, advance, stop_at_fault=stop_at_fault)
     return store, faults

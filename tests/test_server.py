@@ -22,7 +22,7 @@ import hftransfer as ht
 from hftransfer.artifact import Prediction
 from hftransfer.errors import ModelError, RecipeError
 from hftransfer.extras import require_extra
-from hftransfer.server import Limits, make_app, serve
+from hftransfer.server import Limits, make_app, serve, server_settings
 from tests.conftest import browser, encoded, picture
 from tests.test_predict import call, reviewed  # noqa: F401
 
@@ -217,3 +217,108 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"no uvicorn.*pip install 'hftransfer\[serve\]'"):
         require_extra("serve", "hftransfer serve")
     assert call("serve", "x").exit_code == 2
+
+
+# --- clients that are slow, gone, or of another site -----------------------------------------------------------------
+
+
+@contextmanager
+def served_as_the_command_does(predictor: Any, limits: Limits) -> Iterator[int]:
+    """The port of a server with the protocol of the command."""
+    server = uvicorn.Server(server_settings(make_app(predictor, "a model", limits), limits))
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+_HALF = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+
+
+def _opened(port: int, sent: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(sent)
+    return client
+
+
+def test_half_sent_bodies_hold_up_nobody() -> None:
+    with served_as_the_command_does(_Double(), Limits(read_seconds=1.0)) as port:
+        slow = [_opened(port, _HALF) for _ in range(12)]
+        assert ask(port, b"12345")[0] == 200
+        assert b" 408 " in slow[0].recv(100)
+        for client in slow:
+            client.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /predict HTTP/1.1\r\nHost: 127"])
+def test_headers_that_do_not_end_in_time_are_waited_for_no_longer(sent: bytes) -> None:
+    with served_as_the_command_does(_Double(), Limits(header_seconds=0.3)) as port:
+        with _opened(port, sent) as slow:
+            assert slow.recv(100) == b""
+        with _opened(port, b"GET /about HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as kept:
+            assert b"200 OK" in kept.recv(100)
+            kept.sendall(b"GET /about HT")
+            began = time.monotonic()
+            while kept.recv(1000):
+                pass
+            assert time.monotonic() - began < 3
+        assert ask(port, b"12345")[0] == 200
+
+
+def test_a_slow_answer_is_no_late_header() -> None:
+    with served_as_the_command_does(_Double(0.6), Limits(header_seconds=0.2)) as port:
+        assert ask(port, b"12345")[0] == 200
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with served_as_the_command_does(_Double(), Limits()) as port:
+        _opened(port, _HALF).close()
+        time.sleep(0.3)
+        assert ask(port, b"12345")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_inputs_in_work_are_counted_though_nobody_waits_for_them() -> None:
+    with served_as_the_command_does(_Double(1.0), Limits(answer_seconds=0.1, most_waiting=1)) as port:
+        assert ask(port, b"12345")[0] == 504
+        assert ask(port, b"12345")[0] == 503
+        time.sleep(1.2)
+        assert ask(port, b"12345")[0] == 504
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "same-site"}]
+)
+def test_pages_of_other_sites_are_refused_and_told_what_browsers_may_do(headers: dict[str, str]) -> None:
+    with served_as_the_command_does(_Double(), Limits()) as port:
+        for method, path in (("POST", "/predict"), ("GET", "/about"), ("GET", "/")):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(
+                method, path, b"12345" if method == "POST" else None, {"Content-Type": "image/png", **named}
+            )
+            answer = connection.getresponse()
+            assert answer.status == 403
+            assert answer.getheader("X-Content-Type-Options") == "nosniff"
+            assert "default-src 'none'" in (answer.getheader("Content-Security-Policy") or "")
+            connection.close()
+        assert ask(port, b"12345", Origin=f"http://127.0.0.1:{port}")[0] == 200
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_an_error(score: float) -> None:
+    class Broken(_Double):
+        def predict(self, images: list[bytes]) -> list[Prediction]:
+            return [Prediction("cat", score, {"cat": score})]
+
+    with served_as_the_command_does(Broken(), Limits()) as port:
+        status, told = ask(port, b"12345")
+        assert (status, told) == (500, {"error": "The model's scores must be finite numbers; got NaN or infinity."})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hftransfer.cache import cache_folder, new_folder
+from hftransfer.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.errors import ModelError, must_be
 
 
@@ -78,10 +78,11 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
     if weights.suffix == ".safetensors":
         return weights.parent
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
+    mark_in_use(folder)
     if not (folder / "model.safetensors").is_file():
         if not convert:
             return None
-        with new_folder(folder) as draft:
+        with new_entry(folder) as draft:
             _convert_efficientnet_lite0(weights, draft)
     return folder
 
@@ -94,13 +95,14 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     made_of = "".join(BUNDLED_MODELS[part].sha256 for part in bundle.parts)
     key = hashlib.sha256(made_of.encode() + code).hexdigest()[:12]
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{key}"
+    mark_in_use(folder)
     if not (folder / "model.safetensors").is_file():
         if not convert:
             return None
         from hftransfer.adapters.alignment import write_dual_encoder
 
         towers = [bundled_folder(part) for part in bundle.parts]
-        with new_folder(folder) as draft:
+        with new_entry(folder) as draft:
             write_dual_encoder(towers[0], towers[1], draft)  # type: ignore[arg-type]
     return folder
 

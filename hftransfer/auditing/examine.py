@@ -33,6 +33,8 @@ from hftransfer.tasks.base import RowKind
 from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.85
+LEAST_CLOSELY, LEAST_QUICKLY = 0.4, 0.75
+"""How alike rows are that are looked at as near duplicates: by an audit, and in a few seconds for the page of a run."""
 
 
 @dataclass
@@ -89,18 +91,23 @@ def _texts_of(row: Row) -> list[str]:
     return [content.text] if content.pair is None else [content.text, content.pair]
 
 
-def examine(subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = 0.4) -> Audit:
+def examine(
+    subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = LEAST_CLOSELY
+) -> Audit:
     """What is wrong with the rows. `advance` is told of each of the `STEPS` done. Rows whose standardised features have
-    a cosine similarity below `least` are not looked at as near duplicates."""
+    a cosine similarity below `least` are not looked at as near duplicates; labels are judged alike whatever it is."""
     findings: list[Finding] = []
     notes: list[str] = []
     near = _neighbours(subject, notes)
     advance(1)
     twins = [one for one in exact_twins(subject.digests) if subject.has_content(one.first)]
-    twins += _near_twins(subject, near, twins, least)
-    findings += twin_findings(twins, subject.named)
+    alike = {} if near is None else near.pairs(min(least, LEAST_QUICKLY))
+    near_twins = _near_twins(subject, alike, twins, least)
+    findings += twin_findings([*twins, *near_twins], subject.named)
     advance(1)
-    groups = groups_of(twins, len(subject.rows))
+    # Of the same rows the page of a run and an audit, which looks closer, find the same labels: the folds are the same.
+    apart = [one for one in near_twins if alike.get((one.first, one.second), 1.0) >= LEAST_QUICKLY]
+    groups = groups_of([*twins, *apart], len(subject.rows))
     findings += _label_findings(subject, groups, seed, notes)
     advance(1)
     if near is not None and subject.features is not None:
@@ -137,9 +144,11 @@ def _neighbours(subject: Subject, notes: list[str]) -> Neighbours | None:
     return None
 
 
-def _near_twins(subject: Subject, near: Neighbours | None, exact: Sequence[Twins], least: float) -> list[Twins]:
+def _near_twins(
+    subject: Subject, alike: Mapping[tuple[int, int], float], exact: Sequence[Twins], least: float
+) -> list[Twins]:
     known = {(one.first, one.second) for one in exact}
-    candidates = {} if near is None else {p: s for p, s in near.pairs(least).items() if p not in known}
+    candidates = {pair: similarity for pair, similarity in alike.items() if similarity >= least and pair not in known}
     if subject.kind == "images":
         places = sorted({place for pair in candidates for place in pair})
         return image_twins(candidates, _signatures(subject, places))

@@ -106,7 +106,10 @@ def finished_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
     done = [cell for cell in cells if (folder / cell.name / "metrics.json").is_file()]
     faults = [
         must_be(
-            f"the finished run {folder / cell.name}", "of this recipe", f"other {differing}", "Choose another --out."
+            f"the finished run {folder / cell.name}",
+            "of this recipe",
+            f"other {differing}",
+            "Choose another --out (in Python out=…).",
         )
         for cell in done
         if (differing := _differing(cell, folder / cell.name))

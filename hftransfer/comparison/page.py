@@ -19,9 +19,11 @@ _COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "secon
             "activations_seconds", "trainable", "folder", "error")  # fmt: skip
 SECONDS_IN_WORDS = (
     "Seconds are those of learning: what the frozen part computes, as in the run of each strategy that found least of "
-    "it kept, and training, the median over seeds. Reading data, loading the model, scores and pages take all alike."
+    "it kept, and training, the median over seeds. Before the first run each strategy is tried on a few made-up "
+    "examples, so that none pays for what is loaded once. Reading data, loading the model, scores and pages take all "
+    "alike."
 )
-_PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed")
+_PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
 
 
 def write_study(study: Study) -> None:
@@ -101,9 +103,10 @@ def chance_in_words(study: Study) -> str:
 def test_in_words(study: Study) -> str:
     """How pairs were tested."""
     return (
-        f"{counted(len(study.differences), 'pair')}, compared on the same test examples: intervals by the paired "
-        "bootstrap, p by a paired permutation test, corrected for the number of pairs (Holm). Real means p below 0.05: "
-        "more than the luck of the test examples, with the trainings of these seeds."
+        f"{counted(len(study.differences), 'pair')}, compared on the same test examples: p by a paired permutation "
+        "test, corrected for the number of pairs (Holm), and as 95 % interval the differences that the same test does "
+        "not reject. Real means p below 0.05, and an interval without 0: more than the luck of the test examples, with "
+        "the trainings of these seeds."
     )
 
 
@@ -134,6 +137,6 @@ def _cells(study: Study) -> list[list[Any]]:
 
 def _pairs(study: Study) -> list[list[Any]]:
     return [
-        [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar)]
+        [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar), d.examples]
         for d in study.differences
     ]

@@ -14,6 +14,7 @@ from typing import Any
 from hftransfer.comparison.cells import Cell, cells_of, finished_cells, require_sound
 from hftransfer.comparison.page import write_study
 from hftransfer.comparison.statistics import Difference, Scores, differences, mean_and_interval
+from hftransfer.comparison.warming import warm_up
 from hftransfer.comparison.words import advice_on
 from hftransfer.errors import DataError, HftransferError, OutputError, must_be, user_path
 from hftransfer.pipeline import run
@@ -128,8 +129,9 @@ def compare(
     kept = f", {len(done)} of them finished before" if done else ""
     progress.line(f"{len(cells)} runs in {place}{kept}")
     results: list[CellResult] = []
-    summary = partial(study_of, place, loaded.name, loaded.recipe.task)
+    summary = partial(study_of, place, loaded.name, loaded.recipe.task, margin=settings.margin_points / 100)
     try:
+        warm_up([cell for cell in cells if cell not in done], progress)
         for number, cell in enumerate(cells, 1):
             result = _result_of(cell, place / CELLS / cell.name, data, done, progress, goes_on=skip_done)
             told = result.error.partition("\n")[0] or f"{result.score:.4f} in {result.seconds:.0f} s"
@@ -147,8 +149,11 @@ def compare(
     return study
 
 
-def study_of(folder: Path, title: str, task: str, results: list[CellResult], missing: int = 0) -> Study:
-    """What the results of all cells come to; runs of one seed that were tested on other examples are not paired."""
+def study_of(
+    folder: Path, title: str, task: str, results: list[CellResult], missing: int = 0, margin: float = 0.01
+) -> Study:
+    """What the results of all cells come to; for a loss below `margin` (0.01 is a point) a cheaper arm is advised. Runs
+    of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
     several = len({result.cell.model for result in finished}) > 1
     metric = "f1" if task == "question-answering" else "accuracy"
@@ -168,7 +173,7 @@ def study_of(folder: Path, title: str, task: str, results: list[CellResult], mis
         "the data changed between runs. Compare anew, without --skip-done."
         for one in odd
     )
-    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found), missing, notes)
+    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found, margin), missing, notes)
 
 
 def _place_of(shots: int | str) -> float:
@@ -188,7 +193,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
     path = user_path(out, "the output folder", OutputError)
     holds = path.is_dir() and any(path.iterdir())
     if holds and not skip_done:
-        remedy = "Choose another, or give --skip-done to go on with a comparison that lies there."
+        remedy = "Choose another, or give --skip-done (in Python skip_done=True) to go on with a comparison there."
         raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", remedy))
     if holds and not (path / CELLS).is_dir():
         raise OutputError(must_be(f"the output folder {path}", "that of a comparison", "one with other files"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hftransfer.comparison.statistics import Difference
+from hftransfer.comparison.statistics import Difference, examples_needed
 
 if TYPE_CHECKING:
     from hftransfer.comparison.study import Arm
@@ -42,7 +42,7 @@ def between(differences: Sequence[Difference], first: str, second: str) -> Diffe
             return one
         if (one.first, one.second) == (second, first):
             low, high = one.interval
-            return Difference(first, second, -one.mean, (-high, -low), one.p, one.holm_p, one.mcnemar)
+            return Difference(first, second, -one.mean, (-high, -low), one.p, one.holm_p, one.mcnemar, one.examples)
     return None
 
 
@@ -55,34 +55,68 @@ def difference_in_words(difference: Difference) -> str:
     return f"{said} (McNemar, seed by seed: {', '.join(f'{p:.2g}' for p in difference.mcnemar)})"
 
 
-def advice_on(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
-    """Which arm to take: the cheapest of those that are not surely worse than the best (of those that cost nearly as
-    little, the one with the best mean), and what the others would bring. `arms` are in order, the best first; what
-    could not be paired with the best is not advised."""
+def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: float = 0.01) -> str:
+    """Which arm to take, and what the others would bring. `arms` are in order, the best mean first.
+
+    Taken is the best; or one that costs clearly less, where it is shown to be worse by less than `margin` (0.01 is a
+    point), if at all; of those that cost nearly as little the best mean. Where the best is not surely better than all
+    others, and the test examples are so few that they can show neither, none is advised. What could not be paired with
+    the best is not advised.
+    """
     if not arms:
         return "No run finished."
     best = arms[0]
     if len(arms) == 1:
         return f"{_capital(arm_in_words(best))}: {best.score:.4f}. There was nothing to compare it with."
-    to_best = {arm.name: between(differences, best.name, arm.name) for arm in arms[1:]}
-    rivals = [best, *(arm for arm in arms[1:] if (d := to_best[arm.name]) and not d.is_real)]
-    least = min(arm.seconds for arm in rivals)
-    taken = next(arm for arm in rivals if arm.seconds <= _ALIKE * least)
-    said = [f"Take {arm_in_words(taken)}: {taken.score:.4f} in {_seconds(taken.seconds)}."]
-    for arm in (arm for arm in rivals if arm is not taken):
-        if d := between(differences, taken.name, arm.name):
-            mean = " had the best mean" if arm is best else ""
-            gain = f"{_points(d)} for {_cost(arm, taken)}{'' if d.is_real else ', which may be chance'}"
-            said.append(f"{_capital(arm_in_words(arm))}{mean + ',' if mean else ':'} {gain}.")
-    for arm in (arm for arm in arms if arm not in rivals):
-        if d := between(differences, arm.name, taken.name):
-            chance = "" if d.is_real else ", which may be chance"
-            said.append(f"That is {_points(d)} over {arm_in_words(arm)} for {_cost(taken, arm)}{chance}.")
-        else:
-            said.append(f"{_capital(arm_in_words(arm))} could not be paired with it.")
+    to_best = {arm.name: d for arm in arms[1:] if (d := between(differences, best.name, arm.name))}
+    open_to = [arm for arm in arms[1:] if arm.name in to_best and not to_best[arm.name].is_real]
+    as_good = [best, *(arm for arm in arms[1:] if arm.name in to_best and to_best[arm.name].is_no_loss(margin))]
+    least = min(arm.seconds for arm in as_good)
+    taken = next(arm for arm in as_good if arm.seconds <= _ALIKE * least)
+    fewest = min((d.examples for d in to_best.values() if d.examples is not None), default=None)
+    too_few = fewest is not None and fewest < examples_needed(margin) and bool(open_to)
+    if too_few:
+        said = [f"{fewest} test examples are too few to advise; best so far {arm_in_words(best)}: {_came_to(best)}."]
+    else:
+        said = [f"Take {arm_in_words(taken)}: {_came_to(taken)}."]
+        if taken is not best:
+            said.append(f"It is worse than the best mean by less than {_margin(margin)}, if at all.")
+        said += [
+            f"{_capital(arm_in_words(arm))} costs less, but was not shown to be worse by less than {_margin(margin)}."
+            for arm in open_to
+            if arm not in as_good and _ALIKE * arm.seconds < taken.seconds
+        ]
+    said += _beside(arms, differences, taken, open_to)
     if differences and not any(d.is_real for d in differences):
         said.append("No difference is sure; more test examples or seeds would tell.")
     return " ".join(said)
+
+
+def _beside(
+    arms: Sequence[Arm], differences: Sequence[Difference], taken: Arm, open_to: Sequence[Arm]
+) -> Iterator[str]:
+    """What the other arms would bring, or cost, beside the one that is taken."""
+    best = arms[0]
+    for arm in (arm for arm in (best, *open_to) if arm is not taken):
+        if d := between(differences, taken.name, arm.name):
+            mean = " had the best mean" if arm is best else ""
+            gain = f"{_points(d)} for {_cost(arm, taken)}{'' if d.is_real else ', which may be chance'}"
+            yield f"{_capital(arm_in_words(arm))}{mean + ',' if mean else ':'} {gain}."
+    for arm in (arm for arm in arms[1:] if arm not in open_to and arm is not taken):
+        if d := between(differences, arm.name, taken.name):
+            chance = "" if d.is_real else ", which may be chance"
+            yield f"That is {_points(d)} over {arm_in_words(arm)} for {_cost(taken, arm)}{chance}."
+        else:
+            yield f"{_capital(arm_in_words(arm))} could not be paired with it."
+
+
+def _came_to(arm: Arm) -> str:
+    return f"{arm.score:.4f} in {_seconds(arm.seconds)}"
+
+
+def _margin(margin: float) -> str:
+    points = f"{100 * margin:g}"
+    return f"{points} {'point' if points == '1' else 'points'}"
 
 
 def _points(difference: Difference) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hftransfer.cache import cache_folder, new_folder
+from hftransfer.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.data.columns import (
     LABEL_COLUMNS,
     column_of,
@@ -264,9 +264,10 @@ def _drawn_pets_folder(progress: Progress) -> Path:
     from hftransfer.data.drawn_pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
     folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
+    mark_in_use(folder)
     if not folder.is_dir():
         total = sum(DEFAULT_SIZES.values())
-        with new_folder(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
+        with new_entry(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
             write_drawn_pets(draft, on_progress=advance)
     return folder
 
@@ -874,7 +875,7 @@ def _rows_of_path(path: str | Path, settings: DataSettings, name: str, kind: Kin
     own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
     found = find_rows(settings.model_copy(update=own), Progress(None), kind)
     if len(found) > 1:
-        remedy = "Give the path alone as data, or one of its splits."
+        remedy = "Give the path of one of its splits there, or the whole path alone."
         raise DataError(must_be(f"the {name} split of data", "one split", f"'{path}' with {some(found)}", remedy))
     return found
 

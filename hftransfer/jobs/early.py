@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
@@ -62,7 +63,11 @@ def early_look(recipe: Recipe, data: Any, *, peek: bool = False) -> Checkpoint |
     fetching either are told together, before any work; with `peek` the configuration of a Hub model is fetched."""
     checkpoint = None
     faults: list[HftransferError] = []
-    for look in (lambda: recipe.strategy.pooling_for(recipe.task), lambda: _require_sense(recipe)):
+    for look in (
+        lambda: recipe.strategy.pooling_for(recipe.task),
+        lambda: _require_sense(recipe),
+        lambda: _require_splits_apart(recipe),
+    ):
         try:
             look()
         except HftransferError as error:
@@ -184,6 +189,23 @@ def _require_sense_of_captions(recipe: Recipe) -> None:
         faults += _faults_of(lambda: templates_of(recipe.prompts or ""))
     if recipe.compare_prompts:
         faults.append(must_be("compare_prompts", f"left out for task {IMAGE_TEXT}", "true"))
+    if faults:
+        raise RecipeError(*faults)
+
+
+def _require_splits_apart(recipe: Recipe) -> None:
+    """Nothing, if no split of the data is to be used as two.
+
+    Raises:
+        RecipeError: it is; both keys are named.
+    """
+    keys = ("train_split", "validation_split", "test_split")
+    named = {key: name for key in keys if (name := getattr(recipe.data, key)) is not None}
+    faults = [
+        must_be(f"data.{second}", f"another split than data.{first}", f"'{named[second]}'")
+        for first, second in combinations(named, 2)
+        if named[first] == named[second]
+    ]
     if faults:
         raise RecipeError(*faults)
 

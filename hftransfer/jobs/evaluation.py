@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +33,7 @@ def evaluate_model(
     *,
     split: str | None = None,
     prompts: str | Sequence[str] = "simple",
-    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
     base: str | None = None,
     label_map: LabelMap | None = None,
     progress: Progress,
@@ -40,7 +41,8 @@ def evaluate_model(
     """The metrics of a model on a split of some data, or without `data` on the test split of the run it came from.
 
     `settings` are keys of a recipe's `data:` section, as in `text_column=review`. A dual encoder is judged by the names
-    of the classes, put into the templates `prompts`. `label_map` says which class each label of the data means.
+    of the classes, put into the templates `prompts`. `label_map` says which class each label of the data means. Without
+    `precision` a run's model computes as in its run, so that its figures are those of its page; others in fp32.
 
     Raises:
         HftransferError: the model, the data or a setting is not as it must be.
@@ -48,7 +50,10 @@ def evaluate_model(
     chosen = _settings(data or "memory", settings)
     if data is None and settings:
         raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
-    predictor: Predictor | DualPredictor = load(model, precision=precision, base=base)
+    as_then = _precision_of_run(Path(model))
+    if precision is None and as_then != "fp32":
+        progress.line("judged in the precision of its run; --precision fp32 is that of plain transformers")
+    predictor: Predictor | DualPredictor = load(model, precision=precision or as_then, base=base)
     if not isinstance(predictor, Predictor):
         if data is None:
             remedy = "Name labelled images: --data ~/pets."
@@ -61,6 +66,15 @@ def evaluate_model(
     kind = ROWS_OF[predictor.facts.task]
     rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
     return predictor.evaluate_rows(rows, chosen.decode, label_map)
+
+
+def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
+    """The precision that a run computed in: auto where it was not fp32, which not every machine computes."""
+    try:
+        found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "fp32"
+    return "auto" if isinstance(found, dict) and found.get("precision") in ("bf16", "fp16") else "fp32"
 
 
 def _settings(source: str, given: Sequence[str]) -> DataSettings:

@@ -34,8 +34,14 @@ _SHOWN, _EXPLAINED = 12, 6
 _PATIENCE_SECONDS = 6.0
 """No further mistake is explained after so long."""
 _PX, _LONGEST_TEXT, _AROUND = 192, 400, 80
-_MOST_AUDITED, _LEAST_ALIKE = 4_000_000, 0.75
-"""Numbers in the features of an audit that takes a few seconds; how alike near duplicates are looked for."""
+_MOST_AUDITED = 4_000_000
+"""Numbers in the features of an audit that takes a few seconds."""
+
+
+_ON_AUDIT = (
+    "Of the rows that this run saw. hftransfer audit judges labels in the same way and lists all findings; it looks "
+    "closer for near duplicates, and at rows that data.shots left out."
+)
 
 
 def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metrics: dict[str, Any]) -> None:
@@ -59,7 +65,7 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metric
 
 def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     """What is wrong with the data, where the features of a probe tell it at little cost."""
-    from hftransfer.auditing.examine import Subject, examine
+    from hftransfer.auditing.examine import LEAST_QUICKLY, Subject, examine
     from hftransfer.auditing.findings import TITLES
     from hftransfer.auditing.sheets import pictures_of
 
@@ -68,13 +74,13 @@ def _audit_groups(trained: Trained, seed: int) -> list[Group]:
     if not 0 < numbers <= _MOST_AUDITED or not has_extra("audit"):
         return []
     rows: RowKind = "images" if done.adapter.modality == "image" else "texts"
-    audit = examine(Subject.of(done.splits, rows, done.features), seed, least=_LEAST_ALIKE)
+    audit = examine(Subject.of(done.splits, rows, done.features), seed, least=LEAST_QUICKLY)
     groups = []
     for kind, count in audit.counts().items():
         pictures = [Picture(_small_of(row), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
         own = [] if pictures else audit.of(kind)[:_SHOWN]
         texts = [Said(f"{one.id} ({one.split}): {one.reason}", [Marked(_beside(audit.texts_of(one)))]) for one in own]
-        note = "hftransfer audit lists all of them, and looks closer." if kind == next(iter(audit.counts())) else ""
+        note = _ON_AUDIT if kind == next(iter(audit.counts())) else ""
         groups.append(Group(f"Data: {counted(count, 'row')} {TITLES[kind]}", "", note, pictures, texts))
     if audit.notes:
         groups.append(Group("Data as a whole", texts=[Said("", [Marked(note)]) for note in audit.notes]))

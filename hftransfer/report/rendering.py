@@ -15,11 +15,18 @@ from hftransfer.errors import printable
 
 
 def render_page(package: str, template: str, **values: Any) -> str:
-    """An HTML page from a template that lies in a package; what is filled in is escaped."""
+    """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable."""
     import jinja2
 
     source = files(package).joinpath(template).read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source).render(**values)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown)
+    return environment.from_string(source).render(**values)
+
+
+def _shown(value: Any) -> Any:
+    """What is filled into a page: of texts what would steer a terminal or turn the direction of writing is escaped."""
+    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable(value.replace("\r\n", "\n")) if is_plain else value
 
 
 def data_uri(content: bytes, kind: str) -> str:

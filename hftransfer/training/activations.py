@@ -12,11 +12,13 @@ import errno
 import hashlib
 import json
 import shutil
+import tempfile
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -29,8 +31,8 @@ from torch import Tensor
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.cache import cache_folder
-from hftransfer.errors import DataError, must_be
+from hftransfer.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
+from hftransfer.errors import DataError, OutputError, must_be
 from hftransfer.progress import Progress
 from hftransfer.tasks.items import Items
 from hftransfer.training.attention import quick_attention
@@ -78,7 +80,13 @@ def worth_keeping(
     shape = adapter.hidden_shape(boundary)
     tokens = 128 if shape[0] == -1 else 1
     needed = 4 * tokens * int(np.prod([size for size in shape if size > 0])) * count
-    free = shutil.disk_usage(cache_folder("activations")).free
+    try:
+        free = shutil.disk_usage(cache_folder("activations")).free
+    except OutputError as error:
+        if not is_a_cache():
+            raise
+        progress.line(f"activations are not kept: {error}")
+        return False
     if needed > min(_MOST_STORED_BYTES, free // 2):
         progress.line(f"activations are not kept: they would take {needed / 2**30:.1f} GiB")
         return False
@@ -127,17 +135,41 @@ class StoredActivations:
 
 
 class ActivationStore:
-    """The stored activations under one key: files of rows, and beside each the digests and lengths of the rows."""
+    """The stored activations under one key: files of rows, and beside each the digests and lengths of the rows.
 
-    def __init__(self, root: Path, parts: dict[str, Any]) -> None:
+    Where its folder can't be written any more (the disk is full, or may only be read), what comes goes to a temporary
+    folder, and `tell` gets a line.
+    """
+
+    def __init__(self, root: Path, parts: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> None:
         text = json.dumps(parts, sort_keys=True, indent=1, default=str)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:32]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "key.json").write_text(text, encoding="utf-8")
+        self._tell = tell
+        self._spare: Path | None = None
+        mark_in_use(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            key = self.folder / "key.json"
+            if not key.is_file() or key.read_text(encoding="utf-8") != text:
+                key.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self._go_elsewhere(error)
+        self._sweep()
         self._shards: list[np.ndarray] = []
         self._places: dict[bytes, tuple[int, int, int]] = {}
         self._mapped: set[Path] = set()
         self.refresh()
+
+    @classmethod
+    def in_cache(cls, parts: dict[str, Any], tell: Callable[[str], None]) -> ActivationStore:
+        """The store in the cache folder."""
+        try:
+            root = cache_folder("activations")
+        except OutputError:
+            if not is_a_cache():
+                raise
+            root = cache_root() / "activations"  # a cache that may only be read, and holds none
+        return cls(root, parts, tell)
 
     def refresh(self) -> None:
         """Nothing; rows that other processes have stored by now are known too."""
@@ -160,22 +192,60 @@ class ActivationStore:
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[bytes], Sequence[np.ndarray]], None]]:
         """Takes (digests, flat rows) as they are computed; what was taken is kept even when the block fails."""
-        draft = _Shard(self.folder)
+        draft = self._new_shard()
 
         def take(digests: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
             nonlocal draft
-            draft.append(digests, rows)
+            try:
+                draft.append(digests, rows)
+            except OSError as error:
+                elsewhere = _Shard(self._go_elsewhere(error))
+                self._keep(draft)
+                draft = elsewhere
+                draft.append(digests, rows)
             if draft.full:
                 self._keep(draft)
-                draft = _Shard(self.folder)
+                draft = self._new_shard()
 
         try:
             yield take
         finally:
             self._keep(draft)
 
+    def _new_shard(self) -> _Shard:
+        try:
+            return _Shard(self._spare or self.folder)
+        except OSError as error:
+            return _Shard(self._go_elsewhere(error))
+
+    def _go_elsewhere(self, error: OSError) -> Path:
+        """The temporary folder in which rows are written from here on; it goes with the store."""
+        if self._spare is not None:
+            raise error
+        self._spare = Path(tempfile.mkdtemp(prefix="hftransfer-"))
+        weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
+        self._tell(
+            f"the cache folder {self.folder.parent.parent} can't be written ({error.strerror or error}): the run goes "
+            "on and keeps no more there; HFTRANSFER_CACHE names another folder"
+        )
+        return self._spare
+
+    def _sweep(self) -> None:
+        """Delete what killed processes left half written, where no other process uses the folder."""
+        with suppress(OSError):
+            left = [file for file in self.folder.glob(".*.tmp") if file not in _DRAFTS]
+            for file in left if left and not used_by_others(self.folder) else ():
+                file.unlink(missing_ok=True)
+
     def _keep(self, draft: _Shard) -> None:
-        ids = draft.finish()
+        try:
+            ids = draft.finish()
+        except OSError as error:
+            elsewhere = _Shard(
+                self._spare if draft.is_below(self.folder) and self._spare else self._go_elsewhere(error)
+            )
+            elsewhere.take_over(draft)
+            ids = elsewhere.finish()
         if ids is not None:
             self._map(ids)
 
@@ -200,6 +270,8 @@ class ActivationStore:
 
 _SUFFIXES = {".f32": np.float32, ".bf16": np.uint16}
 _INDEX = np.dtype([("digest", f"V{_DIGEST_BYTES}"), ("length", "<i8")])
+_DRAFTS: set[Path] = set()
+"""What this process is writing."""
 
 
 class _Shard:
@@ -213,6 +285,7 @@ class _Shard:
         self._whole_bytes = 0
         self._suffix = ".f32"
         self._file = self._draft.open("wb", buffering=0)
+        _DRAFTS.add(self._draft)
 
     @property
     def full(self) -> bool:
@@ -229,17 +302,47 @@ class _Shard:
 
     def finish(self) -> Path | None:
         """The file with the index, written last: a shard without it does not count. None if there are no rows."""
-        self._file.truncate(self._whole_bytes)  # a write that failed may have left half a row
-        self._file.close()
         if not self._digests:
-            self._draft.unlink()
+            self._discard()
             return None
+        if not self._file.closed:
+            self._file.truncate(self._whole_bytes)  # a write that failed may have left half a row
+            self._file.close()
         index = np.empty(len(self._digests), dtype=_INDEX)
         index["digest"] = [np.void(digest) for digest in self._digests]
         index["length"] = self._lengths
+        ids = self._draft.with_suffix(".ids.tmp")
+        try:
+            ids.write_bytes(index.tobytes())
+        except OSError:
+            ids.unlink(missing_ok=True)
+            raise
         self._draft.rename(self._final.with_suffix(self._suffix))
-        self._draft.write_bytes(index.tobytes())
-        return self._draft.rename(self._final.with_suffix(".ids"))
+        _DRAFTS.discard(self._draft)
+        return ids.rename(self._final.with_suffix(".ids"))
+
+    def is_below(self, folder: Path) -> bool:
+        """Whether it is written into a folder."""
+        return self._draft.parent == folder
+
+    def take_over(self, other: _Shard) -> None:
+        """Take all whole rows of another shard, which is deleted."""
+        with other._draft.open("rb") as source:
+            left = other._whole_bytes
+            while left:
+                part = source.read(min(left, 1 << 24))
+                if not part or self._file.write(part) != len(part):
+                    raise OSError(errno.ENOSPC, "the disk is full", str(self._draft))
+                left -= len(part)
+        self._digests, self._lengths = other._digests, other._lengths
+        self._whole_bytes, self._suffix = other._whole_bytes, other._suffix
+        other._discard()
+
+    def _discard(self) -> None:
+        self._file.close()
+        with suppress(OSError):
+            self._draft.unlink(missing_ok=True)
+        _DRAFTS.discard(self._draft)
 
 
 def fill_store(

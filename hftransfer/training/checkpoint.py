@@ -84,6 +84,9 @@ class Checkpoints:
             draft.rename(self.folder / name)
             _sync(self.folder)
         except (OSError, SafetensorError) as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # only an empty folder can go
             raise WriteError(must_be(f"the checkpoint {self.folder / name}", "writable", str(error))) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -35,7 +35,10 @@ class TrainSettings(BaseModel):
         "auto", description="auto is bf16 where the hardware computes it faster, fp16 on older GPUs, else fp32"
     )
     inference_batch_size: int | None = Field(
-        None, ge=1, description="examples per forward pass of the frozen part; 16 on CPU and 128 on GPU if left out"
+        None,
+        ge=1,
+        le=65_536,
+        description="examples per forward pass of the frozen part; 16 on CPU and 128 on GPU if left out",
     )
     cache: Literal["auto", "on", "off"] = Field(
         "auto",
@@ -45,10 +48,11 @@ class TrainSettings(BaseModel):
     epochs: int | None = Field(
         None, ge=1, le=10_000, description="passes over the training split; 5 if left out (30 for a stepped probe)"
     )
-    batch_size: int = Field(32, ge=1, description="examples per step")
+    batch_size: int = Field(32, ge=1, le=65_536, description="examples per step")
     micro_batch_size: int | None = Field(
         None,
         ge=1,
+        le=65_536,
         description="examples of a step that go through the network at once, the gradients summed; all of them if left "
         "out, and fewer where memory does not suffice",
     )

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from hftransfer.adapters.base import Adapter
-from hftransfer.cache import cache_folder
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
@@ -334,7 +333,7 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
             yield ActivationStore(Path(together.gather(folder)[together.machine]), parts)
             together.gather(None)  # the folder goes when all are done with it
     else:
-        yield ActivationStore(cache_folder("activations"), parts)
+        yield ActivationStore.in_cache(parts, job.progress.line)
 
 
 def _stores(job: Job) -> bool:
