@@ -251,5 +251,5 @@ def test_how_wide_experts_and_blocks_are_is_no_number_of_them() -> None:
     require_fitting_numbers(
         "a", {**wide, "text_config": {"layer_norm_eps": 1e-5, "max_position_embeddings": 131072}}, {}
     )
-    with pytest.raises(ModelError, match="text_config.n_layers"):
+    with pytest.raises(ModelError, match=r"text_config\.n_layers"):
         require_fitting_numbers("a", {"text_config": {"n_layers": 10**7}}, {})
