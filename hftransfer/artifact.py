@@ -70,6 +70,8 @@ class ModelFacts(BaseModel):
     """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
     merge: bool = False
     """Of LoRA: whether the merged model is wanted too."""
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    """Of an adapter that plain peft wrote: what its head is for, as the base model's configuration says."""
     base: dict[str, str | None] | None = None
     """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
@@ -626,9 +628,8 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         names = matrices.class_names_on(checkpoint)
         of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
         base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
-        facts = ModelFacts.model_validate(
-            {"task": matrices.task_on(checkpoint), "class_names": names or (), "base": base}
-        )
+        said = {"task": matrices.task_on(checkpoint), "problem_type": matrices.problem_type_on(checkpoint)}
+        facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
         names = () if facts.task == "question-answering" else names
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
@@ -637,6 +638,8 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     matrices.require_weights(adapter.fresh)
     with told_as_damaged(str(path)):
         adapter.load_lora(path)
+    if facts.problem_type is not None:
+        adapter.model.config.problem_type = facts.problem_type
     return adapter, facts
 
 

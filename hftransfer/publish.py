@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hftransfer.adapters.checkpoint import object_in
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be, some, user_path
 from hftransfer.progress import Progress
 
@@ -79,11 +80,11 @@ def collect(run: str | Path, repo_id: str) -> Upload:
     if model != folder:
         for name in ("recipe.yaml", "metrics.json"):
             if (folder / name).is_file():
-                files[name] = public_text((folder / name).read_text(encoding="utf-8")).encode()
+                files[name] = public_text(_text_of(folder / name)).encode()
         files |= {name: folder / name for name in _pictures(folder, notes)}
     if "README.md" in files:
         pictures = [name for name in files if name.endswith((".png", ".jpg"))]
-        files["README.md"] = _own_card((model / "README.md").read_text(encoding="utf-8"), repo_id, pictures).encode()
+        files["README.md"] = _own_card(_text_of(model / "README.md"), repo_id, pictures).encode()
     if "hftransfer.json" in files:
         files["hftransfer.json"] = _without_path(model / "hftransfer.json", notes)
     _require_nothing_private(files)
@@ -193,7 +194,11 @@ def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
     shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures if name.startswith("figures/")]
     card = with_section(text.replace(_HERE, repo_id), "## Figures\n\n" + "\n\n".join(shown) if shown else "")
     if examples := [name for name in pictures if name.startswith("examples/")]:
-        parsed = ModelCard(card)
+        try:
+            parsed = ModelCard(card)
+        except Exception as error:  # whatever the Hub's client comes upon in its metadata
+            where = "the metadata of the card in the model's README.md"
+            raise ModelError(must_be(where, "valid YAML", first_line(error))) from error
         parsed.data.widget = [{"src": hf_hub_url(repo_id, name)} for name in examples]
         card = str(parsed)
     return card
@@ -204,9 +209,21 @@ def public_text(text: str) -> str:
     return re.sub(r"(?<![\w:/.~])(?:~|/)(?:[^\s\"'/]+/)*([^\s\"'/]+)/?(?=[\s\"',]|$)", r"\1", text)
 
 
+def _text_of(file: Path) -> str:
+    """Return a text of a run.
+
+    Raises:
+        ModelError: it is none.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise ModelError(must_be(str(file), "a readable UTF-8 file", first_line(error))) from error
+
+
 def _without_path(file: Path, notes: list[str]) -> bytes:
     """What `hftransfer.json` says, without the way to a base model on this disk."""
-    said = json.loads(file.read_text(encoding="utf-8"))
+    said = object_in(file)
     base = said.get("base")
     if isinstance(base, dict) and base.get("path"):
         said["base"] = {**base, "path": None}

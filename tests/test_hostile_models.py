@@ -233,3 +233,23 @@ def test_a_dual_encoder_tells_that_scores_are_no_numbers(damaged: Damaged) -> No
         model.predict(picture(), ["cat", "dog"])
     with pytest.raises(ModelError, match="finite numbers"):
         model.embed_images(picture())
+
+
+def test_a_damaged_run_is_not_pushed(finished: Finished, tmp_path: Path) -> None:
+    for name, content in (("metrics.json", b"\xff"), ("model/README.md", b"\xff"), ("model/hftransfer.json", b"[")):
+        run = shutil.copytree(finished("vit").folder, tmp_path / name.replace("/", "-"))
+        (run / name).write_bytes(content)
+        found = CliRunner().invoke(app, ["push", str(run), "me/model", "--dry-run"])
+        assert found.exit_code == 2
+        assert name.rpartition("/")[2] in found.stderr
+
+
+def test_how_wide_experts_and_blocks_are_is_no_number_of_them() -> None:
+    from hftransfer.adapters.sizes import require_fitting_numbers
+
+    wide = {"shared_expert_intermediate_size": 5632, "block_out_channels": [128, 1024], "num_hidden_layers": 48}
+    require_fitting_numbers(
+        "a", {**wide, "text_config": {"layer_norm_eps": 1e-5, "max_position_embeddings": 131072}}, {}
+    )
+    with pytest.raises(ModelError, match=r"text_config\.n_layers"):
+        require_fitting_numbers("a", {"text_config": {"n_layers": 10**7}}, {})

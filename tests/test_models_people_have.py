@@ -361,6 +361,21 @@ def test_an_adapter_of_plain_peft_for_images_has_the_classes_of_its_base(tiny: T
     assert list(model.predict(picture())[0].scores.values()) == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
+def test_an_adapter_of_plain_peft_scores_as_its_base_does(save_text: SaveText, tmp_path: Path) -> None:
+    import transformers as tf
+
+    base, folder = save_text(id2label=NAMES, problem_type="multi_label_classification"), tmp_path / "lora"
+    auto = tf.AutoModelForSequenceClassification
+    wrapped = _plain_lora(auto, base, folder, ["classifier"], ["query"])
+    with torch.no_grad():
+        wanted = wrapped(**tiny_tokenizer()([TEXTS[1]], return_tensors="pt")).logits.sigmoid()[0].tolist()
+    model = ht.load(folder)
+    for one in (model, ht.load(model.save(tmp_path / "again"))):
+        assert one.predict(TEXTS[1])[0].scores == pytest.approx(
+            dict(zip(NAMES.values(), wanted, strict=True)), abs=1e-5
+        )
+
+
 def test_an_adapter_without_a_head_takes_that_of_its_base_or_is_refused(
     tiny: TinyModels, save_text: SaveText, tmp_path: Path
 ) -> None:

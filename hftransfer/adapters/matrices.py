@@ -25,6 +25,8 @@ TASK_OF_ENDING = {
     "ForImageClassification": "image-classification",
 }
 
+_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
 
 @dataclass(frozen=True)
 class Matrices:
@@ -106,21 +108,37 @@ class Matrices:
     def class_names_on(self, base: Checkpoint) -> tuple[str, ...] | None:
         """Return the names of the classes of the head that lies here: those of the configuration beside it, or of the
         base model's, if they are as many, else `LABEL_0`, …; None where the head is the base model's own."""
+        count = self._outputs()
+        if count is None:
+            return None
+        said = self._config_of(count, base).get("id2label", {})
+        return tuple(str(said.get(str(index), f"LABEL_{index}")) for index in range(count))
+
+    def problem_type_on(self, base: Checkpoint) -> str | None:
+        """Return what the head is for, by the configuration that names its classes; None where it doesn't say."""
+        count = self._outputs()
+        said = (base.config if count is None else self._config_of(count, base)).get("problem_type")
+        return said if said in _PROBLEM_TYPES else None
+
+    def _outputs(self) -> int | None:
+        """Return how many outputs the head has that lies here; None where there is none."""
         saved = self.config.get("modules_to_save") or ()
-        names = [str(name) for name in saved] if isinstance(saved, list | tuple) else []
+        names = {str(name) for name in saved} if isinstance(saved, list | tuple) else set()
         tops = [
             shape
             for name, shape in sorted(self.shapes.items())
-            if name.endswith(".weight") and len(shape) == 2 and set(names) & set(name.split("."))
+            if name.endswith(".weight") and len(shape) == 2 and names & set(name.split("."))
         ]
-        if not tops:
-            return None
-        count = tops[-1][0]
+        return tops[-1][0] if tops else None
+
+    def _config_of(self, count: int, base: Checkpoint) -> dict[str, Any]:
+        """Return the configuration that names so many classes: the one here or the base model's; an empty one else."""
+        wanted = {str(index) for index in range(count)}
         for config in (object_in(self.folder / "config.json"), base.config):
-            said = config.get("id2label")
-            if isinstance(said, Mapping) and {str(key) for key in said} == {str(index) for index in range(count)}:
-                return tuple(str(said[str(index)]) for index in range(count))
-        return tuple(f"LABEL_{index}" for index in range(count))
+            said = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"} if config else None)
+            if isinstance(said, Mapping) and {str(key) for key in said} == wanted:
+                return {**config, "id2label": dict(said)}
+        return {}
 
     def require_weights(self, fresh: frozenset[str]) -> None:
         """Return if every weight that the base model lacks lies here.

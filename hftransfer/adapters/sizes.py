@@ -13,8 +13,8 @@ from safetensors import safe_open
 
 from hftransfer.errors import ModelError, must_be
 
-_COUNTS = re.compile(r"layer|depth|block|stage|expert|branch|repeat")
-"""Settings that say how often something is built, each time with weights of its own."""
+_COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
+"""Settings that say how often something is built, each time with weights of its own; not how wide it is."""
 _FEW_TENSORS, _FEW_ROWS = 512, 65_536
 _LONGEST_SIDE = 4096
 """The largest edge, in pixels, that images are brought to."""

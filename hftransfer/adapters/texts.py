@@ -110,7 +110,8 @@ class TextAdapter(Adapter):
         Raises:
             ModelError: it lacks one, because the tokenizer is another model's.
         """
-        known = getattr(self.model.config.get_text_config(), "vocab_size", None)
+        config = getattr(self.model, "config", None)
+        known = getattr(config.get_text_config(), "vocab_size", None) if config is not None else None
         highest = int(ids.max())
         if isinstance(known, int) and highest >= known:
             allowed = f"one that gives tokens below {known:,}, as the model knows them"
