@@ -8,10 +8,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What says how long threads of OpenMP burn a core while they wait for each other; read once, when torch is imported.
+"""
+
+
+def _wait_without_burning() -> None:
+    """Let threads that wait for each other give their core away soon, unless a person has decided it: where two runs
+    share the cores, waiting threads else hold up those they wait for."""
+    if "torch" not in sys.modules and not any(name in os.environ for name in _WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+_wait_without_burning()
 
 _HOMES = {
     "run": "hftransfer.pipeline",

@@ -113,7 +113,10 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
         for left_over in path.glob(f"{_DRAFT}*"):
             shutil.rmtree(left_over, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=path, ignore_cleanup_errors=True) as aside:
-            yield NewFolder(path, Path(aside))
+            try:
+                yield NewFolder(path, Path(aside))
+            except WriteError as error:  # told of the folder that was asked for
+                raise WriteError(*(fault.replace(aside, str(path)) for fault in error.faults)) from error
             _move_up(Path(aside), path)
     finally:
         (path / _LOCK).unlink(missing_ok=True)

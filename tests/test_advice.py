@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,18 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from hftransfer import reload
+from hftransfer.auditing.duplicates import Named
+from hftransfer.auditing.examine import LEAST_CLOSELY, LEAST_QUICKLY, Subject, examine
 from hftransfer.comparison import warming
 from hftransfer.comparison.statistics import SignFlips, differences, examples_needed
 from hftransfer.comparison.study import Arm, compare
 from hftransfer.comparison.words import advice_on
+from hftransfer.data.rows import Row, TextContent
+from hftransfer.jobs import evaluation
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
-from tests.conftest import TinyModels, picture, recipe_for
+from tests.conftest import WORDS, TinyModels, picture, recipe_for
 
 
 def _arm(name: str, scores: dict[str, float], seconds: float) -> Arm:
@@ -138,3 +145,52 @@ def test_each_strategy_is_warmed_up_once_before_the_first_run_and_leaves_nothing
         "linear-probe-tiny-resnet-seed0",
         "linear-probe-tiny-resnet-seed1",
     ]
+
+
+# --- the page of a run, its audit, and its evaluation ----------------------------------------------------------------
+
+
+def test_labels_are_judged_alike_however_closely_duplicates_are_looked_for() -> None:
+    """Twins whose features lie 0.6 apart are found by the closer look alone."""
+    random, numbers = np.random.default_rng(0), 60
+    words = [" ".join(random.choice(WORDS, 12)) for _ in range(numbers)]
+    texts = [*words, *(f"{text} indeed" for text in words)]
+    labels = np.tile(random.integers(0, 2, numbers), 2)
+    first = random.normal(size=(numbers, 16)) + 1.2 * labels[:numbers, None]
+    features = np.concatenate([first, 0.6 * first + 0.8 * random.normal(size=first.shape)]).astype(np.float32)
+    wrong = labels.copy()
+    wrong[::11] = 1 - wrong[::11]
+    wrong[numbers:] = wrong[:numbers]
+    rows = [
+        Row(str(place), TextContent(text), str(label))
+        for place, (text, label) in enumerate(zip(texts, wrong, strict=True))
+    ]
+    named = [Named("train", row.id, row.label) for row in rows]
+    digests = [text.encode() for text in texts]
+    found = [
+        examine(Subject("texts", rows, named, digests, wrong, ("0", "1"), {"train": [1, 1]}, features), 0, least=least)
+        for least in (LEAST_CLOSELY, LEAST_QUICKLY)
+    ]
+    assert len(found[0].of("duplicate")) > len(found[1].of("duplicate"))
+    assert found[0].of("label")
+    assert found[0].of("label") == found[1].of("label")
+
+
+def test_a_run_is_evaluated_in_its_own_precision(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    own = reload.load
+
+    def noting(model: str, precision: Any, base: str | None) -> Any:
+        asked.append(precision)
+        return own(model, precision="fp32", base=base)
+
+    monkeypatch.setattr("hftransfer.jobs.evaluation.load", noting)
+    folder = tmp_path / "run"
+    shutil.copytree(finished("resnet").folder, folder)
+    for precision, given in (("fp32", None), ("bf16", None), ("fp16", None), ("bf16", "fp32")):
+        found = json.loads((folder / "environment.json").read_text())
+        (folder / "environment.json").write_text(json.dumps(found | {"precision": precision}))
+        evaluation.evaluate_model(str(folder), None, precision=given, progress=Progress(None))  # type: ignore[arg-type]
+    assert asked == ["fp32", "auto", "auto", "fp32"]

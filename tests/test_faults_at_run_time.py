@@ -269,11 +269,11 @@ def test_results_that_fail_leave_the_folder_as_it_was(tmp_path: Path) -> None:
     def fail(out: Path) -> None:
         with new_folder(out, "audit") as folder:
             (folder.draft / "half").touch()
-            raise WriteError("full")
+            raise WriteError(f"{folder.draft} is full")
 
     (tmp_path / "empty").mkdir()
     for name in ("empty", "none"):
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match=f"{name} is full"):
             fail(tmp_path / name)
     assert [(entry.name, list(entry.iterdir())) for entry in tmp_path.iterdir()] == [("empty", [])]
 
@@ -299,3 +299,28 @@ def test_what_would_steer_a_terminal_or_turn_writing_is_escaped_on_every_page(tm
 def test_an_html_page_keeps_lines_and_marks_of_its_own() -> None:
     page = render_page("hftransfer.auditing", "audit.html.jinja", title="a\r\nb <c>", rows="", groups=[], notes=[])
     assert "a\nb &lt;c&gt;" in page
+
+
+# --- several runs on the same cores ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "before", "expected"),
+    [
+        ({}, "", "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "", "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "7"}, "", "None"),
+        ({"KMP_BLOCKTIME": "7"}, "", "None"),
+        ({}, "sys.modules['torch'] = sys; ", "None"),
+    ],
+)
+def test_threads_that_wait_give_their_core_away_unless_a_person_decides(
+    given: dict[str, str], before: str, expected: str
+) -> None:
+    code = f"import os, sys; {before}import hftransfer; print(os.environ.get('OMP_WAIT_POLICY'))"
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
