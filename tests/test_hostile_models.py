@@ -217,6 +217,7 @@ def test_a_server_tells_that_scores_are_no_numbers(endless: Path) -> None:
     assert "finite numbers" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_a_model_of_no_numbers_is_not_exported(endless: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     found = CliRunner().invoke(app, ["export", str(endless), "--out", str(tmp_path / "onnx"), "--quiet"])
