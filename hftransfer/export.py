@@ -25,7 +25,7 @@ from hftransfer.data.roles import Kind
 from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
-from hftransfer.errors import HftransferError, ModelError, OutputError, first_line, must_be, user_path
+from hftransfer.errors import HftransferError, ModelError, OutputError, WriteError, first_line, must_be, user_path
 from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
@@ -164,6 +164,8 @@ def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
             )
             assert program is not None
             program.save(str(file))
+        except OSError as error:
+            raise WriteError(must_be(f"the folder {file.parent}", "writable", error.strerror or str(error))) from error
         except Exception as error:  # whatever torch's tracing comes upon
             got = f"{type(graph.model).__name__} ({first_line(error)})"
             raise ModelError(must_be(f"model '{name}'", "one that torch can make a graph of", got)) from error

@@ -182,7 +182,7 @@ class RunFolder:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
         """
         path = user_path(path, "the output folder", OutputError)
-        remedy = "Choose another with --out (in Python out=…) or output.folder."
+        remedy = "Choose another with --out or output.folder (in Python: out=…)."
         try:
             if path.exists() and not path.is_dir():
                 raise OutputError(must_be(f"the output folder {path}", "a folder", "a file", remedy))

@@ -217,12 +217,20 @@ def _answer(predictor: Any, kind: str, given: Any) -> dict[str, Any]:
         image, labels = given
         found = asdict(predictor.predict([image], labels)[0])
     else:
-        found = asdict(predictor.predict([given])[0])
+        found = asdict(_of_one(predictor, kind, given))
     try:
         json.dumps(found, allow_nan=False)
     except ValueError:
         raise _Refused(500, "The model's scores must be finite numbers; got NaN or infinity.") from None
     return found
+
+
+def _of_one(predictor: Any, kind: str, given: Any) -> Any:
+    """The prediction for one input. Texts do not go through `predict`, which looks whether one names a file here."""
+    outcome = next(predictor.predict_each([given])) if kind == "texts" else predictor.predict([given])[0]
+    if isinstance(outcome, HftransferError):
+        raise outcome
+    return outcome
 
 
 def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:

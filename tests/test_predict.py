@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.artifact import Prediction
 from hftransfer.cli import app
 from hftransfer.data.inputs import Columns, inputs_of
 from hftransfer.errors import DataError, RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.zeroshot import DualPredictor
-from tests.conftest import TinyModels, faults_of, missing_words, picture, question, recipe_for
+from tests.conftest import TinyModels, faults_of, missing_words, picture, question, recipe_for, write_classes
 from tests.hub_double import serve
 
 SILENT = Progress(None)
@@ -421,3 +423,28 @@ def test_models_on_the_hub_load_by_their_ids_and_then_without_it(
                     assert one == pytest.approx(other, abs=1e-6), name
         assert not any(".bin" in request or ".pt" in request or ".py" in request for request in hub.requests)
     assert not (tmp_path / "hostile" / "mark").exists()
+
+
+def test_what_is_left_out_of_an_evaluation_is_told(finished: Any, tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "data", {"red": 30, "blue": 30})
+    (data / "red" / "broken.png").write_bytes(b"no picture")
+    folder = finished("resnet").folder
+    refused = call("eval", folder, "--data", data)
+    assert refused.exit_code == 2
+    assert "red/broken.png must be an image" in refused.stderr
+    judged = call("eval", folder, "--data", data, "on_error=skip")
+    assert judged.exit_code == 0
+    assert "left out: red/broken.png must be an image" in judged.stderr
+
+
+def test_the_text_of_a_request_is_never_looked_for_on_the_disk(tmp_path: Path) -> None:
+    from hftransfer.server import _of_one
+
+    picture().save(tmp_path / "photo.png")
+    wanted = Prediction("a", 1.0, {"a": 1.0})
+
+    class Texts:
+        def predict_each(self, texts: list[str]) -> Iterator[Prediction]:
+            return (wanted for _ in texts)
+
+    assert _of_one(Texts(), "texts", str(tmp_path / "photo.png")) == wanted

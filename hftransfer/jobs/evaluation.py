@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hftransfer.artifact import Predictor, rows_of_split
+from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
+from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings, settings_of
 from hftransfer.data.sources import find_rows
-from hftransfer.data.splits import Splits, build_test_only
+from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.jobs.common import load_splits
 from hftransfer.jobs.early import ROWS_OF
@@ -64,8 +66,30 @@ def evaluate_model(
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     kind = ROWS_OF[predictor.facts.task]
-    rows = rows_of_split(find_rows(chosen, progress, kind=kind), split)
+    found = find_rows(chosen, progress, kind=kind)
+    rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
+    if kind == "images" and chosen.on_error == "skip":
+        rows, left = _readable(rows, left, chosen, progress)
+    for note in [*found.notes, *(f"left out: {reason}" for _, reason in left[:10])]:
+        progress.line(note)
+    if len(left) > 10:
+        progress.line(f"… and {len(left) - 10} more rows")
     return predictor.evaluate_rows(rows, chosen.decode, label_map)
+
+
+def _readable(
+    rows: list[Row], left: list[tuple[str, str]], settings: DataSettings, progress: Progress
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """The rows whose images can be read, and those that are left out with the reasons.
+
+    Raises:
+        DataError: they are too many.
+    """
+    with progress.stage("decoding every image", len(rows)) as advance:
+        faults = inspect_rows(rows, advance, decode=True, max_pixels=settings.max_pixels).faults
+    left = [*left, *((rows[place].id, reason) for place, reason in faults.items())]
+    check_skipped([Skipped("", id, reason) for id, reason in left], len(rows) + len(left) - len(faults), settings)
+    return [row for place, row in enumerate(rows) if place not in faults], left
 
 
 def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
