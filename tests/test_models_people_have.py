@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.base import quiet_peft, quiet_transformers
+from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.cache import cache_folder
 from hftransfer.cli import app
 from hftransfer.errors import DataError, ModelError, RecipeError
@@ -650,3 +651,10 @@ def test_a_pooler_that_the_base_model_lacks_is_kept_with_its_matrices(tmp_path: 
     again = ht.load(model.save(tmp_path / "lora"))
     for one, other in zip(again.predict(TEXTS), model.predict(TEXTS), strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-6)
+
+
+def test_weights_that_are_a_git_lfs_pointer_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ModelError, match=r"a Git LFS pointer, not the file \(model.safetensors\).* git lfs pull"):
+        find_checkpoint(str(tmp_path))

@@ -354,10 +354,21 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
             with safe_open(file, framework="numpy"):  # reads the header and compares it with the file's size
                 pass
         except (SafetensorError, OSError) as error:
-            got = f"weights that are truncated or damaged ({file.name}: {error})"
-            raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
+            got, remedy = f"weights that are truncated or damaged ({file.name}: {error})", ""
+            if _is_lfs_pointer(file):
+                got, remedy = f"a Git LFS pointer, not the file ({file.name})", "Fetch the files: git lfs pull."
+            raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got, remedy)) from error
     require_fitting_numbers(name, checkpoint.config, checkpoint.shapes)
     return checkpoint
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    """Whether a file holds what a clone without Git LFS leaves in place of its content."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(40).startswith(b"version https://git-lfs.github.com/spec")
+    except OSError:
+        return False
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
