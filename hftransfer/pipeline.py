@@ -33,6 +33,7 @@ from hftransfer.recipe import (
     Recipe,
     load_recipe,
     plain_settings,
+    seen_from,
     with_memory,
 )
 from hftransfer.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
@@ -88,7 +89,7 @@ def run(
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
             progress.write_log(folder.log_so_far(goes_on=resume))
-            folder.note_asked(loaded.name, plain_settings(loaded.recipe))
+            folder.note_asked(loaded.name, plain_settings(seen_from(loaded.recipe, folder.path)))
             stack.enter_context(_end_told(progress))
             stack.enter_context(_folder_told(folder.path))
         is_curve = isinstance(loaded.recipe.data.shots, list)
@@ -154,7 +155,7 @@ def _as_asked(folder: Path, overrides: Mapping[str, Any] | Sequence[str]) -> Loa
     found = asked_in(folder)
     assert found is not None
     name, recipe = found
-    return replace(load_recipe(recipe, overrides), name=name)
+    return replace(load_recipe(recipe, overrides, folder=folder), name=name)
 
 
 @contextmanager

@@ -239,12 +239,15 @@ class LoadedRecipe:
 
 
 def load_recipe(
-    source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    folder: Path | None = None,
 ) -> LoadedRecipe:
     """The recipe at a path, of a shipped name, or in a mapping, with `a.b=value` and `~a.b` overrides.
 
     Overrides may also be a mapping of dotted keys to values. Paths of data and models in a file count from its folder
-    (where there is none, from the current one, as those of overrides do).
+    (where there is none, from the current one, as those of overrides do); those of a mapping from `folder`, if given.
 
     Raises:
         RecipeError: there is no such recipe, or it has faults; all of them are told.
@@ -256,6 +259,8 @@ def load_recipe(
             raise RecipeError(must_be("the recipe", "a mapping", "too many levels in one another")) from None
         name = "recipe"
         faults: list[str] = []
+        if folder is not None:
+            document.count_paths_from(folder)
     else:
         given: object = source
         if not isinstance(given, str | os.PathLike):
