@@ -228,6 +228,18 @@ def test_where_there_is_no_checkpoint_none_is_promised(
     assert how_to_go_on(tmp_path / "run") == "what the cache holds is kept"
 
 
+def test_a_stopped_run_goes_on_wherever_one_stands(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    recipe = recipe_for(tiny("resnet"), os.path.relpath(folder_data))
+    _stopped(recipe, tmp_path / "run", monkeypatch, at_step=None)
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "run", resume=True, progress=SILENT)
+    assert not is_interrupted(tmp_path / "run")
+
+
 def test_a_full_disk_under_a_probe_promises_no_checkpoint(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
