@@ -676,7 +676,16 @@ def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None
 
 
 def as_list(inputs: Any, modality: str) -> list[Any]:
-    """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn."""
+    """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
+
+    Raises:
+        DataError: it is a table, of whose columns one must be meant.
+    """
+    columns = getattr(inputs, "column_names", None) or getattr(inputs, "columns", None)
+    if columns is not None and not isinstance(inputs, str | Mapping):
+        names = [str(column) for column in columns]
+        remedy = f"Pass one of its columns, as in frame['{names[0]}']." if names else ""
+        raise DataError(must_be("the inputs", f"{modality}s, or a column of them", f"a table ({some(names)})", remedy))
     one_image = modality == "image" and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
     one_pair = modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
     alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair

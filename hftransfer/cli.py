@@ -129,6 +129,10 @@ def run(
 @app.command()
 def init(
     data: Annotated[str, typer.Option(help="A folder of classes, a table, or a Hub id.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as label_column=sentiment."),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -145,7 +149,7 @@ def init(
     def work() -> None:
         from hftransfer.drafts import draft, write_draft
 
-        text = draft(data, task, model, _progress(quiet=quiet), out)
+        text = draft(data, task, model, _progress(quiet=quiet), out, settings or [])
         path = write_draft(out, text)
         _say(text)
         print(f"{path} is written. Next: hftransfer check {path}, then hftransfer run {path}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hftransfer.data.columns import label_notes
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.layouts import files_below
 from hftransfer.data.roles import Found, Kind
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import IMAGE_SUFFIXES, find_rows
 from hftransfer.data.splits import MOST_SKIPPED, split_rows
 from hftransfer.errors import (
@@ -65,6 +67,8 @@ class Seen:
     unreadable: int = 0
     notes: tuple[str, ...] = ()
     fractions: tuple[float, float] = _SHARES[0]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What a person set of the data."""
 
 
 def draft(
@@ -73,6 +77,7 @@ def draft(
     model: str | None = None,
     progress: Progress | None = None,
     out: Path = Path("recipe.yaml"),
+    settings: Sequence[str] = (),
 ) -> str:
     """A commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file that it
     will be.
@@ -81,7 +86,7 @@ def draft(
         RecipeError: there is no such task.
         DataError: the data are of no task, or not of the one given, or too few to be split.
     """
-    seen = look(data, task, progress or Progress())
+    seen = look(settings_from_words(data, settings), task, progress or Progress())
     text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(seen.task))
     from ruamel.yaml import YAML
 
@@ -97,7 +102,7 @@ def way_from(out: Path, data: str) -> str:
     return Path(os.path.relpath(path.resolve(), out.parent.resolve())).as_posix()
 
 
-def look(data: str, task: str | None, progress: Progress) -> Seen:
+def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     """What some data hold.
 
     Raises:
@@ -106,10 +111,10 @@ def look(data: str, task: str | None, progress: Progress) -> Seen:
     """
     if task is not None and task not in TASKS:
         raise RecipeError(must_be("--task", " or ".join(TASKS), f"'{task}'", nearest(task, TASKS)))
-    faults: dict[str, HftransferError] = {}
+    data, faults = settings.source, dict[str, HftransferError]()
     for one in [task] if task is not None else TASKS:
         try:
-            return _seen(data, one, progress)
+            return _seen(settings, one, progress)
         except DataError as error:
             faults[one] = error
     if task is not None:
@@ -134,15 +139,15 @@ def _task_of_files(path: Path) -> str | None:
     return task if 2 * tasks[task] > suffixes.total() else None
 
 
-def _seen(data: str, task: str, progress: Progress) -> Seen:
-    settings = DataSettings(source=data)
+def _seen(settings: DataSettings, task: str, progress: Progress) -> Seen:
+    data, chosen = settings.source, _chosen(settings)
     if task == IMAGE_TEXT:
-        splits = load_captions(_captioned(data).recipe, None, progress)
-        return Seen(task, splits.sizes(), {}, notes=splits.notes)
+        splits = load_captions(_captioned(settings).recipe, None, progress)
+        return Seen(task, splits.sizes(), {}, notes=splits.notes, chosen=chosen)
     found: Found = find_rows(settings, progress, kind=_KINDS[task])
     sizes = {name: len(rows) for name, rows in found.items()}
     if task == "question-answering":
-        return Seen(task, sizes, {}, notes=tuple(found.notes))
+        return Seen(task, sizes, {}, notes=tuple(found.notes), chosen=chosen)
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
         remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
@@ -152,7 +157,14 @@ def _seen(data: str, task: str, progress: Progress) -> Seen:
         raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
     unreadable = _unreadable(found, progress) if task == "image-classification" else 0
     notes = (*found.notes, *label_notes(row.label for rows in found.values() for row in rows))
-    return Seen(task, sizes, classes, unreadable, notes, _shares(found, settings))
+    return Seen(task, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
+
+
+def _chosen(settings: DataSettings) -> dict[str, Any]:
+    """What a person set of the data beside the source."""
+    return {
+        name: value for name in sorted(settings.model_fields_set - {"source"}) if (value := getattr(settings, name))
+    }
 
 
 def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
@@ -161,6 +173,14 @@ def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
     Raises:
         DataError: a class has one example alone.
     """
+    first = found.get("train") or found.get("all", [])
+    name, fewest = min(Counter(row.label for row in first).items(), key=lambda one: one[1])
+    if fewest < 2 and "validation" not in found:
+        remedy = "One to learn from, one to choose settings by: add examples, or remove the class."
+        raise DataError(must_be(f"class '{name}'", "of two examples at least", f"{fewest}", remedy))
+    if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
+        split_rows(found, settings, 0)
+        return settings.test_fraction, settings.validation_fraction
     for test, validation in _SHARES:
         try:
             split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)
@@ -177,9 +197,9 @@ def _unreadable(found: Found, progress: Progress) -> int:
         return len(inspect_rows(rows, advance).faults)
 
 
-def _captioned(data: str) -> LoadedRecipe:
+def _captioned(settings: DataSettings) -> LoadedRecipe:
     towers = {"image": "bundled/efficientnet-lite0", "text": "bundled/minilm-l6"}
-    return load_recipe({"task": IMAGE_TEXT, "model": towers, "data": data})
+    return load_recipe({"task": IMAGE_TEXT, "model": towers, "data": {"source": settings.source, **_chosen(settings)}})
 
 
 def _model_for(task: str) -> str:
@@ -195,13 +215,14 @@ def _written(data: str, seen: Seen, model: str) -> str:
     lines = [f"# {_plain(data)}: {sizes}{_classes_in_words(seen.classes)}."]
     lines += [f"# {note}" for note in _notes(seen)]
     lines += [f"task: {seen.task}", f"model: {model}", "data:", f"  source: {_quoted(data)}"]
-    if seen.unreadable:
+    lines += [f"  {name}: {_quoted(value)}" for name, value in seen.chosen.items()]
+    if seen.unreadable and "on_error" not in seen.chosen:
         few = seen.unreadable <= MOST_SKIPPED * sum(seen.splits.values())
         lines.append(f"  {'' if few else '# '}on_error: skip              # leaves out what can't be read, up to 5 %")
-    if "validation" not in seen.splits:
+    if "validation" not in seen.splits and "validation_fraction" not in seen.chosen:
         told = "held out of training, to choose settings and the best epoch"
         lines.append(f"  {f'validation_fraction: {seen.fractions[1]:g}':<27} # {told}")
-    if "test" not in seen.splits:
+    if "test" not in seen.splits and "test_fraction" not in seen.chosen:
         told = "held out of all, to tell how good the model is"
         if not seen.fractions[0]:
             told = "too few examples to hold some out: how good the model is can't be told"
@@ -258,8 +279,8 @@ def _plain(text: str) -> str:
     return " ".join(text.split())[:60]
 
 
-def _quoted(text: str) -> str:
-    """A text as a YAML scalar."""
+def _quoted(text: Any) -> str:
+    """A plain value as a YAML scalar."""
     from json import dumps
 
     return dumps(text, ensure_ascii=False)

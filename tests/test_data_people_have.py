@@ -546,7 +546,7 @@ def test_a_split_column_is_followed_or_named(tmp_path: Path) -> None:
     odd = [(text, n % 2, "abc"[n % 3]) for n, text in enumerate(TEXTS)]
     found = read(table(tmp_path / "o.csv", odd, "text,label,split"), "texts")
     assert list(found) == ["all"]
-    assert found.notes == ["the column 'split' is passed over: its values are a, b, c"]
+    assert found.notes == ["the column 'split' is passed over: its values are 'a', 'b', 'c'"]
     text = told(tmp_path / "o.csv", "texts", split_column="split")
     assert missing_words(text, ("the column 'split'", "of train, validation and test", "data.train_split")) == []
     named = read(
@@ -749,7 +749,10 @@ def test_a_file_given_to_a_model_of_texts_is_no_text(tmp_path: Path, name: str) 
 
 
 def test_texts_that_name_no_file_are_texts() -> None:
-    assert [one.value for one in inputs_of(["photo.jpg", "what a film"], "texts")] == ["photo.jpg", "what a film"]
+    given = ["look at photo.jpg", "what a film"]
+    assert [one.value for one in inputs_of(given, "texts")] == given
+    with pytest.raises(DataError, match=r"'photo.jpg', which looks like the path of an image and is none here"):
+        inputs_of(["photo.jpg"], "texts")
 
 
 # --- a first recipe --------------------------------------------------------------------------------------------------
@@ -823,3 +826,64 @@ def test_a_range_in_a_model_folder_that_is_none_is_told(tmp_path: Path, pixels: 
 
     with pytest.raises(ValueError, match="pixels"):
         ModelFacts.model_validate({"pixels": pixels})
+
+
+# --- what a second look found ----------------------------------------------------------------------------------------
+
+
+def test_frames_to_train_on_say_by_a_column_which_rows_are_for_what() -> None:
+    frame = pandas.DataFrame({"text": TEXTS, "label": [n % 2 for n in range(40)], "split": ["train", "test"] * 20})
+    found = rows_from_python({"train": frame}, DataSettings(source="memory"), "texts")
+    assert {name: len(rows) for name, rows in found.items()} == {"train": 20, "test": 20}
+    passed = rows_from_python({"train": frame}, DataSettings(source="memory", split_column="none"), "texts")
+    assert {name: len(rows) for name, rows in passed.items()} == {"all": 40}
+
+
+def test_a_split_column_with_empty_cells_is_asked_about(tmp_path: Path) -> None:
+    rows = [(text, n % 2, ["train", "", "test"][n % 3]) for n, text in enumerate(TEXTS)]
+    text = told(table(tmp_path / "t.csv", rows, "text,label,split"), "texts")
+    words = ("the column 'split'", "train, validation or test in every row; got '' (13 rows)", "data.split_column=none")
+    assert missing_words(text, words) == []
+    assert len(read(tmp_path / "t.csv", "texts", split_column="none")["all"]) == 40
+
+
+@pytest.mark.parametrize("names", [("2023", "2024"), ("fold1", "fold2", "fold3")])
+def test_numbered_folders_with_the_same_classes_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        write_classes(tmp_path / name, {"cat": 2, "dog": 2})
+    assert missing_words(told(tmp_path), ("what looks like parts of the same pictures", "data.source=")) == []
+
+
+def test_a_flat_test_folder_without_labels_is_left_out_with_a_note(tmp_path: Path) -> None:
+    write_classes(tmp_path / "train", {"cat": 2, "dog": 2})
+    (tmp_path / "test").mkdir()
+    picture().save(tmp_path / "test" / "1.png")
+    found = read(tmp_path)
+    assert list(found) == ["train"]
+    assert "the test split is left out: test/ has no folders of classes" in found.notes
+    assert "Put the images of each class" in told(tmp_path, test_split="test")
+
+
+def test_side_files_of_phones_are_passed_over_and_videos_named(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"cat": 8, "dog": 8})
+    (tmp_path / "cat" / "IMG_1.AAE").write_text("<plist/>")
+    assert "files such as IMG_1.AAE beside images are passed over" in read(tmp_path).notes
+    (tmp_path / "cat" / "IMG_2.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(64))
+    with pytest.raises(DataError, match=r"IMG_2.MOV must be an image that Pillow reads; got a video"):
+        split(read(tmp_path))
+
+
+def test_one_example_of_a_class_is_told_by_init(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"class '(cat|dog)' must be of two examples at least; got 1"):
+        draft(str(write_classes(tmp_path, {"cat": 1, "dog": 1})))
+
+
+def test_init_is_told_of_columns(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", [(text, "ab"[n % 2]) for n, text in enumerate(TEXTS)], "remark,feeling")
+    chosen = ["text_column=remark", "data.label_column=feeling", "test_fraction=0.5"]
+    text = draft(str(path), settings=chosen)
+    words = ('label_column: "feeling"', 'text_column: "remark"', "test_fraction: 0.5")
+    assert missing_words(text, words) == []
+    assert text.count("test_fraction") == 1
+    with pytest.raises(RecipeError, match="a setting must be key=value"):
+        draft(str(path), settings=["feeling"])

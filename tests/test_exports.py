@@ -79,7 +79,7 @@ def test_what_prodigy_accepted_is_the_label(tmp_path: Path, form: str) -> None:
     ]
     found = read(tmp_path / "p.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     assert texts(found) == [("a", "x"), ("c", "y")]
-    assert "2 examples that were rejected or ignored are left out" in found.notes[0]
+    assert "rejected or ignored and left out: 2 examples" in found.notes[0]
     assert [row.id for row in found["all"]] == ["p.jsonl:1", "p.jsonl:3"]
 
 
@@ -143,3 +143,14 @@ def test_columns_with_usual_names_that_are_passed_over_are_told(tmp_path: Path) 
     ]
     named = DataSettings(source=str(tmp_path / "t.csv"), text_column="title", label_column="category")
     assert find_rows(named, Progress(None), "texts").notes == []
+
+
+def test_answers_that_are_not_prodigys_are_columns_like_others(tmp_path: Path) -> None:
+    rows = [{"text": f"paper {n}", "label": "xy"[n % 2], "answer": ["accept", "reject"][n % 3 == 0]} for n in range(6)]
+    assert len(read(tmp_path / "r.jsonl", "".join(json.dumps(row) + "\n" for row in rows))["all"]) == 6
+
+
+def test_one_label_accepted_or_rejected_is_told(tmp_path: Path) -> None:
+    rows = [{"text": f"t {n}", "label": "x", "answer": ["accept", "reject"][n % 2], "_task_hash": n} for n in range(6)]
+    with pytest.raises(DataError, match=r"two labels or more; got one, x, accepted or rejected"):
+        read(tmp_path / "p.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

@@ -658,3 +658,22 @@ def test_weights_that_are_a_git_lfs_pointer_are_told_as_such(tmp_path: Path) -> 
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(ModelError, match=r"a Git LFS pointer, not the file \(model.safetensors\).* git lfs pull"):
         find_checkpoint(str(tmp_path))
+
+
+def test_weights_deeper_than_the_configuration_are_no_half_model(tiny: TinyModels, tmp_path: Path) -> None:
+    shutil.copytree(tiny("vit"), tmp_path / "vit")
+    config = json.loads((tmp_path / "vit" / "config.json").read_text())
+    (tmp_path / "vit" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    with pytest.raises(ModelError, match=r"as deep as its config.json says; got weights of more layers"):
+        ht.load(tmp_path / "vit")
+
+
+def test_a_table_is_no_list_of_its_columns() -> None:
+    import pandas
+
+    from hftransfer.artifact import as_list
+
+    frame = pandas.DataFrame({"text": ["a film"], "label": ["x"]})
+    with pytest.raises(DataError, match=r"got a table \(text, label\). Pass one of its columns, as in frame\['text'\]"):
+        as_list(frame, "text")
+    assert as_list(frame["text"], "text") == ["a film"]

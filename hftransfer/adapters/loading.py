@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -256,12 +257,31 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
+    """Return if the weights hold no more layers than the configuration says; what else is beside them (the head of
+    another task) is left.
+
+    Raises:
+        ModelError: they do: the model would answer with a part of itself.
+    """
+    known = {_NUMBER.sub("N", name) for name in adapter.model.state_dict() if _NUMBER.search(name)}
+    layers = sorted(name for name in surplus if _NUMBER.search(name) and _NUMBER.sub("N", name) in known)
+    if layers:
+        got = f"weights of more layers ({layers[0]} and {len(layers) - 1} more)"
+        remedy = "Its config.json is of another model."
+        raise ModelError(must_be(f"model '{adapter.name}'", "as deep as its config.json says", got, remedy))
+
+
 def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
     """Nothing, if all weights came from the checkpoint; those of a new head may be missing."""
     head_names = adapter.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | mismatched
     adapter.fresh = frozenset(absent)
+    _require_no_more_layers(adapter, info["unexpected_keys"])
     if form.new_head:
         absent -= head_names
     if absent:

@@ -20,6 +20,7 @@ LABEL_COLUMNS = (
     "class_name",
     "category",
     "target",
+    "sentiment",
     "breed",
     "species",
     "fine_label",

@@ -12,6 +12,7 @@ from typing import Any
 from hftransfer.errors import DataError, counted, must_be, some
 
 _CHOICE = ("choices", "taxonomy", "rating")
+_OF_PRODIGY = frozenset({"_input_hash", "_task_hash", "_view_id", "accept"})
 _COCO = {"images", "annotations", "categories"}
 
 
@@ -32,7 +33,8 @@ def plain_records(records: Sequence[Mapping[str, Any]], source: str) -> Plain | 
         raise DataError(must_be(source, "a table with a label for each row", "boxes or masks in COCO's form", remedy))
     if all(isinstance(record.get("data"), Mapping) and _annotations(record) is not None for record in records):
         return _label_studio(records, source)
-    if all(record.get("answer") in ("accept", "reject", "ignore") for record in records):
+    answered = all(record.get("answer") in ("accept", "reject", "ignore") for record in records)
+    if answered and any(not _OF_PRODIGY.isdisjoint(record) for record in records):
         return _prodigy(records, source)
     return None
 
@@ -78,8 +80,13 @@ def _prodigy(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
             places.append(place)
     if not plain:
         raise DataError(must_be(source, "an export of Prodigy with accepted examples", "none"))
+    labels = {str(record["label"]) for record in plain}
+    if len(labels) == 1 and any(record["answer"] == "reject" for record in records):
+        got = f"one, {some(labels)}, accepted or rejected"
+        remedy = "Give those that were rejected a label of their own."
+        raise DataError(must_be(source, "an export of Prodigy with two labels or more", got, remedy))
     left = len(records) - len(plain)
-    beside = f"; {counted(left, 'example')} that were rejected or ignored are left out" if left else ""
+    beside = f"; rejected or ignored and left out: {counted(left, 'example')}" if left else ""
     return plain, places, f"{source}: an export of Prodigy, what was accepted is the label{beside}"
 
 

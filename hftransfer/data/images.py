@@ -328,6 +328,8 @@ def _looks_like(content: bytes) -> tuple[str, str]:
     start = content[:256].lstrip()
     if content[128:132] == b"DICM":
         return "a DICOM file", "Export it as PNG or TIFF first (16 bits are read)."
+    if content[4:8] == b"ftyp":
+        return "a video", _REMEDY
     for sign, got, remedy in _FOREIGN:
         if content.startswith(sign) or start.lower().startswith(sign.lower()):
             return got, remedy

@@ -134,6 +134,9 @@ def _expanded(name: str, kind: Kind, columns: Columns, lines: Iterable[str], *, 
         yield Named(name, path if path is not None else name)
     elif path is not None and path.suffix and path.is_file():
         yield Named(name, _text_of(path))
+    elif len(name.split()) == 1 and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        got = f"'{name[:200]}', which looks like the path of an image and is none here"
+        raise DataError(must_be("the input", "a text, a .txt file or a table", got, "This model takes texts."))
     else:
         yield Named(name, name)
 

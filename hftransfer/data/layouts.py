@@ -29,6 +29,8 @@ _VARIANTS = frozenset(
     {"color", "colour", "grayscale", "greyscale", "gray", "grey", "segmented", "original", "originals", "augmented"}
     | {"augmentation", "cropped", "raw", "processed", "preprocessed", "resized", "enhanced", "thermal", "depth", "rgb"}
 )
+_SIDE_FILES = frozenset({".aae", ".xmp", ".thm"})
+"""What phones and editors keep beside a photo."""
 _DEEPEST = 8
 ONE_HOT = "_classes"
 """The name of a table with a column for each class."""
@@ -122,8 +124,19 @@ class FolderReader:
             raise DataError(must_be(f"folders in {folder}", "splits only", some(stray), remedy))
         require_one_each({entry.name: role for entry, role in roles.items()}, str(folder))
         for entry, role in roles.items():
-            self.found[role or ""] = self._class_rows(entry)
+            if role == "train" or not self._has_no_classes(entry, role):
+                self.found[role or ""] = self._class_rows(entry)
         return self.found
+
+    def _has_no_classes(self, folder: Path, role: str | None) -> bool:
+        """Whether a folder holds files alone, as the tests of competitions, whose labels are hidden; that is noted."""
+        entries = list(visible(folder))
+        if getattr(self.settings, f"{role}_split") is not None or not entries or any(e.is_dir() for e in entries):
+            return False
+        if any(table_suffix(entry) for entry in entries):
+            return False
+        self.found.note(f"the {role} split is left out: {folder.name}/ has no folders of classes")
+        return True
 
     def _wrapped(self, folder: Path, folders: Sequence[Path]) -> Path | None:
         """The one folder that holds all the others: of an archive's name, or `images` beside masks; None if none does.
@@ -216,12 +229,15 @@ class FolderReader:
         if len(common) < 2 or common <= _IMAGE_FOLDERS | _MASK_FOLDERS | {name.capitalize() for name in _MASK_FOLDERS}:
             return classes
         told = [entry.name for entry in classes]
-        if any(set(re.split(r"[\W_]+", name.lower())) & _VARIANTS for name in told):
-            got = f"what looks like variants of the same pictures: each holds {some(sorted(common), 3)}"
+        numbered = all(re.fullmatch(r"[^\W\d_]*[\W_]*\d+", name) for name in told)  # years, folds, scanners
+        if numbered or any(set(re.split(r"[\W_]+", name.lower())) & _VARIANTS for name in told):
+            kinds = "parts" if numbered else "variants"
+            got = f"what looks like {kinds} of the same pictures: each holds {some(sorted(common), 3)}"
             remedy = f"Name one of them: data.source={folder / told[0]}"
             raise DataError(must_be(f"the folders {some(told)} in {folder}", "classes, or splits", got, remedy))
         self.found.note(
-            f"the folders {some(told, 3)} are taken for the classes, though all hold {some(sorted(common), 3)}"
+            f"warning: the folders {some(told, 3)} are taken for the classes, though all hold "
+            f"{some(sorted(common), 3)}: where those are the classes, name one folder as data.source"
         )
         return classes
 
@@ -243,6 +259,8 @@ class FolderReader:
             fault = self._link_fault(walked, own, shown) if walked.by_link or label.is_symlink() else None
             if fault:
                 faults.append(fault)
+            elif self.kind == "images" and walked.path.suffix.lower() in _SIDE_FILES:
+                self.found.note(f"files such as {walked.path.name} beside images are passed over")
             elif not walked.is_loop:
                 rows.append(Row(shown, FileContent(walked.path), name))
 

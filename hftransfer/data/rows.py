@@ -32,7 +32,10 @@ class FileContent:
 
     def read(self) -> bytes:
         """The whole content."""
-        if not stat.S_ISREG(self.path.stat().st_mode):  # a named pipe would be waited for without end
+        mode = self.path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, "a folder")
+        if not stat.S_ISREG(mode):  # a named pipe would be waited for without end
             raise OSError(errno.EINVAL, "a pipe, a device or another special file")
         return self.path.read_bytes()
 

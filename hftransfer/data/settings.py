@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hftransfer.errors import RecipeError, must_be, settings_in_words
+from hftransfer.errors import RecipeError, must_be, nearest, settings_in_words
 
 Shots = Annotated[int, Field(ge=1)]
 
@@ -48,7 +48,7 @@ class DataSettings(BaseModel):
     split_column: str | None = Field(
         None,
         description="column that says which split each row is of (found if left out, where its values are train, "
-        "validation, test)",
+        "validation, test); none passes it over",
     )
     encoding: str | None = Field(
         None, description="of tables and .txt files, as in latin-1; UTF-8 (or UTF-16 with its mark) if left out"
@@ -133,3 +133,22 @@ def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
     except ValidationError as error:
         told = settings_in_words(error.errors(), DataSettings.model_fields, lambda name: f"data.{name}")
         raise RecipeError(*told) from None
+
+
+def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
+    """The settings of a source, given on the command line as `key=value` with keys of the data section.
+
+    Raises:
+        RecipeError: some are not as they must be; all of them are told.
+    """
+    values: dict[str, Any] = {}
+    faults = []
+    for text in given:
+        key, equals, value = text.removeprefix("data.").partition("=")
+        if not equals or key not in DataSettings.model_fields or key == "source":
+            remedy = nearest(key, DataSettings.model_fields)
+            faults.append(must_be("a setting", "key=value with a key of the data section", f"'{text}'", remedy))
+        values[key] = value
+    if faults:
+        raise RecipeError(*faults)
+    return settings_of(source, values)

@@ -251,7 +251,9 @@ def rows_from_python(data: Any, settings: DataSettings, kind: Kind = "images") -
             )
         require_one_each(roles, "data")
         for name, part in data.items():
-            _add_python(part, settings, str(name), kind, found, roles[str(name)] or "")
+            # Rows to train on alone may say by a column which are for what.
+            role = "all" if list(roles.values()) == ["train"] else roles[str(name)]
+            _add_python(part, settings, str(name), kind, found, role or "")
     else:
         _add_python(data, settings, "row", kind, found, "all")
     return _without_hidden(found, settings)
@@ -403,6 +405,8 @@ def _split_column(given: _Records, settings: DataSettings, found: Found) -> str 
         DataError: the one that is named is not there, or has values that are no splits.
     """
     named = settings.split_column
+    if named == "none" and "none" not in given.columns:
+        return None
     lowered = {column.lower(): column for column in reversed(given.columns)}
     usual = [lowered[name] for name in SPLIT_COLUMNS if name in lowered and lowered[name] != settings.label_column]
     if named is not None:
@@ -420,8 +424,13 @@ def _split_column(given: _Records, settings: DataSettings, found: Found) -> str 
         remedy = "Name them with data.train_split, data.validation_split and data.test_split."
         allowed = "of train, validation and test, with some rows to train on"
         raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, some(strange or values), remedy))
+    if "train" in roles and len(roles - {None}) > 1:
+        allowed = "train, validation or test in every row"
+        got = some(f"'{value}' ({values[value]:,} rows)" for value in strange)
+        remedy = "Fill them in, leave those rows out, or pass the column over: data.split_column=none"
+        raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, got, remedy))
     if column.lower() in ("split", "data_split", "dataset_split"):
-        found.note(f"the column '{column}' is passed over: its values are {some(values, 4)}")
+        found.note(f"the column '{column}' is passed over: its values are {some(map(repr, values), 4)}")
     return None
 
 

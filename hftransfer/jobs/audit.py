@@ -61,6 +61,7 @@ def audit(
         audit = examine(subject, loaded.train.seed, advance)
     more = () if probes else (f"labels and outliers are not judged for task {loaded.task}",)
     findings = in_order([*unreadable, *audit.findings])
+    more = (*(note for note in splits.notes if note.startswith("warning: ") and " are in both " not in note), *more)
     return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
 
 

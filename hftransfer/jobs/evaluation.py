@@ -12,10 +12,10 @@ from hftransfer.artifact import Predictor, rows_of_split
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
-from hftransfer.data.settings import DataSettings, settings_of
+from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
-from hftransfer.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.errors import DataError, RecipeError, must_be
 from hftransfer.jobs.common import load_splits
 from hftransfer.jobs.early import ROWS_OF
 from hftransfer.progress import Progress
@@ -49,7 +49,7 @@ def evaluate_model(
     Raises:
         HftransferError: the model, the data or a setting is not as it must be.
     """
-    chosen = _settings(data or "memory", settings)
+    chosen = settings_from_words(data or "memory", settings)
     if data is None and settings:
         raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
     as_then = _precision_of_run(Path(model))
@@ -99,20 +99,6 @@ def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
     except (OSError, ValueError):
         return "fp32"
     return "auto" if isinstance(found, dict) and found.get("precision") in ("bf16", "fp16") else "fp32"
-
-
-def _settings(source: str, given: Sequence[str]) -> DataSettings:
-    values: dict[str, Any] = {}
-    faults = []
-    for text in given:
-        key, equals, value = text.removeprefix("data.").partition("=")
-        if not equals or key not in DataSettings.model_fields or key == "source":
-            remedy = nearest(key, DataSettings.model_fields)
-            faults.append(must_be("a setting", "key=value with a key of the data section", f"'{text}'", remedy))
-        values[key] = value
-    if faults:
-        raise RecipeError(*faults)
-    return settings_of(source, values)
 
 
 def _of_split(found: Found, split: str | None) -> Found:
