@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
 from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
 from hftransfer.adapters.terms import license_of, open_twin
+from hftransfer.data.rows import LFS_POINTER
 from hftransfer.errors import ModelError, first_line, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -366,7 +367,7 @@ def _is_lfs_pointer(file: Path) -> bool:
     """Whether a file holds what a clone without Git LFS leaves in place of its content."""
     try:
         with file.open("rb") as stream:
-            return stream.read(40).startswith(b"version https://git-lfs.github.com/spec")
+            return stream.read(len(LFS_POINTER)) == LFS_POINTER
     except OSError:
         return False
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from hftransfer.data.rows import LFS_POINTER
 from hftransfer.errors import DataError, HftransferError, must_be
 
 _REMEDY = "Mend or remove the file, or set data.on_error: skip."
@@ -309,7 +310,7 @@ def _opened(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Iterator
 
 
 _FOREIGN = (
-    (b"version https://git-lfs.github.com/spec", "a Git LFS pointer, not the file", "Fetch the files: git lfs pull."),
+    (LFS_POINTER, "a Git LFS pointer, not the file", "Fetch the files: git lfs pull."),
     (b"%PDF", "a PDF document", _REMEDY),
     (b"PK\x03\x04", "a ZIP archive", "Unpack it first."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),

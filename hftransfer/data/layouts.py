@@ -17,7 +17,7 @@ from hftransfer.data.roles import Found, Kind, affixed_roles, require_named_spli
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
-from hftransfer.errors import DataError, counted, must_be, some
+from hftransfer.errors import DataError, must_be, some
 
 _IGNORED = {"thumbs.db", "desktop.ini"}
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})
@@ -289,8 +289,3 @@ def is_layout_of_splits(folder: Path, settings: DataSettings) -> bool:
     """Whether a folder holds one for training, by its name."""
     names = [entry.name for entry in visible(folder) if entry.is_dir()]
     return "train" in {split_role(name, settings) for name in names} or bool(affixed_roles(names))
-
-
-def counts_in_words(found: Found) -> str:
-    """How many rows each split has, for people."""
-    return ", ".join(f"{counted(len(rows), 'row')} {name}" for name, rows in found.items())

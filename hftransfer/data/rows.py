@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hftransfer.data.images import Depth, PixelRange
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+"""How the file begins that a clone without Git LFS leaves in place of a large one."""
+
+
 class Content(Protocol):
     """Something that can be read as the bytes of one file."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.data.exports import plain_records
+from hftransfer.data.rows import LFS_POINTER
 from hftransfer.errors import DataError, must_be, printable, some
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -23,7 +24,6 @@ _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open,
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _SAID = re.compile(r'"?sep=(.)"?')
-_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     else:
         with packed(path) as stream:
             content = stream.read()
-    if content.startswith(_LFS_POINTER):
+    if content.startswith(LFS_POINTER):
         remedy = "Fetch the files: git lfs pull."
         raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
     text, told = decoded_text(content, str(path), encoding)
@@ -287,7 +287,7 @@ def _parquet(path: Path) -> Table:
     import pyarrow.parquet
 
     with path.open("rb") as stream:
-        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             remedy = "Fetch the files: git lfs pull."
             raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
     table = pyarrow.parquet.ParquetFile(path).read()

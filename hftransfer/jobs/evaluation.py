@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hftransfer.artifact import Predictor, rows_of_split
-from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings, settings_from_words
@@ -85,6 +84,8 @@ def _readable(
     Raises:
         DataError: they are too many.
     """
+    from hftransfer.data.inspection import inspect_rows  # of images alone
+
     with progress.stage("decoding every image", len(rows)) as advance:
         faults = inspect_rows(rows, advance, decode=True, max_pixels=settings.max_pixels).faults
     left = [*left, *((rows[place].id, reason) for place, reason in faults.items())]
