@@ -107,7 +107,7 @@ def inspect_image(content: bytes, name: str, *, decode: bool = False, max_pixels
             truncated or corrupt.
     """
     with _opened(content, name, max_pixels) as image:
-        if _is_deep(image) or _is_deep_in_colour(content):
+        if is_deep(image) or _is_deep_in_colour(content):
             with _as_faults(image, name), _quiet_pillow:
                 return _depth(image)
         if decode:
@@ -154,7 +154,7 @@ def _reduced(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
     image.draft("RGB", (image.width // factor, image.height // factor))
     factor = max(1, round(factor * image.width / before))
     image.load()
-    if image.mode.startswith("I") or image.mode == "F":
+    if is_deep(image):
         pixels = pixels or _usual_range(np.asarray(image), image.mode)
     small = Image.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
     height = factor * max(1, 256 // factor)
@@ -215,12 +215,13 @@ def _converted(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
     if image.mode == "RGB":
         image.load()
         return image
-    if _is_deep(image):
+    if is_deep(image):
         image = Image.fromarray(_eight_bits(np.asarray(image), image.mode, pixels))
     return image.convert("RGB")
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image holds one band of more than 8 bits."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
@@ -230,7 +231,7 @@ def _is_deep_in_colour(content: bytes) -> bool:
 
 
 def _depth(image: Image.Image) -> Depth:
-    if not _is_deep(image):
+    if not is_deep(image):
         bands = image.convert("RGB").getextrema()
         return Depth(0.0, float(max(most for _, most in bands)), coloured=True)  # type: ignore[misc]
     values = np.asarray(image)

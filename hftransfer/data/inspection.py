@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.data.images import MAX_PIXELS, Depth, PixelRange, decode_image, image_to_rgb, inspect_image
+from hftransfer.data.images import MAX_PIXELS, Depth, PixelRange, decode_image, image_to_rgb, inspect_image, is_deep
 from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
 from hftransfer.errors import DataError, must_be, user_path
 
@@ -33,7 +33,7 @@ def as_content(value: Any, where: str) -> Content:
         value = _array_image(value, where)
     if isinstance(value, Image.Image):
         buffer = io.BytesIO()
-        if value.mode.startswith("I") or value.mode == "F":
+        if is_deep(value):
             ImageOps.exif_transpose(value).save(buffer, "TIFF")
         else:
             image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
