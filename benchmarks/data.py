@@ -11,7 +11,11 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hftransfer.data.pictures import IMAGES
+from hftransfer.data.texts import TEXTS
+
 if TYPE_CHECKING:
+    from hftransfer.data.reading import Reader
     from hftransfer.data.rows import Row
     from hftransfer.data.splits import Splits
 
@@ -36,11 +40,11 @@ def photos(settings: dict[str, Any]) -> dict[str, Any]:
     `rows` limits the images of each class and split (0: all are taken); `times` makes so many copies of each image,
     each with bytes of its own after its end, which decoders ignore.
     """
-    splits = _splits(settings, "images")
+    splits = _splits(settings, IMAGES)
     folder = Path(settings["folder"]) / "photos"
     for name, split in splits.items():
         for number, row in enumerate(split.rows):
-            target = folder / name / row.label
+            target = folder / name / row.target
             target.mkdir(parents=True, exist_ok=True)
             _write_copies(row, target / f"{number:05d}{Path(row.id).suffix}", settings.get("times", 1))
     return {"data": str(folder), **model(settings)}
@@ -58,19 +62,19 @@ def sentences(settings: dict[str, Any]) -> dict[str, Any]:
 
     With `shots` there are so many of each class to train on, drawn by the seed, and a few to choose by.
     """
-    splits = _splits(settings, "texts")
+    splits = _splits(settings, TEXTS)
     folder = Path(settings["folder"]) / "sentences"
     folder.mkdir()
     for name, split in splits.items():
         rows: list[Any] = split.rows
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("text", "label"), *((row.content.text, row.label) for row in rows)])
+            csv.writer(file).writerows([("text", "label"), *((row.content.text, row.target) for row in rows)])
     return {"data": str(folder), **model(settings)}
 
 
 def texts(settings: dict[str, Any]) -> dict[str, Any]:
     """`data`, a CSV file of `texts` different texts: those there are, then such as are made of two of them."""
-    rows: list[Any] = [row for _, split in _splits(settings, "texts").items() for row in split.rows]
+    rows: list[Any] = [row for _, split in _splits(settings, TEXTS).items() for row in split.rows]
     own = list(dict.fromkeys(row.content.text for row in rows))
     pairs = (f"{one} {other}" for one, other in itertools.product(own, own))
     file = Path(settings["folder"]) / "texts.csv"
@@ -82,7 +86,7 @@ def texts(settings: dict[str, Any]) -> dict[str, Any]:
 
 def image_files(settings: dict[str, Any]) -> dict[str, Any]:
     """`data`, a folder with a folder per class and `images` different files in all: those there are, then copies."""
-    splits = _splits(settings, "images")
+    splits = _splits(settings, IMAGES)
     rows = [row for _, split in splits.items() for row in split.rows]
     random.Random(settings["seed"]).shuffle(rows)
     folder = Path(settings["folder"]) / "images"
@@ -91,7 +95,7 @@ def image_files(settings: dict[str, Any]) -> dict[str, Any]:
     for number in range(settings["images"]):
         copy, row = number // len(rows), rows[number % len(rows)]
         content = row.content.read() + (f"copy {copy}".encode() if copy else b"")
-        (folder / row.label / f"{number:05d}{Path(row.id).suffix}").write_bytes(content)
+        (folder / row.target / f"{number:05d}{Path(row.id).suffix}").write_bytes(content)
     return {"data": str(folder), **model(settings)}
 
 
@@ -103,7 +107,7 @@ def model(settings: dict[str, Any]) -> dict[str, str]:
     return {"model": str(bundled_folder(name) if name in BUNDLED_MODELS else name)}
 
 
-def _splits(settings: dict[str, Any], kind: Any) -> Splits:
+def _splits(settings: dict[str, Any], reader: Reader) -> Splits:
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
     from hftransfer.data.splits import build_splits, few_shots
@@ -111,5 +115,5 @@ def _splits(settings: dict[str, Any], kind: Any) -> Splits:
 
     chosen = DataSettings(source=settings["data"], limit=settings.get("rows") or None)
     silent = Progress(None)
-    splits = build_splits(find_rows(chosen, silent, kind), chosen, settings["seed"], silent, kind)
+    splits = build_splits(find_rows(chosen, silent, reader), chosen, settings["seed"], silent, reader)
     return few_shots(splits, settings["shots"], settings["seed"]) if "shots" in settings else splits

@@ -149,8 +149,8 @@ def _learner(settings: dict[str, Any]) -> tuple[Any, ...]:
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.data.sources import find_rows
     from hftransfer.data.splits import build_splits
-    from hftransfer.jobs.early import ROWS_OF, task_of
     from hftransfer.recipe import load_recipe
+    from hftransfer.tasks import head_task
     from hftransfer.training.activations import Source
     from hftransfer.training.batches import shares_of_epoch
     from hftransfer.training.devices import choose_compute
@@ -159,8 +159,8 @@ def _learner(settings: dict[str, Any]) -> tuple[Any, ...]:
     train = {"batch_size": settings["batch_size"], "seed": settings["seed"]}
     asked = {"task": task_name, "model": settings["model"], "data": settings["data"], "strategy": "fine-tune"}
     recipe = load_recipe({**asked, "train": train}).recipe
-    task, kind = task_of(recipe), ROWS_OF[task_name]
-    splits = build_splits(find_rows(recipe.data, _silent(), kind), recipe.data, 0, _silent(), kind)
+    task = head_task(task_name)
+    splits = build_splits(find_rows(recipe.data, _silent(), task.reader), recipe.data, 0, _silent(), task.reader)
     checkpoint = find_checkpoint(recipe.model.name)
     assert checkpoint is not None
     compute = choose_compute("fp32", None)

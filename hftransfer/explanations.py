@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import html
 import io
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hftransfer.artifact import Predictor
-from hftransfer.attribution.explaining import (
-    AnswerExplanation,
-    Explanation,
-    ImageExplanation,
-    TextExplanation,
-    explain_each,
-)
-from hftransfer.attribution.faithfulness import cells_of
-from hftransfer.attribution.words import Word
+from hftransfer.attribution.explaining import explain_each
+from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
 from hftransfer.data.inputs import Given
 from hftransfer.errors import DataError, WriteError, must_be, printable
 from hftransfer.progress import Progress
-from hftransfer.report.rendering import Marked, data_uri, marked_words, render_page
+from hftransfer.report.rendering import data_uri, render_page
 from hftransfer.run_folder import new_folder
 
-_BLANK = "blank map: no place speaks for it"
 _ON_SHEET = 24
-_AROUND = 40
-"""Characters of a context shown on both sides of a span."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,7 @@ def _outcomes(
     model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
     pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
-    named = asked.named(model.takes, lines, pairs=pairs)
+    named = asked.named(model.reader, lines, pairs=pairs)
     values = [one.value for one in named]
     settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
     explained = explain_each(model, values, **settings, truth=asked.truth)
@@ -93,36 +82,8 @@ def _outcomes(
 
 
 def line_of(shown: Shown) -> str:
-    """An explanation in a line."""
-    one, name = shown.explained, " ".join(shown.name.split())
-    if isinstance(one, AnswerExplanation):
-        spans = "; ".join(f"'{span.text}' {span.score:.3f}" for span in one.spans[:3])
-        return f"{name}: '{one.answer.answer}' {one.answer.score:.4f}; next: {spans or 'none'}"
-    told = f"{name}: {one.label} {one.score:.4f}"
-    if isinstance(one, TextExplanation):
-        weights = [(word.text, word.weight) for word in _words_of(one) if word.weight is not None]
-        most = sorted(weights, key=lambda weighed: -abs(weighed[1]))[:5]
-        words = ", ".join(f"{text} {weight:+.2f}" for text, weight in most) or "no word was read"
-        return f"{told}; {words}{_unread(one)}"
-    if one.is_blank:
-        return f"{told} ({one.method}; {_BLANK})"
-    if one.truth is None:
-        return f"{told} ({one.method})"
-    truth = one.truth
-    return (
-        f"{told} ({one.method}; deletion {truth.deletion:.2f}, at random {truth.random_deletion:.2f}; "
-        f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
-    )
-
-
-def _words_of(one: TextExplanation) -> list[Word]:
-    return [word for part in one.attributed.words for word in part]
-
-
-def _unread(one: TextExplanation) -> str:
-    """How much of a text was cut off."""
-    count = sum(word.weight is None for word in _words_of(one))
-    return f"; {count} word{'s were' if count > 1 else ' was'} not read" if count else ""
+    """Return an explanation in a line."""
+    return shown.explained.line(" ".join(shown.name.split()))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -138,14 +99,14 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pictures = {}
         for number, one in enumerate(shown):
-            if isinstance(one.explained, ImageExplanation):
+            if one.explained.has_picture:
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
-                place.write_bytes(picture_of(one.explained))
+                place.write_bytes(picture_of(cast("ImageExplanation", one.explained)))
                 pictures[number] = place.read_bytes()
         if len(pictures) > 1:
             _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
         (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
-        numbers = [_plain(one) for one in shown]
+        numbers = [{"input": one.name, **one.explained.as_dict()} for one in shown]
         (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
@@ -167,7 +128,7 @@ def picture_of(one: ImageExplanation) -> bytes:
         axes.axis("off")
     told = f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})"
     left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
-    right.set_title(f"{told}\n{_BLANK}" if one.is_blank else told, loc="left", color=INK, fontsize=9)
+    right.set_title(f"{told}\n{BLANK}" if one.is_blank else told, loc="left", color=INK, fontsize=9)
     if not one.is_blank:
         figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
     buffer = io.BytesIO()
@@ -181,8 +142,7 @@ def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
 
     images, captions = [], []
     for one in shown[:_ON_SHEET]:
-        explained = one.explained
-        assert isinstance(explained, ImageExplanation)
+        explained = cast("ImageExplanation", one.explained)
         images.append(explained.seen if explained.is_blank else overlaid(explained.seen, explained.map))
         told = f"{short_label(explained.label, 18)}, {explained.score:.2f}{'; blank map' if explained.is_blank else ''}"
         captions.append(f"{short_label(Path(one.name).name, 26)}\n{told}")
@@ -198,44 +158,12 @@ def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
             "name": one.name,
             "line": line_of(one),
             "picture": data_uri(pictures[number], "png") if number in pictures else "",
-            "texts": _texts(one.explained) if isinstance(one.explained, TextExplanation) else [],
-            "spans": _spans(one.explained) if isinstance(one.explained, AnswerExplanation) else [],
+            "texts": one.explained.weighed_words(),
+            "spans": one.explained.spans_in_context(),
         }
         for number, one in enumerate(shown)
     ]
     return render_page("hftransfer", "explanations.html.jinja", entries=entries)
-
-
-def _texts(one: TextExplanation) -> list[list[dict[str, str]]]:
-    """The words of each text, all weighed on one scale."""
-    words = _words_of(one)
-    marked = iter(marked_words([Marked(word.text, word.weight, word.weight is not None) for word in words]))
-    return [list(itertools.islice(marked, len(part))) for part in one.attributed.words]
-
-
-def _spans(one: AnswerExplanation) -> list[dict[str, str]]:
-    """The answer and its neighbours, each within a few words of its context."""
-    found = [(one.answer.answer, one.answer.start, one.answer.end, one.answer.score)]
-    found += [(span.text, span.start, span.end, span.score) for span in one.spans]
-    return [
-        {
-            "text": text or "(no answer)",
-            "before": one.context[max(0, start - _AROUND) : start],
-            "after": one.context[end : end + _AROUND],
-            "score": f"{score:.4f}",
-        }
-        for text, start, end, score in found
-    ]
-
-
-def _plain(shown: Shown) -> dict[str, Any]:
-    one = shown.explained
-    if isinstance(one, ImageExplanation):
-        truth = asdict(one.truth) if one.truth is not None else None
-        told = {"label": one.label, "score": one.score, "method": one.method, "blank": one.is_blank, "truth": truth}
-        coarse = [[round(float(value), 3) for value in row] for row in cells_of(one.map)]
-        return {"input": shown.name, **told, "map_14x14": coarse}
-    return {"input": shown.name, **asdict(one)}
 
 
 def _safe(name: str) -> str:

@@ -21,15 +21,14 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Predictor, rows_of_split, save_model
 from hftransfer.cache import new_folder
-from hftransfer.data.roles import Kind
-from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import find_rows
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.errors import HftransferError, ModelError, OutputError, WriteError, first_line, must_be, user_path
 from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
-from hftransfer.tasks.registry import TASKS
+from hftransfer.tasks.contract import HeadTask
 
 MOST_DIFFERENT = 1e-3
 """Between logits of PyTorch and of ONNX's graph; more is no export."""
@@ -216,9 +215,9 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
         "task": facts.task,
         "inputs": graph.names,
         "outputs": graph.outputs,
-        "scores": predictor.scoring if facts.task != "question-answering" else "none",
-        "labels": list(predictor.class_names) if facts.task != "question-answering" else [],
-        "preprocessing": adapter.processor_settings() if adapter.modality == "image" else {},
+        "scores": predictor.scoring if predictor.task.has_classes else "none",
+        "labels": list(predictor.class_names) if predictor.task.has_classes else [],
+        "preprocessing": {} if predictor.reader.fields else adapter.processor_settings(),
         "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,
         "null_threshold": facts.null_threshold,
         "opset": _OPSET,
@@ -233,58 +232,23 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
 
 def _examples(predictor: Predictor, run: str | None, data: str | None, progress: Progress) -> tuple[list[Inputs], str]:
     """Some inputs in batches of several sizes, and what they are."""
-    kind = TASKS[predictor.facts.task].rows
-    rows, source = _rows(kind, run, data, progress)
-    adapter: Any = predictor.source
+    rows, source = _rows(predictor.task, run, data, progress)
     chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(len(rows), _EXAMPLES)).astype(int).tolist()]
     parts = [chosen[:1], chosen[1:4], chosen[4:]]
-    return [_encoded(adapter, part, predictor) for part in parts if part], source
+    task, most = predictor.task, predictor.facts.max_tokens
+    return [task.inputs(predictor.source, part, most) for part in parts if part], source
 
 
-def _encoded(adapter: Any, rows: Sequence[Row], predictor: Predictor) -> Inputs:
-    from hftransfer.data.inspection import decode_row
-
-    if adapter.modality == "image":
-        found: Inputs = adapter.encode([decode_row(row) for row in rows])
-        return found
-    texts: list[tuple[str, str | None]] = []
-    for row in rows:
-        content = row.content
-        if isinstance(content, QuestionContent):
-            texts.append((content.question, content.context))
-        elif isinstance(content, TextContent):
-            texts.append((content.text, content.pair))
-    tokens, _ = adapter.tokenize_all(texts, predictor.facts.max_tokens)
-    padded: Inputs = adapter.pad(tokens)
-    return padded
-
-
-def _rows(kind: Kind, run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
+def _rows(task: HeadTask[Any], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
     if data is not None:
-        return rows_of_split(find_rows(DataSettings(source=data), progress, kind=kind), None), f"examples of {data}"
+        return rows_of_split(find_rows(DataSettings(source=data), progress, task.reader), None), f"examples of {data}"
     recipe = Path(run) / "recipe.yaml" if run is not None else None
     if recipe is not None and recipe.is_file():
         settings = load_recipe(recipe).recipe.data
         if settings.source != "memory":
             try:
-                return rows_of_split(find_rows(settings, progress, kind=kind), None), "examples of its data"
+                return rows_of_split(find_rows(settings, progress, task.reader), None), "examples of its data"
             except HftransferError as error:
                 progress.line(f"the data of the run can't be read ({first_line(error)}): other examples are taken")
-    return _embedded(kind), "examples that come with the package"
-
-
-def _embedded(kind: Kind) -> list[Row]:
-    """Drawn pets, short reviews, or questions about them."""
-    from hftransfer.data.drawn_pets import draw_pet
-    from hftransfer.data.inspection import as_content
-
-    if kind == "images":
-        drawn = [(what, index) for index in range(_EXAMPLES // 2) for what in ("cat", "dog")]
-        return [Row(f"{what} {n}", as_content(draw_pet(what, index=n), what), what) for what, n in drawn]  # type: ignore[arg-type]
-    found = find_rows(DataSettings(source="bundled/short-reviews"), Progress(None), kind="texts")
-    texts = [row for row in rows_of_split(found, None) if isinstance(row.content, TextContent)]
-    if kind == "texts":
-        return texts
-    contexts = [row.content.text for row in texts if isinstance(row.content, TextContent)]
-    asked = enumerate(zip(contexts, contexts[1:], contexts[2:], strict=False))
-    return [Row(str(n), QuestionContent(str(n), "What was it?", " ".join(own), (), ""), "") for n, own in asked]
+    found = rows_from_python(task.made_up(_EXAMPLES), DataSettings(source="memory"), task.reader)
+    return rows_of_split(found, None), "examples that come with the package"

@@ -17,15 +17,17 @@ import numpy as np
 from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
-from hftransfer.data.captions import Captioned, CaptionedSplits
+from hftransfer.data.captions import captions_of
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
+from hftransfer.data.splits import Split, Splits
 from hftransfer.data.tables import raise_first
 from hftransfer.errors import RecipeError, must_be
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.progress import Progress
 from hftransfer.strategies import LinearProbe, Strategy
-from hftransfer.tasks.base import Judged
+from hftransfer.tasks.contract import Judged
+from hftransfer.tasks.image_text import PROBE_OF_CAPTIONS
 from hftransfer.tasks.items import ImageItems, Items, TokenItems
 from hftransfer.training.activations import ActivationStore, Source, fill_store, key_parts, worth_keeping
 from hftransfer.training.contrastive import (
@@ -41,7 +43,7 @@ from hftransfer.training.contrastive import (
 from hftransfer.training.devices import Compute
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
-from hftransfer.training.settings import PROBE_OF_CAPTIONS, TrainSettings
+from hftransfer.training.settings import TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
 from hftransfer.zeroshot import TextItems, embed, unit
 
@@ -60,7 +62,7 @@ class CaptionJob:
     """By tower."""
     strategy: Strategy
     data: DataSettings
-    splits: CaptionedSplits
+    splits: Splits
     train: TrainSettings
     compute: Compute
     progress: Progress
@@ -108,7 +110,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
 
 def _learn_projections(job: CaptionJob) -> CaptionsLearned:
     with job.stage("activations"):
-        pooled = {name: _pooled(job, split) for name, split in job.splits.splits.items() if len(split)}
+        pooled = {name: _pooled(job, split) for name, split in job.splits.items() if len(split)}
     with job.stage("train"):
         adapter = ProjectionAdapter(job.dual, pooled["train"], new=job.new, seed=job.train.seed, loss=job.train.loss)
         standard = {name: adapter.standardised(part) for name, part in pooled.items()}
@@ -129,13 +131,13 @@ def _learn_projections(job: CaptionJob) -> CaptionsLearned:
     return _learned(job.dual, found, fitted, {"total": total, "trainable": learned})
 
 
-def _pooled(job: CaptionJob, split: Captioned) -> Pooled:
+def _pooled(job: CaptionJob, split: Split) -> Pooled:
     """What the towers make of a split's images and captions, kept in the cache.
 
     Raises:
         DataError: an image can't be decoded.
     """
-    texts, owners = split.texts()
+    texts, owners = captions_of(split)
     towers = {name: Tower(job.dual, name, pooled=True) for name in ("image", "text")}
     items: dict[str, Any] = {
         "image": ImageItems(split.rows, split.digests, towers["image"], decode=job.data.decode),
@@ -164,7 +166,7 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
         f"{counts['trainable']:,} of {counts['total']:,} parameters learn; boundaries {boundaries[0]} of "
         f"{len(images.stages)} stages for images, {boundaries[1]} of {len(texts.stages)} for texts"
     )
-    owners = {name: split.texts()[1] for name, split in job.splits.splits.items()}
+    owners = {name: captions_of(split)[1] for name, split in job.splits.items()}
     sources = _sources(job, images, texts, boundaries)
     with job.stage("train"):
         adapter.model.to(job.compute.device)
@@ -194,9 +196,9 @@ def _sources(
     """By split, the images and all captions as they are at the towers' boundaries; kept there where that pays."""
     items: dict[str, tuple[Items, Items]] = {}
     cut = 0
-    for name, split in job.splits.splits.items():
+    for name, split in job.splits.items():
         if len(split):
-            tokens, longer = texts.tokenize_all([(text, None) for text in split.texts()[0]])
+            tokens, longer = texts.tokenize_all([(text, None) for text in captions_of(split)[0]])
             pictures = ImageItems(split.rows, split.digests, images, decode=job.data.decode)
             items[name] = pictures, TokenItems(tokens, texts)
             cut += len(longer)
@@ -236,7 +238,7 @@ def _require_decodable(job: CaptionJob) -> None:
     Raises:
         DataError: with those that can't.
     """
-    rows = [row for split in job.splits.splits.values() for row in split.rows]
+    rows = [row for _, split in job.splits.items() for row in split.rows]
     with job.progress.stage("decoding every image", len(rows)) as advance:
         faults = inspect_rows(rows, advance, decode=True).faults
     raise_first(list(faults.values()))
@@ -246,7 +248,7 @@ def _require_decodable(job: CaptionJob) -> None:
 
 
 def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: Callable[[str], Embedded]) -> Fitted:
-    rows, owners = job.splits.splits["train"].rows, job.splits.splits["validation"].texts()[1]
+    rows, owners = job.splits.train.rows, captions_of(job.splits.validation)[1]
 
     def evaluate() -> Evaluation:
         metrics, _ = _found_of(*embedded("validation"), owners)
@@ -277,8 +279,8 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
 def _judged(
     job: CaptionJob, embedded: Callable[[str], Embedded]
 ) -> dict[str, tuple[dict[str, float], dict[str, np.ndarray]]]:
-    splits = {name: split for name, split in job.splits.splits.items() if name != "train" and len(split)}
-    return {name: _found_of(*embedded(name), split.texts()[1]) for name, split in splits.items()}
+    splits = {name: split for name, split in job.splits.items() if name != "train" and len(split)}
+    return {name: _found_of(*embedded(name), captions_of(split)[1]) for name, split in splits.items()}
 
 
 def _found_of(

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,10 @@ from hftransfer.errors import (
     must_be,
     user_path,
 )
-from hftransfer.jobs.common import Clock, Result, load_splits
-from hftransfer.jobs.early import ROWS_OF, early_look
+from hftransfer.jobs.early import early_look
+from hftransfer.jobs.session import Session, load_rows, load_splits
 from hftransfer.progress import Progress
 from hftransfer.recipe import (
-    IMAGE_TEXT,
-    ZERO_SHOT,
     LoadedRecipe,
     Recipe,
     load_recipe,
@@ -43,7 +41,15 @@ from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from hftransfer.artifact import Predictor
-    from hftransfer.training.checkpoint import Checkpoints, Saved
+    from hftransfer.training.checkpoint import Saved
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and its metrics (as in `metrics.json`)."""
+
+    folder: Path
+    metrics: dict[str, Any]
 
 
 def run(
@@ -67,24 +73,22 @@ def run(
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
             when the run was interrupted.
     """
-    from hftransfer.training.processes import processes
-
-    clock, together = Clock(), processes()
-    progress = (progress or Progress()) if together.is_first else Progress(None)
+    session = Session.begin(progress, data)
+    together, progress = session.processes, session.progress
     if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
         out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_memory(overrides, data)))
     else:
         loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
-    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, peek=True))
+    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True))
     # What takes time is imported when what is asked for is known to be sound.
     from hftransfer.curve import FinishedCells
-    from hftransfer.jobs.captions import learn_from_captions, write_captions
-    from hftransfer.jobs.training import train_curve, train_model, write_training
-    from hftransfer.jobs.zero_shot import evaluate_by_names, write_zero_shot
+    from hftransfer.jobs.engines import ENGINES
+    from hftransfer.jobs.writing import write_run
     from hftransfer.training.checkpoint import Checkpoints
 
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
+    session = replace(session, name=loaded.name, logs=folder.path / LOGS, checkpoints=checkpoints)
     with ExitStack() as stack:
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
@@ -92,34 +96,21 @@ def run(
             folder.note_asked(loaded.name, plain_settings(seen_from(loaded.recipe, folder.path)))
             stack.enter_context(_end_told(progress))
             stack.enter_context(_folder_told(folder.path))
-        is_curve = isinstance(loaded.recipe.data.shots, list)
-        goes_on = resume and not is_curve  # a curve goes on where its cells ended
-        saved = together.first(lambda: _newest(checkpoints, progress, resume=goes_on, held=together.count > 1))
-        logs, asked = folder.path / LOGS, loaded.recipe
-        write: Callable[[], dict[str, Any]]
-        save: Callable[[], None] | None = None
-        if asked.task == ZERO_SHOT:
-            evaluated = evaluate_by_names(asked, checkpoint, data, clock, progress)
-            write = partial(write_zero_shot, folder, loaded, evaluated, clock)
-        elif asked.task == IMAGE_TEXT:
-            learned = learn_from_captions(loaded, checkpoint, data, clock, progress, logs, checkpoints, saved)
-            write, save = partial(write_captions, folder, loaded, learned, clock), learned.done.save
-        else:
-            if is_curve:
-                trained = train_curve(loaded, checkpoint, data, clock, progress, logs, checkpoints, resume=resume)
-            else:
-                trained = train_model(asked, checkpoint, data, clock, progress, loaded.name, logs, checkpoints, saved)
-            write, save = partial(write_training, folder, loaded, trained, clock, progress), trained.done.save
-        metrics = together.first(lambda: _written(folder, progress, write, checkpoints, save))
+        # A curve goes on where its cells ended.
+        goes_on = resume and not isinstance(loaded.recipe.data.shots, list)
+        session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
+        learned = ENGINES[loaded.recipe.chosen_task.learns](loaded, checkpoint, session, resume=resume)
+        write = partial(write_run, folder, loaded, learned, session)
+        metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
         if together.is_first:
             FinishedCells.remove_from(checkpoints.folder)
             checkpoints.remove_all()
-            _push(asked, folder, progress)
+            _push(loaded.recipe, folder, progress)
     return Result(folder.path, metrics)
 
 
 def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
-    """Nothing; the finished run's model is on the Hub, if the recipe says so.
+    """Put the finished run's model on the Hub, if the recipe says so.
 
     Raises:
         PushError: it is not; the run is finished all the same.
@@ -182,12 +173,11 @@ def _end_told(progress: Progress) -> Iterator[None]:
 
 def _written(
     folder: RunFolder,
-    progress: Progress,
+    session: Session,
     write: Callable[[], dict[str, Any]],
-    checkpoints: Checkpoints,
-    save: Callable[[], None] | None = None,
+    save_checkpoint: Callable[[], None] | None,
 ) -> dict[str, Any]:
-    """The metrics of a run whose results are in its folder.
+    """Return the metrics of a run whose results are in its folder.
 
     Raises:
         OutputError: they can't be written; a checkpoint of the finished training is, if there is still room for it.
@@ -196,12 +186,12 @@ def _written(
         with folder.results():
             metrics = write()
             log = folder.note_log()
-        progress.move_log(log)
+        session.progress.move_log(log)
     except OutputError as error:
-        if save is not None:
+        if save_checkpoint is not None:
             with suppress(OutputError):
-                save()
-        if checkpoints.newest() is None:
+                save_checkpoint()
+        if session.checkpoints is None or session.checkpoints.newest() is None:
             remedy = "There is no checkpoint to go on from: make room, and run it again."
         else:
             remedy = f"Make room; then `{resume_command(folder.path)}` goes on from the newest checkpoint."
@@ -209,15 +199,17 @@ def _written(
     return metrics
 
 
-def _newest(checkpoints: Checkpoints, progress: Progress, *, resume: bool, held: bool) -> Saved | None:
-    """The checkpoint to go on from, its tensors read already if it is to be `held` for other processes."""
+def _newest(session: Session, *, resume: bool) -> Saved | None:
+    """Return the checkpoint to go on from, its tensors read already where it is for other processes too."""
+    checkpoints, progress = session.checkpoints, session.progress
+    assert checkpoints is not None
     if not resume:
         checkpoints.remove_all()
         return None
     saved = checkpoints.newest(progress.line)
     if saved is None:
         progress.line("there is no whole checkpoint: the run begins anew")
-    return saved.held() if saved is not None and held else saved
+    return saved.held() if saved is not None and session.processes.count > 1 else saved
 
 
 def resume_command(folder: Path) -> str:
@@ -268,7 +260,7 @@ def fit(
     """
     from hftransfer.artifact import Predictor
     from hftransfer.jobs.cards import write_own_card
-    from hftransfer.jobs.training import metrics_of, train_model
+    from hftransfer.jobs.training import train_model
 
     whole = isinstance(train, str | os.PathLike) and validation is None and test is None
     rows: Any = os.fspath(train) if whole else _rows_by_split(train, validation, test)
@@ -282,22 +274,21 @@ def fit(
         "strategy": chosen,
         "train": settings,
     }
-    clock, progress = Clock(), progress or Progress()
+    session = Session.begin(progress, rows)
     loaded = load_recipe(document)
     if isinstance(loaded.recipe.data.shots, list):
         got = str(loaded.recipe.data.shots)
         raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
-    checkpoint = early_look(loaded.recipe, rows, peek=True)
-    trained = train_model(loaded.recipe, checkpoint, rows, clock, progress, "hftransfer", Path(LOGS))
-    metrics = metrics_of(loaded.recipe, trained, clock)
-    done = trained.done
-    facts = trained.model_facts
+    checkpoint = early_look(loaded.recipe, rows, fetches_config=True)
+    learned = train_model(loaded.recipe, session, checkpoint)
+    metrics = learned.metrics(session.clock.all_seconds())
+    assert learned.adapter is not None
     return Predictor(
-        done.adapter,
-        facts=facts,
+        learned.adapter,
+        facts=learned.model_facts,
         metrics=metrics,
-        history=done.history.rows,
-        write_card=lambda draft: write_own_card(draft, trained, facts, metrics, loaded.recipe),
+        history=learned.history.rows,
+        write_card=lambda draft: write_own_card(draft, learned, metrics),
     )
 
 
@@ -339,12 +330,12 @@ def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
         HftransferError: something is not as it must be.
     """
     early_look(loaded.recipe, data)
-    splits = load_splits(loaded.recipe, ROWS_OF[loaded.recipe.task], data, progress, decode=True)
+    splits = load_splits(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
     for number in loaded.recipe.data.numbers_of_shots:
         require_shots(splits, number)
     if isinstance(loaded.recipe.data.shots, int):
         splits = few_shots(splits, loaded.recipe.data.shots, loaded.recipe.train.seed)
-    if loaded.recipe.task == ZERO_SHOT or loaded.recipe.strategy.from_zero_shot:
+    if splits.class_names and (loaded.recipe.strategy.from_zero_shot or loaded.recipe.chosen_task.learns == "nothing"):
         words_for(splits.class_names, loaded.recipe.class_names)
     return splits
 
@@ -355,7 +346,7 @@ def require_sound(
     *,
     resume: bool = False,
 ) -> None:
-    """Nothing, if all is as it must be that shows without reading data or a model; with `resume` the recipe may be the
+    """Return if all is as it must be that shows without reading data or a model; with `resume` the recipe may be the
     folder of an unfinished run.
 
     Raises:

@@ -11,19 +11,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.artifact import OF_DRAWINGS, Answer, Prediction, Predictor
+from hftransfer.artifact import OF_DRAWINGS, Predictor
 from hftransfer.data.drawings import DRAWINGS, Drawings
-from hftransfer.data.inputs import Given, Named, passed_over
-from hftransfer.data.roles import Kind
+from hftransfer.data.inputs import Given, passed_over
+from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, printable_json, some, user_path
 from hftransfer.progress import Progress
 from hftransfer.tabular import cell
+from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
 
-_AT_ONCE = 256
-"""Questions that are answered together: their windows share batches."""
 _BAR_FROM = 64
 """Inputs from which on a person is shown how far it is."""
 
@@ -52,7 +51,7 @@ def predict_inputs(
         OutputError: the table can't be written.
     """
     named, outcomes = _outcomes(predictor, asked, lines)
-    _tell_passed_over(asked, predictor.takes if isinstance(predictor, Predictor) else "images")
+    _tell_passed_over(asked, predictor.reader)
     _warn_of_drawings(predictor, named)
     scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
     names = predictor.class_names if isinstance(predictor, Predictor) else ()
@@ -72,7 +71,7 @@ def predict_inputs(
             if asked.as_json:
                 told.append(entry)
             elif asked.csv is None:
-                print(_line(one, outcome, scoring), flush=True)
+                print(outcome.line(one.name, scoring), flush=True)
     if asked.as_json:
         alone = isinstance(predictor, Predictor) and asked.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
@@ -81,15 +80,15 @@ def predict_inputs(
         raise DataError(*faults)
 
 
-def _tell_passed_over(asked: Asked, kind: Kind) -> None:
+def _tell_passed_over(asked: Asked, reader: Reader) -> None:
     """Say, on standard error, which files of folders are not read."""
-    names = passed_over(asked.inputs, kind)
+    names = passed_over(asked.inputs, reader)
     if names:
         told = printable(some(names, 3))
-        print(f"passed over, as no {kind} by the name: {told}", file=sys.stderr)
+        print(f"passed over, as no {reader.inputs} by the name: {told}", file=sys.stderr)
 
 
-def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Named]) -> None:
+def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[NamedInput]) -> None:
     """Say, on standard error, that a model which learned from drawings is given something else."""
     if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
         return
@@ -101,34 +100,22 @@ def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Name
 
 def _outcomes(
     predictor: Predictor | DualPredictor, asked: Asked, lines: Iterable[str]
-) -> tuple[list[Named], Iterator[Outcome]]:
+) -> tuple[list[NamedInput], Iterator[Outcome]]:
     if not isinstance(predictor, Predictor):
         return _chosen(predictor, asked, lines)
     _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
-    given = asked.named(predictor.takes, lines, pairs=bool(predictor.facts.pairs))
-    values = [one.value for one in given]
-    if predictor.takes != "questions":
-        return given, predictor.predict_each(values)
-    return given, _answers(predictor, values)
+    given = asked.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
+    return given, predictor.predict_each([one.value for one in given])
 
 
-def _answers(predictor: Predictor, questions: Sequence[Any]) -> Iterator[Outcome]:
-    """An answer to each question in turn, or the error that came in its place."""
-    for start in range(0, len(questions), _AT_ONCE):
-        part = questions[start : start + _AT_ONCE]
-        asked = [one for one in part if not isinstance(one, DataError)]
-        answers = iter(predictor.predict(asked) if asked else ())
-        yield from (one if isinstance(one, DataError) else next(answers) for one in part)
-
-
-def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[Named], Iterator[Outcome]]:
+def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[NamedInput], Iterator[Outcome]]:
     _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
     if asked.labels is None:
         remedy = "A dual encoder has no classes of its own."
         raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
     names = [label.strip() for label in asked.labels.split(",")]
     prompts = asked.prompts[0] if len(asked.prompts) == 1 else list(asked.prompts) or "simple"
-    given = asked.named("images", lines)
+    given = asked.named(predictor.reader, lines)
     return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
 
 
@@ -140,25 +127,8 @@ def _require_no(asked: Asked, names: Sequence[str], allowed: str) -> None:
         raise RecipeError(*faults)
 
 
-def _shown_input(one: Named) -> Any:
+def _shown_input(one: NamedInput) -> Any:
     return list(one.value) if isinstance(one.value, tuple) else one.name
-
-
-def _line(one: Named, outcome: Prediction | Answer, scoring: str) -> str:
-    """Return a prediction in one line, which neither names nor labels can break or steer."""
-    if isinstance(outcome, Answer):
-        return f"{outcome.score:7.2%}  {_in_one_line(outcome.answer) or '(no answer)'}"
-    label, name = _in_one_line(outcome.label), _in_one_line(one.name)
-    if scoring == "none":
-        return f"{outcome.score:10.4f}  {label}  {name}"
-    if scoring == "sigmoid":  # several may be true at once
-        others = [(other, score) for other, score in outcome.scores.items() if other != outcome.label and score >= 0.5]
-        label = ", ".join([label, *(f"{_in_one_line(other)} {score:.2%}" for other, score in others)])
-    return f"{outcome.score:7.2%}  {label}  {name}"
-
-
-def _in_one_line(text: str) -> str:
-    return printable(text).replace("\t", "\\t").replace("\n", "\\n")
 
 
 @contextmanager

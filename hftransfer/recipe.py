@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.run_folder import HubSettings, OutputSettings
 from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, strategy_of
-from hftransfer.training.settings import PROBE_OF_CAPTIONS, TOWERS_OF_CAPTIONS, TrainSettings
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.contract import OPTIONAL_KEYS, Task
+from hftransfer.training.settings import TrainSettings
 
-TaskName = Literal[
-    "image-classification", "text-classification", "question-answering", "zero-shot-image-classification", "image-text"
-]
-IMAGE_TEXT = "image-text"
-ZERO_SHOT = "zero-shot-image-classification"
 OTHER_TASKS = (
     *("any-to-any", "audio-classification", "audio-text-to-text", "audio-to-audio", "automatic-speech-recognition"),
     *("depth-estimation", "document-question-answering", "feature-extraction", "fill-mask", "graph-ml"),
@@ -134,7 +132,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: TaskName = Field(description="a pipeline tag of the Hub")
+    task: str = Field(
+        description="a pipeline tag of the Hub", json_schema_extra=lambda schema: schema.update(enum=[*TASKS])
+    )
     model: ModelSettings = Field(description="a name, or {name: …, revision: …}")
     data: DataSettings = Field(description="where the examples are")
     strategy: Strategy = Field(LinearProbe(), description="what learns: a kind, or {kind: …, …}")
@@ -158,14 +158,27 @@ class Recipe(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_of_captions(cls, values: Any) -> Any:
-        """Images with captions are learned from in large batches and many passes."""
-        if not isinstance(values, dict) or values.get("task") != IMAGE_TEXT:
+    def _usual_of_task(cls, values: Any) -> Any:
+        """Settings of `train:` that a task wants where they aren't given."""
+        task = TASKS.get(values["task"]) if isinstance(values, dict) and isinstance(values.get("task"), str) else None
+        if task is None:
             return values
         given, strategy = values.get("train", {}), values.get("strategy", "linear-probe")
         kind = strategy.get("kind", "linear-probe") if isinstance(strategy, dict) else strategy
-        usual = PROBE_OF_CAPTIONS if kind == "linear-probe" else TOWERS_OF_CAPTIONS
-        return {**values, "train": {**usual, **given} if isinstance(given, dict) else given}
+        usual = task.usual_train(str(kind))
+        return {**values, "train": {**usual, **given} if isinstance(given, dict) else given} if usual else values
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in TASKS:
+            raise PydanticCustomError("unknown_task", "no task of ours")
+        return value
+
+    @property
+    def chosen_task(self) -> Task:
+        """What the task is."""
+        return TASKS[self.task]
 
     @field_validator("model", mode="before")
     @classmethod
@@ -353,14 +366,11 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     values = recipe.model_dump(mode="json")
     if values["resolved"] is None:
         del values["resolved"]
-    of_names = ("prompts", "class_names", "compare_prompts")
-    other = {ZERO_SHOT: ("strategy", "zero_shot_data"), IMAGE_TEXT: ("compare_prompts",)}
-    begins = ("compare_prompts", "zero_shot_data") if recipe.strategy.from_zero_shot else (*of_names, "zero_shot_data")
-    left_out = other.get(recipe.task, begins)
-    kept = {name: value for name, value in values.items() if name not in left_out}
-    if recipe.task != IMAGE_TEXT:
-        kept["train"] = {name: value for name, value in kept["train"].items() if name != "loss"}
-        kept["model"] = {name: value for name, value in kept["model"].items() if name in ("name", "revision")}
+    keys = recipe.chosen_task.keys | ({"prompts", "class_names"} if recipe.strategy.from_zero_shot else set())
+    absent = OPTIONAL_KEYS - keys
+    kept = {name: value for name, value in values.items() if name not in absent}
+    for section in ("train", "model"):
+        kept[section] = {name: value for name, value in kept[section].items() if f"{section}.{name}" not in absent}
     return kept
 
 
@@ -660,9 +670,12 @@ def _told(document: _Document, fault: Any) -> str:
             known, last = _keys_of(full[:-1]), _cut(key[-1])
             section = _dotted(key[:-1]) or "a recipe"
             return must_be(where, f"a key of {section}", f"the unknown key '{last}'", nearest(last, known))
-        case "literal_error" if full == ("task",) and fault["input"] in OTHER_TASKS:
-            told = f"'{fault['input']}', which hftransfer does not do yet"
-            return must_be(where, " or ".join(get_args(TaskName)), told)
+        case "unknown_task":
+            later = f"'{fault['input']}', which hftransfer does not do yet"
+            got, remedy = (later, "") if fault["input"] in OTHER_TASKS else (got, nearest(_cut(fault["input"]), TASKS))
+            return must_be(where, " or ".join(TASKS), got, remedy)
+        case "string_type" if full == ("task",):
+            return must_be(where, " or ".join(TASKS), got)
         case "literal_error":
             allowed = [str(option) for option in _options(full)] or [str(context.get("expected"))]
             remedy = (

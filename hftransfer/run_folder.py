@@ -74,6 +74,7 @@ class OutputSettings(BaseModel):
         "runs", min_length=1, description="runs lie in <folder>/<recipe>/<time>; --out names one exactly"
     )
     report: bool = Field(True, description="whether a page with mistakes and what they rest on is made, report.html")
+    figures: bool = Field(True, description="whether pictures are drawn, in figures/")
 
 
 @dataclass(frozen=True)

@@ -59,15 +59,15 @@ class _Refused(Exception):
 
 def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | None = None) -> FastAPI:
     """Return the application: `GET /` the page, `GET /about` what the model takes, `POST /predict` an input."""
-    limits, kind = limits or Limits(), _kind_of(predictor)
+    limits, form = limits or Limits(), _form_of(predictor)
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     app.add_middleware(_Careful)
     queue = _Queue(limits.most_waiting)
-    labels = [] if kind in ("questions", "choice") else _labels(predictor)
-    about: dict[str, Any] = {"model": name, "takes": kind, "labels": labels}
+    about: dict[str, Any] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
-        about |= {"scores": predictor.scoring, "note": predictor.note}
+        labels = list(predictor.class_names) if predictor.task.has_classes else []
+        about |= {"labels": labels, "scores": predictor.scoring, "note": predictor.note}
 
     @app.get("/")
     async def page() -> HTMLResponse:
@@ -84,8 +84,8 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
         """The prediction for one input."""
         try:
             content = await _content(request, limits)
-            given = _input(kind, request, content)
-            work = queue.submit(lambda: _answer(predictor, kind, given))
+            given = form.read(request, content)
+            work = queue.submit(lambda: _answer(predictor, form, given))
             return JSONResponse(await asyncio.wait_for(asyncio.wrap_future(work), limits.answer_seconds))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
@@ -153,18 +153,52 @@ def _told(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
 
-def _kind_of(predictor: Predictor | DualPredictor) -> str:
+@dataclass(frozen=True)
+class _Form:
+    """How an input comes in a request: a file, or texts by name; and whether labels to choose between come with it."""
+
+    name: str
+    """What the page calls it."""
+    fields: tuple[str, ...]
+    """The texts of a JSON object; none where the body is a file."""
+    with_labels: bool = False
+
+    def read(self, request: Request, content: bytes) -> Any:
+        """Return what the model is given: bytes, a dict of texts, or bytes with labels.
+
+        Raises:
+            _Refused: the request holds something else.
+        """
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.fields:
+            return self._texts(given, content)
+        if given not in _TYPES:
+            raise _Refused(415, f"The content type must be that of an image ({', '.join(_TYPES[:3])}); got '{given}'.")
+        if not content:
+            raise _Refused(400, "The body must be an image file; got nothing.")
+        if not self.with_labels:
+            return content
+        return content, [label.strip() for label in request.query_params.get("labels", "").split(",")]
+
+    def _texts(self, content_type: str, content: bytes) -> dict[str, str]:
+        if content_type != "application/json":
+            raise _Refused(415, f"The content type must be application/json; got '{content_type}'.")
+        try:
+            found = json.loads(content)
+        except (ValueError, RecursionError):
+            raise _Refused(400, "The body must be JSON; got something else.") from None
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in self.fields):
+            raise _Refused(422, f"The body must be an object with the texts {' and '.join(self.fields)}.")
+        return {name: found[name] for name in self.fields}
+
+
+def _form_of(predictor: Predictor | DualPredictor) -> _Form:
+    reader = predictor.reader
     if isinstance(predictor, DualPredictor):
-        return "choice"
-    if predictor.facts.task == "question-answering":
-        return "questions"
-    if predictor.adapter.modality == "image":
-        return "images"
-    return "pairs" if predictor.facts.pairs else "texts"
-
-
-def _labels(predictor: Predictor | DualPredictor) -> list[str]:
-    return [] if isinstance(predictor, DualPredictor) else list(predictor.class_names)
+        return _Form("choice", (), with_labels=True)
+    if predictor.facts.pairs:
+        return _Form("pairs", ("text", "text_pair"))
+    return _Form(reader.inputs, reader.fields)
 
 
 async def _content(request: Request, limits: Limits) -> bytes:
@@ -188,36 +222,12 @@ async def _content(request: Request, limits: Limits) -> bytes:
         raise _Refused(408, f"The input did not come within {limits.read_seconds:g} seconds.") from None
 
 
-def _input(kind: str, request: Request, content: bytes) -> Any:
-    """What the model is given, from a request."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("images", "choice"):
-        if given not in _TYPES:
-            raise _Refused(415, f"The content type must be that of an image ({', '.join(_TYPES[:3])}); got '{given}'.")
-        if not content:
-            raise _Refused(400, "The body must be an image file; got nothing.")
-        if kind == "images":
-            return content
-        labels = [label.strip() for label in request.query_params.get("labels", "").split(",")]
-        return content, labels
-    if given != "application/json":
-        raise _Refused(415, f"The content type must be application/json; got '{given}'.")
-    wanted = {"texts": ("text",), "pairs": ("text", "text_pair"), "questions": ("question", "context")}[kind]
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        raise _Refused(400, "The body must be JSON; got something else.") from None
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in wanted):
-        raise _Refused(422, f"The body must be an object with the texts {' and '.join(wanted)}.")
-    return found if kind == "questions" else found["text"] if kind == "texts" else (found["text"], found["text_pair"])
-
-
-def _answer(predictor: Any, kind: str, given: Any) -> dict[str, Any]:
-    if kind == "choice":
+def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, Any]:
+    if isinstance(predictor, DualPredictor):
         image, labels = given
         found = asdict(predictor.predict([image], labels)[0])
     else:
-        found = asdict(_of_one(predictor, kind, given))
+        found = asdict(_of_one(predictor, form, given))
     try:
         json.dumps(found, allow_nan=False)
     except ValueError:
@@ -225,9 +235,16 @@ def _answer(predictor: Any, kind: str, given: Any) -> dict[str, Any]:
     return found
 
 
-def _of_one(predictor: Any, kind: str, given: Any) -> Any:
-    """The prediction for one input. Texts do not go through `predict`, which looks whether one names a file here."""
-    outcome = next(predictor.predict_each([given])) if kind == "texts" else predictor.predict([given])[0]
+def _of_one(predictor: Predictor, form: _Form, given: Any) -> Any:
+    """Return the prediction for one input.
+
+    Texts do not go through `predict`, which looks whether one names a file here.
+    """
+    if predictor.facts.pairs:
+        given = tuple(given[name] for name in form.fields)
+    elif form.fields:
+        given = predictor.reader.from_fields(given)
+    outcome = next(iter(predictor.predict_each([given])))
     if isinstance(outcome, HftransferError):
         raise outcome
     return outcome

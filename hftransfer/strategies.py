@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 PoolingName = Literal["auto", "native", "mean", "cls", "last"]
+
+
+class Pools(Protocol):
+    """What a strategy asks of a task."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def pools_tokens(self) -> bool:
+        """Whether its head may lie on pooled tokens."""
+
+    @property
+    def has_named_head(self) -> bool:
+        """Whether its head may begin with the names of the classes."""
 
 
 class _Strategy(BaseModel):
@@ -67,7 +83,7 @@ class _Strategy(BaseModel):
         return "mean" if self.contrasts else "native"
 
     def pooling_for(
-        self, task: str, own: Literal["mean", "cls", "last"] | None = None
+        self, task: Pools, own: Literal["mean", "cls", "last"] | None = None
     ) -> Literal["native", "mean", "cls", "last", "embedding"]:
         """The pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open and
         tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
@@ -75,13 +91,13 @@ class _Strategy(BaseModel):
         Raises:
             RecipeError: another task is asked to pool, or to begin with the names of classes.
         """
-        if self.from_zero_shot and task != "image-classification":
-            raise RecipeError(must_be("strategy.head_init", f"random for task {task}", f"'{self.head_init}'"))
-        if task == "text-classification":
+        if self.from_zero_shot and not task.has_named_head:
+            raise RecipeError(must_be("strategy.head_init", f"random for task {task.name}", f"'{self.head_init}'"))
+        if task.pools_tokens:
             usual = (own or "mean") if self._usual_pooling == "mean" else "native"
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
-            raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task}", f"'{self.pooling}'"))
+            raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))
         return "embedding" if self.from_zero_shot else "native"
 
 
@@ -248,7 +264,7 @@ _WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": 
 
 def method_in_words(metrics: Mapping[str, Any]) -> str:
     """What a run did, by its metrics."""
-    words = _WORDS[metrics["strategy"]]
+    words = _WORDS.get(metrics["strategy"], metrics["strategy"])
     return f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
 
 

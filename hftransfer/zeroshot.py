@@ -25,16 +25,19 @@ from hftransfer.adapters.dual import DualEncoder, Tower, load_dual
 from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
 from hftransfer.adapters.scoring import require_numbers
-from hftransfer.artifact import Prediction, all_or_faults, as_list, decoded, in_batches
+from hftransfer.artifact import all_or_faults, as_list, decoded, in_batches
+from hftransfer.data.pictures import IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Splits
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
-from hftransfer.tasks.base import Examples
-from hftransfer.tasks.classification import ImageClassification, softmax
+from hftransfer.tasks.contract import Examples, Explains
 from hftransfer.tasks.items import Batch, ImageItems, Items
+from hftransfer.tasks.labelled import softmax
+from hftransfer.tasks.outcomes import Prediction
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, sentences, templates_of
+from hftransfer.tasks.zero_shot import ZeroShot
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, forward, key_parts
 from hftransfer.training.devices import Compute, Precision, choose_compute
 from hftransfer.training.frozen import frozen_twin
@@ -80,7 +83,7 @@ def zero_shot(
         RecipeError: labels or prompts are not as they must be.
         DataError: images can't be read; all of them are named.
     """
-    given = as_list(images, "image")
+    given = as_list(images, IMAGES)
     return all_or_faults(zero_shot_each(model, given, labels, prompts=prompts, precision=precision))
 
 
@@ -125,7 +128,10 @@ def compute_for(dual: DualEncoder, precision: Precision, batch_size: int | None 
 class DualPredictor:
     """A dual encoder ready to choose between names, and to embed: what `hftransfer.load` gives of one."""
 
-    takes: Literal["images"] = "images"
+    reader = IMAGES
+    explains: Explains = "maps"
+    takes = IMAGES.inputs
+    pixels: tuple[float, float] | None = None
 
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
         self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
@@ -141,7 +147,7 @@ class DualPredictor:
             RecipeError: labels or prompts are not as they must be.
             DataError: images can't be read; all of them are named.
         """
-        return all_or_faults(self.predict_each(as_list(images, "image"), labels, prompts=prompts))
+        return all_or_faults(self.predict_each(as_list(images, IMAGES), labels, prompts=prompts))
 
     def predict_each(
         self, images: Sequence[Any], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
@@ -164,7 +170,7 @@ class DualPredictor:
             DataError: images can't be read; all of them are named.
             ModelError: what the model computes is no number.
         """
-        readable = [decoded(image, place) for place, image in enumerate(as_list(images, "image"))]
+        readable = [decoded(image, place) for place, image in enumerate(as_list(images, IMAGES))]
         if faults := [fault for image in readable if isinstance(image, DataError) for fault in image.faults]:
             raise DataError(*faults)
         size = self.compute.batch_size
@@ -243,11 +249,14 @@ def evaluate(
         with stage("activations"):
             splits, images = _embed_images(dual, splits, weights_sha256, settings, compute, progress, folder)
         with stage("evaluate"):
-            classes, labels = ensemble(per_template), splits.test.labels
-            blocks = range(0, len(labels), _ROWS_AT_ONCE)
-            scores = [logits(images.rows(at, at + _ROWS_AT_ONCE), classes, dual) for at in blocks]
+            classes, labels, task = ensemble(per_template), splits.test.class_ids, ZeroShot()
             examples = Examples(splits.test, ImageItems(splits.test.rows, splits.test.digests, dual.images))
-            judged = ImageClassification().judge(list(np.concatenate(scores)), examples, splits.class_names)
+            outcomes = []
+            for start in range(0, len(labels), _ROWS_AT_ONCE):
+                places = range(start, min(start + _ROWS_AT_ONCE, len(labels)))
+                scores = logits(images.rows(places.start, places.stop), classes, dual)  # (B, C)
+                outcomes += task.decode(list(scores), places, examples)
+            judged = task.judge(outcomes, examples, splits.class_names)
             table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
     assert judged.probabilities is not None
     names, matrix = splits.class_names, np.asarray(judged.metrics["confusion_matrix"])

@@ -24,8 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hftransfer.jobs.common import Result
-from hftransfer.pipeline import run
+from hftransfer.pipeline import Result, run
 from hftransfer.progress import Progress
 
 torch.set_num_threads(1)
@@ -392,8 +391,8 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("HFTRANSFER_CACHE", str(root / "cache"))
                 if family != "resnet":  # figures take longer than all the rest of a tiny run
-                    patch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
-                    patch.setattr("hftransfer.jobs.training.write_page", lambda *_: None)
+                    patch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
+                    patch.setattr("hftransfer.jobs.writing.write_page", lambda *_: None)
                 recipe = recipe_for(tiny(family), folder_data)
                 results[family] = run(recipe, out=root / family, progress=Progress(None))
         return results[family]
@@ -404,8 +403,8 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no figures: for tests of other things, since figures take longer than all the rest of a tiny run."""
-    monkeypatch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
-    monkeypatch.setattr("hftransfer.jobs.training.write_page", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.writing.write_page", lambda *_: None)
 
 
 def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:

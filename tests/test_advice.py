@@ -14,14 +14,15 @@ from scipy.stats import permutation_test
 from hftransfer import reload
 from hftransfer.auditing.duplicates import Named
 from hftransfer.auditing.examine import LEAST_CLOSELY, LEAST_QUICKLY, Subject, examine
-from hftransfer.comparison import warming
 from hftransfer.comparison.statistics import SignFlips, differences, examples_needed
 from hftransfer.comparison.study import Arm, compare
 from hftransfer.comparison.words import advice_on
 from hftransfer.data.rows import Row, TextContent
+from hftransfer.data.texts import TEXTS
 from hftransfer.jobs import evaluation
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
+from hftransfer.tasks.image_classification import ImageClassification
 from tests.conftest import WORDS, TinyModels, picture, recipe_for
 
 
@@ -130,17 +131,17 @@ def test_each_strategy_is_warmed_up_once_before_the_first_run_and_leaves_nothing
     tiny: TinyModels, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warmed: list[Any] = []
-    rows = warming._rows
+    made_up = ImageClassification.made_up
 
-    def noting(kind: str) -> list[Any]:
-        warmed.append(kind)
-        return rows(kind)
+    def noting(task: ImageClassification, count: int) -> list[Any]:
+        warmed.append(task.name)
+        return made_up(task, count)
 
-    monkeypatch.setattr(warming, "_rows", noting)
+    monkeypatch.setattr(ImageClassification, "made_up", noting)
     given = [(picture(color, seed), color) for color in ("red", "blue") for seed in range(12)]
     asked: dict[str, Any] = {"strategies": ["linear-probe"], "seeds": [0, 1], "data": given}
     study = compare(recipe_for(tiny("resnet"), "memory"), out=tmp_path / "c", progress=Progress(None), **asked)
-    assert warmed == ["images"]
+    assert warmed == ["image-classification"]
     assert sorted(path.name for path in (study.folder / "cells").iterdir()) == [
         "linear-probe-tiny-resnet-seed0",
         "linear-probe-tiny-resnet-seed1",
@@ -165,10 +166,10 @@ def test_labels_are_judged_alike_however_closely_duplicates_are_looked_for() -> 
         Row(str(place), TextContent(text), str(label))
         for place, (text, label) in enumerate(zip(texts, wrong, strict=True))
     ]
-    named = [Named("train", row.id, row.label) for row in rows]
+    named = [Named("train", row.id, row.target) for row in rows]
     digests = [text.encode() for text in texts]
     found = [
-        examine(Subject("texts", rows, named, digests, wrong, ("0", "1"), {"train": [1, 1]}, features), 0, least=least)
+        examine(Subject(TEXTS, rows, named, digests, wrong, ("0", "1"), {"train": [1, 1]}, features), 0, least=least)
         for least in (LEAST_CLOSELY, LEAST_QUICKLY)
     ]
     assert len(found[0].of("duplicate")) > len(found[1].of("duplicate"))

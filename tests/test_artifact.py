@@ -16,14 +16,14 @@ import pytest
 from safetensors import SafetensorError
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
 from hftransfer.errors import DataError, ModelError, OutputError, WriteError
 from hftransfer.pipeline import run
 from hftransfer.reload import load
 from hftransfer.run_folder import RunFolder, write_table
-from hftransfer.tasks.classification import ImageClassification
+from hftransfer.tasks.image_classification import ImageClassification
+from hftransfer.tasks.outcomes import Prediction
 from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
 
 MANIFEST = ".hftransfer.json"
@@ -218,7 +218,8 @@ def test_predictions_are_a_table_of_ids_labels_and_probabilities(tmp_path):
     split = Split(rows, np.array([0, 1, 1]), [b""] * 3)
     values = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
     examples: Any = SimpleNamespace(split=split)
-    judged = ImageClassification().judge(list(np.log(values)), examples, ["small cat", "dog"])
+    task = ImageClassification()
+    judged = task.judge(task.decode(list(np.log(values)), range(3), examples), examples, ["small cat", "dog"])
     with folder.results():
         write_table(folder, "predictions.parquet", judged.columns)
     table = pyarrow.parquet.read_table(folder.path / "predictions.parquet").to_pydict()

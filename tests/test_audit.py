@@ -384,7 +384,7 @@ def test_a_page_that_fails_costs_no_run(
     def broken(*_: Any) -> None:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("hftransfer.jobs.training.write_page", broken)
+    monkeypatch.setattr("hftransfer.jobs.writing.write_page", broken)
     result = run(recipe_for(tiny("vit"), folder_data), out=tmp_path / "run", progress=SILENT)
     log = (result.folder / "log.txt").read_text()
     assert missing_words(log, ("report.html could not be made (ValueError: a fault of ours)", "Traceback")) == []
@@ -475,7 +475,7 @@ def test_texts_that_no_file_can_hold_are_written_all_the_same(tmp_path: Path) ->
 def test_a_probes_page_tells_what_is_wrong_with_its_data(
     tiny: TinyModels, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
     (planted / "train" / "red" / "broken.png").unlink()
     result = run(recipe_for(tiny("vit"), planted), out=tmp_path / "run", progress=SILENT)
     page = (result.folder / "report.html").read_text()

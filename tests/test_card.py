@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from hftransfer.hub.card import Card, write_card
 from hftransfer.pipeline import run
 from hftransfer.reload import load
+from hftransfer.tasks import TASKS
 from tests.conftest import COLORS, missing_words, picture, recipe_for
 
 METRICS: dict[str, Any] = {
@@ -55,7 +56,8 @@ def written(folder: Path, **changes: Any) -> tuple[ModelCard, str]:
         "seed": 0,
         "recipe": "data: name",
     }
-    write_card(folder, Card(**(given | changes)))
+    given |= changes
+    write_card(folder, Card(task=TASKS[given["metrics"]["task"]], **given))
     return ModelCard.load(folder / "README.md"), (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -179,7 +179,7 @@ def test_a_full_disk_is_told_without_traceback(recipe, tmp_path, monkeypatch):
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "run" / "metrics.json"))
 
-    monkeypatch.setattr("hftransfer.jobs.training.write_training", full)
+    monkeypatch.setattr("hftransfer.jobs.writing.write_run", full)
     result = call("run", recipe, "--out", tmp_path / "run", "-q")
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)

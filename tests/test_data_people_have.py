@@ -20,12 +20,17 @@ from PIL import Image
 from hftransfer.data.images import PixelRange, decode_image, inspect_image
 from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.inspection import as_content, decode_row
-from hftransfer.data.roles import Found, Kind, affixed_roles
+from hftransfer.data.pictures import IMAGES
+from hftransfer.data.questions import QUESTIONS
+from hftransfer.data.reading import Reader
+from hftransfer.data.roles import Found, affixed_roles
 from hftransfer.data.rows import QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits, build_test_only, labelled_split
 from hftransfer.data.tables import read_table, table_stem, table_suffix
+from hftransfer.data.targets import SPANS
+from hftransfer.data.texts import TEXTS
 from hftransfer.drafts import draft
 from hftransfer.errors import DataError, HftransferError, RecipeError
 from hftransfer.progress import Progress
@@ -33,25 +38,25 @@ from hftransfer.recipe import load_recipe, seen_from
 from tests.conftest import encoded, faults_of, missing_words, picture, write_classes
 
 SILENT = Progress(None)
-TEXTS = [f"{'a lovely film' if number % 2 else 'an awful film, really'} number {number}" for number in range(40)]
+SENTENCES = [f"{'a lovely film' if number % 2 else 'an awful film, really'} number {number}" for number in range(40)]
 
 
-def read(source: Path | str, kind: Kind = "images", **settings: Any) -> Found:
-    return find_rows(DataSettings(source=str(source), **settings), SILENT, kind)
+def read(source: Path | str, reader: Reader = IMAGES, **settings: Any) -> Found:
+    return find_rows(DataSettings(source=str(source), **settings), SILENT, reader)
 
 
-def told(source: Path | str, kind: Kind = "images", **settings: Any) -> str:
+def told(source: Path | str, reader: Reader = IMAGES, **settings: Any) -> str:
     with pytest.raises(HftransferError) as error:
-        read(source, kind, **settings)
+        read(source, reader, **settings)
     return faults_of(error)
 
 
-def split(found: Found, kind: Kind = "images", **settings: Any) -> Splits:
-    return build_splits(found, DataSettings(source="memory", **settings), 0, SILENT, kind)
+def split(found: Found, reader: Reader = IMAGES, **settings: Any) -> Splits:
+    return build_splits(found, DataSettings(source="memory", **settings), 0, SILENT, reader)
 
 
 def labels(rows: list[Row]) -> list[str]:
-    return sorted({row.label for row in rows})
+    return sorted({row.target for row in rows})
 
 
 def table(path: Path, rows: list[tuple[Any, ...]], header: str = "text,label", separator: str = ",") -> Path:
@@ -69,34 +74,34 @@ def test_a_column_that_is_used_and_there_twice_is_refused_with_both_places(tmp_p
     sign = "\t" if suffix == ".tsv" else ","
     path = table(tmp_path / f"t{suffix}", [("a film", "pos", "row 1")], sign.join(("text", "label", "text")), sign)
     words = ("the column 'text' of", "must be there once; got columns 1 and 3")
-    assert missing_words(told(path, "texts"), words) == []
+    assert missing_words(told(path, TEXTS), words) == []
 
 
 def test_columns_of_a_frame_with_one_name_are_refused_where_they_are_used() -> None:
     frame = pandas.DataFrame([["a", "x", "row 1"], ["b", "y", "row 2"]], columns=["text", "label", "text"])
     with pytest.raises(DataError, match=r"the column 'text' .* got columns 1 and 3"):
-        rows_from_python(frame, DataSettings(source="memory"), "texts")
+        rows_from_python(frame, DataSettings(source="memory"), TEXTS)
     frame.columns = pandas.Index(["text", "label", "label"])
     with pytest.raises(DataError, match=r"the column 'label' .* got columns 2 and 3"):
-        rows_from_python(frame, DataSettings(source="memory"), "texts")
+        rows_from_python(frame, DataSettings(source="memory"), TEXTS)
 
 
 def test_a_column_there_twice_that_is_not_used_is_none_of_our_business(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", [("a film", "pos", "1", "2")], "text,label,id,id")
-    assert [row.label for row in read(path, "texts")["all"]] == ["pos"]
+    assert [row.target for row in read(path, TEXTS)["all"]] == ["pos"]
 
 
 def test_what_is_predicted_is_no_column_that_is_there_twice(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", [("a film", "row 1")], "text,text")
     with pytest.raises(DataError, match="must be there once"):
-        inputs_of([str(path)], "texts")
+        inputs_of([str(path)], TEXTS)
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
 def test_a_key_twice_in_an_object_is_told(tmp_path: Path, name: str) -> None:
     record = '{"text": "a film", "label": "pos", "text": "row 1"}'
     (tmp_path / name).write_text(record if name == "t.jsonl" else f"[{record}]")
-    assert missing_words(told(tmp_path / name, "texts"), ("the key 'text'", "given once")) == []
+    assert missing_words(told(tmp_path / name, TEXTS), ("the key 'text'", "given once")) == []
 
 
 # --- deep greyscale --------------------------------------------------------------------------------------------------
@@ -184,9 +189,9 @@ def test_deep_images_given_from_python_keep_their_depth() -> None:
 def test_models_are_judged_by_their_own_range_or_that_of_the_data(tmp_path: Path) -> None:
     folder, _ = write_deep(tmp_path / "data", 16)
     rows = read(folder)["all"]
-    own = labelled_split(rows, ("a", "b"), "images", PixelRange(0, 65535))
+    own = labelled_split(rows, ("a", "b"), IMAGES, pixels=PixelRange(0, 65535))
     assert {row.pixels for row in own.rows} == {PixelRange(0, 65535)}
-    assert {row.pixels for row in labelled_split(rows, ("a", "b"), "images").rows} == {PixelRange(0, 4095)}
+    assert {row.pixels for row in labelled_split(rows, ("a", "b"), IMAGES).rows} == {PixelRange(0, 4095)}
     assert {row.pixels for row in build_test_only(read(folder), DataSettings(source="m"), SILENT).test.rows} == {
         PixelRange(0, 4095)
     }
@@ -309,7 +314,7 @@ def test_metadata_in_each_split_says_the_labels(tmp_path: Path, form: str) -> No
             lines = "".join(json.dumps(record) + "\n" for record in records)
             (tmp_path / name / "metadata.jsonl").write_text(lines)
     found = read(tmp_path)
-    assert {name: [row.label for row in rows] for name, rows in found.items()} == {
+    assert {name: [row.target for row in rows] for name, rows in found.items()} == {
         "train": ["a", "b"],
         "test": ["a", "b"],
     }
@@ -355,15 +360,15 @@ def test_a_named_pipe_among_images_is_told_and_not_waited_for(tmp_path: Path) ->
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
 def test_what_separates_columns_is_recognised_and_told(tmp_path: Path, sign: str) -> None:
     path = tmp_path / "t.csv"
-    path.write_text(f"text{sign}label\n" + "".join(f"{text}{sign}{n % 2}\n" for n, text in enumerate(TEXTS)))
-    found = read(path, "texts")
-    assert [row.content.text for row in found["all"]] == TEXTS  # type: ignore[attr-defined]
+    path.write_text(f"text{sign}label\n" + "".join(f"{text}{sign}{n % 2}\n" for n, text in enumerate(SENTENCES)))
+    found = read(path, TEXTS)
+    assert [row.content.text for row in found["all"]] == SENTENCES  # type: ignore[attr-defined]
     assert "columns are separated by" in found.notes[0]
 
 
 def test_commas_stay_what_separates_where_there_are_some(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", [("one; two", "x"), ("three; four", "y")])
-    assert [row.content.text for row in read(path, "texts")["all"]] == ["one; two", "three; four"]  # type: ignore[attr-defined]
+    assert [row.content.text for row in read(path, TEXTS)["all"]] == ["one; two", "three; four"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("packing", [gzip.open, bz2.open])
@@ -372,9 +377,9 @@ def test_packed_tables_are_read(tmp_path: Path, packing: Callable[..., Any]) -> 
     with packing(path, "wt") as stream:
         stream.write("text,label\na film,x\nanother,y\n")
     assert (table_suffix(path), table_stem(path)) == (".csv", "train")
-    assert [row.label for row in read(path, "texts")["all"]] == ["x", "y"]
+    assert [row.target for row in read(path, TEXTS)["all"]] == ["x", "y"]
     path.write_bytes(b"no archive")
-    assert "a readable .csv table" in told(path, "texts")
+    assert "a readable .csv table" in told(path, TEXTS)
 
 
 @pytest.mark.parametrize("name", ["T.CSV", "t.Tsv", "t.JSONL", "t.PARQUET", "t.JSON"])
@@ -393,19 +398,19 @@ def test_suffixes_may_be_in_capitals(tmp_path: Path, name: str) -> None:
         case _:
             frame.to_json(path, orient="records")
     for source in (path, tmp_path):
-        assert [row.label for row in read(source, "texts")["all"]] == ["x", "y"]
+        assert [row.target for row in read(source, TEXTS)["all"]] == ["x", "y"]
 
 
 def test_encodings_are_named_or_recognised_by_their_mark(tmp_path: Path) -> None:
     text = "text,label\nun café,x\ndeux cafés,y\n"
     (tmp_path / "l.csv").write_bytes(text.encode("latin-1"))
     words = ("must be a UTF-8 text file; got byte 17 (line 2), 0xe9", "data.encoding: latin-1")
-    assert missing_words(told(tmp_path / "l.csv", "texts"), words) == []
+    assert missing_words(told(tmp_path / "l.csv", TEXTS), words) == []
     (tmp_path / "u.csv").write_bytes(text.encode("utf-16"))
     for name, settings in (("l.csv", {"encoding": "latin-1"}), ("u.csv", {})):
-        found = read(tmp_path / name, "texts", **settings)
+        found = read(tmp_path / name, TEXTS, **settings)
         assert [row.content.text for row in found["all"]] == ["un café", "deux cafés"]  # type: ignore[attr-defined]
-    assert read(tmp_path / "u.csv", "texts").notes == ["u.csv is read as utf-16"]
+    assert read(tmp_path / "u.csv", TEXTS).notes == ["u.csv is read as utf-16"]
     with pytest.raises(RecipeError, match="one that Python knows"):
         load_recipe({"task": "text-classification", "model": "x", "data": {"source": "x", "encoding": "klingon"}})
 
@@ -415,14 +420,14 @@ def test_folders_as_the_hub_leaves_them_are_read(tmp_path: Path) -> None:
         {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
     )
     rows = datasets.Dataset.from_dict(
-        {"sentence": TEXTS, "label": [n % 2 for n in range(len(TEXTS))]}, features=features
+        {"sentence": SENTENCES, "label": [n % 2 for n in range(len(SENTENCES))]}, features=features
     )
     (tmp_path / "data").mkdir()
     (tmp_path / "README.md").write_text("a card")
     for shard in range(2):
         rows.shard(2, shard).to_parquet(tmp_path / "data" / f"train-0000{shard}-of-00002.parquet")
     rows.select(range(10)).to_parquet(tmp_path / "data" / "test-00000-of-00001-0123abcd.parquet")
-    found = read(tmp_path, "texts")
+    found = read(tmp_path, TEXTS)
     assert {name: len(part) for name, part in found.items()} == {"train": 40, "test": 10}
     assert labels(found["train"]) == ["neg", "pos"]
 
@@ -430,8 +435,8 @@ def test_folders_as_the_hub_leaves_them_are_read(tmp_path: Path) -> None:
 def test_one_of_several_configurations_is_asked_for(tmp_path: Path) -> None:
     for name in ("easy", "hard"):
         table(tmp_path / name / "train.csv", [(name, "x"), (name, "y")])
-    assert missing_words(told(tmp_path, "texts"), ("easy, hard", "data.config=easy")) == []
-    assert {row.content.text for row in read(tmp_path, "texts", config="hard")["train"]} == {"hard"}  # type: ignore[attr-defined]
+    assert missing_words(told(tmp_path, TEXTS), ("easy, hard", "data.config=easy")) == []
+    assert {row.content.text for row in read(tmp_path, TEXTS, config="hard")["train"]} == {"hard"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("hidden", [-1, None])
@@ -439,22 +444,22 @@ def test_a_split_whose_labels_are_hidden_is_left_out_with_a_note(hidden: int | N
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
 
     def part(values: list[int | None]) -> datasets.Dataset:
-        return datasets.Dataset.from_dict({"text": TEXTS, "label": values}, features=features)
+        return datasets.Dataset.from_dict({"text": SENTENCES, "label": values}, features=features)
 
     given = datasets.DatasetDict(train=part([n % 2 for n in range(40)]), test=part([hidden] * 40))
-    found = rows_from_python(given, DataSettings(source="memory"), "texts")
+    found = rows_from_python(given, DataSettings(source="memory"), TEXTS)
     assert list(found) == ["train"]
     assert "the test split is left out" in found.notes[0]
-    assert split(found, "texts").sizes()["test"] == 8  # held out of training
+    assert split(found, TEXTS).sizes()["test"] == 8  # held out of training
     with pytest.raises(DataError, match=r"data.test_split must be a split with labels"):
-        rows_from_python(given, DataSettings(source="memory", test_split="test"), "texts")
+        rows_from_python(given, DataSettings(source="memory", test_split="test"), TEXTS)
 
 
 def test_a_test_table_without_labels_and_a_sample_submission_are_left_out(tmp_path: Path) -> None:
-    table(tmp_path / "train.csv", [(text, n % 2) for n, text in enumerate(TEXTS)])
+    table(tmp_path / "train.csv", [(text, n % 2) for n, text in enumerate(SENTENCES)])
     table(tmp_path / "test.csv", [(1, "an unseen film")], "id,text")
     table(tmp_path / "sample_submission.csv", [(1, 0)], "id,label")
-    found = read(tmp_path, "texts")
+    found = read(tmp_path, TEXTS)
     assert list(found) == ["train"]
     assert "the test split is left out: its rows have no labels" in found.notes[0]
 
@@ -462,9 +467,9 @@ def test_a_test_table_without_labels_and_a_sample_submission_are_left_out(tmp_pa
 def test_labels_of_minus_one_are_labels_where_they_are_learned(tmp_path: Path) -> None:
     table(tmp_path / "train.csv", [("a", -1), ("b", 1)])
     table(tmp_path / "test.csv", [("c", -1)])
-    assert [row.label for row in read(tmp_path, "texts")["test"]] == ["-1"]
+    assert [row.target for row in read(tmp_path, TEXTS)["test"]] == ["-1"]
     table(tmp_path / "train.csv", [("a", 0), ("b", 1)])
-    assert "test" not in read(tmp_path, "texts")
+    assert "test" not in read(tmp_path, TEXTS)
 
 
 def test_class_ids_beyond_the_classes_are_told_in_every_form(tmp_path: Path) -> None:
@@ -472,9 +477,9 @@ def test_class_ids_beyond_the_classes_are_told_in_every_form(tmp_path: Path) -> 
     plain = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 7]})
     cast = plain.cast(names)  # datasets 5.2 does not look at the range
     with pytest.raises(DataError, match=r"row\[1\]: column 'label' must be a class id of 0 to 1 \(neg, pos\).* got 7"):
-        rows_from_python(cast, DataSettings(source="memory"), "texts")
+        rows_from_python(cast, DataSettings(source="memory"), TEXTS)
     cast.to_parquet(tmp_path / "t.parquet")
-    assert missing_words(told(tmp_path / "t.parquet", "texts"), ("t.parquet:2", "a class id of 0 to 1", "got 7")) == []
+    assert missing_words(told(tmp_path / "t.parquet", TEXTS), ("t.parquet:2", "a class id of 0 to 1", "got 7")) == []
 
 
 def test_names_in_a_column_that_claims_class_ids_stay_names(tmp_path: Path) -> None:
@@ -485,7 +490,7 @@ def test_names_in_a_column_that_claims_class_ids_stay_names(tmp_path: Path) -> N
     columns = pyarrow.table({"text": ["a", "b"], "label": ["good", "bad"]})
     columns = columns.replace_schema_metadata({"huggingface": json.dumps(said)})
     pyarrow.parquet.write_table(columns, tmp_path / "t.parquet")
-    assert [row.label for row in read(tmp_path / "t.parquet", "texts")["all"]] == ["good", "bad"]
+    assert [row.target for row in read(tmp_path / "t.parquet", TEXTS)["all"]] == ["good", "bad"]
 
 
 def test_squads_own_file_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
@@ -512,10 +517,10 @@ def test_squads_own_file_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
         for town in towns
     ]
     (tmp_path / "dev-v2.0.json").write_text(json.dumps({"version": "v2.0", "data": articles}))
-    rows = read(tmp_path / "dev-v2.0.json", "questions")["all"]
+    rows = read(tmp_path / "dev-v2.0.json", QUESTIONS)["all"]
     contents = [row.content for row in rows if isinstance(row.content, QuestionContent)]
     assert [content.id for content in contents] == [name for town in towns for name in (town, f"no {town}")]
-    assert [len(content.answers) for content in contents] == [1, 0] * 3
+    assert [len(row.target) for row in rows] == [1, 0] * 3
     assert {content.group for content in contents} == set(towns)
 
 
@@ -529,36 +534,34 @@ def test_squads_own_file_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
 )
 def test_lists_of_objects_are_tables(tmp_path: Path, document: Any) -> None:
     (tmp_path / "t.json").write_text(json.dumps(document, indent=1))
-    assert [row.label for row in read(tmp_path / "t.json", "texts")["all"]] == ["x", "y"]
+    assert [row.target for row in read(tmp_path / "t.json", TEXTS)["all"]] == ["x", "y"]
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '"text"', '{"a": 1} {"b": 2}', "[" * 5000])
 def test_json_that_is_no_table_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "t.json").write_text(content)
-    assert missing_words(told(tmp_path / "t.json", "texts"), ("t.json must be",)) == []
+    assert missing_words(told(tmp_path / "t.json", TEXTS), ("t.json must be",)) == []
 
 
 def test_a_split_column_is_followed_or_named(tmp_path: Path) -> None:
-    rows = [(text, n % 2, ["train", "train", "val", "test"][n % 4]) for n, text in enumerate(TEXTS)]
-    found = read(table(tmp_path / "t.csv", rows, "text,label,split"), "texts")
+    rows = [(text, n % 2, ["train", "train", "val", "test"][n % 4]) for n, text in enumerate(SENTENCES)]
+    found = read(table(tmp_path / "t.csv", rows, "text,label,split"), TEXTS)
     assert {name: len(part) for name, part in found.items()} == {"train": 20, "validation": 10, "test": 10}
     assert found.notes == ["splits follow the column 'split': 20 train, 10 validation, 10 test"]
-    odd = [(text, n % 2, "abc"[n % 3]) for n, text in enumerate(TEXTS)]
-    found = read(table(tmp_path / "o.csv", odd, "text,label,split"), "texts")
+    odd = [(text, n % 2, "abc"[n % 3]) for n, text in enumerate(SENTENCES)]
+    found = read(table(tmp_path / "o.csv", odd, "text,label,split"), TEXTS)
     assert list(found) == ["all"]
     assert found.notes == ["the column 'split' is passed over: its values are 'a', 'b', 'c'"]
-    text = told(tmp_path / "o.csv", "texts", split_column="split")
+    text = told(tmp_path / "o.csv", TEXTS, split_column="split")
     assert missing_words(text, ("the column 'split'", "of train, validation and test", "data.train_split")) == []
-    named = read(
-        tmp_path / "o.csv", "texts", split_column="split", train_split="a", validation_split="b", test_split="c"
-    )
+    named = read(tmp_path / "o.csv", TEXTS, split_column="split", train_split="a", validation_split="b", test_split="c")
     assert {name: len(part) for name, part in named.items()} == {"train": 14, "validation": 13, "test": 13}
 
 
 def test_a_split_column_is_followed_in_frames_sets_and_records() -> None:
-    records = [{"text": t, "label": n % 2, "split": ["train", "test"][n % 4 == 0]} for n, t in enumerate(TEXTS)]
+    records = [{"text": t, "label": n % 2, "split": ["train", "test"][n % 4 == 0]} for n, t in enumerate(SENTENCES)]
     for data in (records, pandas.DataFrame(records), datasets.Dataset.from_list(records)):
-        found = rows_from_python(data, DataSettings(source="memory"), "texts")
+        found = rows_from_python(data, DataSettings(source="memory"), TEXTS)
         assert {name: len(part) for name, part in found.items()} == {"train": 30, "test": 10}
 
 
@@ -575,12 +578,12 @@ def test_images_that_are_not_there_are_left_out_where_such_rows_may_be(tmp_path:
 
 
 def test_rows_without_text_label_or_place_of_the_answer_are_left_out_where_such_may_be(tmp_path: Path) -> None:
-    records = [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)]
+    records = [{"text": text, "label": n % 2} for n, text in enumerate(SENTENCES)]
     broken = [*records, {"text": None, "label": 0}, {"text": "a", "label": None}]
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in broken))
-    assert "t.jsonl:42: column 'label' must be a label; got nothing" in told(path, "texts")
-    splits = split(read(path, "texts", on_error="skip"), "texts", on_error="skip")
+    assert "t.jsonl:42: column 'label' must be a label; got nothing" in told(path, TEXTS)
+    splits = split(read(path, TEXTS, on_error="skip"), TEXTS, on_error="skip")
     assert [one.id for one in splits.skipped] == ["t.jsonl:41", "t.jsonl:42"]
     questions = [
         {
@@ -592,9 +595,9 @@ def test_rows_without_text_label_or_place_of_the_answer_are_left_out_where_such_
     ]
     questions[3]["answers"] = {"text": ["Bern"], "answer_start": [0]}
     with pytest.raises(DataError, match="answer_start must be where 'Bern' starts"):
-        rows_from_python(questions, DataSettings(source="memory"), "questions")
+        rows_from_python(questions, DataSettings(source="memory"), QUESTIONS)
     skipping = DataSettings(source="memory", on_error="skip")
-    kept = build_splits(rows_from_python(questions, skipping, "questions"), skipping, 0, SILENT, "questions")
+    kept = build_splits(rows_from_python(questions, skipping, QUESTIONS), skipping, 0, SILENT, QUESTIONS, SPANS)
     assert [one.id for one in kept.skipped] == ["row[3]"]
     assert sum(kept.sizes().values()) == 29
 
@@ -625,8 +628,8 @@ def test_paths_of_windows_and_of_folders_beside_the_table_lead_to_images(tmp_pat
     ],
 )
 def test_one_label_in_several_forms_is_one_label(values: list[Any], wanted: list[str]) -> None:
-    found = rows_from_python([("a text", value) for value in values], DataSettings(source="memory"), "texts")
-    assert [row.label for row in found["all"]] == wanted
+    found = rows_from_python([("a text", value) for value in values], DataSettings(source="memory"), TEXTS)
+    assert [row.target for row in found["all"]] == wanted
 
 
 @pytest.mark.parametrize(
@@ -639,13 +642,13 @@ def test_one_label_in_several_forms_is_one_label(values: list[Any], wanted: list
 )
 def test_joint_labels_and_labels_in_several_cases_are_told(given: list[str], words: tuple[str, ...]) -> None:
     rows = [(f"a text {n} {label}", label) for label in given for n in range(10)]
-    splits = split(rows_from_python(rows, DataSettings(source="memory"), "texts"), "texts")
+    splits = split(rows_from_python(rows, DataSettings(source="memory"), TEXTS), TEXTS)
     assert missing_words(" ".join(splits.notes), ("warning: ", *words)) == []
 
 
 def test_a_sign_in_labels_that_joins_nothing_is_not_warned_of() -> None:
     rows = [(f"a text {n} {label}", label) for label in ("a|b", "c;d", "e") for n in range(10)]
-    notes = split(rows_from_python(rows, DataSettings(source="memory"), "texts"), "texts").notes
+    notes = split(rows_from_python(rows, DataSettings(source="memory"), TEXTS), TEXTS).notes
     assert not [note for note in notes if "warning" in note]
 
 
@@ -674,7 +677,7 @@ def test_what_a_file_is_that_is_no_image_is_named(content: bytes, words: tuple[s
 def test_git_lfs_pointers_are_no_tables(tmp_path: Path) -> None:
     for name in ("t.csv", "t.parquet", "t.jsonl"):
         (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-        assert "a Git LFS pointer" in told(tmp_path / name, "texts")
+        assert "a Git LFS pointer" in told(tmp_path / name, TEXTS)
 
 
 # --- huge pictures ---------------------------------------------------------------------------------------------------
@@ -727,14 +730,14 @@ def test_every_file_of_a_folder_is_predicted_or_told(tmp_path: Path) -> None:
         picture().save(tmp_path / name, format="JPEG")
     (tmp_path / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     (tmp_path / "notes.txt").write_text("notes")
-    names = [Path(one.name).name for one in inputs_of([str(tmp_path)], "images")]
+    names = [Path(one.name).name for one in inputs_of([str(tmp_path)], IMAGES)]
     assert names == ["B.JPG", "a.jpg", "c.jpe", "downloaded", "phone.HEIC"]
 
 
 def test_the_rest_of_a_table_is_predicted(tmp_path: Path) -> None:
     picture().save(tmp_path / "a.png")
     path = table(tmp_path / "t.csv", [("a.png",), ("gone.png",)], "image")
-    sound, gone = inputs_of([str(path)], "images")
+    sound, gone = inputs_of([str(path)], IMAGES)
     assert sound.value == tmp_path / "a.png"
     assert isinstance(gone.value, DataError)
     assert missing_words(gone.value.faults[0], ("gone.png", "t.csv:3", "none there")) == []
@@ -743,16 +746,16 @@ def test_the_rest_of_a_table_is_predicted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["photo.jpg", "PHOTO.PNG", "report.pdf"])
 def test_a_file_given_to_a_model_of_texts_is_no_text(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    (one,) = inputs_of([str(tmp_path / name)], "texts")
+    (one,) = inputs_of([str(tmp_path / name)], TEXTS)
     assert isinstance(one.value, DataError)
     assert missing_words(one.value.faults[0], (name, "a text, a .txt file or a table")) == []
 
 
 def test_texts_that_name_no_file_are_texts() -> None:
     given = ["look at photo.jpg", "what a film"]
-    assert [one.value for one in inputs_of(given, "texts")] == given
+    assert [one.value for one in inputs_of(given, TEXTS)] == given
     with pytest.raises(DataError, match=r"'photo.jpg', which looks like the path of an image and is none here"):
-        inputs_of(["photo.jpg"], "texts")
+        inputs_of(["photo.jpg"], TEXTS)
 
 
 # --- a first recipe --------------------------------------------------------------------------------------------------
@@ -794,7 +797,7 @@ def test_paths_in_a_recipe_count_from_its_folder_and_those_of_overrides_from_her
 
 
 def test_init_tells_what_it_recognised_and_what_is_odd(tmp_path: Path) -> None:
-    rows = [(text, ["billing|urgent", "billing", "urgent"][n % 3]) for n, text in enumerate(TEXTS[:39])]
+    rows = [(text, ["billing|urgent", "billing", "urgent"][n % 3]) for n, text in enumerate(SENTENCES[:39])]
     text = draft(str(table(tmp_path / "t.csv", rows, "text;label", ";")))
     words = ("# t.csv: columns are separated by semicolons", "# warning: labels such as 'billing|urgent'")
     assert missing_words(text, words) == []
@@ -806,14 +809,14 @@ def test_init_tells_what_it_recognised_and_what_is_odd(tmp_path: Path) -> None:
 def test_tables_read_as_before_have_no_notes(tmp_path: Path) -> None:
     read_ = read_table(table(tmp_path / "t.csv", [("a", "x")]))
     assert (read_.notes, read_.columns, read_.numbers) == ([], ["text", "label"], [2])
-    assert isinstance(read(tmp_path / "t.csv", "texts")["all"][0].content, TextContent)
+    assert isinstance(read(tmp_path / "t.csv", TEXTS)["all"][0].content, TextContent)
 
 
 def test_files_beside_images_that_are_not_read_are_named(tmp_path: Path) -> None:
     picture().save(tmp_path / "a.png")
     for name in ("notes.txt", "a.xmp", "labels.csv"):
         (tmp_path / name).write_text("x")
-    assert [Path(name).name for name in passed_over([str(tmp_path), "a text"], "images")] == [
+    assert [Path(name).name for name in passed_over([str(tmp_path), "a text"], IMAGES)] == [
         "a.xmp",
         "labels.csv",
         "notes.txt",
@@ -832,19 +835,19 @@ def test_a_range_in_a_model_folder_that_is_none_is_told(tmp_path: Path, pixels: 
 
 
 def test_frames_to_train_on_say_by_a_column_which_rows_are_for_what() -> None:
-    frame = pandas.DataFrame({"text": TEXTS, "label": [n % 2 for n in range(40)], "split": ["train", "test"] * 20})
-    found = rows_from_python({"train": frame}, DataSettings(source="memory"), "texts")
+    frame = pandas.DataFrame({"text": SENTENCES, "label": [n % 2 for n in range(40)], "split": ["train", "test"] * 20})
+    found = rows_from_python({"train": frame}, DataSettings(source="memory"), TEXTS)
     assert {name: len(rows) for name, rows in found.items()} == {"train": 20, "test": 20}
-    passed = rows_from_python({"train": frame}, DataSettings(source="memory", split_column="none"), "texts")
+    passed = rows_from_python({"train": frame}, DataSettings(source="memory", split_column="none"), TEXTS)
     assert {name: len(rows) for name, rows in passed.items()} == {"all": 40}
 
 
 def test_a_split_column_with_empty_cells_is_asked_about(tmp_path: Path) -> None:
-    rows = [(text, n % 2, ["train", "", "test"][n % 3]) for n, text in enumerate(TEXTS)]
-    text = told(table(tmp_path / "t.csv", rows, "text,label,split"), "texts")
+    rows = [(text, n % 2, ["train", "", "test"][n % 3]) for n, text in enumerate(SENTENCES)]
+    text = told(table(tmp_path / "t.csv", rows, "text,label,split"), TEXTS)
     words = ("the column 'split'", "train, validation or test in every row; got '' (13 rows)", "data.split_column=none")
     assert missing_words(text, words) == []
-    assert len(read(tmp_path / "t.csv", "texts", split_column="none")["all"]) == 40
+    assert len(read(tmp_path / "t.csv", TEXTS, split_column="none")["all"]) == 40
 
 
 @pytest.mark.parametrize("names", [("2023", "2024"), ("fold1", "fold2", "fold3")])
@@ -879,7 +882,7 @@ def test_one_example_of_a_class_is_told_by_init(tmp_path: Path) -> None:
 
 
 def test_init_is_told_of_columns(tmp_path: Path) -> None:
-    path = table(tmp_path / "t.csv", [(text, "ab"[n % 2]) for n, text in enumerate(TEXTS)], "remark,feeling")
+    path = table(tmp_path / "t.csv", [(text, "ab"[n % 2]) for n, text in enumerate(SENTENCES)], "remark,feeling")
     chosen = ["text_column=remark", "data.label_column=feeling", "test_fraction=0.5"]
     text = draft(str(path), settings=chosen)
     words = ('label_column: "feeling"', 'text_column: "remark"', "test_fraction: 0.5")

@@ -123,7 +123,7 @@ def test_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return
     assert program == "hftransfer", f"an unknown program in the documents: {command}"
     if words == ["doctor"]:  # its tasks are tried by other tests: one is enough here
-        monkeypatch.setattr(doctor, "_TASKS", {"text-classification": doctor._texts})
+        monkeypatch.setattr(doctor, "trials", lambda: {"zero-shot": doctor._zero_shot})
     outcome = CliRunner().invoke(app, words)
     assert outcome.exit_code == 0, outcome.output
 

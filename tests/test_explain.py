@@ -21,7 +21,8 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
 from hftransfer.adapters.towers import ImageTowerAdapter
-from hftransfer.attribution.explaining import ImageExplanation, _asked
+from hftransfer.attribution.explaining import _asked
+from hftransfer.attribution.explanation import ImageExplanation
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, grad_cam, occlusion, upscaled
 from hftransfer.attribution.network import Asked, Spot, find_spot
@@ -355,7 +356,7 @@ def test_a_run_with_short_texts_tells_what_was_not_read(
     tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the line, in the numbers, on the page of the command and on that of the run."""
-    monkeypatch.setattr("hftransfer.jobs.training._write_figures", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
     recipe = recipe_for(tiny("bert"), "memory") | {"task": "text-classification"}
     recipe["data"]["max_tokens"] = 8
     words = [(a, b, c) for a in ("film", "story", "actor") for b in ("good", "bad", "dull") for c in WORDS[:6]]

@@ -9,22 +9,25 @@ from typing import Any
 import datasets
 import pytest
 
-from hftransfer.data.roles import Found, Kind
+from hftransfer.data.pictures import IMAGES
+from hftransfer.data.reading import Reader
+from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.data.texts import TEXTS
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 from tests.conftest import picture
 
 
-def read(path: Path, content: Any, kind: Kind = "texts") -> Found:
+def read(path: Path, content: Any, reader: Reader = TEXTS) -> Found:
     text = content if isinstance(content, str) else json.dumps(content)
     path.write_text(text, encoding="utf-8")
-    return find_rows(DataSettings(source=str(path)), Progress(None), kind)
+    return find_rows(DataSettings(source=str(path)), Progress(None), reader)
 
 
 def texts(found: Found) -> list[tuple[str, str]]:
-    return [(row.content.text, row.label) for row in found["all"]]  # type: ignore[attr-defined]
+    return [(row.content.text, row.target) for row in found["all"]]  # type: ignore[attr-defined]
 
 
 def task(text: str, *choices: list[str], **more: Any) -> dict[str, Any]:
@@ -56,14 +59,14 @@ def test_several_choices_of_one_task_are_told(tmp_path: Path, choices: list[list
 def test_an_export_of_regions_is_for_another_task(tmp_path: Path) -> None:
     boxes = {"data": {"image": "a.png"}, "annotations": [{"result": [{"value": {"rectanglelabels": ["cat"]}}]}]}
     with pytest.raises(DataError, match="an export of Label Studio with choices"):
-        read(tmp_path / "p.json", [boxes], "images")
+        read(tmp_path / "p.json", [boxes], IMAGES)
     coco = {
         "images": [{"file_name": "a.png"}],
         "annotations": [{"bbox": [0, 0, 1, 1]}],
         "categories": [{"name": "cat"}],
     }
     with pytest.raises(DataError, match="boxes or masks in COCO's form"):
-        read(tmp_path / "coco.json", coco, "images")
+        read(tmp_path / "coco.json", coco, IMAGES)
 
 
 @pytest.mark.parametrize("form", ["accept", "label"])
@@ -101,7 +104,7 @@ def test_lists_of_class_ids_are_lists_of_names() -> None:
     names = datasets.List(datasets.ClassLabel(names=["joy", "anger"]))
     features = datasets.Features({"text": datasets.Value("string"), "labels": names})
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "labels": [[1], [0]]}, features=features)
-    found = rows_from_python(rows, DataSettings(source="memory"), "texts")
+    found = rows_from_python(rows, DataSettings(source="memory"), TEXTS)
     assert texts(found) == [("a", "anger"), ("b", "joy")]
 
 
@@ -113,7 +116,9 @@ def test_a_column_for_each_class_is_read_as_roboflow_writes_it(tmp_path: Path) -
         (tmp_path / split / "_classes.csv").write_text("filename, cat, dog\n0.png, 1, 0\n1.png, 0, 1\n")
     (tmp_path / "README.roboflow.txt").write_text("exported")
     found = find_rows(DataSettings(source=str(tmp_path)), Progress(None))
-    assert {name: [row.label for row in rows] for name, rows in found.items()} == {key: ["cat", "dog"] for key in found}
+    assert {name: [row.target for row in rows] for name, rows in found.items()} == {
+        key: ["cat", "dog"] for key in found
+    }
     assert set(found) == {"train", "validation", "test"}
     (tmp_path / "test" / "_classes.csv").write_text("filename, cat, dog\n0.png, 1, 1\n1.png, 0, maybe\n")
     with pytest.raises(DataError, match=r"_classes.csv:3: column 'dog' must be 0 or 1; got 'maybe'"):
@@ -142,7 +147,7 @@ def test_columns_with_usual_names_that_are_passed_over_are_told(tmp_path: Path) 
         "labels are those in the column 'label', not 'category'",
     ]
     named = DataSettings(source=str(tmp_path / "t.csv"), text_column="title", label_column="category")
-    assert find_rows(named, Progress(None), "texts").notes == []
+    assert find_rows(named, Progress(None), TEXTS).notes == []
 
 
 def test_answers_that_are_not_prodigys_are_columns_like_others(tmp_path: Path) -> None:

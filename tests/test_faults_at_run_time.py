@@ -30,6 +30,7 @@ from hftransfer.progress import Progress
 from hftransfer.report.page import Group, RunPage, Said
 from hftransfer.report.rendering import render_page
 from hftransfer.run_folder import is_interrupted, new_folder
+from hftransfer.tasks import TASKS
 from hftransfer.training import activations
 from hftransfer.training.activations import ActivationStore
 from hftransfer.training.interrupts import Interrupted
@@ -299,8 +300,9 @@ def test_what_would_steer_a_terminal_or_turn_writing_is_escaped_on_every_page(tm
     metrics |= {"parameters": {"trainable": 1, "total": 1}, "peak_memory_bytes": 1}
     environment = {"device": "cpu", "precision": "fp32", "threads": 1, "versions": {}}
     groups = [Group(evil, texts=[Said(evil, [])])]
-    page = RunPage(title=evil, metrics=metrics, class_names=(evil,), counts={}, data=evil, recipe=evil, command="",
-                   usage="", environment=environment, figures=[], groups=groups)  # fmt: skip
+    page = RunPage(title=evil, task=TASKS["text-classification"], metrics=metrics, class_names=(evil,), counts={},
+                   data=evil, recipe=evil, command="", usage="", environment=environment, figures=[],
+                   groups=groups)  # fmt: skip
     cell: Any = type("C", (), {"name": evil, "model": evil, "strategy": evil, "shots": "all", "seed": 0})()
     study = Study(tmp_path, evil, "accuracy", [CellResult(cell, tmp_path / "c", error=evil)], [], [], [], evil)
     for shown in ((tmp_path / "audit.html").read_text(), page.html(), html_of(study, []), markdown_of(study)):

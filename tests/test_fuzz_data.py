@@ -17,10 +17,14 @@ from PIL import Image
 
 from hftransfer.data.images import decode_image, inspect_image
 from hftransfer.data.inputs import inputs_of
-from hftransfer.data.roles import Kind
+from hftransfer.data.pictures import IMAGES as IMAGE_READER
+from hftransfer.data.questions import QUESTIONS
+from hftransfer.data.reading import Reader
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import build_splits
+from hftransfer.data.targets import CLASSES, SPANS, TargetKind
+from hftransfer.data.texts import TEXTS
 from hftransfer.errors import HftransferError
 from hftransfer.progress import Progress
 
@@ -38,11 +42,15 @@ def seeded(examples: int) -> Any:
     )
 
 
-def refused_or_read(source: str, kind: Kind, **values: Any) -> None:
+def _targets(reader: Reader) -> TargetKind:
+    return SPANS if reader is QUESTIONS else CLASSES
+
+
+def refused_or_read(source: str, reader: Reader, **values: Any) -> None:
     """Read a source through to its splits; only errors of ours may come."""
     with suppress(HftransferError):
         chosen = DataSettings(source=source, **values)
-        build_splits(find_rows(chosen, SILENT, kind), chosen, 0, SILENT, kind)
+        build_splits(find_rows(chosen, SILENT, reader), chosen, 0, SILENT, reader, _targets(reader))
 
 
 NAMES = st.sampled_from(["text", "label", "image", "split", "question", "context", "answers", "id", ""])
@@ -57,12 +65,14 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
     max_leaves=6,
 )
-KINDS: st.SearchStrategy[Kind] = st.sampled_from(["images", "texts", "questions"])
+KINDS: st.SearchStrategy[Reader] = st.sampled_from([IMAGE_READER, TEXTS, QUESTIONS])
 
 
 @seeded(250)
 @given(st.lists(NAMES, min_size=1, max_size=5), st.lists(st.lists(CELLS, max_size=6), max_size=12), KINDS, st.data())
-def test_mutated_tables_of_cells(columns: list[str], rows: list[list[str]], kind: Kind, data: st.DataObject) -> None:
+def test_mutated_tables_of_cells(
+    columns: list[str], rows: list[list[str]], reader: Reader, data: st.DataObject
+) -> None:
     sign = data.draw(st.sampled_from([",", ";", "\t"]))
     text = "\n".join(sign.join(row) for row in [columns, *rows])
     content = bytearray(text.encode("utf-8", "surrogatepass"))
@@ -73,24 +83,24 @@ def test_mutated_tables_of_cells(columns: list[str], rows: list[list[str]], kind
         path = Path(folder) / data.draw(st.sampled_from(["t.csv", "train.tsv", "t.CSV"]))
         path.write_bytes(bytes(content))
         on_error = data.draw(st.sampled_from(["stop", "skip"]))
-        refused_or_read(str(path), kind, on_error=on_error)
-        refused_or_read(folder, kind, encoding=data.draw(st.sampled_from([None, "latin-1", "utf-16"])))
+        refused_or_read(str(path), reader, on_error=on_error)
+        refused_or_read(folder, reader, encoding=data.draw(st.sampled_from([None, "latin-1", "utf-16"])))
         with suppress(HftransferError):
-            inputs_of([str(path)], kind)
+            inputs_of([str(path)], reader)
 
 
 @seeded(250)
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=5), max_size=12), KINDS, st.sampled_from(["t.json", "t.jsonl"]))
-def test_mutated_records(records: list[dict[str, Any]], kind: Kind, name: str) -> None:
+def test_mutated_records(records: list[dict[str, Any]], reader: Reader, name: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         lines = [json.dumps(record) for record in records]
         path.write_text("\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", encoding="utf-8")
-        refused_or_read(str(path), kind)
+        refused_or_read(str(path), reader)
     for skip in ("stop", "skip"):
         chosen = DataSettings(source="memory", on_error=skip)
         with suppress(HftransferError):
-            build_splits(rows_from_python(records, chosen, kind), chosen, 0, SILENT, kind)
+            build_splits(rows_from_python(records, chosen, reader), chosen, 0, SILENT, reader, _targets(reader))
 
 
 FOLDERS = st.sampled_from(["train", "test", "cat", "dog", "images", "masks", "color", "seg_train", "seg_test"])
@@ -98,7 +108,7 @@ FOLDERS = st.sampled_from(["train", "test", "cat", "dog", "images", "masks", "co
 
 @seeded(150)
 @given(st.lists(st.lists(FOLDERS, min_size=1, max_size=4), max_size=10), KINDS, st.data())
-def test_mutated_folders(places: list[list[str]], kind: Kind, data: st.DataObject) -> None:
+def test_mutated_folders(places: list[list[str]], reader: Reader, data: st.DataObject) -> None:
     content = io.BytesIO()
     Image.new("RGB", (4, 4)).save(content, "PNG")
     with TemporaryDirectory() as folder:
@@ -112,7 +122,7 @@ def test_mutated_folders(places: list[list[str]], kind: Kind, data: st.DataObjec
                 )
             except OSError:  # a file is where a folder should be
                 continue
-        refused_or_read(folder, kind)
+        refused_or_read(folder, reader)
 
 
 def _images() -> list[bytes]:

@@ -21,7 +21,8 @@ from hftransfer.adapters.dual import DualEncoder, load_dual
 from hftransfer.adapters.pairing import pair_towers
 from hftransfer.adapters.towers import tower_adapters
 from hftransfer.cli import app
-from hftransfer.data.captions import build_captioned
+from hftransfer.data.captions import build_captioned, captions_of
+from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
@@ -213,13 +214,13 @@ def test_projections_go_back_as_they_came(tiny: TinyModels, family: str) -> None
 
 def test_an_image_is_held_out_with_all_its_captions(captions: Path) -> None:
     settings = DataSettings(source=str(captions), label_column="caption")
-    found = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT)
+    found = build_captioned(find_rows(settings, SILENT, CAPTIONED_IMAGES), settings, 0, SILENT)
     assert found.sizes() == {"train": 27, "validation": 5, "test": 8}
-    digests = [digest for split in found.splits.values() for digest in split.digests]
+    digests = [digest for _, split in found.items() for digest in split.digests]
     assert len(set(digests)) == 40
-    assert all(len(own) == 2 for split in found.splits.values() for own in split.captions)
-    again = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT)
-    other = build_captioned(find_rows(settings, SILENT), settings, 1, SILENT)
+    assert all(len(own) == 2 for _, split in found.items() for own in split.targets)
+    again = build_captioned(find_rows(settings, SILENT, CAPTIONED_IMAGES), settings, 0, SILENT)
+    other = build_captioned(find_rows(settings, SILENT, CAPTIONED_IMAGES), settings, 1, SILENT)
     assert again.fingerprint() == found.fingerprint() != other.fingerprint()
 
 
@@ -235,18 +236,18 @@ def test_a_pair_of_towers_is_checked(captions: Path, tiny: TinyModels) -> None:
 def test_captions_are_checked_without_training(captions: Path, tiny: TinyModels, flat_data: Path) -> None:
     splits = check(_recipe(tiny, captions), progress=SILENT)
     assert splits.sizes() == {"train": 27, "validation": 5, "test": 8}
-    assert "images     27           5     8" in data_table(splits)
+    assert "images     27           5     8" in data_table(splits, "images")
     with pytest.raises(DataError, match=r"must be mostly different from each other; got 2 .*image-classification"):
         check(_recipe(tiny, flat_data), progress=SILENT)
 
 
 def _captions_of(data: Any, **settings: Any) -> list[list[str]]:
     known = DataSettings(source="memory", label_column="caption", caption_column="caption", test_fraction=0, **settings)
-    found = rows_from_python(data, known) if not isinstance(data, Path) else None
+    found = rows_from_python(data, known, CAPTIONED_IMAGES) if not isinstance(data, Path) else None
     if found is None:
-        found = find_rows(known.model_copy(update={"source": str(data)}), SILENT)
-    splits = build_captioned(found, known, 0, SILENT).splits
-    return sorted(own for split in splits.values() for own in split.captions)
+        found = find_rows(known.model_copy(update={"source": str(data)}), SILENT, CAPTIONED_IMAGES)
+    splits = build_captioned(found, known, 0, SILENT)
+    return sorted(own for _, split in splits.items() for own in split.targets)
 
 
 def test_captions_may_come_in_lists_or_numbered_columns(tmp_path: Path) -> None:
@@ -371,8 +372,8 @@ def test_towers_learn_with_their_projections(
     dual = _dual(f"open_clip:local-dir:{result.folder / 'model'}" if family == "open_clip" else result.folder / "model")
     # What is saved embeds as what was judged: the ranks of the test split are the same.
     settings = DataSettings(source=str(captions), label_column="caption")
-    test = build_captioned(find_rows(settings, SILENT), settings, 0, SILENT).splits["test"]
-    texts, owners = test.texts()
+    test = build_captioned(find_rows(settings, SILENT, CAPTIONED_IMAGES), settings, 0, SILENT).test
+    texts, owners = captions_of(test)
     with torch.inference_mode():
         images = dual.embed_images(dual.encode_images([_opened(row) for row in test.rows])).numpy()
         found = dual.embed_texts(dual.encode_texts(texts)).numpy()

@@ -23,8 +23,8 @@ from hftransfer.metrics.classification import (
     score_probabilities,
 )
 from hftransfer.metrics.intervals import mean_interval, share_interval
-from hftransfer.tasks.classification import ImageClassification
-from hftransfer.tasks.registry import TASKS
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.image_classification import ImageClassification
 
 
 def predictions(classes: int, count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +188,8 @@ def test_the_task_scores_by_these_metrics():
     assert isinstance(task, ImageClassification)
     rows = [Row(str(number), BytesContent(b""), "") for number in range(len(labels))]
     examples: Any = SimpleNamespace(split=Split(rows, labels, [b""] * len(rows)))
-    judged = task.judge(list(np.log(np.maximum(scores, 1e-300))), examples, [str(n) for n in range(scores.shape[1])])
+    outcomes = task.decode(list(np.log(np.maximum(scores, 1e-300))), range(len(labels)), examples)
+    judged = task.judge(outcomes, examples, [str(n) for n in range(scores.shape[1])])
     wanted = score_probabilities(scores, labels)
     assert judged.metrics["accuracy"] == wanted["accuracy"]
     assert judged.metrics["log_loss"] == pytest.approx(wanted["log_loss"])

@@ -573,10 +573,18 @@ def test_a_model_of_drawings_says_so(finished: Finished, tmp_path: Path) -> None
 def test_the_card_of_a_model_of_drawings_says_so() -> None:
     from hftransfer.artifact import ModelFacts
     from hftransfer.hub.card import Card, _limits
+    from hftransfer.tasks import TASKS
 
     metrics = {"task": "image-classification", "examples": {"train": 4, "validation": 2, "test": 2}, "test": {}}
     metrics |= {"validation": {}, "strategy": "linear-probe"}
-    card = Card(metrics, "bundled/drawn-pets", "1", ("a",), facts=ModelFacts(data="bundled/drawn-pets"))
+    card = Card(
+        TASKS["image-classification"],
+        metrics,
+        "bundled/drawn-pets",
+        "1",
+        ("a",),
+        facts=ModelFacts(data="bundled/drawn-pets"),
+    )
     assert any("not for photos" in line for line in _limits(card))
 
 
@@ -672,8 +680,9 @@ def test_a_table_is_no_list_of_its_columns() -> None:
     import pandas
 
     from hftransfer.artifact import as_list
+    from hftransfer.data.texts import TEXTS as TEXT_READER
 
     frame = pandas.DataFrame({"text": ["a film"], "label": ["x"]})
     with pytest.raises(DataError, match=r"got a table \(text, label\). Pass one of its columns, as in frame\['text'\]"):
-        as_list(frame, "text")
-    assert as_list(frame["text"], "text") == ["a film"]
+        as_list(frame, TEXT_READER)
+    assert as_list(frame["text"], TEXT_READER) == ["a film"]

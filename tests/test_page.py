@@ -13,6 +13,7 @@ from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
+from hftransfer.tasks import TASKS
 from tests.conftest import COLORS, TinyModels, browser, missing_words, picture, recipe_for
 
 SILENT = Progress(None)
@@ -66,7 +67,7 @@ def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
     }
     counts = {split: [4, 6] for split in ("train", "validation", "test")}
     said = {"device": "cpu", "precision": "fp32", "threads": 1, "versions": {}}
-    return RunPage(EVIL, told, [EVIL, "b"], counts, EVIL, EVIL, EVIL, EVIL, said, **more)
+    return RunPage(EVIL, TASKS["text-classification"], told, [EVIL, "b"], counts, EVIL, EVIL, EVIL, EVIL, said, **more)
 
 
 def test_names_and_texts_are_shown_and_never_obeyed() -> None:

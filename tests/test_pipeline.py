@@ -297,7 +297,7 @@ def test_faulty_images_may_be_skipped_and_are_listed(tiny, faulty, tmp_path, sil
 def test_a_text_model_is_refused_before_the_data_are_read(tmp_path, flat_data, silent, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     save_file({"x": np.zeros(1)}, tmp_path / "model.safetensors")
-    monkeypatch.setattr("hftransfer.jobs.common.find_rows", lambda *_: pytest.fail("read the data"))
+    monkeypatch.setattr("hftransfer.jobs.session.find_rows", lambda *_: pytest.fail("read the data"))
     with pytest.raises(ModelError, match="must be an image model"):
         run(recipe_for(tmp_path, flat_data), out=tmp_path / "run", progress=silent)
 

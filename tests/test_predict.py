@@ -20,12 +20,17 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction
+from hftransfer.artifact import ModelFacts
 from hftransfer.cli import app
-from hftransfer.data.inputs import Columns, inputs_of
+from hftransfer.data.inputs import inputs_of
+from hftransfer.data.pictures import IMAGES
+from hftransfer.data.questions import QUESTIONS
+from hftransfer.data.reading import Columns
+from hftransfer.data.texts import TEXTS
 from hftransfer.errors import DataError, RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
+from hftransfer.tasks.outcomes import Prediction
 from hftransfer.zeroshot import DualPredictor
 from tests.conftest import TinyModels, faults_of, missing_words, picture, question, recipe_for, write_classes
 from tests.hub_double import serve
@@ -75,42 +80,42 @@ def answered(tiny: TinyModels, squad_data: Path, tmp_path_factory: pytest.TempPa
 def test_folders_patterns_tables_and_lines_name_images(photos: Path) -> None:
     folder = photos / "photos"
     expected = sorted(str(file) for file in folder.rglob("*.png"))
-    assert [one.name for one in inputs_of([str(folder)], "images")] == expected
-    assert [one.name for one in inputs_of([f"{folder}/*/one.png"], "images")] == expected
-    assert [one.name for one in inputs_of([f"{folder}/**/*.png"], "images")] == expected
-    table = inputs_of([str(photos / "table.csv")], "images")
+    assert [one.name for one in inputs_of([str(folder)], IMAGES)] == expected
+    assert [one.name for one in inputs_of([f"{folder}/*/one.png"], IMAGES)] == expected
+    assert [one.name for one in inputs_of([f"{folder}/**/*.png"], IMAGES)] == expected
+    table = inputs_of([str(photos / "table.csv")], IMAGES)
     assert [str(one.value) for one in table] == [str(folder / color / "one.png") for color in ("red", "green", "blue")]
-    lines = inputs_of(["-"], "images", lines=[f"{name}\n" for name in expected] + ["\n"])
+    lines = inputs_of(["-"], IMAGES, lines=[f"{name}\n" for name in expected] + ["\n"])
     assert [str(one.value) for one in lines] == expected
-    both = inputs_of([expected[0], str(folder)], "images")
+    both = inputs_of([expected[0], str(folder)], IMAGES)
     assert [str(one.value) for one in both] == [expected[0], *expected]
 
 
 def test_a_name_with_brackets_is_first_of_all_a_file(tmp_path: Path) -> None:
     picture("red", 1).save(tmp_path / "cat[1].png")
-    (one,) = inputs_of([str(tmp_path / "cat[1].png")], "images")
+    (one,) = inputs_of([str(tmp_path / "cat[1].png")], IMAGES)
     assert one.value == tmp_path / "cat[1].png"
 
 
 def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
     (tmp_path / "review.txt").write_text("a dull\nfilm\n")
     (tmp_path / "reviews.csv").write_text('review,stars\nlovely,5\n"so, so",3\n')
-    assert [one.value for one in inputs_of(["what a film?", "*"], "texts")] == ["what a film?", "*"]
-    assert inputs_of([str(tmp_path / "review.txt")], "texts")[0].value == "a dull\nfilm\n"
-    assert [one.value for one in inputs_of([str(tmp_path)], "texts")] == ["a dull\nfilm\n"]
-    assert [one.value for one in inputs_of([str(tmp_path / "reviews.csv")], "texts")] == ["lovely", "so, so"]
-    assert inputs_of(["x" * 5000], "texts")[0].value == "x" * 5000
-    assert [one.value for one in inputs_of(["-"], "texts", lines=["one\n", "two\r\n"])] == ["one", "two"]
+    assert [one.value for one in inputs_of(["what a film?", "*"], TEXTS)] == ["what a film?", "*"]
+    assert inputs_of([str(tmp_path / "review.txt")], TEXTS)[0].value == "a dull\nfilm\n"
+    assert [one.value for one in inputs_of([str(tmp_path)], TEXTS)] == ["a dull\nfilm\n"]
+    assert [one.value for one in inputs_of([str(tmp_path / "reviews.csv")], TEXTS)] == ["lovely", "so, so"]
+    assert inputs_of(["x" * 5000], TEXTS)[0].value == "x" * 5000
+    assert [one.value for one in inputs_of(["-"], TEXTS, lines=["one\n", "two\r\n"])] == ["one", "two"]
 
 
 def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("premise,hypothesis\na,b\n")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"frage": "Who?", "context": "Ann."}))
-    assert inputs_of([str(tmp_path / "pairs.csv")], "texts", pairs=True)[0].value == ("a", "b")
-    (one,) = inputs_of([str(tmp_path / "asked.jsonl")], "questions", Columns("frage"))
+    assert inputs_of([str(tmp_path / "pairs.csv")], TEXTS, pairs=True)[0].value == ("a", "b")
+    (one,) = inputs_of([str(tmp_path / "asked.jsonl")], QUESTIONS, Columns("frage"))
     assert one.value == {"question": "Who?", "context": "Ann."}
     lines = [json.dumps({"question": f"Who {number}?", "context": "Ann."}) for number in range(2)]
-    read = inputs_of(["-"], "questions", lines=[lines[0] + "\n", "\n", lines[1]])
+    read = inputs_of(["-"], QUESTIONS, lines=[lines[0] + "\n", "\n", lines[1]])
     assert [one.value["question"] for one in read] == ["Who 0?", "Who 1?"]
 
 
@@ -118,7 +123,7 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
     given = [str(photos / "photos" / "*.gif"), str(photos / "table.csv"), "-"]
     (photos / "empty").mkdir()
     with pytest.raises(DataError) as error:
-        inputs_of([*given[:2], str(photos / "empty")], "images", Columns("picture"))
+        inputs_of([*given[:2], str(photos / "empty")], IMAGES, Columns("picture"))
     words = ("*.gif' must be files such as *.jpg; got none", "--column must be a column of", "the folder")
     assert missing_words(faults_of(error), words) == []
     for lines, fault in (
@@ -128,7 +133,7 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
         (['{"question": "Who?", "context": 1}'], "standard input:1: column 'context' must be a text"),
     ):
         with pytest.raises(DataError) as error:
-            inputs_of(["-"], "questions", lines=lines)
+            inputs_of(["-"], QUESTIONS, lines=lines)
         assert fault in faults_of(error)
 
 
@@ -438,13 +443,16 @@ def test_what_is_left_out_of_an_evaluation_is_told(finished: Any, tmp_path: Path
 
 
 def test_the_text_of_a_request_is_never_looked_for_on_the_disk(tmp_path: Path) -> None:
-    from hftransfer.server import _of_one
+    from hftransfer.server import _form_of, _of_one
 
     picture().save(tmp_path / "photo.png")
     wanted = Prediction("a", 1.0, {"a": 1.0})
 
-    class Texts:
+    class Model:
+        reader, facts = TEXTS, ModelFacts(task="text-classification")
+
         def predict_each(self, texts: list[str]) -> Iterator[Prediction]:
             return (wanted for _ in texts)
 
-    assert _of_one(Texts(), "texts", str(tmp_path / "photo.png")) == wanted
+    model: Any = Model()
+    assert _of_one(model, _form_of(model), {"text": str(tmp_path / "photo.png")}) == wanted

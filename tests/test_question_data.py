@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hftransfer.data.rows import Answer, QuestionContent, Row
+from hftransfer.data.questions import QUESTIONS
+from hftransfer.data.rows import GoldAnswer, QuestionContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
+from hftransfer.data.targets import SPANS
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 
@@ -38,7 +40,7 @@ def _settings(source: Path | str = "memory", **given: Any) -> DataSettings:
 
 
 def _rows(data: Any, **given: Any) -> list[Row]:
-    return rows_from_python(data, _settings(**given), "questions")["all"]
+    return rows_from_python(data, _settings(**given), QUESTIONS)["all"]
 
 
 def _content(row: Row) -> QuestionContent:
@@ -47,7 +49,7 @@ def _content(row: Row) -> QuestionContent:
 
 
 def _answers(data: Any, **given: Any) -> list[list[tuple[str, int]]]:
-    return [[(answer.text, answer.start) for answer in _content(row).answers] for row in _rows(data, **given)]
+    return [[(answer.text, answer.start) for answer in row.target] for row in _rows(data, **given)]
 
 
 def _faults(data: Any, **given: Any) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ def _articles(sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def _split(found: Mapping[str, list[Row]], seed: int = 0, **given: Any) -> Splits:
-    return build_splits(found, _settings(**given), seed, SILENT, "questions")
+    return build_splits(found, _settings(**given), seed, SILENT, QUESTIONS, SPANS)
 
 
 def _groups(splits: Splits) -> list[set[str]]:
@@ -124,11 +126,10 @@ def test_tables_give_the_same_questions(tmp_path: Path, suffix: str) -> None:
         if "answers" in row:
             row["answers"] = json.dumps(row["answers"])
         pd.DataFrame([row]).to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
-    (row_read,) = find_rows(_settings(path), SILENT, "questions")["all"]
+    (row_read,) = find_rows(_settings(path), SILENT, QUESTIONS)["all"]
     content = _content(row_read)
     assert (content.id, content.group, content.context) == ("q0", "Days", CONTEXT)
-    assert content.answers == (Answer("good", 2),)
-    assert row_read.label == ""
+    assert row_read.target == (GoldAnswer("good", 2),)
 
 
 def test_data_sets_and_frames_read_back_from_parquet_give_the_same_questions(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_data_sets_and_frames_read_back_from_parquet_give_the_same_questions(tmp
 def test_saved_data_sets_keep_their_splits(tmp_path: Path) -> None:
     part = datasets.Dataset.from_list([RECORD])
     datasets.DatasetDict({"train": part, "validation": part}).save_to_disk(str(tmp_path / "saved"))
-    assert sorted(find_rows(_settings(tmp_path / "saved"), SILENT, "questions")) == ["train", "validation"]
+    assert sorted(find_rows(_settings(tmp_path / "saved"), SILENT, QUESTIONS)) == ["train", "validation"]
 
 
 def test_named_columns_win() -> None:
@@ -229,7 +230,7 @@ def test_all_faults_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text("\n\n".join(map(json.dumps, records)))
     with pytest.raises(DataError) as error:
-        find_rows(_settings(path), SILENT, "questions")
+        find_rows(_settings(path), SILENT, QUESTIONS)
     assert [fault.split(" ")[0] for fault in error.value.faults] == ["d.jsonl:1:"] * 3 + ["d.jsonl:5:"]
 
 
@@ -318,7 +319,7 @@ def test_questions_have_no_classes() -> None:
     splits = _split({"all": _rows(_articles([5] * 10))})
     assert splits.class_names == ()
     assert splits.counts() == {"train": [], "validation": [], "test": []}
-    assert not splits.train.labels.any()
+    assert [len(answers) for answers in splits.train.targets] == [1] * len(splits.train)
 
 
 def test_a_limit_is_of_each_split() -> None:
@@ -339,13 +340,13 @@ def test_contexts_that_end_in_nul_can_be_held_out() -> None:
 
 def test_nothing_to_train_on_is_told() -> None:
     with pytest.raises(DataError, match="a set with a train split"):
-        _split(rows_from_python([], _settings(), "questions"))
+        _split(rows_from_python([], _settings(), QUESTIONS))
 
 
 def test_the_answers_of_squad_are_where_they_are_said_to_be() -> None:
     if not SQUAD.exists():
         pytest.skip("needs ../shared/data/squad")
-    found = find_rows(_settings(SQUAD), SILENT, "questions")
+    found = find_rows(_settings(SQUAD), SILENT, QUESTIONS)
     splits = _split(found)
     assert {name: len(rows) for name, rows in found.items()} == {"train": 6860, "validation": 1948}
     assert not _groups(splits)[0] & _groups(splits)[2]

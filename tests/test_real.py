@@ -58,7 +58,7 @@ class TestDrawnPets:
 
         found = find_rows(DataSettings(source="bundled/drawn-pets"), Progress(None))
         pixels = {name: _raw_pixels(found, name) for name in found}
-        labels = {name: [row.label for row in rows] for name, rows in found.items()}
+        labels = {name: [row.target for row in rows] for name, rows in found.items()}
         fits = []
         for strength in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
             classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))

@@ -88,7 +88,7 @@ def splits_of(counts: dict[str, list[int]], names: tuple[str, ...], **more: Any)
 
 def test_the_data_are_told_as_classes_by_splits():
     counts = {"train": [10, 200], "validation": [3, 4], "test": [0, 7]}
-    table = data_table(splits_of(counts, ("cat", "dog"), notes=("warning: x",))).splitlines()
+    table = data_table(splits_of(counts, ("cat", "dog"), notes=("warning: x",)), "images").splitlines()
     assert [line.split() for line in table] == [
         ["class", "train", "validation", "test"],
         ["cat", "10", "3", "0"],
@@ -100,14 +100,18 @@ def test_the_data_are_told_as_classes_by_splits():
 
 
 def test_many_classes_are_shortened():
-    table = data_table(splits_of(dict.fromkeys(("train", "validation", "test"), [1] * 50), tuple(map(str, range(50)))))
+    table = data_table(
+        splits_of(dict.fromkeys(("train", "validation", "test"), [1] * 50), tuple(map(str, range(50)))), "images"
+    )
     assert "… 30 more" in table
     assert len(table.splitlines()) == 23
 
 
 def test_skipped_images_are_counted():
     skipped = (Skipped("train", "a.png", "broken"),) * 3
-    table = data_table(splits_of({"train": [2, 2], "validation": [1, 1], "test": [1, 1]}, ("a", "b"), skipped=skipped))
+    table = data_table(
+        splits_of({"train": [2, 2], "validation": [1, 1], "test": [1, 1]}, ("a", "b"), skipped=skipped), "images"
+    )
     assert "unreadable and skipped: 3 (a.png, a.png, a.png)" in table
 
 

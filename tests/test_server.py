@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 import hftransfer as ht
-from hftransfer.artifact import Prediction
+from hftransfer.data.pictures import IMAGES
 from hftransfer.errors import ModelError, RecipeError
 from hftransfer.extras import require_extra
 from hftransfer.server import Limits, make_app, serve, server_settings
+from hftransfer.tasks.outcomes import Prediction
 from tests.conftest import browser, encoded, picture
 from tests.test_predict import call, reviewed  # noqa: F401
 
@@ -33,14 +34,14 @@ uvicorn: Any = pytest.importorskip("uvicorn")
 class _Double:
     """Stands in for a model of images: it takes its time, and says how many bytes it saw."""
 
-    adapter = SimpleNamespace(modality="image")
-    facts = SimpleNamespace(task="image-classification", pairs=None)
+    reader = IMAGES
+    facts = SimpleNamespace(pairs=None)
     class_names = ("<b>cat</b>", "dog")
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
 
-    def predict(self, images: list[bytes]) -> list[Prediction]:
+    def predict_each(self, images: list[bytes]) -> list[Prediction]:
         time.sleep(self.seconds)
         if images[0] == b"bad":
             from hftransfer.errors import DataError
@@ -316,7 +317,7 @@ def test_pages_of_other_sites_are_refused_and_told_what_browsers_may_do(headers:
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_scores_that_are_no_numbers_are_an_error(score: float) -> None:
     class Broken(_Double):
-        def predict(self, images: list[bytes]) -> list[Prediction]:
+        def predict_each(self, images: list[bytes]) -> list[Prediction]:
             return [Prediction("cat", score, {"cat": score})]
 
     with served_as_the_command_does(Broken(), Limits()) as port:

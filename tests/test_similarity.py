@@ -48,7 +48,7 @@ def _of_rows(adapter: Adapter, task: str) -> tuple[np.ndarray, np.ndarray]:
     contents: list[Any] = [row.content for row in split.rows]
     examples = [Image.open(io.BytesIO(one.read())) if image else one.text for one in contents]
     with torch.no_grad():
-        return adapter.features(adapter.encode(examples)).float().numpy(), split.labels
+        return adapter.features(adapter.encode(examples)).float().numpy(), split.class_ids
 
 
 def _error(features: np.ndarray, labels: np.ndarray) -> float:

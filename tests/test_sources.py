@@ -43,7 +43,7 @@ def told_of_python(data: Any, **settings: Any) -> str:
 
 
 def labels(rows: Iterable[Row]) -> list[str]:
-    return [row.label for row in rows]
+    return [row.target for row in rows]
 
 
 def pixels(row: Row) -> np.ndarray:
@@ -551,7 +551,7 @@ def test_images_from_python_come_in_many_forms(form, tmp_path):
         "string": str(tmp_path / "x.png"),
     }[form]
     (row,) = rows_from_python([(value, "sand")], DataSettings(source="memory"))["all"]
-    assert row.label == "sand"
+    assert row.target == "sand"
     assert np.array_equal(pixels(row), np.asarray(image))
 
 

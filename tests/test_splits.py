@@ -47,7 +47,7 @@ def told(found: Any, **settings: Any) -> str:
 def test_held_out_parts_are_stratified_disjoint_and_whole():
     rows = rows_named({"a": 60, "b": 30, "c": 10})
     parts, notes = split_rows({"all": rows}, DataSettings(source="x", test_fraction=0.2, validation_fraction=0.25), 0)
-    counts = {name: Counter(row.label for row in part) for name, part in parts.items()}
+    counts = {name: Counter(row.target for row in part) for name, part in parts.items()}
     assert counts["test"] == {"a": 12, "b": 6, "c": 2}
     assert counts["validation"] == {"a": 12, "b": 6, "c": 2}
     assert counts["train"] == {"a": 36, "b": 18, "c": 6}
@@ -129,7 +129,7 @@ def test_the_fractions_that_the_message_names_work(members):
     low, high = faults_of(error).splitlines()[0].rsplit("between ", 1)[1].rstrip(".").split(" and ")
     for fraction in (float(low), float(high)):
         parts, _ = split_rows(given, DataSettings(source="x", test_fraction=fraction), 0)
-        assert all(len({row.label for row in part}) == 2 for part in parts.values())
+        assert all(len({row.target for row in part}) == 2 for part in parts.values())
 
 
 def test_a_class_with_one_example_is_told():
@@ -163,8 +163,8 @@ def test_class_ids_come_from_training_alone():
     }
     splits = built(given)
     assert splits.class_names == ("cat", "dog")
-    assert splits.test.labels.tolist() == [1, 1, 1]
-    assert splits.validation.labels.tolist() == [1, 1]
+    assert splits.test.class_ids.tolist() == [1, 1, 1]
+    assert splits.validation.class_ids.tolist() == [1, 1]
     assert splits.counts() == {"train": [4, 4], "validation": [0, 2], "test": [0, 3]}
 
 
@@ -198,7 +198,7 @@ def test_data_without_training_part_is_told():
 def damaged(count: int, whole: int = 100) -> dict[str, list[Row]]:
     rows = rows_named({"a": whole // 2, "b": whole // 2})
     for number in range(count):
-        rows[number] = Row(f"bad/{number}.jpg", BytesContent(b"no image"), rows[number].label)
+        rows[number] = Row(f"bad/{number}.jpg", BytesContent(b"no image"), rows[number].target)
     return {"train": rows, "validation": rows_named({"a": 2, "b": 2}, first=500), "test": rows_named({"a": 2, "b": 2})}
 
 
@@ -219,7 +219,7 @@ def test_unreadable_images_may_be_skipped_and_are_listed():
     assert splits.sizes() == {"train": 95, "validation": 4, "test": 4}
     assert [(entry.split, entry.id) for entry in splits.skipped] == [("train", f"bad/{i}.jpg") for i in range(5)]
     assert all("must be an image" in entry.reason for entry in splits.skipped)
-    assert len(splits.train.labels) == len(splits.train.digests) == 95
+    assert len(splits.train.targets) == len(splits.train.digests) == 95
 
 
 def test_at_most_five_percent_may_be_skipped():
@@ -256,14 +256,14 @@ def test_the_fingerprint_knows_content_label_and_split_but_not_order(tmp_path):
     given = {"train": train, "validation": validation, "test": test}
     original = built(given).fingerprint()
     assert built(given | {"train": train[::-1]}).fingerprint() == original
-    renamed = [Row("other/name", row.content, row.label) for row in train]
+    renamed = [Row("other/name", row.content, row.target) for row in train]
     assert built(given | {"train": renamed}).fingerprint() == original
     changed = {
         "content": {"train": [Row("a/0", BytesContent(encoded(picture("sand"))), "a"), *train[1:]]},
         "label": {"train": [Row("a/0", train[0].content, "b"), *train[1:]]},
         "split": {"train": train[1:], "test": [train[0], *test]},
         "less": {"train": train[1:]},
-        "names": {name: [Row(r.id, r.content, r.label * 2) for r in rows] for name, rows in given.items()},
+        "names": {name: [Row(r.id, r.content, r.target * 2) for r in rows] for name, rows in given.items()},
     }
     prints = {name: built(given | change).fingerprint() for name, change in changed.items()}
     assert original not in prints.values()
@@ -277,4 +277,4 @@ def test_a_folder_on_disk_becomes_splits(tmp_path):
     assert splits.class_names == ("blue", "red")
     assert splits.sizes() == {"train": 14, "validation": 2, "test": 4}
     assert all(len(digest) == 16 for digest in splits.train.digests)
-    assert splits.train.labels.dtype == np.int64
+    assert splits.train.class_ids.dtype == np.int64

@@ -18,15 +18,16 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.artifact import ModelFacts, Predictor, save_model
-from hftransfer.data.rows import Answer, BytesContent, QuestionContent, Row, TextContent
+from hftransfer.data.rows import BytesContent, GoldAnswer, QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
+from hftransfer.data.targets import CLASSES, Targets
 from hftransfer.errors import HftransferError
-from hftransfer.jobs.common import Clock
+from hftransfer.jobs.session import Clock
 from hftransfer.progress import Progress
 from hftransfer.reload import load
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.registry import TASKS
+from hftransfer.tasks import head_task
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
@@ -61,16 +62,17 @@ def _rows(task: str, count: int, seed: int) -> list[Row]:
                 content = TextContent(f"{before} was very {word}", None)
             else:
                 context = f"{before} was very {word} ."
-                answers = (Answer(word, context.index(word)),)
-                content = QuestionContent(f"q{seed}-{number}", "what was the film ?", context, answers, str(number))
-        rows.append(Row(f"{seed}:{number}", content, "" if task == "question-answering" else label))
+                answers = (GoldAnswer(word, context.index(word)),)
+                content = QuestionContent(f"q{seed}-{number}", "what was the film ?", context, str(number))
+        rows.append(Row(f"{seed}:{number}", content, answers if task == "question-answering" else label))
     return rows
 
 
 def _split(task: str, count: int, seed: int) -> Split:
     rows = _rows(task, count, seed)
-    labels = np.array([number % 2 if rows[0].label else 0 for number in range(count)], dtype=np.int64)
-    return Split(rows, labels, [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows])
+    kind = head_task(task).targets
+    targets: Targets = np.arange(count) % 2 if kind is CLASSES else kind.encode(rows, ())
+    return Split(rows, targets, [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows])
 
 
 def _adapter(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[Adapter, str]:
@@ -78,7 +80,7 @@ def _adapter(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[A
     checkpoint = find_checkpoint(f"open_clip:local-dir:{folder}" if family == "open_clip" else folder)
     assert checkpoint is not None
     names = () if task == "question-answering" else ("blue", "red")
-    adapter = load_adapter(checkpoint, names, task=task, pooling=strategy.pooling_for(task))  # type: ignore[arg-type]
+    adapter = load_adapter(checkpoint, names, task=task, pooling=strategy.pooling_for(head_task(task)))  # type: ignore[arg-type]
     return adapter, checkpoint.weights_sha256
 
 
@@ -101,7 +103,7 @@ def _transferred(
     job = Job(
         adapter=adapter,
         boundary=boundary,
-        task=TASKS[task],
+        task=head_task(task),
         strategy=strategy,
         splits=splits,
         data=DataSettings(source="memory"),
@@ -169,7 +171,7 @@ def _saved(tiny: TinyModels, family: str, task: str, name: str, folder: Path) ->
         base = {"name": reference, "revision": None, "weights_sha256": checkpoint.weights_sha256}
     facts = ModelFacts(
         task=task,
-        pooling=strategy.pooling_for(task),
+        pooling=strategy.pooling_for(head_task(task)),
         class_names=() if task == "question-answering" else ("blue", "red"),
         base=base,
     )
@@ -306,7 +308,7 @@ def test_augmented_views_are_stored_and_trained_on(tiny: TinyModels) -> None:
 def test_class_weights_are_those_of_scikit_learn() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    from hftransfer.tasks.classification import balanced_weights
+    from hftransfer.tasks.labelled import balanced_weights
 
     labels = np.array([0, 0, 0, 1, 2, 2])
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=labels)

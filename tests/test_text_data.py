@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hftransfer.data.pictures import IMAGES
+from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import QuestionContent, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import build_splits, labelled_split
 from hftransfer.data.tables import read_table
+from hftransfer.data.targets import SPANS
+from hftransfer.data.texts import TEXTS
 from hftransfer.errors import DataError
 from hftransfer.progress import Progress
 from tests.conftest import faults_of, missing_words, question, write_classes
@@ -41,7 +45,7 @@ def _texts(found: Found, part: str = "all") -> list[Any]:
 
 
 def _found(path: Path, **given: Any) -> Found:
-    return find_rows(_settings(path, **given), SILENT, "texts")
+    return find_rows(_settings(path, **given), SILENT, TEXTS)
 
 
 ODD = ["NA", "null", "None", "nan", "", "  ", "a\u0000b", "emoji 😀", "x" * 300_000]
@@ -69,7 +73,7 @@ def test_a_lone_surrogate_is_kept_and_has_a_digest(tmp_path: Path) -> None:
     (row,) = _found(path)["all"]
     assert isinstance(row.content, TextContent)
     assert row.content.text == "a \ud800 b"
-    assert labelled_split([row], ["x"]).digests[0]
+    assert labelled_split([row], ["x"], TEXTS).digests[0]
 
 
 @pytest.mark.parametrize(
@@ -90,14 +94,14 @@ def test_columns_are_found_by_their_usual_names(tmp_path: Path, columns: str, wa
     path = _written(tmp_path / "d.csv", f"{columns}\n{','.join(cells)}\n")
     found = _found(path)
     assert _texts(found) == [wanted]
-    assert found["all"][0].label == "yes"
+    assert found["all"][0].target == "yes"
 
 
 def test_named_columns_win(tmp_path: Path) -> None:
     path = _written(tmp_path / "d.csv", "text,body,note,stars\na,b,c,5\n")
     found = _found(path, text_column="body", text_pair_column="note", label_column="stars")
     assert _texts(found) == [("b", "c")]
-    assert found["all"][0].label == "5"
+    assert found["all"][0].target == "5"
 
 
 @pytest.mark.parametrize(
@@ -128,9 +132,9 @@ def test_a_folder_of_images_is_no_source_of_texts(tmp_path: Path) -> None:
 
 def test_drawn_pets_are_no_texts_and_reviews_no_images() -> None:
     with pytest.raises(DataError, match="which holds images"):
-        find_rows(_settings("bundled/drawn-pets"), SILENT, "texts")
+        find_rows(_settings("bundled/drawn-pets"), SILENT, TEXTS)
     with pytest.raises(DataError, match="which holds texts"):
-        find_rows(_settings("bundled/short-reviews"), SILENT, "images")
+        find_rows(_settings("bundled/short-reviews"), SILENT, IMAGES)
 
 
 def test_text_files_in_class_folders_are_read(tmp_path: Path) -> None:
@@ -161,19 +165,19 @@ ROWS = [("loved it", "pos"), ("a bore", "neg")]
     ids=["tuples", "dicts", "frame", "dataset", "class labels"],
 )
 def test_python_objects_give_the_same_rows(data: Any) -> None:
-    found = rows_from_python(data, _settings(), "texts")
+    found = rows_from_python(data, _settings(), TEXTS)
     assert _texts(found) == ["loved it", "a bore"]
-    assert [row.label for row in found["all"]] == ["pos", "neg"]
+    assert [row.target for row in found["all"]] == ["pos", "neg"]
 
 
 @pytest.mark.parametrize("record", [(("a", "b"), "x"), ("a", "b", "x")])
 def test_pairs_come_as_tuples(record: Any) -> None:
-    assert _texts(rows_from_python([record], _settings(), "texts")) == [("a", "b")]
+    assert _texts(rows_from_python([record], _settings(), TEXTS)) == [("a", "b")]
 
 
 def test_paths_serve_as_python_data(tmp_path: Path) -> None:
     path = _written(tmp_path / "d.csv", "text,label\nhello,a\n")
-    assert _texts(rows_from_python({"train": path, "test": str(path)}, _settings(), "texts"), "test") == ["hello"]
+    assert _texts(rows_from_python({"train": path, "test": str(path)}, _settings(), TEXTS), "test") == ["hello"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +192,7 @@ def test_paths_serve_as_python_data(tmp_path: Path) -> None:
 )
 def test_objects_that_are_no_texts_are_told(data: Any, words: tuple[str, ...]) -> None:
     def built() -> None:
-        build_splits(rows_from_python(data, _settings(), "texts"), _settings(), 0, SILENT, "texts")
+        build_splits(rows_from_python(data, _settings(), TEXTS), _settings(), 0, SILENT, TEXTS)
 
     with pytest.raises(DataError) as error:
         built()
@@ -197,15 +201,15 @@ def test_objects_that_are_no_texts_are_told(data: Any, words: tuple[str, ...]) -
 
 def test_a_label_unseen_in_training_is_told() -> None:
     settings = _settings()
-    found = rows_from_python({"train": ROWS * 4, "test": [("so so", "meh")]}, settings, "texts")
+    found = rows_from_python({"train": ROWS * 4, "test": [("so so", "meh")]}, settings, TEXTS)
     with pytest.raises(DataError, match="a class never trained on"):
-        build_splits(found, settings, 0, SILENT, "texts")
+        build_splits(found, settings, 0, SILENT, TEXTS)
 
 
 def test_texts_in_two_splits_are_noted() -> None:
     settings = _settings()
-    found = rows_from_python({"train": ROWS * 4, "validation": ROWS, "test": ROWS}, settings, "texts")
-    notes = build_splits(found, settings, 0, SILENT, "texts").notes
+    found = rows_from_python({"train": ROWS * 4, "validation": ROWS, "test": ROWS}, settings, TEXTS)
+    notes = build_splits(found, settings, 0, SILENT, TEXTS).notes
     assert any("texts are in both train and test" in note for note in notes)
 
 
@@ -222,42 +226,42 @@ def test_texts_in_two_splits_are_noted() -> None:
     ],
 )
 def test_a_pair_is_found_only_where_both_of_its_columns_are(record: dict[str, str], wanted: Any) -> None:
-    assert _texts(rows_from_python([{**record, "label": "x"}], _settings(), "texts")) == [wanted]
+    assert _texts(rows_from_python([{**record, "label": "x"}], _settings(), TEXTS)) == [wanted]
 
 
 def test_a_pair_lacking_in_one_row_is_told_whichever_row_comes_first() -> None:
     records = [{"sentence1": "a", "label": "x"}, {"sentence1": "a", "sentence2": "b", "label": "y"}]
     for index, order in ((0, records), (1, records[::-1])):
         with pytest.raises(DataError, match=rf"row\[{index}\]: column 'sentence2' must be a text; got nothing"):
-            rows_from_python(order, _settings(), "texts")
+            rows_from_python(order, _settings(), TEXTS)
 
 
 def test_one_column_is_not_both_texts() -> None:
     with pytest.raises(DataError, match="another column than that of the text; got 'text'"):
-        rows_from_python([{"text": "a", "label": "x"}], _settings(text_pair_column="text"), "texts")
+        rows_from_python([{"text": "a", "label": "x"}], _settings(text_pair_column="text"), TEXTS)
 
 
 def test_named_columns_are_not_asked_of_tuples() -> None:
     named = _settings(text_column="review", label_column="stars", text_pair_column="other")
-    assert _texts(rows_from_python(ROWS, named, "texts")) == ["loved it", "a bore"]
+    assert _texts(rows_from_python(ROWS, named, TEXTS)) == ["loved it", "a bore"]
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT], ids=repr)
 def test_a_value_that_is_nothing_is_no_text(nothing: Any) -> None:
     with pytest.raises(DataError) as error:
-        rows_from_python([{"text": nothing, "label": "x"}], _settings(), "texts")
+        rows_from_python([{"text": nothing, "label": "x"}], _settings(), TEXTS)
     assert missing_words(faults_of(error), ("row[0]", "got nothing", "keep_default_na=False")) == []
 
 
 @pytest.mark.parametrize("value", [3, 2.5, True, ["a"], {"a": 1}, b"a", np.array([1, 2])], ids=repr)
 def test_a_value_of_another_type_is_no_text(value: Any) -> None:
     with pytest.raises(DataError, match=rf"row\[0\]: column 'text' must be a text; got .*{type(value).__name__}"):
-        rows_from_python([{"text": value, "label": "x"}], _settings(), "texts")
+        rows_from_python([{"text": value, "label": "x"}], _settings(), TEXTS)
 
 
 def test_all_values_that_are_no_texts_are_told_at_once() -> None:
     with pytest.raises(DataError) as error:
-        rows_from_python([(3, "x"), ("fine", "y"), (None, "x")], _settings(), "texts")
+        rows_from_python([(3, "x"), ("fine", "y"), (None, "x")], _settings(), TEXTS)
     assert [fault[:6] for fault in error.value.faults] == ["row[0]", "row[2]"]
 
 
@@ -265,9 +269,9 @@ def test_texts_of_a_frame_stay_as_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     pd.DataFrame({"text": ODD[:6], "label": "a"}).to_csv(path, index=False)
     kept = pd.read_csv(path, keep_default_na=False)
-    assert _texts(rows_from_python(kept, _settings(), "texts")) == ODD[:6]
+    assert _texts(rows_from_python(kept, _settings(), TEXTS)) == ODD[:6]
     with pytest.raises(DataError, match="got nothing"):
-        rows_from_python(pd.read_csv(path), _settings(), "texts")
+        rows_from_python(pd.read_csv(path), _settings(), TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +301,7 @@ def test_a_pair_is_another_text_than_its_texts_joined() -> None:
 
 def test_half_a_character_is_no_label() -> None:
     with pytest.raises(DataError, match="a name in Unicode"):
-        rows_from_python([("a", "\ud800"), ("b", "y")], _settings(), "texts")
+        rows_from_python([("a", "\ud800"), ("b", "y")], _settings(), TEXTS)
 
 
 @pytest.mark.parametrize("column", ["sentiment", "Sentiment"])
@@ -310,7 +314,7 @@ def test_the_only_column_of_classes_has_the_labels(column: str) -> None:
         }
     )
     data = datasets.Dataset.from_dict({"text": ["a", "b"], column: [1, 0], "n": [1, 2]}, features=features)
-    assert [row.label for row in rows_from_python(data, _settings(), "texts")["all"]] == ["pos", "neg"]
+    assert [row.target for row in rows_from_python(data, _settings(), TEXTS)["all"]] == ["pos", "neg"]
 
 
 def test_saved_data_sets_keep_their_splits(tmp_path: Path) -> None:
@@ -325,8 +329,8 @@ def test_a_path_for_one_split_holds_one_split(tmp_path: Path) -> None:
     for name in ("train", "test"):
         _written(tmp_path / f"{name}.csv", "text,label\na,x\n")
     with pytest.raises(DataError, match="the train split of data must be one split"):
-        rows_from_python({"train": tmp_path}, _settings(), "texts")
-    assert sorted(rows_from_python(str(tmp_path), _settings(), "texts")) == ["test", "train"]
+        rows_from_python({"train": tmp_path}, _settings(), TEXTS)
+    assert sorted(rows_from_python(str(tmp_path), _settings(), TEXTS)) == ["test", "train"]
 
 
 # --- the wrong kind of data ------------------------------------------------------------------------------------------
@@ -335,11 +339,11 @@ def test_a_path_for_one_split_holds_one_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "columns", "words"),
     [
-        ("images", ["sentence", "label"], ("a table of images; got what looks like texts", "text-classification")),
-        ("texts", ["image", "label"], ("a table of texts; got what looks like images", "image-classification")),
-        ("texts", ["question", "context", "answers"], ("looks like questions", "question-answering")),
-        ("questions", ["sentence", "label"], ("a table of questions; got what looks like texts",)),
-        ("images", ["question", "context", "answers"], ("a table of images; got what looks like questions",)),
+        (IMAGES, ["sentence", "label"], ("a table of images; got what looks like texts", "text-classification")),
+        (TEXTS, ["image", "label"], ("a table of texts; got what looks like images", "image-classification")),
+        (TEXTS, ["question", "context", "answers"], ("looks like questions", "question-answering")),
+        (QUESTIONS, ["sentence", "label"], ("a table of questions; got what looks like texts",)),
+        (IMAGES, ["question", "context", "answers"], ("a table of images; got what looks like questions",)),
     ],
 )
 @pytest.mark.parametrize("form", ["table", "dataset"])
@@ -356,7 +360,7 @@ def test_a_table_for_another_task_is_told(
 
 def test_a_missing_label_column_alone_is_not_taken_for_another_task() -> None:
     with pytest.raises(DataError) as error:
-        rows_from_python([{"text": "a", "image": "b"}], _settings(), "texts")
+        rows_from_python([{"text": "a", "image": "b"}], _settings(), TEXTS)
     assert "looks like" not in faults_of(error)
 
 
@@ -374,7 +378,7 @@ def test_text_files_without_splits_are_split_later(tmp_path: Path) -> None:
     files = {f"{label}/{n}.txt": f"{label} {n}".encode() for label in ("pos", "neg") for n in range(10)}
     found = _found(_text_folder(tmp_path, files))
     assert [row.id for row in found["all"]] == sorted(files)
-    assert build_splits(found, _settings(), 0, SILENT, "texts").sizes() == {"train": 14, "validation": 2, "test": 4}
+    assert build_splits(found, _settings(), 0, SILENT, TEXTS).sizes() == {"train": 14, "validation": 2, "test": 4}
 
 
 @pytest.mark.parametrize(
@@ -400,8 +404,8 @@ def test_what_is_wrong_with_a_folder_of_texts_is_told(
 
 
 def test_texts_are_held_out_of_every_class_by_seed() -> None:
-    found = rows_from_python([(f"{label} {n}", label) for n in range(20) for label in "ab"], _settings(), "texts")
-    first, again, other = (build_splits(found, _settings(), seed, SILENT, "texts") for seed in (0, 0, 1))
+    found = rows_from_python([(f"{label} {n}", label) for n in range(20) for label in "ab"], _settings(), TEXTS)
+    first, again, other = (build_splits(found, _settings(), seed, SILENT, TEXTS) for seed in (0, 0, 1))
     assert first.counts() == {"train": [14, 14], "validation": [2, 2], "test": [4, 4]}
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
 
@@ -409,12 +413,12 @@ def test_texts_are_held_out_of_every_class_by_seed() -> None:
 def test_splits_of_texts_are_all_pairs_or_none() -> None:
     data = {"train": [("a", "b", "x"), ("c", "d", "y")] * 4, "test": [("a", "x")]}
     with pytest.raises(DataError, match="the test split must be of pairs of texts as the training split; got single"):
-        build_splits(rows_from_python(data, _settings(), "texts"), _settings(), 0, SILENT, "texts")
+        build_splits(rows_from_python(data, _settings(), TEXTS), _settings(), 0, SILENT, TEXTS)
 
 
 def test_a_limit_is_of_each_class() -> None:
     settings = _settings(limit=2)
-    splits = build_splits(rows_from_python(ROWS * 20, settings, "texts"), settings, 0, SILENT, "texts")
+    splits = build_splits(rows_from_python(ROWS * 20, settings, TEXTS), settings, 0, SILENT, TEXTS)
     assert splits.counts() == {"train": [2, 2], "validation": [2, 2], "test": [2, 2]}
 
 
@@ -422,7 +426,7 @@ def test_the_texts_of_sst2_are_read_whole() -> None:
     path = Path(__file__).parents[2] / "shared" / "data" / "sst2"
     if not path.exists():
         pytest.skip("needs ../shared/data/sst2")
-    splits = build_splits(_found(path), _settings(path), 0, SILENT, "texts")
+    splits = build_splits(_found(path), _settings(path), 0, SILENT, TEXTS)
     assert splits.sizes() == {"train": 6920, "validation": 872, "test": 1821}
     assert splits.class_names == ("negative", "positive")
 
@@ -431,7 +435,7 @@ def test_the_texts_of_sst2_are_read_whole() -> None:
 
 
 def _questions(records: list[dict[str, Any]], **given: Any) -> Found:
-    return rows_from_python(records, _settings(**given), "questions")
+    return rows_from_python(records, _settings(**given), QUESTIONS)
 
 
 @pytest.mark.parametrize("form", ["squad", "list", "json"])
@@ -444,7 +448,7 @@ def test_answers_come_in_three_forms(form: str) -> None:
         answers = json.dumps(answers)
     (row,) = _questions([{**record, "answers": answers}])["all"]
     assert isinstance(row.content, QuestionContent)
-    (answer,) = row.content.answers
+    (answer,) = row.target
     assert row.content.context[answer.start :].startswith(answer.text)
 
 
@@ -474,7 +478,7 @@ def test_an_id_is_given_once() -> None:
 def test_held_out_questions_share_no_article_with_those_trained_on() -> None:
     settings = _settings()
     records = [question(number, "good", f"article {number % 10}") for number in range(50)]
-    splits = build_splits(_questions(records), settings, 0, SILENT, "questions")
+    splits = build_splits(_questions(records), settings, 0, SILENT, QUESTIONS, SPANS)
     groups = [
         {row.content.group for row in split.rows if isinstance(row.content, QuestionContent)}
         for _, split in splits.items()
@@ -490,4 +494,4 @@ def test_held_out_questions_share_no_article_with_those_trained_on() -> None:
 def test_one_article_alone_cannot_be_split() -> None:
     settings = _settings()
     with pytest.raises(DataError, match="articles to hold"):
-        build_splits(_questions([question(n, "good", "a") for n in range(5)]), settings, 0, SILENT, "questions")
+        build_splits(_questions([question(n, "good", "a") for n in range(5)]), settings, 0, SILENT, QUESTIONS, SPANS)

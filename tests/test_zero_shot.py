@@ -244,7 +244,7 @@ def test_a_run_judges_the_test_split_and_leaves_tables(
     names = {file.relative_to(result.folder).as_posix() for file in result.folder.rglob("*") if file.is_file()}
     assert names == {
         *("metrics.json", "recipe.yaml", "environment.json", "predictions.parquet", "classes.csv", "prompts.csv"),
-        *("log.txt", ".hftransfer.json"),
+        *("log.txt", ".hftransfer.json", "report.html"),
         *(f"figures/{name}.png" for name in ("confusion_matrix", "mistakes", "prompts")),
     }
     metrics = result.metrics

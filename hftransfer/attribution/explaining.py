@@ -4,66 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from hftransfer.adapters.scoring import require_numbers
-from hftransfer.artifact import Answer, Predictor, as_list, as_questions, decoded
-from hftransfer.attribution.faithfulness import Faithfulness, faithfulness
+from hftransfer.artifact import Predictor, as_list, as_questions, decoded
+from hftransfer.attribution.explanation import AnswerExplanation, Explanation, ImageExplanation, TextExplanation
+from hftransfer.attribution.faithfulness import faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import Asked, Spot, find_spot
-from hftransfer.attribution.words import Attributed, attribute_words
+from hftransfer.attribution.words import attribute_words
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.tasks.outcomes import Answer
 
 if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
-
-
-@dataclass(frozen=True)
-class ImageExplanation:
-    """What in an image speaks for a label."""
-
-    label: str
-    score: float
-    """The label's score, as `Prediction` has it; of one prompt alone, its cosine."""
-    map: np.ndarray
-    """(H, W) in [0, 1] over what the model saw."""
-    seen: np.ndarray
-    """What the model saw: the image resized and cropped by its preprocessing, (H, W, 3) in [0, 1]."""
-    method: str
-    truth: Faithfulness | None = None
-    """None where it was not asked for, and of a blank map."""
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether the map says nothing: no place speaks for the label, or all do alike."""
-        return is_blank(self.map)
-
-
-@dataclass(frozen=True)
-class TextExplanation:
-    """Which words of a text speak for a label, and which against it."""
-
-    label: str
-    score: float
-    attributed: Attributed
-
-
-@dataclass(frozen=True)
-class AnswerExplanation:
-    """The answer to a question beside the spans that came next."""
-
-    question: str
-    context: str
-    answer: Answer
-    spans: tuple[Any, ...]
-    """`Span`s, the best first: text, start, end, and the probability that it is the answer."""
-
-
-Explanation = ImageExplanation | TextExplanation | AnswerExplanation
 
 
 def explain(
@@ -98,12 +54,12 @@ def explain(
         from hftransfer.reload import load
 
         model = load(model)
-    if model.takes == "questions":
+    if model.explains == "spans":
         given = as_questions(inputs, question, context)
     elif question is not None or context is not None:
         raise RecipeError(must_be("question and context", f"left out for a model of {model.takes}", "given"))
     else:
-        given = as_list(inputs, "image" if model.takes == "images" else "text")
+        given = as_list(inputs, model.reader)
     explained = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
     if faults := [fault for one in explained if isinstance(one, DataError) for fault in one.faults]:
         raise DataError(*faults)
@@ -124,23 +80,41 @@ def explain_each(
     Raises:
         RecipeError: the label, or the method, is none of this model's.
     """
-    if isinstance(model, Predictor) and model.takes != "images":
-        if labels:
-            raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
-        if method != "auto":
-            raise RecipeError(must_be(f"the method for {model.takes}", "auto", f"'{method}'"))
-        if label is not None and model.takes == "questions":
-            raise RecipeError(must_be("the label", "left out for questions", f"'{label}'"))
-        of_texts = model.takes == "texts"
-        yield from _explained_texts(model, inputs, label) if of_texts else _explained_answers(model, inputs)
+    way = model.explains
+    if way is None:
+        raise RecipeError(must_be("the model to explain", "one whose task has explanations", f"one of {model.takes}"))
+    if way == "maps":
+        yield from _explained_images(model, inputs, label, labels, method, truth=truth)
         return
+    if labels:
+        raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
+    if method != "auto":
+        raise RecipeError(must_be(f"the method for {model.takes}", "auto", f"'{method}'"))
+    assert isinstance(model, Predictor)
+    if way == "words":
+        yield from _explained_texts(model, inputs, label)
+        return
+    if label is not None:
+        raise RecipeError(must_be("the label", f"left out for {model.takes}", f"'{label}'"))
+    yield from _explained_answers(model, inputs)
+
+
+def _explained_images(
+    model: Predictor | DualPredictor,
+    inputs: Sequence[Any],
+    label: str | None,
+    labels: Sequence[str],
+    method: str,
+    *,
+    truth: bool,
+) -> Iterator[Explanation | DataError]:
     require_method(method)
     asked, names = _asked(model, labels)
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
     spot = find_spot(asked)
     for place, given in enumerate(inputs):
-        image = decoded(given, place, model.facts.pixels if isinstance(model, Predictor) else None)
+        image = decoded(given, place, model.pixels)
         if isinstance(image, DataError):
             yield image
             continue
@@ -198,6 +172,7 @@ def _explained_texts(
         if isinstance(prediction, DataError):
             yield prediction
             continue
+        assert not isinstance(prediction, Answer)
         chosen = label or prediction.label
         found = attribute_words(model.source, given, names.index(chosen), max_tokens=model.facts.max_tokens)
         yield TextExplanation(chosen, prediction.scores[chosen], found)

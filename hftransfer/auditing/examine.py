@@ -26,10 +26,10 @@ from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlap
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
 from hftransfer.auditing.texts import in_other_words, odd_about_text
 from hftransfer.data.inspection import decode_row
-from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.data.reading import Reader
+from hftransfer.data.rows import Row
 from hftransfer.data.splits import NAMES, Splits
 from hftransfer.errors import counted, some
-from hftransfer.tasks.base import RowKind
 from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.85
@@ -41,7 +41,7 @@ LEAST_CLOSELY, LEAST_QUICKLY = 0.4, 0.75
 class Subject:
     """The readable rows of all splits, one split after the other, and what is known of them."""
 
-    kind: RowKind
+    reader: Reader
     rows: list[Row]
     named: list[Named]
     digests: list[bytes]
@@ -55,40 +55,28 @@ class Subject:
     """The perceptual hashes of images, as far as they were needed."""
 
     @classmethod
-    def of(cls, splits: Splits, kind: RowKind, stored: Mapping[str, Features] = MappingProxyType({})) -> Subject:
+    def of(cls, splits: Splits, reader: Reader, stored: Mapping[str, Features] = MappingProxyType({})) -> Subject:
         """The rows of all splits, with their features where they are known."""
-        rows, named, digests, labels = [], [], [], []
+        rows, named, digests = [], [], []
+        labels: list[int] = []
         for name, split in splits.items():
             rows += split.rows
             digests += split.digests
-            labels += split.labels.tolist()
-            named += [Named(name, row.id, _label_of(row, splits.class_names)) for row in split.rows]
+            labels += split.class_ids.tolist() if splits.class_names else [0] * len(split)
+            named += [Named(name, row.id, splits.kind.in_words(row.target)) for row in split.rows]
         counts = splits.counts() if splits.class_names else {}
         parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
         features = np.concatenate(parts) if parts else None
-        return cls(kind, rows, named, digests, np.array(labels, dtype=np.int64), splits.class_names, counts, features)
+        ids = np.array(labels, dtype=np.int64)
+        return cls(reader, rows, named, digests, ids, splits.class_names, counts, features)
 
     def has_content(self, place: int) -> bool:
         """Whether there is anything in a row: an image always has something, a text words."""
-        return self.kind == "images" or any(map(plain_words, _texts_of(self.rows[place])))
+        return not self.reader.fields or any(map(plain_words, self.rows[place].content.texts))
 
     def texts(self) -> list[str]:
         """The texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
-        return ["\n".join(_texts_of(row)) for row in self.rows]
-
-
-def _label_of(row: Row, class_names: Sequence[str]) -> str:
-    if isinstance(row.content, QuestionContent):
-        return " / ".join(dict.fromkeys(answer.text for answer in row.content.answers)) or "(no answer)"
-    return row.label if class_names else ""
-
-
-def _texts_of(row: Row) -> list[str]:
-    content = row.content
-    if isinstance(content, QuestionContent):
-        return [content.question, content.context]
-    assert isinstance(content, TextContent)
-    return [content.text] if content.pair is None else [content.text, content.pair]
+        return ["\n".join(row.content.texts) for row in self.rows]
 
 
 def examine(
@@ -137,7 +125,7 @@ def _neighbours(subject: Subject, notes: list[str]) -> Neighbours | None:
         return None
     if subject.features is not None:
         return find_neighbours(standardised(subject.features))
-    if subject.kind == "images":
+    if not subject.reader.fields:
         found = _signatures(subject, range(len(subject.rows)))
         bits = np.array([found[place].bits for place in range(len(subject.rows))])
         return find_neighbours(np.where(bits, 1.0, -1.0).astype(np.float32))
@@ -149,7 +137,7 @@ def _near_twins(
 ) -> list[Twins]:
     known = {(one.first, one.second) for one in exact}
     candidates = {pair: similarity for pair, similarity in alike.items() if similarity >= least and pair not in known}
-    if subject.kind == "images":
+    if not subject.reader.fields:
         places = sorted({place for pair in candidates for place in pair})
         return image_twins(candidates, _signatures(subject, places))
     labels = [own.label for own in subject.named]
@@ -202,9 +190,9 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
 
 def _oddities(subject: Subject) -> list[Finding]:
     told: dict[int, list[str]] = {place: list(words) for place, words in subject.odd.items()}
-    if subject.kind != "images":
+    if subject.reader.fields:
         for place, row in enumerate(subject.rows):
-            for part in _texts_of(row):
+            for part in row.content.texts:
                 told.setdefault(place, []).extend(odd_about_text(part))
         for place, words in in_other_words(subject.texts()).items():
             told.setdefault(place, []).append(words)
@@ -212,10 +200,8 @@ def _oddities(subject: Subject) -> list[Finding]:
 
 
 def _on_classes(subject: Subject) -> list[str]:
-    if subject.kind == "questions":
-        return _on_contexts(subject)
     if not subject.class_names:
-        return []
+        return _on_shared_groups(subject)
     counts = np.array(subject.counts["train"] if sum(subject.counts["train"]) else subject.counts["test"])
     most = int(counts.argmax())
     few = [i for i in np.argsort(counts).tolist() if counts[most] >= _UNEVEN * max(1, counts[i])]
@@ -226,14 +212,17 @@ def _on_classes(subject: Subject) -> list[str]:
     return [f"{told} (train.class_weights: auto weighs them)"]
 
 
-def _on_contexts(subject: Subject) -> list[str]:
+def _on_shared_groups(subject: Subject) -> list[str]:
+    """Return where rows of several splits share what they are asked about."""
+    fields = subject.reader.fields
+    if len(fields) < 2:
+        return []
     contexts: dict[str, set[str]] = {name: set() for name in NAMES}
     for row, own in zip(subject.rows, subject.named, strict=True):
-        if isinstance(row.content, QuestionContent):
-            contexts[own.split].add(row.content.context)
+        contexts[own.split].add(row.content.texts[-1])
     shared = {(one, other): len(contexts[one] & contexts[other]) for one, other in combinations(NAMES, 2)}
     return [
-        f"{counted(count, 'context')} of the {other} split in the {one} split too: scores on them are too good"
+        f"{counted(count, fields[-1])} of the {other} split in the {one} split too: scores on them are too good"
         for (one, other), count in shared.items()
         if count
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
-from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.data.rows import Row
 from hftransfer.errors import WriteError, counted, must_be, printable
 from hftransfer.report.rendering import jpeg_uri, render_page
 
@@ -58,7 +58,7 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
             continue
         shown.append((row, _caption(finding)))
         if other is not None:
-            shown.append((other, f"{finding.other_split}, {other.label}\n{Path(other.id).name}"))
+            shown.append((other, f"{finding.other_split}, {other.target}\n{Path(other.id).name}"))
     return shown
 
 
@@ -68,7 +68,7 @@ def _reason(finding: Finding) -> str:
 
 
 def _is_image(row: Row) -> bool:
-    return not isinstance(row.content, TextContent | QuestionContent)
+    return not row.content.texts
 
 
 def _caption(finding: Finding) -> str:

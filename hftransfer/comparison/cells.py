@@ -10,8 +10,9 @@ from typing import Any
 
 from hftransfer.errors import HftransferError, RecipeError, must_be
 from hftransfer.jobs.early import early_look
-from hftransfer.recipe import IMAGE_TEXT, ZERO_SHOT, CompareSettings, LoadedRecipe, load_recipe, plain_settings
+from hftransfer.recipe import CompareSettings, LoadedRecipe, load_recipe, plain_settings
 from hftransfer.strategies import strategy_of
+from hftransfer.tasks import TASKS
 
 _SAME_METHOD = {"kind": "linear-probe", "objective": "cross-entropy"}
 """What a strategy has in common with the recipe's own where its other settings hold for it too."""
@@ -54,8 +55,9 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
         RecipeError: with all faults of all of them.
     """
     recipe = loaded.recipe
-    if recipe.task in (ZERO_SHOT, IMAGE_TEXT):
-        allowed = "image-classification, text-classification or question-answering, to be compared"
+    if recipe.chosen_task.learns != "head":
+        *names, last = [name for name, task in TASKS.items() if task.learns == "head"]
+        allowed = f"{', '.join(names)} or {last}, to be compared"
         raise RecipeError(must_be("task", allowed, recipe.task))
     base = {key: value for key, value in plain_settings(recipe).items() if key not in _OF_THE_WHOLE}
     cells: list[Cell] = []
@@ -90,7 +92,7 @@ def require_sound(cells: Sequence[Cell], data: Any) -> None:
     faults: dict[str, None] = {}
     for cell in {(cell.model, cell.strategy, cell.shots): cell for cell in cells}.values():
         try:
-            early_look(load_recipe(cell.document).recipe, data, peek=True)
+            early_look(load_recipe(cell.document).recipe, data, fetches_config=True)
         except HftransferError as error:
             faults |= dict.fromkeys(error.faults)
     if faults:

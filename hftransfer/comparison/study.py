@@ -22,6 +22,8 @@ from hftransfer.progress import Progress
 from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings, with_memory
 from hftransfer.run_folder import RunFolder, is_interrupted
 from hftransfer.strategies import CONTRASTIVE
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.contract import Task
 from hftransfer.training.interrupts import Interrupted
 
 CELLS = "cells"
@@ -156,7 +158,7 @@ def study_of(
     of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
     several = len({result.cell.model for result in finished}) > 1
-    metric = "f1" if task == "question-answering" else "accuracy"
+    metric = TASKS[task].headline
     grouped: dict[tuple[str, str, int | str], list[CellResult]] = {}
     for result in finished:
         grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
@@ -166,14 +168,16 @@ def study_of(
     last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
     odd = _tested_on_others(last)
     paired = {arm.name: {r.cell.seed: r.scores or {} for r in arm.results if r not in odd} for arm in last}
-    found = differences(paired, shares=metric == "accuracy")
+    found = differences(paired, shares=metric.is_share)
     curve = arms if len({arm.shots for arm in arms}) > 1 else []
     notes = tuple(
         f"{one.cell.name} was made of other data than the other runs of its seed, so it is paired with none: "
         "the data changed between runs. Compare anew, without --skip-done."
         for one in odd
     )
-    return Study(folder, title, metric, results, last, found, curve, advice_on(last, found, margin), missing, notes)
+    return Study(
+        folder, title, metric.name, results, last, found, curve, advice_on(last, found, margin), missing, notes
+    )
 
 
 def _place_of(shots: int | str) -> float:
@@ -222,7 +226,8 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         DataError: it was not tested.
     """
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    name = "f1" if metrics["task"] == "question-answering" else "accuracy"
+    task = TASKS[metrics["task"]]
+    name = task.headline.name
     if not metrics["test"]:
         raise DataError(
             must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")
@@ -236,22 +241,16 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         seconds=seconds.get("activations", 0.0) + seconds.get("train", 0.0),
         activations_seconds=seconds.get("activations", 0.0),
         trainable=metrics["parameters"]["trainable"],
-        scores=_scores_in(folder / "predictions.parquet"),
+        scores=_scores_in(folder / "predictions.parquet", task),
         data_fingerprint=resolved.data_fingerprint if resolved is not None else "",
     )
 
 
-def _scores_in(file: Path) -> Scores:
+def _scores_in(file: Path, task: Task) -> Scores:
     import pyarrow.parquet
 
-    from hftransfer.metrics.spans import span_f1
-
-    table = pyarrow.parquet.read_table(file)
-    ids, predictions = table["id"].to_pylist(), table["prediction"].to_pylist()
-    if "answers" in table.column_names:
-        gold = table["answers"].to_pylist()
-        return {i: span_f1(p, answers) for i, p, answers in zip(ids, predictions, gold, strict=True)}
-    return {i: float(p == label) for i, p, label in zip(ids, predictions, table["label"].to_pylist(), strict=True)}
+    columns = pyarrow.parquet.read_table(file).to_pydict()
+    return dict(zip(columns["id"], task.of_each(columns), strict=True))
 
 
 def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResult], *, several: bool) -> Arm:

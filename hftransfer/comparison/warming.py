@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from hftransfer.comparison.cells import Cell
-from hftransfer.jobs.common import Clock
-from hftransfer.jobs.early import ROWS_OF
+from hftransfer.jobs.session import Session
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
-from hftransfer.run_folder import LOGS
+from hftransfer.tasks import head_task
 
 _ROWS = 40
 _KEPT_SETTINGS = ("max_tokens", "stride_tokens")
@@ -30,9 +28,8 @@ def warm_up(cells: Sequence[Cell], progress: Progress) -> None:
         for cell in reversed(first.values()):
             with suppress(Exception):
                 recipe = load_recipe(_document(cell)).recipe
-                train_model(
-                    recipe, None, _rows(ROWS_OF[recipe.task]), Clock(), Progress(None), "warming-up", Path(LOGS)
-                )
+                rows = head_task(recipe.task).made_up(_ROWS)
+                train_model(recipe, Session.begin(Progress(None), rows, "warming-up"), None)
             advance(1)
 
 
@@ -44,25 +41,3 @@ def _document(cell: Cell) -> dict[str, Any]:
         "data": {**settings, "source": "memory", "test_fraction": 0, "validation_fraction": 0.2},
         "train": {**cell.document["train"], **once},
     }
-
-
-def _rows(kind: str) -> list[Any]:
-    """Examples of two classes: noise, or sentences that differ in a number."""
-    if kind == "images":
-        return [(_noise(number), str(number % 2)) for number in range(_ROWS)]
-    if kind == "texts":
-        return [(f"sentence number {number} of as people write them", str(number % 2)) for number in range(_ROWS)]
-    return [_question(number) for number in range(_ROWS)]
-
-
-def _noise(number: int) -> Any:
-    import numpy as np
-    from PIL import Image
-
-    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (96, 96, 3), dtype=np.uint8))
-
-
-def _question(number: int) -> dict[str, Any]:
-    context = f"In scene {number} the captain was Ann Lee."
-    answers = {"text": ["Ann Lee"], "answer_start": [context.index("Ann Lee")]}
-    return {"id": str(number), "title": f"{number}", "question": "Who was it?", "context": context, "answers": answers}

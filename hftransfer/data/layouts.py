@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hftransfer.data.columns import as_label
-from hftransfer.data.roles import Found, Kind, affixed_roles, require_named_splits, require_one_each, split_role
+from hftransfer.data.reading import Reader
+from hftransfer.data.roles import Found, affixed_roles, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
@@ -21,7 +22,7 @@ from hftransfer.errors import DataError, must_be, some
 
 _IGNORED = {"thumbs.db", "desktop.ini"}
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})
-_MASK_FOLDERS = frozenset(
+MASK_FOLDERS = frozenset(
     {"masks", "mask", "annotations", "annotation", "labels", "segmentation", "segmentations", "segmentationclass"}
     | {"groundtruth", "ground_truth", "gt", "trimaps", "bboxes", "xmls"}
 )
@@ -29,8 +30,6 @@ _VARIANTS = frozenset(
     {"color", "colour", "grayscale", "greyscale", "gray", "grey", "segmented", "original", "originals", "augmented"}
     | {"augmentation", "cropped", "raw", "processed", "preprocessed", "resized", "enhanced", "thermal", "depth", "rgb"}
 )
-_SIDE_FILES = frozenset({".aae", ".xmp", ".thm"})
-"""What phones and editors keep beside a photo."""
 _DEEPEST = 8
 ONE_HOT = "_classes"
 """The name of a table with a column for each class."""
@@ -92,7 +91,7 @@ class FolderReader:
 
     root: Path
     settings: DataSettings
-    kind: Kind
+    reader: Reader
     found: Found
     table_rows: TableRows
 
@@ -104,7 +103,7 @@ class FolderReader:
         """
         folders = sorted(entry for entry in visible(folder) if entry.is_dir())
         if not folders and not list(visible(folder)):
-            allowed = f"a folder with a folder of {self.kind} per class"
+            allowed = f"a folder with a folder of {self.reader.inputs} per class"
             raise DataError(must_be(f"data.source {folder}", allowed, "an empty folder"))
         roles = {entry: split_role(entry.name, self.settings) for entry in folders}
         inner = self._wrapped(folder, folders)
@@ -149,7 +148,7 @@ class FolderReader:
             if not any(entry.is_dir() for entry in visible(pictures)):
                 others = some(entry.name for entry in folders if entry != pictures)
                 got = f"images in {pictures.name} beside {others}, which look like a mask or annotation of each image"
-                allowed = f"a folder with a folder of {self.kind} per class"
+                allowed = f"a folder with a folder of {self.reader.inputs} per class"
                 remedy = "Those are for segmentation or detection. Classes are given by folders, or by a table."
                 raise DataError(must_be(f"data.source {folder}", allowed, got, remedy))
             others = some(entry.name for entry in folders if entry != pictures)
@@ -159,14 +158,14 @@ class FolderReader:
             return None
         loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
         beside = f"; {some(loose, 3)} beside it {'is' if len(loose) == 1 else 'are'} passed over" if loose else ""
-        self.found.note(f"the {self.kind} are found in {self._shown(folders[0])}{beside}")
+        self.found.note(f"the {self.reader.inputs} are found in {self._shown(folders[0])}{beside}")
         return folders[0]
 
     def _beside_masks(self, folders: Sequence[Path]) -> Path | None:
         """The folder of images where the others hold what belongs to each: masks, boxes."""
         pictures = [entry for entry in folders if entry.name.lower() in _IMAGE_FOLDERS]
-        masks = [entry for entry in folders if entry.name.lower() in _MASK_FOLDERS]
-        if self.kind == "images" and len(pictures) == 1 and masks and len(folders) == 1 + len(masks):
+        masks = [entry for entry in folders if entry.name.lower() in self.reader.mask_folders]
+        if len(pictures) == 1 and masks and len(folders) == 1 + len(masks):
             return pictures[0]
         return None
 
@@ -190,7 +189,7 @@ class FolderReader:
         entries = sorted(visible(folder))
         tables = [entry for entry in entries if table_suffix(entry) and entry.is_file()]
         described = [entry for entry in tables if table_stem(entry).lower() in ("metadata", ONE_HOT)]
-        if described and self.kind == "images":
+        if described and self.reader.describes_files:
             self.found.note(f"the labels of {self._shown(folder)} are those in {described[0].name}")
             return self.table_rows(described[0], folder.name)
         loose = [entry.name for entry in entries if not entry.is_dir()]
@@ -201,10 +200,10 @@ class FolderReader:
         if loose:
             remedy = "Move it into the folder of its class, or away."
             if not classes:
-                remedy = f"Put the {self.kind} of each class in a folder named after the class."
+                remedy = f"Put the {self.reader.inputs} of each class in a folder named after the class."
             raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
         if not classes:
-            allowed = f"a folder with a folder of {self.kind} per class"
+            allowed = f"a folder with a folder of {self.reader.inputs} per class"
             raise DataError(must_be(f"{folder}", allowed, "an empty folder"))
         rows: list[Row] = []
         faults: list[str] = []
@@ -226,7 +225,7 @@ class FolderReader:
             self.found.note(f"{self._shown(again[0])} holds the other folders again, and is left out")
             return [entry for entry in classes if entry not in again]
         common = set.intersection(*inside.values()) if len(classes) > 1 else set()
-        if len(common) < 2 or common <= _IMAGE_FOLDERS | _MASK_FOLDERS | {name.capitalize() for name in _MASK_FOLDERS}:
+        if len(common) < 2 or common <= _IMAGE_FOLDERS | MASK_FOLDERS | {name.capitalize() for name in MASK_FOLDERS}:
             return classes
         told = [entry.name for entry in classes]
         numbered = all(re.fullmatch(r"[^\W\d_]*[\W_]*\d+", name) for name in told)  # years, folds, scanners
@@ -244,14 +243,14 @@ class FolderReader:
     def _rows_of_class(self, label: Path, rows: list[Row], faults: list[str]) -> None:
         """Add the rows of a class folder, and the files of it that may not be read."""
         inner = [entry for entry in visible(label) if entry.is_dir()]
-        pictures = self._beside_masks([one for one in inner if one.name.lower() in _IMAGE_FOLDERS | _MASK_FOLDERS])
+        pictures = self._beside_masks([one for one in inner if one.name.lower() in _IMAGE_FOLDERS | MASK_FOLDERS])
         above = frozenset({self.root.resolve(), label.parent.resolve()})
         files = sorted(walk(pictures or label, above), key=lambda walked: walked.path)
         if pictures is not None:
             masks = ", ".join(sorted(entry.name for entry in inner if entry != pictures))
             self.found.note(f"of class folders, {pictures.name} is read, and {masks} left out")
         if not files:
-            faults.append(must_be(f"the class folder {label}", f"a folder of {self.kind}", "an empty folder"))
+            faults.append(must_be(f"the class folder {label}", f"a folder of {self.reader.inputs}", "an empty folder"))
         name = as_label(label.name)
         own = label.parent.resolve() / label.name
         for walked in files:
@@ -259,7 +258,7 @@ class FolderReader:
             fault = self._link_fault(walked, own, shown) if walked.by_link or label.is_symlink() else None
             if fault:
                 faults.append(fault)
-            elif self.kind == "images" and walked.path.suffix.lower() in _SIDE_FILES:
+            elif walked.path.suffix.lower() in self.reader.side_files:
                 self.found.note(f"files such as {walked.path.name} beside images are passed over")
             elif not walked.is_loop:
                 rows.append(Row(shown, FileContent(walked.path), name))

@@ -1,25 +1,36 @@
-"""Rows of questions in SQuAD's columns, from the records of a table, a data set or Python."""
+"""Questions on a context as inputs, in SQuAD's columns: read from tables, data sets and Python."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from hftransfer.data.columns import column_of, is_missing, once
-from hftransfer.data.rows import Answer, QuestionContent, Row
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.roles import Found
+from hftransfer.data.rows import GoldAnswer, Inspection, QuestionContent, Row, json_bytes
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import raise_first
+from hftransfer.data.tables import TABLE_SUFFIXES, Table, json_lines, raise_first
+from hftransfer.data.texts import texts_in
 from hftransfer.errors import DataError, must_be
 
+if TYPE_CHECKING:
+    from hftransfer.progress import Advance
+
+_STDIN = "standard input"
 _ANSWERS = '{"text": [texts], "answer_start": [whole numbers]}'
 
 
 @dataclass(frozen=True)
-class QuestionReader:
+class QuestionColumns:
     """The columns with the questions, contexts and answers; the others are None where there are none.
 
     With a column `start`, `answers` holds one plain text per row, empty where the context has no answer.
@@ -33,7 +44,7 @@ class QuestionReader:
     title: str | None
 
     @property
-    def columns(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of the columns that are read."""
         all_columns = (self.question, self.context, self.answers, self.start, self.id, self.title)
         return [column for column in all_columns if column is not None]
@@ -53,7 +64,7 @@ class QuestionReader:
         lines: dict[str, list[str]] = {}  # of each id
         for record, where in zip(records, wheres, strict=True):
             try:
-                content = self._content(record, where)
+                content, answers = self._content(record, where)
             except DataError as error:
                 if left is None:
                     faults += error.faults
@@ -61,21 +72,21 @@ class QuestionReader:
                     left.append((where, " ".join(error.faults)))
                 continue
             lines.setdefault(content.id, []).append(where)
-            rows.append(Row(where, content, ""))
+            rows.append(Row(where, content, answers))
         for id, same in lines.items():
             if len(same) > 1:
                 faults.append(must_be(f"the id '{id}'", "of one question", f"{len(same)}: {', '.join(same[:3])}"))
         raise_first(faults)
         return rows
 
-    def _content(self, record: Mapping[str, Any], where: str) -> QuestionContent:
+    def _content(self, record: Mapping[str, Any], where: str) -> tuple[QuestionContent, tuple[GoldAnswer, ...]]:
         question, context = record.get(self.question), record.get(self.context)
         faults = [
             must_be(f"{where}: column '{column}'", "a text", _shown(value))
             for column, value in ((self.question, question), (self.context, context))
             if not isinstance(value, str) or not value.strip()
         ]
-        answers: list[Answer] = []
+        answers: list[GoldAnswer] = []
         try:
             answers = self._answers(record, where)
         except DataError as error:
@@ -86,15 +97,15 @@ class QuestionReader:
             raise DataError(*faults)
         id = record.get(self.id) if self.id else None
         title = record.get(self.title) if self.title else None
-        return QuestionContent(
+        content = QuestionContent(
             id=where if is_missing(id) or id == "" else str(id),
             question=str(question),
             context=str(context),
-            answers=tuple(answers),
             group=title if isinstance(title, str) and title else str(context),
         )
+        return content, tuple(answers)
 
-    def _answers(self, record: Mapping[str, Any], where: str) -> list[Answer]:
+    def _answers(self, record: Mapping[str, Any], where: str) -> list[GoldAnswer]:
         value = record.get(self.answers)
         if self.start is None:
             return _squad_answers(value, where)
@@ -103,7 +114,7 @@ class QuestionReader:
         return _checked_answers([value], [record.get(self.start)], value, where)
 
 
-def question_reader(columns: Sequence[str], settings: DataSettings, source: object) -> QuestionReader:
+def question_columns(columns: Sequence[str], settings: DataSettings, source: object) -> QuestionColumns:
     """The reader of records with `question`, `context` and `answers`: {"text": […], "answer_start": […]}, a list of
     {"text", "answer_start"}, or either as JSON text; or with one answer's text in `answer` and its `answer_start`.
 
@@ -127,10 +138,10 @@ def question_reader(columns: Sequence[str], settings: DataSettings, source: obje
     for column in (start, lowered.get("id"), lowered.get("title")):
         if column is not None:
             once(column, columns, source)
-    return QuestionReader(**found, start=start, id=lowered.get("id"), title=lowered.get("title"))
+    return QuestionColumns(**found, start=start, id=lowered.get("id"), title=lowered.get("title"))
 
 
-def _squad_answers(value: Any, where: str) -> list[Answer]:
+def _squad_answers(value: Any, where: str) -> list[GoldAnswer]:
     """The answers in one of SQuAD's forms."""
     given = value
     if isinstance(given, str):
@@ -152,18 +163,18 @@ def _squad_answers(value: Any, where: str) -> list[Answer]:
     return _checked_answers(texts, starts, value, where)
 
 
-def _checked_answers(texts: Sequence[Any], starts: Sequence[Any], shown: Any, where: str) -> list[Answer]:
+def _checked_answers(texts: Sequence[Any], starts: Sequence[Any], shown: Any, where: str) -> list[GoldAnswer]:
     answers = []
     for text, start in zip(texts, starts, strict=True):
         place = _whole_number(start)
         if not isinstance(text, str) or place is None:
             got = _shown(shown) if isinstance(shown, Mapping | list | tuple) else f"{_shown(text)} at {_shown(start)}"
             raise DataError(must_be(f"{where}: the answers", _ANSWERS, got))
-        answers.append(Answer(text, place))
+        answers.append(GoldAnswer(text, place))
     return answers
 
 
-def _answer_fault(answer: Answer, context: str, where: str) -> str | None:
+def _answer_fault(answer: GoldAnswer, context: str, where: str) -> str | None:
     """Why an answer can't be learnt: it is not in the context where it is said to be."""
     if answer.text and answer.start >= 0 and context.startswith(answer.text, answer.start):
         return None
@@ -195,3 +206,93 @@ def _shown(value: Any) -> str:
     if is_missing(value):
         return "nothing"
     return "an empty text" if isinstance(value, str) and not value.strip() else f"{value!r}"[:80]
+
+
+class Questions(Reader):
+    """Questions, each with the text that holds its answer."""
+
+    inputs = "questions"
+    one = "question"
+    modality = "text"
+    usual_columns = ("context",)
+    usual_task = "question-answering"
+    python_rows = "question, context and answers"
+    suffix = ""
+    from_folders = False
+    fields = ("question", "context")
+
+    @override
+    def columns(self, given: Records, settings: DataSettings) -> list[str]:
+        return question_columns(given.columns, settings, given.source).names
+
+    @override
+    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
+        del found
+        return question_columns(given.columns, settings, given.source).rows(given.records, given.wheres, left)
+
+    @override
+    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+        if isinstance(value, Mapping):
+            return value
+        raise DataError(must_be(where, "a dict with question, context and answers", type(value).__name__))
+
+    def is_unlabelled(self, given: Records, settings: DataSettings) -> bool:
+        """Return False: a question without answers is one that its context does not answer."""
+        del given, settings
+        return False
+
+    def inspect(
+        self, rows: list[Row], advance: Advance, settings: DataSettings | None = None, *, decode: bool = False
+    ) -> Inspection:
+        """Return the digests of questions with their contexts and answers."""
+        del settings, decode
+        advance(len(rows))
+        return Inspection([_digest(row) for row in rows], {})
+
+    # --- inputs to predict -------------------------------------------------------------------------------------------
+
+    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+        """Return a question for each line, a JSON object with both texts."""
+        yield from self._of_records(json_lines(lines, _STDIN), columns, _STDIN, _STDIN)
+
+    @override
+    def alone(self, name: str, path: Path | None) -> NamedInput:
+        del path
+        allowed = f"a table ({', '.join(TABLE_SUFFIXES)}) with questions and contexts"
+        raise DataError(must_be(f"the input '{name}'", allowed, "something else"))
+
+    @override
+    def of_file(self, file: Path) -> NamedInput:
+        return self.alone(str(file), file)
+
+    @override
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+        del pairs
+        return self._of_records(table, columns, path, path.name)
+
+    def _of_records(self, table: Table, columns: Columns, source: object, name: str) -> list[NamedInput]:
+        if not table.records:
+            raise DataError(must_be(name, "questions with their contexts, as JSON objects in lines", "nothing"))
+        first = column_of(columns.first, ("question",), table.columns, "--column", source)
+        second = column_of(columns.second, ("context",), table.columns, "--pair-column", source)
+        return require_some_sound(_asked(name, table, first, second))
+
+    @override
+    def from_fields(self, values: Mapping[str, str]) -> Any:
+        return dict(values)
+
+
+QUESTIONS = Questions()
+
+
+def _asked(name: str, table: Table, question: str, context: str) -> Iterator[NamedInput]:
+    for where, values in texts_in(name, table, [question, context]):
+        if isinstance(values, DataError):
+            yield NamedInput(where, values)
+        else:
+            yield NamedInput(values[0], {"question": values[0], "context": values[1]})
+
+
+def _digest(row: Row) -> bytes:
+    answers = [[answer.text, answer.start] for answer in row.target]
+    return hashlib.blake2b(json_bytes([*row.content.texts, answers]), digest_size=16).digest()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.errors import DataError, must_be, nearest, some
 
-Kind = Literal["images", "texts", "questions"]
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),

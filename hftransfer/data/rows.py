@@ -1,4 +1,4 @@
-"""One example as it was found: its name in the user's words, its content (read when needed) and its label."""
+"""One example as it was found: its name in the user's words, its content (read when needed) and its target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hftransfer.errors import DataError, must_be
 
@@ -22,14 +22,39 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 class Content(Protocol):
-    """Something that can be read as the bytes of one file."""
+    """An input of a model, read when it is needed."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it is in, where it is a file of its own."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a model reads; none where the input is an image."""
+
+    @property
+    def widget(self) -> dict[str, str]:
+        """The texts as the Hub's page takes them to try a model; none where the input is an image."""
 
     def read(self) -> bytes:
-        """The whole content."""
+        """Return the whole content: the bytes of an image file, texts as JSON."""
+
+
+class _Image:
+    """What the contents of images share: no text, and usually no file of their own."""
+
+    __slots__ = ()
+    texts: ClassVar[tuple[str, ...]] = ()
+    widget: ClassVar[dict[str, str]] = {}
+
+
+class _NoFile:
+    __slots__ = ()
+    path: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(_Image):
     """The bytes of a file."""
 
     path: Path
@@ -45,7 +70,7 @@ class FileContent:
 
 
 @dataclass(frozen=True, slots=True)
-class AbsentContent:
+class AbsentContent(_Image, _NoFile):
     """What can't be read, and why: a row whose image is not there, where such rows are left out."""
 
     reason: str
@@ -56,7 +81,7 @@ class AbsentContent:
 
 
 @dataclass(frozen=True, slots=True)
-class BytesContent:
+class BytesContent(_Image, _NoFile):
     """Bytes held in memory."""
 
     data: bytes
@@ -67,7 +92,7 @@ class BytesContent:
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetContent:
+class DatasetContent(_Image, _NoFile):
     """The image in one row of a `datasets.Dataset` whose image column was cast to `Image(decode=False)`."""
 
     dataset: Any
@@ -85,33 +110,43 @@ class DatasetContent:
 
 
 @dataclass(frozen=True, slots=True)
-class TextContent:
+class TextContent(_NoFile):
     """A text, or a pair of texts."""
 
     text: str
     pair: str | None = None
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
+
+    @property
+    def widget(self) -> dict[str, str]:
+        """The texts as the Hub's page takes them to try a model."""
+        return {"text": self.text} | ({"text_pair": self.pair} if self.pair else {})
+
+    @property
     def shown(self) -> str:
         """The text, or both, as people read them."""
-        return self.text if self.pair is None else f"{self.text} | {self.pair}"
+        return " | ".join(self.texts)
 
     def read(self) -> bytes:
         """The texts as JSON."""
-        return _json_bytes([self.text, self.pair])
+        return json_bytes([self.text, self.pair])
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer and the character of the context where it starts."""
+class GoldAnswer:
+    """An answer that a person gave, and the character of the context where it starts."""
 
     text: str
     start: int
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionContent:
-    """A question, the text with its answer, and the answers that people gave (none: it has no answer there).
+class QuestionContent(_NoFile):
+    """A question, and the text with its answer.
 
     `group` names what must not be in two splits at once: the article, or the context itself.
     """
@@ -119,16 +154,24 @@ class QuestionContent:
     id: str
     question: str
     context: str
-    answers: tuple[Answer, ...]
     group: str
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The question and its context."""
+        return self.question, self.context
+
+    @property
+    def widget(self) -> dict[str, str]:
+        """The texts as the Hub's page takes them to try a model."""
+        return {"text": self.question, "context": self.context}
+
     def read(self) -> bytes:
-        """Question, context and answers as JSON."""
-        answers = [[answer.text, answer.start] for answer in self.answers]
-        return _json_bytes([self.question, self.context, answers])
+        """Return question and context as JSON."""
+        return json_bytes([self.question, self.context])
 
 
-def _json_bytes(value: list[Any]) -> bytes:
+def json_bytes(value: list[Any]) -> bytes:
     """A value as JSON, lone surrogates kept apart from all other characters."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
@@ -137,12 +180,13 @@ def _json_bytes(value: list[Any]) -> bytes:
 class Row:
     """One example: `id` is how an error names it (a relative path, or file and line).
 
+    What `target` is the task says: the name of a class, the answers to a question, captions.
     `pixels` is the range of values that deep greyscale images of its data set have.
     """
 
     id: str
     content: Content
-    label: str
+    target: Any
     pixels: PixelRange | None = None
 
 
@@ -172,5 +216,5 @@ class Inspection:
 
 
 def digest_rows(rows: Sequence[Row]) -> list[bytes]:
-    """The digest of every row's content: of texts and questions, which are always readable."""
+    """Return the digest of every row's content, where it is always readable."""
     return [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows]

@@ -34,6 +34,12 @@ def without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSett
         parts[name] = split.without(gone)
         start += len(split)
     check_skipped(skipped, total, settings)
-    rest = Splits(**parts, class_names=splits.class_names, skipped=tuple(skipped), notes=splits.notes)
+    rest = replace(
+        splits,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        skipped=tuple(skipped),
+    )
     require_examples(rest, settings)
     return rest

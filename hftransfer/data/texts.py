@@ -1,15 +1,21 @@
-"""Rows of texts, from the records of a table, a data set or Python."""
+"""Texts and pairs of texts as inputs: read from tables, folders, data sets and Python."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once, passed_over
-from hftransfer.data.rows import Row, TextContent
+from hftransfer.data.pictures import IMAGE_SUFFIXES
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.roles import Found
+from hftransfer.data.rows import FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import raise_first
+from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, raise_first
 from hftransfer.errors import DataError, must_be, nearest
 
 # A column with texts, and that of a second text which goes with it.
@@ -25,7 +31,7 @@ TEXT_COLUMNS = (*_SINGLES, *_PAIRS)
 
 
 @dataclass(frozen=True)
-class TextReader:
+class TextColumns:
     """The columns with the texts, with the second texts (None where there are none) and with the labels."""
 
     text: str
@@ -33,7 +39,7 @@ class TextReader:
     label: str
 
     @property
-    def columns(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of the columns that are read."""
         return [column for column in (self.text, self.pair, self.label) if column is not None]
 
@@ -78,10 +84,10 @@ class TextReader:
         return False
 
 
-def text_reader(
+def text_columns(
     columns: Sequence[str], settings: DataSettings, source: object, label_columns: Sequence[str] = LABEL_COLUMNS
-) -> TextReader:
-    """The reader of records with these columns.
+) -> TextColumns:
+    """Return the columns that are read of those there are.
 
     Raises:
         DataError: a column is missing; all that are, at once.
@@ -107,7 +113,7 @@ def text_reader(
         pair = _partner(found["data.text_column"], columns)
     if pair is not None:
         once(pair, columns, source)
-    return TextReader(found["data.text_column"], pair, found["data.label_column"])
+    return TextColumns(found["data.text_column"], pair, found["data.label_column"])
 
 
 def text_column_of(named: str | None, columns: Sequence[str], where: str, source: object) -> str:
@@ -151,20 +157,140 @@ def _no_text(where: str, column: str, value: Any) -> str:
     return must_be(f"{where}: column '{column}'", "a text", got, remedy)
 
 
-def text_record(record: Any, where: str) -> Mapping[str, Any]:
-    """One example given from Python as a record: (text, label), ((text, text), label), (text, text, label) or a dict.
+class Texts(Reader):
+    """Texts, or pairs of them, with a label each."""
 
-    Raises:
-        DataError: it is none of these.
-    """
-    if isinstance(record, Mapping):
-        return record
-    if isinstance(record, tuple | list) and len(record) == 2:
-        text, label = record
-        if isinstance(text, tuple | list) and len(text) == 2:
-            return {"sentence1": text[0], "sentence2": text[1], "label": label}
-        return {"text": text, "label": label}
-    if isinstance(record, tuple | list) and len(record) == 3:
-        return {"sentence1": record[0], "sentence2": record[1], "label": record[2]}
-    allowed = "a (text, label) pair, ((text, text), label) or a dict"
-    raise DataError(must_be(where, allowed, type(record).__name__))
+    inputs = "texts"
+    one = "text"
+    modality = "text"
+    usual_columns = TEXT_COLUMNS
+    usual_task = "text-classification"
+    python_rows = "(text, label)"
+    suffix = ".txt"
+    fields = ("text",)
+
+    @override
+    def columns(self, given: Records, settings: DataSettings) -> list[str]:
+        return text_columns(given.columns, settings, given.source, given.usual_labels).names
+
+    @override
+    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
+        read = text_columns(given.columns, settings, given.source, given.usual_labels)
+        for note in read.notes(given.columns, settings, given.usual_labels):
+            found.note(note)
+        return read.rows(given.records, given.wheres, left)
+
+    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+        """Return (text, label), ((text, text), label), (text, text, label) or a dict as a record."""
+        if isinstance(value, Mapping):
+            return value
+        if isinstance(value, tuple | list) and len(value) == 2:
+            text, label = value
+            if isinstance(text, tuple | list) and len(text) == 2:
+                return {"sentence1": text[0], "sentence2": text[1], "label": label}
+            return {"text": text, "label": label}
+        if isinstance(value, tuple | list) and len(value) == 3:
+            return {"sentence1": value[0], "sentence2": value[1], "label": value[2]}
+        allowed = "a (text, label) pair, ((text, text), label) or a dict"
+        raise DataError(must_be(where, allowed, type(value).__name__))
+
+    @override
+    def is_of_folder(self, suffixes: set[str]) -> bool:
+        return ".txt" in suffixes
+
+    @override
+    def of_files(self, rows: list[Row], settings: DataSettings) -> list[Row]:
+        images = any(Path(row.id).suffix.lower() in IMAGE_SUFFIXES for row in rows)
+        remedy = "Images are for task image-classification." if images else ""
+        faults: list[str] = []
+        read = [_text_of_file(row, remedy, settings.encoding, faults) for row in rows]
+        raise_first(faults)
+        return read
+
+    def require_alike(self, parts: Mapping[str, Sequence[Row]]) -> None:
+        """Return if the texts of all splits are pairs, or of none."""
+        forms = {name: len(rows[0].content.texts) == 2 for name, rows in parts.items() if rows}
+        words = {True: "pairs of texts", False: "single texts"}
+        other = [name for name, form in forms.items() if form is not forms["train"]]
+        raise_first(
+            [
+                must_be(f"the {name} split", f"of {words[forms['train']]} as the training split", words[forms[name]])
+                for name in other
+            ]
+        )
+
+    # --- inputs to predict -------------------------------------------------------------------------------------------
+
+    def is_pattern(self, name: str) -> bool:
+        """Whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
+        return name.endswith((".txt", *TABLE_SUFFIXES))
+
+    @override
+    def alone(self, name: str, path: Path | None) -> NamedInput:
+        if path is not None and path.suffix and path.is_file():
+            return self.of_file(path)
+        if len(name.split()) == 1 and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            got = f"'{name[:200]}', which looks like the path of an image and is none here"
+            raise DataError(must_be("the input", "a text, a .txt file or a table", got, "This model takes texts."))
+        return NamedInput(name, name)
+
+    @override
+    def of_file(self, file: Path) -> NamedInput:
+        return NamedInput(str(file), _text_in(file))
+
+    @override
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+        first = text_column_of(columns.first, table.columns, "--column", path)
+        second = pair_column_of(columns.second, first, table.columns, "--pair-column", path) if pairs else None
+        return require_some_sound(self._of_cells(path, table, first, second))
+
+    def _of_cells(self, path: Path, table: Table, first: str, second: str | None) -> Iterator[NamedInput]:
+        wanted = [first] if second is None else [first, second]
+        for where, values in texts_in(path.name, table, wanted):
+            if isinstance(values, DataError):
+                yield NamedInput(where, values)
+            else:
+                yield NamedInput(values[0], values[0] if second is None else (values[0], values[1]))
+
+
+TEXTS = Texts()
+
+
+def texts_in(name: str, table: Table, wanted: Sequence[str]) -> Iterator[tuple[str, DataError | list[str]]]:
+    """Yield the place of each row of a table with its texts in some columns, or the error where one is missing."""
+    for record, number in zip(table.records, table.numbers, strict=True):
+        where = f"{name}:{number}"
+        values = [record.get(column) for column in wanted]
+        absent = [column for column, value in zip(wanted, values, strict=True) if not isinstance(value, str)]
+        if absent:
+            got = repr(record.get(absent[0]))[:60]
+            yield where, DataError(must_be(f"{where}: column '{absent[0]}'", "a text", got))
+        else:
+            yield where, [str(value) for value in values]
+
+
+def _text_of_file(row: Row, remedy: str, encoding: str | None, faults: list[str]) -> Row:
+    """Return the row with its file's text; why it has none is put to the faults."""
+    text = ""
+    try:
+        if not row.id.lower().endswith(".txt"):
+            raise DataError(must_be(row.id, "a .txt file, as others in the folder are", "another file", remedy))
+        text, _ = decoded_text(read_row(row), row.id, encoding)
+    except DataError as error:
+        faults += error.faults
+    return Row(row.id, TextContent(text), row.target)
+
+
+def _text_in(file: Path) -> str | DataError:
+    """Return the text in a .txt file, or why there is none."""
+    if file.suffix.lower() != ".txt":
+        is_image = file.suffix.lower() in IMAGE_SUFFIXES
+        held = "images" if is_image else "something else, going by its name"
+        remedy = "This model takes texts." if is_image else "Pass its lines on standard input: - < FILE."
+        return DataError(must_be(f"the input '{file}'", "a text, a .txt file or a table", f"a file of {held}", remedy))
+    try:
+        return decoded_text(FileContent(file).read(), str(file))[0]
+    except OSError as error:
+        return DataError(must_be(str(file), "a readable file", error.strerror or str(error)))
+    except DataError as error:
+        return error

@@ -16,10 +16,10 @@ from hftransfer.data.drawings import DRAWINGS
 from hftransfer.errors import printable
 from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
 from hftransfer.publish import BEGIN, END, public_text
-from hftransfer.recipe import IMAGE_TEXT
 from hftransfer.report.rendering import plain_text
 from hftransfer.run_folder import HubSettings
 from hftransfer.strategies import method_in_words
+from hftransfer.tasks.contract import Task
 
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
@@ -27,17 +27,6 @@ _LEARNED = {
     "fine-tune": "The head and the unfrozen stages.",
     "lora": "Low-rank matrices beside frozen layers (LoRA), and the head.",
     "contrastive": " By pairs of examples: features of a class were drawn together, and the head was solved on them.",
-}
-_UNITS = {
-    "image-classification": "images",
-    "text-classification": "texts",
-    "question-answering": "questions",
-    IMAGE_TEXT: "images with their captions",
-}
-_TASK_NAMES = {
-    "image-classification": "Image Classification",
-    "text-classification": "Text Classification",
-    "question-answering": "Question Answering",
 }
 _MOST_CLASSES = 60  # in the table of classes
 _FEW, _UNEVEN, _OFF = 20, 3.0, 0.05
@@ -49,7 +38,7 @@ _PAPERS = {
         "Efficient Few-Shot Learning Without Prompts",
     ),
     "lora": ("2106.09685", "hu2021lora", "Hu and others", "LoRA: Low-Rank Adaptation of Large Language Models"),
-    IMAGE_TEXT: (
+    "towers": (
         "2111.07991",
         "zhai2021lit",
         "Zhai and others",
@@ -64,6 +53,7 @@ _PAPERS = {
 class Card:
     """All that a card tells of a model, as values."""
 
+    task: Task
     metrics: Mapping[str, Any]
     """As in `metrics.json`."""
     data_source: str
@@ -95,7 +85,7 @@ class Card:
     @property
     def is_dual(self) -> bool:
         """Whether the model is a dual encoder that learned from captions."""
-        return bool(self.metrics["task"] == IMAGE_TEXT)
+        return self.task.learns == "towers"
 
     @property
     def title(self) -> str:
@@ -131,7 +121,8 @@ def metadata(card: Card) -> Any:
     """What the Hub reads: a `ModelCardData`."""
     from huggingface_hub import ModelCardData
 
-    task, strategy, is_lora = card.metrics["task"], card.metrics["strategy"], card.facts.base is not None
+    strategy, is_lora = card.metrics["strategy"], card.facts.base is not None
+    pipeline_tag, other_tag = card.task.tags
     papers = [f"arxiv:{paper[0]}" for paper in _papers_of(card)]
     more: dict[str, Any] = {}
     if card.hub_id is not None:
@@ -140,12 +131,12 @@ def metadata(card: Card) -> Any:
         more["widget"] = [{key: printable(text) for key, text in example.items()} for example in card.examples]
     return ModelCardData(
         library_name="peft" if is_lora else "transformers",
-        pipeline_tag="zero-shot-image-classification" if card.is_dual else task,
+        pipeline_tag=pipeline_tag,
         base_model=card.hub_id,
         license=card.settings.license or next(filter(is_creative_commons, card.base_licenses), None),
         language=list(card.settings.language) or None,
         datasets=[card.dataset_id] if card.dataset_id else None,
-        tags=["hftransfer", "transfer-learning", *([IMAGE_TEXT] if card.is_dual else []), strategy, *papers],
+        tags=["hftransfer", "transfer-learning", *([other_tag] if other_tag else []), strategy, *papers],
         metrics=None if card.is_dual else list(card.scores),
         model_name=card.title,
         eval_results=None if card.is_dual else _eval_results(card),
@@ -156,11 +147,11 @@ def metadata(card: Card) -> Any:
 def _eval_results(card: Card) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    data, task = plain_text(card.data_source), card.metrics["task"]
+    data = plain_text(card.data_source)
     return [
         EvalResult(
-            task_type=task,
-            task_name=_TASK_NAMES[task],
+            task_type=card.task.name,
+            task_name=card.task.words.title,
             dataset_type=card.dataset_id or data,
             dataset_name=data,
             dataset_config=card.dataset_config,
@@ -213,7 +204,7 @@ def _about(card: Card) -> str:
             f"{base} brought into one space by images with captions ({strategy}), with hftransfer {card.version}. It "
             "finds images by texts and texts by images, and tells images apart by the names of classes."
         )
-    goal = f"{len(card.class_names)} classes" if card.class_names else "answering questions"
+    goal = f"{len(card.class_names)} classes" if card.class_names else card.task.words.goal
     return f"{base} adapted to {goal} by {method_in_words(card.metrics)} with hftransfer {card.version}."
 
 
@@ -252,7 +243,7 @@ def _of_data(card: Card) -> dict[str, Any]:
     return {
         "data": f"[{source}](https://hf.co/datasets/{card.dataset_id})" if card.dataset_id else source,
         "examples": card.metrics["examples"],
-        "unit": _UNITS[card.metrics["task"]],
+        "unit": card.task.words.unit,
         "skipped": card.skipped,
         "classes": rows,
         "limits": list(_limits(card)),
@@ -279,7 +270,7 @@ def _limits(card: Card) -> Iterator[str]:
         yield f"Its probabilities are {error:.2f} off on average: don't read them as frequencies."
     if confused := _most_confused(card):
         yield confused
-    if card.metrics["task"].startswith("text"):
+    if len(card.task.reader.fields) == 1:
         yield f"It reads the first {card.max_tokens} tokens of a text."
     yield "What the base model learned before, with its errors and its licence, is still in it."
 
@@ -303,10 +294,8 @@ def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
     return {
         "native": dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
         if card.is_dual
-        else native_use(card.facts, base, card.max_tokens, is_open_clip=is_open_clip),
-        "own": 'ht.zero_shot("path/to/this/folder", ["photo.jpg"], ["cat", "dog"])'
-        if card.is_dual
-        else with_hftransfer(card.facts),
+        else native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip),
+        "own": with_hftransfer(card.task, card.facts),
         "parameters": {f"{name}_text": f"{parameters[name]:,}" for name in ("trainable", "total")},
         "learned": "" if card.is_dual else _learned(card),
         "what_was_chosen": "the head's L2 strength" if card.metrics.get("objective") else "the best model",
@@ -335,7 +324,7 @@ def _hardware(card: Card) -> str:
 
 
 def _papers_of(card: Card) -> list[tuple[str, str, str, str]]:
-    names = [IMAGE_TEXT] if card.is_dual else []
+    names = ["towers"] if card.is_dual else []
     names += ["lora"] if card.metrics["strategy"] == "lora" else []
     names += ["contrastive"] if card.metrics.get("objective") else []
     names += ["interpolate"] if "learned" in (card.metrics.get("zero_shot") or {}) else []

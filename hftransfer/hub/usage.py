@@ -3,47 +3,8 @@
 from __future__ import annotations
 
 from hftransfer.artifact import ModelFacts
+from hftransfer.tasks.contract import Task
 
-_EXAMPLES = {
-    "image-classification": 'ht.load("path/to/this/folder").predict(["photo.jpg"])',
-    "text-classification": 'ht.load("path/to/this/folder").predict(["what a film"])',
-    "question-answering": 'ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
-}
-_AS_PAIRS = ('["what a film"]', '[("a text", "another")]')
-_NATIVE = {
-    "image-classification": """In plain transformers:
-
-```python
-from transformers import pipeline
-
-classify = pipeline("image-classification", model="path/to/this/folder")
-classify("photo.jpg")
-```""",
-    "text-classification": """In plain transformers:
-
-```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="path/to/this/folder")
-classify("what a film")
-```""",
-    "question-answering": """In plain transformers, for a context that fits the model at once (hftransfer goes through
-longer ones in windows, and looks for the best of all spans):
-
-```python
-import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
-folder = "path/to/this/folder"
-tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForQuestionAnswering.from_pretrained(folder).eval()
-inputs = tokenizer("Who?", "The actor was Ann Lee.", return_tensors="pt", truncation="only_second")
-with torch.no_grad():
-    found = model(**inputs)
-first = int(found.start_logits[0].argmax())
-last = first + int(found.end_logits[0, first:].argmax())
-answer = tokenizer.decode(inputs["input_ids"][0, first : last + 1])
-```""",
-}
 _POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
 and the head:
 
@@ -114,10 +75,10 @@ probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in t
 ```"""
 
 
-def native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
     """How the model is used without this library; `base` is where the base model is, in Python."""
     if facts.base is not None:
-        return _lora_use(facts, base) + (_MERGED if facts.merge else "")
+        return _lora_use(task, facts, base) + (_MERGED if facts.merge else "")
     if facts.pooling == "embedding":
         return _OPEN_CLIP.replace("NORMALIZE", "True") if is_open_clip else _EMBEDDING
     if facts.pooling != "native":
@@ -125,23 +86,19 @@ def native_use(facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: b
         return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
     if is_open_clip:
         return _OPEN_CLIP.replace("NORMALIZE", "False")
-    text = _NATIVE[facts.task]
-    return text.replace('"what a film"', '{"text": "a text", "text_pair": "another"}') if facts.pairs else text
+    return task.words.native_of_pairs if facts.pairs else task.words.native
 
 
-def _lora_use(facts: ModelFacts, base: str) -> str:
+def _lora_use(task: Task, facts: ModelFacts, base: str) -> str:
     name = str((facts.base or {}).get("name"))
     if facts.pooling != "native" or name.startswith("open_clip:"):
         form = "an open_clip tower" if name.startswith("open_clip:") else f"{facts.pooling}-pooled features"
         form = "a normalised embedding" if facts.pooling == "embedding" else form
         return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
-    autos = {"image-classification": "AutoModelForImageClassification"}
-    autos |= {"text-classification": "AutoModelForSequenceClassification"}
     more = ""
     if name.startswith("bundled/"):
         more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
-    auto = autos.get(facts.task, "AutoModelForQuestionAnswering")
-    return _LORA.format(auto=auto, base=base, more=more, classes=len(facts.class_names) or 2)
+    return _LORA.format(auto=task.words.auto_class, base=base, more=more, classes=len(facts.class_names) or 2)
 
 
 _DUAL = """In plain transformers:
@@ -176,9 +133,9 @@ probabilities = (model.logit_scale.exp() * image @ texts.T).softmax(-1)
 ```"""
 
 
-def with_hftransfer(facts: ModelFacts) -> str:
-    """How hftransfer itself predicts with it."""
-    return _EXAMPLES[facts.task].replace(*_AS_PAIRS if facts.pairs else ("", ""))
+def with_hftransfer(task: Task, facts: ModelFacts) -> str:
+    """Return how hftransfer itself predicts with it."""
+    return task.words.example_of_pairs if facts.pairs else task.words.example
 
 
 def dual_use(*, is_open_clip: bool, pads_always: bool) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from hftransfer.auditing.examine import STEPS, Subject, examine
@@ -17,12 +18,12 @@ from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Splits
 from hftransfer.extras import require_extra
-from hftransfer.jobs.common import Clock, found_checkpoint, load_rows, splits_of
-from hftransfer.jobs.early import ROWS_OF, early_look, task_of
+from hftransfer.jobs.early import early_look
+from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_splits
 from hftransfer.progress import Progress
 from hftransfer.recipe import Recipe, load_recipe, with_memory
 from hftransfer.strategies import LinearProbe
-from hftransfer.tasks.registry import TASKS
+from hftransfer.tasks import head_task
 
 
 def audit(
@@ -44,18 +45,18 @@ def audit(
     progress = progress or Progress()
     loaded = load_recipe(recipe, with_memory(overrides, data)).recipe
     require_extra("audit", "hftransfer audit")
-    early_look(loaded, data, peek=True)
-    kind = ROWS_OF[loaded.task]
-    found = load_rows(loaded, kind, data, progress)
+    early_look(loaded, data, fetches_config=True)
+    task = loaded.chosen_task
+    found = load_rows(loaded, data, progress)
     unreadable: list[Finding] = []
     odd: dict[int, list[str]] = {}
-    if kind == "images":
+    if task.reader.decodes:
         found, unreadable, odd = _read(found, progress)
     if unreadable and not any(found.values()):
         return Audit(len(unreadable), in_order(unreadable), ("no image can be read: there is nothing else to look at",))
-    splits = splits_of(loaded, kind, found, progress)
-    probes = loaded.task in TASKS and kind != "questions"
-    subject = _seen_by_the_network(splits, loaded, progress) if probes else Subject.of(splits, kind)
+    splits = load_splits(loaded, found, progress)
+    probes = task.judges_labels
+    subject = _seen_by_the_network(splits, loaded, progress) if probes else Subject.of(splits, task.reader)
     subject.odd |= {place: odd[id(row)] for place, row in enumerate(subject.rows) if id(row) in odd}
     with progress.stage("comparing rows", STEPS) as advance:
         audit = examine(subject, loaded.train.seed, advance)
@@ -80,7 +81,8 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
             faults = inspect_rows(rows, advance, see=see).faults
             kept[name] = [row for place, row in enumerate(rows) if place not in faults]
             unreadable += [
-                Finding("unreadable", name, rows[place].id, rows[place].label, fault) for place, fault in faults.items()
+                Finding("unreadable", name, rows[place].id, str(rows[place].target), fault)
+                for place, fault in faults.items()
             ]
     return kept, unreadable, odd
 
@@ -88,7 +90,6 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
 def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
     """The rows with their features; texts that are cut are odd."""
     from hftransfer.adapters.loading import load_adapter
-    from hftransfer.tasks.items import TokenItems
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.settings import TrainSettings
     from hftransfer.training.transfer import Job, features_of
@@ -101,12 +102,12 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
     task_name: Any = recipe.task
-    pooling = probe.pooling_for(task_name, checkpoint.pooling)
+    pooling = probe.pooling_for(recipe.chosen_task, checkpoint.pooling)
     adapter = load_adapter(checkpoint, splits.class_names, task=task_name, pooling=pooling, seed=recipe.train.seed)
     job = Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),
-        task=task_of(recipe),
+        task=head_task(recipe.task),
         strategy=probe,
         splits=splits,
         data=recipe.data,
@@ -117,11 +118,11 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         stage=Clock().stage,
     )
     with features_of(job) as (examples, stored):
-        subject = Subject.of(splits, job.task.rows, stored)
+        subject = Subject.of(splits, job.task.reader, stored)
     start = 0
     for part in examples.values():
         for place in part.cut:
-            tokens = len(cast(TokenItems, part.items).tokens[place]["input_ids"])
+            tokens = int(np.asarray(part.items.lengths)[place])
             subject.odd[start + place] = [f"longer than the {tokens} tokens that are read"]
         start += len(part.split)
     return subject

@@ -1,86 +1,54 @@
-"""A run that learns from images with captions."""
+"""Runs that learn from images with captions."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.data.captions import captions_of
 from hftransfer.data.sources import find_rows
-from hftransfer.data.splits import build_test_only
-from hftransfer.jobs.cards import write_dual_card
-from hftransfer.jobs.common import (
-    Clock,
-    environment,
-    found_checkpoint,
-    identity_of,
-    load_captions,
-    peak_memory_bytes,
-    require_same_run,
-    resolved_yaml,
-    tell_differences,
-)
+from hftransfer.data.splits import Split, build_test_only
 from hftransfer.jobs.early import notes_on_licenses
-from hftransfer.progress import Progress
-from hftransfer.recipe import (
-    LoadedRecipe,
-    Recipe,
-    ResolvedFacts,
-    flat_settings,
-)
+from hftransfer.jobs.identity import identity_of, require_same_run, resolved_facts, tell_differences
+from hftransfer.jobs.learned import Learned
+from hftransfer.jobs.session import Session, found_checkpoint
+from hftransfer.recipe import LoadedRecipe, Recipe, flat_settings
 from hftransfer.report.tables import data_table
-from hftransfer.run_folder import RunFolder, write_table
-from hftransfer.tabular import csv_text
+from hftransfer.tasks.contract import Judged
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
     from hftransfer.adapters.dual import DualEncoder
-    from hftransfer.data.captions import CaptionedSplits
-    from hftransfer.imagetext import CaptionsLearned
-    from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.devices import Compute
 
 
 @dataclass(frozen=True)
-class ImageText:
-    """A dual encoder that learned from captions, and what was measured on the way."""
+class _Towers:
+    """The two towers, each with what identifies its weights, and the checkpoints they are from."""
 
-    done: CaptionsLearned
-    splits: CaptionedSplits
-    zero_shot: dict[str, Any] | None
-    compute: Compute
-    facts: ResolvedFacts
-    licenses: tuple[str, ...] = ()
-    """Those of the base models, as far as they are known."""
+    dual: DualEncoder
+    weights_sha256: Mapping[str, str]
+    checkpoints: tuple[Checkpoint, ...]
 
-    @cached_property
-    def environment(self) -> dict[str, Any]:
-        """Versions and hardware: on the card, and in a file."""
-        return environment(self.compute)
+    @property
+    def both_sha256(self) -> str:
+        """What identifies the weights of both."""
+        return " ".join(dict.fromkeys(self.weights_sha256.values()))
 
 
-def learn_from_captions(
-    loaded: LoadedRecipe,
-    checkpoint: Checkpoint | None,
-    data: Any,
-    clock: Clock,
-    progress: Progress,
-    logs: Path,
-    checkpoints: Checkpoints,
-    saved: Saved | None,
-) -> ImageText:
-    """The captions, then the towers, then what their projections learn, then how well both find each other."""
-    recipe = loaded.recipe
-    with clock.stage("data"):
-        splits = load_captions(recipe, data, progress)
-        progress.line(data_table(splits.as_splits()))
-    with clock.stage("load"):
-        from hftransfer.adapters.dual import load_dual
-        from hftransfer.adapters.pairing import pair_towers
+def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Session, *, resume: bool) -> Learned:
+    """Return what the towers' projections, and as far as the strategy wants the towers, learn from captions."""
+    del resume
+    recipe, progress = loaded.recipe, session.progress
+    with session.stage("data"):
+        splits = session.splits(recipe)
+        progress.line(data_table(splits, recipe.chosen_task.reader.inputs))
+    with session.stage("load"):
         from hftransfer.adapters.projections import SIDES
         from hftransfer.imagetext import CaptionJob, learn_captions
         from hftransfer.training.devices import choose_compute
@@ -88,60 +56,88 @@ def learn_from_captions(
         from hftransfer.training.tracking import tracked
 
         compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
-        if recipe.model.is_pair:
-            towers = [found_checkpoint(str(name)) for name in (recipe.model.image, recipe.model.text)]
-            hashes = {side: tower.weights_sha256 for side, tower in zip(("image", "text"), towers, strict=True)}
-            dual: DualEncoder = pair_towers(towers[0], towers[1], recipe.model.width, recipe.train.seed)
-        else:
-            checkpoint = checkpoint or found_checkpoint(recipe.model.name, recipe.model.revision)
-            towers = [checkpoint]
-            hashes = dict.fromkeys(("image", "text"), checkpoint.weights_sha256)
-            dual = load_dual(checkpoint)
-        dual.require_towers(*SIDES)
+        towers = _load_towers(recipe, checkpoint)
+        towers.dual.require_towers(*SIDES)
         learns = "projections learn" if recipe.strategy.kind == "linear-probe" else recipe.strategy.kind
         for note in notes_on_licenses(recipe):
             progress.line(note)
-        progress.line(f"{recipe.model.name}: {type(dual.model).__name__}; {learns}; {compute.describe()}")
-        facts = ResolvedFacts(
-            weights_sha256=hashes["image"] if hashes["image"] == hashes["text"] else " ".join(hashes.values()),
-            model_revision=checkpoint.revision if checkpoint is not None else None,
-            data_fingerprint=splits.fingerprint(),
-            hftransfer_version=version("hftransfer"),
-        )
+        progress.line(f"{recipe.model.name}: {type(towers.dual.model).__name__}; {learns}; {compute.describe()}")
+        revision = None if recipe.model.is_pair else towers.checkpoints[0].revision
+        facts = resolved_facts(towers.both_sha256, revision, splits)
         tell_differences(recipe.resolved, facts, progress)
-        keeping = Keeping(checkpoints, identity_of(recipe, facts), saved)
+        assert session.checkpoints is not None
+        keeping = Keeping(session.checkpoints, identity_of(recipe, facts), session.saved)
         require_same_run(keeping)
-    with tracked(recipe.train.trackers, logs, loaded.name, flat_settings(recipe), compute) as log:
+    with tracked(recipe.train.trackers, session.logs, loaded.name, flat_settings(recipe), compute) as log:
         job = CaptionJob(
-            dual=dual,
+            dual=towers.dual,
             new=recipe.model.is_pair,
-            weights_sha256=hashes,
+            weights_sha256=dict(towers.weights_sha256),
             strategy=recipe.strategy,
             data=recipe.data,
             splits=splits,
             train=recipe.train,
             compute=compute,
             progress=progress,
-            stage=clock.stage,
+            stage=session.stage,
             keeping=keeping,
             log=log,
         )
         done = learn_captions(job)
-    zero_shot = _zero_shot_after(recipe, done.dual, compute, clock, progress) if recipe.zero_shot_data else None
-    licenses = tuple(tower.license for tower in towers if tower.license is not None)
-    return ImageText(done, splits, zero_shot, compute, facts, licenses)
+    more = {}
+    if recipe.zero_shot_data:
+        more["zero_shot"] = _zero_shot_after(recipe, done.dual, compute, session)
+    return Learned(
+        recipe=recipe,
+        splits=splits,
+        judged={name: Judged(metrics, (), {}) for name, metrics in done.metrics.items()},
+        compute=compute,
+        facts=facts,
+        parameters=done.parameters,
+        history=done.history,
+        method=recipe.strategy.kind,
+        bases=towers.checkpoints,
+        more=more,
+        tables={"retrieval.parquet": _ranks(splits.test, done.ranks)} if done.ranks else {},
+        save_model=lambda folder, _: done.dual.save(folder),
+        save_checkpoint=done.save,
+        pads_always=done.dual.fixed_length,
+    )
 
 
-def _zero_shot_after(
-    recipe: Recipe, dual: DualEncoder, compute: Compute, clock: Clock, progress: Progress
-) -> dict[str, Any]:
-    """How well the dual encoder tells labelled images apart by class names, having learned from captions."""
+def _load_towers(recipe: Recipe, checkpoint: Checkpoint | None) -> _Towers:
+    """Return the towers of a pair, or those of a dual encoder."""
+    from hftransfer.adapters.dual import load_dual
+    from hftransfer.adapters.pairing import pair_towers
+
+    sides = ("image", "text")
+    if recipe.model.is_pair:
+        image, text = (found_checkpoint(str(name)) for name in (recipe.model.image, recipe.model.text))
+        dual = pair_towers(image, text, recipe.model.width, recipe.train.seed)
+        return _Towers(dual, dict(zip(sides, (image.weights_sha256, text.weights_sha256), strict=True)), (image, text))
+    checkpoint = checkpoint or found_checkpoint(recipe.model.name, recipe.model.revision)
+    return _Towers(load_dual(checkpoint), dict.fromkeys(sides, checkpoint.weights_sha256), (checkpoint,))
+
+
+def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return a table of all captions of the test split: the rank of each for its image, and of its image for it."""
+    texts, owners = captions_of(test)
+    return {
+        "id": [test.rows[owner].id for owner in owners],
+        "caption": texts,
+        "caption_rank_of_image": ranks["image_to_text"][owners],
+        "image_rank": ranks["text_to_image"],
+    }
+
+
+def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, Any]:
+    """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
     from hftransfer.tasks.prompts import words_for
     from hftransfer.zeroshot import evaluate
 
     settings = DataSettings(source=str(recipe.zero_shot_data))
-    splits = build_test_only(find_rows(settings, progress), settings, progress)
+    splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)
     words = words_for(splits.class_names, recipe.class_names)
     digest = hashlib.sha256()
     for tensor in dual.model.state_dict().values():
@@ -154,50 +150,8 @@ def _zero_shot_after(
         templates_of(recipe.prompts or "simple"),
         settings,
         compute,
-        progress,
-        stage=clock.stage,
+        session.progress,
+        stage=session.stage,
     )
-    progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {found.metrics['accuracy']:.4f}")
+    session.progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {found.metrics['accuracy']:.4f}")
     return found.metrics
-
-
-def write_captions(folder: RunFolder, loaded: LoadedRecipe, learned: ImageText, clock: Clock) -> dict[str, Any]:
-    """The metrics; writes all that a run leaves."""
-    from hftransfer.report import figures
-
-    done, recipe, rows = learned.done, loaded.recipe, learned.done.history.rows
-    folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))
-    folder.write_json("environment.json", learned.environment)
-    folder.write_text("history.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
-    figures.draw_history(folder.file("figures/history.png"), rows, done.history.best_epoch)
-    if done.ranks:
-        test = learned.splits.splits["test"]
-        texts, owners = test.texts()
-        ranks = {
-            "caption_rank_of_image": done.ranks["image_to_text"][owners],
-            "image_rank": done.ranks["text_to_image"],
-        }
-        columns = {"id": [test.rows[owner].id for owner in owners], "caption": texts, **ranks}
-        write_table(folder, "retrieval.parquet", columns)
-    metrics = {
-        "task": recipe.task,
-        "model": recipe.model.name,
-        "strategy": recipe.strategy.kind,
-        "test": done.metrics.get("test", {}),
-        "validation": done.metrics.get("validation", {}),
-        **({"zero_shot": learned.zero_shot} if learned.zero_shot else {}),
-        "best_epoch": done.history.best_epoch,
-        "epochs": len(rows),
-        "parameters": done.parameters,
-        "examples": learned.splits.sizes(),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "seconds": clock.all_seconds(),
-    }
-
-    def save(draft: Path) -> None:
-        done.dual.save(draft)
-        write_dual_card(draft, learned, metrics, recipe)
-
-    folder.write_folder("model", save)
-    folder.write_json("metrics.json", metrics)
-    return metrics

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.artifact import ModelFacts
-from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.data.rows import Row
 from hftransfer.data.sources import is_hub_data
 from hftransfer.hub.card import Card, write_card
-from hftransfer.jobs.common import public_name
+from hftransfer.jobs.identity import public_name
+from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import Recipe, recipe_yaml
 from hftransfer.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from hftransfer.jobs.captions import ImageText
-    from hftransfer.jobs.training import Trained
 
 EXAMPLES = "examples"
 """The folder in a run with the images that may be shown beside the model."""
@@ -28,43 +25,31 @@ _SHOWN = 3
 _LONGEST_TEXT, _LARGEST_PX = 600, 384
 
 
-def write_own_card(draft: Path, trained: Trained, facts: ModelFacts, metrics: dict[str, Any], recipe: Recipe) -> None:
-    """Nothing; writes the card of a trained model into its folder."""
-    done = trained.done
-    splits, adapter = done.splits, done.adapter
-    rows = splits.test.rows if recipe.hub.share_examples and adapter.modality == "text" else []
+def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts: ModelFacts | None = None) -> None:
+    """Write the card of a trained model into its folder; `facts` where they are not those of the run."""
+    recipe, splits, task = learned.recipe, learned.splits, learned.task
+    facts = facts or learned.model_facts or ModelFacts()
+    rows = splits.test.rows if recipe.hub.share_examples and task.reader.fields else []
+    names = [recipe.model.image, recipe.model.text] if recipe.model.is_pair else [recipe.model.name]
+    pairs = zip(names, learned.bases, strict=True)
+    # Towers that were brought together are no fine-tune of either.
+    hub_id = None if task.learns == "towers" else _hub_id_of(recipe.model.name, learned.bases[0])
     card = Card(
         **_of_recipe(recipe),
         metrics=metrics,
-        bases=(_public_model(recipe.model.name, trained.checkpoint),),
-        hub_id=_hub_id_of(recipe.model.name, trained.checkpoint),
-        base_licenses=tuple(filter(None, [trained.checkpoint.license])),
+        bases=tuple(_public_model(str(name), base) for name, base in pairs),
+        hub_id=hub_id,
+        base_licenses=tuple(base.license for base in learned.bases if base.license is not None),
         class_names=splits.class_names,
         facts=facts,
-        max_tokens=min(facts.max_tokens or 10**9, getattr(adapter, "max_tokens", 10**9)),
+        max_tokens=min(facts.max_tokens or 10**9, getattr(learned.adapter, "max_tokens", 10**9)),
         counts=splits.counts() if splits.class_names else {},
         skipped=len(splits.skipped),
-        environment=trained.environment,
+        environment=learned.environment,
+        pads_always=learned.pads_always,
         examples=[_example_of(row) for row in _shown(rows)],
     )
     write_card(draft, card)
-
-
-def write_dual_card(draft: Path, learned: ImageText, metrics: dict[str, Any], recipe: Recipe) -> None:
-    """Nothing; writes the card of a dual encoder that learned from captions into its folder."""
-    names = [recipe.model.image, recipe.model.text] if recipe.model.is_pair else [recipe.model.name]
-    bases = tuple(str(name) if str(name).startswith("bundled/") else _last_part(str(name)) for name in names)
-    write_card(
-        draft,
-        Card(
-            **_of_recipe(recipe),
-            metrics=metrics,
-            bases=bases,
-            base_licenses=learned.licenses,
-            environment=learned.environment,
-            pads_always=learned.done.dual.fixed_length,
-        ),
-    )
 
 
 def provisional_card(recipe: Recipe) -> Card:
@@ -75,7 +60,7 @@ def provisional_card(recipe: Recipe) -> Card:
 
 
 def write_examples(folder: RunFolder, rows: list[Row]) -> None:
-    """Nothing; writes some test images, made small, that may be shown beside the model."""
+    """Write some test images, made small, that may be shown beside the model."""
     from hftransfer.data.images import enough_for
     from hftransfer.data.inspection import decode_row
 
@@ -89,6 +74,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
     """What a card takes from the recipe alone."""
     is_on_hub = is_hub_data(recipe.data.source)
     return {
+        "task": recipe.chosen_task,
         "data_source": public_name(recipe.data.source),
         "dataset_id": recipe.data.source if is_on_hub else None,
         "dataset_config": recipe.data.config if is_on_hub else None,
@@ -103,17 +89,13 @@ def _shown(rows: list[Row]) -> list[Row]:
     """A few rows, of different labels as far as there are."""
     first: dict[str, Row] = {}
     for row in rows:
-        first.setdefault(row.label, row)
-    return list(islice((*first.values(), *(row for row in rows if row is not first.get(row.label))), _SHOWN))
+        first.setdefault(str(row.target), row)
+    return list(islice((*first.values(), *(row for row in rows if row is not first.get(str(row.target)))), _SHOWN))
 
 
 def _example_of(row: Row) -> Mapping[str, str]:
-    """A text or question as the Hub's page takes it to try a model."""
-    content = row.content
-    if isinstance(content, QuestionContent):
-        return {"text": content.question, "context": content.context[:_LONGEST_TEXT]}
-    assert isinstance(content, TextContent)
-    return {"text": content.text[:_LONGEST_TEXT]} | ({"text_pair": content.pair} if content.pair else {})
+    """Return a text or question as the Hub's page takes it to try a model."""
+    return {name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()}
 
 
 def _public_model(name: str, checkpoint: Checkpoint) -> str:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hftransfer.artifact import Predictor, rows_of_split
+from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
 from hftransfer.errors import DataError, RecipeError, must_be
-from hftransfer.jobs.common import load_splits
-from hftransfer.jobs.early import ROWS_OF
+from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.progress import Progress
-from hftransfer.recipe import IMAGE_TEXT, load_recipe
+from hftransfer.recipe import load_recipe
 from hftransfer.reload import load
 from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
@@ -64,11 +64,11 @@ def evaluate_model(
         return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
-    kind = ROWS_OF[predictor.facts.task]
-    found = find_rows(chosen, progress, kind=kind)
+    reader = predictor.task.reader
+    found = find_rows(chosen, progress, reader)
     rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
-    if kind == "images" and chosen.on_error == "skip":
-        rows, left = _readable(rows, left, chosen, progress)
+    if reader.decodes and chosen.on_error == "skip":
+        rows, left = _readable(rows, left, reader, chosen, progress)
     for note in [*found.notes, *(f"left out: {reason}" for _, reason in left[:10])]:
         progress.line(note)
     if len(left) > 10:
@@ -77,17 +77,15 @@ def evaluate_model(
 
 
 def _readable(
-    rows: list[Row], left: list[tuple[str, str]], settings: DataSettings, progress: Progress
+    rows: list[Row], left: list[tuple[str, str]], reader: Reader, settings: DataSettings, progress: Progress
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """The rows whose images can be read, and those that are left out with the reasons.
 
     Raises:
         DataError: they are too many.
     """
-    from hftransfer.data.inspection import inspect_rows  # of images alone
-
-    with progress.stage("decoding every image", len(rows)) as advance:
-        faults = inspect_rows(rows, advance, decode=True, max_pixels=settings.max_pixels).faults
+    with progress.stage(reader.inspects(decode=True), len(rows)) as advance:
+        faults = reader.inspect(rows, advance, settings, decode=True).faults
     left = [*left, *((rows[place].id, reason) for place, reason in faults.items())]
     check_skipped([Skipped("", id, reason) for id, reason in left], len(rows) + len(left) - len(faults), settings)
     return [row for place, row in enumerate(rows) if place not in faults], left
@@ -115,9 +113,9 @@ def _judged_on_own(
     if not file.is_file():
         raise DataError(must_be("--data", "given for a model that lies in no run folder", "none"))
     recipe = load_recipe(file).recipe
-    if recipe.data.source == "memory" or recipe.task == IMAGE_TEXT:
+    if recipe.data.source == "memory" or recipe.chosen_task.learns == "towers":
         raise DataError(must_be("--data", "given for a model whose data were no file", "none"))
-    splits = load_splits(recipe, ROWS_OF[recipe.task], None, progress)
+    splits = load_splits(recipe, load_rows(recipe, None, progress), progress)
     found = dict(splits.items())
     if split not in found or not len(found[split]):
         names = [name for name, part in splits.items() if len(part)]

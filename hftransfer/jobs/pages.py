@@ -11,25 +11,24 @@ from PIL import Image, ImageOps
 
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
-from hftransfer.data.rows import QuestionContent, Row, TextContent
+from hftransfer.data.rows import Row
 from hftransfer.errors import HftransferError, counted
 from hftransfer.extras import has_extra
-from hftransfer.jobs.common import public_name, resolved_yaml
+from hftransfer.jobs.identity import public_name, resolved_yaml
+from hftransfer.jobs.learned import Learned
 from hftransfer.publish import public_text
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
 from hftransfer.run_folder import RunFolder
-from hftransfer.tasks.base import RowKind
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
-    from hftransfer.jobs.training import Trained
 
 _USAGE = """import hftransfer as ht
 
 model = ht.load("THIS_FOLDER")      # or: hftransfer predict THIS_FOLDER INPUT"""
-_FIGURES = ("confusion_matrix", "calibration", "history", "l2", "shots")
+_FIGURES = ("confusion_matrix", "calibration", "history", "l2", "shots", "prompts")
 _SHOWN, _EXPLAINED = 12, 6
 _PATIENCE_SECONDS = 6.0
 """No further mistake is explained after so long."""
@@ -44,37 +43,45 @@ _ON_AUDIT = (
 )
 
 
-def write_page(folder: RunFolder, loaded: LoadedRecipe, trained: Trained, metrics: dict[str, Any]) -> None:
-    """Nothing; writes `report.html`."""
-    done = trained.done
+def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: dict[str, Any]) -> None:
+    """Write `report.html`."""
     page = RunPage(
         title=loaded.name,
+        task=learned.task,
         metrics={**metrics, "model": public_name(metrics["model"])},
-        class_names=done.splits.class_names,
-        counts=done.splits.counts() if done.splits.class_names else {},
+        class_names=learned.splits.class_names,
+        counts=learned.splits.counts() if learned.splits.class_names else {},
         data=public_name(loaded.recipe.data.source),
-        recipe=public_text(resolved_yaml(loaded, trained.facts, folder.path)),
+        recipe=public_text(resolved_yaml(loaded, learned.facts, folder.path)),
         command="hftransfer run recipe.yaml     # the file beside this page; data.source=… for other data",
-        usage=_USAGE,
-        environment=trained.environment,
+        usage=_usage(learned),
+        environment=learned.environment,
         figures=[path for name in _FIGURES if (path := folder.written(f"figures/{name}.png")) is not None],
-        groups=[*_groups(trained), *_audit_groups(trained, loaded.recipe.train.seed)],
+        groups=[*_groups(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
     )
     folder.write_text("report.html", page.html())
 
 
-def _audit_groups(trained: Trained, seed: int) -> list[Group]:
-    """What is wrong with the data, where the features of a probe tell it at little cost."""
+def _usage(learned: Learned) -> str:
+    """Return how the model is used in Python."""
+    if learned.task.learns == "head":
+        return _USAGE
+    model = "THIS_FOLDER" if learned.save_model is not None else public_name(learned.recipe.model.name)
+    labels = ", ".join(f'"{name}"' for name in learned.splits.class_names[:3]) or '"cat", "dog"'
+    return f'import hftransfer as ht\n\nht.zero_shot("{model}", ["photo.jpg"], [{labels}])'
+
+
+def _audit_groups(learned: Learned, seed: int) -> list[Group]:
+    """Return what is wrong with the data, where the features of a probe tell it at little cost."""
     from hftransfer.auditing.examine import LEAST_QUICKLY, Subject, examine
     from hftransfer.auditing.findings import TITLES
     from hftransfer.auditing.sheets import pictures_of
 
-    done = trained.done
-    numbers = sum(part.shape[0] * part.shape[1] for part in done.features.values())
+    numbers = sum(part.shape[0] * part.shape[1] for part in learned.features.values())
     if not 0 < numbers <= _MOST_AUDITED or not has_extra("audit"):
         return []
-    rows: RowKind = "images" if done.adapter.modality == "image" else "texts"
-    audit = examine(Subject.of(done.splits, rows, done.features), seed, least=LEAST_QUICKLY)
+    subject = Subject.of(learned.splits, learned.task.reader, learned.features)
+    audit = examine(subject, seed, least=LEAST_QUICKLY)
     groups = []
     for kind, count in audit.counts().items():
         pictures = [Picture(_small_of(row), caption) for row, caption in pictures_of(audit, kind, _SHOWN)]
@@ -98,45 +105,70 @@ class _Tested:
     rows: list[Row]
     predicted: np.ndarray
     said: dict[int, str]
-    adapter: Adapter
+    adapter: Adapter | None
+    """None where no model can be explained."""
     max_tokens: int | None
 
-    def image(self, index: int) -> Image.Image:
-        """One of them, decoded."""
-        row = self.rows[index]
-        return decode_row(row)
 
-
-def _groups(trained: Trained) -> list[Group]:
-    done = trained.done
-    test = done.judged.get("test")
+def _groups(learned: Learned) -> list[Group]:
+    """Return test examples that show how good the model is, as its task shows them."""
+    test = learned.judged.get("test")
+    if "retrieval.parquet" in learned.tables:
+        return _retrieved(learned)
     if test is None:
         return []
-    rows = done.splits.test.rows
     if test.probabilities is None:
-        return _answers(rows, test.columns)
-    labels, names = done.splits.test.labels, done.splits.class_names
-    predicted = test.probabilities.argmax(axis=1)
-    own = test.probabilities[np.arange(len(labels)), labels]
+        return _answers(learned.splits.test.rows, test.columns)
+    groups = _judged_groups(learned, test.probabilities)
+    if not learned.task.reader.fields and len(learned.splits.train):
+        groups.append(_samples(learned.splits.train.rows))
+    return groups
+
+
+def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
+    """Return the worst mistakes and the surest right ones, by the probabilities (N, C)."""
+    rows, labels, names = learned.splits.test.rows, learned.splits.test.class_ids, learned.splits.class_names
+    predicted = probabilities.argmax(axis=1)  # (N,)
+    own = probabilities[np.arange(len(labels)), labels]  # (N,)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
     right = [int(i) for i in np.argsort(-own, kind="stable") if predicted[i] == labels[i]]
-    show = _pictures if done.adapter.modality == "image" else _texts
-    sure = test.probabilities.max(axis=1)
+    sure = probabilities.max(axis=1)
     said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in wrong[:_SHOWN]}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in right[:_SHOWN]}
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
-    tested = _Tested(rows, predicted, said, done.adapter, trained.model_facts.max_tokens)
+    show = _texts if learned.task.reader.fields else _pictures
+    adapter = learned.adapter if learned.task.explains else None
+    max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
+    tested = _Tested(rows, predicted, said, adapter, max_tokens)
     groups = [show(title, "wrong", wrong, tested, explains=True)] if wrong else []
-    groups.append(show("Most confident and right", "right", right, tested, explains=False))
-    if done.adapter.modality == "image":
-        groups.append(_samples(done.splits.train.rows))
+    if right:
+        groups.append(show("Most confident and right", "right", right, tested, explains=False))
     return groups
+
+
+def _retrieved(learned: Learned) -> list[Group]:
+    """Return test images whose captions found them last, and first."""
+    table, rows = learned.tables["retrieval.parquet"], {row.id: row for row in learned.splits.test.rows}
+    ranks = np.asarray(table["image_rank"])
+    order = np.argsort(ranks, kind="stable")
+    last = [int(place) for place in order[::-1] if ranks[place] > 0][:_SHOWN]
+    first = [int(place) for place in order if ranks[place] == 0][:_SHOWN]
+
+    def group(title: str, kind: str, chosen: list[int]) -> Group:
+        shown = [
+            Picture(_small_of(rows[table["id"][i]]), f"“{table['caption'][i][:_AROUND]}”: place {ranks[i] + 1}")
+            for i in chosen
+        ]
+        return Group(title, kind, f"Of {len(rows)} test images, by the caption.", pictures=shown)
+
+    groups = [("Images that their caption finds late", "wrong", last), ("Found first", "right", first)]
+    return [group(*given) for given in groups if given[2]]
 
 
 def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:
     chosen = chosen[:_SHOWN]
-    images = {index: tested.image(index) for index in chosen}
-    maps = _maps(tested.adapter, images, tested.predicted) if explains else {}
+    images = {index: decode_row(tested.rows[index]) for index in chosen}
+    maps = _maps(tested.adapter, images, tested.predicted) if explains and tested.adapter is not None else {}
     blank = {index: "; the map is blank" for index, own in maps.items() if own is None}
     shown = [
         Picture(maps.get(index) or _small(image), tested.said[index] + blank.get(index, ""))
@@ -184,21 +216,20 @@ def _samples(rows: list[Row]) -> Group:
     """Training images, of all classes in turn."""
     by_label: dict[str, list[Row]] = {}
     for row in rows:
-        by_label.setdefault(row.label, []).append(row)
+        by_label.setdefault(str(row.target), []).append(row)
     turns = [own[turn] for turn in range(_SHOWN) for own in by_label.values() if turn < len(own)][:_SHOWN]
-    shown = [Picture(_small_of(row), row.label) for row in turns]
+    shown = [Picture(_small_of(row), str(row.target)) for row in turns]
     return Group("What it learned from", pictures=shown)
 
 
 def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:
     shown, weighed = [], False
     for place, index in enumerate(chosen[:_SHOWN]):
-        content = tested.rows[index].content
-        assert isinstance(content, TextContent)
-        text = content.shown
+        parts = tested.rows[index].content.texts
+        text = " | ".join(parts)
         words = [Marked(text[:_LONGEST_TEXT])]
         if explains and place < _EXPLAINED and len(text) <= _LONGEST_TEXT:
-            words = _weighed(tested, content, int(tested.predicted[index])) or words
+            words = _weighed(tested, parts, int(tested.predicted[index])) or words
             weighed = weighed or any(word.weight is not None for word in words)
         shown.append(Said(tested.said[index], words))
     note = "Green words spoke for the wrong class, red ones against it (integrated gradients)." if weighed else ""
@@ -207,12 +238,12 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
     return Group(title, kind, note, texts=shown)
 
 
-def _weighed(tested: _Tested, content: TextContent, target: int) -> list[Marked]:
+def _weighed(tested: _Tested, texts: tuple[str, ...], target: int) -> list[Marked]:
     """The words of a text with their weights; none where the embeddings of a model can't be reached."""
     from hftransfer.attribution.words import attribute_words
 
     try:
-        given = content.text if content.pair is None else (content.text, content.pair)
+        given = (texts[0], texts[1]) if len(texts) > 1 else texts[0]
         parts = attribute_words(tested.adapter, given, target, steps=16, max_tokens=tested.max_tokens).words
     except (HftransferError, RuntimeError, TypeError, ValueError):
         return []
@@ -236,14 +267,13 @@ def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
 
 
 def _answer(row: Row, columns: dict[str, Any], index: int) -> Said:
-    content = row.content
-    assert isinstance(content, QuestionContent)
+    question, context = row.content.texts
     start, end = columns["start"][index], columns["end"][index]
     gold = " / ".join(dict.fromkeys(columns["answers"][index])) or "(no answer)"
     answer = columns["prediction"][index] or "(no answer)"
     words = [
-        Marked(f"{content.question} … {content.context[max(0, start - _AROUND) : start]}"),
+        Marked(f"{question} … {context[max(0, start - _AROUND) : start]}"),
         Marked(answer, 1.0),
-        Marked(f"{content.context[end : end + _AROUND]} …"),
+        Marked(f"{context[end : end + _AROUND]} …"),
     ]
     return Said(f"wanted: {gold}; answered with {columns['score'][index]:.0%}", words)

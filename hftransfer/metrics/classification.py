@@ -6,6 +6,7 @@ take `predictions` of shape (N, C), rows summing to 1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
@@ -54,10 +55,7 @@ class BalancedAccuracy(_LocalMetric):
     takes = _LABELS
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        matrix = confusion(np.asarray(predictions), np.asarray(references))
-        present = matrix.sum(axis=1) > 0
-        recall = np.diag(matrix)[present] / matrix.sum(axis=1)[present]
-        return {"balanced_accuracy": float(recall.mean())}
+        return {"balanced_accuracy": _balanced_accuracy(_counts(np.asarray(predictions), np.asarray(references)))}
 
 
 class MacroF1(_LocalMetric):
@@ -66,10 +64,7 @@ class MacroF1(_LocalMetric):
     takes = _LABELS
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        matrix = confusion(np.asarray(predictions), np.asarray(references))
-        either = matrix.sum(axis=0) + matrix.sum(axis=1)
-        present = either > 0
-        return {"macro_f1": float(np.mean(2 * np.diag(matrix)[present] / either[present]))}
+        return {"macro_f1": _macro_f1(_counts(np.asarray(predictions), np.asarray(references)))}
 
 
 class ConfusionMatrix(_LocalMetric):
@@ -89,9 +84,7 @@ class TopKAccuracy(_LocalMetric):
 
     def _compute(self, predictions: Any, references: Any, k: int = 5) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
-        own = scores[np.arange(len(labels)), labels][:, None]
-        rivals = (scores >= own).sum(axis=1) - 1
-        return {f"top_{k}_accuracy": float(np.mean(rivals < k))}
+        return {f"top_{k}_accuracy": float(np.mean(rivals_of(scores, labels) < k))}
 
 
 class ExpectedCalibrationError(_LocalMetric):
@@ -104,12 +97,7 @@ class ExpectedCalibrationError(_LocalMetric):
 
     def _compute(self, predictions: Any, references: Any, bins: int = 15) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
-        confidence = scores.max(axis=1)
-        right = scores.argmax(axis=1) == labels
-        # Bins are (a, b]: a confidence of exactly 1 falls into the last one.
-        which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-        gap = np.bincount(which, weights=confidence, minlength=bins) - np.bincount(which, weights=right, minlength=bins)
-        return {"expected_calibration_error": float(np.abs(gap).sum() / len(labels))}
+        return {"expected_calibration_error": _calibration(scores.max(axis=1), scores.argmax(axis=1) == labels, bins)}
 
 
 class LogLoss(_LocalMetric):
@@ -119,8 +107,7 @@ class LogLoss(_LocalMetric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
-        own = scores[np.arange(len(labels)), labels]
-        return {"log_loss": float(-np.log(np.clip(own, 1e-12, 1.0)).mean())}
+        return {"log_loss": _log_loss(scores[np.arange(len(labels)), labels])}
 
 
 def confusion(predictions: np.ndarray, references: np.ndarray, num_classes: int = 0) -> np.ndarray:
@@ -129,16 +116,94 @@ def confusion(predictions: np.ndarray, references: np.ndarray, num_classes: int 
     return np.bincount(references * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
 
-def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All metrics of probabilities (N, C) for labels (N,); top-5 where there are more than five classes."""
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    scores: dict[str, Any] = {}
-    for metric in (Accuracy(), BalancedAccuracy(), MacroF1()):
-        scores |= metric.compute(predictions=predicted, references=labels)
-    scores["accuracy_interval"] = share_interval(int((predicted == labels).sum()), len(labels))
-    of_probabilities: list[evaluate.Metric] = [TopKAccuracy()] if classes > 5 else []
-    for metric in (*of_probabilities, ExpectedCalibrationError(), LogLoss()):
-        scores |= metric.compute(predictions=probabilities, references=labels)
-    scores |= ConfusionMatrix().compute(predictions=predicted, references=labels, num_classes=classes)
+MOST_IN_MATRIX = 2_000
+"""Classes above which no confusion matrix is told: its numbers grow with their square."""
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """What metrics need to know of the probabilities (N, C) of N examples: each field has shape (N,)."""
+
+    predicted: np.ndarray
+    """The most probable class."""
+    confidence: np.ndarray
+    """Its probability."""
+    own: np.ndarray
+    """The probability of the true class."""
+    rivals: np.ndarray
+    """How many other classes are as probable as the true one or more."""
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Guesses:
+        """Return what metrics need of probabilities (N, C) for labels (N,)."""
+        own = probabilities[np.arange(len(labels)), labels]
+        predicted = probabilities.argmax(axis=1)
+        return cls(predicted, probabilities.max(axis=1), own, rivals_of(probabilities, labels))
+
+
+def rivals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how many other classes (N,) are as probable as the true one or more."""
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    rivals: np.ndarray = (probabilities >= own).sum(axis=1) - 1
+    return rivals
+
+
+def score_guesses(guesses: Guesses, labels: np.ndarray, classes: int) -> dict[str, Any]:
+    """Return all metrics for labels (N,); top-5 where there are more than five classes."""
+    predicted, right = guesses.predicted, guesses.predicted == labels
+    counts = _counts(predicted, labels)
+    scores: dict[str, Any] = {
+        "accuracy": float(np.mean(right)),
+        "balanced_accuracy": _balanced_accuracy(counts),
+        "macro_f1": _macro_f1(counts),
+        "accuracy_interval": share_interval(int(right.sum()), len(labels)),
+    }
+    if classes > 5:
+        scores["top_5_accuracy"] = float(np.mean(guesses.rivals < 5))
+    scores["expected_calibration_error"] = _calibration(guesses.confidence, right)
+    scores["log_loss"] = _log_loss(guesses.own)
+    if classes <= MOST_IN_MATRIX:
+        scores["confusion_matrix"] = confusion(predicted, labels, classes).tolist()
     return scores
+
+
+def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return all metrics of probabilities (N, C) for labels (N,)."""
+    return score_guesses(Guesses.of(probabilities, labels), labels, probabilities.shape[1])
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Examples of each class (C,): there, predicted, and both at once."""
+
+    there: np.ndarray
+    taken: np.ndarray
+    hits: np.ndarray
+
+
+def _counts(predictions: np.ndarray, references: np.ndarray) -> _Counts:
+    classes = int(max(predictions.max(initial=0), references.max(initial=0))) + 1
+    hits = references[predictions == references]
+    return _Counts(*(np.bincount(of, minlength=classes) for of in (references, predictions, hits)))
+
+
+def _balanced_accuracy(counts: _Counts) -> float:
+    present = counts.there > 0
+    return float((counts.hits[present] / counts.there[present]).mean())
+
+
+def _macro_f1(counts: _Counts) -> float:
+    either = counts.taken + counts.there
+    present = either > 0
+    return float(np.mean(2 * counts.hits[present] / either[present]))
+
+
+def _calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    # Bins are (a, b]: a confidence of exactly 1 falls into the last one.
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(which, weights=confidence, minlength=bins) - np.bincount(which, weights=right, minlength=bins)
+    return float(np.abs(gap).sum() / len(right))
+
+
+def _log_loss(own: np.ndarray) -> float:
+    return float(-np.log(np.clip(own, 1e-12, 1.0)).mean())

@@ -12,12 +12,8 @@ from PIL import Image
 
 from hftransfer.report.rendering import Marked, data_uri, jpeg_uri, marked_words, render_page
 from hftransfer.strategies import method_in_words
+from hftransfer.tasks.contract import Task
 
-_TASK_WORDS = {
-    "image-classification": "images classified",
-    "text-classification": "texts classified",
-    "question-answering": "questions answered",
-}
 _MOST_CLASSES = 200
 
 
@@ -54,6 +50,7 @@ class RunPage:
     """All that the page of a run shows."""
 
     title: str
+    task: Task
     metrics: Mapping[str, Any]
     class_names: Sequence[str]
     counts: Mapping[str, Sequence[int]]
@@ -92,16 +89,18 @@ class RunPage:
         return judged
 
     def _subtitle(self) -> str:
-        task, strategy = _TASK_WORDS[self.metrics["task"]], method_in_words(self.metrics)
-        return f"{self.data}: {task} by {self.metrics['model']} with {strategy}"
+        return f"{self.data}: {self.task.words.done} by {self.metrics['model']} with {method_in_words(self.metrics)}"
 
     def _headline(self) -> dict[str, str]:
-        name = "f1" if self.metrics["task"] == "question-answering" else "accuracy"
+        metric = self.task.headline
+        name = metric.name
         split = "test" if self.metrics["test"] else "validation"
         count, interval = self.metrics["examples"][split], self._judged.get(f"{name}_interval")
         spread = f"; 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
-        said = "F1" if name == "f1" else name
-        return {"score": f"{self._judged[name]:.4f}", "words": f"{said} on {count} {split} examples{spread}"}
+        return {
+            "score": f"{self._judged[name]:.4f}",
+            "words": f"{metric.words.replace('_', ' ')} on {count} {split} examples{spread}",
+        }
 
     def _scores(self) -> list[dict[str, str]]:
         rows = []

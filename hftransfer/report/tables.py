@@ -21,19 +21,16 @@ _FILES = {
     "classes.csv": "how often each class was found, and what it was taken for",
     "shots.csv": "the scores of every number of shots and draw",
     "prompts.csv": "what each template does alone, and what it adds to the others",
+    "retrieval.parquet": "every test caption, and how early it and its image find each other",
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",
 }
 
 
-def data_table(splits: Splits) -> str:
-    """Classes × splits, and what was noticed."""
+def data_table(splits: Splits, inputs: str) -> str:
+    """Return classes × splits, and what was noticed; `inputs` is what examples are called."""
     if not splits.class_names:
-        from hftransfer.data.rows import QuestionContent
-
-        rows = [row for _, split in splits.items() for row in split.rows[:1]]
-        what = "questions" if any(isinstance(row.content, QuestionContent) for row in rows) else "images"
-        lines = [["", *splits.sizes()], [what, *(str(size) for size in splits.sizes().values())]]
+        lines = [["", *splits.sizes()], [inputs, *(str(size) for size in splits.sizes().values())]]
         return "\n".join([_columns(lines), *(f"  {note}" for note in splits.notes)])
     counts = splits.counts()
     lines = [["class", *counts]]

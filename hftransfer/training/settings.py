@@ -17,12 +17,6 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-PROBE_OF_CAPTIONS: dict[str, Any] = {"batch_size": 512, "epochs": 100, "patience": None}
-"""The settings that the projections of two towers are trained with, where they aren't given."""
-TOWERS_OF_CAPTIONS: dict[str, Any] = {"batch_size": 64, "epochs": 10}
-"""Those of whole towers."""
-
-
 class TrainSettings(BaseModel):
     """How the computation goes."""
 

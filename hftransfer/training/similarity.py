@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.tasks.base import Loss
+from hftransfer.tasks.contract import Loss
 
 
 class FeatureAdapter:

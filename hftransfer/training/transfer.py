@@ -23,7 +23,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.errors import ModelError, RecipeError, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.base import LOWER_IS_BETTER, Examples, Judged, Loss, Task
+from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import (
     ActivationStore,
@@ -36,7 +36,7 @@ from hftransfer.training.activations import (
 from hftransfer.training.devices import Compute
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
+from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, outcomes_of, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import Given, Head, InMemory, solve_head
@@ -86,7 +86,7 @@ class Job:
 
     adapter: Adapter
     boundary: int
-    task: Task
+    task: HeadTask[Any]
     strategy: LinearProbe | FineTune | LoRA
     splits: Splits
     data: DataSettings
@@ -108,7 +108,7 @@ class Job:
     @property
     def solves(self) -> bool:
         """Whether what learns is one linear layer on features, which is solved."""
-        return isinstance(self.strategy, LinearProbe) and self.adapter.head_is_linear
+        return isinstance(self.strategy, LinearProbe) and self.adapter.head_is_linear and self.task.solves
 
     @property
     def epochs(self) -> int:
@@ -213,7 +213,7 @@ def _require_pairs(job: Job) -> None:
     if alone:
         job.progress.line(f"no pair of a class can be made of its single training example: {some(alone)}")
     if not job.adapter.head_is_linear:
-        remedy = "strategy.pooling: mean has one." if job.adapter.modality == "text" else ""
+        remedy = "strategy.pooling: mean has one." if job.task.pools_tokens else ""
         allowed = "one whose head is a single linear layer, with strategy.objective: contrastive"
         raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another", remedy))
 
@@ -243,7 +243,7 @@ class _Sources:
 
 def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | None) -> _Sources:
     if store is None:
-        if job.task.rows == "images":
+        if job.task.reader.decodes:
             _leave_out_undecodable(job, examples)
         return _live_sources(job, examples)
     views = _views(job, examples["train"])
@@ -379,9 +379,9 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
     head = job.compute.processes.first(
         lambda: solve_head(
             _Together(sources.views),
-            np.tile(examples["train"].split.labels, len(sources.views)),
+            np.tile(examples["train"].split.class_ids, len(sources.views)),
             validation,
-            examples["validation"].split.labels,
+            examples["validation"].split.class_ids,
             classes=len(job.splits.class_names),
             l2=None if strategy.l2 == "auto" else strategy.l2,
             near=None if job.names is None else job.names.head,
@@ -401,19 +401,21 @@ def _contrast(
     job: Job, sources: _Sources, examples: dict[str, Examples]
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
     """What came of a training of the features, and the L2 strengths that were tried for the head solved on them."""
-    features, labels = FeatureAdapter(job.adapter), examples["train"].split.labels
+    features, labels = FeatureAdapter(job.adapter), examples["train"].split.class_ids
 
     def rows(source: Source) -> InMemory:
         return InMemory(np.stack(predict(cast(Any, features), job.boundary, source, job.compute)))
 
     def solved() -> tuple[Head, InMemory]:
         validation = rows(sources.others["validation"])
-        known = examples["validation"].split.labels
+        known = examples["validation"].split.class_ids
         return solve_head(rows(sources.train(0)), labels, validation, known, len(job.splits.class_names)), validation
 
     def judged() -> Judged:
         head, validation = solved()
-        return job.task.judge(list(head.logits(validation)), examples["validation"], job.splits.class_names)
+        own, logits = examples["validation"], list(head.logits(validation))
+        outcomes = job.task.decode(logits, range(len(logits)), own)
+        return job.task.judge(outcomes, own, job.splits.class_names)
 
     job.adapter.head.requires_grad_(False)
     loss = similarity_loss(labels, job.compute.device)
@@ -449,8 +451,9 @@ def _plan(
     def evaluate() -> Evaluation:
         judged = judge()
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
-        names = [n for n in ("accuracy", "log_loss", "exact_match", "f1", job.train.metric) if n in shown]
-        return Evaluation(judged, {name: shown[name] for name in names if name}, _score(judged, job.train.metric))
+        told = {metric.name for metric in job.task.metrics if metric.in_progress}
+        names = [*(name for name in shown if name in told), *([job.train.metric] if job.train.metric else [])]
+        return Evaluation(judged, {name: shown[name] for name in names}, _score(job, judged))
 
     return Plan(
         adapter=adapter,
@@ -478,7 +481,7 @@ class _ByNames:
     def __init__(self, job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
         self.job, self.names = job, job.names
         self.split = "test" if "test" in examples else "validation"
-        self.source, self.labels = sources.others[self.split], examples[self.split].split.labels
+        self.source, self.labels = sources.others[self.split], examples[self.split].split.targets
         learning = job.adapter.model.named_parameters() if job.strategy.interpolate is not None else ()
         self.start = {name: p.detach().clone() for name, p in learning if p.requires_grad}
         self.found: dict[str, Any] = {}
@@ -520,12 +523,13 @@ class _ByNames:
             head.weight, head.bias = own
 
 
-def _score(judged: Judged, metric: str | None) -> tuple[float, ...]:
-    """What chooses the best epoch, the higher the better: the metric asked for, of equals the task's own."""
-    if metric is None:
+def _score(job: Job, judged: Judged) -> tuple[float, ...]:
+    """Return what chooses the best epoch, the higher the better: the metric asked for, of equals the task's own."""
+    if job.train.metric is None:
         return judged.score
-    value = float(judged.metrics[metric])
-    return (-value if metric in LOWER_IS_BETTER else value, *judged.score)
+    metric = next(metric for metric in job.task.metrics if metric.name == job.train.metric)
+    value = float(judged.metrics[metric.name])
+    return (value if metric.higher_is_better else -value, *judged.score)
 
 
 def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: Fitted | None) -> dict[str, Judged]:
@@ -539,5 +543,9 @@ def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: F
 
 
 def _judged(job: Job, sources: _Sources, examples: dict[str, Examples], name: str, **extras: Any) -> Judged:
-    logits = predict(job.adapter, job.boundary, sources.others[name], job.compute)
-    return job.task.judge(logits, examples[name], job.splits.class_names, **extras)
+    own = examples[name]
+    keep = partial(job.task.decode, examples=own)
+    outcomes = outcomes_of(
+        job.adapter, job.boundary, sources.others[name], job.compute, lambda places, logits: keep(logits, places)
+    )
+    return job.task.judge(outcomes, own, job.splits.class_names, **extras)

@@ -1,0 +1,153 @@
+"""Explanations of single predictions, and how each is told: in a line, as plain values, on a page."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from typing_extensions import override
+
+from hftransfer.attribution.faithfulness import Faithfulness, cells_of
+from hftransfer.attribution.maps import is_blank
+from hftransfer.attribution.words import Attributed, Word
+from hftransfer.report.rendering import Marked, marked_words
+from hftransfer.tasks.outcomes import Answer
+from hftransfer.tasks.spans import Span
+
+BLANK = "blank map: no place speaks for it"
+_AROUND = 40
+"""Characters of a context shown on both sides of a span."""
+
+
+class Explanation(ABC):
+    """What a prediction for one input rests on."""
+
+    has_picture: ClassVar[bool] = False
+
+    @abstractmethod
+    def line(self, name: str) -> str:
+        """Return the explanation of an input of this name in a line."""
+
+    @abstractmethod
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+
+    def weighed_words(self) -> list[list[dict[str, str]]]:
+        """Return the words of each text with their colours, all weighed on one scale; none where there are no texts."""
+        return []
+
+    def spans_in_context(self) -> list[dict[str, str]]:
+        """Return an answer and its neighbours, each within a few words of its context; none where there are none."""
+        return []
+
+
+@dataclass(frozen=True)
+class ImageExplanation(Explanation):
+    """What in an image speaks for a label."""
+
+    has_picture = True
+
+    label: str
+    score: float
+    """The label's score, as `Prediction` has it; of one prompt alone, its cosine."""
+    map: np.ndarray
+    """(H, W) in [0, 1] over what the model saw."""
+    seen: np.ndarray
+    """What the model saw: the image resized and cropped by its preprocessing, (H, W, 3) in [0, 1]."""
+    method: str
+    truth: Faithfulness | None = None
+    """None where it was not asked for, and of a blank map."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the map says nothing: no place speaks for the label, or all do alike."""
+        return is_blank(self.map)
+
+    @override
+    def line(self, name: str) -> str:
+        told = f"{name}: {self.label} {self.score:.4f}"
+        if self.is_blank:
+            return f"{told} ({self.method}; {BLANK})"
+        if self.truth is None:
+            return f"{told} ({self.method})"
+        truth = self.truth
+        return (
+            f"{told} ({self.method}; deletion {truth.deletion:.2f}, at random {truth.random_deletion:.2f}; "
+            f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
+        )
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        truth = asdict(self.truth) if self.truth is not None else None
+        told = {"label": self.label, "score": self.score, "method": self.method, "blank": self.is_blank, "truth": truth}
+        coarse = [[round(float(value), 3) for value in row] for row in cells_of(self.map)]
+        return {**told, "map_14x14": coarse}
+
+
+@dataclass(frozen=True)
+class TextExplanation(Explanation):
+    """Which words of a text speak for a label, and which against it."""
+
+    label: str
+    score: float
+    attributed: Attributed
+
+    @property
+    def words(self) -> list[Word]:
+        """The words of all texts."""
+        return [word for part in self.attributed.words for word in part]
+
+    @override
+    def line(self, name: str) -> str:
+        weights = [(word.text, word.weight) for word in self.words if word.weight is not None]
+        most = sorted(weights, key=lambda weighed: -abs(weighed[1]))[:5]
+        words = ", ".join(f"{text} {weight:+.2f}" for text, weight in most) or "no word was read"
+        count = sum(word.weight is None for word in self.words)
+        unread = f"; {count} word{'s were' if count > 1 else ' was'} not read" if count else ""
+        return f"{name}: {self.label} {self.score:.4f}; {words}{unread}"
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @override
+    def weighed_words(self) -> list[list[dict[str, str]]]:
+        marked = iter(marked_words([Marked(word.text, word.weight, word.weight is not None) for word in self.words]))
+        return [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
+
+
+@dataclass(frozen=True)
+class AnswerExplanation(Explanation):
+    """The answer to a question beside the spans that came next."""
+
+    question: str
+    context: str
+    answer: Answer
+    spans: tuple[Span, ...]
+    """The best first: text, start, end, and the probability that it is the answer."""
+
+    @override
+    def line(self, name: str) -> str:
+        spans = "; ".join(f"'{span.text}' {span.score:.3f}" for span in self.spans[:3])
+        return f"{name}: '{self.answer.answer}' {self.answer.score:.4f}; next: {spans or 'none'}"
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @override
+    def spans_in_context(self) -> list[dict[str, str]]:
+        found = [(self.answer.answer, self.answer.start, self.answer.end, self.answer.score)]
+        found += [(span.text, span.start, span.end, span.score) for span in self.spans]
+        return [
+            {
+                "text": text or "(no answer)",
+                "before": self.context[max(0, start - _AROUND) : start],
+                "after": self.context[end : end + _AROUND],
+                "score": f"{score:.4f}",
+            }
+            for text, start, end, score in found
+        ]

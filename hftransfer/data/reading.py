@@ -1,0 +1,248 @@
+"""How rows are read: the contract of the readers, one for each kind of input, and what they are given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
+from hftransfer.data.roles import Found
+from hftransfer.data.rows import Content, Inspection, Row, digest_rows
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.tables import Table, raise_first
+from hftransfer.errors import DataError
+
+if TYPE_CHECKING:
+    from hftransfer.data.images import PixelRange
+    from hftransfer.progress import Advance
+
+LeftOutRows = list[tuple[str, str]]
+"""Rows that are left out, each with its name and the reason."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records with the place of each, all columns of them, and what they are of."""
+
+    records: Sequence[Mapping[str, Any]]
+    wheres: Sequence[str]
+    columns: Sequence[str]
+    source: object
+    folder: Path | None = None
+    """The folder that paths in a table count from."""
+    content: Callable[[Mapping[str, Any], str, str], Content] | None = None
+    """The image of a record in a column, by its place, where objects are in memory."""
+    usual_images: Sequence[str] = ()
+    usual_labels: Sequence[str] = LABEL_COLUMNS
+
+    def only(self, places: Sequence[int]) -> Records:
+        """Return the records at these places."""
+        records, wheres = [self.records[place] for place in places], [self.wheres[place] for place in places]
+        return replace(self, records=records, wheres=wheres)
+
+    def values(self, column: str) -> list[Any]:
+        """Return the values in a column."""
+        return [record.get(column) for record in self.records]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of tables that are predicted from, found by their usual names where they aren't given."""
+
+    first: str | None = None
+    """The one with images, texts or questions."""
+    second: str | None = None
+    """The one with the second of two texts, or contexts."""
+
+
+@dataclass(frozen=True)
+class NamedInput:
+    """An input as the model takes it, or the error that says why it can't be read; and what a person knows it by."""
+
+    name: str
+    value: Any
+
+
+class Reader(ABC):
+    """Reads the inputs of one kind: as rows to learn from, and as inputs to predict.
+
+    `inputs` and `one` are the words for many and one, `usual_columns` those by which a table of such rows is known,
+    `usual_task` the task that they are usually for, and `python_rows` how they look in Python.
+    """
+
+    inputs: ClassVar[str]
+    one: ClassVar[str]
+    modality: ClassVar[Literal["image", "text"]]
+    usual_columns: ClassVar[Sequence[str]]
+    usual_task: ClassVar[str]
+    python_rows: ClassVar[str]
+
+    decodes: ClassVar[bool] = False
+    """Whether inputs are decoded when they are needed, and may turn out to be unsound then."""
+    from_folders: ClassVar[bool] = True
+    """Whether a folder of files for each class holds such rows."""
+    suffix: ClassVar[str]
+    """The usual suffix of a file with one input; empty where inputs are no files."""
+    describes_files: ClassVar[bool] = False
+    """Whether a table beside files may say the label of each."""
+    mask_folders: ClassVar[frozenset[str]] = frozenset()
+    """Names of folders that hold what belongs to each input, and no input."""
+    side_files: ClassVar[frozenset[str]] = frozenset()
+    """Suffixes of what phones and editors keep beside an input."""
+    note_suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".md", ".rst", ".xml", ".html", ".htm", ".yaml", ".yml", ".ini", ".log", ".pdf", ".xmp", ".aae"}
+    )
+    """Suffixes of what people keep in a folder of inputs, and is none."""
+    fields: ClassVar[tuple[str, ...]] = ()
+    """The texts of one input by name, as a request has them; none where an input is a file."""
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def target_column(self, settings: DataSettings) -> tuple[str | None, str]:
+        """Return the column with targets, if it is named, and the setting that names it."""
+        return settings.label_column, "data.label_column"
+
+    @abstractmethod
+    def columns(self, given: Records, settings: DataSettings) -> list[str]:
+        """Return the columns that are read.
+
+        Raises:
+            DataError: some are missing; all that are, at once.
+        """
+
+    @abstractmethod
+    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
+        """Return the rows of records, and note in `found` what people should know. With `left`, rows that can't be
+        read are put there.
+
+        Raises:
+            DataError: values are not as they must be; lines are named.
+        """
+
+    @abstractmethod
+    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+        """Return an example given from Python as a record.
+
+        Raises:
+            DataError: it is none.
+        """
+
+    def is_unlabelled(self, given: Records, settings: DataSettings) -> bool:
+        """Whether rows have no targets at all: no such column, or nothing in it; not where a column is named that is
+        not there."""
+        try:
+            column = column_of(
+                settings.label_column, given.usual_labels, given.columns, "data.label_column", given.source
+            )
+        except DataError:
+            lowered = {name.lower() for name in given.columns}
+            return settings.label_column is None and lowered.isdisjoint(given.usual_labels)
+        return all(is_unlabelled(value) for value in given.values(column))
+
+    def is_of_folder(self, suffixes: set[str]) -> bool:
+        """Whether files with these suffixes may hold such rows, one in each file."""
+        del suffixes
+        return self.from_folders
+
+    def of_files(self, rows: list[Row], settings: DataSettings) -> list[Row]:
+        """Return rows found as files with the contents that a model takes.
+
+        Raises:
+            DataError: files hold something else; all are named.
+        """
+        del settings
+        return rows
+
+    def of_dataset(
+        self, dataset: Any, records: list[dict[str, Any]], given: Records, settings: DataSettings, images: Sequence[str]
+    ) -> Records:
+        """Return the records of a `datasets.Dataset` with what reads its images, which lie in the columns `images`."""
+        del dataset, settings, images
+        return replace(given, records=records)
+
+    def in_memory(self, given: Records) -> Records:
+        """Return the records of objects in memory with what reads their contents."""
+        return given
+
+    def inspect(
+        self, rows: list[Row], advance: Advance, settings: DataSettings | None = None, *, decode: bool = False
+    ) -> Inspection:
+        """Return the digest of every row, and which can't be read; images are decoded in full if `decode`."""
+        del settings, decode
+        digests = digest_rows(rows)
+        advance(len(rows))
+        return Inspection(digests, {})
+
+    def inspects(self, *, decode: bool) -> str:
+        """Return what `inspect` does, for a progress bar."""
+        del decode
+        return f"looking at the {self.inputs}"
+
+    def require_alike(self, parts: Mapping[str, Sequence[Row]]) -> None:
+        """Return if the rows of all splits are of one form.
+
+        Raises:
+            DataError: they are not.
+        """
+
+    def notes(self, pixels: PixelRange | None, settings: DataSettings) -> list[str]:
+        """Return what people should know of how inputs are read."""
+        del pixels, settings
+        return []
+
+    # --- inputs to predict -------------------------------------------------------------------------------------------
+
+    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+        """Return an input for each line of standard input but empty ones."""
+        del columns
+        kept = [text for line in lines if (text := line.rstrip("\r\n"))]
+        yield from (NamedInput(text, text) for text in kept)
+
+    def is_pattern(self, name: str) -> bool:
+        """Whether a name with `*` or `?` is meant for files."""
+        del name
+        return True
+
+    @abstractmethod
+    def alone(self, name: str, path: Path | None) -> NamedInput:
+        """Return the input of a name that is no table, folder or pattern; `path` is its path, where it can be one.
+
+        Raises:
+            DataError: it is no input.
+        """
+
+    @abstractmethod
+    def of_file(self, file: Path) -> NamedInput:
+        """Return the input in a file of a folder."""
+
+    @abstractmethod
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+        """Return an input for each row of a table.
+
+        Raises:
+            DataError: it has no such columns, or no row is sound.
+        """
+
+    def is_beside(self, file: Path, *, is_table: bool) -> bool:
+        """Whether a file is, by its name, what people and cameras keep beside inputs."""
+        return is_table or file.suffix.lower() in self.note_suffixes
+
+    def from_fields(self, values: Mapping[str, str]) -> Any:
+        """Return the input of a request with `fields`."""
+        return values[self.fields[0]]
+
+
+def require_some_sound(rows: Iterable[NamedInput]) -> list[NamedInput]:
+    """Return the rows of a table, those at fault among them, if some are sound.
+
+    Raises:
+        DataError: none is.
+    """
+    read = list(rows)
+    faults = [fault for row in read if isinstance(row.value, DataError) for fault in row.value.faults]
+    if all(isinstance(row.value, DataError) for row in read):
+        raise_first(faults)
+    return read

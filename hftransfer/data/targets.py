@@ -1,0 +1,267 @@
+"""What the targets of rows are: how rows are held out by them, and how they become what a loss and a metric take."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from typing_extensions import override
+
+from hftransfer.data.columns import label_notes
+from hftransfer.data.rows import Row
+from hftransfer.data.tables import raise_first
+from hftransfer.errors import DataError, must_be, nearest
+
+Targets = np.ndarray | list[Any]
+"""The targets of a split as a loss takes them: class ids (N,) of int64, or a list with an entry of each row."""
+
+
+class TargetKind(ABC):
+    """How the targets of a data set are held out, encoded and told."""
+
+    hold_out_words: ClassVar[str]
+    """How rows are held out, for people."""
+
+    def require(self, rows: Sequence[Row]) -> None:
+        """Return if something can be learned from these rows.
+
+        Raises:
+            DataError: it can't.
+        """
+
+    @abstractmethod
+    def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+        """Return two parts of the rows, the second with this fraction of them for the split `name`; order is kept.
+
+        Raises:
+            DataError: no such parts can be made.
+        """
+
+    def limited(self, rows: list[Row], limit: int) -> list[Row]:
+        """Return at most so many rows, the first."""
+        return rows[:limit]
+
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """Return the names of the classes in their order; none where targets are no classes."""
+        del rows
+        return ()
+
+    def require_known(self, parts: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> None:
+        """Return if no split has a class that is not in training.
+
+        Raises:
+            DataError: some have; all are named.
+        """
+
+    def require_of_model(self, rows: Sequence[Row], class_names: Sequence[str]) -> None:
+        """Return if a model with these classes can be judged by the rows.
+
+        Raises:
+            DataError: a target is none of its own.
+        """
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> Targets:
+        """Return the targets of rows as losses and metrics take them."""
+
+    def mark(self, target: Any) -> Any:
+        """Return what tells an encoded target from others in a fingerprint; it can be compared and printed."""
+        return target
+
+    def entry(self, split: str, content: bytes, mark: Any) -> bytes:
+        """Return what stands for one example in a fingerprint."""
+        return f"{split}:{mark}:".encode() + content
+
+    def notes(self, rows: Iterable[Row]) -> list[str]:
+        """Return what people should know of the targets."""
+        del rows
+        return []
+
+    @abstractmethod
+    def in_words(self, target: Any) -> str:
+        """Return a row's target as people read it."""
+
+
+class Classes(TargetKind):
+    """One class of several, by name."""
+
+    hold_out_words = "stratified"
+
+    @override
+    def require(self, rows: Sequence[Row]) -> None:
+        names = sorted({row.target for row in rows})
+        if len(names) < 2:
+            remedy = "A classifier needs at least two classes: one folder, or one label, for each."
+            raise DataError(must_be("the training data", "of two or more classes", f"one class, '{names[0]}'", remedy))
+
+    def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+        """Return two parts of the rows, each class split in the same proportion."""
+        by_class: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            by_class.setdefault(row.target, []).append(index)
+        held: set[int] = set()
+        faults = []
+        for label in sorted(by_class):
+            members = by_class[label]
+            count = round(fraction * len(members))
+            if not 1 <= count < len(members):
+                where = f"data.{name}_fraction"
+                allowed = f"such that each class has examples in both parts (class '{label}' has {len(members)})"
+                faults.append(must_be(where, allowed, f"{fraction:g}", _fraction_remedy(len(members), name)))
+                continue
+            # The generator is seeded per class and split so that adding a class leaves the others' split alone.
+            words = [seed, *label.encode(), *name.encode()]
+            held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
+        raise_first(faults)
+        return _parted(rows, held)
+
+    def limited(self, rows: list[Row], limit: int) -> list[Row]:
+        """Return at most so many rows of each class."""
+        taken: Counter[str] = Counter()
+        kept = []
+        for row in rows:
+            taken[row.target] += 1
+            if taken[row.target] <= limit:
+                kept.append(row)
+        return kept
+
+    @override
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        return tuple(sorted({row.target for row in rows}, key=_natural))
+
+    @override
+    def require_known(self, parts: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> None:
+        faults = []
+        for name in ("validation", "test"):
+            unknown = Counter(row.target for row in parts[name] if row.target not in class_names)
+            for label, count in unknown.items():
+                where = f"the class '{label}' of the {name} split ({count} examples)"
+                remedy = nearest(label, class_names)
+                allowed = "one of the training split's classes"
+                faults.append(must_be(where, allowed, "a class never trained on", remedy))
+        raise_first(faults)
+
+    @override
+    def require_of_model(self, rows: Sequence[Row], class_names: Sequence[str]) -> None:
+        unknown = Counter(row.target for row in rows if class_names and row.target not in class_names)
+        faults = []
+        for label, count in unknown.items():
+            where, remedy = f"the label '{label}' ({count} rows)", nearest(label, class_names)
+            faults.append(must_be(where, "one of the model's", "another", remedy))
+        raise_first(faults)
+
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
+        """Return the class id of every row, (N,) of int64."""
+        ids = {name: index for index, name in enumerate(class_names)}
+        return np.array([ids[row.target] for row in rows], dtype=np.int64)
+
+    @override
+    def notes(self, rows: Iterable[Row]) -> list[str]:
+        return label_notes(row.target for row in rows)
+
+    @override
+    def in_words(self, target: Any) -> str:
+        return str(target)
+
+
+class GroupedSpans(TargetKind):
+    """The answers to a question as spans of its context; questions on one article stay together."""
+
+    hold_out_words = "whole articles"
+
+    def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+        """Return two parts of the rows that share no article: articles drawn at random, each taken if it brings the
+        held part nearer to the fraction of rows asked for."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(getattr(row.content, "group", row.id), []).append(index)
+        if len(groups) < 2:
+            remedy = f"Add questions on other articles, or give a {name} split of your own."
+            raise DataError(
+                must_be(f"the articles to hold {name} questions out of", "two or more", len(groups), remedy)
+            )
+        names = sorted(groups, key=str)
+        order = np.random.default_rng([seed, *name.encode()]).permutation(len(names))
+        drawn = [groups[names[place]] for place in order]
+        held: set[int] = set()
+        # Where they can, two articles stay: one to train on, one for the next part to be held out.
+        free = max(1, len(drawn) - 2)
+        for members in drawn:
+            if free and len(held) + len(members) / 2 < fraction * len(rows):
+                held.update(members)
+                free -= 1
+        if not held:
+            held.update(sorted(drawn, key=len)[0])
+        return _parted(rows, held)
+
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[Any]:
+        """Return the answers of each row."""
+        del class_names
+        return [row.target for row in rows]
+
+    def mark(self, target: Any) -> Any:
+        """Return 0: the digest of a question's content holds its answers already."""
+        del target
+        return 0
+
+    @override
+    def in_words(self, target: Any) -> str:
+        return " / ".join(dict.fromkeys(answer.text for answer in target)) or "(no answer)"
+
+
+class Captions(TargetKind):
+    """The captions of an image."""
+
+    hold_out_words = "with all their captions"
+
+    def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+        """Return two parts of the images, drawn at random."""
+        order = np.random.default_rng([seed, *name.encode()]).permutation(len(rows)).tolist()
+        count = round(fraction * len(order))
+        if not 1 <= count < len(order):
+            where, got = f"data.{name}_fraction", f"{fraction:g} of {len(order)} images"
+            remedy = "Add images with captions." if len(order) < 4 else ""
+            raise DataError(must_be(where, "such that images are in both parts", got, remedy))
+        return _parted(rows, set(order[:count]))
+
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[list[str]]:
+        """Return the captions of each image."""
+        del class_names
+        return [list(row.target) for row in rows]
+
+    @override
+    def entry(self, split: str, content: bytes, mark: Any) -> bytes:
+        return split.encode() + content + repr(mark).encode("utf-8", "surrogatepass")
+
+    def in_words(self, target: Any) -> str:
+        """Return nothing: captions are no labels by which rows are compared."""
+        del target
+        return ""
+
+
+CLASSES, SPANS, CAPTIONS = Classes(), GroupedSpans(), Captions()
+
+
+def scaled_digest(digest: bytes, pixels: tuple[float, float]) -> bytes:
+    """Return what identifies the content of a deep image whose values are scaled from a range."""
+    return hashlib.blake2b(digest + repr(tuple(pixels)).encode(), digest_size=16).digest()
+
+
+def _parted(rows: list[Row], held: set[int]) -> tuple[list[Row], list[Row]]:
+    kept = [row for index, row in enumerate(rows) if index not in held]
+    return kept, [row for index, row in enumerate(rows) if index in held]
+
+
+def _fraction_remedy(members: int, name: str) -> str:
+    if members < 3:
+        return f"Add examples of this class, remove it, or give a {name} split of your own."
+    return f"Choose one between {0.5 / members + 0.005:.2f} and {1 - 0.5 / members - 0.005:.2f}."
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Order whole numbers as numbers, then names as texts."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)

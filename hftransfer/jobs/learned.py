@@ -1,0 +1,86 @@
+"""What a run came to, whatever it trained: its folder, its page and its card are made of this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.data.splits import Splits
+from hftransfer.jobs.identity import environment, peak_memory_bytes
+from hftransfer.recipe import Recipe, ResolvedFacts
+from hftransfer.tasks.contract import Judged, Task
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.artifact import ModelFacts
+    from hftransfer.training.activations import StoredActivations
+    from hftransfer.training.devices import Compute
+    from hftransfer.training.loop import History
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a run came to."""
+
+    recipe: Recipe
+    splits: Splits
+    judged: Mapping[str, Judged]
+    """By split: validation and test, as far as there are."""
+    compute: Compute
+    facts: ResolvedFacts
+    parameters: Mapping[str, int]
+    """How many there are: `total` and `trainable`."""
+    history: History
+    method: str
+    """How it learned, in the words of `metrics.json`."""
+    bases: tuple[Checkpoint, ...] = ()
+    """The pretrained model, or the two towers."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of `metrics.json`."""
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Tables of columns by the name of their Parquet file."""
+    sheets: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Tables of rows by the name of their CSV file."""
+    save_model: Callable[[Path, Path], None] | None = None
+    """Writes the trained model in its native layout into a folder, given where that will lie in the end."""
+    save_checkpoint: Callable[[], None] | None = None
+    """Writes a checkpoint of the finished training, where there was one."""
+    adapter: Adapter | None = None
+    model_facts: ModelFacts | None = None
+    pads_always: bool = False
+    """Whether the texts of a dual encoder are all padded to one length."""
+    l2_path: tuple[tuple[float, float], ...] = ()
+    """The L2 strengths that were tried for a solved head, and the validation log loss of each."""
+    features: Mapping[str, StoredActivations] = field(default_factory=dict)
+    """What a head was solved on and judged by, by split; mapped files, not memory."""
+
+    @property
+    def task(self) -> Task:
+        """The task of its recipe."""
+        return self.recipe.chosen_task
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware: on the card, on the page, and in a file."""
+        return environment(self.compute)
+
+    def metrics(self, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a run measured, as it stands in `metrics.json`."""
+        by_split = {name: self.judged[name].metrics if name in self.judged else {} for name in ("test", "validation")}
+        rows = self.history.rows
+        return {
+            "task": self.recipe.task,
+            "model": self.recipe.model.name,
+            "strategy": self.method,
+            **by_split,
+            **self.more,
+            **({"best_epoch": self.history.best_epoch, "epochs": len(rows)} if rows else {}),
+            "parameters": dict(self.parameters),
+            "seconds": dict(seconds),
+            "examples": self.splits.sizes(),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }

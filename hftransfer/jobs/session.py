@@ -1,0 +1,140 @@
+"""What every job has at hand: a clock, progress, the processes that share the work, and where checkpoints go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.data.drawings import DRAWINGS
+from hftransfer.data.roles import Found
+from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.data.splits import Splits
+from hftransfer.progress import Progress
+from hftransfer.recipe import Recipe
+from hftransfer.run_folder import LOGS
+
+if TYPE_CHECKING:
+    from hftransfer.training.checkpoint import Checkpoints, Saved
+    from hftransfer.training.processes import Processes
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time to this stage meanwhile."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def at_least(self, name: str, seconds: float) -> None:
+        """Let a stage, and the total with it, have taken so long at least."""
+        more = max(0.0, seconds - self.seconds.get(name, 0.0))
+        self.seconds[name] = self.seconds.get(name, 0.0) + more
+        self.started -= more
+
+    def all_seconds(self) -> dict[str, float]:
+        """Return the stages in their order, and the total since the start."""
+        total = time.perf_counter() - self.started
+        return {name: round(value, 3) for name, value in (self.seconds | {"total": total}).items()}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One job from its start to its end."""
+
+    processes: Processes
+    progress: Progress
+    clock: Clock = field(default_factory=Clock)
+    name: str = "hftransfer"
+    """What experiment trackers call it."""
+    data: Any = None
+    """The rows as objects of Python, where the recipe names no source."""
+    logs: Path = Path(LOGS)
+    checkpoints: Checkpoints | None = None
+    saved: Saved | None = None
+    """The checkpoint to go on from."""
+
+    @classmethod
+    def begin(cls, progress: Progress | None = None, data: Any = None, name: str = "hftransfer") -> Session:
+        """Return a session of this process, and of others where several share the work: the first shows progress."""
+        from hftransfer.training.processes import processes
+
+        together = processes()
+        return cls(together, (progress or Progress()) if together.is_first else Progress(None), data=data, name=name)
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Count the time to this stage meanwhile."""
+        return self.clock.stage(name)
+
+    def quiet(self, progress: Progress) -> Session:
+        """Return the same session with other progress, without checkpoints of its own."""
+        return replace(self, progress=progress, checkpoints=None, saved=None)
+
+    # --- what each process looks up ----------------------------------------------------------------------------------
+
+    def checkpoint(self, name: str, revision: str | None = None, known: Checkpoint | None = None) -> Checkpoint:
+        """Return the checkpoint of a model, fetched by one process at a time where it is not here."""
+        return known or self.processes.in_turn(lambda: found_checkpoint(name, revision))
+
+    def rows(self, recipe: Recipe) -> Found:
+        """Return the rows of a recipe's data, or of the session's, as they are found."""
+        return load_rows(recipe, self.data, self.progress)
+
+    def splits(self, recipe: Recipe, found: Found | None = None, *, decode: bool = False) -> Splits:
+        """Return the splits that a run of the recipe makes of its rows; every image is decoded if `decode`."""
+
+        return self.processes.in_turn(
+            lambda: load_splits(recipe, self.rows(recipe) if found is None else found, self.progress, decode=decode)
+        )
+
+    def importing_ahead(self, recipe: Recipe) -> AbstractContextManager[None]:
+        """Import what loading a model needs in a thread meanwhile, while pictures are drawn in other processes."""
+        return _importing_ahead() if self.data is None and recipe.data.source == DRAWINGS else nullcontext()
+
+
+def load_rows(recipe: Recipe, data: Any, progress: Progress) -> Found:
+    """Return the rows of a recipe's data, or of objects of Python, as they are found."""
+    reader = recipe.chosen_task.reader
+    return find_rows(recipe.data, progress, reader) if data is None else rows_from_python(data, recipe.data, reader)
+
+
+def load_splits(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> Splits:
+    """Return the splits that a run of the recipe makes of rows; every image is decoded if `decode`."""
+    return recipe.chosen_task.split(found, recipe.data, recipe.train.seed, progress, decode=decode)
+
+
+def found_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+    """Return the checkpoint of a model, fetched if it is not here."""
+    checkpoint = find_checkpoint(name, revision)
+    assert checkpoint is not None
+    return checkpoint
+
+
+@contextmanager
+def _importing_ahead() -> Iterator[None]:
+    def work() -> None:
+        import timm
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        import hftransfer.training.activations
+
+        del timm, AutoImageProcessor, AutoModelForImageClassification, hftransfer
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield
+    thread.join()

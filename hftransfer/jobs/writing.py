@@ -1,0 +1,116 @@
+"""What a run leaves in its folder, whatever its task."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hftransfer.artifact import save_model
+from hftransfer.errors import HftransferError, first_line
+from hftransfer.jobs.cards import write_examples, write_own_card
+from hftransfer.jobs.identity import resolved_yaml
+from hftransfer.jobs.learned import Learned
+from hftransfer.jobs.pages import write_page
+from hftransfer.jobs.session import Session
+from hftransfer.recipe import LoadedRecipe
+from hftransfer.run_folder import LOGS, RunFolder, write_table
+from hftransfer.tabular import csv_text
+
+
+def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> dict[str, Any]:
+    """Write all that a run leaves, and return its metrics."""
+    metrics = learned.metrics(session.clock.all_seconds())
+    _write_model(folder, learned, metrics)
+    folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))
+    folder.write_json("environment.json", learned.environment)
+    _write_tables(folder, learned)
+    if loaded.recipe.output.figures:
+        draw_figures(folder, learned, metrics)
+    if loaded.recipe.hub.share_examples and not learned.task.reader.fields:
+        write_examples(folder, learned.splits.test.rows)
+    folder.note_all_in(LOGS)
+    if loaded.recipe.output.report:
+        with session.stage("report"):
+            _write_page(folder, loaded, learned, {**metrics, "seconds": session.clock.all_seconds()}, session)
+    metrics["seconds"] = session.clock.all_seconds()
+    folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+def _write_model(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -> None:
+    """Write the model, where one was trained, with its card; of LoRA the merged model too, where it is wanted."""
+    write_native, adapter, facts = learned.save_model, learned.adapter, learned.model_facts
+    if write_native is None:
+        return
+
+    def save(draft: Path) -> None:
+        write_native(draft, folder.path / "model")
+        write_own_card(draft, learned, metrics)
+
+    folder.write_folder("model", save)
+    if adapter is None or adapter.peft is None or facts is None or not facts.merge:
+        return
+    native = facts.model_copy(update={"base": None})
+
+    def save_merged(draft: Path) -> None:
+        save_model(adapter.merged(), native, draft)
+        write_own_card(draft, learned, metrics, native)
+
+    folder.write_folder("merged", save_merged)
+
+
+def _write_tables(folder: RunFolder, learned: Learned) -> None:
+    for name, columns in learned.tables.items():
+        write_table(folder, name, dict(columns))
+    sheets = {**learned.sheets, **({"history.csv": learned.history.rows} if learned.history.rows else {})}
+    for name, rows in sheets.items():
+        folder.write_text(name, csv_text(list(rows[0]), [row.values() for row in rows]))
+    if learned.splits.skipped:
+        skipped = [[entry.split, entry.id, entry.reason] for entry in learned.splits.skipped]
+        folder.write_text("skipped.csv", csv_text(["split", "id", "reason"], skipped))
+
+
+def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -> None:
+    """Draw what there is to be seen of a run: its epochs, what was tried, and how its test examples were judged."""
+    from hftransfer.report import figures
+
+    splits, names, test = learned.splits, learned.splits.class_names, learned.judged.get("test")
+    if learned.history.rows:
+        figures.draw_history(folder.file("figures/history.png"), learned.history.rows, learned.history.best_epoch)
+    if len(learned.l2_path) > 1:
+        figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path)
+    if prompts := learned.sheets.get("prompts.csv"):
+        figures.draw_prompts(folder.file("figures/prompts.png"), prompts, metrics["test"]["accuracy"])
+    if shots := learned.sheets.get("shots.csv"):
+        before = metrics.get("zero_shot", {}).get("before", {}).get("accuracy")
+        figures.draw_shots(folder.file("figures/shots.png"), shots, metrics["shots"], before)
+    if test is None or test.probabilities is None:
+        return
+    has_pictures = not learned.task.reader.fields
+    ids = splits.test.class_ids
+    if len(splits.train):
+        figures.draw_calibration(folder.file("figures/calibration.png"), test.probabilities, ids)
+    if "confusion_matrix" in test.metrics:
+        path = folder.file("figures/confusion_matrix.png")
+        figures.draw_confusion_matrix(path, test.metrics["confusion_matrix"], names)
+    if has_pictures and len(splits.train):
+        figures.draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.class_ids, names)
+    if has_pictures:
+        path = folder.file("figures/mistakes.png")
+        figures.draw_mistakes(path, splits.test.rows, ids, test.probabilities, names)
+
+
+def _write_page(
+    folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: dict[str, Any], session: Session
+) -> None:
+    """Write the page, or say why there is none: what is computed is not lost for it."""
+    try:
+        write_page(folder, loaded, learned, metrics)
+    except (HftransferError, OSError):
+        raise  # a full disk: the other results could not be written either
+    except Exception as error:
+        session.progress.note("".join(traceback.format_exception(error)).rstrip())
+        session.progress.line(
+            f"report.html could not be made ({type(error).__name__}: {first_line(error)}); all else is there"
+        )

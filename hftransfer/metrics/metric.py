@@ -1,0 +1,24 @@
+"""What is known of a metric: its name, which way is better, and what it is of one example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that may choose the best epoch."""
+
+    name: str
+    higher_is_better: bool = True
+    title: str = ""
+    """Its name on pages, where that is another."""
+    is_share: bool = False
+    """Whether it is a share of examples that are right, each of which counts as 0 or 1."""
+    in_progress: bool = False
+    """Whether it is shown after each epoch."""
+
+    @property
+    def words(self) -> str:
+        """The name for people."""
+        return self.title or self.name

@@ -1,0 +1,315 @@
+"""What a task is: the only thing of tasks that the other rooms know.
+
+A task holds choices, never engines: how its rows are read and held out, which head it needs, by which loss that learns,
+how its outcomes are judged, and which words tell of them. The rooms ask; none asks *which* task it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from typing_extensions import override
+
+from hftransfer.adapters.families import require_modality
+from hftransfer.data.reading import Reader
+from hftransfer.data.roles import Found
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.splits import Split, Splits, build_splits
+from hftransfer.data.targets import CLASSES, TargetKind
+from hftransfer.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from hftransfer.adapters.anatomy import Inputs
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.data.rows import Row
+    from hftransfer.progress import Progress
+    from hftransfer.strategies import Strategy
+    from hftransfer.tasks.items import Items
+    from hftransfer.tasks.windows import Window
+
+Outcome = TypeVar("Outcome")
+"""What a task keeps of the logits of one item."""
+Learns = Literal["head", "towers", "nothing"]
+"""What a run trains: a head (and stages below it) on one network, two towers by captions, or nothing at all."""
+Explains = Literal["maps", "words", "spans"]
+"""What an explanation is: maps over an image, weights of words, or the spans that came next."""
+
+OPTIONAL_KEYS = frozenset(
+    {"strategy", "prompts", "class_names", "compare_prompts", "zero_shot_data"}
+    | {"train.loss", "model.image", "model.text", "model.width"}
+)
+"""Keys of a recipe that not every task has."""
+
+
+@dataclass
+class Examples:
+    """The rows of one split as the network takes them; `notes` tell a person what was noticed on the way."""
+
+    split: Split
+    items: Items
+    notes: list[str] = field(default_factory=list)
+    windows: Sequence[Window] | None = None
+    """The windows, one an item, where a row may become several."""
+    cut: Sequence[int] = ()
+    """The texts that are longer than what the network takes."""
+
+    def name_of(self, item: int) -> str:
+        """Return what a person knows an item by."""
+        row = self.windows[item].question if self.windows is not None else item
+        return str(self.split.rows[row].id)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Metrics of a split, what chooses the best model (the higher the better), and a table of predictions."""
+
+    metrics: dict[str, Any]
+    score: tuple[float, ...]
+    columns: dict[str, Any]
+    probabilities: np.ndarray | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    """What a loaded model must know to judge in the same way."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of the training items. Its mean over a batch is `total` of all of them over the sum of their weights:
+    so a batch that is computed in parts, or by several processes, has the mean that it would have as a whole."""
+
+    total: Callable[[Tensor, Sequence[int]], Tensor]
+    """The weighted sum of the losses, from logits (B, …) and the positions (B,) of their items."""
+    weights: np.ndarray
+    """The weight (N,) of each item."""
+    whole_batches: bool = False
+    """Whether the items of a batch are compared with each other, so that it can't be computed in parts."""
+    classes: np.ndarray | None = None
+    """The class (N,) of each item, where a batch should hold several items of a class."""
+
+    def weight(self, chosen: Sequence[int]) -> float:
+        """Return the sum of the weights of these items."""
+        return float(self.weights[list(chosen)].sum())
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a task is told of: on pages and cards, in tables and drafts."""
+
+    title: str
+    """As the Hub titles it."""
+    unit: str
+    """What its examples are, in the plural."""
+    done: str
+    """What a run did with them."""
+    goal: str = ""
+    """What a model is adapted to, where that is not a number of classes."""
+    example: str = ""
+    """How hftransfer predicts with a model in `path/to/this/folder`."""
+    example_of_pairs: str = ""
+    """The same where it takes pairs."""
+    native: str = ""
+    """How plain transformers does, in Markdown."""
+    native_of_pairs: str = ""
+    auto_class: str = ""
+    """The class of transformers that loads its models."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A model to begin with: the bundled one, the package that brings it, and one of the Hub."""
+
+    bundled: str
+    package: str
+    hub: str
+
+
+class ModelWish(Protocol):
+    """Which model a recipe names."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def image(self) -> str | None:
+        """The image backbone of a pair of towers."""
+
+    @property
+    def text(self) -> str | None:
+        """The text backbone of a pair of towers."""
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two towers are given."""
+
+
+class Wishes(Protocol):
+    """What a task reads of a recipe."""
+
+    @property
+    def model(self) -> ModelWish: ...  # noqa: D102
+    @property
+    def data(self) -> DataSettings: ...  # noqa: D102
+    @property
+    def strategy(self) -> Strategy: ...  # noqa: D102
+    @property
+    def train(self) -> Any: ...  # noqa: D102
+    @property
+    def prompts(self) -> str | list[str] | None: ...  # noqa: D102
+    @property
+    def class_names(self) -> dict[str, str] | list[str] | None: ...  # noqa: D102
+    @property
+    def compare_prompts(self) -> bool: ...  # noqa: D102
+    @property
+    def zero_shot_data(self) -> str | None: ...  # noqa: D102
+
+
+class Task(ABC):
+    """One task, under its pipeline tag of the Hub."""
+
+    name: ClassVar[str]
+    """The tag that a recipe names it by."""
+    reader: ClassVar[Reader]
+    targets: ClassVar[TargetKind] = CLASSES
+    metrics: ClassVar[tuple[Metric, ...]]
+    """Those that may choose the best epoch; the first is the headline."""
+    words: ClassVar[Words]
+    head_kind: ClassVar[str] = ""
+    """The name of the head that it needs (adapters.heads.HEADS); empty where it trains none."""
+    learns: ClassVar[Learns] = "head"
+    explains: ClassVar[Explains | None] = None
+    keys: ClassVar[frozenset[str]] = frozenset({"strategy"})
+    """Those of `OPTIONAL_KEYS` that its recipes have."""
+    starter: ClassVar[Starter | None] = None
+    drafted: ClassVar[int | None] = None
+    """When a draft of a recipe tries it: what holds questions holds texts too, so those are tried first."""
+    pools_tokens: ClassVar[bool] = False
+    """Whether its head may lie on pooled tokens."""
+    has_named_head: ClassVar[bool] = False
+    """Whether its head may begin with the names of the classes."""
+    judges_labels: ClassVar[bool] = True
+    """Whether an audit can judge labels by probes."""
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that says in one number how good a model is."""
+        return self.metrics[0]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether targets are classes."""
+        return self.targets is CLASSES
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """The pipeline tag of what it makes, and another tag of the Hub's, empty where there is none."""
+        return self.name, ""
+
+    # --- recipes -----------------------------------------------------------------------------------------------------
+
+    def usual_train(self, strategy: str) -> Mapping[str, Any]:
+        """Return the settings of `train:` that hold for a kind of strategy where they aren't given."""
+        del strategy
+        return {}
+
+    def faults(self, wishes: Wishes) -> list[str]:
+        """Return which settings do not go together, as far as that shows without the model."""
+        del wishes
+        return []
+
+    def require_model(self, name: str, family: str) -> None:
+        """Return if a model can serve the task, as far as its family tells.
+
+        Raises:
+            ModelError: it can't.
+        """
+        require_modality(name, family, self.name, self.reader.modality)
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    def split(
+        self, found: Found, settings: DataSettings, seed: int, progress: Progress, *, decode: bool = False
+    ) -> Splits:
+        """Return the splits that a run makes of rows.
+
+        Raises:
+            DataError: they can't be made.
+        """
+        return build_splits(found, settings, seed, progress, self.reader, self.targets, decode=decode)
+
+    def sizes(self, found: Found, settings: DataSettings, progress: Progress) -> tuple[dict[str, int], Sequence[str]]:
+        """Return how many examples each split has, and what was noticed, for a draft of a recipe."""
+        del settings, progress
+        return {name: len(rows) for name, rows in found.items()}, found.notes
+
+    def made_up(self, count: int) -> list[Any]:
+        """Return so many examples, as Python takes them, to warm up, to try an export or an installation with."""
+        raise NotImplementedError
+
+    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+        """Return the headline metric of each row in a table of predictions."""
+        return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
+
+    # --- drafts ------------------------------------------------------------------------------------------------------
+
+    def drafted_model(self, *, is_installed: Callable[[str], bool]) -> str:
+        """Return the model of a draft: a bundled one where its weights are installed, one of the Hub elsewhere."""
+        assert self.starter is not None
+        return self.starter.bundled if is_installed(self.starter.package) else self.starter.hub
+
+    def drafted_strategy(self, examples: int) -> list[str]:
+        """Return the `strategy:` section of a draft, in lines."""
+        del examples
+        return ["strategy:", "  kind: linear-probe"]
+
+
+class HeadTask(Task, Generic[Outcome]):
+    """A task whose runs train a head on one network, and stages below it."""
+
+    from_windows: ClassVar[bool] = False
+    """Whether an input may become several items."""
+    trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}
+    """The strategy of a small run that tries an installation."""
+    solves: ClassVar[bool] = True
+    """Whether a linear head on features can be solved by class ids."""
+
+    @override
+    def faults(self, wishes: Wishes) -> list[str]:
+        from hftransfer.tasks.sense import faults_of_head
+
+        return faults_of_head(self, wishes)
+
+    # --- learning ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
+        """Return the rows of a split as items of the network."""
+
+    def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
+        """Return rows as one batch of the network's inputs, texts cut to its length."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def loss(
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+    ) -> Loss:
+        """Return the loss of the items of a split."""
+
+    # --- outcomes ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def decode(
+        self, logits: Sequence[np.ndarray], places: Sequence[int], examples: Examples, *, whole: bool = True
+    ) -> list[Outcome]:
+        """Return what is kept of the logits of the items at these places; without `whole` what the metrics need."""
+
+    @abstractmethod
+    def judge(
+        self, outcomes: Sequence[Outcome], examples: Examples, class_names: Sequence[str], **extras: Any
+    ) -> Judged:
+        """Return what the outcomes of all items, in order, are worth."""

@@ -1,0 +1,117 @@
+"""What tasks with one class of several an example share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from typing_extensions import override
+
+from hftransfer.metrics.metric import Metric
+from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+_FROM_MANY = 1000
+"""Examples from which on a draft says that there is enough to fine-tune with."""
+
+
+class ClassOutcome(NamedTuple):
+    """What is kept of the logits (C,) of one example."""
+
+    predicted: int
+    confidence: float
+    own: float
+    """The probability of the true class."""
+    rivals: int
+    probabilities: np.ndarray | None
+    """(C,), where the whole outcome is kept."""
+
+
+class LabelledTask(HeadTask[ClassOutcome]):
+    """One class of several an example: cross-entropy, and metrics of probabilities."""
+
+    metrics = (
+        Metric("accuracy", is_share=True, in_progress=True),
+        *(Metric("balanced_accuracy"), Metric("macro_f1")),
+        Metric("log_loss", higher_is_better=False, in_progress=True),
+        Metric("expected_calibration_error", higher_is_better=False),
+    )
+
+    @override
+    def loss(
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+    ) -> Loss:
+        """Return cross-entropy; with `class_weights` each class counts by the inverse of its frequency."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        ids = examples.split.class_ids
+        labels = torch.from_numpy(ids).to(device)  # (N,)
+        by_class = balanced_weights(ids, classes) if class_weights else np.ones(classes)
+        weights = torch.from_numpy(by_class).float().to(device)  # (C,)
+
+        def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
+            wanted = labels[torch.as_tensor(chosen, device=device)]  # (B,)
+            return cross_entropy(logits, wanted, weight=weights, label_smoothing=label_smoothing, reduction="sum")
+
+        return Loss(total, by_class[ids])
+
+    @override
+    def decode(
+        self, logits: Sequence[np.ndarray], places: Sequence[int], examples: Examples, *, whole: bool = True
+    ) -> list[ClassOutcome]:
+        from hftransfer.metrics.classification import Guesses
+
+        # In float64: probabilities near 1 keep what tells them apart.
+        probabilities = softmax(np.asarray(logits, dtype=np.float64).reshape(len(places), -1))  # (B, C)
+        found = Guesses.of(probabilities, examples.split.class_ids[list(places)])
+        fields = (found.predicted.tolist(), found.confidence.tolist(), found.own.tolist(), found.rivals.tolist())
+        return [
+            ClassOutcome(*row, probabilities[place] if whole else None)
+            for place, row in enumerate(zip(*fields, strict=True))
+        ]
+
+    @override
+    def judge(
+        self, outcomes: Sequence[ClassOutcome], examples: Examples, class_names: Sequence[str], **extras: Any
+    ) -> Judged:
+        """Return accuracy and its kin; the best model has the highest accuracy, of equals the lowest log loss."""
+        from hftransfer.metrics.classification import Guesses, score_guesses
+
+        del extras
+        labels, names = examples.split.class_ids, list(class_names)
+        kept = [np.array([outcome[field] for outcome in outcomes]) for field in range(4)]
+        metrics = score_guesses(Guesses(*kept), labels, len(names))
+        columns: dict[str, Any] = {
+            "id": [row.id for row in examples.split.rows],
+            "label": [names[label] for label in labels],
+            "prediction": [names[outcome.predicted] for outcome in outcomes],
+        }
+        probabilities = None
+        if all(outcome.probabilities is not None for outcome in outcomes):
+            probabilities = np.array([outcome.probabilities for outcome in outcomes]).reshape(-1, len(names))  # (N, C)
+            columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+        return Judged(metrics, (metrics["accuracy"], -metrics["log_loss"]), columns, probabilities)
+
+    @override
+    def drafted_strategy(self, examples: int) -> list[str]:
+        lines = ["strategy:", "  kind: linear-probe          # seconds; the first thing to try"]
+        lines += ["  # kind: fine-tune           # the last stages too", "  # unfreeze: 2"]
+        if examples >= _FROM_MANY:
+            lines.append("  # There is enough to fine-tune with: compare both (hftransfer compare).")
+        return [*lines, "  # kind: lora                # few parameters beside frozen layers", "  # rank: 8"]
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return one weight (C,) per class, N / (C · count), as scikit-learn's `balanced`."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return class probabilities (N, C) from logits (N, C)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,56 @@
+"""What a model says of one input, and how that is told in a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hftransfer.errors import printable
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of one input that scores best, its score, and the scores of all labels.
+
+    Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
+    for several labels at once, or that has one output alone, each is the probability of its label by itself, and
+    `scores` begins with the best. Of a regression they are its numbers, without any function.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+    def line(self, name: str, scoring: str) -> str:
+        """Return the prediction in one line, which neither names nor labels can break or steer."""
+        label, name = in_one_line(self.label), in_one_line(name)
+        if scoring == "none":
+            return f"{self.score:10.4f}  {label}  {name}"
+        if scoring == "sigmoid":  # several may be true at once
+            others = [(other, score) for other, score in self.scores.items() if other != self.label and score >= 0.5]
+            label = ", ".join([label, *(f"{in_one_line(other)} {score:.2%}" for other, score in others)])
+        return f"{self.score:7.2%}  {label}  {name}"
+
+    def best_first(self) -> Prediction:
+        """Return the same with its scores in falling order."""
+        ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])
+        return Prediction(self.label, self.score, dict(ordered))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question: the characters start..end of its context (empty for none), and its probability."""
+
+    answer: str
+    score: float
+    start: int
+    end: int
+
+    def line(self, name: str, scoring: str) -> str:
+        """Return the answer in one line."""
+        del name, scoring
+        return f"{self.score:7.2%}  {in_one_line(self.answer) or '(no answer)'}"
+
+
+def in_one_line(text: str) -> str:
+    """Return a text without what would break or steer a line on a terminal."""
+    return printable(text).replace("\t", "\\t").replace("\n", "\\n")

