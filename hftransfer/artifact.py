@@ -561,7 +561,8 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
     """What `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of plain
     peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
-    from hftransfer.adapters.matrices import ADAPTER_CONFIG, TASK_OF_ENDING, Matrices
+    from hftransfer.adapters.matrices import ADAPTER_CONFIG, Matrices
+    from hftransfer.tasks.registry import TASKS
 
     try:
         said = sidecar(path)
@@ -574,9 +575,9 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
     architectures = checkpoint.architectures
-    for ending, task in TASK_OF_ENDING.items():
-        if any(name.endswith(ending) for name in architectures):
-            return ModelFacts.model_validate({"task": task})
+    for task in TASKS.values():
+        if any(name.endswith(task.head.ending) for name in architectures):
+            return ModelFacts.model_validate({"task": task.name})
     if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
@@ -589,10 +590,11 @@ _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
 def _load_native(path: Path, facts: ModelFacts) -> Adapter:
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.tasks.registry import TASKS
 
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return load_adapter(checkpoint, task=facts.task, pooling=facts.pooling)
+    return load_adapter(checkpoint, head=TASKS[facts.task].head, pooling=facts.pooling)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -605,6 +607,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
     from hftransfer.adapters.loading import load_adapter, told_as_damaged
     from hftransfer.adapters.matrices import Matrices
+    from hftransfer.tasks.registry import TASKS
 
     matrices, base = Matrices(path), facts.base or {}
     matrices.require_plain()
@@ -628,13 +631,15 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         names = matrices.class_names_on(checkpoint)
         of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
         base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
-        said = {"task": matrices.task_on(checkpoint), "problem_type": matrices.problem_type_on(checkpoint)}
+        head = matrices.head_on(checkpoint, [task.head for task in TASKS.values()])
+        task = next(name for name, task in TASKS.items() if task.head is head)
+        said = {"task": task, "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
-        names = () if facts.task == "question-answering" else names
+        names = names if head.names_classes else ()
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, task=facts.task, pooling=facts.pooling)
+    adapter = load_adapter(checkpoint, names, head=TASKS[facts.task].head, pooling=facts.pooling)
     matrices.require_weights(adapter.fresh)
     with told_as_damaged(str(path)):
         adapter.load_lora(path)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,17 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
+from hftransfer.adapters.heads import Head
 from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.heads import HeadLayer
 
 Activations = dict[str, Tensor]
 """What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
 
 _STAGE_LISTS = ("layers", "layer", "stages", "blocks", "h", "resblocks")
-_HEAD_DEVIATION = 0.02
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -57,11 +60,12 @@ class Adapter(ABC):
     processor: Any
     stages: list[nn.Module]
     """From input to output; unfreezing counts from the end."""
-    head: nn.Linear
-    """The layer that gives the logits: features (B, D) to (B, C), for spans (B, T, D) to (B, T, 2)."""
+    head: HeadLayer
+    """The layer that gives the logits: features (B, D) to (B, C), of tokens (B, T, D) to (B, T, C)."""
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
+    def __init__(self, model: Any, processor: Any, head: Head, name: str = "", family: str = "") -> None:
         self.model = model.eval()
+        self.head_port = head
         self.processor = processor
         self.name = name or type(model).__name__
         self.family = family
@@ -115,7 +119,7 @@ class Adapter(ABC):
     @property
     def outputs(self) -> int:
         """How many logits the head gives."""
-        return len(self.model.config.id2label)
+        return self.head_port.outputs(self.model.config)
 
     # --- the anatomy ---
 
@@ -142,6 +146,8 @@ class Adapter(ABC):
         else:
             parts = self._tail or outermost([m for m in self.model.modules() if base not in set(m.modules())])
             self._head_parts = [part for part in parts if part not in inside] or [self.head]
+        if not self.head_port.is_new:  # its weight may be the word embedding's, which lies below all stages
+            self._tail = [part for part in self._tail if part is not self.head]
         new = [part for part in self._head_parts if any(True for _ in part.parameters())]
         composite = {p for part in new for p in part.parameters() if p.requires_grad} - set(self.head.parameters())
         self._entry = new[0] if composite else self.head
@@ -206,16 +212,15 @@ class Adapter(ABC):
     @property
     def head_is_linear(self) -> bool:
         """Whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
-        return self._direct and self._seen.features.ndim == 2 and self.head.bias is not None
+        return self._direct and self.head_port.is_solvable(self.head, self._seen.features)
 
     @property
     def _direct(self) -> bool:
         return self._entry is self.head and self._seen.head_gives_logits
 
-    def _find_head(self, seen: Seen) -> nn.Linear:
-        last = seen.with_parameters[-1] if seen.with_parameters else None
-        if isinstance(last, nn.Linear) and last.out_features == self.outputs:
-            return last
+    def _find_head(self, seen: Seen) -> HeadLayer:
+        if seen.with_parameters and self.head_port.fits(seen.with_parameters[-1], self.outputs):
+            return cast("HeadLayer", seen.with_parameters[-1])
         found = ", ".join(name for name, _ in self.model.named_children())
         allowed = "one whose head is a single linear layer from features to classes"
         raise self._unfit(allowed, f"none such in {type(self.model).__name__} ({found})")
@@ -308,11 +313,16 @@ class Adapter(ABC):
 
     # --- what learns ---
 
+    @property
+    def _new_parts(self) -> list[nn.Module]:
+        """The parts of a head that begins anew; none of one that the checkpoint gave, which learns with the input."""
+        return self._head_parts if self.head_port.is_new else []
+
     def learning_parts(self, boundary: int) -> list[nn.Module]:
         """The modules above the boundary."""
         if boundary == 0:
             return [self.model]
-        return self._head_parts if boundary == len(self.stages) else [*self.stages[boundary:], *self._tail]
+        return self._new_parts if boundary == len(self.stages) else [*self.stages[boundary:], *self._tail]
 
     def freeze_below(self, boundary: int) -> None:
         """Nothing; all parameters below the boundary stop learning, those above it learn, and all is in eval mode."""
@@ -344,25 +354,21 @@ class Adapter(ABC):
         for index, stage in enumerate(self.stages):
             if stage is not self.model:
                 depths |= dict.fromkeys(stage.parameters(), len(self.stages) - index)
-        for part in self._head_parts:
+        for part in self._new_parts:
             depths |= dict.fromkeys(part.parameters(), 0)
         return depths
 
     def begin_head(self) -> None:
-        """Nothing; a linear head begins anew: small weights, no bias, as BERT's and ViT's own (Devlin et al., arXiv
-        1810.04805). What is small says little at first, and bends the features below it little."""
-        nn.init.normal_(self.head.weight, std=_HEAD_DEVIATION)
-        nn.init.zeros_(self.head.bias)
+        """Give the head new random weights."""
+        self.head_port.begin(self.head)
 
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
-        """Nothing; the head becomes the linear layer with this weight (C, D) and bias (C,)."""
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
+        """Set the head to the linear map with this weight (C, D) and bias (C,)."""
+        self.head_port.set(self.head, weight, bias)
 
     def new_parameters(self) -> set[str]:
         """The names of parameters that a checkpoint without our head may lack: the head's, and those of a pooler."""
-        new = {p for part in self._head_parts for p in part.parameters()}
+        new = {p for part in self._new_parts for p in part.parameters()}
         names = {name for name, parameter in self.model.named_parameters() if parameter in new}
         return names | {name for name, _ in self.model.named_parameters() if ".pooler.dense" in f".{name}"}
 
@@ -462,7 +468,7 @@ class Adapter(ABC):
                     p for part in self.learning_parts(index) for p in part.parameters()
                 }
                 return 0 if any(p.requires_grad for p in below) else index
-        top = {p for part in self._head_parts for p in part.parameters()}
+        top = {p for part in self._new_parts for p in part.parameters()}
         others = [p for p in self.model.parameters() if p.requires_grad and p not in top]
         tail = {p for part in self._tail for p in part.parameters()}
         if not others:
@@ -472,7 +478,7 @@ class Adapter(ABC):
     def head_names(self) -> list[str]:
         """The full names of the parts of the head that have parameters, and of what else is new: a pooler that the
         checkpoint lacks."""
-        parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
+        parts = [part for part in self._new_parts if any(True for _ in part.parameters())]
         inside = {module for part in parts for module in part.modules()}
         fresh = {name.rpartition(".")[0] for name in self.fresh}
         modules = self.model.named_modules()

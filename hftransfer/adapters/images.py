@@ -14,6 +14,7 @@ from torch import nn
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter, quiet_transformers
 from hftransfer.adapters.families import Modality
+from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 
 _LONGEST_RATIO = 8.0
 
@@ -22,6 +23,11 @@ class ImageAdapter(Adapter):
     """A network that takes pixels, with its image processor."""
 
     modality: ClassVar[Modality] = "image"
+
+    def __init__(
+        self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = IMAGE_CLASSES
+    ) -> None:
+        super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""

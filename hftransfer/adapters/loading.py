@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seeded
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
+from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.scoring import require_names
@@ -18,41 +19,27 @@ from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextA
 from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
-Kind = Literal["image-classification", "text-classification", "question-answering"]
-
-_AUTO_CLASSES = {
-    "image-classification": "AutoModelForImageClassification",
-    "text-classification": "AutoModelForSequenceClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "features": "AutoModel",
-}
-_WHAT = {
-    "image-classification": "an image classifier that transformers loads",
-    "text-classification": "a text classifier that transformers loads",
-    "question-answering": "a question answering model that transformers loads",
-}
-
 
 @dataclass(frozen=True)
 class Form:
-    """Which model is made of a checkpoint: for a task, with new classes (or those it has), pooled in some way."""
+    """Which model is made of a checkpoint: its head, the classes (None: those it has), the pooling."""
 
-    task: Kind = "image-classification"
-    class_names: tuple[str, ...] | None = None
-    pooling: Pooling = "native"
-    seed: int = 0
+    head: Head
+    class_names: tuple[str, ...] | None
+    pooling: Pooling
+    seed: int
 
     @property
     def new_head(self) -> bool:
-        """Whether the head waits to be trained (for spans: `class_names` is empty, not None)."""
-        return self.class_names is not None
+        """Whether the head waits to be trained (one without named classes: `class_names` is empty, not None)."""
+        return self.class_names is not None and self.head.is_new
 
 
 def load_adapter(
     checkpoint: Checkpoint,
     class_names: Sequence[str] | None = None,
     *,
-    task: Kind = "image-classification",
+    head: Head,
     pooling: Pooling = "native",
     seed: int = 0,
 ) -> Adapter:
@@ -62,9 +49,9 @@ def load_adapter(
     The seed initialises what is new.
 
     Raises:
-        ModelError: the weights are not whole, or no model for the task can be made of them.
+        ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
-    form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
+    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed)
     with told_as_damaged(checkpoint.name):
         return _loaded(checkpoint, form)
 
@@ -119,12 +106,12 @@ def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
 
 
 def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
-    if form.task == "image-classification":
-        kind = TimmAdapter if checkpoint.family == "timm_wrapper" else ImageAdapter
-        return kind(model, load_image_processor(checkpoint), checkpoint.name, checkpoint.family)
-    tokenizer = load_tokenizer(checkpoint)
-    kind_of_text = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
-    return kind_of_text(model, tokenizer, checkpoint.name, checkpoint.family)
+    name, family, head = checkpoint.name, checkpoint.family, form.head
+    if head.modality == "image":
+        of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
+        return of_images(model, load_image_processor(checkpoint), name, family, head)
+    of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
+    return of_texts(model, load_tokenizer(checkpoint), name, family, head)
 
 
 def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
@@ -135,12 +122,12 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
 
     name, folder = checkpoint.name, str(checkpoint.folder)
     pooled = form.pooling != "native"
-    auto_class = getattr(transformers, _AUTO_CLASSES["features" if pooled else form.task])
+    auto_class = getattr(transformers, "AutoModel" if pooled else form.head.auto_class)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _adapt_config(config, form)
         require_fitting_model(name, auto_class, config, checkpoint.shapes)
-        if form.task != "question-answering":
+        if form.head.names_classes:
             require_names(config.id2label, name)
         model, info = auto_class.from_pretrained(
             folder,
@@ -158,7 +145,7 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
         raise
     except Exception as error:  # whatever transformers comes upon in a configuration
         got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", _WHAT[form.task], got)) from error
+        raise ModelError(must_be(f"model '{name}'", form.head.words, got)) from error
     if form.new_head and not pooled:
         _fill_backbone(model, info, folder)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
@@ -190,17 +177,8 @@ def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: F
         backbone.pooler = None  # the checkpoint has none, and nothing reads it
     info["missing_keys"] = {f"backbone.{name}" for name in set(info["missing_keys"]) - unused}
     model = PooledClassifier(backbone, form.pooling, len(backbone.config.id2label))
-    if form.new_head:
-        return model
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        head = load_file(checkpoint.folder / "head.safetensors")
-        model.head.load_state_dict(head)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        got = f"no head weights ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "a folder with head.safetensors", got)) from error
+    if not form.new_head:
+        load_head(model.head, checkpoint)
     return model
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
 from hftransfer.adapters.families import Modality
+from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
 from hftransfer.errors import ModelError, must_be
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -33,7 +34,7 @@ class TextAdapter(Adapter):
 
     modality: ClassVar[Modality] = "text"
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
+    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
         processor.padding_side = "right"
         if processor.pad_token_id is None:  # GPT-2 and Llama have none; what is padded is masked and never seen
             processor.pad_token = processor.eos_token or processor.unk_token
@@ -42,7 +43,7 @@ class TextAdapter(Adapter):
         if getattr(model.config, "use_cache", False):
             model.config.use_cache = False  # keys and values are kept for writing texts, not for judging them
         self.max_tokens = _position_limit(model.config, processor)
-        super().__init__(model, processor, name, family)
+        super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T), from texts or pairs of texts."""
@@ -134,11 +135,6 @@ class TextAdapter(Adapter):
         with quiet_transformers():
             self.processor.save_pretrained(folder)
 
-    @property
-    def outputs(self) -> int:
-        """How many logits the head gives: 2 per token for spans."""
-        return 2 if type(self.model).__name__.endswith("ForQuestionAnswering") else super().outputs
-
     def _trial_inputs(self, count: int) -> Inputs:
         batch = [self.tokenize(text) for text in _TRIAL_TEXTS[:count]]
         known = getattr(self.model.config.get_text_config(), "vocab_size", 2**31)
@@ -215,14 +211,6 @@ class PooledTextAdapter(TextAdapter):
             self.model.backbone.save_pretrained(folder)
         self.save_processor(folder)
         save_head(self.head, folder)
-
-
-def save_head(head: nn.Linear, folder: Path) -> None:
-    """Nothing; writes a linear head's weight (C, D) and bias (C,) as `head.safetensors`."""
-    from safetensors.torch import save_file
-
-    tensors = {"weight": head.weight.detach().cpu().contiguous(), "bias": head.bias.detach().cpu().contiguous()}
-    save_file(tensors, folder / "head.safetensors")
 
 
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

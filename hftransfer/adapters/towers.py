@@ -14,6 +14,7 @@ from torch import nn
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.dual import DualEncoder
+from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.open_clip import stages_of_visual
 from hftransfer.adapters.projections import SIDES, TowerModel, Unprojected
@@ -83,7 +84,7 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
     def _start(self, model: TowerModel) -> None:
         self.max_tokens = self.dual.longest
         name, family = f"{self.dual.name}, texts", model.config.model_type or self.dual.family
-        Adapter.__init__(self, model, self.dual.tokenizer, name, family)
+        Adapter.__init__(self, model, self.dual.tokenizer, TEXT_CLASSES, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """`{"input_ids": (B, T)}`, T the tower's one length, from texts."""

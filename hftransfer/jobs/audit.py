@@ -100,9 +100,10 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         if isinstance(recipe.strategy, LinearProbe)
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
-    task_name: Any = recipe.task
-    pooling = probe.pooling_for(task_name, checkpoint.pooling)
-    adapter = load_adapter(checkpoint, splits.class_names, task=task_name, pooling=pooling, seed=recipe.train.seed)
+    pooling = probe.pooling_for(recipe.task, checkpoint.pooling)
+    adapter = load_adapter(
+        checkpoint, splits.class_names, head=task_of(recipe).head, pooling=pooling, seed=recipe.train.seed
+    )
     job = Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),

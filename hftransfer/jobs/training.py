@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.terms import note_on_license
@@ -200,13 +200,14 @@ def _make_ready(
 ) -> _Ready:
     """The model of a checkpoint with the recipe's head and strategy; says what of it learns, and where."""
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.tasks.registry import TASKS
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.processes import processes
 
-    together, seed, task_name = processes(), recipe.train.seed, cast(Any, recipe.task)
+    together, seed = processes(), recipe.train.seed
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
     pooling = recipe.strategy.pooling_for(recipe.task, checkpoint.pooling)
-    load = partial(load_adapter, checkpoint, class_names, task=task_name, pooling=pooling, seed=seed)
+    load = partial(load_adapter, checkpoint, class_names, head=TASKS[recipe.task].head, pooling=pooling, seed=seed)
     adapter = _again(kept, seed) or together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
         kept.append(copy.deepcopy(adapter))

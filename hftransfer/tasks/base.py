@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.families import Modality
+    from hftransfer.adapters.heads import Head
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.splits import Split
     from hftransfer.tasks.items import Items
@@ -80,6 +81,10 @@ class Task(Protocol):
     @property
     def modality(self) -> Modality:
         """What its models take."""
+
+    @property
+    def head(self) -> Head:
+        """The head that its models have."""
 
     @property
     def rows(self) -> RowKind:

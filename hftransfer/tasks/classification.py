@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
+from hftransfer.adapters.heads import IMAGE_CLASSES, TEXT_CLASSES, Head
 from hftransfer.tasks.base import Examples, Judged, Loss
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ImageClassification(_Classification):
     name: ClassVar[Literal["image-classification"]] = "image-classification"
     modality: ClassVar[Literal["image"]] = "image"
     rows: ClassVar[Literal["images"]] = "images"
+    head: ClassVar[Head] = IMAGE_CLASSES
 
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """The images of a split, decoded when they are needed."""
@@ -83,6 +85,7 @@ class TextClassification(_Classification):
     name: ClassVar[Literal["text-classification"]] = "text-classification"
     modality: ClassVar[Literal["text"]] = "text"
     rows: ClassVar[Literal["texts"]] = "texts"
+    head: ClassVar[Head] = TEXT_CLASSES
 
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """The texts of a split as tokens, and how many of them were cut."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
+from hftransfer.adapters.heads import SPANS, Head
 from hftransfer.tasks.base import Examples, Judged, Loss
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class QuestionAnswering:
     name: ClassVar[Literal["question-answering"]] = "question-answering"
     modality: ClassVar[Literal["text"]] = "text"
     rows: ClassVar[Literal["questions"]] = "questions"
+    head: ClassVar[Head] = SPANS
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
 
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
