@@ -605,7 +605,8 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
     """
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
-    from hftransfer.adapters.loading import load_adapter, told_as_damaged
+    from hftransfer.adapters.libraries import told_as_damaged
+    from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.matrices import Matrices
     from hftransfer.tasks.registry import TASKS
 

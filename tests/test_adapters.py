@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hftransfer.adapters.base import Adapter, parameter_counts, quiet_transformers
+from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder, file_sha256, hash_ahead
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.families import require_modality
 from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
 from hftransfer.strategies import LinearProbe

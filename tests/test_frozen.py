@@ -184,7 +184,7 @@ def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
 
 def trial(adapter: Any) -> list[tuple[str, Tensor]]:
     """Two examples as the network takes them."""
-    return list(adapter._trial_inputs(2).items())
+    return list(adapter.sample_inputs(2).items())
 
 
 @pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 8), (2, 2, 3, 8), (0, 8)])

@@ -85,3 +85,15 @@ def test_lora_leaves_a_tied_head_tied(language_model: TextAdapter) -> None:
     learning = [name for name, parameter in adapter.model.named_parameters() if parameter.requires_grad]
     assert learning
     assert all("lora_" in name for name in learning)
+
+
+def test_the_tokenizer_that_is_given_stays_as_it_is(tiny: TinyModels) -> None:
+    import transformers as tf
+
+    folder = tiny("gpt2")
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer.pad_token = None
+    model = tf.AutoModelForSequenceClassification.from_config(tf.AutoConfig.from_pretrained(folder))
+    adapter = TextAdapter(model, tokenizer, "gpt2", "gpt2")
+    assert (tokenizer.padding_side, tokenizer.pad_token) == ("left", None)
+    assert (adapter.processor.padding_side, adapter.processor.pad_token) == ("right", tokenizer.unk_token)

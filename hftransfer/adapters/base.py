@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
@@ -18,7 +17,7 @@ from hftransfer.adapters.anatomy import (
     FAULTS_OF_MODELS,
     Inputs,
     Reached,
-    Seen,
+    Trace,
     alike,
     fed,
     first_tensor,
@@ -31,6 +30,7 @@ from hftransfer.adapters.anatomy import (
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
 from hftransfer.adapters.heads import Head
+from hftransfer.adapters.libraries import quiet_peft, seeded
 from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
 
@@ -95,7 +95,7 @@ class Adapter(ABC):
         """Nothing; writes the processor alone."""
 
     @abstractmethod
-    def _trial_inputs(self, count: int) -> Inputs:
+    def _sample_inputs(self, count: int) -> Inputs:
         """The inputs of one or two small examples, the second larger if examples have sizes."""
 
     def twin(self, model: nn.Module) -> Self:
@@ -136,7 +136,7 @@ class Adapter(ABC):
             stages = [self.model]
             seen = self._watched(stages)
         self.stages = stages
-        self._seen = seen
+        self.trace = seen
         self.head = self._find_head(seen)
         self._tail = outermost(seen.after_stages)
         base = getattr(self.model, "base_model", None)
@@ -155,9 +155,9 @@ class Adapter(ABC):
         if self.stages[-1] is not self.model:
             self._narrow = self._layers_of_first_token()
 
-    def _watched(self, stages: list[nn.Module]) -> Seen:
+    def _watched(self, stages: list[nn.Module]) -> Trace:
         try:
-            return watch(self.model, stages, self._trial(1))
+            return watch(self.model, stages, self.sample_inputs(1))
         except FAULTS_OF_MODELS as error:
             what = {"image": "pixels", "text": "tokens"}[self.modality]
             raise self._unfit(f"one that takes {what} alone", first_line(error)) from error
@@ -185,7 +185,7 @@ class Adapter(ABC):
 
     def _split_holds(self) -> bool:
         """Whether the parts below and above a boundary together give what the model gives."""
-        inputs, top = self._trial(2), len(self.stages)
+        inputs, top = self.sample_inputs(2), len(self.stages)
         with torch.no_grad():
             try:
                 whole = logits_of(self.model(**inputs))
@@ -204,7 +204,7 @@ class Adapter(ABC):
         last = len(self.stages) - 1
         try:
             with torch.no_grad():
-                activations = self.below(self._trial(1), last)
+                activations = self.below(self.sample_inputs(1), last)
             return first_token_layers(self.stages[-1], lambda: self.above(activations, last))
         except FAULTS_OF_MODELS:
             return []  # of a family that isn't known, and can't be split either
@@ -212,13 +212,13 @@ class Adapter(ABC):
     @property
     def head_is_linear(self) -> bool:
         """Whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
-        return self._direct and self.head_port.is_solvable(self.head, self._seen.features)
+        return self._direct and self.head_port.is_solvable(self.head, self.trace.features)
 
     @property
     def _direct(self) -> bool:
-        return self._entry is self.head and self._seen.head_gives_logits
+        return self._entry is self.head and self.trace.head_gives_logits
 
-    def _find_head(self, seen: Seen) -> HeadLayer:
+    def _find_head(self, seen: Trace) -> HeadLayer:
         if seen.with_parameters and self.head_port.fits(seen.with_parameters[-1], self.outputs):
             return cast("HeadLayer", seen.with_parameters[-1])
         found = ", ".join(name for name, _ in self.model.named_children())
@@ -239,12 +239,12 @@ class Adapter(ABC):
         ]
         return max(lists, key=len, default=[])
 
-    def _trial(self, count: int) -> Inputs:
+    def sample_inputs(self, count: int) -> Inputs:
         """The inputs of one or two small examples on the model's device, pixels in its precision."""
         parameter = next(self.model.parameters())
         return {
             name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in self._trial_inputs(count).items()
+            for name, tensor in self._sample_inputs(count).items()
         }
 
     # --- the boundary ---
@@ -281,7 +281,7 @@ class Adapter(ABC):
         if boundary == len(self.stages) and self._direct:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
             return logits
-        inputs = self._beside(activations) or self._trial(1)
+        inputs = self._beside(activations) or self.sample_inputs(1)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 stack.enter_context(passed_over(stage, self._skipped(index)))
@@ -297,17 +297,17 @@ class Adapter(ABC):
 
     def _skipped(self, index: int) -> Any:
         """What a stage that is passed over gives: as in the small example, so that all shapes fit."""
-        given = self._seen.stage_outputs[index]
+        given = self.trace.stage_outputs[index]
         return lambda *_, **__: given
 
     def _arguments(self, boundary: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """What a stage is given besides the hidden state, where that doesn't depend on the example."""
-        return self._seen.stage_arguments[boundary] if boundary < len(self.stages) else None
+        return self.trace.stage_arguments[boundary] if boundary < len(self.stages) else None
 
     def hidden_shape(self, boundary: int) -> tuple[int, ...]:
         """The shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():
-            hidden = self.below(self._trial(1), boundary)["hidden"]
+            hidden = self.below(self.sample_inputs(1), boundary)["hidden"]
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
 
@@ -498,39 +498,6 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {"total": total, "trainable": trainable}
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """peft without its warnings: of layers whose kind it can't tell, and of what transformers will rename."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """transformers without its loading bars and notes, as it was afterwards."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 Pooling = Literal["native", "mean", "cls", "last", "embedding"]

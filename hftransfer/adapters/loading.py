@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seeded
-from hftransfer.adapters.checkpoint import Checkpoint, object_in
+from hftransfer.adapters.base import Adapter, Pooling
+from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
+from hftransfer.adapters.libraries import quiet_transformers, seeded, told_as_damaged
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
-from hftransfer.adapters.sizes import require_fitting_model, require_small_images
+from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
@@ -56,38 +57,9 @@ def load_adapter(
         return _loaded(checkpoint, form)
 
 
-@contextmanager
-def told_as_damaged(name: str) -> Iterator[None]:
-    """Meanwhile whatever libraries come upon in a model's files is told as a fault of the model.
-
-    Raises:
-        ModelError: its files are damaged, or do not fit together.
-    """
-    try:
-        yield
-    except HftransferError:
-        raise
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        got = f"something else ({type(error).__name__}: {first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", "one whose files fit together", got)) from error
-
-
 def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
     seed = form.seed
     if form.pooling == "embedding":
-        from hftransfer.adapters.embedding import load_embedding_classifier
-
         with seeded(seed):
             return load_embedding_classifier(checkpoint, form.class_names)
     if checkpoint.family == "open_clip":
@@ -194,45 +166,6 @@ def _adapt_config(config: Any, form: Form) -> None:
     config.problem_type = None
     if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
         config.label_names = list(form.class_names)
-
-
-def load_image_processor(checkpoint: Checkpoint) -> Any:
-    """The image processor beside a checkpoint.
-
-    Raises:
-        ModelError: there is none.
-    """
-    from transformers import AutoImageProcessor
-
-    for file in ("preprocessor_config.json", "processor_config.json"):
-        require_small_images(checkpoint.name, object_in(checkpoint.folder / file))
-    require_small_images(checkpoint.name, checkpoint.config.get("pretrained_cfg"))
-    try:
-        return AutoImageProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
-        remedy = "Add the preprocessor_config.json of the pretrained model."
-        raise ModelError(
-            must_be(f"model '{checkpoint.name}'", "one with an image processor", "none", remedy)
-        ) from error
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer beside a checkpoint.
-
-    Raises:
-        ModelError: there is none, or one that knows no words.
-    """
-    from transformers import AutoTokenizer
-
-    require_tokenizer_files(checkpoint)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except Exception as error:  # whatever tokenizers come upon in a damaged file
-        remedy = "Add the tokenizer.json of the pretrained model."
-        got = f"none ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "one with a tokenizer", got, remedy)) from error
-    require_words(checkpoint, tokenizer)
-    return tokenizer
 
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")

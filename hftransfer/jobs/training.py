@@ -242,7 +242,7 @@ def _again(kept: list[Any] | None, seed: int) -> Any:
     """A copy of an adapter that was kept, its head begun anew; None where there is none."""
     if not kept:
         return None
-    from hftransfer.adapters.base import seeded
+    from hftransfer.adapters.libraries import seeded
 
     adapter = copy.deepcopy(kept[0])
     with seeded(seed):
