@@ -20,11 +20,12 @@ def prepare(settings: dict[str, Any]) -> dict[str, Any]:
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.strategies import STRATEGIES, LoRA, strategy_of
+    from hftransfer.tasks import head_task
 
     settings |= data.photos(settings) if settings["task"] == IMAGES else data.sentences(settings)
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint, ("one", "other"), task=settings["task"])
+    adapter = load_adapter(checkpoint, ("one", "other"), head=head_task(settings["task"]).head)
     chosen = strategy_of(settings["strategy"])
     strategy = STRATEGIES[chosen["kind"]](**chosen)
     found: dict[str, Any] = {name: settings[name] for name in ("data", "model")}

@@ -66,6 +66,7 @@ def forward_and_decode(settings: dict[str, Any]) -> dict[str, Any]:
 def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
     """All rows, the adapter, where it computes, its frozen copy that has been warmed up, and a batch of inputs."""
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.heads import IMAGE_CLASSES
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.data.images import decode_image
     from hftransfer.data.settings import DataSettings
@@ -80,7 +81,7 @@ def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
     rows = [row for part in found.values() for row in part]
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint, ("one", "other"))
+    adapter = load_adapter(checkpoint, ("one", "other"), head=IMAGE_CLASSES)
     frozen = frozen_twin(adapter, compute)
     ready = adapter.encode([decode_image(row.content.read(), row.id) for row in rows[: compute.batch_size]])
     _forward(frozen, len(adapter.stages), ready, compute)
@@ -164,7 +165,7 @@ def _learner(settings: dict[str, Any]) -> tuple[Any, ...]:
     checkpoint = find_checkpoint(recipe.model.name)
     assert checkpoint is not None
     compute = choose_compute("fp32", None)
-    adapter = load_adapter(checkpoint, splits.class_names, task=task_name, seed=settings["seed"])
+    adapter = load_adapter(checkpoint, splits.class_names, head=task.head, seed=settings["seed"])
     recipe.strategy.prepare(adapter, settings["seed"])
     if not settings["dropout"]:
         for module in adapter.model.modules():

@@ -19,6 +19,7 @@ from benchmarks.rivals.reading import read_column
 def our_embeddings(settings: dict[str, Any]) -> dict[str, Any]:
     """Our side, in the precision that `auto` chooses."""
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.heads import TEXT_CLASSES
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.tasks.items import TokenItems
@@ -28,7 +29,7 @@ def our_embeddings(settings: dict[str, Any]) -> dict[str, Any]:
     texts = read_column(settings["data"], "text")
     checkpoint = find_checkpoint(settings["model"])
     assert checkpoint is not None
-    loaded = load_adapter(checkpoint, ("one", "other"), task="text-classification", pooling="mean")
+    loaded = load_adapter(checkpoint, ("one", "other"), head=TEXT_CLASSES, pooling="mean")
     adapter, compute = cast(TextAdapter, loaded), choose_compute("auto", None)
     boundary = len(adapter.stages)
 

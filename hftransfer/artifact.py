@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -27,7 +27,7 @@ from hftransfer.errors import (
     user_path,
 )
 from hftransfer.run_folder import MANIFEST
-from hftransfer.tasks import TASKS, head_task
+from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ModelFacts(BaseModel):
     @field_validator("task")
     @classmethod
     def _has_a_head(cls, value: str) -> str:
-        names = [name for name, task in TASKS.items() if task.learns == "head"]
+        names = [task.name for task in head_tasks()]
         if value not in names:
             raise ValueError(must_be("task", " or ".join(names), f"'{value}'"))
         return value
@@ -580,7 +580,7 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
     """What `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of plain
     peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
-    from hftransfer.adapters.matrices import ADAPTER_CONFIG, TASK_OF_ENDING, Matrices
+    from hftransfer.adapters.matrices import ADAPTER_CONFIG, Matrices
 
     try:
         said = sidecar(path)
@@ -593,9 +593,9 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
     architectures = checkpoint.architectures
-    for ending, task in TASK_OF_ENDING.items():
-        if any(name.endswith(ending) for name in architectures):
-            return ModelFacts.model_validate({"task": task})
+    for task in head_tasks():
+        if any(name.endswith(task.head.ending) for name in architectures):
+            return ModelFacts(task=task.name)
     if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
@@ -611,7 +611,7 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
 
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return load_adapter(checkpoint, task=cast(Any, facts.task), pooling=facts.pooling)
+    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -622,7 +622,8 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
     """
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
-    from hftransfer.adapters.loading import load_adapter, told_as_damaged
+    from hftransfer.adapters.libraries import told_as_damaged
+    from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.matrices import Matrices
 
     matrices, base = Matrices(path), facts.base or {}
@@ -647,13 +648,15 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         names = matrices.class_names_on(checkpoint)
         of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
         base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
-        said = {"task": matrices.task_on(checkpoint), "problem_type": matrices.problem_type_on(checkpoint)}
+        head = matrices.head_on(checkpoint, [task.head for task in head_tasks()])
+        task_name = next(task.name for task in head_tasks() if task.head is head)
+        said = {"task": task_name, "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
         names = names if head_task(facts.task).has_classes else ()
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, task=cast(Any, facts.task), pooling=facts.pooling)
+    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling)
     matrices.require_weights(adapter.fresh)
     with told_as_damaged(str(path)):
         adapter.load_lora(path)

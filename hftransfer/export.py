@@ -203,7 +203,7 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str)
 
 def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder: Path, difference: float) -> None:
     """Nothing; writes what one needs to use the graph: labels, preprocessing, and the native processor's files."""
-    from hftransfer.adapters.base import quiet_transformers
+    from hftransfer.adapters.libraries import quiet_transformers
 
     adapter.save_processor(folder)
     if hasattr(adapter.model, "config"):

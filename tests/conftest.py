@@ -350,7 +350,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
     root = tmp_path_factory.mktemp("models")
 
     def folder_of(family: str) -> Path:
-        from hftransfer.adapters.base import quiet_transformers
+        from hftransfer.adapters.libraries import quiet_transformers
 
         folder = root / f"tiny-{family}"
         if not folder.exists():

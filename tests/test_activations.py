@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.data.rows import BytesContent, Row
@@ -62,7 +63,7 @@ def counted(monkeypatch) -> Counted:
 def adapter_of(folder: Path) -> Any:
     checkpoint = find_checkpoint(str(folder))
     assert checkpoint is not None
-    return load_adapter(checkpoint)
+    return load_adapter(checkpoint, head=IMAGE_CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,10 @@ def test_the_key_of_a_checkpoint_is_the_same_in_every_process(resnet):
 def test_the_key_does_not_depend_on_the_new_head(tiny):
     checkpoint = find_checkpoint(str(tiny("resnet")))
     assert checkpoint is not None
-    two, nine = load_adapter(checkpoint, ["a", "b"]), load_adapter(checkpoint, list("abcdefghi"))
+    two, nine = (
+        load_adapter(checkpoint, ["a", "b"], head=IMAGE_CLASSES),
+        load_adapter(checkpoint, list("abcdefghi"), head=IMAGE_CLASSES),
+    )
     assert key_parts(two, "w", 4, FP32) == key_parts(nine, "w", 4, FP32)
 
 

@@ -18,11 +18,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hftransfer.adapters.base import Adapter, parameter_counts, quiet_transformers
+from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder, file_sha256, hash_ahead
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.families import require_modality
+from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
 from hftransfer.strategies import LinearProbe
@@ -38,7 +40,7 @@ def checkpoint_in(folder: Path) -> Checkpoint:
 
 
 def adapter_of(folder: Path, class_names: Any = None) -> Adapter:
-    return load_adapter(checkpoint_in(folder), class_names)
+    return load_adapter(checkpoint_in(folder), class_names, head=IMAGE_CLASSES)
 
 
 def told(name: Any, class_names: Any = ("a", "b")) -> str:
@@ -531,7 +533,7 @@ def test_efficientnet_lite0_is_a_native_checkpoint_with_all_its_weights(cache_of
 
     checkpoint = checkpoint_in(Path(LITE0))
     assert checkpoint.folder.is_relative_to(cache_of_its_own / "models")
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     assert adapter.class_names[281] == "tabby"
     assert len(adapter.class_names) == 1000
     with quiet_transformers():

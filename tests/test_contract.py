@@ -11,9 +11,11 @@ import torch
 from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
 from hftransfer.strategies import LoRA
+from hftransfer.tasks import head_task
 from tests.conftest import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture, tiny_tokenizer
 
 TEXTS = ["a great film", "the story was very dull and the actor was not good", "fine"]
@@ -31,7 +33,7 @@ def _adapter(tiny: TinyModels, family: str, task: Any, pooling: Any) -> Adapter:
     checkpoint = find_checkpoint(f"open_clip:local-dir:{name}" if family == "open_clip" else name)
     assert checkpoint is not None
     classes = () if task == "question-answering" else ("cat", "dog", "bird")
-    return load_adapter(checkpoint, classes, task=task, pooling=pooling)
+    return load_adapter(checkpoint, classes, head=head_task(task).head, pooling=pooling)
 
 
 def _inputs(adapter: Adapter) -> Any:
@@ -150,4 +152,4 @@ def test_a_model_that_padding_changes_is_refused(tmp_path: Path) -> None:
     checkpoint = find_checkpoint(str(tmp_path))
     assert checkpoint is not None
     with pytest.raises(ModelError, match="the same outputs alone and padded"):
-        load_adapter(checkpoint, ("a", "b"), task="text-classification", pooling="mean")
+        load_adapter(checkpoint, ("a", "b"), head=TEXT_CLASSES, pooling="mean")

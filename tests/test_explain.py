@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from benchmarks.pointing import pointing, probe, shuffle_weights
+from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
@@ -302,7 +303,7 @@ def test_what_the_model_saw_is_the_picture(tiny: TinyModels) -> None:
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "gpt2", "modernbert"])
 def test_attributions_add_up_to_the_difference_they_explain(tiny: TinyModels, family: str) -> None:
     """Completeness (Sundararajan et al., proposition 1)."""
-    adapter = load_adapter(checkpoint_in(tiny(family)), ["pos", "neg"], task="text-classification", pooling="mean")
+    adapter = load_adapter(checkpoint_in(tiny(family)), ["pos", "neg"], head=TEXT_CLASSES, pooling="mean")
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
     found = attribute_words(adapter, "the film was very lovely", 0, steps=200)
     assert found.total == pytest.approx(found.difference, rel=0.02, abs=0.02)
@@ -336,7 +337,7 @@ def test_integrated_gradients_of_a_linear_model_are_weights_times_inputs() -> No
 
 
 def test_words_that_the_model_never_read_have_no_weight(tiny: TinyModels) -> None:
-    adapter = load_adapter(checkpoint_in(tiny("bert")), ["pos", "neg"], task="text-classification", pooling="mean")
+    adapter = load_adapter(checkpoint_in(tiny("bert")), ["pos", "neg"], head=TEXT_CLASSES, pooling="mean")
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
     cut = attribute_words(adapter, "the film was very lovely", 0, max_tokens=5)  # with the first and the last token
     short = attribute_words(adapter, "the film was", 0)

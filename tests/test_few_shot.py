@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import load_dual
+from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.curve import cells_of, summarised
 from hftransfer.data.settings import DataSettings
@@ -120,7 +121,7 @@ def test_few_examples_choose_among_strong_penalties_alone() -> None:
 @pytest.mark.parametrize("family", KINDS)
 def test_with_the_texts_as_head_its_logits_are_those_of_zero_shot(tiny: TinyModels, family: str) -> None:
     checkpoint = _checkpoint(tiny, family)
-    adapter: Any = load_adapter(checkpoint, ["blue", "red"], pooling="embedding")
+    adapter: Any = load_adapter(checkpoint, ["blue", "red"], pooling="embedding", head=IMAGE_CLASSES)
     texts = class_texts(adapter.dual, ["film", "story"], ("the {} was great .",), "sha", FP32, SILENT)
     adapter.set_head(*(torch.from_numpy(part) for part in texts.head))
     dual = load_dual(checkpoint)
@@ -143,7 +144,8 @@ def ht_prompts(name: str) -> tuple[str, ...]:
 
 
 def test_the_text_tower_learns_nothing(tiny: TinyModels) -> None:
-    adapter: Any = load_adapter(_checkpoint(tiny, "clip-dual"), ["blue", "red"], pooling="embedding")
+    checkpoint = _checkpoint(tiny, "clip-dual")
+    adapter: Any = load_adapter(checkpoint, ["blue", "red"], pooling="embedding", head=IMAGE_CLASSES)
     FineTune().prepare(adapter)
     assert all(p.requires_grad for p in adapter.model.parameters())
     assert not any(p.requires_grad for p in adapter.dual.model.text_model.parameters())

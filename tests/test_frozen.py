@@ -15,8 +15,10 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.errors import ModelError
+from hftransfer.tasks import head_task
 from hftransfer.training import frozen
 from hftransfer.training.devices import Compute
 from hftransfer.training.frozen import PackedLinear, frozen_twin
@@ -116,7 +118,7 @@ def features(own: Any, compute: Compute = FP32) -> Tensor:
 def test_features_of_real_architectures_are_the_same_without_batchnorm(family, tiny):
     checkpoint = find_checkpoint(str(tiny(family)))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     shake(adapter.model)
     before = {name: tensor.clone() for name, tensor in adapter.model.state_dict().items()}
     twin = frozen_twin(adapter, FP32)
@@ -169,7 +171,7 @@ def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
     checkpoint = find_checkpoint(str(tiny(family)))
     assert checkpoint is not None
     task: Any = "image-classification" if family == "vit" else "text-classification"
-    adapter = load_adapter(checkpoint, ("one", "other"), task=task)
+    adapter = load_adapter(checkpoint, ("one", "other"), head=head_task(task).head)
     twin = frozen_twin(adapter, BF16)
     packed = [module for module in twin.model.modules() if isinstance(module, PackedLinear)]
     assert len(packed) == sum(type(module) is nn.Linear for module in adapter.model.modules())
@@ -182,7 +184,7 @@ def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
 
 def trial(adapter: Any) -> list[tuple[str, Tensor]]:
     """Two examples as the network takes them."""
-    return list(adapter._trial_inputs(2).items())
+    return list(adapter.sample_inputs(2).items())
 
 
 @pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 8), (2, 2, 3, 8), (0, 8)])
@@ -208,7 +210,7 @@ def test_a_packed_layer_is_a_linear_layer(shape, bias):
 def test_a_network_that_computes_in_float32_alone_is_told(tiny, monkeypatch):
     checkpoint = find_checkpoint(str(tiny("vit")))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     monkeypatch.setattr(adapter.model.vit.layernorm, "forward", lambda hidden: hidden @ torch.eye(hidden.shape[-1]))
     frozen_twin(adapter, FP32)
     with pytest.raises(ModelError, match=r"(?s)dtype.*That was in bf16: try train\.precision=fp32"):
@@ -218,6 +220,6 @@ def test_a_network_that_computes_in_float32_alone_is_told(tiny, monkeypatch):
 def test_float32_is_not_packed(tiny):
     checkpoint = find_checkpoint(str(tiny("vit")))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     assert not any(isinstance(module, PackedLinear) for module in frozen_twin(adapter, FP32).model.modules())
     assert not any(isinstance(module, PackedLinear) for module in adapter.model.modules())

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.cli import app
 from hftransfer.errors import ModelError
 from tests.conftest import Finished, TinyModels, encoded, faults_of, picture

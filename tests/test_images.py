@@ -213,11 +213,12 @@ def test_tiny_and_extremely_long_images_are_decoded(size):
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (40, 5000)])
 def test_tiny_and_extremely_long_images_give_finite_features(family, size, tiny):
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.heads import IMAGE_CLASSES
     from hftransfer.adapters.loading import load_adapter
 
     checkpoint = find_checkpoint(str(tiny(family)))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     inputs = adapter.encode([decode_image(encoded(picture(size=size)), "x")])
     assert adapter.features(inputs).isfinite().all()
 
@@ -244,11 +245,12 @@ def most_memory_bytes(work: Callable[[], Any]) -> int:
 def test_extremely_long_images_take_little_memory(family, size, tiny):
     """Scaling the short edge of 1 × 60,000 pixels up to 36 first would ask for 36 × 2,160,000 pixels: 233 MB a copy."""
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.heads import IMAGE_CLASSES
     from hftransfer.adapters.loading import load_adapter
 
     checkpoint = find_checkpoint(str(tiny(family)))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint)
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     adapter.encode([picture()])
     long = Image.new("RGB", size, "red")
     assert most_memory_bytes(lambda: adapter.encode([long])) < 100e6

@@ -21,8 +21,8 @@ import torch
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from hftransfer.adapters.base import quiet_peft, quiet_transformers
 from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.cache import cache_folder
 from hftransfer.cli import app
 from hftransfer.errors import DataError, ModelError, RecipeError

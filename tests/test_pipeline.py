@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import hftransfer as ht
-from hftransfer.adapters.base import quiet_transformers
+from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.errors import DataError, ModelError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress

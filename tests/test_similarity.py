@@ -125,7 +125,7 @@ def test_the_head_is_the_one_that_is_solved_on_the_features(tiny: TinyModels) ->
     features, labels = _of_rows(done.adapter, "text-classification")
     best = min(done.l2_path, key=lambda tried: (tried[1], -tried[0]))[0]
     wanted = solve_head(InMemory(features), labels, InMemory(features), labels, classes=2, l2=best)
-    head = done.adapter.head
+    head: Any = done.adapter.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     assert np.allclose(logits, wanted.logits(InMemory(features)), atol=5e-3)
 

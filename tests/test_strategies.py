@@ -80,7 +80,7 @@ def _adapter(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[A
     checkpoint = find_checkpoint(f"open_clip:local-dir:{folder}" if family == "open_clip" else folder)
     assert checkpoint is not None
     names = () if task == "question-answering" else ("blue", "red")
-    adapter = load_adapter(checkpoint, names, task=task, pooling=strategy.pooling_for(head_task(task)))  # type: ignore[arg-type]
+    adapter = load_adapter(checkpoint, names, head=head_task(task).head, pooling=strategy.pooling_for(head_task(task)))
     return adapter, checkpoint.weights_sha256
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hftransfer.adapters.base import quiet_transformers
-from hftransfer.adapters.pairing import SMALL, mean_pooled_bert, native_image_processor
+from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.adapters.mean_pooling import SMALL, mean_pooled_bert, native_image_processor
 
 _ONE, _MANY = ("{}", "a photo of a {}."), ("{}", "a photo of {}.")
 _RIDGE = 200.0

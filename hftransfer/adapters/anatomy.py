@@ -24,7 +24,7 @@ class Reached(Exception):
 
 
 @dataclass
-class Seen:
+class Trace:
     """What one small example shows on its way through a model."""
 
     stage_calls: list[int]
@@ -36,9 +36,9 @@ class Seen:
     head_gives_logits: bool
 
 
-def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Seen:
+def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
     """The modules of a model in the order in which they run, without learning and in eval mode."""
-    seen = Seen([], [], [], [], [], torch.empty(0), False)
+    seen = Trace([], [], [], [], [], torch.empty(0), False)
     place = {stage: index for index, stage in enumerate(stages)}
     last_input: list[Any] = []
     last_output: list[Any] = []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from hftransfer.adapters.anatomy import (
     FAULTS_OF_MODELS,
     Inputs,
     Reached,
-    Seen,
+    Trace,
     alike,
     fed,
     first_tensor,
@@ -30,14 +29,18 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA, Modality
+from hftransfer.adapters.heads import Head
+from hftransfer.adapters.libraries import quiet_peft, seeded
 from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.errors import ModelError, RecipeError, first_line, must_be, nearest
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.heads import HeadLayer
 
 Activations = dict[str, Tensor]
 """What crosses a boundary: `hidden`, of texts with the tokens beside it; at boundary 0 simply the inputs."""
 
 _STAGE_LISTS = ("layers", "layer", "stages", "blocks", "h", "resblocks")
-_HEAD_DEVIATION = 0.02
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -57,11 +60,12 @@ class Adapter(ABC):
     processor: Any
     stages: list[nn.Module]
     """From input to output; unfreezing counts from the end."""
-    head: nn.Linear
-    """The layer that gives the logits: features (B, D) to (B, C), for spans (B, T, D) to (B, T, 2)."""
+    head: HeadLayer
+    """The layer that gives the logits: features (B, D) to (B, C), of tokens (B, T, D) to (B, T, C)."""
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
+    def __init__(self, model: Any, processor: Any, head: Head, name: str = "", family: str = "") -> None:
         self.model = model.eval()
+        self.head_port = head
         self.processor = processor
         self.name = name or type(model).__name__
         self.family = family
@@ -91,7 +95,7 @@ class Adapter(ABC):
         """Nothing; writes the processor alone."""
 
     @abstractmethod
-    def _trial_inputs(self, count: int) -> Inputs:
+    def _sample_inputs(self, count: int) -> Inputs:
         """The inputs of one or two small examples, the second larger if examples have sizes."""
 
     def twin(self, model: nn.Module) -> Self:
@@ -115,7 +119,7 @@ class Adapter(ABC):
     @property
     def outputs(self) -> int:
         """How many logits the head gives."""
-        return len(self.model.config.id2label)
+        return self.head_port.outputs(self.model.config)
 
     # --- the anatomy ---
 
@@ -132,7 +136,7 @@ class Adapter(ABC):
             stages = [self.model]
             seen = self._watched(stages)
         self.stages = stages
-        self._seen = seen
+        self.trace = seen
         self.head = self._find_head(seen)
         self._tail = outermost(seen.after_stages)
         base = getattr(self.model, "base_model", None)
@@ -142,6 +146,8 @@ class Adapter(ABC):
         else:
             parts = self._tail or outermost([m for m in self.model.modules() if base not in set(m.modules())])
             self._head_parts = [part for part in parts if part not in inside] or [self.head]
+        if not self.head_port.is_new:  # its weight may be the word embedding's, which lies below all stages
+            self._tail = [part for part in self._tail if part is not self.head]
         new = [part for part in self._head_parts if any(True for _ in part.parameters())]
         composite = {p for part in new for p in part.parameters() if p.requires_grad} - set(self.head.parameters())
         self._entry = new[0] if composite else self.head
@@ -149,9 +155,9 @@ class Adapter(ABC):
         if self.stages[-1] is not self.model:
             self._narrow = self._layers_of_first_token()
 
-    def _watched(self, stages: list[nn.Module]) -> Seen:
+    def _watched(self, stages: list[nn.Module]) -> Trace:
         try:
-            return watch(self.model, stages, self._trial(1))
+            return watch(self.model, stages, self.sample_inputs(1))
         except FAULTS_OF_MODELS as error:
             what = {"image": "pixels", "text": "tokens"}[self.modality]
             raise self._unfit(f"one that takes {what} alone", first_line(error)) from error
@@ -179,7 +185,7 @@ class Adapter(ABC):
 
     def _split_holds(self) -> bool:
         """Whether the parts below and above a boundary together give what the model gives."""
-        inputs, top = self._trial(2), len(self.stages)
+        inputs, top = self.sample_inputs(2), len(self.stages)
         with torch.no_grad():
             try:
                 whole = logits_of(self.model(**inputs))
@@ -198,7 +204,7 @@ class Adapter(ABC):
         last = len(self.stages) - 1
         try:
             with torch.no_grad():
-                activations = self.below(self._trial(1), last)
+                activations = self.below(self.sample_inputs(1), last)
             return first_token_layers(self.stages[-1], lambda: self.above(activations, last))
         except FAULTS_OF_MODELS:
             return []  # of a family that isn't known, and can't be split either
@@ -206,16 +212,15 @@ class Adapter(ABC):
     @property
     def head_is_linear(self) -> bool:
         """Whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
-        return self._direct and self._seen.features.ndim == 2 and self.head.bias is not None
+        return self._direct and self.head_port.is_solvable(self.head, self.trace.features)
 
     @property
     def _direct(self) -> bool:
-        return self._entry is self.head and self._seen.head_gives_logits
+        return self._entry is self.head and self.trace.head_gives_logits
 
-    def _find_head(self, seen: Seen) -> nn.Linear:
-        last = seen.with_parameters[-1] if seen.with_parameters else None
-        if isinstance(last, nn.Linear) and last.out_features == self.outputs:
-            return last
+    def _find_head(self, seen: Trace) -> HeadLayer:
+        if seen.with_parameters and self.head_port.fits(seen.with_parameters[-1], self.outputs):
+            return cast("HeadLayer", seen.with_parameters[-1])
         found = ", ".join(name for name, _ in self.model.named_children())
         allowed = "one whose head is a single linear layer from features to classes"
         raise self._unfit(allowed, f"none such in {type(self.model).__name__} ({found})")
@@ -234,12 +239,12 @@ class Adapter(ABC):
         ]
         return max(lists, key=len, default=[])
 
-    def _trial(self, count: int) -> Inputs:
+    def sample_inputs(self, count: int) -> Inputs:
         """The inputs of one or two small examples on the model's device, pixels in its precision."""
         parameter = next(self.model.parameters())
         return {
             name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in self._trial_inputs(count).items()
+            for name, tensor in self._sample_inputs(count).items()
         }
 
     # --- the boundary ---
@@ -276,7 +281,7 @@ class Adapter(ABC):
         if boundary == len(self.stages) and self._direct:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
             return logits
-        inputs = self._beside(activations) or self._trial(1)
+        inputs = self._beside(activations) or self.sample_inputs(1)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 stack.enter_context(passed_over(stage, self._skipped(index)))
@@ -292,27 +297,32 @@ class Adapter(ABC):
 
     def _skipped(self, index: int) -> Any:
         """What a stage that is passed over gives: as in the small example, so that all shapes fit."""
-        given = self._seen.stage_outputs[index]
+        given = self.trace.stage_outputs[index]
         return lambda *_, **__: given
 
     def _arguments(self, boundary: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """What a stage is given besides the hidden state, where that doesn't depend on the example."""
-        return self._seen.stage_arguments[boundary] if boundary < len(self.stages) else None
+        return self.trace.stage_arguments[boundary] if boundary < len(self.stages) else None
 
     def hidden_shape(self, boundary: int) -> tuple[int, ...]:
         """The shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():
-            hidden = self.below(self._trial(1), boundary)["hidden"]
+            hidden = self.below(self.sample_inputs(1), boundary)["hidden"]
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
 
     # --- what learns ---
 
+    @property
+    def _new_parts(self) -> list[nn.Module]:
+        """The parts of a head that begins anew; none of one that the checkpoint gave, which learns with the input."""
+        return self._head_parts if self.head_port.is_new else []
+
     def learning_parts(self, boundary: int) -> list[nn.Module]:
         """The modules above the boundary."""
         if boundary == 0:
             return [self.model]
-        return self._head_parts if boundary == len(self.stages) else [*self.stages[boundary:], *self._tail]
+        return self._new_parts if boundary == len(self.stages) else [*self.stages[boundary:], *self._tail]
 
     def freeze_below(self, boundary: int) -> None:
         """Nothing; all parameters below the boundary stop learning, those above it learn, and all is in eval mode."""
@@ -344,25 +354,21 @@ class Adapter(ABC):
         for index, stage in enumerate(self.stages):
             if stage is not self.model:
                 depths |= dict.fromkeys(stage.parameters(), len(self.stages) - index)
-        for part in self._head_parts:
+        for part in self._new_parts:
             depths |= dict.fromkeys(part.parameters(), 0)
         return depths
 
     def begin_head(self) -> None:
-        """Nothing; a linear head begins anew: small weights, no bias, as BERT's and ViT's own (Devlin et al., arXiv
-        1810.04805). What is small says little at first, and bends the features below it little."""
-        nn.init.normal_(self.head.weight, std=_HEAD_DEVIATION)
-        nn.init.zeros_(self.head.bias)
+        """Give the head new random weights."""
+        self.head_port.begin(self.head)
 
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
-        """Nothing; the head becomes the linear layer with this weight (C, D) and bias (C,)."""
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
+        """Set the head to the linear map with this weight (C, D) and bias (C,)."""
+        self.head_port.set(self.head, weight, bias)
 
     def new_parameters(self) -> set[str]:
         """The names of parameters that a checkpoint without our head may lack: the head's, and those of a pooler."""
-        new = {p for part in self._head_parts for p in part.parameters()}
+        new = {p for part in self._new_parts for p in part.parameters()}
         names = {name for name, parameter in self.model.named_parameters() if parameter in new}
         return names | {name for name, _ in self.model.named_parameters() if ".pooler.dense" in f".{name}"}
 
@@ -462,7 +468,7 @@ class Adapter(ABC):
                     p for part in self.learning_parts(index) for p in part.parameters()
                 }
                 return 0 if any(p.requires_grad for p in below) else index
-        top = {p for part in self._head_parts for p in part.parameters()}
+        top = {p for part in self._new_parts for p in part.parameters()}
         others = [p for p in self.model.parameters() if p.requires_grad and p not in top]
         tail = {p for part in self._tail for p in part.parameters()}
         if not others:
@@ -472,7 +478,7 @@ class Adapter(ABC):
     def head_names(self) -> list[str]:
         """The full names of the parts of the head that have parameters, and of what else is new: a pooler that the
         checkpoint lacks."""
-        parts = [part for part in self._head_parts if any(True for _ in part.parameters())]
+        parts = [part for part in self._new_parts if any(True for _ in part.parameters())]
         inside = {module for part in parts for module in part.modules()}
         fresh = {name.rpartition(".")[0] for name in self.fresh}
         modules = self.model.named_modules()
@@ -492,39 +498,6 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {"total": total, "trainable": trainable}
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """peft without its warnings: of layers whose kind it can't tell, and of what transformers will rename."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """transformers without its loading bars and notes, as it was afterwards."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 Pooling = Literal["native", "mean", "cls", "last", "embedding"]

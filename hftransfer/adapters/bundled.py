@@ -91,7 +91,7 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     """The folder of a model that is put together of two others, once for these weights and this code."""
     for part in bundle.parts:
         _weights_file(part, BUNDLED_MODELS[part])
-    code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("alignment", "pairing"))
+    code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("alignment", "mean_pooling"))
     made_of = "".join(BUNDLED_MODELS[part].sha256 for part in bundle.parts)
     key = hashlib.sha256(made_of.encode() + code).hexdigest()[:12]
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{key}"
@@ -163,7 +163,7 @@ def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:
     from timm.data import ImageNetInfo
     from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
-    from hftransfer.adapters.base import quiet_transformers
+    from hftransfer.adapters.libraries import quiet_transformers
 
     pretrained: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
-from hftransfer.adapters.base import quiet_transformers
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
-from hftransfer.adapters.loading import load_image_processor, load_tokenizer, told_as_damaged
+from hftransfer.adapters.libraries import quiet_transformers, told_as_damaged
 from hftransfer.adapters.open_clip import load_clip, save_clip
+from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.projections import (
     SIDES,
     OpenClipTexts,

@@ -17,10 +17,10 @@ from transformers import PreTrainedConfig
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import Checkpoint, sidecar
 from hftransfer.adapters.dual import DualEncoder, load_dual
+from hftransfer.adapters.heads import load_head, save_head
 from hftransfer.adapters.images import ImageAdapter
-from hftransfer.adapters.open_clip import load_head, stages_of_visual
+from hftransfer.adapters.open_clip import stages_of_visual
 from hftransfer.adapters.projections import TowerModel, Unprojected
-from hftransfer.adapters.texts import save_head
 from hftransfer.errors import ModelError, must_be
 
 

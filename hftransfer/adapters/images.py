@@ -12,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 from hftransfer.adapters.anatomy import Inputs
-from hftransfer.adapters.base import Adapter, quiet_transformers
+from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.families import Modality
+from hftransfer.adapters.heads import IMAGE_CLASSES, Head
+from hftransfer.adapters.libraries import quiet_transformers
 
 _LONGEST_RATIO = 8.0
 
@@ -22,6 +24,11 @@ class ImageAdapter(Adapter):
     """A network that takes pixels, with its image processor."""
 
     modality: ClassVar[Modality] = "image"
+
+    def __init__(
+        self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = IMAGE_CLASSES
+    ) -> None:
+        super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
@@ -46,7 +53,7 @@ class ImageAdapter(Adapter):
         with quiet_transformers():
             self.processor.save_pretrained(folder)
 
-    def _trial_inputs(self, count: int) -> Inputs:
+    def _sample_inputs(self, count: int) -> Inputs:
         black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
         return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}

@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers, seeded
-from hftransfer.adapters.checkpoint import Checkpoint, object_in
+from hftransfer.adapters.base import Adapter, Pooling
+from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.embedding import load_embedding_classifier
+from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
+from hftransfer.adapters.libraries import quiet_transformers, seeded, told_as_damaged
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
-from hftransfer.adapters.sizes import require_fitting_model, require_small_images
+from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
-
-Kind = Literal["image-classification", "text-classification", "question-answering"]
-
-_AUTO_CLASSES = {
-    "image-classification": "AutoModelForImageClassification",
-    "text-classification": "AutoModelForSequenceClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "features": "AutoModel",
-}
-_WHAT = {
-    "image-classification": "an image classifier that transformers loads",
-    "text-classification": "a text classifier that transformers loads",
-    "question-answering": "a question answering model that transformers loads",
-}
 
 
 @dataclass(frozen=True)
 class Form:
-    """Which model is made of a checkpoint: for a task, with new classes (or those it has), pooled in some way."""
+    """Which model is made of a checkpoint: its head, the classes (None: those it has), the pooling."""
 
-    task: Kind = "image-classification"
-    class_names: tuple[str, ...] | None = None
-    pooling: Pooling = "native"
-    seed: int = 0
+    head: Head
+    class_names: tuple[str, ...] | None
+    pooling: Pooling
+    seed: int
 
     @property
     def new_head(self) -> bool:
-        """Whether the head waits to be trained (for spans: `class_names` is empty, not None)."""
-        return self.class_names is not None
+        """Whether the head waits to be trained (one without named classes: `class_names` is empty, not None)."""
+        return self.class_names is not None and self.head.is_new
 
 
 def load_adapter(
     checkpoint: Checkpoint,
     class_names: Sequence[str] | None = None,
     *,
-    task: Kind = "image-classification",
+    head: Head,
     pooling: Pooling = "native",
     seed: int = 0,
 ) -> Adapter:
@@ -62,45 +50,16 @@ def load_adapter(
     The seed initialises what is new.
 
     Raises:
-        ModelError: the weights are not whole, or no model for the task can be made of them.
+        ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
-    form = Form(task, None if class_names is None else tuple(class_names), pooling, seed)
+    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed)
     with told_as_damaged(checkpoint.name):
         return _loaded(checkpoint, form)
-
-
-@contextmanager
-def told_as_damaged(name: str) -> Iterator[None]:
-    """Meanwhile whatever libraries come upon in a model's files is told as a fault of the model.
-
-    Raises:
-        ModelError: its files are damaged, or do not fit together.
-    """
-    try:
-        yield
-    except HftransferError:
-        raise
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        got = f"something else ({type(error).__name__}: {first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", "one whose files fit together", got)) from error
 
 
 def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
     seed = form.seed
     if form.pooling == "embedding":
-        from hftransfer.adapters.embedding import load_embedding_classifier
-
         with seeded(seed):
             return load_embedding_classifier(checkpoint, form.class_names)
     if checkpoint.family == "open_clip":
@@ -119,12 +78,12 @@ def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
 
 
 def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
-    if form.task == "image-classification":
-        kind = TimmAdapter if checkpoint.family == "timm_wrapper" else ImageAdapter
-        return kind(model, load_image_processor(checkpoint), checkpoint.name, checkpoint.family)
-    tokenizer = load_tokenizer(checkpoint)
-    kind_of_text = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
-    return kind_of_text(model, tokenizer, checkpoint.name, checkpoint.family)
+    name, family, head = checkpoint.name, checkpoint.family, form.head
+    if head.modality == "image":
+        of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
+        return of_images(model, load_image_processor(checkpoint), name, family, head)
+    of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
+    return of_texts(model, load_tokenizer(checkpoint), name, family, head)
 
 
 def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
@@ -135,12 +94,12 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
 
     name, folder = checkpoint.name, str(checkpoint.folder)
     pooled = form.pooling != "native"
-    auto_class = getattr(transformers, _AUTO_CLASSES["features" if pooled else form.task])
+    auto_class = getattr(transformers, "AutoModel" if pooled else form.head.auto_class)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _adapt_config(config, form)
         require_fitting_model(name, auto_class, config, checkpoint.shapes)
-        if form.task != "question-answering":
+        if form.head.names_classes:
             require_names(config.id2label, name)
         model, info = auto_class.from_pretrained(
             folder,
@@ -158,7 +117,7 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
         raise
     except Exception as error:  # whatever transformers comes upon in a configuration
         got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", _WHAT[form.task], got)) from error
+        raise ModelError(must_be(f"model '{name}'", form.head.words, got)) from error
     if form.new_head and not pooled:
         _fill_backbone(model, info, folder)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
@@ -190,17 +149,8 @@ def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: F
         backbone.pooler = None  # the checkpoint has none, and nothing reads it
     info["missing_keys"] = {f"backbone.{name}" for name in set(info["missing_keys"]) - unused}
     model = PooledClassifier(backbone, form.pooling, len(backbone.config.id2label))
-    if form.new_head:
-        return model
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        head = load_file(checkpoint.folder / "head.safetensors")
-        model.head.load_state_dict(head)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        got = f"no head weights ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "a folder with head.safetensors", got)) from error
+    if not form.new_head:
+        load_head(model.head, checkpoint)
     return model
 
 
@@ -216,45 +166,6 @@ def _adapt_config(config: Any, form: Form) -> None:
     config.problem_type = None
     if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
         config.label_names = list(form.class_names)
-
-
-def load_image_processor(checkpoint: Checkpoint) -> Any:
-    """The image processor beside a checkpoint.
-
-    Raises:
-        ModelError: there is none.
-    """
-    from transformers import AutoImageProcessor
-
-    for file in ("preprocessor_config.json", "processor_config.json"):
-        require_small_images(checkpoint.name, object_in(checkpoint.folder / file))
-    require_small_images(checkpoint.name, checkpoint.config.get("pretrained_cfg"))
-    try:
-        return AutoImageProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
-        remedy = "Add the preprocessor_config.json of the pretrained model."
-        raise ModelError(
-            must_be(f"model '{checkpoint.name}'", "one with an image processor", "none", remedy)
-        ) from error
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer beside a checkpoint.
-
-    Raises:
-        ModelError: there is none, or one that knows no words.
-    """
-    from transformers import AutoTokenizer
-
-    require_tokenizer_files(checkpoint)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except Exception as error:  # whatever tokenizers come upon in a damaged file
-        remedy = "Add the tokenizer.json of the pretrained model."
-        got = f"none ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "one with a tokenizer", got, remedy)) from error
-    require_words(checkpoint, tokenizer)
-    return tokenizer
 
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")

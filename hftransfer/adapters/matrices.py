@@ -3,7 +3,7 @@ imports torch or peft."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,12 @@ from safetensors import SafetensorError
 
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.families import FAMILIES
+from hftransfer.adapters.heads import Head
 from hftransfer.adapters.sizes import shapes_in
 from hftransfer.errors import ModelError, must_be, some
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-_TASK_OF_TYPE = {"SEQ_CLS": "text-classification", "QUESTION_ANS": "question-answering"}
-TASK_OF_ENDING = {
-    "ForSequenceClassification": "text-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForImageClassification": "image-classification",
-}
-
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -91,19 +85,22 @@ class Matrices:
         if faults:
             raise ModelError(*faults)
 
-    def task_on(self, base: Checkpoint) -> str:
-        """Return the task: as peft was told, as the class of the base model says, or by its family."""
-        of_type = _TASK_OF_TYPE.get(str(self.config.get("task_type")))
-        if of_type is not None:
-            return of_type
+    def head_on(self, base: Checkpoint, heads: Sequence[Head]) -> Head:
+        """Return that of the heads which the model has: by peft's task type, by the class of the base model, or the
+        first for the modality of its family."""
+        kind = self.config.get("task_type")
+        by_type = next((head for head in heads if head.peft_type is not None and head.peft_type == kind), None)
+        if by_type is not None:
+            return by_type
         mapping = self.config.get("auto_mapping")
         named = [str(mapping.get("base_model_class"))] if isinstance(mapping, dict) else []
         for name in [*named, *base.architectures]:
-            for ending, task in TASK_OF_ENDING.items():
-                if name.endswith(ending):
-                    return task
+            for head in heads:
+                if name.endswith(head.ending):
+                    return head
         family = FAMILIES.get(base.family)
-        return "text-classification" if family is not None and family.modality == "text" else "image-classification"
+        modality = "image" if family is None else family.modality
+        return next(head for head in heads if head.modality == modality)
 
     def class_names_on(self, base: Checkpoint) -> tuple[str, ...] | None:
         """Return the names of the classes of the head that lies here: those of the configuration beside it, or of the

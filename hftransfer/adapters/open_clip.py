@@ -17,9 +17,9 @@ from transformers import PreTrainedConfig
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint, sidecar
+from hftransfer.adapters.heads import load_head, save_head
 from hftransfer.adapters.images import ImageAdapter, without_long_ends
 from hftransfer.adapters.sizes import require_small_images
-from hftransfer.adapters.texts import save_head
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
@@ -160,19 +160,3 @@ def _require_plain_sizes(checkpoint: Checkpoint) -> None:
 
 
 _LARGEST_SETTING = 4096
-
-
-def load_head(head: nn.Linear, checkpoint: Checkpoint) -> None:
-    """Nothing; the head gets the weights in `head.safetensors`.
-
-    Raises:
-        ModelError: they are not there, or of another shape.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        head.load_state_dict(load_file(checkpoint.folder / "head.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        got = f"no head weights ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "a folder with head.safetensors", got)) from error

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from hftransfer.adapters.base import quiet_transformers, seeded
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.dual import TransformersDual, load_backbone
 from hftransfer.adapters.families import FAMILIES
-from hftransfer.adapters.loading import load_image_processor, load_tokenizer
+from hftransfer.adapters.libraries import quiet_transformers, seeded
+from hftransfer.adapters.mean_pooling import make_linear, mean_pooled_bert, native_image_processor
+from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.errors import ModelError, must_be
-
-SMALL = 1e-2  # in this range a pooler's tanh is linear to 1e-4
-_LARGE = 1e3  # beside the mean over tokens, the residual of the first token vanishes
 
 
 def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) -> TransformersDual:
@@ -41,7 +38,7 @@ def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) 
         if hasattr(vision, "timm_model"):
             processor = native_image_processor(vision.config.pretrained_cfg)
         if isinstance(getattr(getattr(vision, "pooler", None), "dense", None), nn.Linear):
-            _make_linear(vision.pooler.dense)
+            make_linear(vision.pooler.dense)
         with torch.no_grad():
             pooled = getattr(vision(torch.zeros(1, 3, *_size_px(processor))), "pooler_output", None)
         if pooled is None or pooled.ndim != 2:
@@ -61,57 +58,9 @@ def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) 
     return TransformersDual(model, processor, tokenizer, f"{image.name} + {text.name}", "vision-text-dual-encoder")
 
 
-def mean_pooled_bert(bert: Any) -> Any:
-    """A BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided by
-    its standard deviation), shrunk to where the pooler's tanh is linear.
-
-    The layer's queries and keys are 0, so that each token attends to all equally; values pass as they are, enlarged
-    until nothing is left of the residual. The mean is then part of a native model, padding left out as attention does.
-    """
-    config = copy.deepcopy(bert.config)
-    config.num_hidden_layers += 1
-    pooled = type(bert)(config)
-    pooled.load_state_dict(bert.state_dict(), strict=False)
-    layer, width = pooled.encoder.layer[-1], config.hidden_size
-    attention, output = layer.attention.self, layer.attention.output
-    with torch.no_grad():
-        for linear in (attention.query, attention.key, layer.intermediate.dense, layer.output.dense):
-            linear.weight.zero_()
-            linear.bias.zero_()
-        for linear, size in ((attention.value, 1.0), (output.dense, _LARGE)):
-            linear.weight.copy_(size * torch.eye(width))
-            linear.bias.zero_()
-        for norm in (output.LayerNorm, layer.output.LayerNorm):
-            norm.weight.fill_(1.0)
-            norm.bias.zero_()
-    _make_linear(pooled.pooler.dense)
-    return pooled.eval()
-
-
-def native_image_processor(settings: Any) -> Any:
-    """A processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved alone."""
-    import transformers
-
-    side = int(settings["input_size"][-1])
-    return transformers.CLIPImageProcessor(
-        size={"shortest_edge": int(side / settings.get("crop_pct", 0.875))},
-        crop_size={"height": side, "width": side},
-        resample=3 if settings.get("interpolation", "bicubic") == "bicubic" else 2,
-        image_mean=settings["mean"],
-        image_std=settings["std"],
-    )
-
-
 def _backbone(checkpoint: Checkpoint, kind: str) -> Any:
     where = f"model.{kind} '{checkpoint.name}'"
     return load_backbone(checkpoint, where, "a backbone that transformers loads", may_lack="pooler")  # set here
-
-
-def _make_linear(dense: nn.Linear) -> None:
-    """Nothing; a pooler hands on what it is given, shrunk to where its tanh is linear."""
-    with torch.no_grad():
-        dense.weight.copy_(SMALL * torch.eye(dense.out_features, dense.in_features))
-        dense.bias.zero_()
 
 
 def _size_px(processor: Any) -> tuple[int, int]:

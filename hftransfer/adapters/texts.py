@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import Inputs, alike
-from hftransfer.adapters.base import Adapter, Pooling, quiet_transformers
+from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.families import Modality
+from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
+from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.errors import ModelError, must_be
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -33,16 +36,19 @@ class TextAdapter(Adapter):
 
     modality: ClassVar[Modality] = "text"
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "") -> None:
-        processor.padding_side = "right"
-        if processor.pad_token_id is None:  # GPT-2 and Llama have none; what is padded is masked and never seen
+    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
+        if processor.padding_side != "right" or processor.pad_token_id is None:
+            processor = copy.deepcopy(processor)  # the caller's own stays as it is
+            processor.padding_side = "right"
+        # GPT-2 and Llama have no padding token. Any other serves: what is padded is masked and never read.
+        if processor.pad_token_id is None:
             processor.pad_token = processor.eos_token or processor.unk_token
         if getattr(model.config, "pad_token_id", None) is None:
             model.config.pad_token_id = processor.pad_token_id
         if getattr(model.config, "use_cache", False):
             model.config.use_cache = False  # keys and values are kept for writing texts, not for judging them
         self.max_tokens = _position_limit(model.config, processor)
-        super().__init__(model, processor, name, family)
+        super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T), from texts or pairs of texts."""
@@ -134,12 +140,7 @@ class TextAdapter(Adapter):
         with quiet_transformers():
             self.processor.save_pretrained(folder)
 
-    @property
-    def outputs(self) -> int:
-        """How many logits the head gives: 2 per token for spans."""
-        return 2 if type(self.model).__name__.endswith("ForQuestionAnswering") else super().outputs
-
-    def _trial_inputs(self, count: int) -> Inputs:
+    def _sample_inputs(self, count: int) -> Inputs:
         batch = [self.tokenize(text) for text in _TRIAL_TEXTS[:count]]
         known = getattr(self.model.config.get_text_config(), "vocab_size", 2**31)
         for tokens in batch:
@@ -152,8 +153,8 @@ class TextAdapter(Adapter):
         if self._is_known:
             return
         with torch.no_grad():
-            alone = self.above(self._trial(1), 0)[0]
-            padded = self.above(self._trial(2), 0)[0][: len(alone)]
+            alone = self.above(self.sample_inputs(1), 0)[0]
+            padded = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
         if not alike(padded, alone):
             allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
             raise self._unfit(allowed, f"{type(self.model).__name__}, which does not")
@@ -163,7 +164,7 @@ class TextAdapter(Adapter):
 
     def _skipped(self, index: int) -> Any:
         """A stage that is passed over hands on what it is given, in the form in which it gives its own output."""
-        given = self._seen.stage_outputs[index]
+        given = self.trace.stage_outputs[index]
 
         def hand_on(*args: Any, **kwargs: Any) -> Any:
             hidden = args[0] if args else kwargs["hidden_states"]
@@ -215,14 +216,6 @@ class PooledTextAdapter(TextAdapter):
             self.model.backbone.save_pretrained(folder)
         self.save_processor(folder)
         save_head(self.head, folder)
-
-
-def save_head(head: nn.Linear, folder: Path) -> None:
-    """Nothing; writes a linear head's weight (C, D) and bias (C,) as `head.safetensors`."""
-    from safetensors.torch import save_file
-
-    tensors = {"weight": head.weight.detach().cpu().contiguous(), "bias": head.bias.detach().cpu().contiguous()}
-    save_file(tensors, folder / "head.safetensors")
 
 
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

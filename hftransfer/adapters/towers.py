@@ -14,6 +14,7 @@ from torch import nn
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.dual import DualEncoder
+from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.open_clip import stages_of_visual
 from hftransfer.adapters.projections import SIDES, TowerModel, Unprojected
@@ -56,7 +57,7 @@ class TextTowerAdapter(TextAdapter):
     """The text tower of a dual encoder."""
 
     def __init__(self, model: TowerModel, dual: Any, *, averages: bool = False) -> None:
-        self.dual, self._averages, self._width = dual, averages, int(model.projection.out_features)
+        self.dual, self.averages, self._width = dual, averages, int(model.projection.out_features)
         self._start(model)
         self.max_tokens = min(self.max_tokens, dual.longest)
 
@@ -74,7 +75,7 @@ class TextTowerAdapter(TextAdapter):
     def _find_stages(self) -> list[nn.Module]:
         """Those of the network; a last layer that only averages the tokens is no stage."""
         found = super()._find_stages()
-        return found[:-1] if self._averages else found
+        return found[:-1] if self.averages else found
 
 
 class FixedLengthTextTowerAdapter(TextTowerAdapter):
@@ -83,7 +84,7 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
     def _start(self, model: TowerModel) -> None:
         self.max_tokens = self.dual.longest
         name, family = f"{self.dual.name}, texts", model.config.model_type or self.dual.family
-        Adapter.__init__(self, model, self.dual.tokenizer, name, family)
+        Adapter.__init__(self, model, self.dual.tokenizer, TEXT_CLASSES, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """`{"input_ids": (B, T)}`, T the tower's one length, from texts."""
@@ -102,7 +103,7 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
         del at_least
         return {"input_ids": torch.tensor([tokens["input_ids"] for tokens in batch])}
 
-    def _trial_inputs(self, count: int) -> Inputs:
+    def _sample_inputs(self, count: int) -> Inputs:
         return self.encode(["a few words", "a few words more"][:count])
 
     def _require_split(self) -> None:
@@ -125,7 +126,7 @@ def hold_fixed(images: ImageTowerAdapter, texts: TextTowerAdapter) -> None:
     """Nothing; of both towers what must stay as it is learns nothing: a projection that the model doesn't have, a last
     layer that only averages the tokens and the pooler behind it."""
     held: list[nn.Module] = [tower.head for tower in (images, texts) if isinstance(tower.head, Unprojected)]
-    if texts._averages:
+    if texts.averages:
         held += [texts.model.network.encoder.layer[-1], texts.model.network.pooler]
     for part in held:
         part.requires_grad_(False)

@@ -83,8 +83,8 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
         ModelError: there is no such layer.
     """
     adapter = asked.adapter
-    pixels = adapter._trial(2)["pixel_values"][1:].detach().requires_grad_()
-    candidates = dict.fromkeys([*adapter._seen.after_stages, *adapter.stages])
+    pixels = adapter.sample_inputs(2)["pixel_values"][1:].detach().requires_grad_()
+    candidates = dict.fromkeys([*adapter.trace.after_stages, *adapter.stages])
     for stage in adapter.stages:
         candidates |= {m: None for m in stage.modules() if any(part in type(m).__name__ for part in _NORMS)}
     outputs: list[tuple[nn.Module, Tensor]] = []
@@ -114,7 +114,7 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
 
 def _grids_of_stages(adapter: Adapter, size: tuple[int, int]) -> set[tuple[int, int]]:
     """The rows and columns of all maps that stages take and give; none where the whole network is one stage."""
-    seen = adapter._seen
+    seen = adapter.trace
     taken = [value for args, kwargs in seen.stage_arguments for value in (*args, *kwargs.values())]
     given = [part for one in seen.stage_outputs for part in (one if isinstance(one, tuple | list) else (one,))]
     tensors = [value for value in (*taken, *given) if isinstance(value, Tensor)]

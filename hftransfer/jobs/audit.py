@@ -101,13 +101,13 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         if isinstance(recipe.strategy, LinearProbe)
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
-    task_name: Any = recipe.task
-    pooling = probe.pooling_for(recipe.chosen_task, checkpoint.pooling)
-    adapter = load_adapter(checkpoint, splits.class_names, task=task_name, pooling=pooling, seed=recipe.train.seed)
+    task = head_task(recipe.task)
+    pooling = probe.pooling_for(task, checkpoint.pooling)
+    adapter = load_adapter(checkpoint, splits.class_names, head=task.head, pooling=pooling, seed=recipe.train.seed)
     job = Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),
-        task=head_task(recipe.task),
+        task=task,
         strategy=probe,
         splits=splits,
         data=recipe.data,

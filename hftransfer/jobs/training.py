@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.terms import note_on_license
@@ -181,7 +181,7 @@ def _make_ready(
     together, seed = session.processes, recipe.train.seed
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
     pooling = recipe.strategy.pooling_for(recipe.chosen_task, checkpoint.pooling)
-    load = partial(load_adapter, checkpoint, class_names, task=cast(Any, recipe.task), pooling=pooling, seed=seed)
+    load = partial(load_adapter, checkpoint, class_names, head=head_task(recipe.task).head, pooling=pooling, seed=seed)
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
         kept.append(copy.deepcopy(adapter))
@@ -214,7 +214,7 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
 
 def _begun_anew(adapter: Adapter, seed: int) -> Adapter:
     """Return a copy of an adapter with its head begun anew."""
-    from hftransfer.adapters.base import seeded
+    from hftransfer.adapters.libraries import seeded
 
     copied = copy.deepcopy(adapter)
     with seeded(seed):

@@ -28,3 +28,8 @@ def head_task(name: str) -> HeadTask[Any]:
     if not isinstance(task, HeadTask):
         raise KeyError(name)
     return task
+
+
+def head_tasks() -> list[HeadTask[Any]]:
+    """Return the tasks whose runs train a head."""
+    return [task for task in TASKS.values() if isinstance(task, HeadTask) and task.learns == "head"]

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters.families import require_modality
+from hftransfer.adapters.heads import Head
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
@@ -179,8 +180,6 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     """Those that may choose the best epoch; the first is the headline."""
     words: ClassVar[Words]
-    head_kind: ClassVar[str] = ""
-    """The name of the head that it needs (adapters.heads.HEADS); empty where it trains none."""
     learns: ClassVar[Learns] = "head"
     explains: ClassVar[Explains | None] = None
     keys: ClassVar[frozenset[str]] = frozenset({"strategy"})
@@ -271,6 +270,8 @@ class Task(ABC):
 class HeadTask(Task, Generic[Outcome]):
     """A task whose runs train a head on one network, and stages below it."""
 
+    head: ClassVar[Head]
+    """The one that it needs."""
     from_windows: ClassVar[bool] = False
     """Whether an input may become several items."""
     trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}

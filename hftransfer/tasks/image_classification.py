@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from typing_extensions import override
 
+from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.splits import Split
 from hftransfer.tasks.contract import Examples, Starter, Words
@@ -35,7 +36,7 @@ class ImageClassification(LabelledTask):
 
     name = "image-classification"
     reader = IMAGES
-    head_kind = "image-classes"
+    head = IMAGE_CLASSES
     explains = "maps"
     has_named_head = True
     drafted: ClassVar[int | None] = 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from typing_extensions import override
 
+from hftransfer.adapters import heads
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split
@@ -53,7 +54,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
     reader = QUESTIONS
     targets = SPANS
     metrics = (Metric("f1", title="F1", in_progress=True), Metric("exact_match", in_progress=True))
-    head_kind = "spans"
+    head = heads.SPANS
     explains = "spans"
     drafted = 0
     from_windows = True

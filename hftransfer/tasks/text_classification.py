@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
+from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.data.splits import Split
 from hftransfer.data.texts import TEXTS
 from hftransfer.tasks.contract import Examples, Starter, Words
@@ -36,7 +37,7 @@ class TextClassification(LabelledTask):
 
     name = "text-classification"
     reader = TEXTS
-    head_kind = "text-classes"
+    head = TEXT_CLASSES
     explains = "words"
     pools_tokens = True
     drafted = 2

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from hftransfer.adapters.base import Activations, Adapter, seeded
+from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.adapters.dual import DualEncoder
+from hftransfer.adapters.libraries import seeded
 from hftransfer.adapters.projections import SIDES, Side, Unprojected
 from hftransfer.adapters.towers import TextTowerAdapter
 from hftransfer.errors import ModelError, must_be

@@ -512,7 +512,7 @@ class _ByNames:
     @torch.no_grad()
     def _logits_of_both(self, other: Given) -> np.ndarray:
         """The logits (N, 2C) of the head as it is, and of another, in one pass."""
-        head = self.job.adapter.head
+        head = cast(nn.Linear, self.job.adapter.head)
         own = head.weight, head.bias
         try:
             for name, mine, theirs in zip(("weight", "bias"), own, other, strict=True):

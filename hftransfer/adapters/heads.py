@@ -1,0 +1,179 @@
+"""Heads: how the layer that gives a model's logits is found, begun, set from a solution, saved and loaded.
+
+A task names the head that it needs. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.families import Modality
+from hftransfer.errors import ModelError, first_line, must_be
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    HeadLayer = nn.Linear | nn.Conv2d
+
+_DEVIATION = 0.02
+_FILE = "head.safetensors"
+
+
+@dataclass(frozen=True)
+class Head(ABC):
+    """One kind of head, and the models of transformers that have it."""
+
+    modality: Modality
+    auto_class: str
+    """The auto class of transformers that loads a model with this head."""
+    ending: str
+    """How the names of such model classes end."""
+    words: str
+    """Such a model, in the words of an error message."""
+    peft_type: str | None = None
+    """peft's `task_type` for it."""
+    fixed_outputs: int | None = None
+    """The number of outputs, where they are not classes with names."""
+
+    is_new: ClassVar[bool] = True
+    """Whether training begins with new weights, rather than with those of the checkpoint."""
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether the outputs are classes, named in the model's configuration."""
+        return self.fixed_outputs is None
+
+    def outputs(self, config: Any) -> int:
+        """Return how many logits the head of a model with this configuration gives, per example or per token."""
+        return len(config.id2label) if self.fixed_outputs is None else self.fixed_outputs
+
+    @abstractmethod
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a model's last layer is such a head with so many outputs."""
+
+    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
+        """Return whether the head can be solved in closed form from the features that enter it."""
+        del layer, features
+        return False
+
+    def begin(self, layer: HeadLayer) -> None:
+        """Give the head small random weights and no bias, as BERT's and ViT's own have (Devlin et al., arXiv
+        1810.04805)."""
+        from torch.nn import init
+
+        # Small weights say little at first, and bend the features below them little.
+        init.normal_(layer.weight, std=_DEVIATION)
+        if layer.bias is not None:
+            init.zeros_(layer.bias)
+
+    def set(self, layer: HeadLayer, weight: Tensor, bias: Tensor) -> None:
+        """Set the head to the linear map with this weight (C, D) and bias (C,)."""
+        import torch
+
+        with torch.no_grad():
+            layer.weight.copy_(weight[(..., *[None] * (layer.weight.ndim - 2))])  # (C, D), or (C, D, 1, 1)
+            if layer.bias is not None:
+                layer.bias.copy_(bias)
+
+
+class LinearHead(Head):
+    """A linear layer from pooled features (B, D) to logits (B, C)."""
+
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a layer is linear with so many outputs."""
+        return _is_linear(layer, outputs)
+
+    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
+        """Return whether the features are pooled and the layer has a bias."""
+        return features.ndim == 2 and layer.bias is not None
+
+
+class TokenHead(Head):
+    """A linear layer from the features of tokens (B, T, D) to logits of each token (B, T, C)."""
+
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a layer is linear with so many outputs."""
+        return _is_linear(layer, outputs)
+
+
+class ConvHead(Head):
+    """A 1×1 convolution from a map (B, D, H, W) to logits of each place (B, C, H, W)."""
+
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a layer is a dense 1×1 convolution with so many outputs."""
+        from torch import nn
+
+        if not isinstance(layer, nn.Conv2d):
+            return False
+        return layer.out_channels == outputs and layer.kernel_size == (1, 1) and layer.groups == 1
+
+
+class TiedHead(Head):
+    """A language model's own output layer (B, T, D) to (B, T, V), without bias; often it is the word embedding too."""
+
+    is_new: ClassVar[bool] = False
+
+    def outputs(self, config: Any) -> int:
+        """Return the size of the vocabulary."""
+        return int(config.get_text_config().vocab_size)
+
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a layer is linear with so many outputs and no bias."""
+        return _is_linear(layer, outputs) and layer.bias is None
+
+
+def _is_linear(layer: nn.Module, outputs: int) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.Linear) and layer.out_features == outputs
+
+
+IMAGE_CLASSES = LinearHead(
+    "image",
+    "AutoModelForImageClassification",
+    "ForImageClassification",
+    "an image classifier that transformers loads",
+)
+TEXT_CLASSES = LinearHead(
+    "text",
+    "AutoModelForSequenceClassification",
+    "ForSequenceClassification",
+    "a text classifier that transformers loads",
+    peft_type="SEQ_CLS",
+)
+SPANS = TokenHead(
+    "text",
+    "AutoModelForQuestionAnswering",
+    "ForQuestionAnswering",
+    "a question answering model that transformers loads",
+    peft_type="QUESTION_ANS",
+    fixed_outputs=2,  # the logits of a span's start and end
+)
+
+
+def save_head(layer: HeadLayer, folder: Path) -> None:
+    """Write a head's weight (C, D) and bias (C,) as `head.safetensors`."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.named_parameters()}
+    save_file(tensors, folder / _FILE)
+
+
+def load_head(layer: HeadLayer, checkpoint: Checkpoint) -> None:
+    """Give a head the weights in `head.safetensors`.
+
+    Raises:
+        ModelError: they are not there, or of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        layer.load_state_dict(load_file(checkpoint.folder / _FILE))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = f"no head weights ({first_line(error)})"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", f"a folder with {_FILE}", got)) from error

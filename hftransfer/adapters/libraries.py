@@ -1,0 +1,72 @@
+"""How other libraries are called: quietly, from a seed, and their errors as errors of a model."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hftransfer.errors import HftransferError, ModelError, first_line, must_be
+
+
+@contextmanager
+def told_as_damaged(name: str) -> Iterator[None]:
+    """Meanwhile whatever libraries come upon in a model's files is told as a fault of the model.
+
+    Raises:
+        ModelError: its files are damaged, or do not fit together.
+    """
+    try:
+        yield
+    except HftransferError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        got = f"something else ({type(error).__name__}: {first_line(error)})"
+        raise ModelError(must_be(f"model '{name}'", "one whose files fit together", got)) from error
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """peft without its warnings: of layers whose kind it can't tell, and of what transformers will rename."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """transformers without its loading bars and notes, as it was afterwards."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
