@@ -101,8 +101,8 @@ class ModelFacts(BaseModel):
 
 
 def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | None = None) -> None:
-    """Nothing; writes the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it; `place` is
-    where the folder will lie in the end."""
+    """Write the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it; `place` is where the
+    folder will lie in the end."""
     if facts.base is not None:
         adapter.save_lora(folder, str(facts.base["name"]))
         if facts.base.get("path"):
@@ -147,27 +147,28 @@ class Predictor:
 
     @property
     def scoring(self) -> Scoring:
-        """What scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none` (numbers)."""
+        """Return what scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none`
+        (numbers)."""
         return self.adapter.scoring
 
     @property
     def note(self) -> str | None:
-        """What a person should know before they believe it; None where there is nothing."""
+        """Return what a person should know before they believe it; None where there is nothing."""
         return OF_DRAWINGS if self.facts.data == DRAWINGS else None
 
     @property
     def task(self) -> HeadTask[Any]:
-        """What it was trained for."""
+        """Return what it was trained for."""
         return head_task(self.facts.task)
 
     @property
     def reader(self) -> Reader:
-        """What reads its inputs."""
+        """Return what reads its inputs."""
         return self.task.reader
 
     @property
     def explains(self) -> Explains | None:
-        """What its explanations are; None where it has none."""
+        """Return what its explanations are; None where it has none."""
         return self.task.explains
 
     @property
@@ -177,7 +178,7 @@ class Predictor:
 
     @property
     def takes(self) -> str:
-        """What it predicts from: images, texts or questions."""
+        """Return what it predicts from: images, texts or questions."""
         return self.reader.inputs
 
     def predict(
@@ -187,7 +188,7 @@ class Predictor:
         question: str | Sequence[str] | None = None,
         context: str | Sequence[str] | None = None,
     ) -> Any:
-        """One `Prediction` per image or text, one `Answer` per question.
+        """Return one `Prediction` per image or text, one `Answer` per question.
 
         Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
         tuples); one alone may be given. Questions are dicts with `question` and `context`, or lists of both by these
@@ -213,8 +214,8 @@ class Predictor:
         return all_or_faults(self.predict_each(given))
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | Answer | DataError]:
-        """A prediction for each image or text, or an answer to each question, in turn, or the error that says why it
-        can't be read."""
+        """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
+        it can't be read."""
         if self.task.from_windows:
             yield from self._answer_each(inputs)
             return
@@ -229,7 +230,7 @@ class Predictor:
     def evaluate(
         self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
     ) -> dict[str, Any]:
-        """The metrics of labelled rows: as `ht.run` takes them from Python, or a path.
+        """Return the metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
         Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
         validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
@@ -252,7 +253,7 @@ class Predictor:
     def evaluate_rows(
         self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
     ) -> dict[str, Any]:
-        """The metrics of labelled rows; class ids follow the model's labels.
+        """Return the metrics of labelled rows; class ids follow the model's labels.
 
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
@@ -301,7 +302,8 @@ class Predictor:
             return examples, outcomes_of(self.adapter, 0, source, self.compute, keep)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """The folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA: peft).
+        """Return the folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA:
+        peft).
 
         With `LoRA(merge=True)` the merged native model lies in its folder `merged`.
 
@@ -320,7 +322,8 @@ class Predictor:
         return path
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
-        """The address of the model on the Hub, where it lies under this id from now on: as `hftransfer push` does it.
+        """Return the address of the model on the Hub, where it lies under this id from now on: as `hftransfer push`
+        does it.
 
         Raises:
             PushError: the Hub refuses, or somebody else changed the repository meanwhile.
@@ -364,7 +367,7 @@ class Predictor:
         return values
 
     def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
-        """The answer to a question, a dict with `question` and `context`, and the spans that came next:
+        """Return the answer to a question, a dict with `question` and `context`, and the spans that came next:
         `alternatives`, the best first. Errors name the question by its place.
 
         Raises:
@@ -431,8 +434,8 @@ def in_batches(
     probabilities: Callable[[Inputs], np.ndarray],
     class_names: Sequence[str],
 ) -> Iterator[Prediction | DataError]:
-    """A prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B, C)
-    for those of a batch that can. Batches are read and encoded in threads."""
+    """Yield a prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B,
+    C) for those of a batch that can. Batches are read and encoded in threads."""
     from hftransfer.training.activations import read_batches
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
@@ -497,7 +500,7 @@ def _require_one_label(scoring: Scoring, name: str) -> None:
 
 
 def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
-    """The rows of the split that is asked for, else of the first there is of test, validation and training.
+    """Return the rows of the split that is asked for, else of the first there is of test, validation and training.
 
     Raises:
         DataError: there is no such split.
@@ -525,7 +528,8 @@ class Place:
 
 
 def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
-    """The place of a run folder, a model folder, a bundled model or a Hub id (fetched: safetensors and settings alone).
+    """Return the place of a run folder, a model folder, a bundled model or a Hub id (fetched: safetensors and settings
+    alone).
 
     Raises:
         ModelError: there is no such model, or a run did not finish.
@@ -558,7 +562,7 @@ def load_predictor(
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     base: str | os.PathLike[str] | None = None,
 ) -> Predictor:
-    """The trained model at a place; of LoRA, `base` names where the base model is, if it was moved.
+    """Return the trained model at a place; of LoRA, `base` names where the base model is, if it was moved.
 
     Raises:
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
@@ -577,8 +581,8 @@ def load_predictor(
 
 
 def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
-    """What `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of plain
-    peft's layout the base model alone."""
+    """Return what `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of
+    plain peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
     from hftransfer.adapters.matrices import ADAPTER_CONFIG, Matrices
 
@@ -615,8 +619,8 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
-    """The base model with the matrices and the head that lie in the folder, and the facts; where plain peft wrote the
-    folder they are completed by what the base model says.
+    """Return the base model with the matrices and the head that lie in the folder, and the facts; where plain peft
+    wrote the folder they are completed by what the base model says.
 
     Raises:
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
@@ -681,7 +685,7 @@ def _require_no_images(texts: Sequence[Any]) -> None:
 
 
 def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None) -> Any:
-    """An RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
+    """Return an RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
     if isinstance(image, DataError):
         return image
     from hftransfer.data.images import PixelRange, decode_image
@@ -698,7 +702,7 @@ def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None
 
 
 def as_list(inputs: Any, reader: Reader) -> list[Any]:
-    """The inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
+    """Return the inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
 
     Raises:
         DataError: it is a table, of whose columns one must be meant.
@@ -733,7 +737,7 @@ def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
 
 
 def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
-    """A text and its pair (None where there is none), or the error that says why it is none."""
+    """Return a text and its pair (None where there is none), or the error that says why it is none."""
     if isinstance(value, DataError):
         return value
     one = isinstance(value, str)

@@ -42,7 +42,7 @@ class Usage:
 
 
 def cache_root() -> Path:
-    """The cache folder: `$HFTRANSFER_CACHE`, else `hftransfer` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the cache folder: `$HFTRANSFER_CACHE`, else `hftransfer` in `$XDG_CACHE_HOME` or `~/.cache`."""
     named = os.environ.get("HFTRANSFER_CACHE")
     if named:
         return user_path(named, "HFTRANSFER_CACHE", OutputError)
@@ -51,7 +51,7 @@ def cache_root() -> Path:
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder of one kind of cached things, made where it is missing.
+    """Return the folder of one kind of cached things, made where it is missing.
 
     Raises:
         OutputError: the cache folder can't be written.
@@ -75,7 +75,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def is_a_cache() -> bool:
-    """Whether the cache folder is there already, and one of ours."""
+    """Return whether the cache folder is there already, and one of ours."""
     return _is_ours(cache_root())
 
 
@@ -159,7 +159,7 @@ def _lock_of(draft: Path) -> Path:
 
 
 def _is_drafted(draft: Path) -> bool:
-    """Whether a living process writes a draft, as far as can be told."""
+    """Return whether a living process writes a draft, as far as can be told."""
     lock = _lock_of(draft)
     if lock.exists():
         return _is_held(lock)
@@ -167,7 +167,7 @@ def _is_drafted(draft: Path) -> bool:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a living process holds the lock of a file."""
+    """Return whether a living process holds the lock of a file."""
     held = _lock(lock)
     if held is None:
         return True
@@ -176,7 +176,7 @@ def _is_held(lock: Path) -> bool:
 
 
 def _lock(path: Path) -> BaseFileLock | None:
-    """The lock of a file, acquired; None where another holds it or there are no locks here."""
+    """Return the lock of a file, acquired; None where another holds it or there are no locks here."""
     import filelock
 
     lock = filelock.FileLock(path, timeout=0, is_singleton=False, thread_local=False)
@@ -234,7 +234,7 @@ def mark_in_use(entry: Path) -> None:
 
 
 def used_by_others(entry: Path) -> bool:
-    """Whether another living process has marked an entry of the cache."""
+    """Return whether another living process has marked an entry of the cache."""
     root = cache_root()
     own = _MARKS.get(root)
     return entry.is_relative_to(root) and entry.relative_to(root).as_posix() in _names_in_use(root, own)
@@ -287,7 +287,7 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
 
 
 def _names_in_use(root: Path, own: _Mark | None = None) -> set[str]:
-    """The entries that living processes (but for this one) have marked; what dead ones left is deleted."""
+    """Return the entries that living processes (but for this one) have marked; what dead ones left is deleted."""
     found: set[str] = set()
     for listing in sorted((root / _IN_USE).glob("*.txt")):
         mark = listing.with_suffix("")
@@ -306,7 +306,7 @@ def _names_in_use(root: Path, own: _Mark | None = None) -> set[str]:
 
 
 def usage() -> list[Usage]:
-    """What the cache holds, by kind."""
+    """Return what the cache holds, by kind."""
     found = []
     for kind in KINDS:
         folder = cache_root() / kind
@@ -329,12 +329,12 @@ class Cleared:
 
 
 def clear(kinds: tuple[str, ...] = KINDS, older_than_days: float = 0.0) -> int:
-    """The number of bytes freed by `clear_unused`."""
+    """Return the number of bytes freed by `clear_unused`."""
     return clear_unused(kinds, older_than_days).freed_bytes
 
 
 def clear_unused(kinds: tuple[str, ...] = KINDS, older_than_days: float = 0.0) -> Cleared:
-    """What is freed by deleting cached entries not written for `older_than_days` that no other process uses.
+    """Return what is freed by deleting cached entries not written for `older_than_days` that no other process uses.
 
     Only folders that this library made (they carry a CACHEDIR.TAG) are touched.
 
@@ -362,7 +362,7 @@ def clear_unused(kinds: tuple[str, ...] = KINDS, older_than_days: float = 0.0) -
 
 
 def _cleared(entry: Path, root: Path, horizon: float) -> bool:
-    """Whether an entry is gone, or too young to go; if not, it is in use."""
+    """Return whether an entry is gone, or too young to go; if not, it is in use."""
     if _DRAFT.fullmatch(entry.name):
         lock = _lock_of(entry)
         if lock.exists() and _is_held(lock):

@@ -696,7 +696,7 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Nothing; runs the command line."""
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not have an encoding
             stream.reconfigure(errors="backslashreplace")
@@ -738,7 +738,7 @@ def _listed(what: str) -> list[str]:
 
 
 def _headline(recipe: Path) -> str:
-    """The first line of a recipe's header that is no command."""
+    """Return the first line of a recipe's header that is no command."""
     for line in recipe.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()
         if line.startswith("#") and text and not text.startswith(("hftransfer ", "expected: ")):
@@ -757,12 +757,12 @@ def _progress(*, quiet: bool) -> Progress:
 
 
 def _say(text: str) -> None:
-    """Nothing; prints what may hold names of files and classes, which can't steer the terminal."""
+    """Print what may hold names of files and classes, which can't steer the terminal."""
     print(printable(text))
 
 
 def _guarded(work: Callable[[], Any], *, debug: bool, then: str = "") -> None:
-    """Nothing; does the work, and tells faults in the user's input without a traceback, with exit status 2."""
+    """Do the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 
     try:

@@ -23,8 +23,8 @@ _FILE = "shots.json"
 
 
 def cells_of(recipe: Recipe) -> list[tuple[int, int, Recipe]]:
-    """Every number of shots with every draw, and the recipe of each. The last is the first draw of the most shots: its
-    model is the one that is kept."""
+    """Return every number of shots with every draw, and the recipe of each. The last is the first draw of the most
+    shots: its model is the one that is kept."""
     numbers = sorted(set(recipe.data.numbers_of_shots))
     cells = [(number, draw) for number in numbers for draw in range(recipe.data.shot_draws)]
     kept = (numbers[-1], 0)
@@ -46,7 +46,7 @@ class FinishedCells:
         self.rows: list[dict[str, float]] = []
 
     def read(self) -> None:
-        """Nothing; the rows of the same run are known, if it was interrupted.
+        """Read the rows of the same run, if it was interrupted.
 
         Raises:
             RecipeError: the interrupted run was another.
@@ -60,7 +60,7 @@ class FinishedCells:
         self.rows = rows
 
     def add(self, row: dict[str, float]) -> None:
-        """Nothing; a row more, on the disk too.
+        """Add a row, on the disk too.
 
         Raises:
             WriteError: it can't be written.
@@ -78,12 +78,12 @@ class FinishedCells:
 
     @staticmethod
     def remove_from(folder: Path) -> None:
-        """Nothing; the rows in a folder of checkpoints go, for the run is finished."""
+        """Delete the rows in a folder of checkpoints: the run is finished."""
         for name in (_FILE, Path(_FILE).with_suffix(".tmp").name):
             (folder / name).unlink(missing_ok=True)
 
     def has(self, shots: int, draw: int) -> bool:
-        """Whether a cell was measured."""
+        """Return whether a cell was measured."""
         return any(row["shots"] == shots and row["draw"] == draw for row in self.rows)
 
 
@@ -94,7 +94,7 @@ def learn_curve(
     train: Callable[[Recipe, Progress], Any],
     measured: Callable[[Any], Mapping[str, float]],
 ) -> tuple[Any, list[dict[str, float]]]:
-    """What `train` made of the last cell, and a row of every cell: shots, draw, and what was `measured`."""
+    """Return what `train` made of the last cell, and a row of every cell: shots, draw, and what was `measured`."""
     cells = cells_of(recipe)
     for index, (shots, draw, own) in enumerate(cells):
         is_last = index == len(cells) - 1

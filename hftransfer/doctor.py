@@ -35,7 +35,7 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """What was found, one after the other as it comes; nothing is fetched and nothing is left behind."""
+    """Yield what was found, one after the other as it comes; nothing is fetched and nothing is left behind."""
     yield from _machine()
     yield from _packages()
     yield _cache()

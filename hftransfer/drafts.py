@@ -63,8 +63,8 @@ def draft(
     out: Path = Path("recipe.yaml"),
     settings: Sequence[str] = (),
 ) -> str:
-    """A commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file that it
-    will be.
+    """Return a commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file
+    that it will be.
 
     Raises:
         RecipeError: there is no such task.
@@ -79,7 +79,8 @@ def draft(
 
 
 def way_from(out: Path, data: str) -> str:
-    """How a file `out` has to name a folder or file; what is none here (a Hub id), is absolute or below home stays."""
+    """Return how a file `out` has to name a folder or file; what is none here (a Hub id), is absolute or below home
+    stays."""
     path = Path(data)
     if path.is_absolute() or data.startswith("~") or not path.exists() or out.parent.resolve() == Path.cwd():
         return data
@@ -87,7 +88,7 @@ def way_from(out: Path, data: str) -> str:
 
 
 def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
-    """What some data hold.
+    """Return what some data hold.
 
     Raises:
         RecipeError: there is no such task.
@@ -149,14 +150,14 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
 
 
 def _chosen(settings: DataSettings) -> dict[str, Any]:
-    """What a person set of the data beside the source."""
+    """Return what a person set of the data beside the source."""
     return {
         name: value for name in sorted(settings.model_fields_set - {"source"}) if (value := getattr(settings, name))
     }
 
 
 def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
-    """The shares to hold out for test and validation, as large as usual where every class has enough examples.
+    """Return the shares to hold out for test and validation, as large as usual where every class has enough examples.
 
     Raises:
         DataError: a class has one example alone.
@@ -213,7 +214,7 @@ def _written(data: str, seen: Seen, model: str) -> str:
 
 
 def _notes(seen: Seen) -> list[str]:
-    """What a person should know of their data before training."""
+    """Return what a person should know of their data before training."""
     notes = [_one_line(note) for note in seen.notes]
     if not seen.classes:
         return notes
@@ -239,19 +240,19 @@ def _one_line(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name as it can stand in a comment: one line."""
+    """Return a name as it can stand in a comment: one line."""
     return " ".join(text.split())[:60]
 
 
 def _quoted(text: Any) -> str:
-    """A plain value as a YAML scalar."""
+    """Return a plain value as a YAML scalar."""
     from json import dumps
 
     return dumps(text, ensure_ascii=False)
 
 
 def write_draft(path: Path, text: str) -> Path:
-    """The file with the recipe, which was not there before.
+    """Return the file with the recipe, which was not there before.
 
     Raises:
         OutputError: it was, or can't be written.

@@ -56,7 +56,7 @@ class WriteError(OutputError):
 
 
 def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
-    """One sentence per fault, in the house's form: `<where> must be <allowed>; got <value>. <remedy>`."""
+    """Return one sentence per fault, in the house's form: `<where> must be <allowed>; got <value>. <remedy>`."""
     return f"{where} must be {allowed}; got {got}. {remedy}".rstrip()
 
 
@@ -70,7 +70,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def some(items: Iterable[str], limit: int = 5) -> str:
-    """The first few items joined by commas, and how many more there are."""
+    """Return the first few items joined by commas, and how many more there are."""
     listed = list(items)
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
@@ -82,8 +82,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text as a terminal or a file may show it: what would steer a terminal or turn the direction of writing, and
-    what has no encoding (bytes of a file name that are no UTF-8), is written as an escape."""
+    """Return the text as a terminal or a file may show it: what would steer a terminal or turn the direction of
+    writing, and what has no encoding (bytes of a file name that are no UTF-8), is written as an escape."""
     return _STEERING.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
@@ -93,12 +93,12 @@ def printable_json(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error of another library says."""
+    """Return the first line of what an error of another library says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path:
-    """The path that a person wrote, `~` standing for the home folder.
+    """Return the path that a person wrote, `~` standing for the home folder.
 
     Raises:
         HftransferError: (of the given kind) it can be no path.
@@ -118,8 +118,8 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
 
 
 def settings_in_words(faults: Iterable[Any], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
-    """One sentence for each setting at fault among those that pydantic tells, whatever number of ways there are to give
-    it; `shown` says how a person wrote a setting."""
+    """Return one sentence for each setting at fault among those that pydantic tells, whatever number of ways there are
+    to give it; `shown` says how a person wrote a setting."""
     told: dict[str, list[str]] = {}
     got: dict[str, Any] = {}
     remedies: dict[str, str] = {}

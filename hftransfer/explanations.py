@@ -43,8 +43,8 @@ class Shown:
 
 
 def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]) -> Path:
-    """The folder with a picture of each image, `sheet.png` of several, `explanations.html` and `explanations.json`;
-    tells a line of each.
+    """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
+    `explanations.json`; tells a line of each.
 
     Raises:
         RecipeError: what is asked for does not go with the model.
@@ -90,7 +90,7 @@ def line_of(shown: Shown) -> str:
 
 
 def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
-    """Nothing; writes a picture of each image and a sheet of several, the page and the numbers.
+    """Write a picture of each image and a sheet of several, the page and the numbers.
 
     Raises:
         WriteError: they can't be written.
@@ -113,7 +113,7 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
 
 
 def picture_of(one: ImageExplanation) -> bytes:
-    """A PNG: what the model saw, and the map over it."""
+    """Return a PNG: what the model saw, and the map over it."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -137,7 +137,7 @@ def picture_of(one: ImageExplanation) -> bytes:
 
 
 def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
-    """Nothing; draws the first images with their maps over them, beside each other."""
+    """Draw the first images with their maps over them, beside each other."""
     from hftransfer.report.figures import draw_sheet, overlaid, short_label
 
     images, captions = [], []
@@ -152,7 +152,7 @@ def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
 
 
 def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
-    """One page that needs nothing beside it: pictures, coloured words, spans with their scores."""
+    """Return one page that needs nothing beside it: pictures, coloured words, spans with their scores."""
     entries = [
         {
             "name": one.name,
@@ -167,5 +167,5 @@ def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
 
 
 def _safe(name: str) -> str:
-    """A file's name out of any text."""
+    """Return a file's name out of any text."""
     return re.sub(r"[^\w.-]+", "-", html.unescape(name)).strip("-.")[:60] or "input"

@@ -55,7 +55,7 @@ class Exported:
 
 
 def require_classifier(predictor: Any) -> None:
-    """Nothing, if a model can be exported.
+    """Return if a model can be exported.
 
     Raises:
         ModelError: it is a dual encoder.
@@ -66,7 +66,7 @@ def require_classifier(predictor: Any) -> None:
 
 
 def export_merged(predictor: Predictor, out: str | Path) -> Path:
-    """The folder with the native model that LoRA's matrices are merged into.
+    """Return the folder with the native model that LoRA's matrices are merged into.
 
     Raises:
         ModelError: the model has no matrices.
@@ -84,8 +84,8 @@ def export_merged(predictor: Predictor, out: str | Path) -> Path:
 def export_onnx(
     predictor: Predictor, out: str | Path, *, run: str | None = None, data: str | None = None, progress: Progress
 ) -> Exported:
-    """The model as a graph of ONNX, with its labels and preprocessing beside it, after onnxruntime gave what PyTorch
-    gives on examples of `data`, of the data of the run in folder `run`, or of those that come with the package.
+    """Return the model as a graph of ONNX, with its labels and preprocessing beside it, after onnxruntime gave what
+    PyTorch gives on examples of `data`, of the data of the run in folder `run`, or of those that come with the package.
 
     The graph takes batches of any size, and texts of any length; LoRA's matrices are merged.
 
@@ -184,7 +184,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str) -> Iterator[float]:
-    """The largest difference of a logit in each batch.
+    """Yield the largest difference of a logit in each batch.
 
     Raises:
         ModelError: a logit of PyTorch is no number.
@@ -202,7 +202,7 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str)
 
 
 def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder: Path, difference: float) -> None:
-    """Nothing; writes what one needs to use the graph: labels, preprocessing, and the native processor's files."""
+    """Write what one needs to use the graph: labels, preprocessing, and the native processor's files."""
     from hftransfer.adapters.libraries import quiet_transformers
 
     adapter.save_processor(folder)
@@ -231,7 +231,7 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
 
 
 def _examples(predictor: Predictor, run: str | None, data: str | None, progress: Progress) -> tuple[list[Inputs], str]:
-    """Some inputs in batches of several sizes, and what they are."""
+    """Return some inputs in batches of several sizes, and what they are."""
     rows, source = _rows(predictor.task, run, data, progress)
     chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(len(rows), _EXAMPLES)).astype(int).tolist()]
     parts = [chosen[:1], chosen[1:4], chosen[4:]]

@@ -15,12 +15,12 @@ EXTRAS = {
 
 
 def has_extra(name: str) -> bool:
-    """Whether the packages of an extra are installed."""
+    """Return whether the packages of an extra are installed."""
     return all(find_spec(package) is not None for package in EXTRAS[name])
 
 
 def require_extra(name: str, what: str) -> None:
-    """Nothing, if the packages of an extra are installed.
+    """Return if the packages of an extra are installed.
 
     Raises:
         ModelError: some are not; `what` says what needs them.

@@ -85,7 +85,8 @@ class CaptionsLearned:
 
 
 def learn_captions(job: CaptionJob) -> CaptionsLearned:
-    """The dual encoder as the strategy makes it on the training split, chosen on the validation split, and tested.
+    """Return the dual encoder as the strategy makes it on the training split, chosen on the validation split, and
+    tested.
 
     Raises:
         RecipeError: several processes share the work, or a strategy asks for what the towers don't have.
@@ -132,7 +133,7 @@ def _learn_projections(job: CaptionJob) -> CaptionsLearned:
 
 
 def _pooled(job: CaptionJob, split: Split) -> Pooled:
-    """What the towers make of a split's images and captions, kept in the cache.
+    """Return what the towers make of a split's images and captions, kept in the cache.
 
     Raises:
         DataError: an image can't be decoded.
@@ -233,7 +234,7 @@ def _at_boundary(
 
 
 def _require_decodable(job: CaptionJob) -> None:
-    """Nothing, if every image can be decoded, which a loop that does so in every epoch should know before.
+    """Return if every image can be decoded, which a loop that does so in every epoch should know before.
 
     Raises:
         DataError: with those that can't.
@@ -286,7 +287,7 @@ def _judged(
 def _found_of(
     images: np.ndarray, captions: np.ndarray, owners: np.ndarray
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """How often images and captions find each other, and the ranks of what they look for."""
+    """Return how often images and captions find each other, and the ranks of what they look for."""
     to_captions, to_images = retrieval_ranks(images, captions, owners)
     found = recalls(to_captions, "image_to_text") | recalls(to_images, "text_to_image")
     return found, {"image_to_text": to_captions, "text_to_image": to_images}

@@ -22,7 +22,7 @@ _WAIT_SECONDS = 10.0
 
 
 def end_with_launcher() -> None:
-    """Nothing; where this process was started by `launch` (and Linux can promise it) it is told to stop when the
+    """Where this process was started by `launch` (and Linux can promise it), let it be told to stop when the
     process that started it dies."""
     if os.environ.get(_LAUNCHED) and sys.platform == "linux":
         set_parent_death_signal = 1
@@ -30,7 +30,7 @@ def end_with_launcher() -> None:
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
-    """The exit status of `hftransfer` with these arguments in `count` processes: that of the first that fails.
+    """Return the exit status of `hftransfer` with these arguments in `count` processes: that of the first that fails.
 
     Each signal goes to all of them, which end within their own grace time; all are stopped when one fails. They find
     each other by the variables that torchrun sets.
@@ -64,7 +64,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 
 def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """The exit status of all: 0, or that of the first that failed."""
+    """Return the exit status of all: 0, or that of the first that failed."""
     while not (failed := [process for process in started if process.poll()]):
         if all(process.poll() == 0 for process in started):
             return 0

@@ -62,7 +62,7 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """The run of a recipe: a trained, tested and saved model in a folder.
+    """Return the run of a recipe: a trained, tested and saved model in a folder.
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
     `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
@@ -130,7 +130,7 @@ def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
 
 
 def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) -> Path | None:
-    """The folder of an unfinished run, where it is given instead of a recipe."""
+    """Return the folder of an unfinished run, where it is given instead of a recipe."""
     if isinstance(recipe, Mapping) or not isinstance(recipe, str | Path):
         return None
     path = user_path(recipe, "the recipe", RecipeError)
@@ -142,7 +142,7 @@ def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) 
 
 
 def _as_asked(folder: Path, overrides: Mapping[str, Any] | Sequence[str]) -> LoadedRecipe:
-    """The recipe of the unfinished run in a folder."""
+    """Return the recipe of the unfinished run in a folder."""
     found = asked_in(folder)
     assert found is not None
     name, recipe = found
@@ -213,14 +213,14 @@ def _newest(session: Session, *, resume: bool) -> Saved | None:
 
 
 def resume_command(folder: Path) -> str:
-    """What goes on with the unfinished run in a folder, to be copied."""
+    """Return what goes on with the unfinished run in a folder, to be copied."""
     count = os.environ.get("WORLD_SIZE", "1") if os.environ.get("HFTRANSFER_LAUNCHED") else "1"
     more = ["--processes", count] if count != "1" else []
     return shlex.join(["hftransfer", "run", "--resume", str(folder), *more])
 
 
 def how_to_go_on(folder: Path | None) -> str:
-    """What becomes of an interrupted run, for people."""
+    """Return what becomes of an interrupted run, for people."""
     if folder is None or not is_interrupted(folder):
         return "what the cache holds is kept"
     if any((folder / CHECKPOINTS).glob("[!.]*")):
@@ -240,7 +240,7 @@ def fit(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Predictor:
-    """The model that a strategy makes of a pretrained one and your rows, ready to predict.
+    """Return the model that a strategy makes of a pretrained one and your rows, ready to predict.
 
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
@@ -293,7 +293,7 @@ def fit(
 
 
 def _rows_by_split(train: Any, validation: Any, test: Any) -> dict[str, Any]:
-    """The rows of each split; `train` may itself be a mapping of split names to rows, such as a `DatasetDict`.
+    """Return the rows of each split; `train` may itself be a mapping of split names to rows, such as a `DatasetDict`.
 
     Raises:
         DataError: a split that was given has no rows.
@@ -314,7 +314,7 @@ def check(
     data: Any = None,
     progress: Progress | None = None,
 ) -> Splits:
-    """The splits a run of the recipe would see, after all that can be checked without training: the recipe, the
+    """Return the splits a run of the recipe would see, after all that can be checked without training: the recipe, the
     model's files where they are local, and every image, decoded in full.
 
     Raises:
@@ -324,7 +324,7 @@ def check(
 
 
 def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
-    """The same of a recipe that is loaded.
+    """Return the same of a recipe that is loaded.
 
     Raises:
         HftransferError: something is not as it must be.
@@ -358,7 +358,7 @@ def require_sound(
 
 
 def not_looked_at(recipe: Recipe) -> list[str]:
-    """What `check` can't tell without fetching or loading a model, for people."""
+    """Return what `check` can't tell without fetching or loading a model, for people."""
     notes, model = [], recipe.model
     for name in [str(model.image), str(model.text)] if model.is_pair else [model.name]:
         if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
@@ -380,5 +380,5 @@ def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: b
 
 
 def as_json(result: Result) -> str:
-    """The metrics and the folder of a run as one JSON object."""
+    """Return the metrics and the folder of a run as one JSON object."""
     return json.dumps({"folder": str(result.folder), **result.metrics}, indent=2, ensure_ascii=False)

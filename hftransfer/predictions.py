@@ -43,7 +43,7 @@ Outcome = Prediction | Answer | DataError
 def predict_inputs(
     predictor: Predictor | DualPredictor, asked: Asked, progress: Progress, lines: Iterable[str]
 ) -> None:
-    """Nothing; tells a prediction for every input, and afterwards which could not be read.
+    """Tell a prediction for every input, and afterwards which could not be read.
 
     Raises:
         RecipeError: what is asked for does not go with the model.

@@ -33,17 +33,17 @@ class Progress:
         self.log = path
 
     def move_log(self, path: Path) -> None:
-        """Nothing; the log so far lies in the file `path` from here on, and goes on there."""
+        """Put the log so far into the file `path`, where it goes on."""
         if self.log is not None:
             self.log.replace(path)
         self.write_log(path)
 
     def end_log(self) -> None:
-        """Nothing; what is told from here on is no part of the log."""
+        """Close the log: what is told from here on is no part of it."""
         self.log = None
 
     def note(self, text: str) -> None:
-        """Nothing; keeps a line in the log that a person is told in another way."""
+        """Keep a line in the log that a person is told in another way."""
         self._keep(text)
 
     def line(self, text: str) -> None:
@@ -95,11 +95,11 @@ class Progress:
         return advance
 
     def aside(self) -> Progress:
-        """One for work that keeps a log of its own: it shows how far its stages are, and tells no lines."""
+        """Return one for work that keeps a log of its own: it shows how far its stages are, and tells no lines."""
         return _Aside(self.stream if self.stream is not None and self.stream.isatty() else None)
 
     def in_background(self) -> Progress:
-        """One that keeps its lines in this one's log alone, and shows how far its stages are."""
+        """Return one that keeps its lines in this one's log alone, and shows how far its stages are."""
         return _Background(self)
 
     def _keep(self, text: str) -> None:

@@ -60,9 +60,9 @@ class Pushed:
 
 
 def collect(run: str | Path, repo_id: str) -> Upload:
-    """What of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and figures;
-    no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe says so
-    (`hub.share_examples`).
+    """Return what of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and
+    figures; no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe
+    says so (`hub.share_examples`).
 
     Raises:
         ModelError: there is no trained model.
@@ -104,7 +104,7 @@ def push(
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Pushed:
-    """A run's model on the Hub under an id, in one commit on top of what was there when it began.
+    """Return a run's model on the Hub under an id, in one commit on top of what was there when it began.
 
     The repository is made if there is none, private unless told otherwise. What fails on the way (429, 5xx, a dropped
     connection) is tried again, and a commit whose answer was lost is not made twice. Hand edits of the card outside our
@@ -152,7 +152,7 @@ def push(
 
 
 def require_repo_id(repo_id: str) -> None:
-    """Nothing, if it is an id of a repository.
+    """Return if it is an id of a repository.
 
     Raises:
         ModelError: it is not.
@@ -165,7 +165,7 @@ def require_repo_id(repo_id: str) -> None:
 
 
 def _pictures(folder: Path, notes: list[str]) -> list[str]:
-    """The names of the pictures that go up; it is noted where some stay because they show the data."""
+    """Return the names of the pictures that go up; it is noted where some stay because they show the data."""
     shares = _shares_examples(folder)
     figures = sorted((folder / "figures").glob("*.png"))
     shown = [file for file in figures if shares or file.stem not in _WITH_EXAMPLES]
@@ -176,7 +176,7 @@ def _pictures(folder: Path, notes: list[str]) -> list[str]:
 
 
 def _shares_examples(folder: Path) -> bool:
-    """Whether the recipe of a run says that examples of its data may be shown."""
+    """Return whether the recipe of a run says that examples of its data may be shown."""
     from ruamel.yaml import YAML, YAMLError
 
     try:
@@ -187,8 +187,8 @@ def _shares_examples(folder: Path) -> bool:
 
 
 def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
-    """The card, speaking of the repository and showing the figures beside it; the Hub's page tries the model on the
-    images that may be shown."""
+    """Return the card, speaking of the repository and showing the figures beside it; the Hub's page tries the model on
+    the images that may be shown."""
     from huggingface_hub import ModelCard, hf_hub_url
 
     shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures if name.startswith("figures/")]
@@ -205,7 +205,7 @@ def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
 
 
 def public_text(text: str) -> str:
-    """A recipe's or metrics' text with nothing of a path but its last part."""
+    """Return a recipe's or metrics' text with nothing of a path but its last part."""
     return re.sub(r"(?<![\w:/.~])(?:~|/)(?:[^\s\"'/]+/)*([^\s\"'/]+)/?(?=[\s\"',]|$)", r"\1", text)
 
 
@@ -222,7 +222,7 @@ def _text_of(file: Path) -> str:
 
 
 def _without_path(file: Path, notes: list[str]) -> bytes:
-    """What `hftransfer.json` says, without the way to a base model on this disk."""
+    """Return what `hftransfer.json` says, without the way to a base model on this disk."""
     said = object_in(file)
     base = said.get("base")
     if isinstance(base, dict) and base.get("path"):
@@ -263,13 +263,13 @@ def _sha256(content: bytes | Path) -> str:
 
 
 def with_section(card: str, more: str) -> str:
-    """A card with more at the end of our section."""
+    """Return a card with more at the end of our section."""
     return card.replace(END, f"{more.strip()}\n\n{END}", 1) if more.strip() else card
 
 
 def merged_card(there: str, own: str) -> str:
-    """A card that is on the Hub already, with our section as it is now: what people wrote around it, and metadata of
-    theirs, stay."""
+    """Return a card that is on the Hub already, with our section as it is now: what people wrote around it, and
+    metadata of theirs, stay."""
     from huggingface_hub import ModelCard, ModelCardData
 
     own_card = ModelCard(own)
@@ -295,7 +295,7 @@ class _Remote:
         self.api, self.repo_id, self.revision, self.wait = api, repo_id, revision, wait
 
     def tried(self, what: str, ask: Callable[[], Any]) -> Any:
-        """The answer, after some tries where it takes them.
+        """Return the answer, after some tries where it takes them.
 
         Raises:
             PushError: there is none.
@@ -310,12 +310,12 @@ class _Remote:
         raise AssertionError
 
     def head(self) -> str:
-        """The newest commit."""
+        """Return the newest commit."""
         info = self.tried("look at the repository", lambda: self.api.model_info(self.repo_id, revision=self.revision))
         return str(info.sha)
 
     def files(self, commit: str) -> dict[str, str]:
-        """The files of a commit, and what tells their content."""
+        """Return the files of a commit, and what tells their content."""
 
         def ask() -> dict[str, str]:
             listed = self.api.list_repo_tree(self.repo_id, recursive=True, revision=commit)
@@ -325,14 +325,14 @@ class _Remote:
         return found
 
     def text(self, name: str, commit: str) -> str:
-        """A file of a commit."""
+        """Return a file of a commit."""
         path = self.tried(
             f"read {name}", lambda: self.api.hf_hub_download(self.repo_id, name, revision=commit, force_download=True)
         )
         return Path(path).read_text(encoding="utf-8")
 
     def manifest(self, files: Mapping[str, str], commit: str) -> dict[str, str]:
-        """What the last push put there; nothing where there was none."""
+        """Return what the last push put there; nothing where there was none."""
         if MANIFEST not in files:
             return {}
         try:
@@ -342,8 +342,8 @@ class _Remote:
             return {}
 
     def committed(self, commit: Callable[[], str], head: str, told: Mapping[str, bytes]) -> str:
-        """The commit that was made on top of `head`: once, whatever the answer was. What was `told`, by name, is known
-        there if it is ours.
+        """Return the commit that was made on top of `head`: once, whatever the answer was. What was `told`, by name, is
+        known there if it is ours.
 
         Raises:
             PushError: it was not made.
@@ -384,7 +384,8 @@ class _Remote:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether an error is one that goes away by itself: too many requests, a fault of the server, a lost connection.
+    """Return whether an error is one that goes away by itself: too many requests, a fault of the server, a lost
+    connection.
 
     The client wraps those of uploads."""
     status = _status_of(error)
@@ -396,7 +397,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _status_of(error: BaseException) -> int | None:
-    """The status that the Hub answered with, if it answered."""
+    """Return the status that the Hub answered with, if it answered."""
     found = (getattr(getattr(one, "response", None), "status_code", None) for one in _chain(error))
     return next((int(status) for status in found if status is not None), None)
 
@@ -411,7 +412,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def require_valid_card(data: Any) -> None:
-    """Nothing, if the Hub takes a card with this metadata (a `ModelCardData`), before anything is trained.
+    """Return if the Hub takes a card with this metadata (a `ModelCardData`), before anything is trained.
 
     Raises:
         PushError: it does not, with what it says.
@@ -430,7 +431,7 @@ def require_valid_card(data: Any) -> None:
 
 
 def _message_in(answer: str) -> str:
-    """What the Hub says of a card, out of its JSON."""
+    """Return what the Hub says of a card, out of its JSON."""
     try:
         return "; ".join(str(error["message"]) for error in json.loads(answer)["errors"])
     except (ValueError, KeyError, TypeError):
@@ -438,7 +439,7 @@ def _message_in(answer: str) -> str:
 
 
 def require_pushable(repo_id: str, token: str | None = None, endpoint: str | None = None) -> str:
-    """The name of the user whose token may write there, before anything is trained.
+    """Return the name of the user whose token may write there, before anything is trained.
 
     Raises:
         ModelError: the id is none.

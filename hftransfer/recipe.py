@@ -66,14 +66,14 @@ class ModelSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _pair_named(cls, value: Any) -> Any:
-        """A pair of towers is known by both names."""
+        """Return a pair of towers is known by both names."""
         if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
             return {"name": f"{value['image']} + {value['text']}", **value}
         return value
 
     @property
     def is_pair(self) -> bool:
-        """Whether two towers are given."""
+        """Return whether two towers are given."""
         return bool(self.image and self.text)
 
 
@@ -177,7 +177,7 @@ class Recipe(BaseModel):
 
     @property
     def chosen_task(self) -> Task:
-        """What the task is."""
+        """Return what the task is."""
         return TASKS[self.task]
 
     @field_validator("model", mode="before")
@@ -208,7 +208,8 @@ _LOCAL_OPEN_CLIP = "open_clip:local-dir:"
 
 
 def _from_folder(value: str, folder: Path) -> str:
-    """A relative path as it is from the current folder, if it leads somewhere from another one; else as it stands."""
+    """Return a relative path as it is from the current folder, if it leads somewhere from another one; else as it
+    stands."""
     before = _LOCAL_OPEN_CLIP if value.startswith(_LOCAL_OPEN_CLIP) else ""
     path = value.removeprefix(before)
     try:
@@ -221,7 +222,7 @@ def _from_folder(value: str, folder: Path) -> str:
 
 
 def seen_from(recipe: Recipe, folder: Path) -> Recipe:
-    """The same recipe, whose relative paths of data and models on this disk are those from a folder."""
+    """Return the same recipe, whose relative paths of data and models on this disk are those from a folder."""
 
     def way(value: str | None) -> str | None:
         before = _LOCAL_OPEN_CLIP if str(value).startswith(_LOCAL_OPEN_CLIP) else ""
@@ -257,7 +258,7 @@ def load_recipe(
     *,
     folder: Path | None = None,
 ) -> LoadedRecipe:
-    """The recipe at a path, of a shipped name, or in a mapping, with `a.b=value` and `~a.b` overrides.
+    """Return the recipe at a path, of a shipped name, or in a mapping, with `a.b=value` and `~a.b` overrides.
 
     Overrides may also be a mapping of dotted keys to values. Paths of data and models in a file count from its folder
     (where there is none, from the current one, as those of overrides do); those of a mapping from `folder`, if given.
@@ -291,7 +292,7 @@ def load_recipe(
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """Return the recipes that come with the package, by name."""
     package = Path(__file__).parent
     for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
@@ -300,7 +301,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
-    """The overrides, with a name for data that is given as Python objects."""
+    """Return the overrides, with a name for data that is given as Python objects."""
     if data is None:
         return overrides
     if isinstance(overrides, Mapping):
@@ -309,7 +310,7 @@ def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapp
 
 
 def find_recipe(source: str | Path) -> Path:
-    """The file of a recipe given by path or shipped name.
+    """Return the file of a recipe given by path or shipped name.
 
     Raises:
         RecipeError: there is none.
@@ -330,7 +331,7 @@ def find_recipe(source: str | Path) -> Path:
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of recipes, for completion in editors."""
+    """Return the JSON Schema of recipes, for completion in editors."""
     schema = Recipe.model_json_schema()
     for path, key in _SHORT.items():
         described = schema["properties"][path[0]]
@@ -342,7 +343,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML with every default spelled out; reading it gives the same recipe."""
+    """Return the recipe as YAML with every default spelled out; reading it gives the same recipe."""
     from ruamel.yaml import YAML
 
     writer = YAML()
@@ -354,7 +355,7 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 
 def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
-    """Every setting as (dotted key, value, `recipe` | `default` | `override`)."""
+    """Return every setting as (dotted key, value, `recipe` | `default` | `override`)."""
     return [
         (key, value, _origin(loaded.origins, tuple(key.split("."))))
         for key, value in flat_settings(loaded.recipe).items()
@@ -362,7 +363,7 @@ def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
 
 
 def plain_settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings of a recipe that its task has, as nested plain values."""
+    """Return the settings of a recipe that its task has, as nested plain values."""
     values = recipe.model_dump(mode="json")
     if values["resolved"] is None:
         del values["resolved"]
@@ -375,7 +376,7 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:
-    """Every setting by its dotted key, as a plain value."""
+    """Return every setting by its dotted key, as a plain value."""
 
     def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any]]:
         for key, value in values.items():
@@ -434,7 +435,7 @@ class _Document:
         return given | dict.fromkeys(self.overridden, "override")
 
     def apply(self, overrides: Sequence[str] | Mapping[str, Any], faults: list[str]) -> None:
-        """Nothing; sets and drops keys, noting overrides that can't be read."""
+        """Set and drops keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
                 try:
@@ -497,12 +498,12 @@ class _Document:
         self._forget(key)
 
     def _forget(self, key: Path_) -> None:
-        """Nothing; what the file said of a key and of those below it holds no more."""
+        """Forget what the file said of a key and of those below it."""
         self.lines = {path: line for path, line in self.lines.items() if path[: len(key)] != key}
 
 
 def _read(path: Path) -> tuple[_Document, list[str]]:
-    """The document in a YAML file, and its faults of form: duplicate keys, tags, aliases.
+    """Return the document in a YAML file, and its faults of form: duplicate keys, tags, aliases.
 
     Raises:
         RecipeError: the file is no YAML mapping at all.
@@ -541,7 +542,7 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
 
 
 def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
-    """The value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
+    """Return the value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
     if str(node.tag) not in _PLAIN_TAGS:
         where = f"{file}:{node.start_mark.line + 1}: {_dotted(key)}"
         faults.append(must_be(where, "a plain value", f"the YAML tag {_cut(str(node.tag))}"))
@@ -566,7 +567,7 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
 
 
 def _scalar(text: str) -> Any:
-    """The value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the text."""
+    """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the text."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -583,7 +584,7 @@ def _scalar(text: str) -> Any:
 
 
 def _plain_copy(value: Any) -> Any:
-    """A copy of a value whose keys are texts, as those of a recipe are."""
+    """Return a copy of a value whose keys are texts, as those of a recipe are."""
     if isinstance(value, Mapping):
         return {str(key): _plain_copy(below) for key, below in value.items()}
     if isinstance(value, list):
@@ -603,7 +604,7 @@ def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
 
 
 def _validated(document: _Document, faults: list[str]) -> Recipe | None:
-    """The recipe, or None with its faults added."""
+    """Return the recipe, or None with its faults added."""
     faults += _drop_unreadable(document, document.values, ())
     try:
         return Recipe.model_validate(document.values, context={})
@@ -635,7 +636,7 @@ def _drop_unreadable(document: _Document, inside: dict[str, Any], above: Path_) 
 
 
 def _retyped(document: _Document, error: ValidationError) -> bool:
-    """Whether overrides that YAML took for numbers, but the schema wants as text, were put back to text."""
+    """Return whether overrides that YAML took for numbers, but the schema wants as text, were put back to text."""
     changed = False
     for fault in error.errors():
         key = _shown_key(tuple(str(part) for part in fault["loc"]))
@@ -650,7 +651,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
 
 
 def _told(document: _Document, fault: Any) -> str:
-    """A fault of pydantic's in the house's form."""
+    """Return a fault of pydantic's in the house's form."""
     full = _path_of(fault)
     key = _shown_key(full)
     in_a_list = fault["loc"] and isinstance(fault["loc"][-1], int)
@@ -691,7 +692,7 @@ def _told(document: _Document, fault: Any) -> str:
 
 
 def _told_ways(document: _Document, ways: Sequence[Any]) -> str:
-    """One sentence for a value that fits none of the forms a key may have."""
+    """Return one sentence for a value that fits none of the forms a key may have."""
     full = _path_of(ways[0])
     key = _shown_key(full)
     allowed = " or ".join(dict.fromkeys(_allowed(fault) for fault in ways))
@@ -722,7 +723,8 @@ def _allowed(fault: Any) -> str:
 
 
 def _path_of(fault: Any) -> Path_:
-    """The keys down to what a fault of pydantic's is told of, without the forms of a value that it puts among them."""
+    """Return the keys down to what a fault of pydantic's is told of, without the forms of a value that it puts among
+    them."""
     own = 1 if fault["type"] == "extra_forbidden" else 0  # a key that a person made up may look like such a form
     before, last = fault["loc"][: len(fault["loc"]) - own], fault["loc"][len(fault["loc"]) - own :]
     return tuple(str(part) for part in (*(part for part in before if not _is_union_tag(part)), *last))
@@ -734,12 +736,12 @@ def _is_union_tag(part: object) -> bool:
 
 
 def _shown_key(key: Path_) -> Path_:
-    """A key as the user wrote it: without the kind of strategy that pydantic puts after `strategy`."""
+    """Return a key as the user wrote it: without the kind of strategy that pydantic puts after `strategy`."""
     return (key[0], *key[2:]) if len(key) > 1 and key[0] == "strategy" and key[1] in STRATEGIES else key
 
 
 def _model_at(key: Path_) -> type[BaseModel] | None:
-    """The settings class of a section."""
+    """Return the settings class of a section."""
     model: Any = Recipe
     for part in key:
         if part in STRATEGIES:

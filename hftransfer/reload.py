@@ -17,8 +17,8 @@ def load(
     base: str | os.PathLike[str] | None = None,
     revision: str | None = None,
 ) -> Any:
-    """The trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or of a
-    dual encoder a `DualPredictor`, which is told the labels when it predicts.
+    """Return the trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or
+    of a dual encoder a `DualPredictor`, which is told the labels when it predicts.
 
     Full models, LoRA's matrices (on their base model), merged models, probes on pooled features or an open_clip tower;
     any native checkpoint of transformers with a head for a task of ours loads too. `revision` is a branch, tag or
@@ -40,7 +40,7 @@ def load(
 
 
 def _dual_at(place: Place) -> Checkpoint | None:
-    """The dual encoder that lies there without a head of ours, if there is one."""
+    """Return the dual encoder that lies there without a head of ours, if there is one."""
     if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
         return None
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))

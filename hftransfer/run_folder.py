@@ -127,13 +127,13 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Whether a folder holds nothing but what a process that was killed left of results, or one still writes."""
+    """Return whether a folder holds nothing but what a process that was killed left of results, or one still writes."""
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return bool(names) and all(name == _LOCK or name.startswith(_DRAFT) for name in names)
 
 
 def _lock_alone(path: Path) -> BaseFileLock:
-    """The lock of a folder that results are written into.
+    """Return the lock of a folder that results are written into.
 
     Raises:
         OutputError: another process holds it.
@@ -176,8 +176,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
-        """A run folder that is new, or empty, or holds an earlier run that may be replaced, or, with `resume`, one
-        that was interrupted.
+        """Return a run folder that is new, or empty, or holds an earlier run that may be replaced, or, with `resume`,
+        one that was interrupted.
 
         Raises:
             OutputError: the folder holds files and is not to be overwritten or not ours, or can't be written.
@@ -200,7 +200,7 @@ class RunFolder:
 
     @classmethod
     def create_dated(cls, parent: Path, name: str) -> RunFolder:
-        """A new run folder `<parent>/<name>/<YYYYmmdd-HHMMSS>`."""
+        """Return a new run folder `<parent>/<name>/<YYYYmmdd-HHMMSS>`."""
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         for suffix in ("", *(f"-{number}" for number in range(2, 100))):
             path = user_path(parent, "output.folder", OutputError) / name / (stamp + suffix)
@@ -210,7 +210,7 @@ class RunFolder:
 
     @classmethod
     def newest_interrupted(cls, parent: Path, name: str) -> RunFolder:
-        """The newest folder in `<parent>/<name>` whose run was interrupted.
+        """Return the newest folder in `<parent>/<name>` whose run was interrupted.
 
         Raises:
             OutputError: there is none.
@@ -249,7 +249,7 @@ class RunFolder:
 
     @staticmethod
     def _names_in(path: Path) -> list[str]:
-        """The files of the earlier run in a folder, by its manifest."""
+        """Return the files of the earlier run in a folder, by its manifest."""
         manifest = path / MANIFEST
         try:
             return [str(name) for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]]
@@ -296,7 +296,7 @@ class RunFolder:
             raise WriteError(must_be(f"the output folder {self.path}", "writable", got)) from error
 
     def log_so_far(self, *, goes_on: bool) -> Path:
-        """The path of the log of a run that is not finished; without `goes_on` an earlier one is deleted."""
+        """Return the path of the log of a run that is not finished; without `goes_on` an earlier one is deleted."""
         path = self.path / _LOG_SO_FAR
         if not goes_on:
             path.unlink(missing_ok=True)
@@ -325,7 +325,7 @@ class RunFolder:
             self._aside = self.path
 
     def _publish(self) -> None:
-        """Nothing; the files of an earlier run, and only those, give way to what was written."""
+        """Let the files of an earlier run, and only those, give way to what was written."""
         self._delete_earlier()
         with new_file(self.path / MANIFEST) as draft:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")
@@ -349,24 +349,24 @@ class RunFolder:
         return [entry for entry in self.path.iterdir() if entry.name.startswith(_DRAFT) and entry.is_dir()]
 
     def file(self, name: str) -> Path:
-        """The path of a file of this run's results, its folder made and its name noted as ours."""
+        """Return the path of a file of this run's results, its folder made and its name noted as ours."""
         path = self._aside / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._note([name])
         return path
 
     def written(self, name: str) -> Path | None:
-        """The path of a file of this run's results, if it is there."""
+        """Return the path of a file of this run's results, if it is there."""
         path = self._aside / name
         return path if path.is_file() else None
 
     def note_log(self) -> Path:
-        """The path of the log beside the results, its name noted as ours."""
+        """Return the path of the log beside the results, its name noted as ours."""
         self._note([_LOG])
         return self.path / _LOG
 
     def note_all_in(self, name: str) -> None:
-        """Nothing; the files in a folder of this run, written by others for it, are noted as ours."""
+        """Note the files in a folder of this run, written by others for it, as ours."""
         written = sorted(file for file in (self.path / name).rglob("*") if file.is_file())
         found = [file.relative_to(self.path).as_posix() for file in written]
         earlier = set(self._names_in(self.path)) if (self.path / MANIFEST).is_file() else set()
@@ -374,15 +374,15 @@ class RunFolder:
         self._note(self._kept)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Nothing; writes a JSON file."""
+        """Write a JSON file."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Nothing; writes a text file."""
+        """Write a text file."""
         self.file(name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
     def write_folder(self, name: str, save: Callable[[Path], None]) -> None:
-        """Nothing; the folder `name` holds what `save` writes into it."""
+        """Let `save` write into the folder `name`."""
         folder = self._aside / name
         folder.mkdir(parents=True)
         save(folder)
@@ -394,19 +394,19 @@ class RunFolder:
 
 
 def _umask() -> int:
-    """The permissions that new files do not get; asking for them means setting them for a moment."""
+    """Return the permissions that new files do not get; asking for them means setting them for a moment."""
     found = os.umask(0o022)
     os.umask(found)
     return found
 
 
 def is_interrupted(path: Path) -> bool:
-    """Whether a folder holds a run that was interrupted, or that goes on now."""
+    """Return whether a folder holds a run that was interrupted, or that goes on now."""
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 
 def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
-    """The name and the recipe of the unfinished run in a folder; None where none is noted there."""
+    """Return the name and the recipe of the unfinished run in a folder; None where none is noted there."""
     if not is_interrupted(path):
         return None
     try:
@@ -417,7 +417,7 @@ def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
-    """Nothing; writes columns of equal length as a Parquet file."""
+    """Write columns of equal length as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 
@@ -425,7 +425,7 @@ def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
 
 
 def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Nothing, if an interrupted run was made of what this one is.
+    """Return if an interrupted run was made of what this one is.
 
     Raises:
         RecipeError: with the keys that differ.

@@ -143,7 +143,7 @@ class _Careful:
 
 
 def _is_of_another_site(headers: Headers) -> bool:
-    """Whether a page of another site asks: browsers say so in one of two ways, programs need not say anything."""
+    """Return whether a page of another site asks: browsers say so in one of two ways, programs need not say anything."""
     own = f"http://{headers.get('host', '')}".lower()
     foreign = any(origin.lower() != own for origin in headers.getlist("origin"))
     return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
@@ -202,7 +202,7 @@ def _form_of(predictor: Predictor | DualPredictor) -> _Form:
 
 
 async def _content(request: Request, limits: Limits) -> bytes:
-    """The whole of a request, if it is small and comes in time."""
+    """Return the whole of a request, if it is small and comes in time."""
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > limits.most_bytes:
         raise _Refused(413, f"An input may have {limits.most_bytes:,} bytes at most.")

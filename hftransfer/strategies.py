@@ -26,11 +26,11 @@ class Pools(Protocol):
 
     @property
     def pools_tokens(self) -> bool:
-        """Whether its head may lie on pooled tokens."""
+        """Return whether its head may lie on pooled tokens."""
 
     @property
     def has_named_head(self) -> bool:
-        """Whether its head may begin with the names of the classes."""
+        """Return whether its head may begin with the names of the classes."""
 
 
 class _Strategy(BaseModel):
@@ -53,7 +53,7 @@ class _Strategy(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _in_words(cls, values: Any, validate: Any, info: ValidationInfo) -> Any:
-        """The strategy; faults of one made in Python are told in the house's form (a recipe tells its own)."""
+        """Return the strategy; faults of one made in Python are told in the house's form (a recipe tells its own)."""
         try:
             return validate(values)
         except ValidationError as error:
@@ -64,17 +64,17 @@ class _Strategy(BaseModel):
 
     @property
     def contrasts(self) -> bool:
-        """Whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
+        """Return whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
         return False
 
     @property
     def usual_epochs(self) -> int:
-        """How many passes over the training split are made where nobody says."""
+        """Return how many passes over the training split are made where nobody says."""
         return 20 if self.contrasts else self.default_epochs
 
     @property
     def from_zero_shot(self) -> bool:
-        """Whether training begins with what the names of the classes say."""
+        """Return whether training begins with what the names of the classes say."""
         return self.head_init == "zero-shot"
 
     @property
@@ -85,8 +85,8 @@ class _Strategy(BaseModel):
     def pooling_for(
         self, task: Pools, own: Literal["mean", "cls", "last"] | None = None
     ) -> Literal["native", "mean", "cls", "last", "embedding"]:
-        """The pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open and
-        tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
+        """Return the pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open
+        and tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
 
         Raises:
             RecipeError: another task is asked to pool, or to begin with the names of classes.
@@ -118,7 +118,7 @@ class _Stepped(_Strategy):
 
     @property
     def contrasts(self) -> bool:
-        """Whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
+        """Return whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
         return self.objective == "contrastive"
 
 
@@ -147,7 +147,7 @@ class LinearProbe(_Strategy):
     interpolate: ClassVar[float | None] = None
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
-        """The boundary, at the head: all below it is frozen and in eval mode."""
+        """Return the boundary, at the head: all below it is frozen and in eval mode."""
         del seed  # nothing new is initialised
         boundary = len(adapter.stages)
         adapter.freeze_below(boundary)
@@ -169,7 +169,7 @@ class FineTune(_Stepped):
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
-        """The boundary, below the lowest part that learns.
+        """Return the boundary, below the lowest part that learns.
 
         Raises:
             RecipeError: there are not so many stages, or no modules of those names.
@@ -226,7 +226,7 @@ class LoRA(_Stepped):
     gradual: ClassVar[bool] = False
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
-        """The boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards,
+        """Return the boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards,
         initialised by the seed.
 
         Raises:
@@ -263,14 +263,14 @@ _WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": 
 
 
 def method_in_words(metrics: Mapping[str, Any]) -> str:
-    """What a run did, by its metrics."""
+    """Return what a run did, by its metrics."""
     words = _WORDS.get(metrics["strategy"], metrics["strategy"])
     return f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
 
 
 def strategy_of(short: str) -> dict[str, Any]:
-    """The settings of a strategy written in short: `linear-probe`, `contrastive`, `fine-tune:2`, `fine-tune:all`,
-    `lora:8`.
+    """Return the settings of a strategy written in short: `linear-probe`, `contrastive`, `fine-tune:2`,
+    `fine-tune:all`, `lora:8`.
 
     Raises:
         RecipeError: it is none.

@@ -15,8 +15,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A table as CSV, lines ended by a newline. A text that a spreadsheet would take for a formula begins with `'`
-    (as OWASP's "CSV Injection" advises); control characters are written as escapes."""
+    """Return a table as CSV, lines ended by a newline. A text that a spreadsheet would take for a formula begins with
+    `'` (as OWASP's "CSV Injection" advises); control characters are written as escapes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([cell(value) for value in columns])

@@ -70,7 +70,7 @@ def zero_shot(
     prompts: str | Sequence[str] = "simple",
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
 ) -> list[Prediction]:
-    """One `Prediction` per image: which of the labels fits it best, as far as a dual encoder knows.
+    """Return one `Prediction` per image: which of the labels fits it best, as far as a dual encoder knows.
 
     `model` is a Hub id, a folder, `open_clip:NAME/TAG` or `bundled/dual-encoder`; images are paths, bytes, PIL images
     or uint8 arrays (H, W[, 3]), one alone may be given. `prompts` is a template such as "a photo of a {}.", a list of
@@ -95,13 +95,13 @@ def zero_shot_each(
     prompts: str | Sequence[str] = "simple",
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
 ) -> Iterator[Prediction | DataError]:
-    """A prediction for each image in turn, or the error that says why it can't be read. See `zero_shot`."""
+    """Yield a prediction for each image in turn, or the error that says why it can't be read. See `zero_shot`."""
     names, templates = require_labels(labels), templates_of(prompts)
     yield from dual_predictor(model, precision).predict_each(images, names, prompts=templates)
 
 
 def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp32", "bf16"] = "fp32") -> DualPredictor:
-    """The dual encoder of a name.
+    """Return the dual encoder of a name.
 
     Raises:
         ModelError: there is no such model, it has no text tower, or its weights are not whole.
@@ -141,7 +141,7 @@ class DualPredictor:
     def predict(
         self, images: Any, labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
     ) -> list[Prediction]:
-        """One `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
+        """Return one `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
 
         Raises:
             RecipeError: labels or prompts are not as they must be.
@@ -152,7 +152,7 @@ class DualPredictor:
     def predict_each(
         self, images: Sequence[Any], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
     ) -> Iterator[Prediction | DataError]:
-        """A prediction for each image in turn, or the error that says why it can't be read."""
+        """Yield a prediction for each image in turn, or the error that says why it can't be read."""
         names, templates = require_labels(labels), templates_of(prompts)
         classes = ensemble(embed_prompts(self.dual, names, templates, self.checkpoint.weights_sha256, self.compute))
 
@@ -164,7 +164,7 @@ class DualPredictor:
         yield from in_batches(images, self.compute, decoded, self._images.encode, probabilities, names)
 
     def embed_images(self, images: Any) -> np.ndarray:
-        """The normalised embeddings (N, D) of images, in float32.
+        """Return the normalised embeddings (N, D) of images, in float32.
 
         Raises:
             DataError: images can't be read; all of them are named.
@@ -180,7 +180,7 @@ class DualPredictor:
         return found
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
-        """The normalised embeddings (N, D) of texts, in float32."""
+        """Return the normalised embeddings (N, D) of texts, in float32."""
         given = [texts] if isinstance(texts, str) else list(texts)
         found = []
         with torch.inference_mode():
@@ -210,8 +210,8 @@ def class_texts(
     compute: Compute,
     progress: Progress,
 ) -> ClassTexts:
-    """The linear layer on normalised image embeddings that gives zero-shot's logits; and beside it the one of templates
-    that were held out, by which it shows whether a tower that learns keeps what it knew."""
+    """Return the linear layer on normalised image embeddings that gives zero-shot's logits; and beside it the one of
+    templates that were held out, by which it shows whether a tower that learns keeps what it knew."""
     others = [[t for t in PROMPT_SETS[name] if t not in templates] for name in ("openai-7", "openai-80", "simple")]
     held_out = next(tuple(found) for found in others if found)
     heads = []
@@ -235,7 +235,7 @@ def evaluate(
     compare: bool = False,
     stage: Callable[[str], Any],
 ) -> Evaluated:
-    """How well the test split's images are told apart by the words for their classes.
+    """Return how well the test split's images are told apart by the words for their classes.
 
     With `keep` embeddings of images stay in the store of activations, so that other prompts cost no second pass. They
     are read from there block by block, so that memory does not grow with them.
@@ -287,12 +287,12 @@ class TextItems:
         self.lengths = np.array([len(text) for text in texts], dtype=np.int64)
 
     def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
-        """The tokens of these texts."""
+        """Return the tokens of these texts."""
         del tokens
         return Batch(list(chosen), self.dual.encode_texts([self.texts[item] for item in chosen]), {})
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Any]:
-        """Nothing."""
+        """Do nothing."""
         del chosen, tokens
         return {}
 
@@ -305,7 +305,8 @@ def embed_prompts(
     compute: Compute,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """The normalised embeddings (T, C, D) of every template with every name; each text is computed once and kept."""
+    """Return the normalised embeddings (T, C, D) of every template with every name; each text is computed once and
+    kept."""
     texts = [text for template in templates for text in sentences(names, template)]
     items = TextItems(texts, dual)
     store, _ = embed(dual.texts, items, weights_sha256, compute, progress or Progress(None), "prompts")
@@ -324,8 +325,8 @@ def embed(
     folder: Path | None = None,
     stop_at_fault: bool = True,
 ) -> tuple[ActivationStore, dict[int, str]]:
-    """The store (in the cache folder, or another) in which a tower's outputs for these items are, and the items that
-    can't be decoded with the reason.
+    """Return the store (in the cache folder, or another) in which a tower's outputs for these items are, and the items
+    that can't be decoded with the reason.
 
     Raises:
         DataError: `stop_at_fault`, and an image can't be decoded.
@@ -338,7 +339,7 @@ def embed(
 
 
 def ensemble(per_template: np.ndarray) -> np.ndarray:
-    """One normalised embedding (C, D) per class from those of its sentences (T, C, D)."""
+    """Return one normalised embedding (C, D) per class from those of its sentences (T, C, D)."""
     return unit(per_template.mean(axis=0))
 
 
@@ -357,7 +358,7 @@ def _embed_images(
     progress: Progress,
     folder: Path | None,
 ) -> tuple[Splits, StoredActivations]:
-    """The embeddings of the test split's images, and the splits less those that can't be decoded."""
+    """Return the embeddings of the test split's images, and the splits less those that can't be decoded."""
     items = ImageItems(splits.test.rows, splits.test.digests, dual.images, decode=settings.decode)
     stop = settings.on_error == "stop"
     store, faults = embed(
@@ -381,8 +382,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def _compared(
     images: StoredActivations, labels: np.ndarray, per_template: np.ndarray, templates: Sequence[str], dual: DualEncoder
 ) -> list[dict[str, Any]]:
-    """One row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together are
-    better with it than without; most helpful first."""
+    """Return one row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together
+    are better with it than without; most helpful first."""
     summed = per_template.sum(axis=0)
     forms = [unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
     right, lost = np.zeros(len(forms)), np.zeros(len(forms))
@@ -425,7 +426,7 @@ def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) ->
 
 
 def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
-    """The pairs of classes that are confused most often, both directions counted together."""
+    """Return the pairs of classes that are confused most often, both directions counted together."""
     pairs = [
         (int(counts[first, second] + counts[second, first]), first, second)
         for first in range(len(names))

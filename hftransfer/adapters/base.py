@@ -332,7 +332,7 @@ class Adapter(ABC):
             part.requires_grad_(True)
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
-        """Nothing; what is above the boundary goes to train mode and back.
+        """Switch what is above the boundary to train mode and back.
 
         BatchNorm stays in eval mode everywhere: its statistics remain those of pretraining, which small data sets
         would spoil (Keras' guide to transfer learning says the same), while its scale and shift learn.

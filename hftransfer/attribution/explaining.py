@@ -33,7 +33,7 @@ def explain(
     question: str | None = None,
     context: str | None = None,
 ) -> list[Any]:
-    """One explanation for each image, text or question.
+    """Return one explanation for each image, text or question.
 
     `model` is what `hftransfer.load` gives, or a name it takes. Of images the map shows what speaks for the predicted
     label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
@@ -75,7 +75,7 @@ def explain_each(
     method: str = "auto",
     truth: bool = False,
 ) -> Iterator[Explanation | DataError]:
-    """An explanation of each input in turn, or the error that says why it can't be read.
+    """Yield an explanation of each input in turn, or the error that says why it can't be read.
 
     Raises:
         RecipeError: the label, or the method, is none of this model's.
@@ -136,7 +136,7 @@ def _explained_image(
 
 
 def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Asked, list[str]]:
-    """What the model is asked, and the names of its logits."""
+    """Return what the model is asked, and the names of its logits."""
     if isinstance(model, Predictor):
         if labels:
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
@@ -158,7 +158,7 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Ask
 
 
 def some_of(labels: Sequence[str]) -> str:
-    """The labels in quotes."""
+    """Return the labels in quotes."""
     return ", ".join(f"'{label}'" for label in labels[:5])
 
 

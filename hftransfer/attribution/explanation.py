@@ -63,7 +63,7 @@ class ImageExplanation(Explanation):
 
     @property
     def is_blank(self) -> bool:
-        """Whether the map says nothing: no place speaks for the label, or all do alike."""
+        """Return whether the map says nothing: no place speaks for the label, or all do alike."""
         return is_blank(self.map)
 
     @override

@@ -27,13 +27,13 @@ class Faithfulness:
 
     @property
     def beats_chance(self) -> bool:
-        """Whether both are better than in random order."""
+        """Return whether both are better than in random order."""
         return self.deletion < self.random_deletion and self.insertion > self.random_insertion
 
 
 @torch.inference_mode()
 def faithfulness(asked: Asked, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
-    """The scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
+    """Return the scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
     by_map = np.argsort(-cells_of(found).ravel(), kind="stable")
     at_random = np.random.default_rng(seed).permutation(SIDE * SIDE)
     scores = [_removed(asked, pixels, order, target) for order in (by_map, at_random)]
@@ -41,14 +41,14 @@ def faithfulness(asked: Asked, pixels: Tensor, found: np.ndarray, target: int, s
 
 
 def cells_of(found: np.ndarray) -> np.ndarray:
-    """The mean of a map (H, W) over each of 14 × 14 cells."""
+    """Return the mean of a map (H, W) over each of 14 × 14 cells."""
     rows = np.array_split(np.arange(found.shape[0]), SIDE)
     columns = np.array_split(np.arange(found.shape[1]), SIDE)
     return np.array([[found[np.ix_(row, column)].mean() for column in columns] for row in rows])
 
 
 def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
-    """The mean score while cells are deleted, and while they are inserted, in this order."""
+    """Return the mean score while cells are deleted, and while they are inserted, in this order."""
     height, width = pixels.shape[2:]
     kept = []
     for step in range(_STEPS + 1):

@@ -32,7 +32,7 @@ _ROUNDING = 1e-5
 
 
 def require_method(method: str) -> None:
-    """Nothing, if there is such a method.
+    """Return if there is such a method.
 
     Raises:
         RecipeError: there is none.
@@ -45,8 +45,8 @@ def require_method(method: str) -> None:
 
 
 def method_for(method: str, spot: Spot) -> str:
-    """The method that `auto` stands for: Grad-CAM (Selvaraju et al., arXiv 1610.02391) where the last map is one of
-    convolutions; occlusion where it is one of tokens, on which gradients point at a class far less surely."""
+    """Return the method that `auto` stands for: Grad-CAM (Selvaraju et al., arXiv 1610.02391) where the last map is one
+    of convolutions; occlusion where it is one of tokens, on which gradients point at a class far less surely."""
     if method != "auto":
         return method
     return "occlusion" if spot.of_tokens else "gradcam"
@@ -55,7 +55,7 @@ def method_for(method: str, spot: Spot) -> str:
 def class_maps(
     asked: Asked, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
 ) -> np.ndarray:
-    """What in each image (B, 3, H, W) speaks for its target class, (B, H, W) in [0, 1].
+    """Return what in each image (B, 3, H, W) speaks for its target class, (B, H, W) in [0, 1].
 
     Raises:
         RecipeError: there is no such method, or it doesn't fit the model.
@@ -76,8 +76,9 @@ def class_maps(
 
 
 def grad_cam(asked: Asked, pixels: Tensor, targets: Sequence[int], spot: Spot) -> np.ndarray:
-    """The channels of the last map, weighted by the mean gradient of the target's logit, what is positive of their sum
-    (Selvaraju et al., equations 1 and 2): (B, H, W) in [0, 1]. The grad-cam library's takes seconds to import."""
+    """Return the channels of the last map, weighted by the mean gradient of the target's logit, what is positive of
+    their sum (Selvaraju et al., equations 1 and 2): (B, H, W) in [0, 1]. The grad-cam library's takes seconds to
+    import."""
     kept: list[Tensor] = []
     handle = spot.layer.register_forward_hook(lambda _, __, output: kept.append(output))
     try:
@@ -108,9 +109,9 @@ def _cam(asked: Asked, pixels: Tensor, targets: Sequence[int], name: str, spot: 
 
 @torch.inference_mode()
 def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
-    """How much the logit of the target, over the best of all others, falls where a square of mid-grey hides the image
-    (Zeiler and Fergus, arXiv 1311.2901, section 4.2): (B, H, W) in [0, 1]. The square is two sevenths of the image's
-    sides and moves by one; a place's value is the mean over the squares that hide it."""
+    """Return how much the logit of the target, over the best of all others, falls where a square of mid-grey hides the
+    image (Zeiler and Fergus, arXiv 1311.2901, section 4.2): (B, H, W) in [0, 1]. The square is two sevenths of the
+    image's sides and moves by one; a place's value is the mean over the squares that hide it."""
     height, width = pixels.shape[2:]
     rows, columns = (np.linspace(0, side, _WINDOWS + 1).round().astype(int) for side in (height, width))
     found, least = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32), np.zeros(len(pixels), np.float32)
@@ -166,7 +167,7 @@ def rollout(asked: Asked, pixels: Tensor, spot: Spot) -> np.ndarray:
 
 
 def _attentions(asked: Asked, pixels: Tensor) -> list[Tensor]:
-    """The attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
+    """Return the attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
     before = getattr(asked.model.config, "_attn_implementation", None)
     try:
         asked.adapter.model.set_attn_implementation("eager")
@@ -191,5 +192,5 @@ def upscaled(maps: np.ndarray, size: tuple[int, ...], least: np.ndarray | float 
 
 
 def is_blank(found: np.ndarray) -> bool:
-    """Whether a map is the same everywhere: it marks no place."""
+    """Return whether a map is the same everywhere: it marks no place."""
     return float(np.ptp(found)) < _ROUNDING

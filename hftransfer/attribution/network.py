@@ -40,7 +40,7 @@ class Asked(nn.Module):
         return scores
 
     def scores(self, logits: Tensor) -> Tensor:
-        """What logits (B, C) are as scores: of prompts their probabilities, of one alone its cosine."""
+        """Return what logits (B, C) are as scores: of prompts their probabilities, of one alone its cosine."""
         if self.texts is None:
             return scores_of(logits, self.adapter.scoring)
         return scores_of(logits, "softmax") if logits.shape[1] > 1 else logits.float() / self.scale
@@ -51,8 +51,8 @@ class Asked(nn.Module):
         return pixels.to(next(self.model.parameters()).device)
 
     def seen(self, pixels: Tensor) -> np.ndarray:
-        """What the model saw, (B, H, W, 3) in [0, 1]: resized and cropped by its own preprocessing, which is undone by
-        what it makes of black and of white."""
+        """Return what the model saw, (B, H, W, 3) in [0, 1]: resized and cropped by its own preprocessing, which is
+        undone by what it makes of black and of white."""
         black, white = (
             self.encode([Image.new("RGB", (64, 64), shade)])[:, :, :1, :1] for shade in ((0, 0, 0), (255, 255, 255))
         )
@@ -73,7 +73,7 @@ class Spot:
 
 
 def find_spot(asked: Asked, target: int = 0) -> Spot:
-    """The last layer whose output is a map over the image and whose every place the logit depends on.
+    """Return the last layer whose output is a map over the image and whose every place the logit depends on.
 
     Found by one backward pass over noise. A map has as many places as what a stage takes or gives: a pooled vector of
     1,024 numbers is no map of 32 × 32 places. Behind the last attention of a network that reads its class token alone,
@@ -113,7 +113,7 @@ def find_spot(asked: Asked, target: int = 0) -> Spot:
 
 
 def _grids_of_stages(adapter: Adapter, size: tuple[int, int]) -> set[tuple[int, int]]:
-    """The rows and columns of all maps that stages take and give; none where the whole network is one stage."""
+    """Return the rows and columns of all maps that stages take and give; none where the whole network is one stage."""
     seen = adapter.trace
     taken = [value for args, kwargs in seen.stage_arguments for value in (*args, *kwargs.values())]
     given = [part for one in seen.stage_outputs for part in (one if isinstance(one, tuple | list) else (one,))]
@@ -123,12 +123,13 @@ def _grids_of_stages(adapter: Adapter, size: tuple[int, int]) -> set[tuple[int, 
 
 
 def _is_alive(gradient: Tensor) -> bool:
-    """Whether the logit depends on the half of all places at least."""
+    """Return whether the logit depends on the half of all places at least."""
     return float((gradient.abs().sum(dim=1) > 0).float().mean()) >= 0.5
 
 
 def _spot_at(layer: nn.Module, output: Tensor, size: tuple[int, int]) -> Spot | None:
-    """The map that a layer gave of one image, if it is one: with several channels, in one piece (not in windows)."""
+    """Return the map that a layer gave of one image, if it is one: with several channels, in one piece (not in
+    windows)."""
     height, width = size
     if len(output) != 1:
         return None
@@ -146,7 +147,7 @@ def _spot_at(layer: nn.Module, output: Tensor, size: tuple[int, int]) -> Spot | 
 
 
 def _grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
-    """The rows and columns of so many square patches that fill an image."""
+    """Return the rows and columns of so many square patches that fill an image."""
     height, width = size
     rows = round((tokens * height / width) ** 0.5) if tokens > 0 else 0
     if rows < _LEAST_SIDE or tokens % rows or rows * width != (tokens // rows) * height or height % rows:

@@ -43,7 +43,7 @@ class Attributed:
 def attribute_words(
     adapter: Any, text: str | tuple[str, str], target: int, steps: int = _STEPS, max_tokens: int | None = None
 ) -> Attributed:
-    """How much each word of a text raises the logit of a class over the mean of the others it is chosen from:
+    """Return how much each word of a text raises the logit of a class over the mean of the others it is chosen from:
     integrated gradients (Sundararajan et al., arXiv 1703.01365, section 3) from padding to the text, along the path of
     word embeddings. The text is cut as the model cuts it, to `max_tokens` at most.
 
@@ -63,7 +63,7 @@ def attribute_words(
 def integrated_gradients(
     adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
 ) -> tuple[np.ndarray, float]:
-    """The attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up to."""
+    """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up to."""
     ids = inputs["input_ids"]
     special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
     nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))
@@ -82,7 +82,7 @@ def integrated_gradients(
 
 
 def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int) -> Tensor:
-    """The logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
+    """Return the logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
     (B, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
     handle = embedding.register_forward_hook(lambda *_: embedded)
@@ -97,7 +97,7 @@ def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], emb
 
 
 def _embedding_of(adapter: Any) -> nn.Embedding:
-    """The layer that makes vectors of word pieces."""
+    """Return the layer that makes vectors of word pieces."""
     known = len(adapter.processor)
     found = [m for m in adapter.model.modules() if isinstance(m, nn.Embedding)]
     sized = [m for m in found if m.num_embeddings >= known] or sorted(found, key=lambda m: -m.num_embeddings)[:1]
@@ -109,7 +109,7 @@ def _embedding_of(adapter: Any) -> nn.Embedding:
 def _offsets(
     adapter: Any, text: str | tuple[str, str], max_tokens: int | None
 ) -> list[tuple[str, list[tuple[int, int, int]]]]:
-    """Each text with its pieces: the place among the tokens, start and end."""
+    """Return each text with its pieces: the place among the tokens, start and end."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
     if not adapter.processor.is_fast:
         raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
@@ -144,6 +144,6 @@ def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray)
 
 
 def _unread(text: str, start: int, end: int) -> tuple[Word, ...]:
-    """The words of a part of a text that the model never read."""
+    """Return the words of a part of a text that the model never read."""
     found = re.finditer(r"\S+", text[start:end])
     return tuple(Word(one[0], None, start + one.start(), start + one.end()) for one in found)

@@ -36,7 +36,7 @@ class Twins:
 
 
 def exact_twins(digests: Sequence[bytes]) -> list[Twins]:
-    """Each row beside the first one with the very same content."""
+    """Return each row beside the first one with the very same content."""
     first: dict[bytes, int] = {}
     places = [(first.setdefault(digest, place), place) for place, digest in enumerate(digests)]
     return [Twins(earlier, place, "the same content") for earlier, place in places if earlier != place]
@@ -80,7 +80,7 @@ def image_twins(candidates: Mapping[tuple[int, int], float], signatures: Mapping
 
 
 def plain_words(text: str) -> str:
-    """The text without case, punctuation, accents' forms and runs of white space."""
+    """Return the text without case, punctuation, accents' forms and runs of white space."""
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
@@ -105,7 +105,7 @@ def text_twins(texts: Sequence[str], candidates: Mapping[tuple[int, int], float]
 
 
 def groups_of(twins: Sequence[Twins], count: int) -> np.ndarray:
-    """A number (N,) for each row, the same for rows that are twins, of twins, and so on."""
+    """Return a number (N,) for each row, the same for rows that are twins, of twins, and so on."""
     firsts, seconds = [one.first for one in twins], [one.second for one in twins]
     graph = coo_array((np.ones(len(twins)), (firsts, seconds)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
@@ -121,8 +121,8 @@ class Named:
 
 
 def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding]:
-    """One finding for each row that a twin of it comes before (training rows come first), by its surest twin: a leak
-    where that lies in another split, a duplicate else; and a conflict besides where labels differ."""
+    """Return one finding for each row that a twin of it comes before (training rows come first), by its surest twin: a
+    leak where that lies in another split, a duplicate else; and a conflict besides where labels differ."""
     best: dict[tuple[Kind, int], Twins] = {}
     for one in sorted(twins, key=lambda each: -each.score):
         kinds: list[Kind] = ["leak" if rows[one.first].split != rows[one.second].split else "duplicate"]

@@ -56,7 +56,7 @@ class Subject:
 
     @classmethod
     def of(cls, splits: Splits, reader: Reader, stored: Mapping[str, Features] = MappingProxyType({})) -> Subject:
-        """The rows of all splits, with their features where they are known."""
+        """Return the rows of all splits, with their features where they are known."""
         rows, named, digests = [], [], []
         labels: list[int] = []
         for name, split in splits.items():
@@ -71,19 +71,20 @@ class Subject:
         return cls(reader, rows, named, digests, ids, splits.class_names, counts, features)
 
     def has_content(self, place: int) -> bool:
-        """Whether there is anything in a row: an image always has something, a text words."""
+        """Return whether there is anything in a row: an image always has something, a text words."""
         return not self.reader.fields or any(map(plain_words, self.rows[place].content.texts))
 
     def texts(self) -> list[str]:
-        """The texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
+        """Return the texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
         return ["\n".join(row.content.texts) for row in self.rows]
 
 
 def examine(
     subject: Subject, seed: int, advance: Callable[[int], None] = lambda _: None, least: float = LEAST_CLOSELY
 ) -> Audit:
-    """What is wrong with the rows. `advance` is told of each of the `STEPS` done. Rows whose standardised features have
-    a cosine similarity below `least` are not looked at as near duplicates; labels are judged alike whatever it is."""
+    """Return what is wrong with the rows. `advance` is told of each of the `STEPS` done. Rows whose standardised
+    features have a cosine similarity below `least` are not looked at as near duplicates; labels are judged alike
+    whatever it is."""
     findings: list[Finding] = []
     notes: list[str] = []
     near = _neighbours(subject, notes)
@@ -147,7 +148,7 @@ def _near_twins(
 
 
 def _signatures(subject: Subject, places: Sequence[int]) -> Mapping[int, Signature]:
-    """The perceptual hashes of these images at least, each decoded once, in a few threads."""
+    """Return the perceptual hashes of these images at least, each decoded once, in a few threads."""
 
     def signature(place: int) -> Signature:
         row = subject.rows[place]

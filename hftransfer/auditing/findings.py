@@ -52,16 +52,16 @@ class Audit:
     """The readable rows, by split and id."""
 
     def of(self, kind: Kind) -> list[Finding]:
-        """The findings of one kind, the surest first."""
+        """Return the findings of one kind, the surest first."""
         return [finding for finding in self.findings if finding.kind == kind]
 
     def counts(self) -> dict[Kind, int]:
-        """How many rows were found of each kind that was found at all."""
+        """Return how many rows were found of each kind that was found at all."""
         numbers = {kind: len({(one.split, one.id) for one in self.of(kind)}) for kind in KINDS}
         return {kind: number for kind, number in numbers.items() if number}
 
     def csv(self) -> str:
-        """The findings as a table, one row each."""
+        """Return the findings as a table, one row each."""
         rows = [
             [*(asdict(finding) | {"score": f"{finding.score:.4f}"}).values(), *self.texts_of(finding)]
             for finding in self.findings
@@ -69,7 +69,7 @@ class Audit:
         return csv_text([*COLUMNS, "text", "other_text"], rows)
 
     def texts_of(self, finding: Finding) -> tuple[str, str]:
-        """The text or question of a finding, and of what it is the same as; empty where there is none."""
+        """Return the text or question of a finding, and of what it is the same as; empty where there is none."""
         return self._text(finding.split, finding.id), self._text(finding.other_split, finding.other_id)
 
     def _text(self, split: str, row_id: str) -> str:
@@ -83,5 +83,5 @@ class Audit:
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings kind by kind, the surest first."""
+    """Return the findings kind by kind, the surest first."""
     return tuple(sorted(findings, key=lambda one: (KINDS.index(one.kind), -one.score)))

@@ -9,7 +9,7 @@ _LEAST_PX, _MOST_STRETCHED, _LEAST_DEVIATION = 32, 4.0, 3.0
 
 
 def odd_about_image(image: Image.Image) -> list[str]:
-    """A sentence for everything that is odd about an RGB image."""
+    """Return a sentence for everything that is odd about an RGB image."""
     told = []
     if min(image.size) < _LEAST_PX:
         told.append(f"only {image.width} × {image.height} pixels")

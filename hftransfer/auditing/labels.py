@@ -16,8 +16,8 @@ _CLEARLY = 0.4
 def out_of_fold_probabilities(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int, seed: int, folds: int = FOLDS
 ) -> np.ndarray:
-    """The class probabilities (N, C) that probes give to features (N, D) they were not solved with. Rows of one group
-    (the same content) are never on both sides."""
+    """Return the class probabilities (N, C) that probes give to features (N, D) they were not solved with. Rows of one
+    group (the same content) are never on both sides."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     found = np.empty((len(labels), classes))
@@ -33,7 +33,8 @@ def out_of_fold_probabilities(
 
 
 def wrong_labels(labels: np.ndarray, found: np.ndarray) -> dict[int, float]:
-    """The rows whose labels (N,) are likely wrong by probabilities (N, C), the surest first, and how sure that is.
+    """Return the rows whose labels (N,) are likely wrong by probabilities (N, C), the surest first, and how sure that
+    is.
 
     Confident learning (Northcutt et al., arXiv 1911.00068) by cleanlab tells how many there are. Its number is low of
     few rows: up to half as many more are listed, where the probes clearly say another label.
@@ -53,7 +54,7 @@ def wrong_labels(labels: np.ndarray, found: np.ndarray) -> dict[int, float]:
 
 
 def overlapping_classes(labels: np.ndarray, found: np.ndarray, names: Sequence[str]) -> list[str]:
-    """A sentence on each two classes of which one in twenty of the smaller is likely labelled as the other."""
+    """Return a sentence on each two classes of which one in twenty of the smaller is likely labelled as the other."""
     from cleanlab.dataset import find_overlapping_classes
 
     if len(names) < 3:

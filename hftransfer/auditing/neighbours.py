@@ -24,7 +24,7 @@ class Neighbours:
     similarities: np.ndarray
 
     def pairs(self, least: float, among: int = 5) -> dict[tuple[int, int], float]:
-        """The similarity of each two rows of which one is among the other's first neighbours."""
+        """Return the similarity of each two rows of which one is among the other's first neighbours."""
         found: dict[tuple[int, int], float] = {}
         for first, column in zip(*np.nonzero(self.similarities[:, :among] >= least), strict=True):
             second = int(self.places[first, column])
@@ -56,7 +56,7 @@ def standardised(features: np.ndarray) -> np.ndarray:
 
 
 def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbours:
-    """The rows with the highest cosine similarity to each row of the features (N, D)."""
+    """Return the rows with the highest cosine similarity to each row of the features (N, D)."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     unit = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
     count = min(count, len(unit) - 1)

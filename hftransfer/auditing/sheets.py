@@ -17,7 +17,7 @@ _OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
 
 
 def audit_table(audit: Audit) -> str:
-    """How many rows were found of each kind, the surest of them, and the notes."""
+    """Return how many rows were found of each kind, the surest of them, and the notes."""
     lines = [counted(audit.rows, "row")]
     for kind, count in audit.counts().items():
         lines.append(f"{count:>8,}  {TITLES[kind]}")
@@ -31,7 +31,7 @@ def audit_table(audit: Audit) -> str:
 
 
 def write_audit(folder: Path, audit: Audit, title: str) -> None:
-    """Nothing; writes `audit.csv`, `audit.html`, and of images a sheet of each kind of finding, `sheet-<kind>.png`.
+    """Write `audit.csv`, `audit.html`, and of images a sheet of each kind of finding, `sheet-<kind>.png`.
 
     Raises:
         WriteError: they can't be written.
@@ -47,8 +47,8 @@ def write_audit(folder: Path, audit: Audit, title: str) -> None:
 
 
 def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
-    """The images of the surest findings of a kind, each with what is said under it; rows that are the same as others
-    stand beside them."""
+    """Return the images of the surest findings of a kind, each with what is said under it; rows that are the same as
+    others stand beside them."""
     shown: list[tuple[Row, str]] = []
     for finding in audit.of(kind):
         row, other = audit.contents.get((finding.split, finding.id)), None
@@ -63,7 +63,7 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
 
 
 def _reason(finding: Finding) -> str:
-    """The reason without the name of the row, which stands before it."""
+    """Return the reason without the name of the row, which stands before it."""
     return finding.reason.removeprefix(finding.id).lstrip()
 
 

@@ -17,7 +17,7 @@ _ALLOWED_CONTROLS = "\t\n\r"
 
 
 def odd_about_text(text: str) -> list[str]:
-    """A sentence for everything that is odd about a text."""
+    """Return a sentence for everything that is odd about a text."""
     from ftfy import badness
 
     told = []
@@ -36,14 +36,14 @@ def odd_about_text(text: str) -> list[str]:
 
 
 def in_other_words(texts: Sequence[str]) -> dict[int, str]:
-    """A sentence for each text that is in another script than most texts, or surely in another language."""
+    """Return a sentence for each text that is in another script than most texts, or surely in another language."""
     told = {place: f"language than most (it seems: {name})" for place, name in _other_languages(texts).items()}
     told |= {place: f"script than most ({name})" for place, name in _other_scripts(texts).items()}
     return {place: f"in another {words}" for place, words in told.items()}
 
 
 def _other_scripts(texts: Sequence[str]) -> dict[int, str]:
-    """The texts most of whose letters are of another script than most texts are in, and which."""
+    """Return the texts most of whose letters are of another script than most texts are in, and which."""
     found = {place: script for place, text in enumerate(texts) if (script := _script(text))}
     if not found:
         return {}
@@ -54,8 +54,8 @@ def _other_scripts(texts: Sequence[str]) -> dict[int, str]:
 
 
 def _script(text: str) -> str | None:
-    """The script of most letters in a text's beginning, by the first word of their Unicode names, as Latin or Cyrillic;
-    none of too few letters."""
+    """Return the script of most letters in a text's beginning, by the first word of their Unicode names, as Latin or
+    Cyrillic; none of too few letters."""
     letters = [sign for sign in text[:_BEGINNING] if sign.isalpha()]
     if len(letters) < _LEAST_LETTERS:
         return None
@@ -65,7 +65,7 @@ def _script(text: str) -> str | None:
 
 
 def _other_languages(texts: Sequence[str]) -> dict[int, str]:
-    """The texts that are surely in another language than most, and which; short ones are not judged."""
+    """Return the texts that are surely in another language than most, and which; short ones are not judged."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     judged = [place for place, text in enumerate(texts) if len(text) >= _LEAST_TOLD]

@@ -49,7 +49,7 @@ class Cell:
 
 
 def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
-    """Every run of a comparison, seed by seed and cheap ones first.
+    """Return every run of a comparison, seed by seed and cheap ones first.
 
     Raises:
         RecipeError: with all faults of all of them.
@@ -84,7 +84,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
 
 
 def require_sound(cells: Sequence[Cell], data: Any) -> None:
-    """Nothing, if no cell is seen to fail before data or weights are loaded.
+    """Return if no cell is seen to fail before data or weights are loaded.
 
     Raises:
         RecipeError: with all faults of all cells.
@@ -100,7 +100,7 @@ def require_sound(cells: Sequence[Cell], data: Any) -> None:
 
 
 def finished_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
-    """The cells whose finished runs lie in a folder.
+    """Return the cells whose finished runs lie in a folder.
 
     Raises:
         RecipeError: some are runs of other recipes; all are named.
@@ -122,7 +122,7 @@ def finished_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
 
 
 def _differing(cell: Cell, folder: Path) -> str:
-    """The sections of a cell's recipe that are not those of the run in a folder."""
+    """Return the sections of a cell's recipe that are not those of the run in a folder."""
     found = plain_settings(load_recipe(folder / "recipe.yaml").recipe)
     own = plain_settings(load_recipe(cell.document).recipe)
     return ", ".join(sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key)))

@@ -17,7 +17,7 @@ _COLORS = ("#2a7f62", "#c0392b", "#2c6fad", "#b7791f", "#6b4c9a", "#22313f", "#0
 
 
 def draw_study(study: Study, folder: Path) -> list[Path]:
-    """The pictures of a comparison, drawn into a folder."""
+    """Return the pictures of a comparison, drawn into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
         _draw_costs(folder / "seconds.png", study, lambda arm: arm.seconds, "seconds of learning"),
@@ -27,7 +27,7 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
 
 
 def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: str) -> Path:
-    """The score of every arm, with its interval, against what it costs; the runs of each seed as points."""
+    """Return the score of every arm, with its interval, against what it costs; the runs of each seed as points."""
     figure = figure_of(6.4, 4.0)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -55,7 +55,7 @@ def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: s
 
 
 def _draw_curve(path: Path, study: Study) -> Path:
-    """The score of every arm against the training examples of each class, with its interval as a band."""
+    """Return the score of every arm against the training examples of each class, with its interval as a band."""
     figure = figure_of(6.4, 4.0)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -101,13 +101,13 @@ def _finish(axes: Axes, study: Study) -> None:
 
 
 def _colors_of(study: Study) -> dict[str, str]:
-    """The color of every arm, the same in all pictures."""
+    """Return the color of every arm, the same in all pictures."""
     names = sorted({arm.name for arm in (*study.arms, *study.curve)})
     return {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
 
 
 def _end_at_whole_shares(axes: Axes) -> None:
-    """Nothing; the axis of scores has no room for less than none or more than all."""
+    """Leave no room on the axis of scores for less than none or more than all."""
     low, high = axes.get_ylim()
     pad = 0.03 * (min(high, 1.0) - max(low, 0.0))
     axes.set_ylim(max(low, -pad), min(high, 1.0 + pad))

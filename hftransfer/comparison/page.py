@@ -27,7 +27,7 @@ _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", 
 
 
 def write_study(study: Study) -> None:
-    """Nothing; writes `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` and `figures/`.
+    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` and `figures/`.
 
     Raises:
         WriteError: they can't be written.
@@ -43,7 +43,7 @@ def write_study(study: Study) -> None:
 
 
 def markdown_of(study: Study) -> str:
-    """The comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
+    """Return the comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
     lines = [f"# {plain_text(study.title)}: strategies compared", "", plain_text(study.advice), ""]
     lines += [part for note in notes_of(study) for part in (plain_text(note), "")]
     lines += _table(study, study.arms)
@@ -58,7 +58,7 @@ def markdown_of(study: Study) -> str:
 
 
 def html_of(study: Study, pictures: list[Path]) -> str:
-    """The comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
+    """Return the comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
     return render_page(
         "hftransfer.comparison",
         "page.html.jinja",
@@ -75,7 +75,7 @@ def html_of(study: Study, pictures: list[Path]) -> str:
 
 
 def notes_of(study: Study) -> list[str]:
-    """What a reader has to know first: that the comparison is not whole."""
+    """Return what a reader has to know first: that the comparison is not whole."""
     notes = list(study.notes)
     if study.failed:
         notes.append(f"{len(study.failed)} of {len(study.results)} runs failed: see below.")
@@ -94,14 +94,14 @@ def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
 
 
 def chance_in_words(study: Study) -> str:
-    """What the intervals speak of."""
+    """Return what the intervals speak of."""
     if any(arm.over_seeds for arm in study.arms):
         return "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
     return "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
 
 
 def test_in_words(study: Study) -> str:
-    """How pairs were tested."""
+    """Return how pairs were tested."""
     return (
         f"{counted(len(study.differences), 'pair')}, compared on the same test examples: p by a paired permutation "
         "test, corrected for the number of pairs (Holm), and as 95 % interval the differences that the same test does "

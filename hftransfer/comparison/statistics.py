@@ -39,11 +39,12 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        """Whether the difference is more than chance, at 5 % over all pairs."""
+        """Return whether the difference is more than chance, at 5 % over all pairs."""
         return self.holm_p < _LEVEL
 
     def is_no_loss(self, margin: float) -> bool:
-        """Whether the second is shown to be worse by less than a margin (0.01 is a point), if it is worse at all.
+        """Return whether the second is shown to be worse by less than a margin (0.01 is a point), if it is worse at
+        all.
 
         Of few examples nothing shows it, whatever they say: were the second worse on a share `margin` of all that could
         be asked, `examples_needed` of them would be needed to meet one.
@@ -53,20 +54,20 @@ class Difference:
 
 
 def examples_needed(margin: float) -> float:
-    """How many test examples it takes to show that what none of them has is rarer than a margin, at 95 %: about three
-    by the margin."""
+    """Return how many test examples it takes to show that what none of them has is rarer than a margin, at 95 %: about
+    three by the margin."""
     return float(np.ceil(np.log(_LEVEL) / np.log1p(-margin))) if 0 < margin < 1 else float(np.inf if margin <= 0 else 1)
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """The mean over seeds and its 95 % interval by Student's t; None for one seed."""
+    """Return the mean over seeds and its 95 % interval by Student's t; None for one seed."""
     interval = student_interval(values)
     return float(np.mean(values)), None if interval is None else (interval[0], interval[1])
 
 
 def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True) -> list[Difference]:
-    """Every pair of arms, each with its runs by seed; seeds that both have are compared. Of `shares`, scores are 1 for
-    right and 0 for wrong, and McNemar's test goes with them.
+    """Return every pair of arms, each with its runs by seed; seeds that both have are compared. Of `shares`, scores are
+    1 for right and 0 for wrong, and McNemar's test goes with them.
 
     Of an example that several seeds tested, the mean difference counts once: the permutation test (sign flips) draws
     examples, not runs. Intervals are of that test, each at the level at which Holm's correction tests its pair.
@@ -104,7 +105,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """The exact p of McNemar's test (1947) that two classifiers err equally often on the same examples."""
+    """Return the exact p of McNemar's test (1947) that two classifiers err equally often on the same examples."""
     from scipy.stats import binomtest
 
     better = sum(two > one for one, two in zip(first, second, strict=True))
@@ -113,7 +114,7 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _gaps(first: Mapping[int, Scores], second: Mapping[int, Scores]) -> NDArray[np.float64]:
-    """How much better the second is on every example (N,), the mean over the seeds that tested it."""
+    """Return how much better the second is on every example (N,), the mean over the seeds that tested it."""
     gaps: dict[str, list[float]] = {}
     for seed in sorted(set(first) & set(second)):
         for name, score in first[seed].items():
@@ -156,12 +157,12 @@ class SignFlips:
         self._draws = len(flipped)
 
     def p_of(self, mean: float) -> float:
-        """The p of the test that the mean is `mean`."""
+        """Return the p of the test that the mean is `mean`."""
         speaking = int(np.count_nonzero((self._low <= mean) & (mean <= self._high)))
         return (speaking + self._own) / (self._draws + self._own)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The means whose p is `level` or more, never beyond what a difference of scores can be."""
+        """Return the means whose p is `level` or more, never beyond what a difference of scores can be."""
         needed = max(1, int(np.ceil(level * (self._draws + self._own) - self._own - 1e-9)))
         low, high = np.sort(self._low)[needed - 1], np.sort(self._high)[-needed]
         return max(-1.0, float(low)), min(1.0, float(high))

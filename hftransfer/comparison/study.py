@@ -154,8 +154,8 @@ def compare(
 def study_of(
     folder: Path, title: str, task: str, results: list[CellResult], missing: int = 0, margin: float = 0.01
 ) -> Study:
-    """What the results of all cells come to; for a loss below `margin` (0.01 is a point) a cheaper arm is advised. Runs
-    of one seed that were tested on other examples are not paired."""
+    """Return what the results of all cells come to; for a loss below `margin` (0.01 is a point) a cheaper arm is
+    advised. Runs of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
     several = len({result.cell.model for result in finished}) > 1
     metric = TASKS[task].headline
@@ -185,7 +185,7 @@ def _place_of(shots: int | str) -> float:
 
 
 def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) -> Path:
-    """The folder of a comparison: the one to go on with, or a new one."""
+    """Return the folder of a comparison: the one to go on with, or a new one."""
     if out is None:
         if not skip_done:
             return RunFolder.create_dated(parent, name).path
@@ -207,7 +207,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
 def _result_of(
     cell: Cell, folder: Path, data: Any, done: Sequence[Cell], progress: Progress, *, goes_on: bool
 ) -> CellResult:
-    """The result of a cell; it is run if it was not before, and goes on if it was interrupted."""
+    """Return the result of a cell; it is run if it was not before, and goes on if it was interrupted."""
     try:
         if cell not in done:
             resume = goes_on and is_interrupted(folder)
@@ -220,7 +220,7 @@ def _result_of(
 
 
 def read_result(cell: Cell, folder: Path) -> CellResult:
-    """The result of a finished cell.
+    """Return the result of a finished cell.
 
     Raises:
         DataError: it was not tested.
@@ -265,7 +265,7 @@ def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResu
 
 
 def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
-    """The runs whose data are not those of most runs of their seed."""
+    """Return the runs whose data are not those of most runs of their seed."""
     found: dict[int, Counter[str]] = {}
     results = [result for arm in arms for result in arm.results]
     for result in results:

@@ -30,13 +30,13 @@ def strategy_in_words(short: str) -> str:
 
 
 def arm_in_words(arm: Arm) -> str:
-    """An arm as a person would say it; with its model where there are several."""
+    """Return an arm as a person would say it; with its model where there are several."""
     said = strategy_in_words(arm.strategy)
     return said if arm.name == arm.strategy else f"{said} of {arm.model.rsplit('/', 1)[-1]}"
 
 
 def between(differences: Sequence[Difference], first: str, second: str) -> Difference | None:
-    """The difference of two arms, whichever way round; `mean` is that of the second over the first."""
+    """Return the difference of two arms, whichever way round; `mean` is that of the second over the first."""
     for one in differences:
         if (one.first, one.second) == (first, second):
             return one
@@ -47,7 +47,7 @@ def between(differences: Sequence[Difference], first: str, second: str) -> Diffe
 
 
 def difference_in_words(difference: Difference) -> str:
-    """A difference in points, with its interval, and whether it is more than chance."""
+    """Return a difference in points, with its interval, and whether it is more than chance."""
     real = "real" if difference.is_real else "may be chance"
     said = f"{_points(difference)}: {real}, p = {difference.holm_p:.2g}"
     if not difference.mcnemar:
@@ -95,7 +95,7 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: fl
 def _beside(
     arms: Sequence[Arm], differences: Sequence[Difference], taken: Arm, open_to: Sequence[Arm]
 ) -> Iterator[str]:
-    """What the other arms would bring, or cost, beside the one that is taken."""
+    """Yield what the other arms would bring, or cost, beside the one that is taken."""
     best = arms[0]
     for arm in (arm for arm in (best, *open_to) if arm is not taken):
         if d := between(differences, taken.name, arm.name):
@@ -125,7 +125,7 @@ def _points(difference: Difference) -> str:
 
 
 def _cost(one: Arm, other: Arm) -> str:
-    """What one arm costs beside another, in time and in parameters that learn."""
+    """Return what one arm costs beside another, in time and in parameters that learn."""
     parameters = _ratio(one.trainable, other.trainable)
     return f"{_ratio(one.seconds, other.seconds)} the time and {parameters} the parameters that learn"
 

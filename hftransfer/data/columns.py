@@ -28,7 +28,7 @@ LABEL_COLUMNS = (
 
 
 def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
-    """The column that is named, or the first of the usual names there is.
+    """Return the column that is named, or the first of the usual names there is.
 
     Raises:
         DataError: there is none, or two have the name.
@@ -49,7 +49,7 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
 
 
 def once(column: str, columns: Sequence[str], source: object) -> str:
-    """The column, whose name is that of no other.
+    """Return the column, whose name is that of no other.
 
     Raises:
         DataError: it is; both places are named.
@@ -67,26 +67,26 @@ def _shown(columns: Sequence[str]) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NaN, or what pandas writes for them."""
+    """Return whether a cell holds nothing: None, NaN, or what pandas writes for them."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written: lone surrogates (half a character) can't."""
+    """Return whether a text can be written: lone surrogates (half a character) can't."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def numbered_columns(name: str, columns: Sequence[str]) -> list[str]:
-    """The columns such as `caption_0`, `caption_1` that stand in for one of a name, in their order."""
+    """Return the columns such as `caption_0`, `caption_1` that stand in for one of a name, in their order."""
     form = re.compile(rf"{re.escape(name)}s?_?(\d+)", re.IGNORECASE)
     found = [(int(match[1]), column) for column in columns if (match := form.fullmatch(column))]
     return [column for _, column in sorted(found)]
 
 
 def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """The values, those in lists one by one, and the row that each is of."""
+    """Return the values, those in lists one by one, and the row that each is of."""
     found, places = [], []
     for place, value in enumerate(values):
         given = value.tolist() if isinstance(value, np.ndarray) else value
@@ -97,13 +97,13 @@ def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
 
 
 def passed_over(chosen: str, named: str | None, usual: Sequence[str], columns: Sequence[str], what: str) -> list[str]:
-    """A note where other columns have usual names too, and none was named."""
+    """Return a note where other columns have usual names too, and none was named."""
     others = [column for column in columns if column != chosen and column.lower() in usual]
     return [f"{what} are those in the column '{chosen}', not '{others[0]}'"] if others and named is None else []
 
 
 def is_unlabelled(value: Any) -> bool:
-    """Whether a cell holds no label."""
+    """Return whether a cell holds no label."""
     if isinstance(value, list | tuple | np.ndarray):
         return len(value) == 0
     return is_missing(value) or (isinstance(value, str) and not value.strip())
@@ -136,7 +136,7 @@ def label_notes(labels: Iterable[str]) -> list[str]:
 
 
 def as_label(name: str) -> str:
-    """The name of a class in Unicode's composed form: é is one character, whatever the file or disk made of it."""
+    """Return the name of a class in Unicode's composed form: é is one character, whatever the file or disk made of it."""
     return unicodedata.normalize("NFC", name.strip())
 
 
@@ -144,8 +144,8 @@ _WHOLE = re.compile(r"(-?\d+)(\.0*)?")
 
 
 def _whole_as_such(values: Sequence[Any]) -> list[Any]:
-    """The values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are whole
-    numbers, of texts where all in the column are."""
+    """Return the values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are
+    whole numbers, of texts where all in the column are."""
     found = [_alone(value.item() if isinstance(value, np.generic) else value) for value in values]
     found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
     texts = [value for value in found if isinstance(value, str) and value.strip()]
@@ -157,7 +157,7 @@ def _whole_as_such(values: Sequence[Any]) -> list[Any]:
 
 
 def _alone(value: Any) -> Any:
-    """The label in a list of one; of an empty one nothing."""
+    """Return the label in a list of one; of an empty one nothing."""
     given = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(given, list | tuple) and len(given) < 2:
         return given[0] if given else None
@@ -165,7 +165,7 @@ def _alone(value: Any) -> Any:
 
 
 def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
-    """The labels as names. Captions stay as they are written.
+    """Return the labels as names. Captions stay as they are written.
 
     Raises:
         DataError: a label is missing, of a type that is no name, or of another type than those before it.

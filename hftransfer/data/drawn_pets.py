@@ -34,7 +34,7 @@ IN_PROCESS_LIMIT = 64
 
 
 def draw_pet(kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0, size_px: int = 256) -> Image.Image:
-    """The picture of one cat or dog, which depends on the arguments alone."""
+    """Return the picture of one cat or dog, which depends on the arguments alone."""
     name = f"drawn-pets/{DRAWING_VERSION}/{seed}/{split}/{index}"
     scene, looks, extras = Random(f"{name}/scene"), Random(f"{name}/coat"), Random(f"{name}/pose")
     animal = Random(f"{name}/{kind}")
@@ -54,7 +54,7 @@ def draw_pet(kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0,
 
 
 def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
-    """The drawing at its final size under its own light, with a little blur and grain."""
+    """Return the drawing at its final size under its own light, with a little blur and grain."""
     size = (size_px, size_px)
     picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
     corners = Image.new("RGB", (3, 3))
@@ -76,7 +76,7 @@ def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
 
 @lru_cache(maxsize=2)
 def grain_sheet(size_px: int) -> Image.Image:
-    """A sheet of grain around a middle grey, twice as wide and high as the picture."""
+    """Return a sheet of grain around a middle grey, twice as wide and high as the picture."""
     side = 2 * size_px
     bits = np.frombuffer(Random("grain").randbytes(4 * side * side), dtype=np.uint8).reshape(4, side, side)
     return Image.fromarray(bits.mean(axis=0).astype(np.uint8))
@@ -120,7 +120,7 @@ def write_drawn_pets(
 
 
 def list_orders(folder: Path, sizes: Mapping[str, int], seed: int) -> list[Order]:
-    """Every picture of the set, after creating the folders that they go to."""
+    """Return every picture of the set, after creating the folders that they go to."""
     orders = []
     for split, count in sizes.items():
         for name in CLASS_NAMES:
@@ -139,7 +139,7 @@ def draw_order(order: Order) -> int:
 
 
 def draw_over_pool(orders: Sequence[Order]) -> Iterator[int]:
-    """The pictures finished, one by one in order, by several processes; it ends early where no pool can run."""
+    """Yield the pictures finished, one by one in order, by several processes; it ends early where no pool can run."""
     workers = min(os.cpu_count() or 1, 4)
     if workers < 2 or multiprocessing.parent_process() is not None:
         return

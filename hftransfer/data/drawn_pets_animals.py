@@ -103,7 +103,7 @@ DOGS: tuple[Build, ...] = (
 
 
 def choose_coat(random: Random) -> Coat:
-    """A coat; which animal wears it plays no part."""
+    """Return a coat; which animal wears it plays no part."""
     base, jitter = random.choice(COAT_COLOURS), random.randint(-10, 12)
     base = (min(255, base[0] + jitter), min(255, base[1] + jitter), min(255, base[2] + jitter))
     mark = blend(base, INK, 0.5)
@@ -115,7 +115,7 @@ def choose_coat(random: Random) -> Coat:
 
 
 def choose_build(kind: Kind, random: Random) -> Build:
-    """A breed-like build of the animal, slightly varied."""
+    """Return a breed-like build of the animal, slightly varied."""
     breed = random.choice(CATS if kind == "cat" else DOGS)
     return replace(
         breed,

@@ -44,28 +44,28 @@ BRIGHTS: tuple[Colour, ...] = (
 
 
 def blend(first: Colour, second: Colour, amount: float) -> Colour:
-    """The colour `amount` of the way from the first to the second."""
+    """Return the colour `amount` of the way from the first to the second."""
     (r, g, b), (red, green, blue) = first, second
     return (round(r + (red - r) * amount), round(g + (green - g) * amount), round(b + (blue - b) * amount))
 
 
 @lru_cache(maxsize=512)
 def way(text: str) -> tuple[Point, ...]:
-    """The points of a text such as "0,1 0.5,2"."""
+    """Return the points of a text such as "0,1 0.5,2"."""
     pairs = (pair.split(",") for pair in text.split())
     return tuple((float(x), float(y)) for x, y in pairs)
 
 
 @lru_cache(maxsize=16)
 def curve_weights(steps: int) -> Points:
-    """The Catmull-Rom weights of four neighbouring knots at each step between the middle two."""
+    """Return the Catmull-Rom weights of four neighbouring knots at each step between the middle two."""
     t = np.arange(steps) / steps
     columns = (2 * t**2 - t - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2)
     return np.stack(columns, axis=1) / 2
 
 
 def smooth(points: Sequence[Point] | Points, steps: int = 7, closed: bool = True) -> Points:
-    """A Catmull-Rom curve through the points."""
+    """Return a Catmull-Rom curve through the points."""
     knots = np.asarray(points, dtype=np.float64)
     if closed:
         knots = np.concatenate([knots[-1:], knots, knots[:2]])
@@ -78,26 +78,26 @@ def smooth(points: Sequence[Point] | Points, steps: int = 7, closed: bool = True
 
 @lru_cache(maxsize=256)
 def curve(text: str) -> Points:
-    """The closed curve through the points of a text."""
+    """Return the closed curve through the points of a text."""
     return smooth(way(text))
 
 
 @lru_cache(maxsize=64)
 def twin_curve(text: str, wide: float = 1.0) -> Points:
-    """The closed curve whose right half is given from top to bottom and whose left half mirrors it."""
+    """Return the closed curve whose right half is given from top to bottom and whose left half mirrors it."""
     right = [(x * wide, y) for x, y in way(text)]
     left = [(-x, y) for x, y in reversed(right) if x > 0]
     return smooth([*right, *left])
 
 
 def oval(x: float, y: float, rx: float, ry: float, steps: int = 28) -> Points:
-    """The outline of an ellipse."""
+    """Return the outline of an ellipse."""
     angles = np.arange(steps) * (2 * math.pi / steps)
     return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
 
 
 def tube(spine: Sequence[Point], widths: Sequence[float]) -> Points:
-    """The outline of a limb that follows a spine, with half-widths spread along it and a round end."""
+    """Return the outline of a limb that follows a spine, with half-widths spread along it and a round end."""
     line = smooth(spine, steps=6, closed=False)
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None]
     along = unit(np.gradient(line, axis=0))
@@ -108,13 +108,13 @@ def tube(spine: Sequence[Point], widths: Sequence[float]) -> Points:
 
 
 def unit(vectors: Points) -> Points:
-    """The vectors at length one."""
+    """Return the vectors at length one."""
     scaled: Points = vectors / np.maximum(np.hypot(vectors[:, 0], vectors[:, 1])[:, None], 1e-9)
     return scaled
 
 
 def grow_fur(points: Points, fur: str, random: Random, amount: float = 1.0) -> Points:
-    """The outline with tufts of long fur or with curls."""
+    """Return the outline with tufts of long fur or with curls."""
     if fur == "short":
         return points
     if fur == "curly":
@@ -138,7 +138,7 @@ def grow_fur(points: Points, fur: str, random: Random, amount: float = 1.0) -> P
 
 
 def flat_list(points: Points) -> list[float]:
-    """The coordinates x, y, x, y... of the points."""
+    """Return the coordinates x, y, x, y... of the points."""
     numbers: list[float] = points.round(2).ravel().tolist()
     return numbers
 
@@ -153,28 +153,28 @@ def mask_of(values: Points, strength: float) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def form_shadow(strength: float) -> Image.Image:
-    """The shadow of a ball lit from the upper left, as a mask."""
+    """Return the shadow of a ball lit from the upper left, as a mask."""
     y, x = np.mgrid[-1:1:40j, -1:1:40j]
     return mask_of((0.45 * x + 0.9 * y) * 0.75 + 0.12 * (x**2 + y**2), strength)
 
 
 @lru_cache(maxsize=32)
 def form_light(strength: float) -> Image.Image:
-    """The light on a ball lit from the upper left, as a mask."""
+    """Return the light on a ball lit from the upper left, as a mask."""
     y, x = np.mgrid[-1:1:40j, -1:1:40j]
     return mask_of(np.exp(-((x + 0.25) ** 2 + (y + 0.55) ** 2) / 0.32), strength)
 
 
 @lru_cache(maxsize=32)
 def soft_spot(strength: float) -> Image.Image:
-    """A round spot that fades to nothing at its rim, as a mask."""
+    """Return a round spot that fades to nothing at its rim, as a mask."""
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     return mask_of(np.clip(1 - (x**2 + y**2), 0, 1) ** 1.4, strength)
 
 
 @lru_cache(maxsize=2)
 def hairs(curly: bool) -> Image.Image:
-    """A sheet of short hairs or of small curls, as a mask."""
+    """Return a sheet of short hairs or of small curls, as a mask."""
     side, random = SIDE + SIDE // 2, Random(f"hairs/{curly}")  # noqa: S311
     sheet = Image.new("L", (side, side))
     pen = ImageDraw.Draw(sheet)
@@ -191,7 +191,7 @@ def hairs(curly: bool) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def fur_sheet(curly: bool, strength: float) -> Image.Image:
-    """The sheet of hairs at some strength."""
+    """Return the sheet of hairs at some strength."""
     return hairs(curly).point([round(v * strength) for v in range(256)])
 
 
@@ -216,14 +216,14 @@ class Brush:
     def at(
         self, x: float, y: float, scale: float = 1.0, tilt: float = 0.0, mirror: bool = False, wide: float = 1.0
     ) -> "Brush":
-        """A brush on the same canvas: moved, scaled, turned by some degrees, mirrored or widened."""
+        """Return a brush on the same canvas: moved, scaled, turned by some degrees, mirrored or widened."""
         c, s = scale * math.cos(math.radians(tilt)), scale * math.sin(math.radians(tilt))
         local = np.array([[c, -s, x], [s, c, y], [0.0, 0.0, 1.0]])
         local[:2, 0] *= -wide if mirror else wide
         return Brush(self.canvas, self.frame @ local, self.random, self.curly, self.draw)
 
     def place(self, points: Sequence[Point] | Points) -> Points:
-        """The points in canvas pixels."""
+        """Return the points in canvas pixels."""
         placed: Points = np.asarray(points, dtype=np.float64) @ self.frame[:2, :2].T + self.frame[:2, 2]
         return placed
 

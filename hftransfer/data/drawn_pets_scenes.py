@@ -23,7 +23,7 @@ from hftransfer.data.drawn_pets_brush import (
 
 
 def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
-    """A square that fades from one colour at the top to another at the bottom."""
+    """Return a square that fades from one colour at the top to another at the bottom."""
     strip = Image.new("RGB", (1, 8))
     for k in range(8):
         strip.putpixel((0, k), blend(top, bottom, k / 7))
@@ -31,7 +31,7 @@ def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
 
 
 def paint_background(random: Random) -> Image.Image:
-    """A scene without the animal."""
+    """Return a scene without the animal."""
     half = SIDE // 2
     painter = random.choice(
         (paint_room, paint_room, paint_garden, paint_garden, paint_street, paint_night, paint_plain)
@@ -42,7 +42,7 @@ def paint_background(random: Random) -> Image.Image:
 
 
 def paint_room(random: Random, size: int) -> Image.Image:
-    """A room with a patterned wall, furniture and a floor."""
+    """Return a room with a patterned wall, furniture and a floor."""
     wall, floor = (
         random.choice(PASTELS),
         random.choice(((188, 140, 98), (160, 118, 88), (206, 176, 140), (140, 130, 128))),
@@ -142,7 +142,7 @@ def paint_sofa(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float,
 
 
 def paint_garden(random: Random, size: int) -> Image.Image:
-    """A garden or a meadow with hills, trees, flowers and grass."""
+    """Return a garden or a meadow with hills, trees, flowers and grass."""
     sky = random.choice(((170, 212, 240), (250, 220, 180), (206, 226, 236), (244, 196, 190), (190, 200, 210)))
     green = random.choice(((122, 172, 88), (150, 180, 96), (98, 150, 96), (196, 176, 100), (226, 232, 238)))
     scene = gradient(sky, blend(sky, CREAM, 0.6), size)
@@ -186,7 +186,7 @@ def paint_garden(random: Random, size: int) -> Image.Image:
 
 
 def paint_street(random: Random, size: int) -> Image.Image:
-    """A street with houses and a pavement."""
+    """Return a street with houses and a pavement."""
     sky = random.choice(((186, 214, 232), (246, 214, 186), (190, 196, 206), (140, 160, 196)))
     scene = gradient(sky, blend(sky, CREAM, 0.5), size)
     pen = ImageDraw.Draw(scene)
@@ -222,7 +222,7 @@ def paint_street(random: Random, size: int) -> Image.Image:
 
 
 def paint_night(random: Random, size: int) -> Image.Image:
-    """A night with a moon and stars over roofs or hills."""
+    """Return a night with a moon and stars over roofs or hills."""
     top = random.choice(((26, 34, 74), (44, 36, 84), (20, 50, 76)))
     scene = gradient(top, blend(top, (170, 130, 160), 0.55), size)
     pen = ImageDraw.Draw(scene)
@@ -242,7 +242,7 @@ def paint_night(random: Random, size: int) -> Image.Image:
 
 
 def paint_plain(random: Random, size: int) -> Image.Image:
-    """A plain studio backdrop, perhaps with soft lights or confetti."""
+    """Return a plain studio backdrop, perhaps with soft lights or confetti."""
     colour = random.choice(PASTELS + BRIGHTS)
     scene = gradient(blend(colour, CREAM, 0.35), blend(colour, INK, 0.18), size)
     pen = ImageDraw.Draw(scene)

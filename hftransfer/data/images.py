@@ -120,9 +120,9 @@ _SMALLEST_PX = 1
 
 
 def decode_image(content: bytes, name: str, draft: int | None = None, pixels: PixelRange | None = None) -> Image.Image:
-    """An RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times while
-    it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg). `pixels` is the range
-    of deep greyscale images; where it is not known, 16 bits, or the next power of two where 14 are enough.
+    """Return an RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times
+    while it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg). `pixels` is the
+    range of deep greyscale images; where it is not known, 16 bits, or the next power of two where 14 are enough.
 
     Images of more than 50 million pixels come reduced by a whole number, to some 4 million.
 
@@ -146,7 +146,8 @@ _one_huge_at_a_time = threading.Lock()
 
 
 def _reduced(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
-    """The RGB form of a huge image, its area averaged strip by strip: only what Pillow decodes is there as a whole."""
+    """Return the RGB form of a huge image, its area averaged strip by strip: only what Pillow decodes is there as a
+    whole."""
     by_area = math.ceil(math.sqrt(image.width * image.height / _REDUCED_PX))
     factor = max(1, min(by_area, min(image.size) // _REDUCED_EDGE_PX))
     orientation = image.getexif().get(_ORIENTATION, 1)
@@ -166,13 +167,13 @@ def _reduced(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
 
 
 def enough_for(edge: int) -> int:
-    """How long a draft's edges must be that is then scaled to this edge: twice as long, as in Pillow's thumbnails, so
-    that the scaling hides the difference."""
+    """Return how long a draft's edges must be that is then scaled to this edge: twice as long, as in Pillow's
+    thumbnails, so that the scaling hides the difference."""
     return 2 * edge
 
 
 def image_to_rgb(image: Image.Image, name: str, pixels: PixelRange | None = None) -> Image.Image:
-    """The RGB form of an opened image, its pixels decoded.
+    """Return the RGB form of an opened image, its pixels decoded.
 
     Raises:
         DataError: they can't be, or lie beyond the range.
@@ -207,7 +208,7 @@ class _Beyond(Exception):
 
 
 def to_rgb(image: Image.Image, pixels: PixelRange | None = None) -> Image.Image:
-    """The RGB form of any Pillow image; values of more than 8 bits are scaled from their range to 0 to 255."""
+    """Return the RGB form of any Pillow image; values of more than 8 bits are scaled from their range to 0 to 255."""
     return _converted(ImageOps.exif_transpose(image), pixels)
 
 
@@ -221,12 +222,12 @@ def _converted(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image holds one band of more than 8 bits."""
+    """Return whether an image holds one band of more than 8 bits."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def _is_deep_in_colour(content: bytes) -> bool:
-    """Whether the bytes are a PNG file of 16 bits for each colour (Pillow keeps the upper byte of each)."""
+    """Return whether the bytes are a PNG file of 16 bits for each colour (Pillow keeps the upper byte of each)."""
     return content[:8] == b"\x89PNG\r\n\x1a\n" and content[24:25] == b"\x10" and content[25:26] in (b"\2", b"\4", b"\6")
 
 
@@ -242,7 +243,7 @@ def _depth(image: Image.Image) -> Depth:
 
 
 def _usual_range(values: np.ndarray, mode: str) -> PixelRange:
-    """The range of one image alone, of whose data set nothing is known."""
+    """Return the range of one image alone, of whose data set nothing is known."""
     finite = values[np.isfinite(values)] if mode == "F" else values
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if mode != "F" and least >= 0 and 2**14 <= most < 2**16:
@@ -326,7 +327,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def _looks_like(content: bytes) -> tuple[str, str]:
-    """What bytes are that are no image, and the remedy."""
+    """Return what bytes are that are no image, and the remedy."""
     start = content[:256].lstrip()
     if content[128:132] == b"DICM":
         return "a DICOM file", "Export it as PNG or TIFF first (16 bits are read)."

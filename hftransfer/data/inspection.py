@@ -19,8 +19,8 @@ from hftransfer.errors import DataError, must_be, user_path
 
 
 def as_content(value: Any, where: str) -> Content:
-    """The content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8, or
-    (H, W) of uint16. Deep greyscale images keep their depth.
+    """Return the content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8,
+    or (H, W) of uint16. Deep greyscale images keep their depth.
 
     Raises:
         DataError: the value is none of these.
@@ -56,7 +56,7 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
 
 
 def decode_row(row: Row, draft: int | None = None) -> Image.Image:
-    """The RGB image of a row, as `decode_image` makes it, by the range of its data set.
+    """Return the RGB image of a row, as `decode_image` makes it, by the range of its data set.
 
     Raises:
         DataError: it can't be read or decoded.
@@ -65,7 +65,7 @@ def decode_row(row: Row, draft: int | None = None) -> Image.Image:
 
 
 def with_range(rows: Iterable[Row], pixels: PixelRange | None) -> list[Row]:
-    """The rows, deep greyscale images of which have this range of values."""
+    """Return the rows, deep greyscale images of which have this range of values."""
     return list(rows) if pixels is None else [replace(row, pixels=pixels) for row in rows]
 
 
@@ -77,8 +77,8 @@ def inspect_rows(
     see: Callable[[Row, Image.Image], None] | None = None,
     max_pixels: int | None = None,
 ) -> Inspection:
-    """The digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded, whose
-    image is not sound. `see` is given all sound images, in several threads: then they are decoded exactly."""
+    """Return the digest of every row's bytes, and every row whose header is no sound image; or, where they are decoded,
+    whose image is not sound. `see` is given all sound images, in several threads: then they are decoded exactly."""
 
     def look(row: Row) -> tuple[bytes, str | None, Depth | None]:
         depth = None

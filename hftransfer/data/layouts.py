@@ -48,7 +48,7 @@ class Walked:
 
 
 def visible(folder: Path) -> Iterator[Path]:
-    """The entries of a folder but hidden ones and what desktops leave there."""
+    """Yield the entries of a folder but hidden ones and what desktops leave there."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith((".", "__MACOSX")) and entry.name.lower() not in _IGNORED:
@@ -56,7 +56,8 @@ def visible(folder: Path) -> Iterator[Path]:
 
 
 def walk(folder: Path, above: frozenset[Path] = frozenset(), *, by_link: bool = False) -> Iterator[Walked]:
-    """The files in a folder and all folders in it; a link back to a folder above comes as such, and is not followed."""
+    """Yield the files in a folder and all folders in it; a link back to a folder above comes as such, and is not
+    followed."""
     real = folder.resolve()
     if real in above:
         yield Walked(folder, by_link=True, is_loop=True)
@@ -70,7 +71,7 @@ def walk(folder: Path, above: frozenset[Path] = frozenset(), *, by_link: bool = 
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files in a folder and all folders in it; links back to a folder above are passed over."""
+    """Yield the files in a folder and all folders in it; links back to a folder above are passed over."""
     return (walked.path for walked in walk(folder) if not walked.is_loop)
 
 
@@ -96,7 +97,7 @@ class FolderReader:
     table_rows: TableRows
 
     def read(self, folder: Path, depth: int = 0) -> Found:
-        """The rows of a folder by split.
+        """Return the rows of a folder by split.
 
         Raises:
             DataError: its folders are no splits and no classes, or files in them may not be read.
@@ -128,7 +129,8 @@ class FolderReader:
         return self.found
 
     def _has_no_classes(self, folder: Path, role: str | None) -> bool:
-        """Whether a folder holds files alone, as the tests of competitions, whose labels are hidden; that is noted."""
+        """Return whether a folder holds files alone, as the tests of competitions, whose labels are hidden; that is
+        noted."""
         entries = list(visible(folder))
         if getattr(self.settings, f"{role}_split") is not None or not entries or any(e.is_dir() for e in entries):
             return False
@@ -138,7 +140,8 @@ class FolderReader:
         return True
 
     def _wrapped(self, folder: Path, folders: Sequence[Path]) -> Path | None:
-        """The one folder that holds all the others: of an archive's name, or `images` beside masks; None if none does.
+        """Return the one folder that holds all the others: of an archive's name, or `images` beside masks; None if none
+        does.
 
         Raises:
             DataError: images lie beside masks, and are in no folders of classes.
@@ -162,7 +165,7 @@ class FolderReader:
         return folders[0]
 
     def _beside_masks(self, folders: Sequence[Path]) -> Path | None:
-        """The folder of images where the others hold what belongs to each: masks, boxes."""
+        """Return the folder of images where the others hold what belongs to each: masks, boxes."""
         pictures = [entry for entry in folders if entry.name.lower() in _IMAGE_FOLDERS]
         masks = [entry for entry in folders if entry.name.lower() in self.reader.mask_folders]
         if len(pictures) == 1 and masks and len(folders) == 1 + len(masks):
@@ -170,7 +173,8 @@ class FolderReader:
         return None
 
     def _affixed(self, folders: Sequence[Path], roles: dict[str, str]) -> Found:
-        """The rows of splits named as in `seg_train`, `seg_test`; folders beside them without classes are left out."""
+        """Return the rows of splits named as in `seg_train`, `seg_test`; folders beside them without classes are left
+        out."""
         rest = [entry for entry in folders if entry.name not in roles]
         for entry in rest:
             if _holds_classes(entry):
@@ -213,7 +217,7 @@ class FolderReader:
         return rows
 
     def _without_copies(self, folder: Path, classes: list[Path]) -> list[Path]:
-        """The class folders less one that holds all of them again, as archives that were packed twice do.
+        """Return the class folders less one that holds all of them again, as archives that were packed twice do.
 
         Raises:
             DataError: the folders are variants of the same pictures, not classes.
@@ -279,12 +283,12 @@ class FolderReader:
 
 
 def _holds_classes(folder: Path, depth: int = 0) -> bool:
-    """Whether several folders lie in a folder, or in the only one in it."""
+    """Return whether several folders lie in a folder, or in the only one in it."""
     folders = [entry for entry in visible(folder) if entry.is_dir()]
     return len(folders) > 1 or (len(folders) == 1 and depth < _DEEPEST and _holds_classes(folders[0], depth + 1))
 
 
 def is_layout_of_splits(folder: Path, settings: DataSettings) -> bool:
-    """Whether a folder holds one for training, by its name."""
+    """Return whether a folder holds one for training, by its name."""
     names = [entry.name for entry in visible(folder) if entry.is_dir()]
     return "train" in {split_role(name, settings) for name in names} or bool(affixed_roles(names))

@@ -207,7 +207,7 @@ class Images(Reader):
                 yield NamedInput(where, content.read())
 
     def is_beside(self, file: Path, *, is_table: bool) -> bool:
-        """Whether a file is a table, a note or a text, by its name."""
+        """Return whether a file is a table, a note or a text, by its name."""
         return super().is_beside(file, is_table=is_table) or file.suffix.lower() == ".txt"
 
 
@@ -303,7 +303,7 @@ class _ImageFolder:
         return cls()
 
     def path(self, value: Any) -> Any:
-        """The path in a cell as it leads to the image."""
+        """Return the path in a cell as it leads to the image."""
         return f"{self.before}{value}{self.suffix}" if isinstance(value, str) and value else value
 
 
@@ -315,7 +315,7 @@ def _is_file(path: Path) -> bool:
 
 
 def table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
-    """The image in a cell of a table: a path from the folder of the table, or bytes.
+    """Return the image in a cell of a table: a path from the folder of the table, or bytes.
 
     Raises:
         DataError: it is neither, or there is no such file.

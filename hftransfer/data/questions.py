@@ -52,8 +52,8 @@ class QuestionColumns:
     def rows(
         self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
     ) -> list[Row]:
-        """The rows of records; no answers means that the context has none. With `left`, rows that can't be learned from
-        (an answer is not where it is said to be) are put there with the reason.
+        """Return the rows of records; no answers means that the context has none. With `left`, rows that can't be
+        learned from (an answer is not where it is said to be) are put there with the reason.
 
         Raises:
             DataError: a question or context is missing, an answer is not where it is said to be, an id is there
@@ -115,8 +115,8 @@ class QuestionColumns:
 
 
 def question_columns(columns: Sequence[str], settings: DataSettings, source: object) -> QuestionColumns:
-    """The reader of records with `question`, `context` and `answers`: {"text": […], "answer_start": […]}, a list of
-    {"text", "answer_start"}, or either as JSON text; or with one answer's text in `answer` and its `answer_start`.
+    """Return the reader of records with `question`, `context` and `answers`: {"text": […], "answer_start": […]}, a list
+    of {"text", "answer_start"}, or either as JSON text; or with one answer's text in `answer` and its `answer_start`.
 
     Raises:
         DataError: a column is missing; all that are, at once.
@@ -142,7 +142,7 @@ def question_columns(columns: Sequence[str], settings: DataSettings, source: obj
 
 
 def _squad_answers(value: Any, where: str) -> list[GoldAnswer]:
-    """The answers in one of SQuAD's forms."""
+    """Return the answers in one of SQuAD's forms."""
     given = value
     if isinstance(given, str):
         try:
@@ -189,7 +189,7 @@ def _answer_fault(answer: GoldAnswer, context: str, where: str) -> str | None:
 
 
 def _whole_number(value: Any) -> int | None:
-    """The number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV texts."""
+    """Return the number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV texts."""
     if isinstance(value, bool):
         return None
     if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
@@ -198,7 +198,7 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _listed(value: Any) -> Any:
-    """A NumPy array (as pandas reads lists out of Parquet) as a list."""
+    """Return a NumPy array (as pandas reads lists out of Parquet) as a list."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

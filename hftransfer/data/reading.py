@@ -131,8 +131,8 @@ class Reader(ABC):
         """
 
     def is_unlabelled(self, given: Records, settings: DataSettings) -> bool:
-        """Whether rows have no targets at all: no such column, or nothing in it; not where a column is named that is
-        not there."""
+        """Return whether rows have no targets at all: no such column, or nothing in it; not where a column is named
+        that is not there."""
         try:
             column = column_of(
                 settings.label_column, given.usual_labels, given.columns, "data.label_column", given.source
@@ -143,7 +143,7 @@ class Reader(ABC):
         return all(is_unlabelled(value) for value in given.values(column))
 
     def is_of_folder(self, suffixes: set[str]) -> bool:
-        """Whether files with these suffixes may hold such rows, one in each file."""
+        """Return whether files with these suffixes may hold such rows, one in each file."""
         del suffixes
         return self.from_folders
 
@@ -202,7 +202,7 @@ class Reader(ABC):
         yield from (NamedInput(text, text) for text in kept)
 
     def is_pattern(self, name: str) -> bool:
-        """Whether a name with `*` or `?` is meant for files."""
+        """Return whether a name with `*` or `?` is meant for files."""
         del name
         return True
 
@@ -227,7 +227,7 @@ class Reader(ABC):
         """
 
     def is_beside(self, file: Path, *, is_table: bool) -> bool:
-        """Whether a file is, by its name, what people and cameras keep beside inputs."""
+        """Return whether a file is, by its name, what people and cameras keep beside inputs."""
         return is_table or file.suffix.lower() in self.note_suffixes
 
     def from_fields(self, values: Mapping[str, str]) -> Any:

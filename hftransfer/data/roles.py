@@ -56,14 +56,15 @@ def split_role(name: str, settings: DataSettings) -> str | None:
 
 
 def without_shard(name: str) -> str:
-    """The name of a split without the number of its part: `train` of `train-00000-of-00002`."""
+    """Return the name of a split without the number of its part: `train` of `train-00000-of-00002`."""
     matched = _SHARD.fullmatch(name)
     return matched[1] if matched else name
 
 
 def affixed_roles(names: Collection[str]) -> dict[str, str]:
-    """The roles of names such as `seg_train` and `seg_test`, or `training_set` and `test_set`: those in which one word
-    names a split, and the others are the same. Empty where there is not training and another split among them."""
+    """Return the roles of names such as `seg_train` and `seg_test`, or `training_set` and `test_set`: those in which
+    one word names a split, and the others are the same. Empty where there is not training and another split among them.
+    """
     words = {name: [word for word in re.split(r"[-_. ]+", name.lower()) if word] for name in names}
     roles: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name, own in words.items():
@@ -79,7 +80,7 @@ def affixed_roles(names: Collection[str]) -> dict[str, str]:
 
 
 def require_named_splits(settings: DataSettings, present: Collection[str], source: str) -> None:
-    """Nothing, if the splits that the settings name are there.
+    """Return if the splits that the settings name are there.
 
     Raises:
         DataError: with all that are not.
@@ -94,7 +95,7 @@ def require_named_splits(settings: DataSettings, present: Collection[str], sourc
 
 
 def require_one_each(roles: Mapping[str, str | None], where: str) -> None:
-    """Nothing, if no two folders, tables or objects are the same split.
+    """Return if no two folders, tables or objects are the same split.
 
     Raises:
         DataError: some are.

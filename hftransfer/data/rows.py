@@ -60,7 +60,7 @@ class FileContent(_Image):
     path: Path
 
     def read(self) -> bytes:
-        """The whole content."""
+        """Return the whole content."""
         mode = self.path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise OSError(errno.EISDIR, "a folder")
@@ -87,7 +87,7 @@ class BytesContent(_Image, _NoFile):
     data: bytes
 
     def read(self) -> bytes:
-        """The whole content."""
+        """Return the whole content."""
         return self.data
 
 
@@ -100,7 +100,7 @@ class DatasetContent(_Image, _NoFile):
     index: int
 
     def read(self) -> bytes:
-        """The whole content."""
+        """Return the whole content."""
         value = self.dataset[self.index][self.column]
         if value is None:
             raise FileNotFoundError(errno.ENOENT, "no image in this row")
@@ -132,7 +132,7 @@ class TextContent(_NoFile):
         return " | ".join(self.texts)
 
     def read(self) -> bytes:
-        """The texts as JSON."""
+        """Return the texts as JSON."""
         return json_bytes([self.text, self.pair])
 
 
@@ -172,7 +172,7 @@ class QuestionContent(_NoFile):
 
 
 def json_bytes(value: list[Any]) -> bytes:
-    """A value as JSON, lone surrogates kept apart from all other characters."""
+    """Return a value as JSON, lone surrogates kept apart from all other characters."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
@@ -191,7 +191,7 @@ class Row:
 
 
 def read_row(row: Row) -> bytes:
-    """The bytes of a row's content.
+    """Return the bytes of a row's content.
 
     Raises:
         DataError: they can't be read.

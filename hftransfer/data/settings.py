@@ -123,7 +123,7 @@ class DataSettings(BaseModel):
 
 
 def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
-    """The settings of a source, given one by one and not in a recipe.
+    """Return the settings of a source, given one by one and not in a recipe.
 
     Raises:
         RecipeError: some are not as they must be; all of them are told.
@@ -136,7 +136,7 @@ def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
 
 
 def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
-    """The settings of a source, given on the command line as `key=value` with keys of the data section.
+    """Return the settings of a source, given on the command line as `key=value` with keys of the data section.
 
     Raises:
         RecipeError: some are not as they must be; all of them are told.

@@ -10,7 +10,7 @@ from hftransfer.data.splits import Skipped, Splits, check_skipped, require_examp
 
 
 def without_test_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
-    """The splits less the test images that could not be decoded, where nothing is trained.
+    """Return the splits less the test images that could not be decoded, where nothing is trained.
 
     Raises:
         DataError: they are not to be skipped, or too many.
@@ -21,7 +21,7 @@ def without_test_faults(splits: Splits, faults: Mapping[int, str], settings: Dat
 
 
 def without_faults(splits: Splits, faults: Mapping[int, str], settings: DataSettings) -> Splits:
-    """The splits less the rows, counted through all splits, that could not be decoded.
+    """Return the splits less the rows, counted through all splits, that could not be decoded.
 
     Raises:
         DataError: they are not to be skipped, or too many, or leave too little.

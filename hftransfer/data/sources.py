@@ -51,7 +51,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
 def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGES) -> Found:
-    """The rows of a source by split, labels as names; nothing is decoded yet.
+    """Return the rows of a source by split, labels as names; nothing is decoded yet.
 
     Raises:
         DataError: there is no such source, or it does not hold rows of this kind.
@@ -68,7 +68,7 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
 
 
 def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
-    """The rows of a folder or file."""
+    """Return the rows of a folder or file."""
     if path.is_file():
         return _file_rows(path, settings, reader)
     if not path.is_dir():
@@ -94,7 +94,7 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
 
 
 def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
-    """The rows of one table, by split where a column says it.
+    """Return the rows of one table, by split where a column says it.
 
     Raises:
         DataError: it is no table.
@@ -110,7 +110,8 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
 
 
 def _folder_of_tables(path: Path, settings: DataSettings) -> Path | None:
-    """The folder in which the tables lie as the Hub leaves them: `data`, or that of a configuration; None if none.
+    """Return the folder in which the tables lie as the Hub leaves them: `data`, or that of a configuration; None if
+    none.
 
     Raises:
         DataError: there are several configurations, and none of them is asked for.
@@ -148,7 +149,7 @@ def _files_as_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
 
 
 def is_hub_data(source: str) -> bool:
-    """Whether a source is the id of a data set on the Hub: it has the form of one, and is nothing on this disk."""
+    """Return whether a source is the id of a data set on the Hub: it has the form of one, and is nothing on this disk."""
     return source != "memory" and _looks_like_id(source) and not Path(source).expanduser().exists()
 
 
@@ -159,7 +160,7 @@ def _looks_like_id(source: str) -> bool:
 
 
 def look_at_source(settings: DataSettings, reader: Reader = IMAGES) -> None:
-    """Nothing, if a source can be what it is said to be; nothing is read or fetched.
+    """Return if a source can be what it is said to be; nothing is read or fetched.
 
     Raises:
         DataError: it is neither there nor a Hub id by its form.
@@ -185,7 +186,7 @@ def look_at_source(settings: DataSettings, reader: Reader = IMAGES) -> None:
 
 
 def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES) -> Found:
-    """The rows of Python objects: a `datasets.Dataset` or `DatasetDict`, a pandas frame, or a sequence of
+    """Return the rows of Python objects: a `datasets.Dataset` or `DatasetDict`, a pandas frame, or a sequence of
     (image, label) or (text, label) tuples or of dicts; a path; or a mapping of split names to any of these.
 
     Raises:
@@ -252,13 +253,13 @@ def _tables_in(folder: Path) -> list[Path]:
 
 
 def _is_notes(path: Path) -> bool:
-    """Whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
+    """Return whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
     stem = table_stem(path).lower()
     return stem in ("dataset_infos", "dataset-metadata", "dataset_info", "croissant") or "submission" in stem
 
 
 def _roles_of_tables(tables: Sequence[Path], settings: DataSettings) -> dict[Path, str | None]:
-    """The split that each table is (a part) of, by its name."""
+    """Return the split that each table is (a part) of, by its name."""
     stems = {table: without_shard(table_stem(table)) for table in tables}
     roles = {table: split_role(stem, settings) for table, stem in stems.items()}
     if any(roles.values()) or len(tables) == 1:
@@ -268,7 +269,7 @@ def _roles_of_tables(tables: Sequence[Path], settings: DataSettings) -> dict[Pat
 
 
 def _split_folders_of_tables(root: Path, settings: DataSettings) -> dict[str, list[Path]]:
-    """The tables of folders that are named like splits, as the Hub converts data sets: `train/0000.parquet`."""
+    """Return the tables of folders that are named like splits, as the Hub converts data sets: `train/0000.parquet`."""
     folders = {entry: split_role(entry.name, settings) for entry in sorted(visible(root)) if entry.is_dir()}
     return {role: tables for entry, role in folders.items() if role and (tables := _tables_in(entry))}
 
@@ -328,8 +329,8 @@ def _add_records(given: Records, settings: DataSettings, reader: Reader, found: 
 
 
 def _split_column(given: Records, settings: DataSettings, reader: Reader, found: Found) -> str | None:
-    """The column that says which split each row is of: the one that is named, or one of the usual names whose values
-    are names of splits; a column `split` with other values is noted.
+    """Return the column that says which split each row is of: the one that is named, or one of the usual names whose
+    values are names of splits; a column `split` with other values is noted.
 
     Raises:
         DataError: the one that is named is not there, or has values that are no splits.
@@ -384,7 +385,7 @@ def _left_out(role: str, why: str) -> str:
 
 
 def _without_hidden(found: Found, settings: DataSettings) -> Found:
-    """The same rows less a split whose labels are all -1, where no other split has this label.
+    """Return the same rows less a split whose labels are all -1, where no other split has this label.
 
     Raises:
         DataError: the settings name a split that was left out.
@@ -485,8 +486,8 @@ def _add_dataset(dataset: Any, settings: DataSettings, name: str, reader: Reader
 
 
 def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> list[str]:
-    """The columns of a data set that are read, and what could say the split of each row; all where some are not there:
-    what is wrong is told later."""
+    """Return the columns of a data set that are read, and what could say the split of each row; all where some are not
+    there: what is wrong is told later."""
     lowered = {column.lower(): column for column in given.columns}
     of_split = [lowered[name] for name in SPLIT_COLUMNS if name in lowered]
     if settings.split_column is not None and settings.split_column in given.columns:
@@ -498,7 +499,7 @@ def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> lis
 
 
 def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of a `datasets.Dataset`, class ids replaced by names.
+    """Return the records of a `datasets.Dataset`, class ids replaced by names.
 
     Raises:
         DataError: some are no ids of the classes; they are named.
@@ -563,7 +564,7 @@ def _add_python(data: Any, settings: DataSettings, name: str, reader: Reader, fo
 
 
 def _frame_records(frame: Any) -> tuple[list[str], list[dict[str, Any]]]:
-    """All columns of a pandas frame, and its records: where two columns have a name, of the last of them."""
+    """Return all columns of a pandas frame, and its records: where two columns have a name, of the last of them."""
     columns = [str(column) for column in frame.columns]
     values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
     return columns, [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
@@ -589,7 +590,7 @@ def _dicts(records: Sequence[Any], wheres: Sequence[str], reader: Reader) -> lis
 
 
 def _rows_of_path(path: str | Path, settings: DataSettings, name: str, reader: Reader) -> Found:
-    """The rows of a path that stands for one split, in which no splits of its own are looked for."""
+    """Return the rows of a path that stands for one split, in which no splits of its own are looked for."""
     own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
     found = find_rows(settings.model_copy(update=own), Progress(None), reader)
     if len(found) > 1:

@@ -85,15 +85,15 @@ class Splits:
         return next((row.pixels for _, split in self.items() for row in split.rows), None)
 
     def items(self) -> list[tuple[str, Split]]:
-        """The splits with their names."""
+        """Return the splits with their names."""
         return [(name, getattr(self, name)) for name in NAMES]
 
     def sizes(self) -> dict[str, int]:
-        """How many examples each split has."""
+        """Return how many examples each split has."""
         return {name: len(split) for name, split in self.items()}
 
     def counts(self) -> dict[str, list[int]]:
-        """How many examples of each class each split has."""
+        """Return how many examples of each class each split has."""
         classes = len(self.class_names)
         if not classes:
             return {name: [] for name, _ in self.items()}
@@ -180,8 +180,8 @@ def build_splits(
 def scaled_alike(
     parts: Mapping[str, list[Row]], seen: Mapping[str, Inspection], known: PixelRange | None = None
 ) -> tuple[dict[str, list[Row]], PixelRange | None]:
-    """The rows of every split, deep greyscale images of which have the range of the whole data set, and this range;
-    the digests of such images tell of it. A model's `known` range is taken as it is.
+    """Return the rows of every split, deep greyscale images of which have the range of the whole data set, and this
+    range; the digests of such images tell of it. A model's `known` range is taken as it is.
 
     Raises:
         DataError: no one range fits all of them.
@@ -207,8 +207,8 @@ def scaled_alike(
 
 
 def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
-    """The splits with so many training examples of each class alone, drawn at random, and of validation as many, four
-    at most (a quarter beyond 16); the test split is whole. What is drawn first stays when more are drawn.
+    """Return the splits with so many training examples of each class alone, drawn at random, and of validation as many,
+    four at most (a quarter beyond 16); the test split is whole. What is drawn first stays when more are drawn.
 
     Raises:
         DataError: a class has fewer training examples.
@@ -229,7 +229,7 @@ def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
 
 
 def require_shots(splits: Splits, shots: int) -> None:
-    """Nothing, if every class has so many training examples.
+    """Return if every class has so many training examples.
 
     Raises:
         DataError: one has fewer.
@@ -290,7 +290,7 @@ def labelled_split(
 
 
 def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:
-    """Nothing, if so many unreadable images may be left out.
+    """Return if so many unreadable images may be left out.
 
     Raises:
         DataError: the settings say stop, or more than 5 % would be skipped.
@@ -310,7 +310,7 @@ def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings
 
 
 def require_examples(splits: Splits, settings: DataSettings) -> None:
-    """Nothing, if every split has examples and the training split some of every class.
+    """Return if every split has examples and the training split some of every class.
 
     Raises:
         DataError: it has not.
@@ -324,7 +324,7 @@ def require_examples(splits: Splits, settings: DataSettings) -> None:
 
 
 def _shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
-    """A note for every pair of splits that hold the very same content: scores on it are too good."""
+    """Return a note for every pair of splits that hold the very same content: scores on it are too good."""
     notes = []
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = set(splits[first].digests) & set(splits[second].digests)

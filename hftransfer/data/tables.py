@@ -52,7 +52,7 @@ def table_stem(path: Path) -> str:
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
-    """The records of a table with the place of each.
+    """Return the records of a table with the place of each.
 
     Values of CSV and TSV are texts as they stand: `NA`, `null` and the like mean nothing special. UTF-8 is read, UTF-16
     that begins with its mark, and what `encoding` names.
@@ -101,7 +101,7 @@ def decoded_text(content: bytes, name: str, encoding: str | None = None) -> tupl
 
 
 def raise_first(faults: Sequence[str], most: int = 10) -> None:
-    """Nothing, if there are no faults.
+    """Return if there are no faults.
 
     Raises:
         DataError: with the first faults, and how many more there are.
@@ -112,7 +112,7 @@ def raise_first(faults: Sequence[str], most: int = 10) -> None:
 
 
 def _text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
-    """The text of a file, unpacked, and a note where its encoding was recognised."""
+    """Return the text of a file, unpacked, and a note where its encoding was recognised."""
     packed = _PACKED.get(path.suffix.lower())
     if packed is None:
         content = path.read_bytes()
@@ -154,8 +154,8 @@ def _csv(text: str, path: Path, suffix: str) -> Table:
 
 
 def _delimiter(text: str, usual: str) -> str:
-    """What separates the columns: the usual sign, unless the first lines have one column by it, and by another sign
-    each as many, which are several."""
+    """Return what separates the columns: the usual sign, unless the first lines have one column by it, and by another
+    sign each as many, which are several."""
     head = text[: 1 << 16].splitlines(keepends=True)[:20]
     if len(head) > 1 and len(text) > 1 << 16:
         head = head[:-1]  # the last may be cut
@@ -175,7 +175,7 @@ def _delimiter(text: str, usual: str) -> str:
 
 
 def _numbered(reader: Any, path: Path) -> Iterator[list[str]]:
-    """The records; one whose quotes don't fit is named by the line on which it begins."""
+    """Yield the records; one whose quotes don't fit is named by the line on which it begins."""
     while True:
         begins = reader.line_num + 1
         try:
@@ -210,7 +210,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_lines(lines: Iterable[str], source: str) -> Table:
-    """The line numbers and the objects of JSON in lines.
+    """Return the line numbers and the objects of JSON in lines.
 
     Raises:
         DataError: lines hold no object, or one with a key twice; they are named.
@@ -236,12 +236,13 @@ def json_lines(lines: Iterable[str], source: str) -> Table:
 
 
 def _all_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns of records, which need not all be in the first one."""
+    """Return the columns of records, which need not all be in the first one."""
     return list(dict.fromkeys(column for record in records for column in record))
 
 
 def _json(text: str, path: Path) -> Table:
-    """A list of objects, one in the value of a single key (such as `data`), SQuAD's nested form, or JSON in lines."""
+    """Return a list of objects, one in the value of a single key (such as `data`), SQuAD's nested form, or JSON in
+    lines."""
     try:
         document = json.loads(text, object_pairs_hook=_once)
     except _Twice as error:
@@ -267,7 +268,7 @@ def _json(text: str, path: Path) -> Table:
 
 
 def _squad_records(articles: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """The questions of SQuAD's own files (v1 or v2), articles of paragraphs, in the flat form of the Hub."""
+    """Return the questions of SQuAD's own files (v1 or v2), articles of paragraphs, in the flat form of the Hub."""
     records = []
     try:
         for article in articles:
@@ -322,7 +323,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:
-    """The names of the classes by column, where `datasets` wrote them into the file's metadata."""
+    """Return the names of the classes by column, where `datasets` wrote them into the file's metadata."""
     written = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(written)["info"]["features"] if written else {}

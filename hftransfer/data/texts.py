@@ -44,15 +44,15 @@ class TextColumns:
         return [column for column in (self.text, self.pair, self.label) if column is not None]
 
     def notes(self, columns: Sequence[str], settings: DataSettings, usual_labels: Sequence[str]) -> list[str]:
-        """What people should know of columns that were passed over."""
+        """Return what people should know of columns that were passed over."""
         texts = passed_over(self.text, settings.text_column, _SINGLES, columns, "texts")
         return [*texts, *passed_over(self.label, settings.label_column, usual_labels, columns, "labels")]
 
     def rows(
         self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
     ) -> list[Row]:
-        """The rows of records; texts stay as they are (`NA`, `null`, empty). With `left`, rows that lack a text or a
-        label are put there with the reason.
+        """Return the rows of records; texts stay as they are (`NA`, `null`, empty). With `left`, rows that lack a text
+        or a label are put there with the reason.
 
         Raises:
             DataError: values are no texts or no labels; lines are named.
@@ -73,7 +73,7 @@ class TextColumns:
         return rows
 
     def _left_out(self, record: Mapping[str, Any], where: str, left: list[tuple[str, str]]) -> bool:
-        """Whether a row lacks a text or its label, and was put to those that are left out."""
+        """Return whether a row lacks a text or its label, and was put to those that are left out."""
         for column in (self.text, self.pair):
             if column is not None and is_missing(record.get(column)):
                 left.append((where, _no_text(where, column, None)))
@@ -117,7 +117,7 @@ def text_columns(
 
 
 def text_column_of(named: str | None, columns: Sequence[str], where: str, source: object) -> str:
-    """The column with texts: the one that is named, or one of the usual names.
+    """Return the column with texts: the one that is named, or one of the usual names.
 
     Raises:
         DataError: there is none.
@@ -126,7 +126,7 @@ def text_column_of(named: str | None, columns: Sequence[str], where: str, source
 
 
 def pair_column_of(named: str | None, text: str, columns: Sequence[str], where: str, source: object) -> str:
-    """The column with the second texts: the one that is named, or the one that goes with the first.
+    """Return the column with the second texts: the one that is named, or the one that goes with the first.
 
     Raises:
         DataError: there is none.
@@ -136,13 +136,13 @@ def pair_column_of(named: str | None, text: str, columns: Sequence[str], where: 
 
 
 def _usual_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    """The usual names of columns with texts, those of whole pairs first."""
+    """Return the usual names of columns with texts, those of whole pairs first."""
     lowered = {column.lower() for column in columns}
     return (*(first for first, second in _PAIRS.items() if second in lowered), *TEXT_COLUMNS)
 
 
 def _partner(text: str, columns: Sequence[str]) -> str | None:
-    """The column that usually goes with one of texts, if it is there."""
+    """Return the column that usually goes with one of texts, if it is there."""
     lowered = {column.lower(): column for column in reversed(columns)}
     return lowered.get(_PAIRS.get(text.lower(), ""))
 
@@ -222,7 +222,7 @@ class Texts(Reader):
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
     def is_pattern(self, name: str) -> bool:
-        """Whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
+        """Return whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
         return name.endswith((".txt", *TABLE_SUFFIXES))
 
     @override

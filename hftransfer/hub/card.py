@@ -84,7 +84,7 @@ class Card:
 
     @property
     def is_dual(self) -> bool:
-        """Whether the model is a dual encoder that learned from captions."""
+        """Return whether the model is a dual encoder that learned from captions."""
         return self.task.learns == "towers"
 
     @property
@@ -105,7 +105,7 @@ class Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Nothing; writes `README.md` with valid card metadata into a model folder.
+    """Write `README.md` with valid card metadata into a model folder.
 
     Of a local path only the last part is written: folders of a person's disk are not published.
     """
@@ -118,7 +118,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def metadata(card: Card) -> Any:
-    """What the Hub reads: a `ModelCardData`."""
+    """Return what the Hub reads: a `ModelCardData`."""
     from huggingface_hub import ModelCardData
 
     strategy, is_lora = card.metrics["strategy"], card.facts.base is not None
@@ -215,7 +215,7 @@ def _measured(card: Card, *, has_intervals: bool) -> str:
 
 
 def _further(card: Card) -> Iterator[str]:
-    """What else was measured: k-shot curves, and zero-shot before and after."""
+    """Yield what else was measured: k-shot curves, and zero-shot before and after."""
     for entry in card.metrics.get("shots", ()):
         low, high = entry.get("accuracy_interval") or (None, None)
         spread = "" if low is None else f" (95 % interval over {entry['draws']} draws: {low:.4f} to {high:.4f})"
@@ -251,7 +251,7 @@ def _of_data(card: Card) -> dict[str, Any]:
 
 
 def _limits(card: Card) -> Iterator[str]:
-    """What a person should know before they rely on the model, as far as the run tells."""
+    """Yield what a person should know before they rely on the model, as far as the run tells."""
     if card.facts.data == DRAWINGS or card.data_source == DRAWINGS:
         yield f"It is a demonstration, and not for photos: {OF_DRAWINGS}."
     for name in filter(is_non_commercial, card.base_licenses):
@@ -344,7 +344,7 @@ def _citations(card: Card) -> Iterator[str]:
 
 
 def _own_words(text: str | None) -> str:
-    """A person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
+    """Return a person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
     if not text:
         return ""
     lines = (printable(re.sub(r"[<>]", "", line).rstrip()) for line in text.strip().splitlines())

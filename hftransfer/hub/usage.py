@@ -76,7 +76,7 @@ probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in t
 
 
 def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
-    """How the model is used without this library; `base` is where the base model is, in Python."""
+    """Return how the model is used without this library; `base` is where the base model is, in Python."""
     if facts.base is not None:
         return _lora_use(task, facts, base) + (_MERGED if facts.merge else "")
     if facts.pooling == "embedding":
@@ -139,5 +139,5 @@ def with_hftransfer(task: Task, facts: ModelFacts) -> str:
 
 
 def dual_use(*, is_open_clip: bool, pads_always: bool) -> str:
-    """How a dual encoder is used without this library; SigLIP wants all texts padded to one length."""
+    """Return how a dual encoder is used without this library; SigLIP wants all texts padded to one length."""
     return _OPEN_CLIP_DUAL if is_open_clip else _DUAL.replace("PADDING", '"max_length"' if pads_always else "True")

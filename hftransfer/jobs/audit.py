@@ -33,8 +33,8 @@ def audit(
     data: Any = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """What is wrong with the data of a recipe: files that can't be read, duplicates within and across splits, labels
-    that are likely wrong, rows unlike all others, odd texts and images. Nothing is changed.
+    """Return what is wrong with the data of a recipe: files that can't be read, duplicates within and across splits,
+    labels that are likely wrong, rows unlike all others, odd texts and images. Nothing is changed.
 
     Labels are judged by linear probes on the recipe's model that never saw the row. `data` as in `run`.
 
@@ -67,7 +67,8 @@ def audit(
 
 
 def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[int, list[str]]]:
-    """The rows whose images can be decoded, findings on the others, and what is odd about the first, by `id(row)`."""
+    """Return the rows whose images can be decoded, findings on the others, and what is odd about the first, by
+    `id(row)`."""
     odd: dict[int, list[str]] = {}
 
     def see(row: Row, image: Image.Image) -> None:
@@ -88,7 +89,7 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
 
 
 def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
-    """The rows with their features; texts that are cut are odd."""
+    """Return the rows with their features; texts that are cut are odd."""
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.settings import TrainSettings

@@ -37,7 +37,7 @@ class _Towers:
 
     @property
     def both_sha256(self) -> str:
-        """What identifies the weights of both."""
+        """Return what identifies the weights of both."""
         return " ".join(dict.fromkeys(self.weights_sha256.values()))
 
 

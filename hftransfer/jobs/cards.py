@@ -53,7 +53,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts
 
 
 def provisional_card(recipe: Recipe) -> Card:
-    """The card of a run before it has run, for the Hub to judge its metadata: nothing is measured yet."""
+    """Return the card of a run before it has run, for the Hub to judge its metadata: nothing is measured yet."""
     nothing: dict[str, Any] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
     name = BUNDLED_MODELS[recipe.model.name].hub_id if recipe.model.name in BUNDLED_MODELS else None
     return Card(**_of_recipe(recipe), metrics=nothing, bases=(_last_part(recipe.model.name or "towers"),), hub_id=name)
@@ -71,7 +71,7 @@ def write_examples(folder: RunFolder, rows: list[Row]) -> None:
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:
-    """What a card takes from the recipe alone."""
+    """Return what a card takes from the recipe alone."""
     is_on_hub = is_hub_data(recipe.data.source)
     return {
         "task": recipe.chosen_task,
@@ -86,7 +86,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _shown(rows: list[Row]) -> list[Row]:
-    """A few rows, of different labels as far as there are."""
+    """Return a few rows, of different labels as far as there are."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(str(row.target), row)
@@ -99,7 +99,7 @@ def _example_of(row: Row) -> Mapping[str, str]:
 
 
 def _public_model(name: str, checkpoint: Checkpoint) -> str:
-    """A model's name without its place on this disk."""
+    """Return a model's name without its place on this disk."""
     if _hub_id_of(name, checkpoint) is not None or name.startswith("bundled/"):
         return name
     return _last_part(name)
@@ -110,7 +110,7 @@ def _last_part(name: str) -> str:
 
 
 def _hub_id_of(model: str, checkpoint: Checkpoint) -> str | None:
-    """The Hub id of the base model, where it lies on the Hub."""
+    """Return the Hub id of the base model, where it lies on the Hub."""
     if model in BUNDLED_MODELS:
         return BUNDLED_MODELS[model].hub_id
     return model if checkpoint.revision is not None and not model.startswith("open_clip:") else None

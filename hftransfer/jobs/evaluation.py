@@ -39,7 +39,8 @@ def evaluate_model(
     label_map: LabelMap | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The metrics of a model on a split of some data, or without `data` on the test split of the run it came from.
+    """Return the metrics of a model on a split of some data, or without `data` on the test split of the run it came
+    from.
 
     `settings` are keys of a recipe's `data:` section, as in `text_column=review`. A dual encoder is judged by the names
     of the classes, put into the templates `prompts`. `label_map` says which class each label of the data means. Without
@@ -79,7 +80,7 @@ def evaluate_model(
 def _readable(
     rows: list[Row], left: list[tuple[str, str]], reader: Reader, settings: DataSettings, progress: Progress
 ) -> tuple[list[Row], list[tuple[str, str]]]:
-    """The rows whose images can be read, and those that are left out with the reasons.
+    """Return the rows whose images can be read, and those that are left out with the reasons.
 
     Raises:
         DataError: they are too many.
@@ -92,7 +93,7 @@ def _readable(
 
 
 def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
-    """The precision that a run computed in: auto where it was not fp32, which not every machine computes."""
+    """Return the precision that a run computed in: auto where it was not fp32, which not every machine computes."""
     try:
         found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -101,14 +102,14 @@ def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
 
 
 def _of_split(found: Found, split: str | None) -> Found:
-    """The rows of the split that is asked for as those to be judged; all there are where none is."""
+    """Return the rows of the split that is asked for as those to be judged; all there are where none is."""
     return found if split is None else Found({"test": rows_of_split(found, split)})
 
 
 def _judged_on_own(
     predictor: Predictor, run: Path, split: str, label_map: LabelMap | None, progress: Progress
 ) -> dict[str, Any]:
-    """The metrics on a split of the data that the model's run was made of, split as then."""
+    """Return the metrics on a split of the data that the model's run was made of, split as then."""
     file = run / "recipe.yaml"
     if not file.is_file():
         raise DataError(must_be("--data", "given for a model that lies in no run folder", "none"))

@@ -181,8 +181,8 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
 
 
 def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image | None]:
-    """What the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of as
-    many as a few seconds allow."""
+    """Return what the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of
+    as many as a few seconds allow."""
     from hftransfer.attribution.maps import class_maps, is_blank
     from hftransfer.attribution.network import Asked, find_spot
     from hftransfer.report.figures import overlaid
@@ -239,7 +239,7 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
 
 
 def _weighed(tested: _Tested, texts: tuple[str, ...], target: int) -> list[Marked]:
-    """The words of a text with their weights; none where the embeddings of a model can't be reached."""
+    """Return the words of a text with their weights; none where the embeddings of a model can't be reached."""
     from hftransfer.attribution.words import attribute_words
 
     try:
@@ -251,7 +251,7 @@ def _weighed(tested: _Tested, texts: tuple[str, ...], target: int) -> list[Marke
 
 
 def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
-    """The worst answers beside those that were wanted, and the surest right ones."""
+    """Return the worst answers beside those that were wanted, and the surest right ones."""
     from hftransfer.metrics.spans import span_f1
 
     scores = [span_f1(p, list(gold)) for p, gold in zip(columns["prediction"], columns["answers"], strict=True)]

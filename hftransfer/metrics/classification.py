@@ -37,7 +37,7 @@ class _LocalMetric(evaluate.Metric):
         )
 
     def _download_and_prepare(self, dl_manager: Any) -> None:
-        """Nothing to fetch."""
+        """Fetch nothing: the code is here."""
 
 
 class Accuracy(_LocalMetric):
@@ -111,7 +111,7 @@ class LogLoss(_LocalMetric):
 
 
 def confusion(predictions: np.ndarray, references: np.ndarray, num_classes: int = 0) -> np.ndarray:
-    """The confusion matrix (C, C) of counts, rows true, columns predicted."""
+    """Return the confusion matrix (C, C) of counts, rows true, columns predicted."""
     classes = max(num_classes, int(max(predictions.max(initial=0), references.max(initial=0))) + 1)
     return np.bincount(references * classes + predictions, minlength=classes**2).reshape(classes, classes)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def share_interval(found: int, count: int) -> list[float]:
-    """The 95 % interval of a share, `found` of `count` (Wilson 1927; Brown, Cai and DasGupta 2001, 3.1.1)."""
+    """Return the 95 % interval of a share, `found` of `count` (Wilson 1927; Brown, Cai and DasGupta 2001, 3.1.1)."""
     from scipy.stats import binomtest
 
     if count == 0:
@@ -18,7 +18,8 @@ def share_interval(found: int, count: int) -> list[float]:
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> list[float]:
-    """The 95 % interval of the mean of one score per example: the percentile bootstrap (Efron 1979) of 2,000 draws."""
+    """Return the 95 % interval of the mean of one score per example: the percentile bootstrap (Efron 1979) of 2,000
+    draws."""
     from scipy.stats import bootstrap
 
     scores = np.asarray(values, dtype=np.float64)
@@ -30,7 +31,7 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> list[float]:
 
 
 def student_interval(values: Sequence[float] | np.ndarray) -> list[float] | None:
-    """The 95 % interval of the mean of a share over runs, by Student's t; None for one run alone."""
+    """Return the 95 % interval of the mean of a share over runs, by Student's t; None for one run alone."""
     from scipy.stats import t
 
     found = np.asarray(values, dtype=np.float64)

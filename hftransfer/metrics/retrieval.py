@@ -12,7 +12,7 @@ _ROWS_AT_ONCE = 1024
 
 
 def retrieval_ranks(images: np.ndarray, captions: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rank (from 0) of the best of an image's own captions among all captions, for each image (N,), and of a
+    """Return the rank (from 0) of the best of an image's own captions among all captions, for each image (N,), and of a
     caption's own image among all images, for each caption (M,).
 
     From normalised embeddings (N, D) and (M, D), and the image that each caption belongs to (M,). Of equals, strangers
@@ -32,5 +32,5 @@ def retrieval_ranks(images: np.ndarray, captions: np.ndarray, owners: np.ndarray
 
 
 def recalls(ranks: np.ndarray, name: str, ats: Sequence[int] = RANKS) -> dict[str, float]:
-    """The share of ranks below each k, as `<name>_recall_at_<k>`."""
+    """Return the share of ranks below each k, as `<name>_recall_at_<k>`."""
     return {f"{name}_recall_at_{at}": float(np.mean(ranks < at)) for at in ats}

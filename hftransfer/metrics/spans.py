@@ -39,7 +39,7 @@ class _SpanMetric(evaluate.Metric):
         )
 
     def _download_and_prepare(self, dl_manager: Any) -> None:
-        """Nothing to fetch."""
+        """Fetch nothing: the code is here."""
 
 
 class ExactMatch(_SpanMetric):
@@ -63,7 +63,7 @@ class SpanF1(_SpanMetric):
 
 
 def normalize_answer(text: str) -> str:
-    """The text in lower case without ASCII punctuation, English articles and superfluous whitespace."""
+    """Return the text in lower case without ASCII punctuation, English articles and superfluous whitespace."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -73,7 +73,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 
 def span_f1(prediction: str, answers: Sequence[str]) -> float:
-    """The F1 score in [0, 1] of the predicted words as a bag, against the gold answer that it fits best."""
+    """Return the F1 score in [0, 1] of the predicted words as a bag, against the gold answer that it fits best."""
     words = normalize_answer(prediction).split()
     return max(_bag_f1(words, answer.split()) for answer in _gold(answers))
 
@@ -107,7 +107,7 @@ def _both(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[
 
 
 def _gold(answers: Sequence[str]) -> list[str]:
-    """The normalised gold answers of which something is left; the empty text alone where there are none."""
+    """Return the normalised gold answers of which something is left; the empty text alone where there are none."""
     return [answer for answer in map(normalize_answer, answers) if answer] or [""]
 
 
@@ -119,7 +119,7 @@ def _bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def _storable(text: str) -> str:
-    """The text without lone surrogates, which Arrow can't hold."""
+    """Return the text without lone surrogates, which Arrow can't hold."""
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 

@@ -23,7 +23,7 @@ MAP_COLORS = "inferno"
 
 
 def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
-    """Nothing; draws counts as numbers and each row's shares as shades."""
+    """Draw counts as numbers and each row's shares as shades."""
     counts = np.asarray(matrix, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = len(class_names)
@@ -57,7 +57,7 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
 def draw_mistakes(
     path: Path, rows: Sequence[Row], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
-    """Nothing; draws the test images whose true class got the least probability, worst first (at most 24)."""
+    """Draw the test images whose true class got the least probability, worst first (at most 24)."""
     own = probabilities[np.arange(len(labels)), labels]
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
@@ -77,7 +77,7 @@ def draw_mistakes(
 
 
 def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
-    """Nothing; draws the training loss and the validation metrics over the epochs, the best epoch marked."""
+    """Draw the training loss and the validation metrics over the epochs, the best epoch marked."""
     epochs = [row["epoch"] for row in rows]
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
     losses = ["train_loss", *(name for name in names if "loss" in name)]
@@ -103,7 +103,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
 
 
 def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
-    """Nothing; draws the validation log loss against the L2 strength of a solved head, the best marked."""
+    """Draw the validation log loss against the L2 strength of a solved head, the best marked."""
     figure = figure_of(4.4, 3.2)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -120,8 +120,8 @@ def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
 
 
 def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) -> None:
-    """Nothing; draws how often the model is right against how sure it is, in ten bins, and how many fall into each
-    (Guo et al. 2017, figure 1)."""
+    """Draw how often the model is right against how sure it is, in ten bins, and how many fall into each (Guo et al.
+    2017, figure 1)."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     which = np.clip((sure * 10).astype(int), 0, 9)
     count = np.bincount(which, minlength=10)
@@ -144,8 +144,8 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
 
 
 def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
-    """Nothing; draws the accuracy of each template alone, and how much it adds to all of them together, in log loss
-    (of many, the ten that add most and the ten that add least)."""
+    """Draw the accuracy of each template alone, and how much it adds to all of them together, in log loss (of many, the
+    ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
     figure = figure_of(10.0, 1.3 + 0.27 * len(shown))
     figure.set_layout_engine("constrained")
@@ -170,8 +170,8 @@ def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float)
 def draw_shots(
     path: Path, rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]], zero_shot: float | None
 ) -> None:
-    """Nothing; draws accuracy against the training examples of each class: every draw, their mean and its 95 %
-    interval, and where it is known what the names of the classes alone give."""
+    """Draw accuracy against the training examples of each class: every draw, their mean and its 95 % interval, and
+    where it is known what the names of the classes alone give."""
     figure = figure_of(6.4, 4.0)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -197,7 +197,7 @@ def draw_shots(
 
 
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
-    """Nothing; draws training images, taken from all classes in turn (at most 24)."""
+    """Draw training images, taken from all classes in turn (at most 24)."""
     places = [np.flatnonzero(labels == label) for label in range(len(class_names))]
     turns = [int(found[turn]) for turn in range(24) for found in places if turn < len(found)]
     chosen = turns[:24]
@@ -207,7 +207,7 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
 
 
 def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title: str, color: str = INK) -> None:
-    """Nothing; draws images, arrays or PIL's, in rows of six at most, each under its caption."""
+    """Draw images, arrays or PIL's, in rows of six at most, each under its caption."""
     columns = min(6, max(3, len(images)))
     lines = max(1, -(-len(images) // columns))
     cell, gap, title_space = 1.8, 0.08, 0.42  # inches
@@ -227,7 +227,7 @@ def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title
 
 
 def thumbnail(row: Row) -> Image.Image:
-    """The image fitted into a square, on white."""
+    """Return the image fitted into a square, on white."""
     from PIL import ImageOps
 
     image = decode_row(row, enough_for(_THUMBNAIL_PX))
@@ -235,7 +235,7 @@ def thumbnail(row: Row) -> Image.Image:
 
 
 def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """A map (H, W) in [0, 1] over an image (H, W, 3): the more it says, the less of the image shows through."""
+    """Return a map (H, W) in [0, 1] over an image (H, W, 3): the more it says, the less of the image shows through."""
     from matplotlib import colormaps
 
     alpha = (0.25 + 0.5 * found)[..., None]
@@ -244,7 +244,7 @@ def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def figure_of(width: float, height: float) -> Figure:
-    """A figure of its own, in inches: no global state, no window."""
+    """Return a figure of its own, in inches: no global state, no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -254,7 +254,7 @@ def figure_of(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
-    """Nothing; writes a figure as a PNG on white."""
+    """Write a figure as a PNG on white."""
     import warnings
 
     with warnings.catch_warnings():
@@ -263,6 +263,6 @@ def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
 
 
 def short_label(text: str, longest: int) -> str:
-    """A text cut to a length, none of it taken for a formula."""
+    """Return a text cut to a length, none of it taken for a formula."""
     escaped = printable(text).replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"

@@ -63,7 +63,7 @@ class RunPage:
     groups: Sequence[Group] = field(default_factory=list)
 
     def html(self) -> str:
-        """The page; names and texts, wherever they come from, are shown and never obeyed."""
+        """Return the page; names and texts, wherever they come from, are shown and never obeyed."""
         return render_page(
             "hftransfer.report",
             "page.html.jinja",

@@ -24,18 +24,19 @@ def render_page(package: str, template: str, **values: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What is filled into a page: of texts what would steer a terminal or turn the direction of writing is escaped."""
+    """Return what is filled into a page: of texts what would steer a terminal or turn the direction of writing is
+    escaped."""
     is_plain = isinstance(value, str) and not hasattr(value, "__html__")
     return printable(value.replace("\r\n", "\n")) if is_plain else value
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """A picture (png, jpeg) as an address that holds all of it."""
+    """Return a picture (png, jpeg) as an address that holds all of it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def jpeg_uri(image: Image.Image) -> str:
-    """A picture as an address that holds it as a JPEG."""
+    """Return a picture as an address that holds it as a JPEG."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=82)
     return data_uri(buffer.getvalue(), "jpeg")
@@ -53,7 +54,7 @@ class Marked:
 
 
 def marked_words(words: Sequence[Marked]) -> list[dict[str, str]]:
-    """Each word with its style and title: green speaks for the label, red against it, what was not read is pale."""
+    """Return each word with its style and title: green speaks for the label, red against it, what was not read is pale."""
     most = max((abs(word.weight) for word in words if word.weight is not None), default=0.0) or 1.0
     return [{"text": word.text, **_mark(word, most)} for word in words]
 
@@ -68,8 +69,8 @@ def _mark(word: Marked, most: float) -> dict[str, str]:
 
 
 def plain_text(text: str) -> str:
-    """A text as it can stand in Markdown: one line that steers nothing, no HTML, no backticks, no end of a table's
-    cell."""
+    """Return a text as it can stand in Markdown: one line that steers nothing, no HTML, no backticks, no end of a
+    table's cell."""
     cleaned = printable(" ".join(text.split()))
     for sign in "`<>|":
         cleaned = cleaned.replace(sign, "")

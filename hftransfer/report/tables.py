@@ -50,7 +50,7 @@ def data_table(splits: Splits, inputs: str) -> str:
 
 
 def results_table(metrics: dict[str, Any], folder: Path) -> str:
-    """What was measured, how long it took, and where everything lies."""
+    """Return what was measured, how long it took, and where everything lies."""
     test, validation = metrics["test"], metrics["validation"]
     names = [name for name, value in (test or validation).items() if isinstance(value, float)]
     lines = [["", "test", "validation"]]
@@ -75,7 +75,7 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
 
 
 def _shot_lines(curve: Sequence[dict[str, Any]], metrics: dict[str, Any]) -> list[list[str]]:
-    """One line for each number of shots, after what the names of the classes alone give."""
+    """Return one line for each number of shots, after what the names of the classes alone give."""
     lines = [["shots", "accuracy", "from", "to"]]
     before = metrics.get("zero_shot", {}).get("before")
     if before:
@@ -89,7 +89,7 @@ def _shot_lines(curve: Sequence[dict[str, Any]], metrics: dict[str, Any]) -> lis
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
-    """The metrics that are one number, one to a line."""
+    """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
     lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
     return _columns(lines)

@@ -146,7 +146,7 @@ class ModelWish(Protocol):
 
     @property
     def is_pair(self) -> bool:
-        """Whether two towers are given."""
+        """Return whether two towers are given."""
 
 
 class Wishes(Protocol):
@@ -201,7 +201,7 @@ class Task(ABC):
 
     @property
     def has_classes(self) -> bool:
-        """Whether targets are classes."""
+        """Return whether targets are classes."""
         return self.targets is CLASSES
 
     @property

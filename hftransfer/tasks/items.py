@@ -31,7 +31,7 @@ class Encoder(Protocol):
     """What makes tensors of raw examples."""
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """What a network takes."""
+        """Return what a network takes."""
 
 
 class Items(Protocol):
@@ -39,17 +39,17 @@ class Items(Protocol):
 
     @property
     def digests(self) -> list[bytes]:
-        """What identifies the content of each."""
+        """Return what identifies the content of each."""
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """How many tokens each has; None where all are of one size."""
+        """Return how many tokens each has; None where all are of one size."""
 
     def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
-        """The inputs of these items; texts are padded to so many tokens at least."""
+        """Return the inputs of these items; texts are padded to so many tokens at least."""
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
-        """What goes beside their stored activations."""
+        """Return what goes beside their stored activations."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class ImageItems:
         return Batch(kept, self.adapter.encode(images) if images else {}, faults)
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
-        """Nothing."""
+        """Do nothing."""
         del chosen, tokens
         return {}
 
     def _changed(self, image: Image.Image, item: int) -> Image.Image:
-        """A random part of the image (60-100 % of its area, near its own shape), mirrored or not."""
+        """Return a random part of the image (60-100 % of its area, near its own shape), mirrored or not."""
         assert self.augment is not None
         words = int.from_bytes(self.digests[item][:8], "little")
         random = np.random.default_rng(words)
@@ -118,7 +118,7 @@ def _changed_digest(digest: bytes, changes: Sequence[str]) -> bytes:
 
 
 def _edge_of(adapter: Encoder) -> int:
-    """The longer edge in pixels of what a network takes."""
+    """Return the longer edge in pixels of what a network takes."""
     return max(adapter.encode([Image.new("RGB", (64, 64))])["pixel_values"].shape[-2:])
 
 
@@ -155,7 +155,7 @@ class TokenItems:
         return Batch(list(chosen), self.beside(chosen, tokens), {})
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
-        """The tokens themselves: masks and positions above the boundary follow from them."""
+        """Return the tokens themselves: masks and positions above the boundary follow from them."""
         return self.adapter.pad([self.tokens[item] for item in chosen], tokens)
 
 

@@ -130,7 +130,7 @@ PROMPT_SETS: dict[str, tuple[str, ...]] = {
 
 
 def templates_of(prompts: str | Sequence[str], where: str = "prompts") -> tuple[str, ...]:
-    """The templates of a named set, of one template, or of a list of them.
+    """Return the templates of a named set, of one template, or of a list of them.
 
     Raises:
         RecipeError: there is no set of that name, or a template does not have the one place `{}` for the name.
@@ -154,7 +154,7 @@ def templates_of(prompts: str | Sequence[str], where: str = "prompts") -> tuple[
 
 
 def sentences(class_names: Sequence[str], template: str) -> list[str]:
-    """The template with each name in turn."""
+    """Return the template with each name in turn."""
     return [template.replace("{}", name) for name in class_names]
 
 
@@ -164,7 +164,7 @@ def words_of(class_names: Sequence[str]) -> list[str]:
 
 
 def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
-    """The labels, if they are at least two different texts.
+    """Return the labels, if they are at least two different texts.
 
     Raises:
         RecipeError: they are not.
@@ -183,7 +183,8 @@ def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
 
 
 def words_for(class_names: Sequence[str], given: Mapping[str, str] | Sequence[str] | None) -> list[str]:
-    """What each class is called in prompts: as given by class or in the order of the classes, else its name in words.
+    """Return what each class is called in prompts: as given by class or in the order of the classes, else its name in
+    words.
 
     Raises:
         RecipeError: names are given for other classes, or two classes would be called the same.

@@ -113,7 +113,7 @@ def decode(
 def best_null_threshold(
     null_differences: np.ndarray, answers_f1_if_answered: np.ndarray, answerable: np.ndarray
 ) -> float:
-    """The null threshold, in logits, with the highest mean F1 on these questions; all arguments have shape (N,).
+    """Return the null threshold, in logits, with the highest mean F1 on these questions; all arguments have shape (N,).
 
     `answers_f1_if_answered` is the F1 score of each question's best span, for one without a gold answer too. As
     `find_best_thresh` of the official SQuAD v2.0 script does, except that equal differences stay together. Of equally
@@ -130,7 +130,8 @@ def best_null_threshold(
 
 
 def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int, int]]]) -> np.ndarray:
-    """The positions (W, 2) of the first and last token of each window's answer, int64, from the first gold answer.
+    """Return the positions (W, 2) of the first and last token of each window's answer, int64, from the first gold
+    answer.
 
     `answers` holds the characters [start, end) of the gold answers of each question. Both positions are 0 where a
     window does not hold the whole answer, or the question has none.
@@ -148,7 +149,7 @@ def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int
 
 
 def _reach(windows: Iterable[Window], questions: int) -> list[tuple[int, int]]:
-    """The characters [start, end) of each context from its first token to its last one."""
+    """Return the characters [start, end) of each context from its first token to its last one."""
     starts, ends = [2**62] * questions, [0] * questions
     for window in windows:
         pairs = [pair for pair in window.offsets if pair is not None]
@@ -166,7 +167,7 @@ def _finite(logits: np.ndarray) -> np.ndarray:
 def _best_spans(
     window: Window, logits: np.ndarray, context: str, longest_tokens: int, count: int
 ) -> list[tuple[tuple[int, int], float]]:
-    """The characters and scores of the best spans of one window, without whitespace around them, best first.
+    """Return the characters and scores of the best spans of one window, without whitespace around them, best first.
 
     All pairs of a start and an end within the length limit are compared, in one table (T, longest_tokens).
     """
@@ -185,14 +186,14 @@ def _best_spans(
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The indices of the largest finite values, in falling order; equal ones in the order in which they come."""
+    """Return the indices of the largest finite values, in falling order; equal ones in the order in which they come."""
     lowest = np.partition(values, -count)[-count] if len(values) > count else -np.inf
     chosen = np.flatnonzero((values >= lowest) & np.isfinite(values))
     return chosen[np.argsort(-values[chosen], kind="stable")][:count]
 
 
 def _trimmed(context: str, start: int, end: int) -> tuple[int, int]:
-    """The characters [start, end) without whitespace at both ends, which some tokenizers count to the tokens."""
+    """Return the characters [start, end) without whitespace at both ends, which some tokenizers count to the tokens."""
     text = context[start:end]
     return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
 
@@ -200,7 +201,7 @@ def _trimmed(context: str, start: int, end: int) -> tuple[int, int]:
 def _prediction(
     context: str, ranked: Sequence[tuple[tuple[int, int], float]], null: float, best: int, null_threshold: float | None
 ) -> QuestionPrediction:
-    """The prediction from the ranked spans of one context and the score of no answer."""
+    """Return the prediction from the ranked spans of one context and the score of no answer."""
     if not ranked:
         return QuestionPrediction("", 0.0, 0, 0, 1.0, np.inf, ())
     *chances, nothing = _softmax([*(score for _, score in ranked), null])

@@ -37,7 +37,7 @@ def make_windows(
     stride_tokens: int,
     ids: Sequence[str] | None = None,
 ) -> list[Window]:
-    """The windows of all questions in order, each at most `max_tokens` long, the question before its context.
+    """Return the windows of all questions in order, each at most `max_tokens` long, the question before its context.
 
     Neighbouring windows of a context share `stride_tokens` of its tokens. A context without any token gives one window
     of the question alone. Faults name a question by its entry in `ids`, or else by its index.
@@ -68,7 +68,7 @@ def make_windows(
 
 
 def answer_tokens(window: Window, start_char: int, end_char: int) -> tuple[int, int]:
-    """The positions of the first and the last token (inclusive) of the context's characters [start, end).
+    """Return the positions of the first and the last token (inclusive) of the context's characters [start, end).
 
     They are (0, 0), the place of no answer, where the window does not hold the whole answer.
     """
@@ -81,7 +81,7 @@ def answer_tokens(window: Window, start_char: int, end_char: int) -> tuple[int, 
 
 
 def _windows_of(encoded: Any, contexts: Sequence[str], first: int) -> Iterator[Window]:
-    """The windows in one result of the tokenizer; `first` is the index of its first question."""
+    """Yield the windows in one result of the tokenizer; `first` is the index of its first question."""
     # The same pairs of numbers come again and again: one object each saves memory.
     kept: dict[tuple[int, int], tuple[int, int]] = {}
     names = [name for name in _TOKEN_INPUTS if name in encoded]
@@ -104,7 +104,8 @@ def _context_offsets(encoding: Any) -> list[tuple[int, int] | None]:
 def _with_marks(
     windows: Sequence[Sequence[tuple[int, int] | None]], context: str
 ) -> list[list[tuple[int, int] | None]]:
-    """The offsets of all windows of a context, each token taking in the combining marks behind it that none holds.
+    """Return the offsets of all windows of a context, each token taking in the combining marks behind it that none
+    holds.
 
     A tokenizer that strips accents leaves them out, and with them vowel signs of Indic scripts.
     """
@@ -120,7 +121,7 @@ def _with_marks(
 
 @contextmanager
 def _truncation_kept(tokenizer: Any) -> Iterator[None]:
-    """Nothing; the tokenizer's own truncation, which a saved tokenizer carries along, is afterwards as before."""
+    """Put the tokenizer's own truncation, which a saved tokenizer carries along, back afterwards."""
     backend = tokenizer.backend_tokenizer
     before = backend.truncation
     try:
@@ -135,7 +136,7 @@ def _truncation_kept(tokenizer: Any) -> Iterator[None]:
 def _check_room(
     tokenizer: Any, questions: Sequence[str], max_tokens: int, stride_tokens: int, ids: Sequence[str] | None
 ) -> None:
-    """Nothing, or all faults at once: the tokenizer itself would panic, which no `except Exception` catches."""
+    """Tell all faults at once: the tokenizer itself would panic, which no `except Exception` catches."""
     free = max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
     faults = []
     for number, count in enumerate(_token_counts(tokenizer, questions)):
@@ -147,7 +148,8 @@ def _check_room(
 
 
 def _room_faults(name: str, count: int, free: int, stride_tokens: int) -> list[str]:
-    """What is wrong with a question of `count` tokens in a window that has `free` tokens beside the special ones."""
+    """Return what is wrong with a question of `count` tokens in a window that has `free` tokens beside the special
+    ones."""
     room = free - count
     if count == 0:
         return [must_be(name, "a text with at least one token", "none")]
@@ -162,7 +164,7 @@ def _room_faults(name: str, count: int, free: int, stride_tokens: int) -> list[s
 
 
 def _token_counts(tokenizer: Any, questions: Sequence[str]) -> Iterator[int]:
-    """How many tokens each question has, without special ones."""
+    """Yield how many tokens each question has, without special ones."""
     for first in range(0, len(questions), _CHUNK_QUESTIONS):
         chunk = list(questions[first : first + _CHUNK_QUESTIONS])
         encoded = tokenizer(chunk, add_special_tokens=False, truncation=False, padding=False, verbose=False)

@@ -71,8 +71,8 @@ def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Comp
 def worth_keeping(
     wish: Literal["auto", "on", "off"], adapter: Adapter, boundary: int, count: int, progress: Progress
 ) -> bool:
-    """Whether so many examples' activations at a boundary are to be kept: never at the input, else as a person wishes,
-    else where they have room in the cache folder; the person is told if not."""
+    """Return whether so many examples' activations at a boundary are to be kept: never at the input, else as a person
+    wishes, else where they have room in the cache folder; the person is told if not."""
     if boundary == 0 or wish == "off":
         return False
     if wish == "on":
@@ -95,7 +95,7 @@ def worth_keeping(
 
 @cache
 def code_digest() -> str:
-    """A digest over the source files that shape activations."""
+    """Return a digest over the source files that shape activations."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for name in _CODE:
@@ -119,7 +119,7 @@ class StoredActivations:
         return len(self.places), int(self.places[0, 2]) if len(self.places) else 0
 
     def row(self, index: int) -> np.ndarray:
-        """One row as it is kept: flat, float32 or (bfloat16's bits) uint16."""
+        """Return one row as it is kept: flat, float32 or (bfloat16's bits) uint16."""
         shard, start, length = self.places[index]
         row: np.ndarray = self.shards[shard][start : start + length]
         return row
@@ -162,7 +162,7 @@ class ActivationStore:
 
     @classmethod
     def in_cache(cls, parts: dict[str, Any], tell: Callable[[str], None]) -> ActivationStore:
-        """The store in the cache folder."""
+        """Return the store in the cache folder."""
         try:
             root = cache_folder("activations")
         except OutputError:
@@ -172,12 +172,12 @@ class ActivationStore:
         return cls(root, parts, tell)
 
     def refresh(self) -> None:
-        """Nothing; rows that other processes have stored by now are known too."""
+        """Take notice of rows that other processes have stored by now."""
         for ids in sorted(self.folder.glob("*.ids")):
             self._map(ids)
 
     def missing(self, digests: Sequence[bytes]) -> list[int]:
-        """The positions of the digests with no stored row, each content once."""
+        """Return the positions of the digests with no stored row, each content once."""
         first: dict[bytes, int] = {}
         for position, digest in enumerate(digests):
             if digest not in self._places:
@@ -185,7 +185,7 @@ class ActivationStore:
         return sorted(first.values())
 
     def activations(self, digests: Sequence[bytes]) -> StoredActivations:
-        """The stored rows of these contents, in this order."""
+        """Return the stored rows of these contents, in this order."""
         places = np.array([self._places[digest] for digest in digests], dtype=np.int64).reshape(-1, 3)
         return StoredActivations(self._shards, places)
 
@@ -219,7 +219,7 @@ class ActivationStore:
             return _Shard(self._go_elsewhere(error))
 
     def _go_elsewhere(self, error: OSError) -> Path:
-        """The temporary folder in which rows are written from here on; it goes with the store."""
+        """Return the temporary folder in which rows are written from here on; it goes with the store."""
         if self._spare is not None:
             raise error
         self._spare = Path(tempfile.mkdtemp(prefix="hftransfer-"))
@@ -301,7 +301,7 @@ class _Shard:
         self._lengths += [row.size for row in rows]
 
     def finish(self) -> Path | None:
-        """The file with the index, written last: a shard without it does not count. None if there are no rows."""
+        """Return the file with the index, written last: a shard without it does not count. None if there are no rows."""
         if not self._digests:
             self._discard()
             return None
@@ -322,7 +322,7 @@ class _Shard:
         return ids.rename(self._final.with_suffix(".ids"))
 
     def is_below(self, folder: Path) -> bool:
-        """Whether it is written into a folder."""
+        """Return whether it is written into a folder."""
         return self._draft.parent == folder
 
     def take_over(self, other: _Shard) -> None:
@@ -355,7 +355,7 @@ def fill_store(
     *,
     stop_at_fault: bool = True,
 ) -> dict[int, str]:
-    """The items that can't be decoded and why; all others are in the store afterwards.
+    """Return the items that can't be decoded and why; all others are in the store afterwards.
 
     Every process takes a share. Where machines keep files of their own, each of them computes what it still misses.
 
@@ -415,7 +415,7 @@ _ADVICE = "`hftransfer check` lists all such files."
 
 
 def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np.ndarray]:
-    """Each example's activations as one flat row, padding left out; bfloat16 is kept as its bits."""
+    """Return each example's activations as one flat row, padding left out; bfloat16 is kept as its bits."""
     if hidden.dtype == torch.bfloat16 and not exact:
         values = hidden.contiguous().view(torch.int16).cpu().numpy().view(np.uint16)
     else:
@@ -426,7 +426,7 @@ def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np
 
 
 def forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Activations:
-    """What lies below a boundary, computed without learning; inputs are moved to where that happens."""
+    """Return what lies below a boundary, computed without learning; inputs are moved to where that happens."""
     with torch.inference_mode(), quick_attention(adapter.model, compute.device, compute.dtype):
         return adapter.below(moved(inputs, compute), boundary)
 
@@ -451,7 +451,7 @@ def moved(inputs: Inputs, compute: Compute) -> Inputs:
 
 
 def read_batches(read: Callable[[Part], T], batches: Sequence[Part], compute: Compute) -> Generator[T]:
-    """What `read` gives for each batch, in order, read in threads.
+    """Yield what `read` gives for each batch, in order, read in threads.
 
     On CPU as many batches as there are threads are read together and then computed: threads that read meanwhile would
     hold up those that compute, which wait for each other at every layer (on 2 cores 1.05 times the time of ViT-Tiny,
@@ -474,7 +474,7 @@ def read_batches(read: Callable[[Part], T], batches: Sequence[Part], compute: Co
 
 
 def _read_ahead(read: Callable[[Part], T], batches: Sequence[Part], workers: int = 8) -> Generator[T]:
-    """What `read` gives for each batch, in order, computed in threads a few batches ahead."""
+    """Yield what `read` gives for each batch, in order, computed in threads a few batches ahead."""
     # A worker's own kernels get one thread (the setting is per thread): the forward pass has the others.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         ahead: deque[Future[T]] = deque()
@@ -509,14 +509,14 @@ class Source:
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """How many tokens each item has, of texts."""
+        """Return how many tokens each item has, of texts."""
         return self.items.lengths
 
     def __len__(self) -> int:
         return len(self.items.digests)
 
     def read(self, chosen: Sequence[int], tokens: int = 0) -> Activations:
-        """What is known of a batch without computing: stored activations, or the inputs; texts padded to so many
+        """Return what is known of a batch without computing: stored activations, or the inputs; texts padded to so many
         tokens at least."""
         if self.stored is None:
             batch = self.items.batch(chosen, tokens)
@@ -532,7 +532,7 @@ class Source:
         return {"hidden": torch.stack(rows), **beside}
 
     def activations(self, read: Activations) -> Activations:
-        """The activations of a batch on the device, in float32."""
+        """Return the activations of a batch on the device, in float32."""
         if self.stored is not None or self.boundary == 0:
             return {
                 name: tensor.to(self.compute.device, torch.float32 if tensor.is_floating_point() else tensor.dtype)

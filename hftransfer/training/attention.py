@@ -56,7 +56,7 @@ def attention(
 
 
 def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
-    """A context in which a network that does not learn attends as quickly as it can.
+    """Return a context in which a network that does not learn attends as quickly as it can.
 
     Not one of torch's own attention modules: they have a quick way that no function may be put in place of.
     """
@@ -78,12 +78,12 @@ class _QuickAttention(TorchFunctionMode):
 
 
 def is_attention(function: Any, args: Any) -> bool:
-    """Whether torch's attention is called, with query, key and value by their places."""
+    """Return whether torch's attention is called, with query, key and value by their places."""
     return function is functional.scaled_dot_product_attention and len(args) > 2
 
 
 def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: Any) -> bool:
-    """Whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
+    """Return whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
     if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
         return False
     autocasts = torch.is_autocast_enabled("cpu")

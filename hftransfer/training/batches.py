@@ -39,7 +39,7 @@ class Share:
 
     @property
     def others(self) -> list[int]:
-        """What each of them is mixed with."""
+        """Return what each of them is mixed with."""
         return [self.batch[self.mixing.order[place]] for place in self.places] if self.mixing else []
 
     @property
@@ -56,8 +56,8 @@ def shares_of_epoch(
     epoch: int,
     processes: Processes,
 ) -> list[Share]:
-    """One process's share of every batch of an epoch over `count` items, of which a batch holds several of a class if
-    classes are given.
+    """Return one process's share of every batch of an epoch over `count` items, of which a batch holds several of a
+    class if classes are given.
 
     With FSDP a process has to compute along with the others, even where a batch has nothing for it.
     """
@@ -93,7 +93,7 @@ def passes_of(items: Sequence[int], lengths: np.ndarray | None, compute: Compute
 
 
 def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """All items in batches, shuffled by seed and epoch; texts of like length share a batch.
+    """Return all items in batches, shuffled by seed and epoch; texts of like length share a batch.
 
     Of texts, 50 batches at a time are sorted by length, so that padding is small and the order still random.
     """
@@ -108,9 +108,9 @@ def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, se
 
 
 def grouped_batches(classes: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """All items in batches, shuffled by seed and epoch, in groups of four of one class: so that each finds others of
-    its own (as the batches of P classes with K items each of Hermans et al., arXiv 1703.07737). The groups of a class
-    are spread over the epoch: so that each finds others of another class, too."""
+    """Return all items in batches, shuffled by seed and epoch, in groups of four of one class: so that each finds
+    others of its own (as the batches of P classes with K items each of Hermans et al., arXiv 1703.07737). The groups of
+    a class are spread over the epoch: so that each finds others of another class, too."""
     random = np.random.default_rng([seed, epoch])
     groups, places = [], []
     for own in np.unique(classes):

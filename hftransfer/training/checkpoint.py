@@ -42,14 +42,14 @@ class Saved:
     """The tensors of its files, if they were read already."""
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one of its files; none where there is no such file."""
+        """Return the tensors of one of its files; none where there is no such file."""
         if self.read is not None:
             return self.read.get(name, {})
         file = self.folder / f"{name}.safetensors"
         return load_file(file) if file.is_file() else {}
 
     def held(self) -> Saved:
-        """The same with all tensors read, for processes that don't see the folder."""
+        """Return the same with all tensors read, for processes that don't see the folder."""
         names = [file.stem for file in self.folder.glob("*.safetensors")]
         return Saved(self.folder, self.state, {name: self.tensors(name) for name in names})
 
@@ -61,7 +61,7 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, Any]) -> Path:
-        """The folder of a new checkpoint with these files; an existing file, given by its path, is linked.
+        """Return the folder of a new checkpoint with these files; an existing file, given by its path, is linked.
 
         Older checkpoints beyond `keep` go afterwards: nothing else is deleted.
 
@@ -94,7 +94,7 @@ class Checkpoints:
         return self.folder / name
 
     def newest(self, tell: Callable[[str], None] = lambda _: None) -> Saved | None:
-        """The newest whole checkpoint, None if there is none; `tell` gets a line for each that is not whole."""
+        """Return the newest whole checkpoint, None if there is none; `tell` gets a line for each that is not whole."""
         for draft in self._matching(_DRAFT):
             tell(f"checkpoint {draft.name} was never finished and is passed over")
         for folder in reversed(self._matching(_NAME)):
@@ -105,15 +105,15 @@ class Checkpoints:
         return None
 
     def remove_all(self) -> None:
-        """Nothing; all checkpoints go, and the folder with them if nothing else lies in it."""
+        """Delete all checkpoints, and the folder if nothing else lies in it."""
         for folder in [*self._matching(_NAME), *self._matching(_DRAFT)]:
             shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
     def _free_name(self, step: int) -> str:
-        """A name after all others of the step, which may be saved again: before and after its evaluation, or where a
-        run is stopped there several times."""
+        """Return a name after all others of the step, which may be saved again: before and after its evaluation, or
+        where a run is stopped there several times."""
         first = f"step-{step:09d}"
         taken = [_order(folder)[1] for folder in self._matching(_NAME) if folder.name.startswith(first)]
         return f"{first}.{max(taken) + 1}" if taken else first
@@ -123,7 +123,7 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _matching(self, pattern: re.Pattern[str]) -> list[Path]:
-        """The folders that a checkpoint's name tells to be ours, oldest first."""
+        """Return the folders that a checkpoint's name tells to be ours, oldest first."""
         if not self.folder.is_dir():
             return []
         found = [f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink()]
@@ -131,7 +131,7 @@ class Checkpoints:
 
 
 def _order(folder: Path) -> tuple[int, int]:
-    """The step of a checkpoint, and how often it was saved before, from its name."""
+    """Return the step of a checkpoint, and how often it was saved before, from its name."""
     numbers = re.findall(r"\d+", folder.name)
     return int(numbers[0]), int(numbers[1]) if len(numbers) > 1 and _NAME.fullmatch(folder.name) else 0
 
@@ -169,7 +169,7 @@ def _fault(folder: Path) -> str | None:
 
 
 def _sync(path: Path) -> None:
-    """Nothing; what was written is on the disk afterwards, where the system can promise it."""
+    """Have what was written put on the disk, where the system can promise it."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

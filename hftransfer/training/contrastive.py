@@ -36,7 +36,7 @@ _MOST_SCALE = 100.0
 
 
 def start_scale(loss: LossName) -> float:
-    """What similarities are multiplied by in the beginning, where no training went before."""
+    """Return what similarities are multiplied by in the beginning, where no training went before."""
     return _START_SCALES[loss]
 
 
@@ -50,7 +50,7 @@ class Pooled:
 
 
 def captions_of_epoch(owners: np.ndarray, images: int, seed: int, epoch: int) -> np.ndarray:
-    """One of each image's own captions (N,), by the owners (M,) of all captions, which stand in their order."""
+    """Return one of each image's own captions (N,), by the owners (M,) of all captions, which stand in their order."""
     random = np.random.default_rng([seed, epoch])
     count = np.bincount(owners, minlength=images)
     chosen: np.ndarray = np.cumsum(count) - count + (random.random(images) * count).astype(np.int64)
@@ -79,7 +79,7 @@ class PairSource:
         }
 
     def activations(self, read: Activations) -> Activations:
-        """The same on the device, in float32."""
+        """Return the same on the device, in float32."""
         return {name: tensor.to(self.compute.device, torch.float32) for name, tensor in read.items()}
 
 
@@ -92,12 +92,12 @@ class Scores(nn.Module):
         self.logit_bias = nn.Parameter(torch.tensor(bias or _START_BIAS)) if loss == "sigmoid" else None
 
     def forward(self, cosines: Tensor) -> Tensor:
-        """The scores (B, B)."""
+        """Return the scores (B, B)."""
         scores: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * cosines
         return scores if self.logit_bias is None else scores + self.logit_bias
 
     def write_back(self, dual: DualEncoder) -> None:
-        """Nothing; the dual encoder has the scale, and the bias where it has a place for one (a choice between classes
+        """Give the dual encoder the scale, and the bias where it has a place for one (a choice between classes
         does not depend on it)."""
         with torch.no_grad():
             dual.model.logit_scale.copy_(self.logit_scale.detach().cpu().clamp(max=math.log(_MOST_SCALE)))
@@ -115,7 +115,7 @@ class Projections(nn.Module):
         self.dropout = nn.Dropout(_DROPOUT)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        """The scores (B, B) of images, in rows, and texts."""
+        """Return the scores (B, B) of images, in rows, and texts."""
         images, texts = self._projected(self.image, image), self._projected(self.text, text)
         scores: Tensor = self.scores(images @ texts.T)
         return scores
@@ -153,7 +153,7 @@ class ProjectionAdapter:
         self.model = Projections(made["image"], made["text"], scores)
 
     def _starting(self, name: Side, *, new: bool) -> nn.Linear:
-        """A projection of standardised features: a new one, or that of the model, which may have a bias."""
+        """Return a projection of standardised features: a new one, or that of the model, which may have a bias."""
         layer = self.layers[name]
         made = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         if not new:
@@ -164,7 +164,7 @@ class ProjectionAdapter:
         return made.requires_grad_(not isinstance(layer, Unprojected))
 
     def standardised(self, pooled: Pooled) -> Pooled:
-        """The same features in the units of the projections."""
+        """Return the same features in the units of the projections."""
         features: dict[Side, np.ndarray] = {"image": pooled.images, "text": pooled.captions}
         images, captions = (
             ((values - self.means[name].numpy()) / self.deviations[name].numpy()).astype(np.float32)
@@ -173,7 +173,7 @@ class ProjectionAdapter:
         return Pooled(images, captions, pooled.owners)
 
     def write_back(self) -> None:
-        """Nothing; the dual encoder's own layers do what the projections do."""
+        """Give the dual encoder's own layers the weights of the projections."""
         with torch.no_grad():
             for name, layer in self.layers.items():
                 if isinstance(layer, Unprojected):
@@ -190,23 +190,23 @@ class ProjectionAdapter:
     # --- what the loop asks of an adapter ---
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
-        """The similarities (B, B)."""
+        """Return the similarities (B, B)."""
         del boundary
         similarities: Tensor = self.model(activations["image"], activations["text"])
         return similarities
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
-        """Nothing; dropout is on in training alone."""
+        """Switch dropout on in training alone."""
         del boundary
         self.model.train(on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
-        """All of it is the head."""
+        """Return all of it is the head."""
         return dict.fromkeys(self.model.parameters(), 0)
 
     @torch.inference_mode()
     def embedded(self, pooled: Pooled, device: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The normalised embeddings of (standardised) images (N, D) and captions (M, D)."""
+        """Return the normalised embeddings of (standardised) images (N, D) and captions (M, D)."""
         found = []
         for layer, values in ((self.model.image, pooled.images), (self.model.text, pooled.captions)):
             found.append(normalize(layer(torch.from_numpy(values).to(device)), dim=-1).cpu().numpy())
@@ -222,7 +222,7 @@ class TowersAdapter:
         self.stages = [*images.stages[boundaries[0] :], *texts.stages[boundaries[1] :]]
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
-        """The scores (B, B) of images, in rows, and texts."""
+        """Return the scores (B, B) of images, in rows, and texts."""
         del boundary  # each tower has its own
         embedded = []
         for side, adapter, own in zip(SIDES, (self.images, self.texts), self.boundaries, strict=True):
@@ -233,7 +233,7 @@ class TowersAdapter:
         return scores
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
-        """Nothing; what is above the towers' boundaries goes to train mode and back."""
+        """Switch what is above the towers' boundaries to train mode and back."""
         del boundary
         for adapter, own in zip((self.images, self.texts), self.boundaries, strict=True):
             adapter.learn_mode(own, on=on)
@@ -256,13 +256,13 @@ class TowersSource:
         return len(self.images)
 
     def read(self, chosen: Sequence[int], tokens: int = 0) -> Activations:
-        """What is known of a batch without computing, of images and of texts."""
+        """Return what is known of a batch without computing, of images and of texts."""
         del tokens
         parts = self.images.read(chosen), self.texts.read(self.chosen[list(chosen)].tolist())
         return _with_sides(parts)
 
     def activations(self, read: Activations) -> Activations:
-        """The activations of a batch on the device."""
+        """Return the activations of a batch on the device."""
         sources = zip(SIDES, (self.images, self.texts), strict=True)
         return _with_sides([source.activations(_of_side(read, side)) for side, source in sources])
 
@@ -278,13 +278,13 @@ def _with_sides(parts: Sequence[Activations]) -> Activations:
 
 
 def contrastive_loss(name: LossName, count: int) -> Loss:
-    """The loss of scores (B, B) of a split with so many images."""
+    """Return the loss of scores (B, B) of a split with so many images."""
     return infonce(count) if name == "infonce" else sigmoid_loss(count)
 
 
 def sigmoid_loss(count: int) -> Loss:
-    """The pairwise sigmoid loss of scores (B, B), each pair a question of its own, summed over the texts of an image
-    (SigLIP; Zhai et al., arXiv 2303.15343, section 3.2)."""
+    """Return the pairwise sigmoid loss of scores (B, B), each pair a question of its own, summed over the texts of an
+    image (SigLIP; Zhai et al., arXiv 2303.15343, section 3.2)."""
 
     def total(scores: Tensor, chosen: Sequence[int]) -> Tensor:
         del chosen
@@ -295,7 +295,7 @@ def sigmoid_loss(count: int) -> Loss:
 
 
 def infonce(count: int) -> Loss:
-    """The symmetric InfoNCE loss of similarities (B, B): the mean of both directions' cross-entropies."""
+    """Return the symmetric InfoNCE loss of similarities (B, B): the mean of both directions' cross-entropies."""
 
     def total(similarities: Tensor, chosen: Sequence[int]) -> Tensor:
         del chosen

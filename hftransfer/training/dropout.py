@@ -47,13 +47,13 @@ def _draw(generator: np.random.SFC64, count: int) -> np.ndarray:
 
 
 def cheap_dropout(device: torch.device, streams: Streams) -> Any:
-    """A context in which dropout, attention's and that of whole layers too, draws from these streams; on other devices
-    than CPUs it is cheap already."""
+    """Return a context in which dropout, attention's and that of whole layers too, draws from these streams; on other
+    devices than CPUs it is cheap already."""
     return _CheapDropout(streams) if device.type == "cpu" else nullcontext()
 
 
 def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
-    """The values, each dropped with probability p (in steps of 1/65536), the others scaled by 1 / (1 - p).
+    """Return the values, each dropped with probability p (in steps of 1/65536), the others scaled by 1 / (1 - p).
 
     Source: Srivastava et al., Journal of Machine Learning Research 15 (2014).
     """

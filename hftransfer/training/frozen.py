@@ -33,16 +33,16 @@ class Frozen(Protocol):
 
     @property
     def modality(self) -> str:
-        """What goes in: image or text."""
+        """Return what goes in: image or text."""
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """What the model takes, from raw examples."""
+        """Return what the model takes, from raw examples."""
 
     def twin(self, model: nn.Module) -> Self:
-        """The same around another copy of the model."""
+        """Return the same around another copy of the model."""
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
-        """The activations at the boundary."""
+        """Return the activations at the boundary."""
 
     def processor_settings(self) -> dict[str, Any]:
         """Everything that shapes the inputs, as plain values."""
@@ -52,8 +52,8 @@ F = TypeVar("F", bound=Frozen)
 
 
 def frozen_twin(frozen: F, compute: Compute) -> F:
-    """The same around a copy of its model for passes without learning: on the device, in its precision; of networks of
-    convolutions channels-last, BatchNorm a part of them; in bfloat16 on CPU with packed linear layers.
+    """Return the same around a copy of its model for passes without learning: on the device, in its precision; of
+    networks of convolutions channels-last, BatchNorm a part of them; in bfloat16 on CPU with packed linear layers.
 
     The model itself is not touched; in float32 on its own device with nothing to rearrange it is the model of the twin.
 
@@ -77,8 +77,8 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
 
 
 def _converted(model: nn.Module, compute: Compute, *, channels_last: bool) -> nn.Module:
-    """A copy in the precision; BatchNorm stays in float32: its statistics span more than 16 bits resolve; so do parts
-    that a model names (`in_float32`)."""
+    """Return a copy in the precision; BatchNorm stays in float32: its statistics span more than 16 bits resolve; so do
+    parts that a model names (`in_float32`)."""
     if compute.precision == "fp32" and compute.device.type == "cpu" and not channels_last:
         return model
     twin = copy.deepcopy(model).eval()
@@ -96,8 +96,8 @@ def _converted(model: nn.Module, compute: Compute, *, channels_last: bool) -> nn
 
 
 def _folded(frozen: Frozen) -> nn.Module:
-    """A copy of the model whose convolutions do what the BatchNorm layers right behind them did; the model itself where
-    there are none, or where two small examples would not come out the same."""
+    """Return a copy of the model whose convolutions do what the BatchNorm layers right behind them did; the model
+    itself where there are none, or where two small examples would not come out the same."""
     top, device = len(frozen.stages), next(frozen.model.parameters()).device
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     examples = [Image.new("RGB", (64, 64)), Image.fromarray(noise)]
@@ -141,7 +141,7 @@ def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
 
 
 def _fold(model: nn.Module, convolution: str, norm: str) -> None:
-    """Nothing; a convolution does what a BatchNorm did, of which an activation may be left (timm's BatchNormAct2d)."""
+    """Let a convolution do what a BatchNorm did, of which an activation may be left (timm's BatchNormAct2d)."""
     conv: Any = model.get_submodule(convolution)
     bn: Any = model.get_submodule(norm)
     conv.weight, conv.bias = fuse_conv_bn_weights(
@@ -157,7 +157,7 @@ class PackedLinear(nn.Linear):
     packed: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
-        """The output (…, out_features)."""
+        """Return the output (…, out_features)."""
         if torch.is_grad_enabled() or input.dtype != self.packed.dtype:
             return super().forward(input)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
@@ -174,7 +174,7 @@ def _bare_linear() -> nn.Linear:
 
 
 def _pack(model: nn.Module) -> None:
-    """Nothing; linear layers in bfloat16 become packed ones, where torch has these (it uses them when it compiles)."""
+    """Turn linear layers in bfloat16 into packed ones, where torch has these (it uses them when it compiles)."""
     with suppress(AttributeError, RuntimeError):
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:

@@ -67,7 +67,7 @@ def listening(grace_seconds: float = 10.0) -> Iterator[None]:
 
 
 def stop_if_asked() -> None:
-    """Nothing, if no signal came.
+    """Return if no signal came.
 
     Raises:
         Interrupted: one came.

@@ -67,7 +67,7 @@ class History:
     best_score: tuple[float, ...] = ()
 
     def stops(self, patience: int | None) -> bool:
-        """Whether so many epochs passed without a better score."""
+        """Return whether so many epochs passed without a better score."""
         return patience is not None and bool(self.rows) and len(self.rows) - self.best_epoch >= patience
 
 
@@ -102,7 +102,7 @@ class Upper(nn.Module):
         self.model, self.adapter, self.boundary = adapter.model, adapter, boundary
 
     def forward(self, activations: Activations) -> Tensor:
-        """The logits."""
+        """Return the logits."""
         return self.adapter.above(activations, self.boundary)
 
 
@@ -142,7 +142,7 @@ class Fitted:
 
 
 def fit(plan: Plan) -> Fitted:
-    """What came of a training; the adapter's model is the best one afterwards.
+    """Return what came of a training; the adapter's model is the best one afterwards.
 
     Raises:
         TrainingError: the loss or its gradient became NaN or infinite; the step is not taken.
@@ -196,8 +196,8 @@ class _Run:
             self._restore(plan.keeping.resume)
 
     def _placed(self) -> Adapter:
-        """The adapter that is trained, on the device: the plan's own, or around a copy of its model whose learning part
-        is shared."""
+        """Return the adapter that is trained, on the device: the plan's own, or around a copy of its model whose
+        learning part is shared."""
         adapter, device = self.plan.adapter, self.compute.device
         if self.shards:
             adapter = adapter.twin(copy.deepcopy(adapter.model))
@@ -209,7 +209,7 @@ class _Run:
         return adapter
 
     def compile(self, *, on: bool) -> None:
-        """Nothing; the learning stages are compiled when they are first used, or are what they were."""
+        """Have the learning stages compiled when they are first used, or let them be what they were."""
         for stage in self.adapter.stages[self.boundary :]:
             if on:
                 stage.compile()
@@ -219,7 +219,7 @@ class _Run:
     # --- the descent ---
 
     def epoch(self) -> Evaluation:
-        """How the validation split is judged after what is left of an epoch."""
+        """Return how the validation split is judged after what is left of an epoch."""
         began, plan, number = time.perf_counter(), self.plan, self.at.epoch + 1
         source = plan.train(self.at.epoch)
         classes = plan.loss.classes
@@ -252,7 +252,7 @@ class _Run:
         return found
 
     def judge_start(self) -> Evaluation:
-        """How the validation split is judged before training: the first model that others must be better than."""
+        """Return how the validation split is judged before training: the first model that others must be better than."""
         with self._judged_weights():
             found = self.plan.evaluate()
             self.history.best_score = found.score
@@ -262,7 +262,7 @@ class _Run:
         return found
 
     def _record(self, found: Evaluation, train_loss: float) -> None:
-        """Nothing; the epoch is over: a row in the history, a line for people, and on to the next."""
+        """End the epoch: a row in the history, a line for people, and on to the next."""
         share = self.schedule.lr_lambdas[0](max(0, self.at.steps - 1))
         rate = float(self.schedule.base_lrs[0]) * share  # of the last step
         seconds, number = self.at.seconds, self.at.epoch + 1
@@ -276,7 +276,7 @@ class _Run:
         self.is_whole = True
 
     def step(self, source: Source, share: Share, reads: Iterator[Activations]) -> bool:
-        """Whether a checkpoint is due; the learning part is one step further."""
+        """Return whether a checkpoint is due; the learning part is one step further."""
         value, due = self._gradient(source, share, reads)
         norm = float(whole(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm)))
         self._require_finite("loss", value, share.batch)
@@ -298,8 +298,8 @@ class _Run:
         return due or (every is not None and self.at.steps % every == 0)
 
     def _gradient(self, source: Source, share: Share, reads: Iterator[Activations]) -> tuple[float, bool]:
-        """The mean loss of one batch, and whether it is time for a checkpoint; the batch's gradient is summed over the
-        processes and the parts of each one's share."""
+        """Return the mean loss of one batch, and whether it is time for a checkpoint; the batch's gradient is summed
+        over the processes and the parts of each one's share."""
         minutes = self.settings.checkpoint_every_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         if self.processes.count == 1:
@@ -323,8 +323,8 @@ class _Run:
         return value, clock > 0
 
     def _accumulate(self, source: Source, share: Share, read: Activations) -> float:
-        """What a share adds to the mean loss of its batch; gradients are summed over parts, made smaller until they
-        fit the memory."""
+        """Return what a share adds to the mean loss of its batch; gradients are summed over parts, made smaller until
+        they fit the memory."""
         read, targets = _mixed(share, read)
         while True:
             try:
@@ -343,7 +343,7 @@ class _Run:
             )
 
     def _parts(self, share: Share) -> list[slice]:
-        """The parts of a share that go through the network at once; with FSDP as many of them in every process."""
+        """Return the parts of a share that go through the network at once; with FSDP as many of them in every process."""
         count, size = len(share.places), self.micro_batch_size
         if not self.shards:
             return [slice(at, at + size) for at in range(0, count, size)]
@@ -351,7 +351,7 @@ class _Run:
         return [slice(at, at + size) for at in range(0, most, size)]
 
     def _part(self, source: Source, share: Share, read: Activations, targets: Targets, part: slice) -> float:
-        """What a part of a share adds to the mean loss of its batch; its gradient is added to the others'."""
+        """Return what a part of a share adds to the mean loss of its batch; its gradient is added to the others'."""
         if not self.shards:
             stop_if_asked()
         counts = share.counts and part.start < len(share.places)
@@ -366,7 +366,7 @@ class _Run:
         return float(loss.detach())
 
     def _random(self, places: Sequence[int]) -> Streams:
-        """The random numbers of a part; torch's own generators are seeded for it too."""
+        """Return the random numbers of a part; torch's own generators are seeded for it too."""
         seed, step = self.settings.seed, self.at.steps
         torch.manual_seed(int(np.random.SeedSequence([seed, step, places[0]]).generate_state(1, np.uint64)[0] >> 1))
         return Streams(seed, step, places)
@@ -381,7 +381,7 @@ class _Run:
         raise TrainingError(must_be(where, "finite", got, remedy))
 
     def _unfreeze_down_to(self, epoch: int) -> None:
-        """Nothing; at epoch e the head and the e last stages learn (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
+        """Let the head and the e last stages learn at epoch e (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(group["depth"] <= epoch)
@@ -407,7 +407,7 @@ class _Run:
 
     @torch.no_grad()
     def _move_average(self) -> None:
-        """Nothing; the exponential moving average of the weights moves on (Polyak averaging; the first steps count
+        """Move the exponential moving average of the weights on (Polyak averaging; the first steps count
         more, as in TensorFlow's and timm's)."""
         decay = min(self.settings.ema or 0.0, (1 + self.at.steps) / (10 + self.at.steps))
         own = [self.learning[name].detach() for name in self.average]
@@ -416,7 +416,7 @@ class _Run:
     # --- checkpoints ---
 
     def save(self) -> None:
-        """Nothing; writes a checkpoint of the state after the last whole step, where checkpoints are kept.
+        """Write a checkpoint of the state after the last whole step, where checkpoints are kept.
 
         None is written where the time was up in the middle of an optimiser's step: the one before it stays.
         """
@@ -447,7 +447,7 @@ class _Run:
             self.best_file = folder / "best.safetensors"
 
     def _restore(self, saved: Saved) -> None:
-        """Nothing; all is as it was when a checkpoint was written."""
+        """Restore all as it was when a checkpoint was written."""
         state = saved.state
         set_whole(self.learning, _on(saved.tensors("learning"), self.compute))
         set_whole(self.average, _on(saved.tensors("average"), self.compute))
@@ -467,7 +467,7 @@ class _Run:
 
 
 def _learning(adapter: Adapter) -> dict[str, nn.Parameter]:
-    """What learns, by name."""
+    """Return what learns, by name."""
     return {name: parameter for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
 
 
@@ -491,7 +491,7 @@ def _on(tensors: Mapping[str, Tensor], compute: Compute) -> dict[str, Tensor]:
 
 
 def _optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
-    """An optimiser's state as whole tensors, by the number of the parameter and the name of the entry."""
+    """Return an optimiser's state as whole tensors, by the number of the parameter and the name of the entry."""
     entries = optimizer.state_dict()["state"]
     named = {f"{index}.{name}": value for index, own in entries.items() for name, value in own.items()}
     return {name: whole(torch.as_tensor(value)) for name, value in named.items()}
@@ -511,7 +511,7 @@ def _reader(source: Source) -> Callable[[Share], Activations]:
 
 
 def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
-    """What was read of a share and whose loss counts how much; images are mixed with others where that is asked."""
+    """Return what was read of a share and whose loss counts how much; images are mixed with others where that is asked."""
     items = share.items
     if share.mixing is None:
         return read, ((1.0, items),)
@@ -567,7 +567,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _free_memory() -> None:
-    """Nothing; what a failed part held is given back to the device."""
+    """Give what a failed part held back to the device."""
     from accelerate.utils.memory import clear_device_cache
 
     clear_device_cache(garbage_collection=True)

@@ -18,7 +18,7 @@ class Mixing:
     """Of the rectangle that comes from the other image, as a part of height and width; None mixes all pixels."""
 
     def __call__(self, own: Tensor, others: Tensor) -> tuple[Tensor, float]:
-        """The mixed images, and the share that is their own; both are (B, 3, H, W).
+        """Return the mixed images, and the share that is their own; both are (B, 3, H, W).
 
         CutMix: a rectangle of 1 - share of the area comes from the other image; where it reaches over the edge, the
         share is that of what is left.
@@ -36,7 +36,7 @@ class Mixing:
 
 
 def draw_mixing(count: int, mixup: float | None, cutmix: float | None, random: np.random.Generator) -> Mixing:
-    """One random order and share, Beta(α, α) distributed, for a batch of `count` images.
+    """Return one random order and share, Beta(α, α) distributed, for a batch of `count` images.
 
     `mixup` and `cutmix` are the α of each; where both are given, one of them is chosen by chance.
 

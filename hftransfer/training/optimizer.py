@@ -30,7 +30,7 @@ class Rates(Protocol):
 
     @property
     def gradual(self) -> bool:
-        """Whether one stage more learns at each epoch."""
+        """Return whether one stage more learns at each epoch."""
 
 
 def make_optimizer(
@@ -46,7 +46,8 @@ def make_optimizer(
 
 
 def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
-    """What learns, in groups by depth below the head: each with its learning rate, norms and biases without decay."""
+    """Return what learns, in groups by depth below the head: each with its learning rate, norms and biases without
+    decay."""
     depths = adapter.depth_of()
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in adapter.model.parameters():
@@ -64,8 +65,8 @@ def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> lis
 
 
 def share_of_rate(schedule: Schedule, total: int, warmup: float) -> Callable[[int], float]:
-    """The share of the peak learning rate at a step: a straight rise, then half a cosine or a line down to nothing,
-    or no change."""
+    """Return the share of the peak learning rate at a step: a straight rise, then half a cosine or a line down to
+    nothing, or no change."""
     rising = round(warmup * total)
 
     def share(step: int) -> float:

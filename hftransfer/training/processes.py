@@ -44,7 +44,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one process that writes and prints."""
+        """Return whether this is the one process that writes and prints."""
         return self.rank == 0
 
     @property
@@ -53,15 +53,15 @@ class Processes:
         return self.rank - self.local_rank
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Every count-th item, beginning with the rank's."""
+        """Return every count-th item, beginning with the rank's."""
         return items[self.rank :: self.count]
 
     def share_of_machine(self, items: Sequence[T]) -> Sequence[T]:
-        """The share where the processes of this machine alone do the work."""
+        """Return the share where the processes of this machine alone do the work."""
         return items[self.local_rank :: self.local_count]
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in order."""
+        """Return the values of all processes, in order."""
         if self.count == 1:
             return [value]
         from accelerate.utils import gather_object
@@ -70,7 +70,7 @@ class Processes:
         return found
 
     def agree(self, work: Callable[[], T]) -> list[T]:
-        """What the work gives in each process, in order.
+        """Return what the work gives in each process, in order.
 
         Raises:
             Exception: what it raises in the first process in which it raises something, in all of them.
@@ -87,7 +87,7 @@ class Processes:
         return [outcome.value for outcome in found]  # type: ignore[misc]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What the work gives in this process, once it is done in all of them.
+        """Return what the work gives in this process, once it is done in all of them.
 
         Raises:
             Exception: as `agree`.
@@ -97,7 +97,7 @@ class Processes:
         return kept[0]
 
     def first(self, work: Callable[[], T]) -> T:
-        """What the work gives in the first process, for all; the others do not do it.
+        """Return what the work gives in the first process, for all; the others do not do it.
 
         Raises:
             Exception: as `agree`.
@@ -105,8 +105,8 @@ class Processes:
         return self.agree(lambda: work() if self.is_first else None)[0]  # type: ignore[return-value]
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """What the work gives in this process; one on each machine does it before the others there, which then find
-        what it fetched.
+        """Return what the work gives in this process; one on each machine does it before the others there, which then
+        find what it fetched.
 
         Raises:
             Exception: as `agree`.
@@ -119,7 +119,7 @@ class Processes:
         return before if leads else after  # type: ignore[return-value]
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter], numbers: Sequence[float]) -> list[float]:
-        """The sums of the numbers; the gradients are summed over the processes too.
+        """Return the sums of the numbers; the gradients are summed over the processes too.
 
         A parameter without a gradient in all of them has none afterwards. They are summed once, after a whole step,
         and not by hooks in the backward pass: so each process may divide its share as its memory demands.
@@ -142,7 +142,7 @@ class Processes:
         return [float(number) for number in found[: len(numbers)]]
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """The sum over the processes, element by element."""
+        """Return the sum over the processes, element by element."""
         if self.count > 1:
             import torch
 
@@ -165,8 +165,8 @@ _DECIDED_BY_RECIPE = {
 
 @cache
 def stray_settings() -> dict[str, tuple[str, str]]:
-    """What `accelerate launch` or its configuration asks for and the recipe decides: by variable the key of the recipe
-    and the value. The variables are gone afterwards, so that Accelerate does not follow them."""
+    """Return what `accelerate launch` or its configuration asks for and the recipe decides: by variable the key of the
+    recipe and the value. The variables are gone afterwards, so that Accelerate does not follow them."""
     found = {name: (key, os.environ.pop(name)) for name, key in _DECIDED_BY_RECIPE.items() if name in os.environ}
     return {name: entry for name, entry in found.items() if entry[1].lower() not in ("", "no", "1", "0", "false")}
 
@@ -190,7 +190,7 @@ def processes() -> Processes:
 
 
 def _part() -> None:
-    """Nothing; the connection to the other processes is given up, and its threads have had their turn.
+    """Give up the connection to the other processes, after its threads have had their turn.
 
     A thread of gloo that gives back the Python object of a tensor after the last collective waits for the lock of the
     interpreter. Got while the interpreter ends, it ends the process with SIGABRT: 7 of 20 minimal processes where
@@ -211,7 +211,7 @@ def _outcome(work: Callable[[], T]) -> _Outcome[T]:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error, or one of the same words if it can't go to other processes."""
+    """Return the error, or one of the same words if it can't go to other processes."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own bytes
     except Exception:

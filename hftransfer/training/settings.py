@@ -13,7 +13,7 @@ Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clea
 
 
 def _listed(value: Any) -> Any:
-    """A list of one where a name alone is given."""
+    """Return a list of one where a name alone is given."""
     return [value] if isinstance(value, str) else value
 
 

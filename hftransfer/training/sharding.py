@@ -12,7 +12,7 @@ from hftransfer.adapters.base import Adapter
 
 
 def shard(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.device) -> None:
-    """Nothing; of the adapter's model every process then holds its share of what is above the boundary, and of what
+    """Let every process hold its share of what is above the boundary of the adapter's model, and of what
     learns besides. A stage's weights are put together while it computes, the rest when `upper` is called.
 
     Source: Zhao et al., PyTorch FSDP, arXiv 2304.11277; this is torch's `fully_shard`.
@@ -30,20 +30,20 @@ def shard(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.devic
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A copy of all of a tensor, shared or not; every process must ask for it."""
+    """Return a copy of all of a tensor, shared or not; every process must ask for it."""
     found = tensor.detach()
     return found.full_tensor() if isinstance(found, DTensor) else found.clone()
 
 
 @torch.no_grad()
 def set_whole(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Nothing; these parameters, shared or not, are as in these whole tensors."""
+    """Set these parameters, shared or not, to these whole tensors."""
     for name, value in values.items():
         parameters[name].copy_(shared_like(value, parameters[name]))
 
 
 def shared_like(value: Tensor, other: Tensor) -> Tensor:
-    """A whole tensor, divided over the processes as another of its shape is."""
+    """Return a whole tensor, divided over the processes as another of its shape is."""
     if isinstance(other, DTensor) and value.shape == other.shape:
         return distribute_tensor(value, other.device_mesh, other.placements)
     return value

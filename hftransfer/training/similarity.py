@@ -27,7 +27,7 @@ class FeatureAdapter:
         self.model, self.stages = adapter.model, adapter.stages
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
-        """The features (B, D) from activations at the boundary."""
+        """Return the features (B, D) from activations at the boundary."""
         caught: list[Tensor] = []
 
         def catch(_: nn.Module, args: tuple[Any, ...]) -> None:
@@ -38,7 +38,7 @@ class FeatureAdapter:
         return caught[0]
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
-        """Nothing; what is above the boundary goes to train mode and back."""
+        """Switch what is above the boundary to train mode and back."""
         self.adapter.learn_mode(boundary, on=on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
@@ -47,7 +47,7 @@ class FeatureAdapter:
 
 
 def similarity_loss(labels: np.ndarray, device: Any) -> Loss:
-    """The squared error of the cosines of a batch's features (B, D), wanted to be 1 of a class and 0 of two.
+    """Return the squared error of the cosines of a batch's features (B, D), wanted to be 1 of a class and 0 of two.
 
     Pairs of one class and pairs of two count half each, as where they are drawn in equal numbers.
     """

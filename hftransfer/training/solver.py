@@ -71,7 +71,7 @@ class Head:
     """The L2 strengths that were tried, from weak to strong, and the validation log loss of each."""
 
     def logits(self, features: Features) -> np.ndarray:
-        """The logits (N, C) in float64."""
+        """Return the logits (N, C) in float64."""
         parts = [part.astype(np.float64) @ self.weight.T + self.bias for part in _parts(features)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.bias)))
 
@@ -85,7 +85,7 @@ def solve_head(
     l2: float | None = None,
     near: Given | None = None,
 ) -> Head:
-    """The head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
+    """Return the head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
     The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
     standardisation is folded into the returned weights. Deterministic.
@@ -133,7 +133,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _edge(fits: dict[float, tuple[float, np.ndarray]], grid: Sequence[float]) -> tuple[float, float] | None:
-    """The best strength and its neighbour not fitted yet, while the best lies at an end of what was fitted."""
+    """Return the best strength and its neighbour not fitted yet, while the best lies at an end of what was fitted."""
     best = min(fits, key=lambda strength: fits[strength][0])
     place = grid.index(best)
     for neighbour in (place - 1, place + 1):
@@ -177,7 +177,7 @@ def _labelled(features: _Standardised, labels: np.ndarray) -> Iterator[tuple[np.
 
 
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and standard deviation (D,) of each feature; those of constant features are infinite."""
+    """Return the mean and standard deviation (D,) of each feature; those of constant features are infinite."""
     count, width = features.shape
     total = np.zeros(width)
     for part in _parts(features):
@@ -192,8 +192,8 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _units_of(near: Given) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and deviation (D,) of features that are taken as they are, in units in which the rows of a given weight
-    have length 1 in the mean."""
+    """Return the mean and deviation (D,) of features that are taken as they are, in units in which the rows of a given
+    weight have length 1 in the mean."""
     width = near.weight.shape[1]
     length = float(np.linalg.norm(near.weight.astype(np.float64), axis=1).mean())
     return np.zeros(width), np.full(width, 1.0 / max(length, 1e-12))
@@ -207,7 +207,7 @@ def _ridge_pass(
     classes: int,
     grid: Sequence[float],
 ) -> tuple[list[float], np.ndarray, _Basis | None]:
-    """The strengths worth fitting, strong to weak, weights (D + 1, C) to start from, and where it pays a basis
+    """Return the strengths worth fitting, strong to weak, weights (D + 1, C) to start from, and where it pays a basis
     to fit on.
 
     Ridge regression of the centred one-hot labels on the features: W(λ) = V (S + λ)⁻¹ Vᵀ XᵀY / N with the
@@ -242,7 +242,8 @@ class _Basis(NamedTuple):
     vectors: np.ndarray
 
     def scales(self, curvature: float, l2: float) -> np.ndarray:
-        """The inverse roots (D, 1) of the curvature along each vector, that of the loss by its logits being given."""
+        """Return the inverse roots (D, 1) of the curvature along each vector, that of the loss by its logits being
+        given."""
         return 1.0 / np.sqrt(curvature * self.values + l2)[:, None]
 
 
@@ -254,8 +255,8 @@ def _logistic_regression(
     anchor: np.ndarray | None = None,
     basis: _Basis | None = None,
 ) -> np.ndarray:
-    """The weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²; or with an anchor, those
-    near it, of the same bias. With a basis the steps are those on its scaled vectors."""
+    """Return the weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²; or with an anchor,
+    those near it, of the same bias. With a basis the steps are those on its scaled vectors."""
     count, width = features.shape
     shape = (width + 1, start.shape[1])
     centre: float | np.ndarray = 0.0 if anchor is None else anchor[:-1]
@@ -293,7 +294,7 @@ def _logistic_regression(
 
 
 def _curvature(features: _Standardised, weights: np.ndarray) -> float:
-    """The mean of p (1 - p) over rows and classes."""
+    """Return the mean of p (1 - p) over rows and classes."""
     found = [softmax(part @ weights[:-1] + weights[-1], axis=1) for part in features.parts()]
     return float(np.mean([np.mean(p * (1.0 - p)) for p in found]))
 

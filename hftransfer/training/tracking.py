@@ -14,7 +14,7 @@ Log = Callable[[Mapping[str, float], int], None]
 
 
 def not_tracked(values: Mapping[str, float], step: int) -> None:
-    """Nothing."""
+    """Do nothing."""
     del values, step
 
 

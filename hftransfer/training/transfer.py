@@ -102,33 +102,33 @@ class Job:
 
     @property
     def at_head(self) -> bool:
-        """Whether the boundary is the one at the head."""
+        """Return whether the boundary is the one at the head."""
         return self.boundary == len(self.adapter.stages)
 
     @property
     def solves(self) -> bool:
-        """Whether what learns is one linear layer on features, which is solved."""
+        """Return whether what learns is one linear layer on features, which is solved."""
         return isinstance(self.strategy, LinearProbe) and self.adapter.head_is_linear and self.task.solves
 
     @property
     def epochs(self) -> int:
-        """How often the loop passes over the training split."""
+        """Return how often the loop passes over the training split."""
         return self.train.epochs or self.strategy.usual_epochs
 
     @property
     def changes_images(self) -> bool:
-        """Whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
+        """Return whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
         augmented = self.train.augment != "none" and not self.views
         return augmented or self.train.mixup is not None or self.train.cutmix is not None
 
     @property
     def views(self) -> int:
-        """How many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
+        """Return how many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
         return 0 if self.train.augment == "none" else self.train.views or 0
 
 
 def transfer(job: Job) -> Transferred:
-    """The adapter with its learning part trained, and its scores on the splits.
+    """Return the adapter with its learning part trained, and its scores on the splits.
 
     Raises:
         RecipeError: settings that don't go together.
@@ -204,7 +204,7 @@ def _require_sense(job: Job) -> None:
 
 
 def _require_pairs(job: Job) -> None:
-    """Nothing, if features can learn by pairs of examples here."""
+    """Return if features can learn by pairs of examples here."""
     if job.compute.processes.count > 1:
         remedy = "The loss compares all examples of a batch, which processes would share out."
         allowed = "one with strategy.objective: contrastive"
@@ -222,7 +222,7 @@ def _require_pairs(job: Job) -> None:
 
 
 def _examples(job: Job) -> dict[str, Examples]:
-    """The examples of every split that has some."""
+    """Return the examples of every split that has some."""
     found = {}
     for name, split in job.splits.items():
         if len(split):
@@ -271,7 +271,7 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
 
 
 def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
-    """Nothing; before a loop that decodes images anew in every epoch, those that can't be are left out.
+    """Leave out the images that can't be decoded, before a loop that decodes them anew in every epoch.
 
     Raises:
         DataError: there are some and they are not to be skipped; all are named.
@@ -295,7 +295,7 @@ def _source(job: Job, items: Any, stored: StoredActivations | None = None, froze
 
 
 def _views(job: Job, train: Examples) -> list[Any]:
-    """The training items: as they are, or in several augmented views."""
+    """Return the training items: as they are, or in several augmented views."""
     if not job.views:
         return [train.items]
     return [_augmented(job, train, view) for view in range(job.views)]
@@ -337,7 +337,7 @@ def _store(job: Job) -> Iterator[ActivationStore | None]:
 
 
 def _stores(job: Job) -> bool:
-    """Whether activations are computed once: always at the head, else where they are worth keeping."""
+    """Return whether activations are computed once: always at the head, else where they are worth keeping."""
     if job.changes_images:
         return False
     if job.at_head:
@@ -372,7 +372,7 @@ class _Together:
 
 
 def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
-    """The L2 strengths that were tried; the adapter's head is the solved one."""
+    """Return the L2 strengths that were tried; the adapter's head is the solved one."""
     strategy = cast(LinearProbe, job.strategy)
     validation = sources.others["validation"].stored
     assert validation is not None
@@ -391,7 +391,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
 
 
 def _take_head(job: Job, head: Head) -> tuple[tuple[float, float], ...]:
-    """The L2 strengths that were tried for a solved head; the adapter has it."""
+    """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
     return head.path
@@ -400,7 +400,7 @@ def _take_head(job: Job, head: Head) -> tuple[tuple[float, float], ...]:
 def _contrast(
     job: Job, sources: _Sources, examples: dict[str, Examples]
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
-    """What came of a training of the features, and the L2 strengths that were tried for the head solved on them."""
+    """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on them."""
     features, labels = FeatureAdapter(job.adapter), examples["train"].split.class_ids
 
     def rows(source: Source) -> InMemory:
@@ -425,7 +425,7 @@ def _contrast(
 
 
 def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
-    """What came of a training of what lies above the boundary, the head included."""
+    """Return what came of a training of what lies above the boundary, the head included."""
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -446,7 +446,7 @@ def _plan(
     loss: Loss,
     judge: Callable[[], Judged],
 ) -> Plan:
-    """The training of an adapter by a loss; what it makes of the validation split is judged after each epoch."""
+    """Return the training of an adapter by a loss; what it makes of the validation split is judged after each epoch."""
 
     def evaluate() -> Evaluation:
         judged = judge()
@@ -489,7 +489,7 @@ class _ByNames:
             self.found = {"split": self.split, "held_out_prompts": list(self.names.held_out_templates)}
 
     def look(self, when: str) -> None:
-        """Nothing; notes the accuracy of the head as it is, and that of the held-out templates."""
+        """Note the accuracy of the head as it is, and that of the held-out templates."""
         if self.names is None:
             return
         own, held_out = np.split(self._logits_of_both(self.names.held_out), 2, axis=1)
@@ -501,7 +501,7 @@ class _ByNames:
         self.job.progress.line(f"{told}, by held-out prompts {found['held_out_prompts_accuracy']:.4f}")
 
     def mix(self, share: float) -> None:
-        """Nothing; what learned becomes a mix with what it was, the learned weights having this share (WiSE-FT;
+        """Mix what learned with what it was, the learned weights having this share (WiSE-FT;
         Wortsman et al., arXiv 2109.01903). Of LoRA one factor of the product is scaled, which comes to the same."""
         with torch.no_grad():
             for name, parameter in self.job.adapter.model.named_parameters():
@@ -511,7 +511,7 @@ class _ByNames:
 
     @torch.no_grad()
     def _logits_of_both(self, other: Given) -> np.ndarray:
-        """The logits (N, 2C) of the head as it is, and of another, in one pass."""
+        """Return the logits (N, 2C) of the head as it is, and of another, in one pass."""
         head = cast(nn.Linear, self.job.adapter.head)
         own = head.weight, head.bias
         try:
@@ -533,7 +533,7 @@ def _score(job: Job, judged: Judged) -> tuple[float, ...]:
 
 
 def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: Fitted | None) -> dict[str, Judged]:
-    """The scores of validation and test; what was tuned on validation holds for the test."""
+    """Return the scores of validation and test; what was tuned on validation holds for the test."""
     mixed = job.strategy.interpolate is not None
     known = fitted.best if fitted is not None and not mixed else None
     judged = {"validation": known.judged if known is not None else _judged(job, sources, examples, "validation")}
