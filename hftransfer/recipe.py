@@ -567,7 +567,8 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
 
 
 def _scalar(text: str) -> Any:
-    """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the text."""
+    """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the
+    text."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

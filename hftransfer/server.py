@@ -143,7 +143,8 @@ class _Careful:
 
 
 def _is_of_another_site(headers: Headers) -> bool:
-    """Return whether a page of another site asks: browsers say so in one of two ways, programs need not say anything."""
+    """Return whether a page of another site asks: browsers say so in one of two ways, programs need not say
+    anything."""
     own = f"http://{headers.get('host', '')}".lower()
     foreign = any(origin.lower() != own for origin in headers.getlist("origin"))
     return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")

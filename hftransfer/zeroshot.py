@@ -292,7 +292,7 @@ class TextItems:
         return Batch(list(chosen), self.dual.encode_texts([self.texts[item] for item in chosen]), {})
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Any]:
-        """Do nothing."""
+        """Return nothing: their activations need nothing beside them."""
         del chosen, tokens
         return {}
 

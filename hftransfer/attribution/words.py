@@ -63,7 +63,8 @@ def attribute_words(
 def integrated_gradients(
     adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
 ) -> tuple[np.ndarray, float]:
-    """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up to."""
+    """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up
+    to."""
     ids = inputs["input_ids"]
     special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
     nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))

@@ -136,7 +136,8 @@ def label_notes(labels: Iterable[str]) -> list[str]:
 
 
 def as_label(name: str) -> str:
-    """Return the name of a class in Unicode's composed form: é is one character, whatever the file or disk made of it."""
+    """Return the name of a class in Unicode's composed form: é is one character, whatever the file or disk made of
+    it."""
     return unicodedata.normalize("NFC", name.strip())
 
 

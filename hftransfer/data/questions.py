@@ -189,7 +189,8 @@ def _answer_fault(answer: GoldAnswer, context: str, where: str) -> str | None:
 
 
 def _whole_number(value: Any) -> int | None:
-    """Return the number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV texts."""
+    """Return the number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV
+    texts."""
     if isinstance(value, bool):
         return None
     if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):

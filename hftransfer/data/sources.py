@@ -149,7 +149,8 @@ def _files_as_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
 
 
 def is_hub_data(source: str) -> bool:
-    """Return whether a source is the id of a data set on the Hub: it has the form of one, and is nothing on this disk."""
+    """Return whether a source is the id of a data set on the Hub: it has the form of one, and is nothing on this
+    disk."""
     return source != "memory" and _looks_like_id(source) and not Path(source).expanduser().exists()
 
 

@@ -54,7 +54,8 @@ class Marked:
 
 
 def marked_words(words: Sequence[Marked]) -> list[dict[str, str]]:
-    """Return each word with its style and title: green speaks for the label, red against it, what was not read is pale."""
+    """Return each word with its style and title: green speaks for the label, red against it, what was not read is
+    pale."""
     most = max((abs(word.weight) for word in words if word.weight is not None), default=0.0) or 1.0
     return [{"text": word.text, **_mark(word, most)} for word in words]
 

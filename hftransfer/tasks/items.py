@@ -94,7 +94,7 @@ class ImageItems:
         return Batch(kept, self.adapter.encode(images) if images else {}, faults)
 
     def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
-        """Do nothing."""
+        """Return nothing: their activations need nothing beside them."""
         del chosen, tokens
         return {}
 

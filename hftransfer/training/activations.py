@@ -301,7 +301,8 @@ class _Shard:
         self._lengths += [row.size for row in rows]
 
     def finish(self) -> Path | None:
-        """Return the file with the index, written last: a shard without it does not count. None if there are no rows."""
+        """Return the file with the index, written last: a shard without it does not count. None if there are no
+        rows."""
         if not self._digests:
             self._discard()
             return None

@@ -252,7 +252,8 @@ class _Run:
         return found
 
     def judge_start(self) -> Evaluation:
-        """Return how the validation split is judged before training: the first model that others must be better than."""
+        """Return how the validation split is judged before training: the first model that others must be better
+        than."""
         with self._judged_weights():
             found = self.plan.evaluate()
             self.history.best_score = found.score
@@ -343,7 +344,8 @@ class _Run:
             )
 
     def _parts(self, share: Share) -> list[slice]:
-        """Return the parts of a share that go through the network at once; with FSDP as many of them in every process."""
+        """Return the parts of a share that go through the network at once; with FSDP as many of them in every
+        process."""
         count, size = len(share.places), self.micro_batch_size
         if not self.shards:
             return [slice(at, at + size) for at in range(0, count, size)]
@@ -511,7 +513,8 @@ def _reader(source: Source) -> Callable[[Share], Activations]:
 
 
 def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
-    """Return what was read of a share and whose loss counts how much; images are mixed with others where that is asked."""
+    """Return what was read of a share and whose loss counts how much; images are mixed with others where that is
+    asked."""
     items = share.items
     if share.mixing is None:
         return read, ((1.0, items),)

@@ -400,7 +400,8 @@ def _take_head(job: Job, head: Head) -> tuple[tuple[float, float], ...]:
 def _contrast(
     job: Job, sources: _Sources, examples: dict[str, Examples]
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
-    """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on them."""
+    """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on
+    them."""
     features, labels = FeatureAdapter(job.adapter), examples["train"].split.class_ids
 
     def rows(source: Source) -> InMemory:
