@@ -188,7 +188,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
 
 def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
     """Nothing, if all weights came from the checkpoint; those of a new head may be missing."""
-    head_names = adapter.new_parameters()
+    head_names = adapter.split.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | mismatched
     adapter.fresh = frozenset(absent)

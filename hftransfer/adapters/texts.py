@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ class TextAdapter(Adapter):
     """A network that takes tokens, with its tokenizer. Texts are padded on the right."""
 
     modality: ClassVar[Modality] = "text"
+    carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
 
     def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
         if processor.padding_side != "right" or processor.pad_token_id is None:
@@ -157,24 +158,7 @@ class TextAdapter(Adapter):
             padded = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
         if not alike(padded, alone):
             allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
-            raise self._unfit(allowed, f"{type(self.model).__name__}, which does not")
-
-    def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
-        return {name: tensors[name] for name in _TOKEN_INPUTS if name in tensors}
-
-    def _skipped(self, index: int) -> Any:
-        """A stage that is passed over hands on what it is given, in the form in which it gives its own output."""
-        given = self.trace.stage_outputs[index]
-
-        def hand_on(*args: Any, **kwargs: Any) -> Any:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            return type(given)((hidden, *given[1:])) if type(given) in (tuple, list) else hidden
-
-        return hand_on
-
-    def _arguments(self, boundary: int) -> None:
-        """All as the model itself gives it: masks and positions depend on the text."""
-        del boundary
+            raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
 
 
 class PooledClassifier(nn.Module):

@@ -29,7 +29,10 @@ class Frozen(Protocol):
     """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
 
     model: Any
-    stages: list[nn.Module]
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The stages from input to output."""
 
     @property
     def modality(self) -> str:
