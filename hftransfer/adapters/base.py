@@ -57,26 +57,26 @@ class Adapter(ABC):
 
     @abstractmethod
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """What the model takes, from raw examples (images or texts)."""
+        """Return what the model takes, from raw examples (images or texts)."""
 
     @abstractmethod
     def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode`, as plain values: part of the key of stored activations."""
+        """Return everything that shapes `encode`, as plain values: part of the key of stored activations."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native layout: config, safetensors, processor."""
+        """Write the native layout: config, safetensors, processor."""
 
     @abstractmethod
     def save_processor(self, folder: Path) -> None:
-        """Nothing; writes the processor alone."""
+        """Write the processor alone."""
 
     @abstractmethod
     def _sample_inputs(self, count: int) -> Inputs:
-        """The inputs of one or two small examples, the second larger if examples have sizes."""
+        """Return the inputs of one or two small examples, the second larger if examples have sizes."""
 
     def twin(self, model: nn.Module) -> Self:
-        """The same adapter around another copy of its model (on another device, in another precision)."""
+        """Return the same adapter around another copy of its model (on another device, in another precision)."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}
         other._find_split()
@@ -89,7 +89,7 @@ class Adapter(ABC):
 
     @property
     def scoring(self) -> Scoring:
-        """What becomes of the logits."""
+        """The function that makes scores of the logits."""
         config = getattr(self.model, "config", None)
         return scoring_of(config, self.outputs) if config is not None else "softmax"
 
@@ -165,7 +165,7 @@ class Adapter(ABC):
 
     @property
     def trace(self) -> Trace:
-        """What one small example showed on its way through the model."""
+        """The record of one small example on its way through the model."""
         return self.split.trace
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
@@ -199,7 +199,7 @@ class Adapter(ABC):
 
     @property
     def head_is_linear(self) -> bool:
-        """Whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
+        """Return whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
         return self.split.head_is_direct and self.head_port.is_solvable(self.head, self.trace.features)
 
     def begin_head(self) -> None:
@@ -257,12 +257,12 @@ class Adapter(ABC):
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """How many parameters a model has, and how many of them learn."""
+    """Return how many parameters a model has, and how many of them learn."""
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {"total": total, "trainable": trainable}
 
 
 Pooling = Literal["native", "mean", "cls", "last", "embedding"]
-"""What enters the head: `native`, as the model's own class has it; of texts, their tokens' mean, first or last; of
-images, the normalised embedding that a dual encoder makes of them."""
+"""The features that enter the head: `native`, as the model's own class has it; of texts, their tokens' mean, first or
+last; of images, the normalised embedding that a dual encoder makes of them."""

@@ -52,7 +52,7 @@ class Checkpoint:
 
     @cached_property
     def is_open_clip(self) -> bool:
-        """Whether the folder is to be read in open_clip's layout."""
+        """Return whether the folder is to be read in open_clip's layout."""
         asked = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
         return asked and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
@@ -109,7 +109,7 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = True) -> Checkpoint | None:
-    """The checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
+    """Return the checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
 
     With `fetch=False` nothing is downloaded or converted: None stands for what is not a folder on this disk yet.
 
@@ -136,7 +136,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
 
 
 def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:
-    """The folder behind `open_clip:local-dir:PATH`, `open_clip:hf-hub:ID` or `open_clip:NAME/TAG`."""
+    """Return the folder behind `open_clip:local-dir:PATH`, `open_clip:hf-hub:ID` or `open_clip:NAME/TAG`."""
     reference = name.removeprefix("open_clip:")
     if reference.startswith("local-dir:"):
         folder = user_path(reference.removeprefix("local-dir:"), "model", ModelError)
@@ -158,7 +158,7 @@ def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Ch
 
 
 def _open_clip_hub_id(name: str, reference: str) -> str:
-    """The Hub id of a model that open_clip knows by name and tag."""
+    """Return the Hub id of a model that open_clip knows by name and tag."""
     if reference.startswith("hf-hub:"):
         return reference.removeprefix("hf-hub:")
     import open_clip
@@ -180,7 +180,7 @@ def _open_clip_hub_id(name: str, reference: str) -> str:
 
 
 def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
-    """The checkpoint behind a Hub id with its configuration alone: enough to know its family.
+    """Return the checkpoint behind a Hub id with its configuration alone: enough to know its family.
 
     Raises:
         ModelError: it can't be fetched.
@@ -194,12 +194,13 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name may be that of a model on the Hub."""
+    """Return whether a name may be that of a model on the Hub."""
     return _HUB_ID.fullmatch(name) is not None
 
 
 def fetch_model(name: str, revision: str | None = None) -> Path:
-    """The folder with a Hub id's settings and safetensors weights, whatever they are of: a model, or LoRA's matrices.
+    """Return the folder with a Hub id's settings and safetensors weights, whatever they are of: a model, or LoRA's
+    matrices.
 
     Raises:
         ModelError: it can't be fetched.
@@ -253,12 +254,12 @@ def _pooling_of(said: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
 
 
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """The same files under the name that the user wrote."""
+    """Return the same files under the name that the user wrote."""
     return Checkpoint(name, checkpoint.folder, checkpoint.revision)
 
 
 def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
-    """The Hub's files of these patterns in the local Hub cache."""
+    """Return the Hub's files of these patterns in the local Hub cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -315,7 +316,7 @@ def _gated(name: str) -> ModelError:
 
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, its configuration found sound."""
+    """Return the same checkpoint, its configuration found sound."""
     name = checkpoint.name
     if not checkpoint.config_file.is_file():
         remedy = "Give a folder that save_pretrained wrote."
@@ -332,7 +333,7 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, its files found whole and none leading out of its folder."""
+    """Return the same checkpoint, its files found whole and none leading out of its folder."""
     folder, name = checkpoint.folder, _configured(checkpoint).name
     try:
         files = checkpoint.weight_files
@@ -364,7 +365,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _is_lfs_pointer(file: Path) -> bool:
-    """Whether a file holds what a clone without Git LFS leaves in place of its content."""
+    """Return whether a file holds what a clone without Git LFS leaves in place of its content."""
     try:
         with file.open("rb") as stream:
             return stream.read(len(LFS_POINTER)) == LFS_POINTER
@@ -373,7 +374,7 @@ def _is_lfs_pointer(file: Path) -> bool:
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
-    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
+    """Return what `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
 
     Raises:
         ModelError: it is damaged.

@@ -39,7 +39,7 @@ class OpenClipClassifier(nn.Module):
         return visual
 
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
-        """`logits` (B, C) of pixels (B, 3, H, W)."""
+        """Return `logits` (B, C) of pixels (B, 3, H, W)."""
         return SimpleNamespace(logits=self.head(self.clip.visual(pixel_values)))
 
 
@@ -51,21 +51,21 @@ class OpenClipAdapter(ImageAdapter):
         super().__init__(model, processor, name, "open_clip")
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         given = [without_long_ends(image) if self._crops_center() else image for image in examples]
         return {"pixel_values": torch.stack([self.processor(image) for image in given])}
 
     def processor_settings(self) -> dict[str, Any]:
-        """The transform, step by step."""
+        """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.processor)}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes open_clip's layout with the trained tower, and the head into `head.safetensors`."""
+        """Write open_clip's layout with the trained tower, and the head into `head.safetensors`."""
         save_clip(self.model.clip, self.folder, folder)
         save_head(self.head, folder)
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; the transform is that of the base model."""
+        """Write no file: the transform is that of the base model."""
 
     def _find_stages(self) -> list[nn.Module]:
         return stages_of_visual(self.model.clip.visual)
@@ -75,7 +75,7 @@ class OpenClipAdapter(ImageAdapter):
 
 
 def stages_of_visual(visual: Any) -> list[nn.Module]:
-    """An image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
+    """Return an image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
     for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
         found = getattr(owner, name, None)
         if name == "trunk" and found is not None:
@@ -86,7 +86,7 @@ def stages_of_visual(visual: Any) -> list[nn.Module]:
 
 
 def save_clip(clip: Any, source: Path, folder: Path) -> None:
-    """Nothing; writes a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
+    """Write a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in clip.state_dict().items()}
@@ -98,7 +98,7 @@ def save_clip(clip: Any, source: Path, folder: Path) -> None:
 
 
 def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> Adapter:
-    """The adapter of a folder in open_clip's layout; without class names, with the head that lies in it.
+    """Return the adapter of a folder in open_clip's layout; without class names, with the head that lies in it.
 
     Raises:
         ModelError: open_clip can't load it, or there is no head.
@@ -120,7 +120,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
 
 
 def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """The model of a folder in open_clip's layout, in eval mode, and its image transform.
+    """Return the model of a folder in open_clip's layout, in eval mode, and its image transform.
 
     Raises:
         ModelError: open_clip can't load it.

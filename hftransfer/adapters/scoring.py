@@ -1,4 +1,5 @@
-"""What a classifier's logits become: probabilities of one label, of each label by itself, or plain numbers."""
+"""The scores that a classifier's logits become: probabilities of one label, of each label by itself, or plain
+numbers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Whether the numbers of a configuration are those of the weights beside it: a model is never built first and found too
-large afterwards. Importing this imports no torch."""
+"""Compare the sizes in a configuration with the weights beside it, before a model too large is built.
+
+Importing this imports no torch.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.heads import HeadLayer
 
 Activations = dict[str, Tensor]
-"""What crosses a boundary: `hidden`, and the inputs carried beside it; at boundary 0 simply the inputs."""
+"""The tensors that cross a boundary: `hidden`, and the inputs carried beside it; at boundary 0 simply the inputs."""
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -131,7 +131,7 @@ class SplitModel:
 
     @property
     def head_is_direct(self) -> bool:
-        """Whether the head alone makes the logits of what crosses the boundary below it."""
+        """Return whether the head alone makes the logits of what crosses the boundary below it."""
         return self.entry is self.head and self.trace.head_gives_logits
 
     # --- the boundary ---

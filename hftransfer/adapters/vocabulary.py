@@ -1,5 +1,5 @@
-"""Whether a text model's tokenizer came with it: transformers makes one of special tokens alone where there is none, to
-which every word is unknown. Nothing here imports torch."""
+"""Require that a text model's tokenizer came with it: transformers makes one of special tokens alone where there is
+none, to which every word is unknown. Nothing here imports torch."""
 
 from __future__ import annotations
 
