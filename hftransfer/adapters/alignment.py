@@ -86,11 +86,11 @@ def _scale(embedded: Sequence[np.ndarray], rows: np.ndarray, folds: int = 5) -> 
     fold = np.arange(len(rows)) % folds
     similarities = np.empty((len(rows), len(rows)))
     for held in range(folds):
-        seen = fold != held
-        texts, mean = _centred([part[seen] for part in embedded])
-        ridge = _ridge(texts, np.concatenate([rows[seen]] * len(embedded)), _RIDGE * len(embedded))
+        kept = fold != held
+        texts, mean = _centred([part[kept] for part in embedded])
+        ridge = _ridge(texts, np.concatenate([rows[kept]] * len(embedded)), _RIDGE * len(embedded))
         predicted = (embedded[0] - mean) @ ridge
-        similarities[~seen] = _unit(rows[~seen]) @ _unit(predicted).T
+        similarities[~kept] = _unit(rows[~kept]) @ _unit(predicted).T
     scales = np.geomspace(1.0, 100.0, 60)
     likelihoods = [np.diag(_log_softmax(scale * similarities)).mean() for scale in scales]
     return float(scales[int(np.argmax(likelihoods))])
@@ -103,22 +103,22 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
+    logs: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
 
 
 def _wordings(names: Sequence[str]) -> list[list[str]]:
     """Return the names alone and in a sentence, of one thing and of many."""
     many = [name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s") for name in names]
     forms = [(template, names) for template in _ONE] + [(template, many) for template in _MANY]
-    return [[template.replace("{}", name) for name in given] for template, given in forms]
+    return [[template.replace("{}", name) for name in form] for template, form in forms]
 
 
 def _embed(text: Any, tokenizer: Any, sentences: Sequence[str]) -> np.ndarray:
     """Return sentences as vectors (N, D), in the order given."""
-    found = []
+    vectors = []
     with torch.inference_mode():
         for start in range(0, len(sentences), 100):
             tokens = tokenizer(list(sentences[start : start + 100]), padding=True, return_tensors="pt")
-            found.append(text(**tokens).pooler_output / SMALL)
-    return torch.cat(found).double().numpy()
+            vectors.append(text(**tokens).pooler_output / SMALL)
+    return torch.cat(vectors).double().numpy()

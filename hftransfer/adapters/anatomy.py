@@ -38,26 +38,26 @@ class Trace:
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
     """Return the modules of a model in the order in which they run, without learning and in eval mode."""
-    seen = Trace([], [], [], [], [], torch.empty(0), False)
+    trace = Trace([], [], [], [], [], torch.empty(0), False)
     place = {stage: index for index, stage in enumerate(stages)}
     last_input: list[Any] = []
     last_output: list[Any] = []
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if module in place:
-            seen.stage_calls.append(place[module])
-            seen.stage_arguments.append((args, kwargs))
-            seen.stage_outputs.append(None)
-        elif len(seen.stage_calls) >= len(stages) and seen.stage_outputs and seen.stage_outputs[-1] is not None:
-            seen.after_stages.append(module)
+            trace.stage_calls.append(place[module])
+            trace.stage_arguments.append((args, kwargs))
+            trace.stage_outputs.append(None)
+        elif len(trace.stage_calls) >= len(stages) and trace.stage_outputs and trace.stage_outputs[-1] is not None:
+            trace.after_stages.append(module)
         if module._parameters and any(p is not None for p in module._parameters.values()):
-            seen.with_parameters.append(module)
+            trace.with_parameters.append(module)
             last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
 
     def leave(module: nn.Module, _: Any, output: Any) -> None:
         if module in place:
-            seen.stage_outputs[-1] = output
-        if seen.with_parameters and module is seen.with_parameters[-1]:
+            trace.stage_outputs[-1] = output
+        if trace.with_parameters and module is trace.with_parameters[-1]:
             last_output[:] = [output]
 
     with ExitStack() as stack, torch.no_grad():
@@ -66,11 +66,11 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
             stack.enter_context(module.register_forward_hook(leave))
         outputs = model(**inputs)
     if last_input:
-        seen.features = last_input[0]
-        seen.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
-    if not seen.head_gives_logits and hasattr(outputs, "start_logits"):
-        seen.head_gives_logits = last_output[0].shape[-1] == 2
-    return seen
+        trace.features = last_input[0]
+        trace.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
+    if not trace.head_gives_logits and hasattr(outputs, "start_logits"):
+        trace.head_gives_logits = last_output[0].shape[-1] == 2
+    return trace
 
 
 def logits_of(outputs: Any) -> Tensor:

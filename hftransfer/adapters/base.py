@@ -75,7 +75,7 @@ class Adapter(ABC):
     def _sample_inputs(self, count: int) -> Inputs:
         """Return the inputs of one or two small examples, the second larger if examples have sizes."""
 
-    def twin(self, model: nn.Module) -> Self:
+    def with_model(self, model: nn.Module) -> Self:
         """Return the same adapter around another copy of its model (on another device, in another precision)."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}
@@ -253,7 +253,7 @@ class Adapter(ABC):
         """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
         with quiet_peft():
             whole = copy.deepcopy(self.peft).merge_and_unload()
-        return self.twin(whole)
+        return self.with_model(whole)
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

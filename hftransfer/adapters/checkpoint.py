@@ -53,8 +53,8 @@ class Checkpoint:
     @cached_property
     def is_open_clip(self) -> bool:
         """Return whether the folder is to be read in open_clip's layout."""
-        asked = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
-        return asked and (self.folder / OPEN_CLIP_CONFIG).is_file()
+        wanted = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
+        return wanted and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
     @property
     def config_file(self) -> Path:
@@ -228,29 +228,29 @@ def _modules_in(folder: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        found = [{"type": str(module["type"]), "path": str(module["path"])} for module in said]
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        modules = [{"type": str(module["type"]), "path": str(module["path"])} for module in entries]
     except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
         got = f"another ({first_line(error)})"
         raise ModelError(must_be(str(file), "a list of modules with a type and a path", got)) from error
-    for module in found:
+    for module in modules:
         if not re.fullmatch(r"[\w-]*", module["path"]):
             raise ModelError(must_be(f"a path in {file}", "the name of a folder beside it", f"'{module['path']}'"))
-    return found
+    return modules
 
 
-def _pooling_of(said: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+def _pooling_of(settings: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
     """Return the one way of pooling that a module of sentence-transformers is set to."""
     names: dict[str, Literal["mean", "cls", "last"]] = {
         "pooling_mode_mean_tokens": "mean",
         "pooling_mode_cls_token": "cls",
         "pooling_mode_lasttoken": "last",
     }
-    chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
+    chosen = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
     if len(chosen) == 1:
         return names.get(chosen[0])
     by_word: dict[str, Literal["mean", "cls", "last"]] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
-    return by_word.get(str(said.get("pooling_mode"))) if not chosen else None
+    return by_word.get(str(settings.get("pooling_mode"))) if not chosen else None
 
 
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
@@ -310,8 +310,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _gated(name: str) -> ModelError:
     """Return what a person is told whose account may not have a repository yet."""
     remedy = f"Accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`."
-    if (twin := open_twin(name)) is not None:
-        remedy += f" The same weights without this step: {twin}."
+    if (ungated := open_twin(name)) is not None:
+        remedy += f" The same weights without this step: {ungated}."
     return ModelError(must_be("model", "one that you may fetch", f"'{name}', which is gated", remedy))
 
 
@@ -403,9 +403,9 @@ def json_object(file: Path) -> dict[str, Any]:
         ValueError: it is damaged, nested too deeply, or something else.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ValueError("not a JSON object")
-    return found
+    return content

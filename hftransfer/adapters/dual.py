@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
-from hftransfer.adapters.libraries import quiet_transformers, told_as_damaged
+from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.projections import (
@@ -147,7 +147,7 @@ class DualEncoder(ABC):
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else float(bias.detach())
 
-    def around(self, model: nn.Module) -> DualEncoder:
+    def with_model(self, model: nn.Module) -> DualEncoder:
         """Return the same dual encoder around another copy of its model."""
         other = copy.copy(self)
         other.model = model
@@ -174,9 +174,9 @@ class Tower:
         self.model = dual.model
         self.stages = [dual.model]
 
-    def twin(self, model: nn.Module) -> Tower:
+    def with_model(self, model: nn.Module) -> Tower:
         """Return the same tower of another copy of the model."""
-        return Tower(self.dual.around(model), self.modality, pooled=self.pooled)
+        return Tower(self.dual.with_model(model), self.modality, pooled=self.pooled)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """Return what the tower takes, from raw examples."""
@@ -212,14 +212,14 @@ class TransformersDual(DualEncoder):
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         crops = crops_center(self.image_processor)
-        given = [without_long_ends(image) if crops else image for image in images]
-        return {"pixel_values": self.image_processor(images=given, return_tensors="pt")["pixel_values"]}
+        cleaned = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": self.image_processor(images=cleaned, return_tensors="pt")["pixel_values"]}
 
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
         """Return `input_ids` and what else the text tower takes, each (B, T)."""
-        given = [clean_text(text) for text in texts]
+        cleaned = [clean_text(text) for text in texts]
         encoded = self.tokenizer(
-            given, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
+            cleaned, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
         )
         return {name: encoded[name] for name in self.takes if name in encoded}
 
@@ -260,7 +260,7 @@ class TransformersDual(DualEncoder):
             elif own_head is not None and linear_at(model, f"{attribute}.{own_head}") is not None:
                 network = with_linear(network, own_head, tower.projection, as_matrix=False)
             model = replaced(model, attribute, network)
-        return self.around(model)
+        return self.with_model(model)
 
     def save(self, folder: Path) -> None:
         """Write the native layout: config, safetensors, image processor and tokenizer."""
@@ -303,8 +303,8 @@ class OpenClipDual(DualEncoder):
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         crops = "CenterCrop" in repr(self.transform)
-        given = [without_long_ends(image) if crops else image for image in images]
-        return {"pixel_values": torch.stack([self.transform(image) for image in given])}
+        cleaned = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": torch.stack([self.transform(image) for image in cleaned])}
 
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
         """Return `{"input_ids": (B, T)}`, T the tower's context length."""
@@ -349,7 +349,7 @@ class OpenClipDual(DualEncoder):
                 network = with_linear(network, path, tower.projection, as_matrix=as_matrix)
             visual = network if side == "image" else model.visual
             model = replaced(model if side == "image" else network.clip, "visual", visual)
-        return self.around(model)
+        return self.with_model(model)
 
     def save(self, folder: Path) -> None:
         """Write open_clip's layout: its configuration, safetensors and tokenizer."""
@@ -381,7 +381,7 @@ def load_dual(checkpoint: Checkpoint) -> DualEncoder:
     Raises:
         ModelError: the weights are not whole, or the model does not have two towers.
     """
-    with told_as_damaged(checkpoint.name), quiet_transformers():
+    with damage_as_model_error(checkpoint.name), quiet_transformers():
         if checkpoint.family == "open_clip":
             return _load_open_clip(checkpoint)
         model = _load_transformers(checkpoint)

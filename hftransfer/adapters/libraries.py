@@ -11,7 +11,7 @@ from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
 @contextmanager
-def told_as_damaged(name: str) -> Iterator[None]:
+def damage_as_model_error(name: str) -> Iterator[None]:
     """Raise what libraries meet in a model's files as an error of the model.
 
     Raises:

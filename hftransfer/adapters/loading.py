@@ -12,7 +12,7 @@ from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
-from hftransfer.adapters.libraries import quiet_transformers, seeded, told_as_damaged
+from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
@@ -53,7 +53,7 @@ def load_adapter(
         ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
     form = Form(head, None if class_names is None else tuple(class_names), pooling, seed)
-    with told_as_damaged(checkpoint.name):
+    with damage_as_model_error(checkpoint.name):
         return _loaded(checkpoint, form)
 
 
@@ -134,10 +134,10 @@ def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
     if backbone is None or not absent:
         return
-    bare, found = transformers.AutoModel.from_pretrained(
+    bare, report = transformers.AutoModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    if type(bare) is type(backbone) and not found["missing_keys"]:
+    if type(bare) is type(backbone) and not report["missing_keys"]:
         backbone.load_state_dict(bare.state_dict())
         info["missing_keys"] = set(info["missing_keys"]) - absent
 

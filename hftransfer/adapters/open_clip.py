@@ -52,8 +52,8 @@ class OpenClipAdapter(ImageAdapter):
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
-        given = [without_long_ends(image) if self._crops_center() else image for image in examples]
-        return {"pixel_values": torch.stack([self.processor(image) for image in given])}
+        images = [without_long_ends(image) if self._crops_center() else image for image in examples]
+        return {"pixel_values": torch.stack([self.processor(image) for image in images])}
 
     def processor_settings(self) -> dict[str, Any]:
         """Return the transform, step by step."""
@@ -77,11 +77,11 @@ class OpenClipAdapter(ImageAdapter):
 def stages_of_visual(visual: Any) -> list[nn.Module]:
     """Return an image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
     for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
-        found = getattr(owner, name, None)
-        if name == "trunk" and found is not None:
-            found = getattr(found, "blocks", None) or getattr(found, "stages", None)
-        if isinstance(found, nn.ModuleList | nn.Sequential):
-            return list(found)
+        blocks = getattr(owner, name, None)
+        if name == "trunk" and blocks is not None:
+            blocks = getattr(blocks, "blocks", None) or getattr(blocks, "stages", None)
+        if isinstance(blocks, nn.ModuleList | nn.Sequential):
+            return list(blocks)
     return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
 
 
@@ -149,9 +149,9 @@ def _require_plain_sizes(checkpoint: Checkpoint) -> None:
     Raises:
         ModelError: one is larger than any side of a tensor.
     """
-    said = checkpoint.config.get("model_cfg")
+    settings = checkpoint.config.get("model_cfg")
     largest = max(_LARGEST_SETTING, *(max(shape, default=0) for shape in checkpoint.shapes.values()))
-    for part in [said, *said.values()] if isinstance(said, dict) else []:
+    for part in [settings, *settings.values()] if isinstance(settings, dict) else []:
         for key, value in part.items() if isinstance(part, dict) else ():
             if isinstance(value, int | float) and value > largest:
                 where = f"{key} of model '{checkpoint.name}'"

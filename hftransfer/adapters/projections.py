@@ -87,21 +87,21 @@ def replaced(module: Any, path: str, value: nn.Module | nn.Parameter | None) -> 
 
 def part_at(module: Any, path: str) -> Any:
     """Return what lies at a dotted path; None where there is nothing."""
-    found = module
+    part = module
     for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
+        part = getattr(part, name, None)
+    return part
 
 
 def linear_at(module: Any, path: str) -> nn.Linear | None:
     """Return the linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
-    found = part_at(module, path)
-    if isinstance(found, nn.Parameter) and found.ndim == 2:
-        width_in, width_out = found.shape
+    part = part_at(module, path)
+    if isinstance(part, nn.Parameter) and part.ndim == 2:
+        width_in, width_out = part.shape
         layer = nn.Linear(width_in, width_out, bias=False, device="meta")
-        layer.weight = nn.Parameter(found.detach().T, requires_grad=False)  # the same numbers: both change together
+        layer.weight = nn.Parameter(part.detach().T, requires_grad=False)  # the same numbers: both change together
         return layer
-    return found if isinstance(found, nn.Linear) else None
+    return part if isinstance(part, nn.Linear) else None
 
 
 def without_linear(module: Any, path: str) -> Any:

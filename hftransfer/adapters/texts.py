@@ -76,7 +76,7 @@ class TextAdapter(Adapter):
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
     ) -> tuple[list[Tokens], list[int]]:
         """Return the tokens of all texts or pairs, each cut to the longest that fits, and which were cut."""
-        found: list[Tokens] = []
+        tokenized: list[Tokens] = []
         cut: list[int] = []
         limit = min(max_tokens or self.max_tokens, self.max_tokens)
         for start in range(0, len(examples), 1000):
@@ -87,10 +87,10 @@ class TextAdapter(Adapter):
             encoded = self.processor(firsts, seconds, truncation=True, max_length=limit)
             for row in range(len(part)):
                 tokens = {name: list(encoded[name][row]) for name in _TOKEN_INPUTS if name in encoded}
-                found.append(self._never_empty(tokens))
+                tokenized.append(self._never_empty(tokens))
                 if encoded.encodings and encoded.encodings[row].overflowing:
                     cut.append(start + row)
-        return found, cut
+        return tokenized, cut
 
     def notes_on(self, max_tokens: int | None) -> list[str]:
         """Return a note if a longer length is wanted than the model takes."""

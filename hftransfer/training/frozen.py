@@ -41,7 +41,7 @@ class Frozen(Protocol):
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """What the model takes, from raw examples."""
 
-    def twin(self, model: nn.Module) -> Self:
+    def with_model(self, model: nn.Module) -> Self:
         """The same around another copy of the model."""
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
@@ -69,7 +69,7 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
     dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
     converted = _converted(model, compute, channels_last=convolves and not dora)
     try:
-        twin = frozen.twin(converted)
+        twin = frozen.with_model(converted)
     except ModelError as error:
         if compute.precision == "fp32":
             raise
@@ -113,7 +113,7 @@ def _folded(frozen: Frozen) -> nn.Module:
         model = copy.deepcopy(original)
         for convolution, norm in pairs.items():
             _fold(model, convolution, norm)
-        return model if alike(frozen.twin(model).below(inputs, top)["hidden"], wanted) else original
+        return model if alike(frozen.with_model(model).below(inputs, top)["hidden"], wanted) else original
 
 
 def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
