@@ -30,7 +30,7 @@ def prepare(settings: dict[str, Any]) -> dict[str, Any]:
     strategy = STRATEGIES[chosen["kind"]](**chosen)
     found: dict[str, Any] = {name: settings[name] for name in ("data", "model")}
     if isinstance(strategy, LoRA):
-        targets, saved = adapter.lora_modules(None), adapter.head_names()
+        targets, saved = adapter.lora.modules(None), adapter.head_names()
         matrices = {"r": strategy.rank, "lora_alpha": strategy.alpha, "lora_dropout": strategy.dropout}
         return found | {"lora": {**matrices, "target_modules": list(targets), "modules_to_save": list(saved)}}
     strategy.prepare(adapter)

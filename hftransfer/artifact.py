@@ -626,7 +626,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         ModelError: the base model is gone or another one now, or the folder lacks its weights.
     """
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
-    from hftransfer.adapters.libraries import told_as_damaged
+    from hftransfer.adapters.libraries import damage_as_model_error
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.matrices import Matrices
 
@@ -662,7 +662,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
     adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling)
     matrices.require_weights(adapter.fresh)
-    with told_as_damaged(str(path)):
+    with damage_as_model_error(str(path)):
         adapter.load_lora(path)
     if facts.problem_type is not None:
         adapter.model.config.problem_type = facts.problem_type

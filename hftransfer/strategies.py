@@ -150,7 +150,7 @@ class LinearProbe(_Strategy):
         """Return the boundary, at the head: all below it is frozen and in eval mode."""
         del seed  # nothing new is initialised
         boundary = len(adapter.stages)
-        adapter.freeze_below(boundary)
+        adapter.split.freeze_below(boundary)
         return boundary
 
 
@@ -177,7 +177,7 @@ class FineTune(_Stepped):
         del seed  # nothing new is initialised
         stages = len(adapter.stages)
         if self.unfreeze == "all":
-            adapter.freeze_below(0)
+            adapter.split.freeze_below(0)
             return 0
         if isinstance(self.unfreeze, list):
             return self._prepare_names(adapter, self.unfreeze)
@@ -185,7 +185,7 @@ class FineTune(_Stepped):
             got = f"{self.unfreeze}"
             allowed = f"all or a number of 1 to {stages}, the stages of {adapter.name}"
             raise RecipeError(must_be("strategy.unfreeze", allowed, got))
-        adapter.freeze_below(stages - self.unfreeze)
+        adapter.split.freeze_below(stages - self.unfreeze)
         return stages - self.unfreeze
 
     @staticmethod
@@ -201,10 +201,10 @@ class FineTune(_Stepped):
         idle = [name for name in names if not any(True for _ in modules[name].parameters())]
         if idle:
             raise RecipeError(must_be("strategy.unfreeze", "names of modules with parameters", some(idle)))
-        adapter.freeze_below(len(adapter.stages))
+        adapter.split.freeze_below(len(adapter.stages))
         for name in names:
             modules[name].requires_grad_(True)
-        return adapter.lowest_learning()
+        return adapter.split.lowest_learning()
 
 
 class LoRA(_Stepped):
@@ -232,8 +232,8 @@ class LoRA(_Stepped):
         Raises:
             RecipeError: a target matches no layer.
         """
-        names = adapter.lora_modules(None if self.targets == "auto" else self.targets)
-        lowest = adapter.lowest_stage_of(names)
+        names = adapter.lora.modules(None if self.targets == "auto" else self.targets)
+        lowest = adapter.lora.lowest_stage_of(names)
         try:
             adapter.add_lora(
                 {

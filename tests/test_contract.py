@@ -74,7 +74,9 @@ def test_layers_compute_the_first_token_alone_only_where_nothing_else_is_read(
 ) -> None:
     adapter = _adapter(tiny, family, task, pooling)
     reads_it = family in READS_THE_FIRST_TOKEN and pooling in ("native", "cls") and task != "question-answering"
-    names = {name.rsplit(".", 1)[-1] for name, module in adapter.model.named_modules() if module in adapter._narrow}
+    names = {
+        name.rsplit(".", 1)[-1] for name, module in adapter.model.named_modules() if module in adapter.split.narrow
+    }
     assert bool(names) == reads_it, names
     assert not names & {"q_proj", "k_proj", "v_proj", "query", "key", "value", "q_lin", "k_lin", "v_lin", "Wqkv"}
 
@@ -86,7 +88,7 @@ def test_gradients_are_those_of_the_whole_model_where_the_first_token_alone_is_c
     for logits in (logits_of(adapter.model(**inputs)), adapter.above(inputs, 0)):
         loss = torch.nn.functional.cross_entropy(logits, wanted)
         grads.append(torch.autograd.grad(loss, list(adapter.model.parameters()), allow_unused=True))
-    assert adapter._narrow
+    assert adapter.split.narrow
     for whole, narrow in zip(*grads, strict=True):
         assert whole is narrow is None or torch.allclose(whole, narrow, atol=1e-6)
 

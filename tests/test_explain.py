@@ -66,7 +66,7 @@ def _reference(tiny: TinyModels, family: str) -> str:
 def test_every_family_has_a_layer_that_is_a_map(tiny: TinyModels, family: str, lora: bool) -> None:
     adapter = adapter_of(tiny(family), ["red", "blue", "green"])
     if lora:
-        adapter.add_lora({"r": 2, "target_modules": adapter.lora_modules(), "modules_to_save": adapter.head_names()})
+        adapter.add_lora({"r": 2, "target_modules": adapter.lora.modules(), "modules_to_save": adapter.head_names()})
     asked = Asked(adapter)
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
     spot = find_spot(asked)

@@ -83,7 +83,7 @@ class Plain:
         pixels = [np.asarray(image.resize((16, 16)), dtype=np.float32) / 255 for image in examples]
         return {"pixel_values": torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()}
 
-    def twin(self, model: nn.Module) -> Plain:
+    def with_model(self, model: nn.Module) -> Plain:
         return Plain(model)
 
     def below(self, inputs: dict[str, Tensor], boundary: int) -> dict[str, Tensor]:

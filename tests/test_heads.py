@@ -66,10 +66,10 @@ def test_a_tied_head_is_not_new(language_model: TextAdapter) -> None:
     adapter = language_model
     assert adapter.head.weight is adapter.model.transformer.wte.weight
     assert adapter.outputs == adapter.model.config.vocab_size
-    assert (adapter.new_parameters(), adapter.head_names()) == (set(), [])
+    assert (adapter.split.new_parameters(), adapter.head_names()) == (set(), [])
     top = len(adapter.stages)
     assert adapter.depth_of()[adapter.head.weight] == top  # it is the word embedding, below the first stage
-    adapter.freeze_below(top - 1)
+    adapter.split.freeze_below(top - 1)
     assert not adapter.head.weight.requires_grad
     inputs = adapter.encode(["a few words", "others"])
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_a_tied_head_is_not_new(language_model: TextAdapter) -> None:
 
 def test_lora_leaves_a_tied_head_tied(language_model: TextAdapter) -> None:
     adapter = language_model
-    adapter.add_lora({"r": 2, "target_modules": adapter.lora_modules(), "modules_to_save": adapter.head_names()})
+    adapter.add_lora({"r": 2, "target_modules": adapter.lora.modules(), "modules_to_save": adapter.head_names()})
     assert adapter.head.weight is adapter.model.transformer.wte.weight
     learning = [name for name, parameter in adapter.model.named_parameters() if parameter.requires_grad]
     assert learning

@@ -233,7 +233,7 @@ def test_lora_lies_on_every_intended_module_of_the_tower_in_use_only(tiny: TinyM
 def test_lora_targets_of_a_family_lie_in_every_stage(tiny: TinyModels, family: str) -> None:
     task = "image-classification" if family in IMAGE_FAMILIES else "text-classification"
     adapter, _ = _adapter(tiny, family, task, LoRA())
-    names = adapter.lora_modules()
+    names = adapter.lora.modules()
     for stage in adapter.stages:
         inside = set(stage.modules())
         takes = [n for n, m in adapter.model.named_modules() if m in inside and n in names]

@@ -24,7 +24,7 @@ _RIDGE = 200.0
 
 
 def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> None:
-    """Nothing; writes a native `VisionTextDualEncoderModel` of a TimmWrapper classifier with ImageNet's 1,000 classes
+    """Write a native `VisionTextDualEncoderModel` of a TimmWrapper classifier with ImageNet's 1,000 classes
     and a BERT whose mean over tokens is the embedding of a sentence."""
     import transformers
     from timm.data import ImageNetInfo
@@ -59,9 +59,9 @@ def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> N
 
 
 def align(embedded: Sequence[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """What carries texts and images into one space of at most D dimensions, from the texts of K classes in several
-    wordings, each (K, D), and their vectors of image features (K, F): the mean text (D,), the projection of images
-    (P, F) with orthonormal rows, that of texts less their mean (P, D), and the scale of the logits."""
+    """Return what carries texts and images into one space of at most D dimensions, from the texts of K classes in
+    several wordings, each (K, D), and their vectors of image features (K, F): the mean text (D,), the projection of
+    images (P, F) with orthonormal rows, that of texts less their mean (P, D), and the scale of the logits."""
     texts, mean = _centred(embedded)
     ridge = _ridge(texts, np.concatenate([rows] * len(embedded)), _RIDGE * len(embedded))  # (D, F)
     basis, _ = np.linalg.qr(ridge.T)  # (F, P): the image features that texts can reach
@@ -75,22 +75,22 @@ def _centred(embedded: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ridge(texts: np.ndarray, wanted: np.ndarray, strength: float) -> np.ndarray:
-    """The matrix (D, F) with the least squared error of texts @ matrix, its squared entries held down."""
+    """Return the matrix (D, F) with the least squared error of texts @ matrix, its squared entries held down."""
     solution: np.ndarray = np.linalg.solve(texts.T @ texts + strength * np.eye(texts.shape[1]), texts.T @ wanted)
     return solution
 
 
 def _scale(embedded: Sequence[np.ndarray], rows: np.ndarray, folds: int = 5) -> float:
-    """The scale at which classes whose names the regression has not seen get the likeliest probabilities, their own
-    vectors standing for images."""
+    """Return the scale at which classes whose names the regression has not seen get the likeliest probabilities, their
+    own vectors standing for images."""
     fold = np.arange(len(rows)) % folds
     similarities = np.empty((len(rows), len(rows)))
     for held in range(folds):
-        seen = fold != held
-        texts, mean = _centred([part[seen] for part in embedded])
-        ridge = _ridge(texts, np.concatenate([rows[seen]] * len(embedded)), _RIDGE * len(embedded))
+        kept = fold != held
+        texts, mean = _centred([part[kept] for part in embedded])
+        ridge = _ridge(texts, np.concatenate([rows[kept]] * len(embedded)), _RIDGE * len(embedded))
         predicted = (embedded[0] - mean) @ ridge
-        similarities[~seen] = _unit(rows[~seen]) @ _unit(predicted).T
+        similarities[~kept] = _unit(rows[~kept]) @ _unit(predicted).T
     scales = np.geomspace(1.0, 100.0, 60)
     likelihoods = [np.diag(_log_softmax(scale * similarities)).mean() for scale in scales]
     return float(scales[int(np.argmax(likelihoods))])
@@ -103,22 +103,22 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
+    logs: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
 
 
 def _wordings(names: Sequence[str]) -> list[list[str]]:
-    """The names alone and in a sentence, of one thing and of many."""
+    """Return the names alone and in a sentence, of one thing and of many."""
     many = [name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s") for name in names]
     forms = [(template, names) for template in _ONE] + [(template, many) for template in _MANY]
-    return [[template.replace("{}", name) for name in given] for template, given in forms]
+    return [[template.replace("{}", name) for name in form] for template, form in forms]
 
 
 def _embed(text: Any, tokenizer: Any, sentences: Sequence[str]) -> np.ndarray:
-    """Sentences as vectors (N, D), in the order given."""
-    found = []
+    """Return sentences as vectors (N, D), in the order given."""
+    vectors = []
     with torch.inference_mode():
         for start in range(0, len(sentences), 100):
             tokens = tokenizer(list(sentences[start : start + 100]), padding=True, return_tensors="pt")
-            found.append(text(**tokens).pooler_output / SMALL)
-    return torch.cat(found).double().numpy()
+            vectors.append(text(**tokens).pooler_output / SMALL)
+    return torch.cat(vectors).double().numpy()

@@ -1,4 +1,4 @@
-"""What can be seen of a network while one small example goes through it, and how a part of it is fed or passed over."""
+"""Watch one small example go through a network, and feed or pass over parts of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reached(Exception):
 
 @dataclass
 class Trace:
-    """What one small example shows on its way through a model."""
+    """The record of one small example on its way through a model."""
 
     stage_calls: list[int]
     stage_arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
@@ -37,27 +37,27 @@ class Trace:
 
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
-    """The modules of a model in the order in which they run, without learning and in eval mode."""
-    seen = Trace([], [], [], [], [], torch.empty(0), False)
+    """Return the modules of a model in the order in which they run, without learning and in eval mode."""
+    trace = Trace([], [], [], [], [], torch.empty(0), False)
     place = {stage: index for index, stage in enumerate(stages)}
     last_input: list[Any] = []
     last_output: list[Any] = []
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if module in place:
-            seen.stage_calls.append(place[module])
-            seen.stage_arguments.append((args, kwargs))
-            seen.stage_outputs.append(None)
-        elif len(seen.stage_calls) >= len(stages) and seen.stage_outputs and seen.stage_outputs[-1] is not None:
-            seen.after_stages.append(module)
+            trace.stage_calls.append(place[module])
+            trace.stage_arguments.append((args, kwargs))
+            trace.stage_outputs.append(None)
+        elif len(trace.stage_calls) >= len(stages) and trace.stage_outputs and trace.stage_outputs[-1] is not None:
+            trace.after_stages.append(module)
         if module._parameters and any(p is not None for p in module._parameters.values()):
-            seen.with_parameters.append(module)
+            trace.with_parameters.append(module)
             last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
 
     def leave(module: nn.Module, _: Any, output: Any) -> None:
         if module in place:
-            seen.stage_outputs[-1] = output
-        if seen.with_parameters and module is seen.with_parameters[-1]:
+            trace.stage_outputs[-1] = output
+        if trace.with_parameters and module is trace.with_parameters[-1]:
             last_output[:] = [output]
 
     with ExitStack() as stack, torch.no_grad():
@@ -66,15 +66,15 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
             stack.enter_context(module.register_forward_hook(leave))
         outputs = model(**inputs)
     if last_input:
-        seen.features = last_input[0]
-        seen.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
-    if not seen.head_gives_logits and hasattr(outputs, "start_logits"):
-        seen.head_gives_logits = last_output[0].shape[-1] == 2
-    return seen
+        trace.features = last_input[0]
+        trace.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
+    if not trace.head_gives_logits and hasattr(outputs, "start_logits"):
+        trace.head_gives_logits = last_output[0].shape[-1] == 2
+    return trace
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """The logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
+    """Return the logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
     if hasattr(outputs, "start_logits"):
         return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
     logits: Tensor = outputs.logits
@@ -82,19 +82,19 @@ def logits_of(outputs: Any) -> Tensor:
 
 
 def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
-    """The modules that lie in no other of them, in order, once each."""
+    """Return the modules that lie in no other of them, in order, once each."""
     inner = {below for module in modules for below in list(module.modules())[1:]}
     return list(dict.fromkeys(module for module in modules if module not in inner))
 
 
 def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """The first tensor that a module is called with."""
+    """Return the first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
 
 
 @contextmanager
 def passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
-    """Meanwhile a stage gives what `instead` says, without computing."""
+    """Let `instead` run in place of a stage within the block."""
     stage.forward = instead
     try:
         yield
@@ -103,7 +103,7 @@ def passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
 
 
 def fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Any:
-    """A hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
+    """Return a hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
 
     def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, kwargs = arguments or (args, kwargs)
@@ -117,7 +117,8 @@ def fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dic
 
 
 def first_token_layers(stage: nn.Module, logits: Callable[[], Tensor]) -> list[nn.Module]:
-    """The linear layers of the last stage that need compute the first token alone: nothing else they give is read.
+    """Return the linear layers of the last stage that need compute the first token alone: nothing else they give is
+    read.
 
     In a ViT or BERT whose head reads the class token, all but keys and values. Found by trial: NaN in a layer's other
     tokens would show in the `logits` of a small example if they were read, or mixed with the first; and the layers,
@@ -134,7 +135,7 @@ def first_token_layers(stage: nn.Module, logits: Callable[[], Tensor]) -> list[n
 
 @contextmanager
 def first_token_only(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Meanwhile these layers compute the first token alone."""
+    """Let these layers compute the first token alone within the block."""
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(layer.register_forward_pre_hook(lambda _, args: (args[0][:, :1], *args[1:])))
@@ -142,7 +143,7 @@ def first_token_only(layers: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _token_layers(stage: nn.Module) -> list[nn.Module]:
-    """The linear layers of a stage, with what peft put around them."""
+    """Return the linear layers of a stage, with what peft put around them."""
     kinds = ("Linear", "Conv1D")
     return outermost([m for m in stage.modules() if type(m).__name__ in kinds or hasattr(m, "base_layer")])
 
@@ -167,7 +168,7 @@ def _first_token_suffices(layer: nn.Module, logits: Callable[[], Tensor], wanted
 
 
 def alike(logits: Tensor, wanted: Tensor) -> bool:
-    """Whether logits are the same but for rounding."""
+    """Return whether logits are the same but for rounding."""
     if logits.shape != wanted.shape or not torch.isfinite(wanted).all():
         return False
     close = 1e-4 if wanted.dtype == torch.float32 else 0.05

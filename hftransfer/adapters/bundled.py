@@ -29,7 +29,7 @@ class Bundle:
     hub_id: str | None = None
     """Where the same weights lie on the Hub."""
     parts: tuple[str, ...] = ()
-    """Of a model that is put together: the bundled models it is made of."""
+    """The bundled models that a composed model is made of."""
 
 
 BUNDLED_MODELS = {
@@ -63,7 +63,7 @@ BUNDLED_MODELS = {
 
 
 def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
-    """A native checkpoint folder with the weights of a bundled model.
+    """Return a native checkpoint folder with the weights of a bundled model.
 
     Weights of another layout are converted once and kept in the cache; with `convert=False` they are only checked,
     and None stands for what is still to be converted.
@@ -88,7 +88,7 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
 
 
 def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
-    """The folder of a model that is put together of two others, once for these weights and this code."""
+    """Return the folder of a model that is put together of two others, once for these weights and this code."""
     for part in bundle.parts:
         _weights_file(part, BUNDLED_MODELS[part])
     code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("alignment", "mean_pooling"))
@@ -112,7 +112,7 @@ _AHEAD: dict[Path, Future[str]] = {}
 
 
 def hash_ahead(name: str) -> None:
-    """Nothing; the weights of a bundled model are read in a thread, until they are asked for."""
+    """Start to read the weights of a bundled model in a thread."""
     if name in BUNDLED_MODELS:
         pool = ThreadPoolExecutor(1)
         for part in BUNDLED_MODELS[name].parts or (name,):
@@ -123,7 +123,7 @@ def hash_ahead(name: str) -> None:
 
 
 def _place_of(bundle: Bundle) -> Path | None:
-    """Where the weights of a bundled model are; None if its package is not installed."""
+    """Return where the weights of a bundled model are; None if its package is not installed."""
     spec = importlib.util.find_spec(bundle.package)
     folders = spec.submodule_search_locations if spec is not None else None
     return Path(folders[0]) / bundle.weights if folders else None
@@ -144,7 +144,7 @@ def _weights_file(name: str, bundle: Bundle) -> Path:
 
 
 def file_sha256(file: Path) -> str:
-    """The SHA-256 of a file's content in hexadecimal digits."""
+    """Return the SHA-256 of a file's content in hexadecimal digits."""
     with file.open("rb") as stream:
         if not os.fstat(stream.fileno()).st_size:
             return hashlib.sha256().hexdigest()
@@ -154,7 +154,7 @@ def file_sha256(file: Path) -> str:
 
 
 def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:
-    """The published EfficientNet-Lite0 as a native TimmWrapper checkpoint.
+    """Return the published EfficientNet-Lite0 as a native TimmWrapper checkpoint.
 
     The tensors of both implementations stand in the same order; shapes are compared one by one.
     """

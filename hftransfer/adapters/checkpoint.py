@@ -52,9 +52,9 @@ class Checkpoint:
 
     @cached_property
     def is_open_clip(self) -> bool:
-        """Whether the folder is to be read in open_clip's layout."""
-        asked = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
-        return asked and (self.folder / OPEN_CLIP_CONFIG).is_file()
+        """Return whether the folder is to be read in open_clip's layout."""
+        wanted = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
+        return wanted and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
     @property
     def config_file(self) -> Path:
@@ -109,7 +109,7 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = True) -> Checkpoint | None:
-    """The checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
+    """Return the checkpoint behind a name: `bundled/<name>`, a local folder, or a Hub id (fetched, safetensors only).
 
     With `fetch=False` nothing is downloaded or converted: None stands for what is not a folder on this disk yet.
 
@@ -136,7 +136,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
 
 
 def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:
-    """The folder behind `open_clip:local-dir:PATH`, `open_clip:hf-hub:ID` or `open_clip:NAME/TAG`."""
+    """Return the folder behind `open_clip:local-dir:PATH`, `open_clip:hf-hub:ID` or `open_clip:NAME/TAG`."""
     reference = name.removeprefix("open_clip:")
     if reference.startswith("local-dir:"):
         folder = user_path(reference.removeprefix("local-dir:"), "model", ModelError)
@@ -158,7 +158,7 @@ def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Ch
 
 
 def _open_clip_hub_id(name: str, reference: str) -> str:
-    """The Hub id of a model that open_clip knows by name and tag."""
+    """Return the Hub id of a model that open_clip knows by name and tag."""
     if reference.startswith("hf-hub:"):
         return reference.removeprefix("hf-hub:")
     import open_clip
@@ -180,7 +180,7 @@ def _open_clip_hub_id(name: str, reference: str) -> str:
 
 
 def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
-    """The checkpoint behind a Hub id with its configuration alone: enough to know its family.
+    """Return the checkpoint behind a Hub id with its configuration alone: enough to know its family.
 
     Raises:
         ModelError: it can't be fetched.
@@ -194,12 +194,13 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name may be that of a model on the Hub."""
+    """Return whether a name may be that of a model on the Hub."""
     return _HUB_ID.fullmatch(name) is not None
 
 
 def fetch_model(name: str, revision: str | None = None) -> Path:
-    """The folder with a Hub id's settings and safetensors weights, whatever they are of: a model, or LoRA's matrices.
+    """Return the folder with a Hub id's settings and safetensors weights, whatever they are of: a model, or LoRA's
+    matrices.
 
     Raises:
         ModelError: it can't be fetched.
@@ -227,38 +228,38 @@ def _modules_in(folder: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        found = [{"type": str(module["type"]), "path": str(module["path"])} for module in said]
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        modules = [{"type": str(module["type"]), "path": str(module["path"])} for module in entries]
     except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
         got = f"another ({first_line(error)})"
         raise ModelError(must_be(str(file), "a list of modules with a type and a path", got)) from error
-    for module in found:
+    for module in modules:
         if not re.fullmatch(r"[\w-]*", module["path"]):
             raise ModelError(must_be(f"a path in {file}", "the name of a folder beside it", f"'{module['path']}'"))
-    return found
+    return modules
 
 
-def _pooling_of(said: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+def _pooling_of(settings: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
     """Return the one way of pooling that a module of sentence-transformers is set to."""
     names: dict[str, Literal["mean", "cls", "last"]] = {
         "pooling_mode_mean_tokens": "mean",
         "pooling_mode_cls_token": "cls",
         "pooling_mode_lasttoken": "last",
     }
-    chosen = [key for key, value in said.items() if key.startswith("pooling_mode_") and value is True]
+    chosen = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
     if len(chosen) == 1:
         return names.get(chosen[0])
     by_word: dict[str, Literal["mean", "cls", "last"]] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
-    return by_word.get(str(said.get("pooling_mode"))) if not chosen else None
+    return by_word.get(str(settings.get("pooling_mode"))) if not chosen else None
 
 
 def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """The same files under the name that the user wrote."""
+    """Return the same files under the name that the user wrote."""
     return Checkpoint(name, checkpoint.folder, checkpoint.revision)
 
 
 def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
-    """The Hub's files of these patterns in the local Hub cache."""
+    """Return the Hub's files of these patterns in the local Hub cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -309,13 +310,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _gated(name: str) -> ModelError:
     """Return what a person is told whose account may not have a repository yet."""
     remedy = f"Accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`."
-    if (twin := open_twin(name)) is not None:
-        remedy += f" The same weights without this step: {twin}."
+    if (ungated := open_twin(name)) is not None:
+        remedy += f" The same weights without this step: {ungated}."
     return ModelError(must_be("model", "one that you may fetch", f"'{name}', which is gated", remedy))
 
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, its configuration found sound."""
+    """Return the same checkpoint, its configuration found sound."""
     name = checkpoint.name
     if not checkpoint.config_file.is_file():
         remedy = "Give a folder that save_pretrained wrote."
@@ -332,7 +333,7 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, its files found whole and none leading out of its folder."""
+    """Return the same checkpoint, its files found whole and none leading out of its folder."""
     folder, name = checkpoint.folder, _configured(checkpoint).name
     try:
         files = checkpoint.weight_files
@@ -364,7 +365,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _is_lfs_pointer(file: Path) -> bool:
-    """Whether a file holds what a clone without Git LFS leaves in place of its content."""
+    """Return whether a file holds what a clone without Git LFS leaves in place of its content."""
     try:
         with file.open("rb") as stream:
             return stream.read(len(LFS_POINTER)) == LFS_POINTER
@@ -373,7 +374,7 @@ def _is_lfs_pointer(file: Path) -> bool:
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
-    """What `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
+    """Return what `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
 
     Raises:
         ModelError: it is damaged.
@@ -402,9 +403,9 @@ def json_object(file: Path) -> dict[str, Any]:
         ValueError: it is damaged, nested too deeply, or something else.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ValueError("not a JSON object")
-    return found
+    return content

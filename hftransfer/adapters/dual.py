@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, without_long_ends
-from hftransfer.adapters.libraries import quiet_transformers, told_as_damaged
+from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.projections import (
@@ -46,7 +46,7 @@ class DualEncoder(ABC):
     model: Any
     """The `nn.Module` of both towers."""
     fixed_length: bool
-    """Whether all texts are padded to one length, and padding is attended to."""
+    """True if all texts are padded to one length, and padding is attended to."""
 
     def __init__(self, model: Any, name: str, family: str) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -55,35 +55,36 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
-        """Tokens, each tensor (B, T), cut to the longest that the text tower takes."""
+        """Return tokens, each tensor (B, T), cut to the longest that the text tower takes."""
 
     @abstractmethod
     def embed_images(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
 
     @abstractmethod
     def embed_texts(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
 
     @abstractmethod
     def image_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode_images`, as plain values."""
+        """Return everything that shapes `encode_images`, as plain values."""
 
     @abstractmethod
     def text_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode_texts`, as plain values."""
+        """Return everything that shapes `encode_texts`, as plain values."""
 
     def poolers(self) -> dict[Side, nn.Linear]:
-        """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
+        """Return the poolers, by modality, that are linear and whose bias may move: those of towers that were paired
+        here."""
         return {}
 
     @abstractmethod
     def tower(self, side: Side) -> TowerModel:
-        """A tower and its projection apart, sharing their weights with this model.
+        """Return a tower and its projection apart, sharing their weights with this model.
 
         Raises:
             ModelError: it can't be told apart.
@@ -91,10 +92,10 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
-        """The same dual encoder with other towers, made from its own."""
+        """Return the same dual encoder with other towers, made from its own."""
 
     def require_towers(self, *sides: Side) -> None:
-        """Nothing, if these towers and their projections give the embeddings of the model.
+        """Return if these towers and their projections give the embeddings of the model.
 
         Raises:
             ModelError: they don't, or can't be told apart.
@@ -106,20 +107,21 @@ class DualEncoder(ABC):
                     raise self._without_projections()
 
     def _tried(self, side: Side) -> tuple[Inputs, Tensor]:
-        """One small example as a tower takes it, and its embedding (1, D)."""
+        """Return one small example as a tower takes it, and its embedding (1, D)."""
         tower = self.images if side == "image" else self.texts
         inputs = tower.encode([Image.new("RGB", (64, 64))] if side == "image" else ["a photo"])
         with torch.no_grad():
             return inputs, tower.below(inputs, 1)["hidden"]
 
     def _width(self, side: Side) -> int:
-        """The width of the common space, as one side alone tells it."""
+        """Return the width of the common space, as one side alone tells it."""
         if side not in self._widths:
             self._widths[side] = self._tried(side)[1].shape[1]
         return self._widths[side]
 
     def projections(self) -> dict[Side, nn.Linear]:
-        """The layers that carry images and texts into the common space; they share their weights with this model.
+        """Return the layers that carry images and texts into the common space; they share their weights with this
+        model.
 
         Raises:
             ModelError: a tower can't be told apart.
@@ -128,7 +130,7 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native layout: config, safetensors, image preprocessing and tokenizer."""
+        """Write the native layout: config, safetensors, image preprocessing and tokenizer."""
 
     def _without_projections(self) -> ModelError:
         allowed = "a dual encoder whose two towers give its embeddings (CLIP, SigLIP, a pair of towers)"
@@ -136,17 +138,17 @@ class DualEncoder(ABC):
 
     @property
     def scale(self) -> float:
-        """What similarities are multiplied by to give logits."""
+        """The factor that makes logits of similarities."""
         return float(self.model.logit_scale.detach().float().exp())
 
     @property
     def bias(self) -> float:
-        """What is added to logits: 0, except where the model was trained with a sigmoid (SigLIP)."""
+        """The term added to logits: 0, except where the model was trained with a sigmoid (SigLIP)."""
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else float(bias.detach())
 
-    def around(self, model: nn.Module) -> DualEncoder:
-        """The same dual encoder around another copy of its model."""
+    def with_model(self, model: nn.Module) -> DualEncoder:
+        """Return the same dual encoder around another copy of its model."""
         other = copy.copy(self)
         other.model = model
         return other
@@ -172,16 +174,16 @@ class Tower:
         self.model = dual.model
         self.stages = [dual.model]
 
-    def twin(self, model: nn.Module) -> Tower:
-        """The same tower of another copy of the model."""
-        return Tower(self.dual.around(model), self.modality, pooled=self.pooled)
+    def with_model(self, model: nn.Module) -> Tower:
+        """Return the same tower of another copy of the model."""
+        return Tower(self.dual.with_model(model), self.modality, pooled=self.pooled)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """What the tower takes, from raw examples."""
+        """Return what the tower takes, from raw examples."""
         return self.dual.encode_images(examples) if self.modality == "image" else self.dual.encode_texts(examples)
 
     def below(self, inputs: Inputs, boundary: int) -> dict[str, Tensor]:
-        """`hidden`: the embeddings (B, D)."""
+        """Return `hidden`: the embeddings (B, D)."""
         del boundary  # there is one alone
         dual, of_images = self.dual, self.modality == "image"
         if self._parts is not None:
@@ -189,7 +191,7 @@ class Tower:
         return {"hidden": dual.embed_images(inputs) if of_images else dual.embed_texts(inputs)}
 
     def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode`, as plain values."""
+        """Return everything that shapes `encode`, as plain values."""
         own = self.dual.image_settings() if self.modality == "image" else self.dual.text_settings()
         return {"tower": self.modality, "pooled": self.pooled, **own}
 
@@ -208,35 +210,36 @@ class TransformersDual(DualEncoder):
         self.takes = ("input_ids",) if self.fixed_length else ("input_ids", "attention_mask", "token_type_ids")
 
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         crops = crops_center(self.image_processor)
-        given = [without_long_ends(image) if crops else image for image in images]
-        return {"pixel_values": self.image_processor(images=given, return_tensors="pt")["pixel_values"]}
+        cleaned = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": self.image_processor(images=cleaned, return_tensors="pt")["pixel_values"]}
 
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
-        """`input_ids` and what else the text tower takes, each (B, T)."""
-        given = [clean_text(text) for text in texts]
+        """Return `input_ids` and what else the text tower takes, each (B, T)."""
+        cleaned = [clean_text(text) for text in texts]
         encoded = self.tokenizer(
-            given, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
+            cleaned, padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
         )
         return {name: encoded[name] for name in self.takes if name in encoded}
 
     def embed_images(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
         return _embedding(self.model.get_image_features(**inputs))
 
     def embed_texts(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
         return _embedding(self.model.get_text_features(**inputs))
 
     def poolers(self) -> dict[Side, nn.Linear]:
-        """The poolers, by modality, that are linear and whose bias may move: those of towers that were paired here."""
+        """Return the poolers, by modality, that are linear and whose bias may move: those of towers that were paired
+        here."""
         towers: dict[Side, Any] = {"image": self.model.vision_model, "text": self.model.text_model}
         dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
         return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
 
     def tower(self, side: Side) -> TowerModel:
-        """A tower and its projection apart, sharing their weights with this model."""
+        """Return a tower and its projection apart, sharing their weights with this model."""
         attribute, layer, own_head = _TOWERS[side]
         network = getattr(self.model, attribute, None)
         if not isinstance(network, nn.Module):
@@ -247,7 +250,7 @@ class TransformersDual(DualEncoder):
         return TowerModel(network, projection or Unprojected(self._width(side)), network.config)
 
     def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
-        """The same dual encoder with other towers, made from its own."""
+        """Return the same dual encoder with other towers, made from its own."""
         model = self.model
         for side, tower in towers.items():
             attribute, layer, own_head = _TOWERS[side]
@@ -257,10 +260,10 @@ class TransformersDual(DualEncoder):
             elif own_head is not None and linear_at(model, f"{attribute}.{own_head}") is not None:
                 network = with_linear(network, own_head, tower.projection, as_matrix=False)
             model = replaced(model, attribute, network)
-        return self.around(model)
+        return self.with_model(model)
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native layout: config, safetensors, image processor and tokenizer."""
+        """Write the native layout: config, safetensors, image processor and tokenizer."""
         import transformers
 
         with quiet_transformers():
@@ -273,13 +276,13 @@ class TransformersDual(DualEncoder):
                 self.tokenizer.save_pretrained(folder)
 
     def image_settings(self) -> dict[str, Any]:
-        """The image processor's settings and its backend."""
+        """Return the image processor's settings and its backend."""
         settings = self.image_processor.to_dict()
         settings.pop("_processor_class", None)
         return {"class": type(self.image_processor).__name__, **settings}
 
     def text_settings(self) -> dict[str, Any]:
-        """The tokenizer's digest, and to what length texts are cut and padded."""
+        """Return the tokenizer's digest, and to what length texts are cut and padded."""
         content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         if self.tokenizer.is_fast:
             content = self.tokenizer.backend_tokenizer.to_str()
@@ -298,27 +301,27 @@ class OpenClipDual(DualEncoder):
         self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
 
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         crops = "CenterCrop" in repr(self.transform)
-        given = [without_long_ends(image) if crops else image for image in images]
-        return {"pixel_values": torch.stack([self.transform(image) for image in given])}
+        cleaned = [without_long_ends(image) if crops else image for image in images]
+        return {"pixel_values": torch.stack([self.transform(image) for image in cleaned])}
 
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
-        """`{"input_ids": (B, T)}`, T the tower's context length."""
+        """Return `{"input_ids": (B, T)}`, T the tower's context length."""
         return {"input_ids": self.tokenizer([clean_text(text) for text in texts])}
 
     def embed_images(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
         embedded: Tensor = self.model.encode_image(inputs["pixel_values"])
         return embedded
 
     def embed_texts(self, inputs: Inputs) -> Tensor:
-        """(B, D)."""
+        """Return embeddings (B, D)."""
         embedded: Tensor = self.model.encode_text(inputs["input_ids"])
         return embedded
 
     def tower(self, side: Side) -> TowerModel:
-        """A tower and its projection apart, sharing their weights with this model."""
+        """Return a tower and its projection apart, sharing their weights with this model."""
         whole, config = self._whole(side), PreTrainedConfig()
         path = self._projection_path(side)
         if path is None:
@@ -328,16 +331,16 @@ class OpenClipDual(DualEncoder):
         return OpenClipTower(without_linear(whole, path), projection, config)
 
     def _whole(self, side: Side) -> Any:
-        """A tower with its projection."""
+        """Return a tower with its projection."""
         return self.model.visual if side == "image" else OpenClipTexts(replaced(self.model, "visual", None))
 
     def _projection_path(self, side: Side) -> str | None:
-        """Where the last layer of a tower lies, if it is linear and applied to what was pooled."""
+        """Return where the last layer of a tower lies, if it is linear and applied to what was pooled."""
         whole = self._whole(side)
         return next((path for path in _OPEN_CLIP_PROJECTIONS[side] if linear_at(whole, path) is not None), None)
 
     def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
-        """The same dual encoder with other towers, made from its own."""
+        """Return the same dual encoder with other towers, made from its own."""
         model = self.model
         for side, tower in towers.items():
             network, path = tower.network, self._projection_path(side)
@@ -346,18 +349,18 @@ class OpenClipDual(DualEncoder):
                 network = with_linear(network, path, tower.projection, as_matrix=as_matrix)
             visual = network if side == "image" else model.visual
             model = replaced(model if side == "image" else network.clip, "visual", visual)
-        return self.around(model)
+        return self.with_model(model)
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes open_clip's layout: its configuration, safetensors and tokenizer."""
+        """Write open_clip's layout: its configuration, safetensors and tokenizer."""
         save_clip(self.model, self.folder, folder)
 
     def image_settings(self) -> dict[str, Any]:
-        """The transform, step by step."""
+        """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.transform)}
 
     def text_settings(self) -> dict[str, Any]:
-        """The digest of the tokenizer's files, and its kind."""
+        """Return the digest of the tokenizer's files, and its kind."""
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
 
 
@@ -373,12 +376,12 @@ _OPEN_CLIP_PROJECTIONS: dict[Side, tuple[str, ...]] = {
 
 
 def load_dual(checkpoint: Checkpoint) -> DualEncoder:
-    """The dual encoder of a checkpoint, in float32 and eval mode.
+    """Return the dual encoder of a checkpoint, in float32 and eval mode.
 
     Raises:
         ModelError: the weights are not whole, or the model does not have two towers.
     """
-    with told_as_damaged(checkpoint.name), quiet_transformers():
+    with damage_as_model_error(checkpoint.name), quiet_transformers():
         if checkpoint.family == "open_clip":
             return _load_open_clip(checkpoint)
         model = _load_transformers(checkpoint)
@@ -395,8 +398,8 @@ def _load_transformers(checkpoint: Checkpoint) -> Any:
 
 
 def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> Any:
-    """What transformers' `AutoModel` makes of a checkpoint, in float32 and eval mode; only weights with `may_lack` in
-    their names may be missing.
+    """Return what transformers' `AutoModel` makes of a checkpoint, in float32 and eval mode; only weights with
+    `may_lack` in their names may be missing.
 
     Raises:
         ModelError: it can't be loaded, or its weights are not whole.
@@ -443,13 +446,13 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
 
 
 def _embedding(output: Any) -> Tensor:
-    """The projected embedding: older transformers give it alone, since 5 it is the pooled output."""
+    """Return the projected embedding: older transformers give it alone, since 5 it is the pooled output."""
     embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return embedded
 
 
 def _is_small_identity(layer: nn.Linear) -> bool:
-    """Whether a pooler's layer only shrinks what it is given, so that its tanh is linear."""
+    """Return whether a pooler's layer only shrinks what it is given, so that its tanh is linear."""
     weight = layer.weight.detach()
     if weight.shape[0] != weight.shape[1]:
         return False

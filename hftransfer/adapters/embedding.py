@@ -42,8 +42,8 @@ class EmbeddingClassifier(nn.Module):
         return self.tower
 
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
-        """`logits` (B, C) of pixels (B, 3, H, W). What lies behind the tower is computed in float32: logits are cosines
-        times a large scale."""
+        """Return `logits` (B, C) of pixels (B, 3, H, W). What lies behind the tower is computed in float32: logits are
+        cosines times a large scale."""
         embedded = self.tower(pixel_values=pixel_values).logits
         with torch.autocast(embedded.device.type, enabled=False):
             return SimpleNamespace(logits=self.head(normalize(embedded.float(), dim=-1)))
@@ -57,24 +57,24 @@ class EmbeddingAdapter(ImageAdapter):
         super().__init__(model, None, dual.name, "")
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         return self.dual.encode_images(examples)
 
     def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode`."""
+        """Return everything that shapes `encode`."""
         return {"normalised": True, **self.dual.image_settings()}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native dual encoder with the trained tower, and the head into `head.safetensors`."""
+        """Write the native dual encoder with the trained tower, and the head into `head.safetensors`."""
         self.trained_dual().save(folder)
         save_head(self.head, folder)
 
     def trained_dual(self) -> DualEncoder:
-        """The dual encoder with the image tower as it is now."""
+        """Return the dual encoder with the image tower as it is now."""
         return self.dual.with_towers({"image": self.model.tower})
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; preprocessing is that of the base model."""
+        """Write no file: preprocessing is that of the base model."""
 
     def _find_stages(self) -> list[nn.Module]:
         if self.dual.family == "open_clip":
@@ -83,7 +83,8 @@ class EmbeddingAdapter(ImageAdapter):
 
 
 def load_embedding_classifier(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> EmbeddingAdapter:
-    """The classifier on a dual encoder's image embedding; without class names, with the head that lies beside it.
+    """Return the classifier on a dual encoder's image embedding; without class names, with the head that lies beside
+    it.
 
     Raises:
         ModelError: the model has no text tower or no image tower apart, or there is no head.

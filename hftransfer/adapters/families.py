@@ -1,4 +1,4 @@
-"""What is known of each model family, by the `model_type` in its config.json; imports nothing heavy.
+"""The facts about each model family, by the `model_type` in its config.json; imports nothing heavy.
 
 A family is one line: where its stages lie (a path below its base model) and which layers LoRA goes to. Any other image
 or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
@@ -78,7 +78,7 @@ PAIRED = (
 
 
 def require_paired(name: str, family: str) -> None:
-    """Nothing, if a model may have two towers, as far as its family tells.
+    """Return if a model may have two towers, as far as its family tells.
 
     Raises:
         ModelError: it has one alone.
@@ -92,12 +92,12 @@ def require_paired(name: str, family: str) -> None:
 
 
 def families_of(modality: Modality) -> list[str]:
-    """The names of the families known for images or for texts."""
+    """Return the names of the families known for images or for texts."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]
 
 
 def require_modality(name: str, of_family: str, task: str, modality: Modality) -> None:
-    """Nothing, if a model can serve a task as far as its family tells.
+    """Return if a model can serve a task as far as its family tells.
 
     Raises:
         ModelError: it is a text model for a task on images, or the other way round.

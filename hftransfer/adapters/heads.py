@@ -40,11 +40,11 @@ class Head(ABC):
     """The number of outputs, where they are not classes with names."""
 
     is_new: ClassVar[bool] = True
-    """Whether training begins with new weights, rather than with those of the checkpoint."""
+    """True if training begins with new weights, rather than with those of the checkpoint."""
 
     @property
     def names_classes(self) -> bool:
-        """Whether the outputs are classes, named in the model's configuration."""
+        """Return whether the outputs are classes, named in the model's configuration."""
         return self.fixed_outputs is None
 
     def outputs(self, config: Any) -> int:

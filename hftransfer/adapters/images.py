@@ -31,25 +31,25 @@ class ImageAdapter(Adapter):
         super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         images = [without_long_ends(image) if self._crops_center() else image for image in examples]
         encoded = self.processor(images=images, return_tensors="pt")
         return {"pixel_values": encoded["pixel_values"]}
 
     def processor_settings(self) -> dict[str, Any]:
-        """The image processor's settings and its backend."""
+        """Return the image processor's settings and its backend."""
         settings = self.processor.to_dict()
         settings.pop("_processor_class", None)
         return {"class": type(self.processor).__name__, **settings}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes config, safetensors and the image processor's settings."""
+        """Write config, safetensors and the image processor's settings."""
         with quiet_transformers():
             self.model.save_pretrained(folder)
         self.save_processor(folder)
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; writes the image processor's settings."""
+        """Write the image processor's settings."""
         with quiet_transformers():
             self.processor.save_pretrained(folder)
 
@@ -66,21 +66,21 @@ class TimmAdapter(ImageAdapter):
     """Any timm network inside transformers' TimmWrapper."""
 
     def processor_settings(self) -> dict[str, Any]:
-        """The preprocessing settings that timm derives from the checkpoint."""
+        """Return the preprocessing settings that timm derives from the checkpoint."""
         return {"class": type(self.processor).__name__, **self.processor.data_config}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes config and safetensors: the preprocessing settings are part of this config."""
+        """Write config and safetensors: the preprocessing settings are part of this config."""
         if not self.model.config.pretrained_cfg:
             self.model.config.pretrained_cfg = dict(self.processor.pretrained_cfg)
         with quiet_transformers():
             self.model.save_pretrained(folder)
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; the settings are those of the base model's configuration."""
+        """Write no file: the settings are those of the base model's configuration."""
 
     def _find_stages(self) -> list[nn.Module]:
-        """`blocks` or `stages` as most of timm's networks call them, or `layer1`, `layer2`, … of its ResNets."""
+        """Return `blocks` or `stages` as most of timm's networks call them, or `layer1`, `layer2`, … of its ResNets."""
         network = self.model.timm_model
         numbered = [child for name, child in network.named_children() if re.fullmatch(r"layers?_?\d", name)]
         for name in ("blocks", "stages", "layers"):
@@ -93,13 +93,13 @@ class TimmAdapter(ImageAdapter):
 
 
 def conv_network(model: nn.Module) -> bool:
-    """Whether a network is made of convolutions, for which channels-last memory is faster."""
+    """Return whether a network is made of convolutions, for which channels-last memory is faster."""
     return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 4
 
 
 def without_long_ends(image: Image.Image) -> Image.Image:
-    """The middle of an extremely long image, where only the middle would be kept: scaling the short edge of 1×5000
-    pixels up to 256 first would ask for a gigabyte."""
+    """Return the middle of an extremely long image, where only the middle would be kept: scaling the short edge of
+    1×5000 pixels up to 256 first would ask for a gigabyte."""
     if max(image.size) <= _LONGEST_RATIO * min(image.size):
         return image
     width, height = image.size
@@ -109,7 +109,7 @@ def without_long_ends(image: Image.Image) -> Image.Image:
 
 
 def crops_center(processor: Any) -> bool:
-    """Whether an image processor of transformers keeps the middle of an image alone."""
+    """Return whether an image processor of transformers keeps the middle of an image alone."""
     size = getattr(processor, "size", None)
     if not size or "shortest_edge" not in size:
         return False

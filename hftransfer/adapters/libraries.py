@@ -11,8 +11,8 @@ from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 
 @contextmanager
-def told_as_damaged(name: str) -> Iterator[None]:
-    """Meanwhile whatever libraries come upon in a model's files is told as a fault of the model.
+def damage_as_model_error(name: str) -> Iterator[None]:
+    """Raise what libraries meet in a model's files as an error of the model.
 
     Raises:
         ModelError: its files are damaged, or do not fit together.
@@ -39,7 +39,7 @@ def told_as_damaged(name: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """peft without its warnings: of layers whose kind it can't tell, and of what transformers will rename."""
+    """Silence peft's warnings: of layers whose kind it can't tell, and of names that transformers will change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -47,7 +47,7 @@ def quiet_peft() -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """transformers without its loading bars and notes, as it was afterwards."""
+    """Silence transformers' loading bars and notes within the block."""
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()
@@ -64,7 +64,7 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Meanwhile torch's random numbers follow from the seed; afterwards they go on as before."""
+    """Draw torch's random numbers from a seed within the block; afterwards they go on as before."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
-from hftransfer.adapters.libraries import quiet_transformers, seeded, told_as_damaged
+from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
@@ -23,7 +23,7 @@ from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
 @dataclass(frozen=True)
 class Form:
-    """Which model is made of a checkpoint: its head, the classes (None: those it has), the pooling."""
+    """The model to make of a checkpoint: its head, the classes (None: those it has), the pooling."""
 
     head: Head
     class_names: tuple[str, ...] | None
@@ -32,7 +32,7 @@ class Form:
 
     @property
     def new_head(self) -> bool:
-        """Whether the head waits to be trained (one without named classes: `class_names` is empty, not None)."""
+        """Return whether the head waits to be trained (one without named classes: `class_names` is empty, not None)."""
         return self.class_names is not None and self.head.is_new
 
 
@@ -44,7 +44,7 @@ def load_adapter(
     pooling: Pooling = "native",
     seed: int = 0,
 ) -> Adapter:
-    """The adapter of a checkpoint, in float32 and eval mode.
+    """Return the adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
     The seed initialises what is new.
@@ -53,7 +53,7 @@ def load_adapter(
         ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
     form = Form(head, None if class_names is None else tuple(class_names), pooling, seed)
-    with told_as_damaged(checkpoint.name):
+    with damage_as_model_error(checkpoint.name):
         return _loaded(checkpoint, form)
 
 
@@ -87,7 +87,7 @@ def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
 
 
 def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
-    """The native model, and what transformers says of missing and mismatched weights."""
+    """Return the native model, and what transformers says of missing and mismatched weights."""
     import safetensors
     import torch
     import transformers
@@ -124,8 +124,8 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
 
 
 def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
-    """Nothing; a backbone whose weights transformers did not find gets them from the bare backbone in the folder: the
-    class for questions of Llama, for one, looks for them under another name than checkpoints have."""
+    """Fill a backbone whose weights transformers did not find from the bare backbone in the folder: Llama's class for
+    questions, for one, looks for them under another name than checkpoints have."""
     import torch
     import transformers
 
@@ -134,16 +134,16 @@ def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
     if backbone is None or not absent:
         return
-    bare, found = transformers.AutoModel.from_pretrained(
+    bare, report = transformers.AutoModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    if type(bare) is type(backbone) and not found["missing_keys"]:
+    if type(bare) is type(backbone) and not report["missing_keys"]:
         backbone.load_state_dict(bare.state_dict())
         info["missing_keys"] = set(info["missing_keys"]) - absent
 
 
 def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
-    """The backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
+    """Return the backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
     unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
     if unused and getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # the checkpoint has none, and nothing reads it
@@ -155,7 +155,7 @@ def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: F
 
 
 def _adapt_config(config: Any, form: Form) -> None:
-    """Nothing; the configuration gets the new classes, and loses what keeps transformers from reading timm's own."""
+    """Give the configuration the new classes, and remove what keeps transformers from reading timm's own."""
     if isinstance(getattr(config, "model_args", None), dict):
         config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own
     if not form.class_names:
@@ -187,8 +187,8 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
 
 
 def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
-    """Nothing, if all weights came from the checkpoint; those of a new head may be missing."""
-    head_names = adapter.new_parameters()
+    """Return if all weights came from the checkpoint; those of a new head may be missing."""
+    head_names = adapter.split.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
     absent = set(info["missing_keys"]) | mismatched
     adapter.fresh = frozenset(absent)

@@ -108,14 +108,14 @@ class Matrices:
         count = self._outputs()
         if count is None:
             return None
-        said = self._config_of(count, base).get("id2label", {})
-        return tuple(str(said.get(str(index), f"LABEL_{index}")) for index in range(count))
+        names = self._config_of(count, base).get("id2label", {})
+        return tuple(str(names.get(str(index), f"LABEL_{index}")) for index in range(count))
 
     def problem_type_on(self, base: Checkpoint) -> str | None:
         """Return what the head is for, by the configuration that names its classes; None where it doesn't say."""
         count = self._outputs()
-        said = (base.config if count is None else self._config_of(count, base)).get("problem_type")
-        return said if said in _PROBLEM_TYPES else None
+        kind = (base.config if count is None else self._config_of(count, base)).get("problem_type")
+        return kind if kind in _PROBLEM_TYPES else None
 
     def _outputs(self) -> int | None:
         """Return how many outputs the head has that lies here; None where there is none."""
@@ -132,9 +132,9 @@ class Matrices:
         """Return the configuration that names so many classes: the one here or the base model's; an empty one else."""
         wanted = {str(index) for index in range(count)}
         for config in (object_in(self.folder / "config.json"), base.config):
-            said = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"} if config else None)
-            if isinstance(said, Mapping) and {str(key) for key in said} == wanted:
-                return {**config, "id2label": dict(said)}
+            names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"} if config else None)
+            if isinstance(names, Mapping) and {str(key) for key in names} == wanted:
+                return {**config, "id2label": dict(names)}
         return {}
 
     def require_weights(self, fresh: frozenset[str]) -> None:

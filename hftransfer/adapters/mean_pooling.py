@@ -13,8 +13,8 @@ _LARGE = 1e3  # beside the mean over tokens, the residual of the first token van
 
 
 def mean_pooled_bert(bert: Any) -> Any:
-    """A BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided by
-    its standard deviation), shrunk to where the pooler's tanh is linear.
+    """Return a BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided
+    by its standard deviation), shrunk to where the pooler's tanh is linear.
 
     The layer's queries and keys are 0, so that each token attends to all equally; values pass as they are, enlarged
     until nothing is left of the residual. The mean is then part of a native model, padding left out as attention does.
@@ -40,7 +40,8 @@ def mean_pooled_bert(bert: Any) -> Any:
 
 
 def native_image_processor(settings: Any) -> Any:
-    """A processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved alone."""
+    """Return a processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved
+    alone."""
     import transformers
 
     side = int(settings["input_size"][-1])
@@ -54,7 +55,7 @@ def native_image_processor(settings: Any) -> Any:
 
 
 def make_linear(dense: nn.Linear) -> None:
-    """Nothing; a pooler hands on what it is given, shrunk to where its tanh is linear."""
+    """Let a pooler hand on its input, shrunk to where its tanh is linear."""
     with torch.no_grad():
         dense.weight.copy_(SMALL * torch.eye(dense.out_features, dense.in_features))
         dense.bias.zero_()

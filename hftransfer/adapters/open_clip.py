@@ -39,7 +39,7 @@ class OpenClipClassifier(nn.Module):
         return visual
 
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
-        """`logits` (B, C) of pixels (B, 3, H, W)."""
+        """Return `logits` (B, C) of pixels (B, 3, H, W)."""
         return SimpleNamespace(logits=self.head(self.clip.visual(pixel_values)))
 
 
@@ -51,21 +51,21 @@ class OpenClipAdapter(ImageAdapter):
         super().__init__(model, processor, name, "open_clip")
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
-        given = [without_long_ends(image) if self._crops_center() else image for image in examples]
-        return {"pixel_values": torch.stack([self.processor(image) for image in given])}
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        images = [without_long_ends(image) if self._crops_center() else image for image in examples]
+        return {"pixel_values": torch.stack([self.processor(image) for image in images])}
 
     def processor_settings(self) -> dict[str, Any]:
-        """The transform, step by step."""
+        """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.processor)}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes open_clip's layout with the trained tower, and the head into `head.safetensors`."""
+        """Write open_clip's layout with the trained tower, and the head into `head.safetensors`."""
         save_clip(self.model.clip, self.folder, folder)
         save_head(self.head, folder)
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; the transform is that of the base model."""
+        """Write no file: the transform is that of the base model."""
 
     def _find_stages(self) -> list[nn.Module]:
         return stages_of_visual(self.model.clip.visual)
@@ -75,18 +75,18 @@ class OpenClipAdapter(ImageAdapter):
 
 
 def stages_of_visual(visual: Any) -> list[nn.Module]:
-    """An image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
+    """Return an image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
     for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
-        found = getattr(owner, name, None)
-        if name == "trunk" and found is not None:
-            found = getattr(found, "blocks", None) or getattr(found, "stages", None)
-        if isinstance(found, nn.ModuleList | nn.Sequential):
-            return list(found)
+        blocks = getattr(owner, name, None)
+        if name == "trunk" and blocks is not None:
+            blocks = getattr(blocks, "blocks", None) or getattr(blocks, "stages", None)
+        if isinstance(blocks, nn.ModuleList | nn.Sequential):
+            return list(blocks)
     return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
 
 
 def save_clip(clip: Any, source: Path, folder: Path) -> None:
-    """Nothing; writes a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
+    """Write a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in clip.state_dict().items()}
@@ -98,7 +98,7 @@ def save_clip(clip: Any, source: Path, folder: Path) -> None:
 
 
 def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> Adapter:
-    """The adapter of a folder in open_clip's layout; without class names, with the head that lies in it.
+    """Return the adapter of a folder in open_clip's layout; without class names, with the head that lies in it.
 
     Raises:
         ModelError: open_clip can't load it, or there is no head.
@@ -120,7 +120,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
 
 
 def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
-    """The model of a folder in open_clip's layout, in eval mode, and its image transform.
+    """Return the model of a folder in open_clip's layout, in eval mode, and its image transform.
 
     Raises:
         ModelError: open_clip can't load it.
@@ -149,9 +149,9 @@ def _require_plain_sizes(checkpoint: Checkpoint) -> None:
     Raises:
         ModelError: one is larger than any side of a tensor.
     """
-    said = checkpoint.config.get("model_cfg")
+    settings = checkpoint.config.get("model_cfg")
     largest = max(_LARGEST_SETTING, *(max(shape, default=0) for shape in checkpoint.shapes.values()))
-    for part in [said, *said.values()] if isinstance(said, dict) else []:
+    for part in [settings, *settings.values()] if isinstance(settings, dict) else []:
         for key, value in part.items() if isinstance(part, dict) else ():
             if isinstance(value, int | float) and value > largest:
                 where = f"{key} of model '{checkpoint.name}'"

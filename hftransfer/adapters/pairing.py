@@ -17,7 +17,7 @@ from hftransfer.errors import ModelError, must_be
 
 
 def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) -> TransformersDual:
-    """A `VisionTextDualEncoderModel` of an image backbone and a text backbone, with new projections to `width`
+    """Return a `VisionTextDualEncoderModel` of an image backbone and a text backbone, with new projections to `width`
     dimensions, in float32 and eval mode.
 
     A ViT's pooled output is its first token, a BERT's the mean over tokens, as its sentence embeddings are made.

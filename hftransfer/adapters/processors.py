@@ -11,7 +11,7 @@ from hftransfer.errors import ModelError, first_line, must_be
 
 
 def load_image_processor(checkpoint: Checkpoint) -> Any:
-    """The image processor beside a checkpoint.
+    """Return the image processor beside a checkpoint.
 
     Raises:
         ModelError: there is none.
@@ -31,7 +31,7 @@ def load_image_processor(checkpoint: Checkpoint) -> Any:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer beside a checkpoint.
+    """Return the tokenizer beside a checkpoint.
 
     Raises:
         ModelError: there is none, or one that knows no words.

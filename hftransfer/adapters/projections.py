@@ -43,12 +43,12 @@ class TowerModel(nn.Module):
         return network
 
     def pooled(self, **inputs: Tensor) -> Tensor:
-        """What the tower gives to its projection, (B, F)."""
+        """Return the features (B, F) that enter the projection."""
         pooled: Tensor = self.network(**inputs).pooler_output
         return pooled
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
-        """`logits` (B, D)."""
+        """Return `logits` (B, D)."""
         return SimpleNamespace(logits=self.projection(self.pooled(**inputs)))
 
 
@@ -56,27 +56,27 @@ class OpenClipTower(TowerModel):
     """A tower of open_clip, which takes its one input by place and gives one tensor."""
 
     def pooled(self, **inputs: Tensor) -> Tensor:
-        """What the tower gives to its projection, (B, F)."""
+        """Return the features (B, F) that enter the projection."""
         (tensor,) = inputs.values()
         pooled: Tensor = self.network(tensor)
         return pooled
 
 
 class OpenClipTexts(nn.Module):
-    """What of an open_clip model embeds texts."""
+    """The part of an open_clip model that embeds texts."""
 
     def __init__(self, clip: Any) -> None:
         super().__init__()
         self.clip = clip
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, F) of tokens (B, T)."""
+        """Return features (B, F) of tokens (B, T)."""
         embedded: Tensor = self.clip.encode_text(tokens)
         return embedded
 
 
 def replaced(module: Any, path: str, value: nn.Module | nn.Parameter | None) -> Any:
-    """The same module, sharing all with this one but what lies at a dotted path."""
+    """Return the same module, sharing all with this one but what lies at a dotted path."""
     first, _, rest = path.partition(".")
     other = copy.copy(module)
     for name in ("_modules", "_parameters", "_buffers"):
@@ -86,30 +86,30 @@ def replaced(module: Any, path: str, value: nn.Module | nn.Parameter | None) -> 
 
 
 def part_at(module: Any, path: str) -> Any:
-    """What lies at a dotted path; None where there is nothing."""
-    found = module
+    """Return what lies at a dotted path; None where there is nothing."""
+    part = module
     for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
+        part = getattr(part, name, None)
+    return part
 
 
 def linear_at(module: Any, path: str) -> nn.Linear | None:
-    """The linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
-    found = part_at(module, path)
-    if isinstance(found, nn.Parameter) and found.ndim == 2:
-        width_in, width_out = found.shape
+    """Return the linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
+    part = part_at(module, path)
+    if isinstance(part, nn.Parameter) and part.ndim == 2:
+        width_in, width_out = part.shape
         layer = nn.Linear(width_in, width_out, bias=False, device="meta")
-        layer.weight = nn.Parameter(found.detach().T, requires_grad=False)  # the same numbers: both change together
+        layer.weight = nn.Parameter(part.detach().T, requires_grad=False)  # the same numbers: both change together
         return layer
-    return found if isinstance(found, nn.Linear) else None
+    return part if isinstance(part, nn.Linear) else None
 
 
 def without_linear(module: Any, path: str) -> Any:
-    """The same module, which hands on what the layer (or matrix) at a dotted path was given."""
+    """Return the same module, which hands on what the layer (or matrix) at a dotted path was given."""
     leaves_out = isinstance(part_at(module, path), nn.Parameter) or path.endswith("text_projection")
     return replaced(module, path, None if leaves_out else nn.Identity())
 
 
 def with_linear(module: Any, path: str, layer: nn.Linear, *, as_matrix: bool) -> Any:
-    """The same module with a layer at a dotted path; or with its matrix (F, D), which the code there expects."""
+    """Return the same module with a layer at a dotted path; or with its matrix (F, D), which the code there expects."""
     return replaced(module, path, nn.Parameter(layer.weight.detach().T, requires_grad=False) if as_matrix else layer)

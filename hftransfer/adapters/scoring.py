@@ -1,4 +1,5 @@
-"""What a classifier's logits become: probabilities of one label, of each label by itself, or plain numbers."""
+"""The scores that a classifier's logits become: probabilities of one label, of each label by itself, or plain
+numbers."""
 
 from __future__ import annotations
 
@@ -43,13 +44,13 @@ def require_numbers(scores: Any, name: str) -> None:
 
 def names_of(id2label: Mapping[Any, Any]) -> tuple[str, ...]:
     """Return the names of the outputs 0, 1, …; a name that came before is told apart by its number: `crane (517)`."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for index in range(len(id2label)):
         name = str(id2label[index])
-        while name in found:
+        while name in names:
             name = f"{name} ({index})"
-        found[name] = None
-    return tuple(found)
+        names[name] = None
+    return tuple(names)
 
 
 def require_names(id2label: Any, name: str) -> None:

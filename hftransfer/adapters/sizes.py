@@ -1,5 +1,7 @@
-"""Whether the numbers of a configuration are those of the weights beside it: a model is never built first and found too
-large afterwards. Importing this imports no torch."""
+"""Compare the sizes in a configuration with the weights beside it, before a model too large is built.
+
+Importing this imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -93,17 +95,17 @@ def _elements(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _numbers(said: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
+def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
     """Return every number in a configuration with the way to it; names of labels aside."""
-    if isinstance(said, Mapping):
-        for name, value in said.items():
+    if isinstance(node, Mapping):
+        for name, value in node.items():
             if name not in ("id2label", "label2id"):
                 yield from _numbers(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(said, list | tuple):
-        if len(said) > _FEW_ROWS:
-            yield key, len(said)
+    elif isinstance(node, list | tuple):
+        if len(node) > _FEW_ROWS:
+            yield key, len(node)
             return
-        for value in said:
+        for value in node:
             yield from _numbers(value, key)
-    elif isinstance(said, int | float) and not isinstance(said, bool):
-        yield key, said
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield key, node

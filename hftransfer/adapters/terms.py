@@ -24,10 +24,10 @@ _MOST_READ = 1 << 16
 
 def open_twin(name: str) -> str | None:
     """Return the Hub id under which timm has the same weights without terms to accept, where it is known."""
-    found = _DINOV3.fullmatch(name)
-    if found is None:
+    match = _DINOV3.fullmatch(name)
+    if match is None:
         return None
-    kind, size, data = found.groups()
+    kind, size, data = match.groups()
     if kind == "convnext-":
         return f"timm/convnext_{size}.dinov3_{data}"
     return f"timm/vit_{_VITS[size]}_patch16_dinov3.{data}" if size in _VITS else None
@@ -35,11 +35,11 @@ def open_twin(name: str) -> str | None:
 
 def license_of(name: str, folder: Path | None = None, config: dict[str, Any] | None = None) -> str | None:
     """Return the licence of a pretrained model, as its model card or timm's settings say; None where none is known."""
-    said = _license_of_card(folder / "README.md") if folder is not None else None
+    license = _license_of_card(folder / "README.md") if folder is not None else None
     settings = (config or {}).get("pretrained_cfg")
-    if said is None and isinstance(settings, dict) and isinstance(settings.get("license"), str):
-        said = settings["license"]
-    return said or ("cc-by-nc-4.0" if _OF_TIMM.match(name) else None)
+    if license is None and isinstance(settings, dict) and isinstance(settings.get("license"), str):
+        license = settings["license"]
+    return license or ("cc-by-nc-4.0" if _OF_TIMM.match(name) else None)
 
 
 def is_non_commercial(name: str | None) -> bool:
@@ -60,12 +60,14 @@ def _license_of_card(card: Path) -> str | None:
     except OSError:
         return None
     front = re.match(r"---\r?\n(.*?)\n---", text, re.DOTALL)
-    said = dict(re.findall(r"^(license|license_name):[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE)) if front else {}
-    return said.get("license_name", said.get("license")) if said.get("license") == "other" else said.get("license")
+    named = re.findall(r"^(license|license_name):[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else []
+    fields = dict(named)
+    license = fields.get("license")
+    return fields.get("license_name", license) if license == "other" else license
 
 
-def note_on_license(name: str, said: str | None) -> str | None:
+def note_on_license(name: str, license: str | None) -> str | None:
     """Return what a person should know of a licence; None where it allows what people usually do."""
-    if not is_non_commercial(said):
+    if not is_non_commercial(license):
         return None
-    return f"the licence of {name}, {said}, allows no commercial use, of what is made from it neither"
+    return f"the licence of {name}, {license}, allows no commercial use, of what is made from it neither"

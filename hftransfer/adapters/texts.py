@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ class TextAdapter(Adapter):
     """A network that takes tokens, with its tokenizer. Texts are padded on the right."""
 
     modality: ClassVar[Modality] = "text"
+    carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
 
     def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
         if processor.padding_side != "right" or processor.pad_token_id is None:
@@ -51,11 +52,11 @@ class TextAdapter(Adapter):
         super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """`input_ids`, `attention_mask` (and `token_type_ids`), each (B, T), from texts or pairs of texts."""
+        """Return `input_ids`, `attention_mask` (and `token_type_ids`), each (B, T), from texts or pairs of texts."""
         return self.pad([self.tokenize(example) for example in examples])
 
     def tokenize(self, example: str | tuple[str, str | None], max_tokens: int | None = None) -> Tokens:
-        """The tokens of one text, or of a pair, cut to the longest that fits.
+        """Return the tokens of one text, or of a pair, cut to the longest that fits.
 
         A text without any token (an empty one, where the tokenizer adds none of its own) becomes one padding token.
         """
@@ -74,8 +75,8 @@ class TextAdapter(Adapter):
     def tokenize_all(
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
     ) -> tuple[list[Tokens], list[int]]:
-        """The tokens of all texts or pairs, each cut to the longest that fits, and which were cut."""
-        found: list[Tokens] = []
+        """Return the tokens of all texts or pairs, each cut to the longest that fits, and which were cut."""
+        tokenized: list[Tokens] = []
         cut: list[int] = []
         limit = min(max_tokens or self.max_tokens, self.max_tokens)
         for start in range(0, len(examples), 1000):
@@ -86,19 +87,19 @@ class TextAdapter(Adapter):
             encoded = self.processor(firsts, seconds, truncation=True, max_length=limit)
             for row in range(len(part)):
                 tokens = {name: list(encoded[name][row]) for name in _TOKEN_INPUTS if name in encoded}
-                found.append(self._never_empty(tokens))
+                tokenized.append(self._never_empty(tokens))
                 if encoded.encodings and encoded.encodings[row].overflowing:
                     cut.append(start + row)
-        return found, cut
+        return tokenized, cut
 
     def notes_on(self, max_tokens: int | None) -> list[str]:
-        """What a person should know of a length that was asked for."""
+        """Return a note if a longer length is wanted than the model takes."""
         if max_tokens is None or max_tokens <= self.max_tokens:
             return []
         return [f"data.max_tokens is {max_tokens}, the model takes {self.max_tokens}: so many are used"]
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
-        """Token lists as tensors (B, T), padded on the right; T is `at_least` so long."""
+        """Return token lists as tensors (B, T), padded on the right; T is `at_least` so long."""
         longest = max(at_least, *(len(tokens["input_ids"]) for tokens in batch))
         fill = {"input_ids": self.processor.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         padded = {}
@@ -124,17 +125,17 @@ class TextAdapter(Adapter):
             raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
     def processor_settings(self) -> dict[str, Any]:
-        """Nothing of the tokenizer: activations are kept by tokens, not by texts."""
+        """Return no setting of the tokenizer: activations are kept by tokens, not by texts."""
         return {"modality": "text", "family": self.family}
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes config, safetensors and the tokenizer."""
+        """Write config, safetensors and the tokenizer."""
         with quiet_transformers():
             self.model.save_pretrained(folder)
         self.save_processor(folder)
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; writes the tokenizer, without the lengths that texts were cut to here."""
+        """Write the tokenizer, without the lengths that texts were cut to here."""
         if self.processor.is_fast:
             self.processor.backend_tokenizer.no_truncation()
         with quiet_transformers():
@@ -148,7 +149,7 @@ class TextAdapter(Adapter):
         return self.pad(batch)
 
     def _require_split(self) -> None:
-        """As for any model; and padding must change nothing, because texts share batches."""
+        """Check the split as for any model, and that padding changes nothing, because texts share batches."""
         super()._require_split()
         if self._is_known:
             return
@@ -157,24 +158,7 @@ class TextAdapter(Adapter):
             padded = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
         if not alike(padded, alone):
             allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
-            raise self._unfit(allowed, f"{type(self.model).__name__}, which does not")
-
-    def _beside(self, tensors: Mapping[str, Tensor]) -> Inputs:
-        return {name: tensors[name] for name in _TOKEN_INPUTS if name in tensors}
-
-    def _skipped(self, index: int) -> Any:
-        """A stage that is passed over hands on what it is given, in the form in which it gives its own output."""
-        given = self.trace.stage_outputs[index]
-
-        def hand_on(*args: Any, **kwargs: Any) -> Any:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            return type(given)((hidden, *given[1:])) if type(given) in (tuple, list) else hidden
-
-        return hand_on
-
-    def _arguments(self, boundary: int) -> None:
-        """All as the model itself gives it: masks and positions depend on the text."""
-        del boundary
+            raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
 
 
 class PooledClassifier(nn.Module):
@@ -201,7 +185,7 @@ class PooledClassifier(nn.Module):
         return backbone
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
-        """`logits` (B, C)."""
+        """Return `logits` (B, C)."""
         tokens = self.backbone(**inputs).last_hidden_state
         pooled = pool(tokens, inputs["attention_mask"], self.pooling)
         return SimpleNamespace(logits=self.head(pooled.to(self.head.weight.dtype)))
@@ -211,7 +195,7 @@ class PooledTextAdapter(TextAdapter):
     """A text backbone under pooling and a linear head of ours."""
 
     def save(self, folder: Path) -> None:
-        """Nothing; writes the native backbone, the tokenizer, and the head into `head.safetensors`."""
+        """Write the native backbone, the tokenizer, and the head into `head.safetensors`."""
         with quiet_transformers():
             self.model.backbone.save_pretrained(folder)
         self.save_processor(folder)
@@ -219,7 +203,7 @@ class PooledTextAdapter(TextAdapter):
 
 
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """One vector (B, D) per text from token features (B, T, D) and the attention mask (B, T), in float32."""
+    """Return one vector (B, D) per text from token features (B, T, D) and the attention mask (B, T), in float32."""
     if pooling == "cls":
         return tokens[:, 0].float()
     if pooling == "last":
@@ -230,7 +214,7 @@ def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
 
 def clean_text(text: str) -> str:
-    """The text with lone surrogates, which no tokenizer takes, replaced one for one by U+FFFD."""
+    """Return the text with lone surrogates, which no tokenizer takes, replaced one for one by U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -239,7 +223,7 @@ def clean_text(text: str) -> str:
 
 
 def _position_limit(config: Any, tokenizer: Any) -> int:
-    """The longest input in tokens that model and tokenizer take, 512 at most."""
+    """Return the longest input in tokens that model and tokenizer take, 512 at most."""
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]
     if positions:

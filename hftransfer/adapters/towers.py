@@ -39,18 +39,18 @@ class ImageTowerAdapter(ImageAdapter):
         return super()._find_stages()
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """`{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         return self.dual.encode_images(examples)
 
     def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes `encode`."""
+        """Return everything that shapes `encode`."""
         return {"tower": "image", **self.dual.image_settings()}
 
     def save(self, folder: Path) -> None:
-        """Nothing; a tower is written with the other."""
+        """Write no file: a tower is written with the other."""
 
     def save_processor(self, folder: Path) -> None:
-        """Nothing; a tower is written with the other."""
+        """Write no file: a tower is written with the other."""
 
 
 class TextTowerAdapter(TextAdapter):
@@ -70,10 +70,10 @@ class TextTowerAdapter(TextAdapter):
         return self._width
 
     def save(self, folder: Path) -> None:
-        """Nothing; a tower is written with the other."""
+        """Write no file: a tower is written with the other."""
 
     def _find_stages(self) -> list[nn.Module]:
-        """Those of the network; a last layer that only averages the tokens is no stage."""
+        """Return those of the network; a last layer that only averages the tokens is no stage."""
         found = super()._find_stages()
         return found[:-1] if self.averages else found
 
@@ -87,19 +87,19 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
         Adapter.__init__(self, model, self.dual.tokenizer, TEXT_CLASSES, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
-        """`{"input_ids": (B, T)}`, T the tower's one length, from texts."""
+        """Return `{"input_ids": (B, T)}`, T the tower's one length, from texts."""
         return dict(self.dual.encode_texts(examples))
 
     def tokenize_all(
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
     ) -> tuple[list[Tokens], list[int]]:
-        """The tokens of all texts, and nothing more: what was cut isn't told by every tokenizer."""
+        """Return the tokens of all texts, and nothing more: what was cut isn't told by every tokenizer."""
         del max_tokens
         ids = self.encode([first for first, _ in examples])["input_ids"].tolist() if examples else []
         return [{"input_ids": row} for row in ids], []
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
-        """Token lists as a tensor (B, T)."""
+        """Return token lists as a tensor (B, T)."""
         del at_least
         return {"input_ids": torch.tensor([tokens["input_ids"] for tokens in batch])}
 
@@ -111,7 +111,7 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
 
 
 def tower_adapters(dual: DualEncoder) -> tuple[ImageTowerAdapter, TextTowerAdapter]:
-    """Both towers; they share their weights with the dual encoder.
+    """Return both towers; they share their weights with the dual encoder.
 
     Raises:
         ModelError: its projections are not linear layers apart, or a tower can't be split below its projection.
@@ -123,8 +123,8 @@ def tower_adapters(dual: DualEncoder) -> tuple[ImageTowerAdapter, TextTowerAdapt
 
 
 def hold_fixed(images: ImageTowerAdapter, texts: TextTowerAdapter) -> None:
-    """Nothing; of both towers what must stay as it is learns nothing: a projection that the model doesn't have, a last
-    layer that only averages the tokens and the pooler behind it."""
+    """Freeze what must stay as it is in both towers: a projection that the model doesn't have, a last layer that only
+    averages the tokens and the pooler behind it."""
     held: list[nn.Module] = [tower.head for tower in (images, texts) if isinstance(tower.head, Unprojected)]
     if texts.averages:
         held += [texts.model.network.encoder.layer[-1], texts.model.network.pooler]
@@ -133,7 +133,7 @@ def hold_fixed(images: ImageTowerAdapter, texts: TextTowerAdapter) -> None:
 
 
 def dual_of_towers(dual: DualEncoder, images: Adapter, texts: Adapter) -> DualEncoder:
-    """The dual encoder of two towers that were made from its own; LoRA's matrices merged into them."""
+    """Return the dual encoder of two towers that were made from its own; LoRA's matrices merged into them."""
     towers = zip(SIDES, (images, texts), strict=True)
     return dual.with_towers(
         {side: (adapter.merged() if adapter.peft is not None else adapter).model for side, adapter in towers}

@@ -1,5 +1,5 @@
-"""Whether a text model's tokenizer came with it: transformers makes one of special tokens alone where there is none, to
-which every word is unknown. Nothing here imports torch."""
+"""Require that a text model's tokenizer came with it: transformers makes one of special tokens alone where there is
+none, to which every word is unknown. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_tokenizer_files(checkpoint: Checkpoint) -> None:
     files = [file for file in checkpoint.folder.iterdir() if file.is_file() and _holds_words(file.name)]
     if not files:
         raise _without(checkpoint, "no file with a vocabulary (tokenizer.json, vocab.txt, …)")
-    counted = [found for file in files if (found := _count_of(file)) is not None]
+    counted = [count for file in files if (count := _count_of(file)) is not None]
     if counted and len(counted) == len(files):  # what can't be counted here is when it is loaded
         _require_words(checkpoint, *max(counted))
 
@@ -61,8 +61,8 @@ def _without(checkpoint: Checkpoint, got: str) -> ModelError:
 def _is_of_bytes(checkpoint: Checkpoint) -> bool:
     if checkpoint.family.capitalize().startswith(_OF_BYTES):
         return True
-    said = _json(checkpoint.folder / "tokenizer_config.json")
-    return isinstance(said, dict) and str(said.get("tokenizer_class", "")).startswith(_OF_BYTES)
+    settings = _json(checkpoint.folder / "tokenizer_config.json")
+    return isinstance(settings, dict) and str(settings.get("tokenizer_class", "")).startswith(_OF_BYTES)
 
 
 def _holds_words(name: str) -> bool:
@@ -82,10 +82,10 @@ def _count_of(file: Path) -> tuple[int, int] | None:
     return None
 
 
-def _count_of_tokenizer(said: Any) -> tuple[int, int] | None:
-    model = said.get("model") if isinstance(said, dict) else None
+def _count_of_tokenizer(content: Any) -> tuple[int, int] | None:
+    model = content.get("model") if isinstance(content, dict) else None
     words = model.get("vocab") if isinstance(model, dict) else None
-    added = said.get("added_tokens") if isinstance(said, dict) else None
+    added = content.get("added_tokens") if isinstance(content, dict) else None
     if not isinstance(words, dict | list) or not isinstance(added, list | None):
         return None
     entries = [entry for entry in added or [] if isinstance(entry, dict)]

@@ -29,7 +29,10 @@ class Frozen(Protocol):
     """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
 
     model: Any
-    stages: list[nn.Module]
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The stages from input to output."""
 
     @property
     def modality(self) -> str:
@@ -38,8 +41,8 @@ class Frozen(Protocol):
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """Return what the model takes, from raw examples."""
 
-    def twin(self, model: nn.Module) -> Self:
-        """Return the same around another copy of the model."""
+    def with_model(self, model: nn.Module) -> Self:
+        """The same around another copy of the model."""
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
         """Return the activations at the boundary."""
@@ -66,7 +69,7 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
     dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
     converted = _converted(model, compute, channels_last=convolves and not dora)
     try:
-        twin = frozen.twin(converted)
+        twin = frozen.with_model(converted)
     except ModelError as error:
         if compute.precision == "fp32":
             raise
@@ -110,7 +113,7 @@ def _folded(frozen: Frozen) -> nn.Module:
         model = copy.deepcopy(original)
         for convolution, norm in pairs.items():
             _fold(model, convolution, norm)
-        return model if alike(frozen.twin(model).below(inputs, top)["hidden"], wanted) else original
+        return model if alike(frozen.with_model(model).below(inputs, top)["hidden"], wanted) else original
 
 
 def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:

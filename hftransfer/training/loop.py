@@ -200,7 +200,7 @@ class _Run:
         learning part is shared."""
         adapter, device = self.plan.adapter, self.compute.device
         if self.shards:
-            adapter = adapter.twin(copy.deepcopy(adapter.model))
+            adapter = adapter.with_model(copy.deepcopy(adapter.model))
             self.plan.adapter.model.to("cpu")
         adapter.model.to(device)
         self.upper = Upper(adapter, self.boundary)

@@ -1,0 +1,110 @@
+"""LoRA through peft: which layers it goes to, and its low-rank matrices put beside them, read, written and merged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from hftransfer.adapters.families import FAMILIES, GENERAL_LORA
+from hftransfer.adapters.libraries import quiet_peft, seeded
+from hftransfer.adapters.split import SplitModel
+from hftransfer.errors import RecipeError, first_line, must_be, nearest
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+@dataclass(frozen=True)
+class LoraLayers:
+    """The layers of a model that LoRA can go to."""
+
+    split: SplitModel
+    family: str
+
+    def modules(self, targets: Sequence[str] | None = None) -> list[str]:
+        """Return the full names of the layers within the stages that have these names; by default the family's, or of
+        an unknown family those that attention is usually made of, or else all.
+
+        Raises:
+            ModelError: there is no layer that LoRA could go to.
+            RecipeError: a name matches no such layer.
+        """
+        usable = self._usable()
+        last_names = sorted({name.rsplit(".", 1)[-1] for name in usable})
+        if targets is None:
+            targets = self._default_targets(last_names)
+        if not targets:
+            raise RecipeError(must_be("strategy.targets", "auto or names of layers", "none"))
+        chosen: set[str] = set()
+        for target in targets:
+            matched = [name for name in usable if name == target or name.endswith(f".{target}")]
+            if not matched:
+                allowed = f"names of linear or convolutional layers in the stages of {type(self.split.model).__name__}"
+                remedy = nearest(target, [*last_names, *usable] if "." in target else last_names)
+                raise RecipeError(must_be("strategy.targets", allowed, f"'{target}'", remedy))
+            chosen |= set(matched)
+        return sorted(chosen)
+
+    def _usable(self) -> list[str]:
+        stages = {module for stage in self.split.stages for module in stage.modules()}
+        head = {module for part in self.split.head_parts for module in part.modules()}
+        modules = self.split.model.named_modules()
+        return [name for name, module in modules if module in stages - head and _takes_lora(module)]
+
+    def _default_targets(self, last_names: Sequence[str]) -> list[str]:
+        family = FAMILIES.get(self.family)
+        choices = [*([family.lora] if family else []), *GENERAL_LORA, tuple(last_names)]
+        choice = next((choice for choice in choices if set(choice) & set(last_names)), None)
+        if choice is None:
+            allowed = "one with linear or dense convolutional layers, for LoRA"
+            raise self.split.unfit(allowed, "none in its stages")
+        return [name for name in choice if name in last_names]
+
+    def lowest_stage_of(self, modules: Sequence[str]) -> int:
+        """Return the index of the first stage with one of these modules."""
+        wanted = {self.split.model.get_submodule(name) for name in modules}
+        return next(index for index, stage in enumerate(self.split.stages) if wanted & set(stage.modules()))
+
+    def add(self, settings: Mapping[str, Any], seed: int) -> PeftModel:
+        """Put matrices beside the layers that these settings of a `LoraConfig` name, initialised by the seed."""
+        import peft
+
+        with quiet_peft(), seeded(seed):
+            return peft.get_peft_model(self.split.model, peft.LoraConfig(**settings))
+
+    def load(self, folder: Path) -> PeftModel:
+        """Put the matrices and the head that lie in a folder of peft's into the model.
+
+        Raises:
+            ModelError: some of them are not there.
+        """
+        import peft
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = peft.PeftModel.from_pretrained(self.split.model, str(folder), use_safetensors=True)
+        messages = [first_line(Warning(one.message)) for one in caught if "missing adapter keys" in str(one.message)]
+        if messages:
+            raise self.split.unfit("one that all matrices of the adapter are for", messages[0][:300])
+        return model
+
+
+def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
+    """Write matrices and head beside `adapter_config.json`, which names the base model."""
+    model.peft_config["default"].base_model_name_or_path = base
+    with quiet_peft():
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def _takes_lora(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        return False  # part of torch's MultiheadAttention, which reads its weight without calling it
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
