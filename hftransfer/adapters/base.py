@@ -277,6 +277,7 @@ class Adapter(ABC):
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
             return logits
         inputs = self._beside(activations) or self._trial(1)
+        self._seen = self._seen.on(hidden.device)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 stack.enter_context(passed_over(stage, self._skipped(index)))
