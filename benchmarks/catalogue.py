@@ -24,6 +24,7 @@ _MODULES = (
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 
 PROGRAMS = {
+    "gpu": "what must hold on a GPU, and frozen passes and steps there beside bare ones and the Trainer's",
     "kill-resume": "runs killed at random moments and resumed, against one that was left alone, bit by bit",
     "pointing": "whether maps of what a model looks at point at the animal they name",
 }

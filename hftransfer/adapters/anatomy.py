@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 Inputs = dict[str, Tensor]
 
@@ -34,6 +35,18 @@ class Trace:
     with_parameters: list[nn.Module]
     features: Tensor
     head_gives_logits: bool
+
+    def on(self, device: torch.device) -> Trace:
+        """Return the same with its tensors on a device: where the model is now, whichever it was watched on."""
+        if self.features.device == device:
+            return self
+        with torch.inference_mode(False):  # what learns later on may be given them, too
+
+            def move(value: Any) -> Any:
+                return value.to(device) if isinstance(value, Tensor) else value
+
+            arguments, outputs = tree_map(move, (self.stage_arguments, self.stage_outputs))
+            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=move(self.features))
 
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:

@@ -163,6 +163,7 @@ class SplitModel:
             return logits
         # The model's own code runs, its stages below the boundary passed over: masks and positions stay its own.
         inputs = self._carry(activations) or self.sample_inputs(1)
+        self.trace = self.trace.on(hidden.device)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 stack.enter_context(passed_over(stage, self._stand_in(index)))

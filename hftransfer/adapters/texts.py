@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,14 +102,14 @@ class TextAdapter(Adapter):
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
         """Return token lists as tensors (B, T), padded on the right; T is `at_least` so long."""
-        longest = max(at_least, *(len(tokens["input_ids"]) for tokens in batch))
+        lengths = np.array([len(tokens["input_ids"]) for tokens in batch])
+        there = np.arange(max(at_least, *lengths)) < lengths[:, None]  # (B, T)
         fill = {"input_ids": self.processor.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         padded = {}
         for name in batch[0]:
-            values = torch.full((len(batch), longest), fill[name])
-            for row, tokens in enumerate(batch):
-                values[row, : len(tokens[name])] = torch.tensor(tokens[name])
-            padded[name] = values
+            values = np.full(there.shape, fill[name], dtype=np.int64)
+            values[there] = np.fromiter(chain.from_iterable(tokens[name] for tokens in batch), np.int64, lengths.sum())
+            padded[name] = torch.from_numpy(values)
         self._require_known(padded["input_ids"])
         return padded
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -19,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,7 @@ from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
 from hftransfer.errors import DataError, OutputError, must_be
 from hftransfer.progress import Progress
-from hftransfer.tasks.items import Items
+from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.attention import quick_attention
 from hftransfer.training.batches import passes_of
 from hftransfer.training.devices import Compute
@@ -400,12 +401,14 @@ def _fill(
     frozen = frozen_twin(adapter, compute)
     at_head = boundary == len(adapter.stages)
     with store.writing() as take:
-        for batch in read_batches(items.batch, passes_of(missing, items.lengths, compute), compute):
+        passes = passes_of(missing, items.lengths, compute)
+        batches = read_batches(lambda chosen: _staged(items.batch(chosen), compute), passes, compute)
+        for batch, computing in _computed(frozen, boundary, batches, compute):
             if batch.faults and stop_at_fault:
                 raise DataError(*batch.faults.values(), _ADVICE)
             faults.update(batch.faults)
-            if batch.items:
-                hidden = _forward(frozen, boundary, batch.inputs, compute)
+            if computing is not None:
+                hidden = computing.result()
                 lengths = items.lengths[batch.items] if items.lengths is not None and hidden.ndim == 3 else None
                 take([items.digests[item] for item in batch.items], _flat(hidden, lengths, exact=at_head))
             advance(len(batch.items) + len(batch.faults))
@@ -413,6 +416,63 @@ def _fill(
 
 
 _ADVICE = "`hftransfer check` lists all such files."
+_PASSES_AHEAD = 2
+"""How many passes a GPU is given before the result of the first is taken: it computes while that is stored."""
+
+
+class _Computing:
+    """What a pass gives, on its way to the host."""
+
+    def __init__(self, hidden: Tensor, *, exact: bool) -> None:
+        with torch.inference_mode():
+            finite = torch.isfinite(hidden).all()
+            hidden = hidden.float() if exact or hidden.dtype != torch.bfloat16 else hidden
+            self._found = hidden.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
+        self._copied: Any = torch.cuda.Event() if hidden.is_cuda else None  # type: ignore[no-untyped-call]
+        if self._copied is not None:
+            self._copied.record()
+
+    def result(self) -> Tensor:
+        """Return the hidden state, in float32 where it is kept exactly.
+
+        Raises:
+            DataError: some of it is not finite.
+        """
+        if self._copied is not None:
+            self._copied.synchronize()
+        hidden, finite = self._found
+        if not finite:
+            raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
+        return hidden
+
+
+def _computed(
+    frozen: Frozen, boundary: int, batches: Iterator[Batch], compute: Compute
+) -> Iterator[tuple[Batch, _Computing | None]]:
+    """Yield each batch with what is computed of it: of an unreadable one nothing. On a GPU the next are under way."""
+    exact, ahead = boundary == len(frozen.stages), _PASSES_AHEAD if compute.device.type == "cuda" else 0
+    waiting: deque[tuple[Batch, _Computing | None]] = deque()
+    for batch in batches:
+        hidden = _forward(frozen, boundary, batch.inputs, compute) if batch.items else None
+        waiting.append((batch, None if hidden is None else _Computing(hidden, exact=exact)))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _staged(batch: Batch, compute: Compute) -> Batch:
+    """Return a batch as a GPU takes it most quickly: pixels in its precision, all where it can copy it by itself."""
+    if compute.device.type != "cuda":
+        return batch
+    inputs = {name: t.to(compute.dtype) if t.is_floating_point() else t for name, t in batch.inputs.items()}
+    return replace(batch, inputs=pinned(inputs, compute))
+
+
+def pinned(inputs: Inputs, compute: Compute) -> Inputs:
+    """Return inputs where a GPU can copy them by itself: in pinned memory."""
+    if compute.device.type != "cuda":
+        return inputs
+    return {name: tensor.pin_memory() for name, tensor in inputs.items()}
 
 
 def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np.ndarray]:
@@ -433,11 +493,7 @@ def forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) ->
 
 
 def _forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -> Tensor:
-    hidden = forward(adapter, boundary, inputs, compute)["hidden"]
-    with torch.inference_mode():
-        if not torch.isfinite(hidden).all():
-            raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
-    return hidden
+    return forward(adapter, boundary, inputs, compute)["hidden"]
 
 
 def moved(inputs: Inputs, compute: Compute) -> Inputs:
@@ -446,7 +502,7 @@ def moved(inputs: Inputs, compute: Compute) -> Inputs:
     def move(tensor: Tensor) -> Tensor:
         dtype = compute.dtype if tensor.is_floating_point() else tensor.dtype
         layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
-        return tensor.to(compute.device, dtype, non_blocking=True, memory_format=layout)
+        return tensor.to(compute.device, non_blocking=True).to(dtype, memory_format=layout)
 
     return {name: move(tensor) for name, tensor in inputs.items()}
 
@@ -474,8 +530,9 @@ def read_batches(read: Callable[[Part], T], batches: Sequence[Part], compute: Co
                 yield outcome
 
 
-def _read_ahead(read: Callable[[Part], T], batches: Sequence[Part], workers: int = 8) -> Generator[T]:
+def _read_ahead(read: Callable[[Part], T], batches: Sequence[Part], most_workers: int = 16) -> Generator[T]:
     """Yield what `read` gives for each batch, in order, computed in threads a few batches ahead."""
+    workers = max(2, min(most_workers, os.cpu_count() or 1))
     # A worker's own kernels get one thread (the setting is per thread): the forward pass has the others.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         ahead: deque[Future[T]] = deque()
@@ -523,22 +580,21 @@ class Source:
             batch = self.items.batch(chosen, tokens)
             if batch.faults:
                 raise DataError(*batch.faults.values(), _ADVICE)
-            return batch.inputs
+            return pinned(batch.inputs, self.compute)
         rows = [_as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
         beside = self.items.beside(chosen, tokens)
         if self._shape[0] == -1:
             hidden = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
             missing = max(0, tokens - hidden.shape[1])
-            return {"hidden": torch.nn.functional.pad(hidden, (0, 0, 0, missing)), **beside}
-        return {"hidden": torch.stack(rows), **beside}
+            padded = torch.nn.functional.pad(hidden, (0, 0, 0, missing))
+            return pinned({"hidden": padded, **beside}, self.compute)
+        return pinned({"hidden": torch.stack(rows), **beside}, self.compute)
 
     def activations(self, read: Activations) -> Activations:
         """Return the activations of a batch on the device, in float32."""
         if self.stored is not None or self.boundary == 0:
-            return {
-                name: tensor.to(self.compute.device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
-                for name, tensor in read.items()
-            }
+            there = {name: tensor.to(self.compute.device, non_blocking=True) for name, tensor in read.items()}
+            return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in there.items()}
         with torch.no_grad():
             below = self._frozen.below(moved(read, self.compute), self.boundary)
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in below.items()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,8 +90,38 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
         chosen = "bf16" if computes_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else its products may differ (see `repeatable`)
     size = batch_size or (16 if device.type == "cpu" else 128)
     return Compute(device, chosen, size, together, None if batch_size else size * _TOKENS)
+
+
+@contextlib.contextmanager
+def repeatable(*, on: bool) -> Iterator[None]:
+    """Meanwhile, where it is on, a GPU adds up numbers in an order that is the same each time.
+
+    Attention's gradients else differ from run to run in their last bits, and with them the weights.
+
+    Raises:
+        RuntimeError: an operation knows no such order (`has_no_order` tells this error from others).
+    """
+    if not on:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    other: Any = torch.utils.deterministic
+    fills, other.fill_uninitialized_memory = other.fill_uninitialized_memory, False
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        other.fill_uninitialized_memory = fills
+
+
+def has_no_order(error: BaseException) -> bool:
+    """Whether an operation refused to compute because it can't do so in the same order each time."""
+    return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.errors import HftransferError, must_be, some
+from hftransfer.errors import HftransferError, first_line, must_be, some
 from hftransfer.progress import Progress
 from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, read_batches
 from hftransfer.training.batches import Share, passes_of, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
-from hftransfer.training.devices import Compute
+from hftransfer.training.devices import Compute, has_no_order, repeatable
 from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
@@ -181,6 +181,7 @@ class _Run:
         self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
         self.accelerator = self.compute.accelerator()
         self.shards = self.settings.distributed == "fsdp" and self.processes.count > 1
+        self.repeats = self.compute.device.type == "cuda" and not self.shards
         self.adapter = self._placed()
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
         share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
@@ -246,7 +247,7 @@ class _Run:
             self.is_whole = False
             if plan.keeps_last or not self.history.best_score or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
-                self.best, self.best_file = _whole_weights(self.judged), None
+                self.best, self.best_file = _kept(self.judged), None
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found
@@ -257,7 +258,7 @@ class _Run:
         with self._judged_weights():
             found = self.plan.evaluate()
             self.history.best_score = found.score
-            self.best, self.best_file = _whole_weights(self.judged), None
+            self.best, self.best_file = _kept(self.judged), None
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         self.plan.progress.line(f"before training: validation {shown}")
         return found
@@ -329,8 +330,12 @@ class _Run:
         read, targets = _mixed(share, read)
         while True:
             try:
-                return sum(self._part(source, share, read, targets, part) for part in self._parts(share))
+                with repeatable(on=self.repeats):
+                    return sum(self._part(source, share, read, targets, part) for part in self._parts(share))
             except (RuntimeError, MemoryError) as error:
+                if self.repeats and has_no_order(error):
+                    self._give_up_order(error)
+                    continue
                 if not _out_of_memory(error) or self.micro_batch_size == 1 or self.shards:
                     raise
                 if self.plan.loss.whole_batches:
@@ -342,6 +347,12 @@ class _Run:
             self.plan.progress.line(
                 f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
             )
+
+    def _give_up_order(self, error: BaseException) -> None:
+        """Compute on in whatever order is quickest, from the batch on that could not be computed in a fixed one."""
+        self.repeats = False
+        self.optimizer.zero_grad()
+        self.plan.progress.line(f"this run can't be repeated to the bit: {first_line(error)}")
 
     def _parts(self, share: Share) -> list[slice]:
         """Return the parts of a share that go through the network at once; with FSDP as many of them in every
@@ -453,7 +464,7 @@ class _Run:
         state = saved.state
         set_whole(self.learning, _on(saved.tensors("learning"), self.compute))
         set_whole(self.average, _on(saved.tensors("average"), self.compute))
-        self.best = _on(saved.tensors("best"), self.compute)
+        self.best = dict(saved.tensors("best"))
         self.best_file = saved.folder / "best.safetensors" if self.best else None
         _load_optimizer(self.optimizer, saved.tensors("optimizer"))
         for group, initial in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
@@ -476,6 +487,11 @@ def _learning(adapter: Adapter) -> dict[str, nn.Parameter]:
 def _whole_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of all of these weights; where they are shared, every process must ask for them."""
     return {name: whole(weight) for name, weight in weights.items()}
+
+
+def _kept(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same in the host's memory."""
+    return {name: whole(weight).cpu() for name, weight in weights.items()}
 
 
 def _next_unless_stopped(reads: Iterator[Activations]) -> Activations:
