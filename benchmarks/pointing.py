@@ -62,9 +62,9 @@ def probe(name: str, data: str | Path, folder: Path, limit: int | None = None) -
 def pointing(model: Any, data: Path, pairs: int, method: str = "auto") -> dict[str, Any]:
     """By class, the share of pairs in which its map points, and the mean share of its mass in its own half."""
     from hftransfer.attribution.maps import class_maps
-    from hftransfer.attribution.network import Asked, find_spot
+    from hftransfer.attribution.network import PixelModel, find_spot
 
-    asked = Asked(model.source)
+    asked = PixelModel(model.source)
     spot = find_spot(asked)
     shares: dict[str, list[float]] = {name: [] for name in model.class_names}
     for number in range(pairs):

@@ -48,22 +48,56 @@ _HOMES = {
     "LinearProbe": "hftransfer.strategies",
     "FineTune": "hftransfer.strategies",
     "LoRA": "hftransfer.strategies",
+    "Contrastive": "hftransfer.strategies",
+    "Recipe": "hftransfer.recipe",
+    "Result": "hftransfer.pipeline",
+    "Splits": "hftransfer.data.splits",
+    "Predictor": "hftransfer.artifact",
+    "DualPredictor": "hftransfer.zeroshot",
+    "Prediction": "hftransfer.tasks.outcomes",
+    "Answer": "hftransfer.tasks.outcomes",
+    "Study": "hftransfer.comparison.study",
+    "Audit": "hftransfer.auditing.findings",
+    "Explanation": "hftransfer.attribution.explanation",
     "HftransferError": "hftransfer.errors",
+    "RecipeError": "hftransfer.errors",
+    "DataError": "hftransfer.errors",
+    "ModelError": "hftransfer.errors",
+    "OutputError": "hftransfer.errors",
+    "TrainingError": "hftransfer.training.loop",
+    "PushError": "hftransfer.publish",
 }
 
 if TYPE_CHECKING:
+    from hftransfer.artifact import Predictor as Predictor
     from hftransfer.attribution.explaining import explain as explain
+    from hftransfer.attribution.explanation import Explanation as Explanation
+    from hftransfer.auditing.findings import Audit as Audit
+    from hftransfer.comparison.study import Study as Study
     from hftransfer.comparison.study import compare as compare
+    from hftransfer.data.splits import Splits as Splits
+    from hftransfer.errors import DataError as DataError
     from hftransfer.errors import HftransferError as HftransferError
+    from hftransfer.errors import ModelError as ModelError
+    from hftransfer.errors import OutputError as OutputError
+    from hftransfer.errors import RecipeError as RecipeError
     from hftransfer.jobs.audit import audit as audit
+    from hftransfer.pipeline import Result as Result
     from hftransfer.pipeline import check as check
     from hftransfer.pipeline import fit as fit
     from hftransfer.pipeline import run as run
+    from hftransfer.publish import PushError as PushError
+    from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
     from hftransfer.reload import load as load
+    from hftransfer.strategies import Contrastive as Contrastive
     from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
     from hftransfer.strategies import LoRA as LoRA
+    from hftransfer.tasks.outcomes import Answer as Answer
+    from hftransfer.tasks.outcomes import Prediction as Prediction
+    from hftransfer.training.loop import TrainingError as TrainingError
+    from hftransfer.zeroshot import DualPredictor as DualPredictor
     from hftransfer.zeroshot import zero_shot as zero_shot
 
 __all__ = [*_HOMES, "__version__"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -32,6 +32,7 @@ from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
@@ -52,6 +53,8 @@ OF_DRAWINGS = (
     "on photos it is wrong about as often as right, and sure all the same"
 )
 _MOST_TOKENS = 1 << 24
+OneInput: TypeAlias = "str | bytes | os.PathLike[str] | tuple[str, str] | Image.Image | np.ndarray"
+"""An image (a path, bytes, PIL's, an array), a text, or a pair of texts."""
 Said = TypeVar("Said")
 """What a model says of one input."""
 
@@ -181,13 +184,28 @@ class Predictor:
         """Return what it predicts from: images, texts or questions."""
         return self.reader.inputs
 
+    @overload
+    def predict(self, inputs: Mapping[str, str]) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, inputs: Sequence[Mapping[str, str]]) -> list[Answer]: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, inputs: None = None, *, question: str, context: str
+    ) -> Answer: ...
+    @overload
+    def predict(
+        self, inputs: None = None, *, question: Sequence[str], context: str | Sequence[str]
+    ) -> list[Answer]: ...
+    @overload
+    def predict(self, inputs: OneInput | Iterable[OneInput]) -> list[Prediction]: ...
+
     def predict(
         self,
-        inputs: Sequence[Any] | Any = None,
+        inputs: object = None,
         *,
         question: str | Sequence[str] | None = None,
         context: str | Sequence[str] | None = None,
-    ) -> Any:
+    ) -> Answer | list[Answer] | list[Prediction]:
         """Return one `Prediction` per image or text, one `Answer` per question.
 
         Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
@@ -203,7 +221,7 @@ class Predictor:
         """
         if self.task.from_windows:
             given = as_questions(inputs, question, context)
-            answers = all_or_faults(self.predict_each(given))
+            answers = all_or_faults(self._answer_each(given))
             return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
         if inputs is None or question is not None or context is not None:
             got = "none" if inputs is None else "a question or a context"
@@ -211,14 +229,14 @@ class Predictor:
         given = as_list(inputs, self.reader)
         if self.reader.fields:
             _require_no_images(given)
-        return all_or_faults(self.predict_each(given))
+        return all_or_faults(self._predict_each(given))
 
     def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | Answer | DataError]:
         """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
         it can't be read."""
-        if self.task.from_windows:
-            yield from self._answer_each(inputs)
-            return
+        yield from self._answer_each(inputs) if self.task.from_windows else self._predict_each(inputs)
+
+    def _predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         images = partial(decoded, pixels=self.facts.pixels)
         read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
         outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)

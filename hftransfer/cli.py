@@ -310,10 +310,10 @@ def predict(
     """Predict the labels of images or texts, or answer questions, with a trained model."""
 
     def work() -> None:
-        from hftransfer.predictions import Asked, predict_inputs
+        from hftransfer.predictions import PredictRequest, predict_inputs
 
         _require_precision(precision)
-        asked = Asked(
+        asked = PredictRequest(
             inputs=tuple(inputs or ()),
             column=column,
             pair_column=pair_column,
@@ -362,7 +362,7 @@ def evaluate(
     def work() -> None:
         if precision is not None:
             _require_precision(precision)
-        from hftransfer.jobs.evaluation import evaluate_model
+        from hftransfer.jobs.evaluation import JudgedBy, evaluate_model
         from hftransfer.report.tables import metrics_table
         from hftransfer.tasks.label_map import label_map_of
 
@@ -370,11 +370,13 @@ def evaluate(
             model,
             data,
             settings or [],
-            split=split,
-            prompts=(prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
+            by=JudgedBy(
+                split,
+                (prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
+                label_map_of(label_map) if label_map is not None else None,
+            ),
             precision=precision,  # type: ignore[arg-type]
             base=base,
-            label_map=label_map_of(label_map) if label_map is not None else None,
             progress=_progress(quiet=quiet or as_json),
         )
         if as_json:
@@ -410,10 +412,10 @@ def export(
         )
         import hftransfer
 
-        predictor = hftransfer.load(model, base=base)
+        loaded = hftransfer.load(model, base=base)
         from hftransfer.export import export_merged, export_onnx, require_classifier
 
-        require_classifier(predictor)
+        predictor = require_classifier(loaded)
         if form == "merged":
             print(export_merged(predictor, target))
             return
@@ -581,9 +583,9 @@ def explain(
         import hftransfer
 
         predictor = hftransfer.load(model, base=base)
-        from hftransfer.explanations import AskedToExplain, explain_inputs
+        from hftransfer.explanations import ExplainRequest, explain_inputs
 
-        asked = AskedToExplain(
+        asked = ExplainRequest(
             inputs=tuple(inputs or ()),
             label=label,
             labels=tuple(_parts_of(labels)),
@@ -619,12 +621,12 @@ def zero_shot(
     def work() -> None:
         _require_precision(precision)
         from hftransfer.adapters.checkpoint import find_checkpoint
-        from hftransfer.predictions import Asked, predict_inputs
+        from hftransfer.predictions import PredictRequest, predict_inputs
 
         find_checkpoint(model)  # before what takes time to import
         from hftransfer.zeroshot import dual_predictor
 
-        asked = Asked(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
+        asked = PredictRequest(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
         predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
 
     _guarded(work, debug=debug)

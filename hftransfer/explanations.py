@@ -14,7 +14,7 @@ from typing import Any, cast
 from hftransfer.artifact import Predictor
 from hftransfer.attribution.explaining import explain_each
 from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
-from hftransfer.data.inputs import Given
+from hftransfer.data.inputs import InputRequest
 from hftransfer.errors import DataError, WriteError, must_be, printable
 from hftransfer.progress import Progress
 from hftransfer.report.rendering import data_uri, render_page
@@ -24,7 +24,7 @@ _ON_SHEET = 24
 
 
 @dataclass(frozen=True)
-class AskedToExplain(Given):
+class ExplainRequest(InputRequest):
     """What is asked for."""
 
     label: str | None = None
@@ -42,7 +42,7 @@ class Shown:
     explained: Explanation
 
 
-def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]) -> Path:
+def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]) -> Path:
     """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
     `explanations.json`; tells a line of each.
 
@@ -68,7 +68,7 @@ def explain_inputs(model: Any, asked: AskedToExplain, progress: Progress, lines:
 
 
 def _outcomes(
-    model: Any, asked: AskedToExplain, progress: Progress, lines: Iterable[str]
+    model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
     pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
     named = asked.named(model.reader, lines, pairs=pairs)

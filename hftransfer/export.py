@@ -29,6 +29,7 @@ from hftransfer.extras import require_extra
 from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
 from hftransfer.tasks.contract import HeadTask
+from hftransfer.zeroshot import DualPredictor
 
 MOST_DIFFERENT = 1e-3
 """Between logits of PyTorch and of ONNX's graph; more is no export."""
@@ -54,8 +55,8 @@ class Exported:
     """What these were."""
 
 
-def require_classifier(predictor: Any) -> None:
-    """Return if a model can be exported.
+def require_classifier(predictor: Predictor | DualPredictor) -> Predictor:
+    """Return a model that can be exported.
 
     Raises:
         ModelError: it is a dual encoder.
@@ -63,6 +64,7 @@ def require_classifier(predictor: Any) -> None:
     if not isinstance(predictor, Predictor):
         remedy = "Train a head on it first (strategy.head_init: zero-shot)."
         raise ModelError(must_be("the model to export", "one with classes of its own", "a dual encoder", remedy))
+    return predictor
 
 
 def export_merged(predictor: Predictor, out: str | Path) -> Path:

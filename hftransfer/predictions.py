@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hftransfer.artifact import OF_DRAWINGS, Predictor
 from hftransfer.data.drawings import DRAWINGS, Drawings
-from hftransfer.data.inputs import Given, passed_over
+from hftransfer.data.inputs import InputRequest, passed_over
 from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.errors import DataError, OutputError, RecipeError, must_be, printable, printable_json, some, user_path
 from hftransfer.progress import Progress
@@ -28,7 +28,7 @@ _BAR_FROM = 64
 
 
 @dataclass(frozen=True)
-class Asked(Given):
+class PredictRequest(InputRequest):
     """What is asked for."""
 
     labels: str | None = None
@@ -41,7 +41,7 @@ Outcome = Prediction | Answer | DataError
 
 
 def predict_inputs(
-    predictor: Predictor | DualPredictor, asked: Asked, progress: Progress, lines: Iterable[str]
+    predictor: Predictor | DualPredictor, asked: PredictRequest, progress: Progress, lines: Iterable[str]
 ) -> None:
     """Tell a prediction for every input, and afterwards which could not be read.
 
@@ -80,7 +80,7 @@ def predict_inputs(
         raise DataError(*faults)
 
 
-def _tell_passed_over(asked: Asked, reader: Reader) -> None:
+def _tell_passed_over(asked: PredictRequest, reader: Reader) -> None:
     """Say, on standard error, which files of folders are not read."""
     names = passed_over(asked.inputs, reader)
     if names:
@@ -99,7 +99,7 @@ def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Name
 
 
 def _outcomes(
-    predictor: Predictor | DualPredictor, asked: Asked, lines: Iterable[str]
+    predictor: Predictor | DualPredictor, asked: PredictRequest, lines: Iterable[str]
 ) -> tuple[list[NamedInput], Iterator[Outcome]]:
     if not isinstance(predictor, Predictor):
         return _chosen(predictor, asked, lines)
@@ -108,7 +108,9 @@ def _outcomes(
     return given, predictor.predict_each([one.value for one in given])
 
 
-def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tuple[list[NamedInput], Iterator[Outcome]]:
+def _chosen(
+    predictor: DualPredictor, asked: PredictRequest, lines: Iterable[str]
+) -> tuple[list[NamedInput], Iterator[Outcome]]:
     _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
     if asked.labels is None:
         remedy = "A dual encoder has no classes of its own."
@@ -119,7 +121,7 @@ def _chosen(predictor: DualPredictor, asked: Asked, lines: Iterable[str]) -> tup
     return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
 
 
-def _require_no(asked: Asked, names: Sequence[str], allowed: str) -> None:
+def _require_no(asked: PredictRequest, names: Sequence[str], allowed: str) -> None:
     given = {name: getattr(asked, name) for name in names if getattr(asked, name)}
     options = {name: "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}" for name in given}
     faults = [must_be(options[name], allowed, f"'{value}'") for name, value in given.items()]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.families import PAIRED
-from hftransfer.artifact import Place, find_place, load_predictor
+from hftransfer.artifact import Place, Predictor, find_place, load_predictor
+
+if TYPE_CHECKING:
+    from hftransfer.zeroshot import DualPredictor
 
 
 def load(
@@ -16,7 +19,7 @@ def load(
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     base: str | os.PathLike[str] | None = None,
     revision: str | None = None,
-) -> Any:
+) -> Predictor | DualPredictor:
     """Return the trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or
     of a dual encoder a `DualPredictor`, which is told the labels when it predicts.
 

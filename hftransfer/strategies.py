@@ -207,6 +207,12 @@ class FineTune(_Stepped):
         return adapter.split.lowest_learning()
 
 
+class Contrastive(FineTune):
+    """Trains features by pairs of examples, for a few of each class; the head is solved on them (as in SetFit)."""
+
+    objective: Literal["contrastive"] = "contrastive"
+
+
 class LoRA(_Stepped):
     """Trains low-rank matrices beside frozen layers, and the head (Hu et al., arXiv 2106.09685)."""
 

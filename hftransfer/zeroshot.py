@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,7 @@ from hftransfer.tasks.zero_shot import ZeroShot
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, forward, key_parts
 from hftransfer.training.devices import Compute, Precision, choose_compute
 from hftransfer.training.frozen import frozen_twin
-from hftransfer.training.solver import Given
+from hftransfer.training.solver import KnownHead
 
 _ROWS_AT_ONCE = 4096
 
@@ -139,7 +139,7 @@ class DualPredictor:
         self._images = frozen_twin(self.dual.images, self.compute)
 
     def predict(
-        self, images: Any, labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
+        self, images: Any, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
     ) -> list[Prediction]:
         """Return one `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
 
@@ -197,8 +197,8 @@ class DualPredictor:
 class ClassTexts:
     """What the names of classes are for a dual encoder: a head made of them, and one of other templates."""
 
-    head: Given
-    held_out: Given
+    head: KnownHead
+    held_out: KnownHead
     held_out_templates: tuple[str, ...]
 
 
@@ -217,38 +217,45 @@ def class_texts(
     heads = []
     for chosen in (templates, held_out):
         classes = ensemble(embed_prompts(dual, words, chosen, weights_sha256, compute, progress))
-        heads.append(Given(dual.scale * classes, np.full(len(words), dual.bias)))
+        heads.append(KnownHead(dual.scale * classes, np.full(len(words), dual.bias)))
     return ClassTexts(heads[0], heads[1], held_out)
 
 
-def evaluate(
-    dual: DualEncoder,
-    weights_sha256: str,
-    splits: Splits,
-    words: Sequence[str],
-    templates: Sequence[str],
-    settings: DataSettings,
-    compute: Compute,
-    progress: Progress,
-    *,
-    keep: bool = False,
-    compare: bool = False,
-    stage: Callable[[str], Any],
-) -> Evaluated:
+@dataclass(frozen=True)
+class NamesJob:
+    """One evaluation by the names of classes: everything it needs, as values."""
+
+    dual: DualEncoder
+    weights_sha256: str
+    splits: Splits
+    words: Sequence[str]
+    """What each class is called in prompts."""
+    templates: Sequence[str]
+    settings: DataSettings
+    compute: Compute
+    progress: Progress
+    stage: Callable[[str], AbstractContextManager[None]]
+    keep: bool = False
+    """Whether embeddings of images stay in the store of activations, so that other prompts cost no second pass."""
+    compare: bool = False
+    """Whether it is told which templates help and which harm."""
+
+
+def evaluate(job: NamesJob) -> Evaluated:
     """Return how well the test split's images are told apart by the words for their classes.
 
-    With `keep` embeddings of images stay in the store of activations, so that other prompts cost no second pass. They
-    are read from there block by block, so that memory does not grow with them.
+    Embeddings are read from their store block by block, so that memory does not grow with them.
 
     Raises:
         DataError: images can't be read and are not to be skipped.
     """
-    with stage("prompts"):
-        per_template = embed_prompts(dual, words, templates, weights_sha256, compute, progress)
-    with _place_of_embeddings(keep=keep) as folder:
-        with stage("activations"):
-            splits, images = _embed_images(dual, splits, weights_sha256, settings, compute, progress, folder)
-        with stage("evaluate"):
+    dual, splits, templates = job.dual, job.splits, job.templates
+    with job.stage("prompts"):
+        per_template = embed_prompts(dual, job.words, templates, job.weights_sha256, job.compute, job.progress)
+    with _place_of_embeddings(keep=job.keep) as folder:
+        with job.stage("activations"):
+            splits, images = _embed_images(job, folder)
+        with job.stage("evaluate"):
             classes, labels, task = ensemble(per_template), splits.test.class_ids, ZeroShot()
             examples = Examples(splits.test, ImageItems(splits.test.rows, splits.test.digests, dual.images))
             outcomes = []
@@ -257,10 +264,12 @@ def evaluate(
                 scores = logits(images.rows(places.start, places.stop), classes, dual)  # (B, C)
                 outcomes += task.decode(list(scores), places, examples)
             judged = task.judge(outcomes, examples, splits.class_names)
-            table = _compared(images, labels, per_template, templates, dual) if compare and len(templates) > 1 else []
+            table = (
+                _compared(images, labels, per_template, templates, dual) if job.compare and len(templates) > 1 else []
+            )
     assert judged.probabilities is not None
     names, matrix = splits.class_names, np.asarray(judged.metrics["confusion_matrix"])
-    by_class = _by_class(matrix, names, words)
+    by_class = _by_class(matrix, names, job.words)
     metrics = {**judged.metrics, "most_confused": _most_confused(matrix, names)}
     return Evaluated(splits, metrics, judged.probabilities, judged.columns, by_class, table)
 
@@ -349,23 +358,23 @@ def logits(images: np.ndarray, classes: np.ndarray, dual: DualEncoder) -> np.nda
     return found
 
 
-def _embed_images(
-    dual: DualEncoder,
-    splits: Splits,
-    weights_sha256: str,
-    settings: DataSettings,
-    compute: Compute,
-    progress: Progress,
-    folder: Path | None,
-) -> tuple[Splits, StoredActivations]:
+def _embed_images(job: NamesJob, folder: Path | None) -> tuple[Splits, StoredActivations]:
     """Return the embeddings of the test split's images, and the splits less those that can't be decoded."""
-    items = ImageItems(splits.test.rows, splits.test.digests, dual.images, decode=settings.decode)
-    stop = settings.on_error == "stop"
+    dual, splits = job.dual, job.splits
+    items = ImageItems(splits.test.rows, splits.test.digests, dual.images, decode=job.settings.decode)
+    stop = job.settings.on_error == "stop"
     store, faults = embed(
-        dual.images, items, weights_sha256, compute, progress, "activations", folder=folder, stop_at_fault=stop
+        dual.images,
+        items,
+        job.weights_sha256,
+        job.compute,
+        job.progress,
+        "activations",
+        folder=folder,
+        stop_at_fault=stop,
     )
     if faults:
-        splits = without_test_faults(splits, faults, settings)
+        splits = without_test_faults(splits, faults, job.settings)
     kept = [digest for place, digest in enumerate(items.digests) if place not in faults]
     return splits, store.activations(kept)
 

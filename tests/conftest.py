@@ -24,6 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
+import hftransfer as ht
 from hftransfer.pipeline import Result, run
 from hftransfer.progress import Progress
 
@@ -373,6 +374,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
         return folder
 
     return folder_of
+
+
+def load_model(reference: Path | str, **options: Any) -> ht.Predictor:
+    """What `hftransfer.load` gives, which is a model with a head."""
+    found = ht.load(reference, **options)
+    assert isinstance(found, ht.Predictor)
+    return found
+
+
+def load_dual_model(reference: Path | str, **options: Any) -> ht.DualPredictor:
+    """What `hftransfer.load` gives, which is a dual encoder."""
+    found = ht.load(reference, **options)
+    assert isinstance(found, ht.DualPredictor)
+    return found
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

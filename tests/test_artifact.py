@@ -15,16 +15,14 @@ import pyarrow.parquet
 import pytest
 from safetensors import SafetensorError
 
-import hftransfer as ht
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
 from hftransfer.errors import DataError, ModelError, OutputError, WriteError
 from hftransfer.pipeline import run
-from hftransfer.reload import load
 from hftransfer.run_folder import RunFolder, write_table
 from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.outcomes import Prediction
-from tests.conftest import encoded, faults_of, missing_words, picture, recipe_for
+from tests.conftest import encoded, faults_of, load_model, missing_words, picture, recipe_for
 
 MANIFEST = ".hftransfer.json"
 
@@ -248,7 +246,7 @@ def test_the_predictions_of_a_run_agree_with_its_metrics(finished):
 
 
 def test_a_trained_model_predicts_any_kind_of_image(finished, tmp_path):
-    predictor = ht.load(finished("resnet").folder)
+    predictor = load_model(finished("resnet").folder)
     image = picture("green", 77)
     image.save(tmp_path / "x.png")
     given = [image, np.asarray(image), encoded(image), tmp_path / "x.png", str(tmp_path / "x.png")]
@@ -261,7 +259,7 @@ def test_a_trained_model_predicts_any_kind_of_image(finished, tmp_path):
 
 
 def test_a_prediction_holds_the_probabilities_of_all_classes(finished):
-    (prediction,) = ht.load(finished("vit").folder).predict([picture("red")])
+    (prediction,) = load_model(finished("vit").folder).predict([picture("red")])
     assert isinstance(prediction, Prediction)
     assert set(prediction.scores) == {"red", "green", "blue"}
     assert sum(prediction.scores.values()) == pytest.approx(1.0)
@@ -269,7 +267,7 @@ def test_a_prediction_holds_the_probabilities_of_all_classes(finished):
 
 
 def test_more_images_than_a_batch_keep_their_order(finished):
-    predictor = ht.load(finished("resnet").folder)
+    predictor = load_model(finished("resnet").folder)
     images = [picture(color, seed) for seed in range(12) for color in ("red", "green", "blue")]
     together = predictor.predict(images)
     alone = [predictor.predict(image)[0] for image in images]
@@ -278,14 +276,14 @@ def test_more_images_than_a_batch_keep_their_order(finished):
 
 
 def test_no_images_give_no_predictions(finished):
-    assert ht.load(finished("resnet").folder).predict([]) == []
+    assert load_model(finished("resnet").folder).predict([]) == []
 
 
 def test_all_unreadable_images_are_told(finished, tmp_path):
     (tmp_path / "empty.png").touch()
     given = [picture(), tmp_path / "empty.png", tmp_path / "gone.png", b"no image", 3]
     with pytest.raises(DataError) as error:
-        ht.load(finished("resnet").folder).predict(given)
+        load_model(finished("resnet").folder).predict(given)
     words = (
         "empty.png must be an image",
         "gone.png must be a readable image file",
@@ -299,15 +297,15 @@ def test_all_unreadable_images_are_told(finished, tmp_path):
 def test_a_model_folder_loads_like_its_run(finished):
     result = finished("timm")
     image = picture("blue", 5)
-    by_run, by_model = ht.load(result.folder), ht.load(str(result.folder / "model"))
+    by_run, by_model = load_model(result.folder), load_model(str(result.folder / "model"))
     assert by_run.predict(image) == by_model.predict(image)
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit", "timm"])
 def test_bf16_predictions_are_close_to_fp32(family, finished):
     images = [picture(color, 50 + seed) for seed in range(6) for color in ("red", "green", "blue")]
-    exact = load(finished(family).folder, precision="fp32").predict(images)
-    fast = load(finished(family).folder, precision="bf16").predict(images)
+    exact = load_model(finished(family).folder, precision="fp32").predict(images)
+    fast = load_model(finished(family).folder, precision="bf16").predict(images)
     assert [one.label for one in exact] == [one.label for one in fast]
 
 
@@ -315,18 +313,18 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(
         ModelError, match=r"the model must be a run folder, a model folder or a Hub id; got .*no such folder"
     ):
-        load(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
 
 
 def test_a_folder_without_model_is_told(tmp_path):
     with pytest.raises(ModelError, match=r"config\.json"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_run_that_did_not_finish_is_told(tmp_path):
     written(tmp_path / "run", {})
     with pytest.raises(ModelError, match=r"one with a trained model; got none\. The run did not finish"):
-        load(tmp_path / "run")
+        load_model(tmp_path / "run")
 
 
 def test_a_trained_model_whose_head_is_gone_is_told(finished, tmp_path):
@@ -337,4 +335,4 @@ def test_a_trained_model_whose_head_is_gone_is_told(finished, tmp_path):
     weights = safetensors.torch.load_file(file)
     safetensors.torch.save_file({name: t for name, t in weights.items() if "classifier" not in name}, file)
     with pytest.raises(ModelError, match="all its head weights"):
-        load(tmp_path / "model")
+        load_model(tmp_path / "model")

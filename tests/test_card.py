@@ -11,9 +11,8 @@ from ruamel.yaml import YAML
 
 from hftransfer.hub.card import Card, write_card
 from hftransfer.pipeline import run
-from hftransfer.reload import load
 from hftransfer.tasks import TASKS
-from tests.conftest import COLORS, missing_words, picture, recipe_for
+from tests.conftest import COLORS, load_model, missing_words, picture, recipe_for
 
 METRICS: dict[str, Any] = {
     "task": "image-classification",
@@ -157,7 +156,7 @@ def test_a_run_with_hostile_class_names_ends_well(tiny, tmp_path, silent):
     names = ["../up", "a\nb", "<script>x</script>", "`---`", "probability", "$\\frac$", "名 前", "'", "NUL:"]
     rows = [(picture(list(COLORS)[i % 4], 100 * i + k), name) for i, name in enumerate(names) for k in range(8)]
     result = run(recipe_for(tiny("vit"), "memory"), data=rows, out=tmp_path / "run", progress=silent)
-    assert sorted(names) == sorted(load(result.folder).class_names)
+    assert sorted(names) == sorted(load_model(result.folder).class_names)
     text = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "<script" not in text
     assert ModelCard(text).data.to_dict()["library_name"] == "transformers"
@@ -188,7 +187,7 @@ def test_the_code_without_hftransfer_predicts_the_same(
     picture("red").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     given = "what a film" if of_text else "photo.jpg"
-    ours = load(result.folder).predict([given])[0].scores
+    ours = load_model(result.folder).predict([given])[0].scores
     theirs = _run_native(result.folder / "model", tiny(family), given)
     assert {name: pytest.approx(score, abs=1e-4) for name, score in ours.items()} == theirs
 

@@ -26,7 +26,7 @@ from hftransfer.progress import Progress
 from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import strategy_of
 from hftransfer.training.interrupts import Interrupted
-from tests.conftest import TinyModels, faults_of, missing_words, picture, recipe_for, write_classes
+from tests.conftest import TinyModels, faults_of, load_model, missing_words, picture, recipe_for, write_classes
 
 SILENT = Progress(None)
 
@@ -180,7 +180,7 @@ def test_strategies_are_compared_and_what_is_finished_is_not_run_again(
     assert len(rows) == 6
     for row in rows:
         assert (study.folder / row["folder"] / "model").is_dir()
-        assert float(row["score"]) == ht.load(study.folder / row["folder"]).metrics["test"]["accuracy"]
+        assert float(row["score"]) == load_model(study.folder / row["folder"]).metrics["test"]["accuracy"]
     page = (study.folder / "comparison.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     again = compare(recipe, out=tmp_path / "c", skip_done=True, progress=SILENT, **{**asked, "seeds": [0, 1, 2]})

@@ -26,7 +26,7 @@ from hftransfer.attribution.explaining import _asked
 from hftransfer.attribution.explanation import ImageExplanation
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, grad_cam, occlusion, upscaled
-from hftransfer.attribution.network import Asked, Spot, find_spot
+from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.attribution.words import attribute_words
 from hftransfer.cli import app
 from hftransfer.data.rows import BytesContent, Row
@@ -42,6 +42,8 @@ from tests.conftest import (
     TinyModels,
     encoded,
     faults_of,
+    load_dual_model,
+    load_model,
     missing_words,
     picture,
     recipe_for,
@@ -52,6 +54,11 @@ from tests.test_adapters import adapter_of, checkpoint_in
 SILENT = Progress(None)
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "cats_dogs"
 PICTURES = [picture("red", 1, (64, 64)), picture("blue", 2, (64, 64))]
+
+
+def explained(*given: Any, **options: Any) -> list[Any]:
+    """Explanations of the kind that a test expects."""
+    return list(ht.explain(*given, **options))
 
 
 def _reference(tiny: TinyModels, family: str) -> str:
@@ -67,7 +74,7 @@ def test_every_family_has_a_layer_that_is_a_map(tiny: TinyModels, family: str, l
     adapter = adapter_of(tiny(family), ["red", "blue", "green"])
     if lora:
         adapter.add_lora({"r": 2, "target_modules": adapter.lora.modules(), "modules_to_save": adapter.head_names()})
-    asked = Asked(adapter)
+    asked = PixelModel(adapter)
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
     spot = find_spot(asked)
     assert min(spot.grid) >= 2
@@ -84,7 +91,7 @@ def test_every_family_has_a_layer_that_is_a_map(tiny: TinyModels, family: str, l
 def test_behind_the_last_attention_of_a_class_token_no_layer_is_chosen(tiny: TinyModels) -> None:
     adapter = adapter_of(tiny("vit"), ["red", "blue"])
     torch.nn.init.normal_(adapter.head.weight)
-    assert find_spot(Asked(adapter)).layer is adapter.stages[-1].layernorm_before
+    assert find_spot(PixelModel(adapter)).layer is adapter.stages[-1].layernorm_before
 
 
 @pytest.mark.parametrize("width", [8, 16, 32, 64, 128], ids=lambda width: f"{2 * width} pooled")
@@ -100,7 +107,7 @@ def test_a_pooled_vector_whose_width_is_a_square_is_no_map(kind: str, width: int
         if kind == "swin"
         else tf.Swinv2ForImageClassification(tf.Swinv2Config(**settings))
     )
-    asked = Asked(ImageAdapter(model.eval(), tf.ViTImageProcessor(size={"height": 32, "width": 32}), kind, kind))
+    asked = PixelModel(ImageAdapter(model.eval(), tf.ViTImageProcessor(size={"height": 32, "width": 32}), kind, kind))
     spot = find_spot(asked)
     assert spot.grid == (8, 8)
     kept: list[torch.Tensor] = []
@@ -115,14 +122,14 @@ def test_a_network_that_is_one_stage_has_a_map_too() -> None:
     sizes: dict[str, Any] = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
     model = tf.PvtV2ForImageClassification(tf.PvtV2Config(image_size=64, num_labels=2, **sizes)).eval()
     processor = tf.ViTImageProcessor(size={"height": 64, "width": 64})
-    assert find_spot(Asked(ImageAdapter(model, processor, "pvt", "pvt_v2"))).grid == (2, 2)
+    assert find_spot(PixelModel(ImageAdapter(model, processor, "pvt", "pvt_v2"))).grid == (2, 2)
 
 
 def test_grad_cam_is_what_its_formula_says(tiny: TinyModels) -> None:
     """Selvaraju et al., equations 1 and 2, in plain torch: weights are mean gradients, the map their positive sum."""
     adapter = adapter_of(tiny("resnet"), ["red", "blue"])
     torch.nn.init.normal_(adapter.head.weight, generator=torch.Generator().manual_seed(0))
-    asked = Asked(adapter)
+    asked = PixelModel(adapter)
     pixels, spot = asked.encode(PICTURES), find_spot(asked)
     kept: list[torch.Tensor] = []
     handle = spot.layer.register_forward_hook(lambda _, __, output: kept.append(output))
@@ -156,7 +163,7 @@ def test_of_a_linear_head_on_pooled_features_grad_cam_is_the_class_activation_ma
         def forward(self, pixel_values: torch.Tensor) -> Any:
             return type("O", (), {"logits": self.head(self.features(pixel_values).mean(dim=(2, 3)))})
 
-    asked = Asked(_Bare(Pooled()))  # type: ignore[arg-type]
+    asked = PixelModel(_Bare(Pooled()))  # type: ignore[arg-type]
     pixels, targets = torch.randn(3, 3, 32, 32), [2, 0, 1]
     found = grad_cam(asked, pixels, targets, Spot(features, (8, 8), lambda output: output, of_tokens=False))
     with torch.no_grad():
@@ -181,7 +188,7 @@ class _Bare:
 
 
 def test_occlusion_finds_the_only_place_that_counts() -> None:
-    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    asked = PixelModel(_Bare(_Corner()))  # type: ignore[arg-type]
     found = occlusion(asked, torch.ones(1, 3, 56, 56), [0])[0]
     assert found[:16, :16].mean() > 0.4
     assert found[24:, :].max() < 0.05
@@ -190,7 +197,7 @@ def test_occlusion_finds_the_only_place_that_counts() -> None:
 
 def test_what_speaks_against_a_class_lends_its_surroundings_no_evidence() -> None:
     """Smoothly enlarged, a fall to below 0 overshoots beside it: of this the map must hold nothing."""
-    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    asked = PixelModel(_Bare(_Corner()))  # type: ignore[arg-type]
     assert occlusion(asked, torch.ones(1, 3, 56, 56), [1]).max() == 0
     against = np.full((1, 7, 7), -0.01)
     against[0, :3] = -10
@@ -205,12 +212,12 @@ def test_occlusion_of_a_model_that_looks_nowhere_is_blank() -> None:
             nothing = 5e-5 * pixel_values.mean(dim=(1, 2, 3))  # as rounding differs from one batch to another
             return type("O", (), {"logits": torch.stack([3 + nothing, 1 - nothing], dim=1)})
 
-    asked = Asked(_Bare(Blind()))  # type: ignore[arg-type]
+    asked = PixelModel(_Bare(Blind()))  # type: ignore[arg-type]
     assert occlusion(asked, torch.rand(1, 3, 56, 56), [0]).max() == 0
 
 
 def test_deletion_and_insertion_are_those_of_a_plain_loop() -> None:
-    asked = Asked(_Bare(_Corner()))  # type: ignore[arg-type]
+    asked = PixelModel(_Bare(_Corner()))  # type: ignore[arg-type]
     pixels = torch.ones(1, 3, 56, 56)
     found = np.zeros((56, 56), np.float32)
     found[:8, :8] = 1
@@ -230,14 +237,14 @@ def test_deletion_and_insertion_are_those_of_a_plain_loop() -> None:
 def test_a_map_without_evidence_is_told_in_words(finished: Any, tmp_path: Path, tiny: TinyModels) -> None:
     """In the result, in the line, in the picture (no colour lies over it), in the numbers and on the page."""
     folder, out = finished("timm_resnet").folder, tmp_path / "out"
-    model = ht.load(folder)
+    model = load_model(folder)
     with torch.no_grad():
         model.source.head.weight.fill_(-1)  # whatever its channels find speaks against every class
-    one = ht.explain(model, PICTURES[:1], truth=True)[0]
+    one = explained(model, PICTURES[:1], truth=True)[0]
     assert one.is_blank
     assert one.truth is None
     assert one.map.max() == 0
-    assert not ht.explain(folder, PICTURES[:1])[0].is_blank
+    assert not explained(folder, PICTURES[:1])[0].is_blank
     line = line_of(Shown("a.png", one))
     assert line.endswith("(gradcam; blank map: no place speaks for it)")
     write_explanations(out, [Shown("a.png", one)])
@@ -252,7 +259,7 @@ def test_a_map_without_evidence_is_told_in_words(finished: Any, tmp_path: Path, 
 
 
 def test_the_page_of_a_run_tells_that_a_map_is_blank(finished: Any) -> None:
-    adapter = ht.load(finished("timm_resnet").folder).source
+    adapter = load_model(finished("timm_resnet").folder).source
     with torch.no_grad():
         adapter.head.weight.fill_(-1)
     rows = [Row(f"{n}", BytesContent(encoded(one)), "red") for n, one in enumerate(PICTURES)]
@@ -264,20 +271,20 @@ def test_the_page_of_a_run_tells_that_a_map_is_blank(finished: Any) -> None:
 
 @pytest.mark.parametrize("family", [*DUAL_FAMILIES, "open_clip"])
 def test_a_prompt_is_mapped_over_an_image(tiny: TinyModels, family: str) -> None:
-    model = ht.load(_reference(tiny, family))
-    found = ht.explain(model, PICTURES, labels=["a photo of a film", "a story"], label="a story")
+    model = load_dual_model(_reference(tiny, family))
+    found = explained(model, PICTURES, labels=["a photo of a film", "a story"], label="a story")
     assert [one.label for one in found] == ["a story"] * 2
     assert found[0].map.shape == found[0].seen.shape[:2]
-    alone = ht.explain(model, PICTURES[:1], labels=["a story"], method="hirescam")[0]
+    alone = explained(model, PICTURES[:1], labels=["a story"], method="hirescam")[0]
     assert -1 <= alone.score <= 1
     tower = ImageTowerAdapter(model.dual.tower("image"), model.dual)
-    assert np.abs(Asked(tower).seen(Asked(tower).encode(PICTURES))).max() <= 1
+    assert np.abs(PixelModel(tower).seen(PixelModel(tower).encode(PICTURES))).max() <= 1
 
 
 @pytest.mark.parametrize("family", ["clip-dual", "open_clip"])
 def test_a_prompt_is_mapped_by_what_sets_it_apart_from_the_others(tiny: TinyModels, family: str) -> None:
     """Its gradient is that of its similarity less the mean of the others', and its probability is zero-shot's."""
-    model = ht.load(_reference(tiny, family))
+    model = load_dual_model(_reference(tiny, family))
     prompts = ["a story", "a film", "an actor"]
     asked, _ = _asked(model, prompts)
     pixels = asked.encode(PICTURES).requires_grad_()
@@ -287,12 +294,12 @@ def test_a_prompt_is_mapped_by_what_sets_it_apart_from_the_others(tiny: TinyMode
     (wanted,) = torch.autograd.grad((similar[:, 1] - (similar[:, 0] + similar[:, 2]) / 2).sum(), pixels)
     assert torch.allclose(1.5 * found, wanted, atol=1e-5 * float(wanted.abs().max()))
     told = model.predict(PICTURES, prompts, prompts="{}")
-    for one, prediction in zip(ht.explain(model, PICTURES, labels=prompts), told, strict=True):
+    for one, prediction in zip(explained(model, PICTURES, labels=prompts), told, strict=True):
         assert (one.label, one.score) == (prediction.label, pytest.approx(prediction.score, abs=1e-4))
 
 
 def test_what_the_model_saw_is_the_picture(tiny: TinyModels) -> None:
-    asked = Asked(adapter_of(tiny("vit"), ["a", "b"]))
+    asked = PixelModel(adapter_of(tiny("vit"), ["a", "b"]))
     square = picture("green", 3, (32, 32))
     assert np.abs(asked.seen(asked.encode([square]))[0] - np.asarray(square) / 255).max() < 0.01
 
@@ -377,29 +384,29 @@ def test_texts_and_pairs_and_questions_are_explained(
     tiny: TinyModels, text_data: Path, squad_data: Path, tmp_path: Path, without_figures: None
 ) -> None:
     recipe = recipe_for(tiny("bert"), text_data) | {"task": "text-classification"}
-    model = ht.load(run(recipe, out=tmp_path / "t", progress=SILENT).folder)
-    one = ht.explain(model, ["the film was lovely"])[0]
+    model = load_model(run(recipe, out=tmp_path / "t", progress=SILENT).folder)
+    one = explained(model, ["the film was lovely"])[0]
     assert one.label == model.predict(["the film was lovely"])[0].label
     other = next(name for name in model.class_names if name != one.label)
-    assert ht.explain(model, "the film was lovely", label=other)[0].label == other
+    assert explained(model, "the film was lovely", label=other)[0].label == other
     settings = recipe_for(tiny("bert"), squad_data, epochs=1)
     asked = run(settings | {"task": "question-answering", "strategy": "fine-tune"}, out=tmp_path / "q", progress=SILENT)
     _questions_and_pairs_come_as_in_predict(asked.folder, tiny, tmp_path)
-    answer = ht.explain(asked.folder, question="what was it ?", context="the film was a good story")[0]
+    answer = explained(asked.folder, question="what was it ?", context="the film was a good story")[0]
     scores = [span.score for span in answer.spans]
     assert scores == sorted(scores, reverse=True)
     assert "the film was a good story"[answer.answer.start : answer.answer.end] == answer.answer.answer
 
 
 def _questions_and_pairs_come_as_in_predict(asked: Path, tiny: TinyModels, tmp_path: Path) -> None:
-    model = ht.load(asked)
+    model = load_model(asked)
     questions = [{"question": "what was it ?", "context": f"the {word} was a good story"} for word in ("film", "actor")]
-    explained = ht.explain(model, questions)
-    assert [one.answer.answer for one in explained] == [one.answer for one in model.predict(questions)]
+    told = explained(model, questions)
+    assert [one.answer.answer for one in told] == [one.answer for one in model.predict(questions)]
     with pytest.raises(HftransferError, match="question 1 must be a dict"):
-        ht.explain(model, [questions[0], "none"])
+        explained(model, [questions[0], "none"])
     with pytest.raises(HftransferError, match="label must be left out for questions"):
-        ht.explain(model, questions, label="x")
+        explained(model, questions, label="x")
     text = "\n".join(json.dumps(one) for one in questions)
     (tmp_path / "asked.jsonl").write_text(text)
     for number, (given, lines) in enumerate(((str(tmp_path / "asked.jsonl"), ""), ("-", text))):
@@ -494,12 +501,12 @@ def test_several_images_are_seen_on_one_sheet(count: int, tmp_path: Path, monkey
 
 def test_a_dual_encoder_wants_labels_and_texts_no_method(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
     with pytest.raises(HftransferError) as error:
-        ht.explain(str(tiny("clip-dual")), PICTURES)
+        explained(str(tiny("clip-dual")), PICTURES)
     assert missing_words(faults_of(error), ("the labels must be given", "a photo of a cat")) == []
 
 
 def test_rollout_is_rows_of_products_of_attentions(tiny: TinyModels) -> None:
-    asked = Asked(adapter_of(tiny("vit"), ["a", "b"]))
+    asked = PixelModel(adapter_of(tiny("vit"), ["a", "b"]))
     found = class_maps(asked, asked.encode(PICTURES), [0, 0], "rollout")
     assert found.shape == (2, 32, 32)
     assert np.ptp(found) > 0

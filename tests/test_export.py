@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import hftransfer as ht
 from hftransfer import export
 from hftransfer.cli import app
 from hftransfer.export import ExportError, export_merged, export_onnx
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from tests.conftest import TinyModels, missing_words, picture
+from tests.conftest import TinyModels, load_model, missing_words, picture
 
 SILENT = Progress(None)
 
@@ -50,7 +49,7 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
     assert said["labels"] == ["blue", "green", "red"]
     assert said["inputs"] == ["pixel_values"]
     assert said["max_difference"] < 1e-3
-    predictor = ht.load(folder)
+    predictor = load_model(folder)
     images = [picture(color, 70 + seed) for seed in range(7) for color in ("red", "green")]
     logits = _session(tmp_path / "onnx").run(
         None, {"pixel_values": predictor.adapter.encode(images)["pixel_values"].numpy()}
@@ -65,7 +64,7 @@ def test_the_graph_of_a_text_model_takes_any_length(
 ) -> None:
     recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": str(text_data), "strategy": strategy}
     folder = run(recipe, {"train.epochs": 1}, out=tmp_path / "run", progress=SILENT).folder
-    predictor = ht.load(folder)
+    predictor = load_model(folder)
     found = export_onnx(predictor, tmp_path / "onnx", progress=SILENT)
     assert found.source == "examples that come with the package"
     assert found.max_difference < 1e-3
@@ -86,7 +85,7 @@ def test_the_graph_of_a_model_for_questions_has_two_outputs(tiny: TinyModels, sq
         "strategy": {"kind": "fine-tune"},
     }
     folder = run(recipe, {"train.epochs": 1}, out=tmp_path / "run", progress=SILENT).folder
-    found = export_onnx(ht.load(folder), tmp_path / "onnx", progress=SILENT)
+    found = export_onnx(load_model(folder), tmp_path / "onnx", progress=SILENT)
     assert found.max_difference < 1e-3
     assert [output.name for output in _session(found.folder).get_outputs()] == ["start_logits", "end_logits"]
 
@@ -101,13 +100,13 @@ def test_a_classifier_on_an_embedding_is_exported(
         "strategy": {"kind": "linear-probe", "head_init": "zero-shot"},
     }
     folder = run(recipe, out=tmp_path / "run", progress=SILENT).folder
-    assert export_onnx(ht.load(folder), tmp_path / "onnx", progress=SILENT).max_difference < 1e-3
+    assert export_onnx(load_model(folder), tmp_path / "onnx", progress=SILENT).max_difference < 1e-3
 
 
 def test_a_graph_that_differs_is_not_kept(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_difference", lambda *_: iter([1e-9, 0.5]))
     with pytest.raises(ExportError, match=r"0\.001 at most; got 0\.5 on 16 examples"):
-        export_onnx(ht.load(finished("resnet").folder), tmp_path / "onnx", progress=SILENT)
+        export_onnx(load_model(finished("resnet").folder), tmp_path / "onnx", progress=SILENT)
     assert not (tmp_path / "onnx").exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -125,8 +124,8 @@ def test_matrices_are_merged(tiny: TinyModels, folder_data: Path, tmp_path: Path
     result = call("export", folder, "--format", "merged", "--out", tmp_path / "merged")
     assert result.exit_code == 0, result.output
     image = picture("red", 3)
-    assert ht.load(tmp_path / "merged").predict(image)[0].scores == pytest.approx(
-        ht.load(folder).predict(image)[0].scores, abs=1e-5
+    assert load_model(tmp_path / "merged").predict(image)[0].scores == pytest.approx(
+        load_model(folder).predict(image)[0].scores, abs=1e-5
     )
     again = call("export", folder, "--format", "merged", "--out", tmp_path / "merged")
     assert missing_words(again.stderr, ("must be new or empty",)) == []

@@ -32,7 +32,7 @@ from hftransfer.recipe import load_recipe
 from hftransfer.strategies import FineTune, LoRA
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.solver import Given, InMemory, solve_head
+from hftransfer.training.solver import InMemory, KnownHead, solve_head
 from hftransfer.zeroshot import class_texts, embed_prompts, ensemble, logits
 from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
 
@@ -74,12 +74,12 @@ def _images() -> list[Image.Image]:
 # --- the solved head -------------------------------------------------------------------------------------------------
 
 
-def _problem() -> tuple[np.ndarray, np.ndarray, Given]:
+def _problem() -> tuple[np.ndarray, np.ndarray, KnownHead]:
     random = np.random.default_rng(0)
     features = random.normal(size=(30, 6)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     labels = (features[:, 0] + 0.3 * random.normal(size=30) > 0).astype(np.int64)
-    given = Given(9.0 * random.normal(size=(2, 6)), np.array([0.5, -0.5]))
+    given = KnownHead(9.0 * random.normal(size=(2, 6)), np.array([0.5, -0.5]))
     return features, labels, given
 
 

@@ -13,7 +13,7 @@ import hftransfer as ht
 from hftransfer.errors import HftransferError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from tests.conftest import TinyModels, faults_of, missing_words, picture, question
+from tests.conftest import TinyModels, faults_of, load_model, missing_words, picture, question
 
 SILENT = Progress(None)
 ROWS = [
@@ -40,7 +40,7 @@ def test_fit_gives_a_model_that_predicts_evaluates_saves_and_loads(
     scores = model.evaluate(ROWS)
     assert 0 <= scores["accuracy"] <= 1
     model.save(tmp_path / "out")
-    loaded = ht.load(tmp_path / "out")
+    loaded = load_model(tmp_path / "out")
     assert loaded.predict(["the film was lovely"])[0].scores == pytest.approx(prediction.scores, abs=1e-6)
     assert loaded.evaluate(ROWS)["accuracy"] == scores["accuracy"]
     assert model.metrics["test"] == {}
@@ -90,7 +90,7 @@ def test_questions_are_answered_from_the_context(tiny: TinyModels, tmp_path: Pat
     assert answer.answer == context[answer.start : answer.end]
     assert model.predict([{"question": "what was it ?", "context": context}]) == [answer]
     model.save(tmp_path / "out")
-    again = ht.load(tmp_path / "out").predict(question="what was it ?", context=context)
+    again = load_model(tmp_path / "out").predict(question="what was it ?", context=context)
     assert again.score == pytest.approx(answer.score, abs=1e-5)
     assert set(model.evaluate(rows)) >= {"exact_match", "f1"}
     with pytest.raises(HftransferError, match="question and context"):
@@ -111,7 +111,7 @@ def test_unanswerable_questions_get_a_threshold(tiny: TinyModels, tmp_path: Path
     }
     result = run(recipe, data=data, out=tmp_path / "run", progress=SILENT)
     assert {"has_answer_f1", "no_answer_accuracy"} <= set(result.metrics["test"])
-    assert ht.load(result.folder).facts.null_threshold is not None
+    assert load_model(result.folder).facts.null_threshold is not None
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1_000_000, "a\u0000b", "a \ud800 b", "😀" * 50, "NA"])
@@ -162,7 +162,7 @@ def test_merged_lora_is_a_native_model_that_predicts_the_same(
     }
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert (result.folder / "model" / "adapter_model.safetensors").is_file()
-    lora, merged = ht.load(result.folder), ht.load(result.folder / "merged")
+    lora, merged = load_model(result.folder), load_model(result.folder / "merged")
     for mine, theirs in zip(lora.predict(["a fine film"]), merged.predict(["a fine film"]), strict=True):
         assert mine.scores == pytest.approx(theirs.scores, abs=1e-5)
 
@@ -184,7 +184,7 @@ def test_the_code_on_the_page_of_a_text_model_runs(
     for block in re.findall(r"```python\n(.*?)```", page, re.S):
         exec(block.replace("path/to/this/folder", str(result.folder / "model")), found)
     if "probabilities" in found:
-        (mine,) = ht.load(result.folder).predict(["what a film"])
+        (mine,) = load_model(result.folder).predict(["what a film"])
         assert found["probabilities"][0].tolist() == pytest.approx(list(mine.scores.values()), abs=1e-5)
 
 
@@ -334,9 +334,9 @@ def test_a_saved_model_has_its_page_and_the_merged_one(tiny: TinyModels, tmp_pat
     model = _fit(tiny, strategy=ht.LoRA(merge=True), epochs=1)
     model.save(tmp_path / "out")
     assert "the folder `merged`" in (tmp_path / "out" / "README.md").read_text()
-    merged = ht.load(tmp_path / "out" / "merged").predict(["a fine film"])[0].scores
+    merged = load_model(tmp_path / "out" / "merged").predict(["a fine film"])[0].scores
     assert merged == pytest.approx(model.predict(["a fine film"])[0].scores, abs=1e-5)
-    ht.load(tmp_path / "out").save(tmp_path / "again")
+    load_model(tmp_path / "out").save(tmp_path / "again")
     assert (tmp_path / "again" / "README.md").read_text() == (tmp_path / "out" / "README.md").read_text()
 
 
@@ -355,17 +355,17 @@ def test_an_adapter_finds_its_base_from_elsewhere_and_where_it_was_moved(
     for file in (tmp_path / "here" / "out").iterdir():
         assert str(tmp_path).encode() not in file.read_bytes(), file.name
     monkeypatch.chdir(tmp_path / "there")
-    assert ht.load("../here/out").predict(["good"])[0].scores == pytest.approx(wanted, abs=1e-6)
+    assert load_model("../here/out").predict(["good"])[0].scores == pytest.approx(wanted, abs=1e-6)
     (tmp_path / "here" / "models" / "mine").rename(tmp_path / "moved")
     with pytest.raises(HftransferError, match=r"the base model of the adapter .* none there\. Say where it is now"):
-        ht.load("../here/out")
-    moved = ht.load("../here/out", base=tmp_path / "moved")
+        load_model("../here/out")
+    moved = load_model("../here/out", base=tmp_path / "moved")
     assert moved.predict(["good"])[0].scores == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_backbone_alone_is_no_trained_model(tiny: TinyModels) -> None:
     with pytest.raises(HftransferError, match="must be one with a head for a task; got BertModel"):
-        ht.load(tiny("bert"))
+        load_model(tiny("bert"))
 
 
 def test_a_length_beyond_the_models_is_told(tiny: TinyModels, tmp_path: Path) -> None:

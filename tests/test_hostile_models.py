@@ -16,7 +16,7 @@ import hftransfer as ht
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.cli import app
 from hftransfer.errors import ModelError
-from tests.conftest import Finished, TinyModels, encoded, faults_of, picture
+from tests.conftest import Finished, TinyModels, encoded, faults_of, load_dual_model, load_model, picture
 
 _SOON = 8.0
 """Seconds in which a fault is told, on a machine that does other things too."""
@@ -49,7 +49,7 @@ def _told(folder: Path, given: Any = None) -> str:
     """What a person reads, within seconds."""
 
     def predict() -> None:
-        model = ht.load(folder)
+        model = load_model(folder)
         model.predict(given if given is not None else "a film" if model.takes == "texts" else picture())
 
     began = time.perf_counter()
@@ -170,7 +170,7 @@ def test_damaged_matrices_are_told(lora: Path, tmp_path: Path, tiny: TinyModels,
     said = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**said, **settings}))
     with pytest.raises(ModelError) as error:
-        ht.load(folder, base=tiny("bert"))
+        load_model(folder, base=tiny("bert"))
     assert told in faults_of(error)
 
 
@@ -188,7 +188,7 @@ def test_scores_that_are_no_numbers_are_an_error_everywhere(endless: Path, tmp_p
     picture().save(file)
     told = "must be finite numbers; got NaN or infinity"
     assert told in _told(endless)
-    model = ht.load(endless)
+    model = load_model(endless)
     with pytest.raises(ModelError, match=told):
         model.evaluate([(picture(), "thing 0")])
     with pytest.raises(ModelError, match=told):
@@ -211,7 +211,7 @@ def test_a_server_tells_that_scores_are_no_numbers(endless: Path) -> None:
 
     from hftransfer.server import HOST, make_app
 
-    client = TestClient(make_app(ht.load(endless), "model"), base_url=f"http://{HOST}")
+    client = TestClient(make_app(load_model(endless), "model"), base_url=f"http://{HOST}")
     answer = client.post("/predict", content=encoded(picture()), headers={"content-type": "image/png"})
     assert answer.status_code == 422
     assert "finite numbers" in answer.json()["error"]
@@ -229,7 +229,7 @@ def test_a_model_of_no_numbers_is_not_exported(endless: Path, tmp_path: Path) ->
 def test_a_dual_encoder_tells_that_scores_are_no_numbers(damaged: Damaged) -> None:
     with quiet_transformers():
         folder = damaged("clip-dual", "preprocessor_config.json", image_std=[0, 0, 0])
-        model = ht.load(folder)
+        model = load_dual_model(folder)
     with pytest.raises(ModelError, match="finite numbers"):
         model.predict(picture(), ["cat", "dog"])
     with pytest.raises(ModelError, match="finite numbers"):

@@ -34,7 +34,7 @@ from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapte
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import TrainingError, _Run
-from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
+from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, load_dual_model, missing_words, picture
 
 SILENT = Progress(None)
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
@@ -305,7 +305,7 @@ def test_images_and_captions_find_each_other(
     card = (result.folder / "model" / "README.md").read_text()
     assert missing_words(card, ("image to text recall at 10", "zero-shot-image-classification", "AutoModel")) == []
     assert str(tmp_path) not in card
-    assert ht.load(result.folder).predict(picture("red", 3), ["film", "story"])[0].label in ("film", "story")
+    assert load_dual_model(result.folder).predict(picture("red", 3), ["film", "story"])[0].label in ("film", "story")
     code = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(result.folder / "model"))
     picture("red", 3).save(tmp_path / "photo.jpg")
     known: dict[str, Any] = {}

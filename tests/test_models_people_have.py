@@ -26,7 +26,7 @@ from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.cache import cache_folder
 from hftransfer.cli import app
 from hftransfer.errors import DataError, ModelError, RecipeError
-from tests.conftest import Finished, TinyModels, faults_of, missing_words, picture, tiny_tokenizer
+from tests.conftest import Finished, TinyModels, faults_of, load_model, missing_words, picture, tiny_tokenizer
 from tests.hub_double import serve
 
 TEXTS = ["a lovely film", "an awful story was very dull", "what"]
@@ -96,7 +96,7 @@ HEADS = (
 @pytest.mark.parametrize("head", HEADS, ids=str)
 def test_scores_of_texts_are_those_of_the_plain_pipeline(save_text: SaveText, head: dict[str, Any]) -> None:
     folder = save_text(**head)
-    for text, found in zip(TEXTS, ht.load(folder).predict(TEXTS), strict=True):
+    for text, found in zip(TEXTS, load_model(folder).predict(TEXTS), strict=True):
         wanted = _plain("text-classification", folder, text)
         assert found.scores == pytest.approx(wanted, abs=1e-5)
         assert found.label == max(wanted, key=lambda name: wanted[name])
@@ -107,13 +107,13 @@ def test_scores_of_texts_are_those_of_the_plain_pipeline(save_text: SaveText, he
 def test_scores_of_images_are_those_of_the_plain_pipeline(save_image: SaveText, kind: str) -> None:
     folder = save_image(problem_type=kind)
     image = picture("blue", 3)
-    found = ht.load(folder).predict(image)[0]
+    found = load_model(folder).predict(image)[0]
     assert found.scores == pytest.approx(_plain("image-classification", folder, image), abs=1e-4)
 
 
 def test_of_several_labels_the_best_stands_first_and_lines_tell_all_that_hold(save_text: SaveText) -> None:
     folder = save_text(id2label=NAMES, problem_type="multi_label_classification")
-    found = ht.load(folder).predict(TEXTS[0])[0]
+    found = load_model(folder).predict(TEXTS[0])[0]
     assert list(found.scores) == sorted(NAMES.values(), key=lambda name: -found.scores[name])
     line = _invoke("predict", str(folder), TEXTS[0], "--quiet").stdout
     assert [name for name in NAMES.values() if f"{name}" in line.replace(TEXTS[0], "")] == [
@@ -126,17 +126,18 @@ def test_columns_of_scores_follow_the_model(save_text: SaveText, tmp_path: Path)
     _invoke("predict", str(folder), *TEXTS, "--quiet", "--csv", str(tmp_path / "out.csv"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(), newline="")))
     assert [name for name in rows[0] if name.startswith("score_")] == [f"score_{name}" for name in NAMES.values()]
-    scores = [found.scores for found in ht.load(folder).predict(TEXTS)]
+    scores = [found.scores for found in load_model(folder).predict(TEXTS)]
     for row, own in zip(rows, scores, strict=True):
         assert {name: float(row[f"score_{name}"]) for name in own} == pytest.approx(own)
 
 
 def test_explanations_tell_the_same_scores(save_text: SaveText, save_image: SaveText) -> None:
     texts = save_text(id2label=NAMES, problem_type="multi_label_classification")
-    model = ht.load(texts)
-    assert ht.explain(model, TEXTS[:1])[0].score == pytest.approx(model.predict(TEXTS[0])[0].score)
-    images = ht.load(save_image(problem_type="multi_label_classification"))
-    found = ht.explain(images, [picture()], method="occlusion", truth=True)[0]
+    model = load_model(texts)
+    why: Any = ht.explain(model, TEXTS[:1])[0]
+    assert why.score == pytest.approx(model.predict(TEXTS[0])[0].score)
+    images = load_model(save_image(problem_type="multi_label_classification"))
+    found: Any = ht.explain(images, [picture()], method="occlusion", truth=True)[0]
     assert found.score == pytest.approx(images.predict(picture())[0].score, abs=1e-5)
 
 
@@ -151,14 +152,14 @@ def test_a_graph_says_what_becomes_of_its_logits(save_text: SaveText, tmp_path: 
     session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {name: tokens[name] for name in said["inputs"]})[0][0]
     scores = dict(zip(said["labels"], (1 / (1 + np.exp(-logits))).tolist(), strict=True))
-    assert ht.load(folder).predict(TEXTS[0])[0].scores == pytest.approx(scores, abs=1e-5)
+    assert load_model(folder).predict(TEXTS[0])[0].scores == pytest.approx(scores, abs=1e-5)
 
 
 def test_what_a_regression_gives_is_no_percentage(save_text: SaveText) -> None:
     folder = save_text(num_labels=1, problem_type="regression")
     line = _invoke("predict", str(folder), TEXTS[0], "--quiet").stdout
     assert "%" not in line
-    assert float(line.split()[0]) == pytest.approx(ht.load(folder).predict(TEXTS[0])[0].score, abs=1e-4)
+    assert float(line.split()[0]) == pytest.approx(load_model(folder).predict(TEXTS[0])[0].score, abs=1e-4)
 
 
 @pytest.mark.parametrize("head", [HEADS[0], HEADS[3], HEADS[4]], ids=str)
@@ -166,7 +167,7 @@ def test_data_of_one_label_do_not_judge_what_gives_several_or_numbers(
     save_text: SaveText, head: dict[str, Any]
 ) -> None:
     with pytest.raises(ModelError, match="must be one that chooses one label of several"):
-        ht.load(save_text(**head)).evaluate([(text, "toxic") for text in TEXTS])
+        load_model(save_text(**head)).evaluate([(text, "toxic") for text in TEXTS])
 
 
 # --- names of labels -------------------------------------------------------------------------------------------------
@@ -180,14 +181,14 @@ def test_names_that_do_not_count_from_0_are_refused(save_text: SaveText, ids: di
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "id2label": ids}))
     with pytest.raises(ModelError) as error:
-        ht.load(folder)
+        load_model(folder)
     assert "id2label" in faults_of(error)
     assert "must be names for the outputs 0 to 1" in faults_of(error)
 
 
 def test_a_name_that_two_outputs_have_stands_for_the_first(save_image: SaveText) -> None:
     folder = save_image(id2label={"0": "crane", "1": "dog", "2": "crane", "3": "cat", "4": "fox"})
-    model = ht.load(folder)
+    model = load_model(folder)
     assert model.class_names == ("crane", "dog", "crane (2)", "cat", "fox")
     assert math.fsum(model.predict(picture())[0].scores.values()) == pytest.approx(1, abs=1e-5)
 
@@ -198,17 +199,18 @@ ROWS = [(text, str(number % 2)) for number, text in enumerate(TEXTS * 4)]
 
 
 def _accuracy(folder: Path, meaning: dict[str, str]) -> float:
-    found = ht.load(folder).predict([text for text, _ in ROWS])
+    found = load_model(folder).predict([text for text, _ in ROWS])
     return float(np.mean([one.label == meaning[label] for one, (_, label) in zip(found, ROWS, strict=True)]))
 
 
 def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) -> None:
     folder = save_text(num_labels=2)
-    model = ht.load(folder)
+    model = load_model(folder)
     with pytest.raises(DataError, match="--label-map"):
         model.evaluate(ROWS)
     forth, back = {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "LABEL_1", "1": "LABEL_0"}
-    for given, meaning in (("position", forth), (forth, forth), (back, back)):
+    known: list[tuple[Any, dict[str, str]]] = [("position", forth), (forth, forth), (back, back)]
+    for given, meaning in known:
         assert model.evaluate(ROWS, label_map=given)["accuracy"] == pytest.approx(_accuracy(folder, meaning))
     named = [(text, {"0": "neg", "1": "pos"}[label]) for text, label in ROWS]
     assert model.evaluate(named, label_map="position") == model.evaluate(ROWS, label_map="position")
@@ -231,7 +233,7 @@ def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) 
 )
 def test_a_label_map_that_does_not_fit_is_told(save_text: SaveText, given: Any, told: str) -> None:
     with pytest.raises(RecipeError, match=told):
-        ht.load(save_text(num_labels=2)).evaluate(ROWS, label_map=given)
+        load_model(save_text(num_labels=2)).evaluate(ROWS, label_map=given)
 
 
 def test_a_label_map_in_words_is_read(save_text: SaveText) -> None:
@@ -310,7 +312,7 @@ def test_a_vocabulary_of_special_tokens_or_a_far_smaller_one_is_refused(
     small = save_text("small", vocab_size=5000)
     for folder, told in ((special, "special tokens alone"), (words, "special tokens alone"), (small, "knows 5,000")):
         with pytest.raises(ModelError, match=told):
-            ht.load(folder)
+            load_model(folder)
         with pytest.raises(ModelError, match=told):
             ht.check({"task": "text-classification", "model": str(folder), "data": str(text_data)})
 
@@ -318,11 +320,11 @@ def test_a_vocabulary_of_special_tokens_or_a_far_smaller_one_is_refused(
 def test_a_vocabulary_that_the_model_pads_is_taken(save_text: SaveText) -> None:
     known = len(tiny_tokenizer())
     for size in (known, known + 47, 8 * known):
-        assert ht.load(save_text(f"padded-{size}", vocab_size=size)).predict(TEXTS[0])
+        assert load_model(save_text(f"padded-{size}", vocab_size=size)).predict(TEXTS[0])
 
 
 def test_tokens_beyond_the_model_are_told(save_text: SaveText) -> None:
-    model = ht.load(save_text(vocab_size=12))
+    model = load_model(save_text(vocab_size=12))
     with pytest.raises(ModelError, match="must be one that gives tokens below 12"):
         model.predict("a film in it and what")
 
@@ -354,12 +356,12 @@ def test_an_adapter_of_plain_peft_gives_what_plain_peft_gives(tiny: TinyModels, 
     base, folder = tiny("bert"), tmp_path / "lora"
     auto = tf.AutoModelForSequenceClassification
     wrapped = _plain_lora(auto, base, folder, ["classifier"], ["query", "value"], num_labels=3)
-    model = ht.load(folder)
+    model = load_model(folder)
     assert model.class_names == ("LABEL_0", "LABEL_1", "LABEL_2")
     with torch.no_grad():
         wanted = wrapped(**tiny_tokenizer()([TEXTS[1]], return_tensors="pt")).logits.softmax(-1)[0]
     assert list(model.predict(TEXTS[1])[0].scores.values()) == pytest.approx(wanted.tolist(), abs=1e-5)
-    again = ht.load(model.save(tmp_path / "again"))
+    again = load_model(model.save(tmp_path / "again"))
     assert again.predict(TEXTS) == model.predict(TEXTS)
 
 
@@ -368,7 +370,7 @@ def test_an_adapter_of_plain_peft_for_images_has_the_classes_of_its_base(tiny: T
 
     base, folder = tiny("vit"), tmp_path / "lora"
     wrapped = _plain_lora(tf.AutoModelForImageClassification, base, folder, ["classifier"], ["q_proj"])
-    model = ht.load(folder)
+    model = load_model(folder)
     assert model.class_names == tuple(f"thing {index}" for index in range(5))
     pixels = tf.AutoImageProcessor.from_pretrained(base)(images=[picture()], return_tensors="pt")
     with torch.no_grad():
@@ -384,8 +386,8 @@ def test_an_adapter_of_plain_peft_scores_as_its_base_does(save_text: SaveText, t
     wrapped = _plain_lora(auto, base, folder, ["classifier"], ["query"])
     with torch.no_grad():
         wanted = wrapped(**tiny_tokenizer()([TEXTS[1]], return_tensors="pt")).logits.sigmoid()[0].tolist()
-    model = ht.load(folder)
-    for one in (model, ht.load(model.save(tmp_path / "again"))):
+    model = load_model(folder)
+    for one in (model, load_model(model.save(tmp_path / "again"))):
         assert one.predict(TEXTS[1])[0].scores == pytest.approx(
             dict(zip(NAMES.values(), wanted, strict=True)), abs=1e-5
         )
@@ -400,11 +402,11 @@ def test_an_adapter_without_a_head_takes_that_of_its_base_or_is_refused(
     wrapped = _plain_lora(auto, base, folder, [], ["query"])
     with torch.no_grad():
         wanted = wrapped(**tiny_tokenizer()([TEXTS[0]], return_tensors="pt")).logits.softmax(-1)[0]
-    found = ht.load(folder).predict(TEXTS[0])[0]
+    found = load_model(folder).predict(TEXTS[0])[0]
     assert found.scores == pytest.approx(dict(zip(NAMES.values(), wanted.tolist(), strict=True)), abs=1e-5)
     _plain_lora(auto, tiny("bert"), tmp_path / "headless", [], ["query"])
     with pytest.raises(ModelError, match="all its head weights"):
-        ht.load(tmp_path / "headless")
+        load_model(tmp_path / "headless")
 
 
 # --- folders of sentence-transformers --------------------------------------------------------------------------------
@@ -443,7 +445,7 @@ def test_a_folder_of_sentence_transformers_is_taken_with_its_own_pooling(
     assert model.facts.pooling == pooling
     asked = ht.fit("text-classification", model=str(folder), train=rows, strategy=ht.LinearProbe(pooling="mean"))
     assert asked.facts.pooling == "mean"
-    assert ht.load(model.save(tmp_path / "saved")).predict(TEXTS[0]) == model.predict(TEXTS[0])
+    assert load_model(model.save(tmp_path / "saved")).predict(TEXTS[0]) == model.predict(TEXTS[0])
 
 
 def test_modules_lie_in_their_folder(tiny: TinyModels, tmp_path: Path) -> None:
@@ -567,7 +569,7 @@ def test_a_model_of_drawings_says_so(finished: Finished, tmp_path: Path) -> None
     assert warned in _invoke("predict", str(folder), str(drawn), str(photo), "--quiet").stderr
     assert warned in _invoke("predict", str(folder), str(photo), "--json").stderr
     assert warned not in _invoke("predict", str(folder), str(drawn), str(copied), "--quiet").stderr
-    assert ht.load(folder).note
+    assert load_model(folder).note
 
 
 def test_the_card_of_a_model_of_drawings_says_so() -> None:
@@ -594,7 +596,7 @@ def test_a_page_is_told_what_scores_are(save_text: SaveText) -> None:
 
     from hftransfer.server import HOST, make_app
 
-    model = ht.load(save_text(num_labels=1, problem_type="regression"))
+    model = load_model(save_text(num_labels=1, problem_type="regression"))
     client = TestClient(make_app(model, "model"), base_url=f"http://{HOST}")
     assert client.get("/about").json()["scores"] == "none"
     answer = client.post("/predict", json={"text": TEXTS[0]}).json()
@@ -605,7 +607,7 @@ def test_a_page_is_told_what_scores_are(save_text: SaveText) -> None:
 
 
 def test_the_name_of_an_image_file_is_no_text(save_text: SaveText, tmp_path: Path) -> None:
-    model = ht.load(save_text(num_labels=2))
+    model = load_model(save_text(num_labels=2))
     photo = tmp_path / "photo.JPG"
     picture().save(photo, "JPEG")
     with pytest.raises(DataError, match="must be a text"):
@@ -616,9 +618,9 @@ def test_the_name_of_an_image_file_is_no_text(save_text: SaveText, tmp_path: Pat
 
 def test_what_could_not_be_found_is_told_and_all_else_predicted(save_text: SaveText, save_image: SaveText) -> None:
     fault = DataError("the image gone.jpg must be a file; got none.")
-    texts, images = ht.load(save_text(num_labels=2)), ht.load(save_image())
+    texts, images = load_model(save_text(num_labels=2)), load_model(save_image())
     assert [type(one) for one in texts.predict_each([TEXTS[0], fault, TEXTS[1]])][1] is DataError
-    found = list(images.predict_each([fault, picture(), fault]))
+    found: list[Any] = list(images.predict_each([fault, picture(), fault]))
     assert found[0] is fault
     assert found[2] is fault
     assert found[1].label.startswith("thing")
@@ -656,7 +658,7 @@ def test_a_pooler_that_the_base_model_lacks_is_kept_with_its_matrices(tmp_path: 
     rows = [(text, str(n % 2)) for n, text in enumerate(TEXTS * 4)]
     settings: dict[str, Any] = {"model": str(tmp_path / "base"), "train": rows, "strategy": ht.LoRA(rank=2)}
     model = ht.fit("text-classification", **settings, epochs=1, seed=seed)
-    again = ht.load(model.save(tmp_path / "lora"))
+    again = load_model(model.save(tmp_path / "lora"))
     for one, other in zip(again.predict(TEXTS), model.predict(TEXTS), strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-6)
 
@@ -673,7 +675,7 @@ def test_weights_deeper_than_the_configuration_are_no_half_model(tiny: TinyModel
     config = json.loads((tmp_path / "vit" / "config.json").read_text())
     (tmp_path / "vit" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
     with pytest.raises(ModelError, match=r"as deep as its config.json says; got weights of more layers"):
-        ht.load(tmp_path / "vit")
+        load_model(tmp_path / "vit")
 
 
 def test_a_table_is_no_list_of_its_columns() -> None:

@@ -21,7 +21,7 @@ from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.errors import DataError, ModelError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
-from tests.conftest import FAMILIES, encoded, faults_of, missing_words, picture, recipe_for, write_classes
+from tests.conftest import FAMILIES, encoded, faults_of, load_model, missing_words, picture, recipe_for, write_classes
 
 COLORS = ("red", "green", "blue")
 
@@ -131,7 +131,7 @@ def test_plain_transformers_gives_the_same_probabilities(family, finished, folde
     with quiet_transformers():
         classify = pipeline("image-classification", model=str(folder / "model"), device="cpu")
         theirs = [{entry["label"]: entry["score"] for entry in classify(str(image), top_k=None)} for image in images]
-    ours = ht.load(folder, precision="fp32").predict(images)
+    ours = load_model(folder, precision="fp32").predict(images)
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.scores == pytest.approx(other, abs=1e-4)
 
@@ -142,7 +142,7 @@ def test_the_saved_model_predicts_what_the_run_measured(family, finished, folder
 
     folder = finished(family).folder
     table = pyarrow.parquet.read_table(folder / "predictions.parquet").to_pylist()
-    predictions = ht.load(folder).predict([folder_data / row["id"] for row in table])
+    predictions = load_model(folder).predict([folder_data / row["id"] for row in table])
     for row, prediction in zip(table, predictions, strict=True):
         measured = {name: row[f"probability_{name}"] for name in COLORS}
         assert prediction.scores == pytest.approx(measured, abs=1e-3)
@@ -163,7 +163,7 @@ def test_labels_survive_as_names(family, finished):
     config = json.loads((finished(family).folder / "model" / "config.json").read_text(encoding="utf-8"))
     names = config["label_names"] if family == "timm" else list(config["id2label"].values())
     assert names == ["blue", "green", "red"]
-    assert ht.load(finished(family).folder).class_names == ("blue", "green", "red")
+    assert load_model(finished(family).folder).class_names == ("blue", "green", "red")
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -373,7 +373,7 @@ def test_data_may_come_from_python(form, tiny, tmp_path, silent):
     recipe = {"task": "image-classification", "model": str(tiny("vit")), "train": {"precision": "fp32"}}
     result = run(recipe, data=memory(form), out=tmp_path / "run", progress=silent)
     assert result.metrics["test"]["accuracy"] > 0.6
-    assert set(ht.load(result.folder).class_names) == set(COLORS)
+    assert set(load_model(result.folder).class_names) == set(COLORS)
     assert "source: memory" in (result.folder / "recipe.yaml").read_text(encoding="utf-8")
 
 
@@ -381,7 +381,7 @@ def test_data_may_come_from_python(form, tiny, tmp_path, silent):
 def test_numbers_as_labels_end_as_names(tiny, tmp_path, silent):
     rows = [(image, COLORS.index(name) * 5) for image, name in pairs(10)]
     result = run(recipe_for(tiny("vit"), "memory"), data=rows, out=tmp_path / "run", progress=silent)
-    assert ht.load(result.folder).class_names == ("0", "5", "10")
+    assert load_model(result.folder).class_names == ("0", "5", "10")
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -389,7 +389,7 @@ def test_a_validation_split_may_lack_a_class(tiny, tmp_path, silent):
     parts = {"train": pairs(8), "validation": [row for row in pairs(4, 50) if row[1] != "red"], "test": pairs(3, 90)}
     result = run(recipe_for(tiny("vit"), "memory"), data=parts, out=tmp_path / "run", progress=silent)
     assert np.shape(result.metrics["validation"]["confusion_matrix"]) == (3, 3)
-    assert ht.load(result.folder).class_names == ("blue", "green", "red")
+    assert load_model(result.folder).class_names == ("blue", "green", "red")
 
 
 @pytest.mark.usefixtures("without_figures")

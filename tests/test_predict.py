@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,17 @@ from hftransfer.errors import DataError, RecipeError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.tasks.outcomes import Prediction
-from hftransfer.zeroshot import DualPredictor
-from tests.conftest import TinyModels, faults_of, missing_words, picture, question, recipe_for, write_classes
+from tests.conftest import (
+    TinyModels,
+    faults_of,
+    load_dual_model,
+    load_model,
+    missing_words,
+    picture,
+    question,
+    recipe_for,
+    write_classes,
+)
 from tests.hub_double import serve
 
 SILENT = Progress(None)
@@ -170,7 +179,7 @@ def test_questions_of_a_table_are_answered(answered: Path, tmp_path: Path) -> No
     result = call("predict", answered, tmp_path / "asked.jsonl", "--json")
     found = json.loads(result.stdout)["predictions"]
     assert [entry["input"] for entry in found] == [row["question"] for row in rows]
-    alone = ht.load(answered).predict(question=rows[0]["question"], context=rows[0]["context"])
+    alone = load_model(answered).predict(question=rows[0]["question"], context=rows[0]["context"])
     assert found[0]["answer"] == alone.answer
     assert found[0]["score"] == pytest.approx(alone.score, abs=1e-5)
     wrong = call("predict", answered, "who?")
@@ -225,7 +234,7 @@ def test_other_data_are_judged_by_the_labels_of_the_model(finished: Any, tmp_pat
 
 
 def test_columns_of_other_data_are_named(reviewed: Path, tmp_path: Path) -> None:
-    labels = ht.load(reviewed).class_names
+    labels = load_model(reviewed).class_names
     (tmp_path / "more.csv").write_text(f"what,verdict\nthe film was great,{labels[0]}\nan awful story,{labels[1]}\n")
     wrong = call("eval", reviewed, "--data", tmp_path / "more.csv")
     assert wrong.exit_code == 2
@@ -276,7 +285,7 @@ def test_a_run_on_drafts_is_judged_on_drafts(tiny: TinyModels, tmp_path: Path) -
     losses = {name: json.loads(result.stdout)["log_loss"] for name, result in scores.items()}
     assert losses["as in the run"] == pytest.approx(ran.metrics["test"]["log_loss"], abs=1e-4)
     assert losses["draft"] != losses["exact"]
-    assert ht.load(ran.folder).evaluate(data, decode="draft")["log_loss"] == losses["draft"]
+    assert load_model(ran.folder).evaluate(data, decode="draft")["log_loss"] == losses["draft"]
 
 
 @pytest.mark.parametrize("keep", ["auto", "off"])
@@ -303,18 +312,19 @@ def test_settings_that_judge_nothing_are_refused(finished: Any, folder_data: Pat
     assert missing_words(odd.stderr, words) == []
     for name, told in (("decode", "data.decode must be 'exact' or 'draft'"), ("decod", "Did you mean 'decode'?")):
         with pytest.raises(RecipeError, match=re.escape(told)):
-            ht.load(folder).evaluate(folder_data, **{name: "fast"})
+            load_model(folder).evaluate(folder_data, **dict[str, Any]({name: "fast"}))
 
 
 @pytest.mark.parametrize("kind", ["images", "texts"])
 def test_threads_share_a_model(kind: str, finished: Any, reviewed: Path) -> None:
-    model = ht.load(finished("resnet").folder if kind == "images" else reviewed)
+    model = load_model(finished("resnet").folder if kind == "images" else reviewed)
     words = ("the film was great", "an awful dull story")
     inputs: list[list[Any]] = [[picture(color, 5)] * 8 for color in ("red", "blue")]
     inputs = inputs if kind == "images" else [[text] * 8 for text in words]
-    wanted = [model.predict(own) for own in inputs]
+    predict: Callable[[list[Any]], list[Prediction]] = model.predict
+    wanted = [predict(own) for own in inputs]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(model.predict, inputs * 10))
+        found = list(pool.map(predict, inputs * 10))
     assert [[one.label for one in own] for own in found] == [[one.label for one in own] for own in wanted * 10]
 
 
@@ -322,8 +332,7 @@ def test_threads_share_a_model(kind: str, finished: Any, reviewed: Path) -> None
 
 
 def test_a_dual_encoder_loads_and_embeds(tiny: TinyModels) -> None:
-    model = ht.load(tiny("clip-dual"))
-    assert isinstance(model, DualPredictor)
+    model = load_dual_model(tiny("clip-dual"))
     images = [picture("red", 1), picture("blue", 2)]
     assert model.predict(images, ["film", "story"]) == ht.zero_shot(tiny("clip-dual"), images, ["film", "story"])
     embedded, texts = model.embed_images(images), model.embed_texts(["film", "story", "actor"])
@@ -347,15 +356,15 @@ if os.environ["HF_HUB_OFFLINE"] == "1":
 found = {}
 for name in ("nothing", "pickled", "code", "outside"):
     try:
-        found[name] = str(ht.load(f"me/{name}"))
+        found[name] = str(load_model(f"me/{name}"))
     except ModelError as error:
         found[name] = str(error)
 found["imported early"] = "torch" in sys.modules if os.environ["HF_HUB_OFFLINE"] == "1" else False
 for name in ("linear-probe", "fine-tune", "lora"):
-    model = ht.load(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
+    model = load_model(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
     found[name] = [one.scores for one in model.predict(sys.argv[3:])]
 for name in ("me/dual", "open_clip:ViT-B-32/openai"):
-    found[name] = ht.load(name).predict(sys.argv[3:4], ["film", "story"])[0].scores
+    found[name] = load_model(name).predict(sys.argv[3:4], ["film", "story"])[0].scores
 open(sys.argv[1], "w").write(json.dumps(found))
 """
 
@@ -398,7 +407,7 @@ def test_models_on_the_hub_load_by_their_ids_and_then_without_it(
     for strategy in ("linear-probe", "fine-tune", "lora"):
         settings = {"strategy": strategy, "train.epochs": 1, "train.precision": "fp32"}
         folder = run(document, settings, out=tmp_path / strategy, progress=SILENT).folder
-        expected[strategy] = [one.scores for one in ht.load(folder).predict(images)]
+        expected[strategy] = [one.scores for one in load_model(folder).predict(images)]
         repos[f"models/me/{strategy}"] = folder / "model"
     for name, model in (
         ("me/dual", tiny("clip-dual")),

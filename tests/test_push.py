@@ -15,13 +15,12 @@ import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
-import hftransfer as ht
 from hftransfer.cli import app
 from hftransfer.errors import ModelError
 from hftransfer.pipeline import run
 from hftransfer.progress import Progress
 from hftransfer.publish import MANIFEST, Pushed, PushError, collect, push, require_pushable
-from tests.conftest import TinyModels, faults_of, missing_words, picture
+from tests.conftest import TinyModels, faults_of, load_dual_model, load_model, missing_words, picture
 from tests.hub_double import WritableHub, serve_writable
 
 SILENT = Progress(None)
@@ -99,7 +98,7 @@ found = {}
 for name in sys.argv[5:]:
     base = None
     name, _, base = name.partition("=")
-    model = ht.load(name, base=base or None)
+    model = load_model(name, base=base or None)
     more = (["film", "story"],) if name.endswith("dual") else ()
     found[name] = [one.scores for one in model.predict(images, *more)]
 open(sys.argv[1], "w").write(json.dumps(found))
@@ -119,10 +118,10 @@ def test_models_come_back_as_they_went(
         document = {"task": "image-classification", "model": str(tiny("vit")), "data": str(folder_data)}
         settings = {"strategy": strategy, "train.epochs": 1, "train.precision": "fp32"}
         folder = run(document, settings, out=tmp_path / strategy, progress=SILENT).folder
-        expected[f"me/{strategy}"] = [one.scores for one in ht.load(folder).predict(images)]
+        expected[f"me/{strategy}"] = [one.scores for one in load_model(folder).predict(images)]
         _push(folder, hub, f"me/{strategy}")
         shutil.rmtree(folder)
-    expected["me/dual"] = [one.scores for one in ht.load(tiny("clip-dual")).predict(images, ["film", "story"])]
+    expected["me/dual"] = [one.scores for one in load_dual_model(tiny("clip-dual")).predict(images, ["film", "story"])]
     _push(tiny("clip-dual"), hub, "me/dual")
     assert all(repo.private for repo in hub.repos.values())
     place = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}

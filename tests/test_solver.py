@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from hftransfer.training import solver
-from hftransfer.training.solver import GRID, Head, probabilities, solve_head
+from hftransfer.training.solver import GRID, SolvedHead, probabilities, solve_head
 
 
 class Plain:
@@ -36,7 +36,7 @@ def problem(
     return (values * scales + offsets).astype(np.float32), labels
 
 
-def solved(train: Any, validation: Any, classes: int, l2: float | None = None) -> Head:
+def solved(train: Any, validation: Any, classes: int, l2: float | None = None) -> SolvedHead:
     return solve_head(Plain(train[0]), train[1], Plain(validation[0]), validation[1], classes, l2)
 
 
@@ -47,7 +47,7 @@ def scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (exact - mean) / deviation, mean, deviation
 
 
-def log_loss(head: Head, values: np.ndarray, labels: np.ndarray) -> float:
+def log_loss(head: SolvedHead, values: np.ndarray, labels: np.ndarray) -> float:
     logits = values.astype(np.float64) @ head.weight.T + head.bias
     return float(np.mean([-log_softmax(row)[label] for row, label in zip(logits, labels, strict=True)]))
 
@@ -217,7 +217,7 @@ def test_features_larger_than_memory_are_never_read_whole(monkeypatch):
 
 
 def test_logits_of_no_rows_are_none():
-    head = Head(np.ones((3, 2)), np.zeros(3), 1.0, 0.0)
+    head = SolvedHead(np.ones((3, 2)), np.zeros(3), 1.0, 0.0)
     assert head.logits(Plain(np.empty((0, 2)))).shape == (0, 3)
 
 

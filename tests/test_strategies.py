@@ -25,14 +25,13 @@ from hftransfer.data.targets import CLASSES, Targets
 from hftransfer.errors import HftransferError
 from hftransfer.jobs.session import Clock
 from hftransfer.progress import Progress
-from hftransfer.reload import load
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import head_task
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.transfer import Job, Transferred, transfer
-from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, encoded, picture
+from tests.conftest import IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, encoded, load_model, picture
 
 FP32 = Compute(torch.device("cpu"), "fp32", 8)
 GOOD, BAD = ("great", "lovely", "fine", "good"), ("awful", "dull", "poor", "bad")
@@ -184,9 +183,9 @@ def test_what_is_saved_is_what_was_trained(tiny: TinyModels, tmp_path: Path, fam
     folder = tmp_path / "model"
     folder.mkdir()
     trained = _saved(tiny, family, task, name, folder)
-    loaded = load(folder)
+    loaded = load_model(folder)
     if task == "question-answering":
-        asked = {"question": "what was the film ?", "context": "the film was very lovely ."}
+        asked: Any = {"question": "what was the film ?", "context": "the film was very lovely ."}
         assert loaded.predict(**asked).score == pytest.approx(trained.predict(**asked).score, abs=1e-5)
         return
     inputs: list[Any] = (

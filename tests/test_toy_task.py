@@ -25,7 +25,7 @@ from hftransfer.progress import Progress
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Starter, Words
 from hftransfer.tasks.image_classification import ImageClassification
-from tests.conftest import TinyModels, missing_words
+from tests.conftest import TinyModels, load_model, missing_words
 
 # --- the task --------------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class PictureBrightness(ImageClassification):
         title="Picture Brightness",
         unit="pictures",
         done="pictures told bright from dark",
-        example='ht.load("path/to/this/folder").predict(["photo.jpg"])',
+        example='load_model("path/to/this/folder").predict(["photo.jpg"])',
         native="Plain transformers loads it as a classifier of images.",
         auto_class="AutoModelForImageClassification",
     )
@@ -116,10 +116,10 @@ def test_a_run_of_it_is_whole(tiny: TinyModels, holidays: Path, tmp_path: Path) 
     assert f"{metrics['test']['log_loss']:.4f}" in _invoke("eval", run, "--quiet")
     assert "1 of" in _invoke("explain", run, holidays / "lyon" / "3.png", "--out", tmp_path / "why") or True
     assert (tmp_path / "why" / "explanations.html").is_file()
-    model = ht.load(run)
+    model = load_model(run)
     saved = model.save(tmp_path / "saved")
     picture = [str(holidays / "ghent" / "0.png")]
-    assert ht.load(saved).predict(picture) == model.predict(picture)
+    assert load_model(saved).predict(picture) == model.predict(picture)
     assert model.predict(picture)[0].label == "dark"
 
 

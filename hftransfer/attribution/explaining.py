@@ -10,10 +10,10 @@ import torch
 
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.artifact import Predictor, as_list, as_questions, decoded
-from hftransfer.attribution.explanation import AnswerExplanation, Explanation, ImageExplanation, TextExplanation
+from hftransfer.attribution.explanation import AnswerExplanation, ImageExplanation, TextExplanation
 from hftransfer.attribution.faithfulness import faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
-from hftransfer.attribution.network import Asked, Spot, find_spot
+from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.attribution.words import attribute_words
 from hftransfer.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.tasks.outcomes import Answer
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
 
 
+Explained = ImageExplanation | TextExplanation | AnswerExplanation
+"""What an explanation is: that of an image, of a text, or of an answer."""
+
+
 def explain(
-    model: Any,
+    model: str | os.PathLike[str] | Predictor | DualPredictor,
     inputs: Any = None,
     *,
     label: str | None = None,
@@ -32,7 +36,7 @@ def explain(
     truth: bool = False,
     question: str | None = None,
     context: str | None = None,
-) -> list[Any]:
+) -> list[Explained]:
     """Return one explanation for each image, text or question.
 
     `model` is what `hftransfer.load` gives, or a name it takes. Of images the map shows what speaks for the predicted
@@ -60,10 +64,10 @@ def explain(
         raise RecipeError(must_be("question and context", f"left out for a model of {model.takes}", "given"))
     else:
         given = as_list(inputs, model.reader)
-    explained = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
-    if faults := [fault for one in explained if isinstance(one, DataError) for fault in one.faults]:
+    outcomes = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
+    if faults := [fault for one in outcomes if isinstance(one, DataError) for fault in one.faults]:
         raise DataError(*faults)
-    return explained
+    return [one for one in outcomes if not isinstance(one, DataError)]
 
 
 def explain_each(
@@ -74,7 +78,7 @@ def explain_each(
     labels: Sequence[str] = (),
     method: str = "auto",
     truth: bool = False,
-) -> Iterator[Explanation | DataError]:
+) -> Iterator[Explained | DataError]:
     """Yield an explanation of each input in turn, or the error that says why it can't be read.
 
     Raises:
@@ -107,7 +111,7 @@ def _explained_images(
     method: str,
     *,
     truth: bool,
-) -> Iterator[Explanation | DataError]:
+) -> Iterator[Explained | DataError]:
     require_method(method)
     asked, names = _asked(model, labels)
     if label is not None and label not in names:
@@ -122,7 +126,7 @@ def _explained_images(
 
 
 def _explained_image(
-    asked: Asked, spot: Spot, names: Sequence[str], image: Any, label: str | None, method: str, *, truth: bool
+    asked: PixelModel, spot: Spot, names: Sequence[str], image: Any, label: str | None, method: str, *, truth: bool
 ) -> ImageExplanation:
     pixels = asked.encode([image])
     with torch.inference_mode():
@@ -135,12 +139,12 @@ def _explained_image(
     return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
 
 
-def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Asked, list[str]]:
+def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[PixelModel, list[str]]:
     """Return what the model is asked, and the names of its logits."""
     if isinstance(model, Predictor):
         if labels:
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
-        return Asked(model.source), list(model.class_names)
+        return PixelModel(model.source), list(model.class_names)
     from hftransfer.adapters.towers import ImageTowerAdapter
     from hftransfer.tasks.prompts import require_labels
 
@@ -154,7 +158,7 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Ask
         # What all prompts share ("a photo of a …") speaks for none of them: less their mean, a prompt's similarity is
         # its difference from the mean of the others' but for a factor, and probabilities are as before.
         texts = texts - texts.mean(dim=0)
-    return Asked(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), names
+    return PixelModel(ImageTowerAdapter(model.dual.tower("image"), model.dual), texts, model.dual.scale), names
 
 
 def some_of(labels: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hftransfer.attribution.network import Asked
+from hftransfer.attribution.network import PixelModel
 
 _STEPS = 10
 SIDE = 14
@@ -32,7 +32,7 @@ class Faithfulness:
 
 
 @torch.inference_mode()
-def faithfulness(asked: Asked, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
+def faithfulness(asked: PixelModel, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
     """Return the scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
     by_map = np.argsort(-cells_of(found).ravel(), kind="stable")
     at_random = np.random.default_rng(seed).permutation(SIDE * SIDE)
@@ -47,7 +47,7 @@ def cells_of(found: np.ndarray) -> np.ndarray:
     return np.array([[found[np.ix_(row, column)].mean() for column in columns] for row in rows])
 
 
-def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
+def _removed(asked: PixelModel, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
     """Return the mean score while cells are deleted, and while they are inserted, in this order."""
     height, width = pixels.shape[2:]
     kept = []
@@ -62,7 +62,7 @@ def _removed(asked: Asked, pixels: Tensor, order: np.ndarray, target: int) -> tu
     return found[0], found[1]
 
 
-def _mean_score(asked: Asked, logits: Tensor, target: int) -> float:
+def _mean_score(asked: PixelModel, logits: Tensor, target: int) -> float:
     """Over the steps; of one prompt alone, its mean logit."""
     alone = asked.texts is not None and logits.shape[1] == 1
     return float((logits if alone else asked.scores(logits))[:, target].mean())

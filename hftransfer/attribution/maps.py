@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from hftransfer.attribution.network import Asked, Spot, find_spot
+from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.errors import RecipeError, must_be, nearest
 from hftransfer.extras import require_extra
 
@@ -53,7 +53,7 @@ def method_for(method: str, spot: Spot) -> str:
 
 
 def class_maps(
-    asked: Asked, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
+    asked: PixelModel, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
 ) -> np.ndarray:
     """Return what in each image (B, 3, H, W) speaks for its target class, (B, H, W) in [0, 1].
 
@@ -75,7 +75,7 @@ def class_maps(
     return found
 
 
-def grad_cam(asked: Asked, pixels: Tensor, targets: Sequence[int], spot: Spot) -> np.ndarray:
+def grad_cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], spot: Spot) -> np.ndarray:
     """Return the channels of the last map, weighted by the mean gradient of the target's logit, what is positive of
     their sum (Selvaraju et al., equations 1 and 2): (B, H, W) in [0, 1]. The grad-cam library's takes seconds to
     import."""
@@ -94,7 +94,7 @@ def grad_cam(asked: Asked, pixels: Tensor, targets: Sequence[int], spot: Spot) -
     return upscaled(found, tuple(pixels.shape[2:]), _ROUNDING * np.abs(found).max(axis=(1, 2)))
 
 
-def _cam(asked: Asked, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
+def _cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     kind = getattr(importlib.import_module("pytorch_grad_cam"), name)
@@ -108,7 +108,7 @@ def _cam(asked: Asked, pixels: Tensor, targets: Sequence[int], name: str, spot: 
 
 
 @torch.inference_mode()
-def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
+def occlusion(asked: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
     """Return how much the logit of the target, over the best of all others, falls where a square of mid-grey hides the
     image (Zeiler and Fergus, arXiv 1311.2901, section 4.2): (B, H, W) in [0, 1]. The square is two sevenths of the
     image's sides and moves by one; a place's value is the mean over the squares that hide it."""
@@ -130,7 +130,7 @@ def occlusion(asked: Asked, pixels: Tensor, targets: Sequence[int]) -> np.ndarra
     return upscaled(found, (height, width), least)
 
 
-def _margins(asked: Asked, pixels: Tensor, target: int) -> list[float]:
+def _margins(asked: PixelModel, pixels: Tensor, target: int) -> list[float]:
     """By how much the target's logit is above the best other (B,); its logit alone, where there is no other."""
     logits = torch.cat([asked(pixels[at : at + _AT_ONCE]) for at in range(0, len(pixels), _AT_ONCE)]).float()
     own = logits[:, target]
@@ -141,7 +141,7 @@ def _margins(asked: Asked, pixels: Tensor, target: int) -> list[float]:
 
 
 @torch.inference_mode()
-def rollout(asked: Asked, pixels: Tensor, spot: Spot) -> np.ndarray:
+def rollout(asked: PixelModel, pixels: Tensor, spot: Spot) -> np.ndarray:
     """Where attention comes from, whatever the class (attention rollout; Abnar and Zuidema, arXiv 2005.00928, section
     3): (B, H, W) in [0, 1].
 
@@ -166,7 +166,7 @@ def rollout(asked: Asked, pixels: Tensor, spot: Spot) -> np.ndarray:
     return upscaled(reached[:, prefix:].reshape(-1, *spot.grid).numpy(), tuple(pixels.shape[2:]))
 
 
-def _attentions(asked: Asked, pixels: Tensor) -> list[Tensor]:
+def _attentions(asked: PixelModel, pixels: Tensor) -> list[Tensor]:
     """Return the attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
     before = getattr(asked.model.config, "_attn_implementation", None)
     try:

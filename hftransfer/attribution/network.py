@@ -21,7 +21,7 @@ _NORMS = ("Norm", "norm")
 _LEAST_SIDE = 2
 
 
-class Asked(nn.Module):
+class PixelModel(nn.Module):
     """A model whose logits (B, C) follow from pixels (B, 3, H, W) alone; gradients go through all of it."""
 
     def __init__(self, adapter: Adapter, texts: Tensor | None = None, scale: float = 1.0) -> None:
@@ -72,7 +72,7 @@ class Spot:
     of_tokens: bool
 
 
-def find_spot(asked: Asked, target: int = 0) -> Spot:
+def find_spot(asked: PixelModel, target: int = 0) -> Spot:
     """Return the last layer whose output is a map over the image and whose every place the logit depends on.
 
     Found by one backward pass over noise. A map has as many places as what a stage takes or gives: a pooled vector of

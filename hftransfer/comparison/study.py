@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from typing_extensions import TypedDict, Unpack
+
 from hftransfer.comparison.cells import Cell, cells_of, finished_cells, require_sound
 from hftransfer.comparison.page import write_study
 from hftransfer.comparison.statistics import Difference, Scores, differences, mean_and_interval
@@ -91,18 +93,26 @@ class Study:
         return [result for result in self.results if result.error]
 
 
+class Grid(TypedDict, total=False):
+    """What is compared with what; what is left out is as the recipe's `compare:` section says."""
+
+    strategies: Sequence[str]
+    """In short, as in `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`."""
+    models: Sequence[str]
+    seeds: Sequence[int]
+    shots: Sequence[int | str]
+    """Training examples of each class, or `all`."""
+
+
 def compare(
     recipe: str | Path | Mapping[str, Any],
     overrides: Mapping[str, Any] | Sequence[str] = (),
     *,
-    strategies: Sequence[str] = (),
-    models: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    shots: Sequence[int | str] = (),
     data: Any = None,
     out: str | Path | None = None,
     skip_done: bool = False,
     progress: Progress | None = None,
+    **grid: Unpack[Grid],
 ) -> Study:
     """Strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers of shots
     compared on the same data; what is left out is as the recipe's `compare:` section says.
@@ -117,10 +127,11 @@ def compare(
     """
     progress = progress or Progress()
     loaded = load_recipe(recipe, with_memory(overrides, data))
-    given = {"strategies": strategies, "models": models, "seeds": seeds, "shots": shots}
-    chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | {k: tuple(v) for k, v in given.items() if v}
+    wishes: Mapping[str, Any] = grid
+    given = {name: tuple(values) for name, values in wishes.items() if values}
+    chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | given
     of_recipe = loaded.recipe.compare.model_fields_set if loaded.recipe.compare is not None else ()
-    if loaded.recipe.strategy.contrasts and not strategies and "strategies" not in of_recipe:
+    if loaded.recipe.strategy.contrasts and "strategies" not in given and "strategies" not in of_recipe:
         chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
     settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
     assert settings is not None

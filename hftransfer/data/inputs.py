@@ -13,7 +13,7 @@ from hftransfer.errors import DataError, RecipeError, must_be, some, user_path
 
 
 @dataclass(frozen=True)
-class Given:
+class InputRequest:
     """What a person gives a model on the command line."""
 
     inputs: tuple[str, ...] = ()

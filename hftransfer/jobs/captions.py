@@ -134,7 +134,7 @@ def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, sessio
     """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
     from hftransfer.tasks.prompts import words_for
-    from hftransfer.zeroshot import evaluate
+    from hftransfer.zeroshot import NamesJob, evaluate
 
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)
@@ -142,16 +142,17 @@ def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, sessio
     digest = hashlib.sha256()
     for tensor in dual.model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    found = evaluate(
-        dual,
-        digest.hexdigest(),
-        splits,
-        words,
-        templates_of(recipe.prompts or "simple"),
-        settings,
-        compute,
-        session.progress,
+    job = NamesJob(
+        dual=dual,
+        weights_sha256=digest.hexdigest(),
+        splits=splits,
+        words=words,
+        templates=templates_of(recipe.prompts or "simple"),
+        settings=settings,
+        compute=compute,
+        progress=session.progress,
         stage=session.stage,
     )
+    found = evaluate(job)
     session.progress.line(f"zero-shot on {recipe.zero_shot_data}: accuracy {found.metrics['accuracy']:.4f}")
     return found.metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,16 +28,24 @@ if TYPE_CHECKING:
     from hftransfer.zeroshot import DualPredictor
 
 
+@dataclass(frozen=True)
+class JudgedBy:
+    """What a model is judged by: a split of the data, what its labels mean, and the prompts of a dual encoder."""
+
+    split: str | None = None
+    prompts: str | Sequence[str] = "simple"
+    label_map: LabelMap | None = None
+    """Which class each label of the data means."""
+
+
 def evaluate_model(
     model: str,
     data: str | None,
     settings: Sequence[str] = (),
     *,
-    split: str | None = None,
-    prompts: str | Sequence[str] = "simple",
+    by: JudgedBy | None = None,
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     base: str | None = None,
-    label_map: LabelMap | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Return the metrics of a model on a split of some data, or without `data` on the test split of the run it came
@@ -49,6 +58,8 @@ def evaluate_model(
     Raises:
         HftransferError: the model, the data or a setting is not as it must be.
     """
+    by = by or JudgedBy()
+    split, label_map = by.split, by.label_map
     chosen = settings_from_words(data or "memory", settings)
     if data is None and settings:
         raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
@@ -62,7 +73,7 @@ def evaluate_model(
             raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
         if label_map is not None:
             raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is told the labels", "given"))
-        return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, prompts, progress)
+        return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, by.prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     reader = predictor.task.reader
@@ -127,18 +138,19 @@ def _judged_on_own(
 def _judged_by_names(
     predictor: DualPredictor, found: Found, settings: DataSettings, prompts: str | Sequence[str], progress: Progress
 ) -> dict[str, Any]:
-    from hftransfer.zeroshot import evaluate
+    from hftransfer.zeroshot import NamesJob, evaluate
 
     splits: Splits = build_test_only(found, settings, progress)
     words, templates = words_for(splits.class_names, None), templates_of(prompts)
-    return evaluate(
-        predictor.dual,
-        predictor.checkpoint.weights_sha256,
-        splits,
-        words,
-        templates,
-        settings,
-        predictor.compute,
-        progress,
+    job = NamesJob(
+        dual=predictor.dual,
+        weights_sha256=predictor.checkpoint.weights_sha256,
+        splits=splits,
+        words=words,
+        templates=templates,
+        settings=settings,
+        compute=predictor.compute,
+        progress=progress,
         stage=lambda _: contextlib.nullcontext(),
-    ).metrics
+    )
+    return evaluate(job).metrics

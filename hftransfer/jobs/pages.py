@@ -184,12 +184,12 @@ def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarra
     """Return what the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of
     as many as a few seconds allow."""
     from hftransfer.attribution.maps import class_maps, is_blank
-    from hftransfer.attribution.network import Asked, find_spot
+    from hftransfer.attribution.network import PixelModel, find_spot
     from hftransfer.report.figures import overlaid
 
     found: dict[int, Image.Image | None] = {}
     try:
-        asked = Asked(adapter)
+        asked = PixelModel(adapter)
         spot = find_spot(asked)
         began = time.perf_counter()
         for index in list(images)[:_EXPLAINED]:

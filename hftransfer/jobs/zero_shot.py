@@ -22,7 +22,7 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
     with session.stage("load"):
         from hftransfer.adapters.dual import load_dual
         from hftransfer.training.loop import History
-        from hftransfer.zeroshot import compute_for, evaluate
+        from hftransfer.zeroshot import NamesJob, compute_for, evaluate
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)
@@ -36,19 +36,20 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
         facts = resolved_facts(known.weights_sha256, known.revision, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         tell_differences(recipe.resolved, facts, progress)
-    found = evaluate(
-        dual,
-        known.weights_sha256,
-        splits,
-        words,
-        templates,
-        recipe.data,
-        compute,
-        progress,
+    job = NamesJob(
+        dual=dual,
+        weights_sha256=known.weights_sha256,
+        splits=splits,
+        words=words,
+        templates=templates,
+        settings=recipe.data,
+        compute=compute,
+        progress=progress,
+        stage=session.stage,
         keep=recipe.train.cache != "off",
         compare=recipe.compare_prompts,
-        stage=session.stage,
     )
+    found = evaluate(job)
     sheets = {"classes.csv": found.classes, "prompts.csv": found.prompts}
     return Learned(
         recipe=recipe,

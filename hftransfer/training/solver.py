@@ -52,7 +52,7 @@ class InMemory:
         return self.values[start:stop]
 
 
-class Given(NamedTuple):
+class KnownHead(NamedTuple):
     """A head that is known before anything is learned: weight (C, D), bias (C,)."""
 
     weight: np.ndarray
@@ -60,7 +60,7 @@ class Given(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Head:
+class SolvedHead:
     """A plain linear layer on raw features: logits = features @ weight.T + bias; weight (C, D), bias (C,)."""
 
     weight: np.ndarray
@@ -83,8 +83,8 @@ def solve_head(
     validation_labels: np.ndarray,
     classes: int,
     l2: float | None = None,
-    near: Given | None = None,
-) -> Head:
+    near: KnownHead | None = None,
+) -> SolvedHead:
     """Return the head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
     The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
@@ -124,7 +124,7 @@ def solve_head(
     loss, weights = fits[best]
     weight = weights[:-1].T / deviation
     path = tuple((strength, fits[strength][0]) for strength in sorted(fits))
-    return Head(weight, weights[-1] - weight @ mean, best, loss, path)
+    return SolvedHead(weight, weights[-1] - weight @ mean, best, loss, path)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -191,7 +191,7 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 1e-6 * np.abs(mean) + 1e-12, deviation, np.inf)
 
 
-def _units_of(near: Given) -> tuple[np.ndarray, np.ndarray]:
+def _units_of(near: KnownHead) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and deviation (D,) of features that are taken as they are, in units in which the rows of a given
     weight have length 1 in the mean."""
     width = near.weight.shape[1]

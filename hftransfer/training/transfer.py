@@ -39,7 +39,7 @@ from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, outcomes_of, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
-from hftransfer.training.solver import Given, Head, InMemory, solve_head
+from hftransfer.training.solver import InMemory, KnownHead, SolvedHead, solve_head
 from hftransfer.training.tracking import Log, not_tracked
 
 Stage = Callable[[str], Any]
@@ -68,11 +68,11 @@ class NamedHeads(Protocol):
     """Heads on a dual encoder's embedding that are made of the names of classes (zeroshot.ClassTexts)."""
 
     @property
-    def head(self) -> Given:
+    def head(self) -> KnownHead:
         """The one that training begins with."""
 
     @property
-    def held_out(self) -> Given:
+    def held_out(self) -> KnownHead:
         """One of other templates."""
 
     @property
@@ -390,7 +390,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
     return _take_head(job, head)
 
 
-def _take_head(job: Job, head: Head) -> tuple[tuple[float, float], ...]:
+def _take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
@@ -407,7 +407,7 @@ def _contrast(
     def rows(source: Source) -> InMemory:
         return InMemory(np.stack(predict(cast(Any, features), job.boundary, source, job.compute)))
 
-    def solved() -> tuple[Head, InMemory]:
+    def solved() -> tuple[SolvedHead, InMemory]:
         validation = rows(sources.others["validation"])
         known = examples["validation"].split.class_ids
         return solve_head(rows(sources.train(0)), labels, validation, known, len(job.splits.class_names)), validation
@@ -511,7 +511,7 @@ class _ByNames:
                     parameter.copy_(began + share * (parameter - began))
 
     @torch.no_grad()
-    def _logits_of_both(self, other: Given) -> np.ndarray:
+    def _logits_of_both(self, other: KnownHead) -> np.ndarray:
         """Return the logits (N, 2C) of the head as it is, and of another, in one pass."""
         head = cast(nn.Linear, self.job.adapter.head)
         own = head.weight, head.bias

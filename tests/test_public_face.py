@@ -1,0 +1,89 @@
+"""What a user's editor sees: every public function and result has a type, and none of them is Any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+import pytest
+
+import hftransfer as ht
+from hftransfer.progress import Progress
+from tests.conftest import TinyModels, picture
+
+
+def program(recipe: Path, folder: Path, photo: Path) -> list[str]:
+    """A program as a user writes it; mypy reads it in `make check`."""
+    result = ht.run(recipe, out=folder / "run", progress=Progress(None))
+    assert_type(result, ht.Result)
+    model = ht.load(result.folder)
+    assert_type(model, "ht.Predictor | ht.DualPredictor")
+    if isinstance(model, ht.DualPredictor):
+        assert_type(model.predict([photo], ["cat", "dog"]), list[ht.Prediction])
+        assert_type(model.embed_images([photo]), np.ndarray)
+        return []
+    predictions = model.predict([photo])
+    assert_type(predictions, list[ht.Prediction])
+    first = predictions[0]
+    assert_type(first.label, str)
+    assert_type(first.scores["red"], float)
+    explained = ht.explain(model, [photo])
+    lines = [one.line(photo.name) for one in explained]
+    assert_type(lines, list[str])
+    assert_type(model.save(folder / "saved"), Path)
+    return [first.label, *lines]
+
+
+def answered(model: ht.Predictor) -> list[str]:
+    """How answers are typed."""
+    assert_type(model.predict(question="Who?", context="Ann Lee."), ht.Answer)
+    assert_type(model.predict({"question": "Who?", "context": "Ann Lee."}), ht.Answer)
+    found = model.predict([{"question": "Who?", "context": "Ann Lee."}])
+    assert_type(found, list[ht.Answer])
+    return [one.answer for one in found]
+
+
+def studied(recipe: Path, folder: Path) -> ht.Study:
+    """How comparisons, audits and checks are typed."""
+    assert_type(ht.check(recipe), ht.Splits)
+    assert_type(ht.audit(recipe), ht.Audit)
+    assert_type(ht.load_recipe(recipe).recipe, ht.Recipe)
+    return ht.compare(recipe, strategies=["linear-probe"], seeds=[0], out=folder)
+
+
+def fitted(rows: Sequence[tuple[str, str]]) -> ht.Predictor:
+    """How fitting is typed."""
+    chosen: list[ht.LinearProbe | ht.FineTune | ht.LoRA] = [
+        ht.LinearProbe(),
+        ht.FineTune(unfreeze=2),
+        ht.LoRA(rank=8),
+        ht.Contrastive(),
+    ]
+    return ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=chosen[0], epochs=1)
+
+
+def test_the_program_runs(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"task: image-classification\nmodel: {tiny('resnet')}\ndata: {folder_data}\n")
+    photo = tmp_path / "photo.png"
+    picture("red").save(photo)
+    label, line = program(recipe, tmp_path, photo)
+    assert line.startswith(f"photo.png: {label}")
+
+
+@pytest.mark.parametrize("name", ht.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(ht, name) is not None
+    assert name in dir(ht)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(ht.__file__).parent / "py.typed").is_file()
+
+
+def test_contrastive_is_the_short_form(tmp_path: Path) -> None:
+    document = {"task": "text-classification", "model": "bundled/minilm-l6", "data": "bundled/short-reviews"}
+    in_short = ht.load_recipe({**document, "strategy": "contrastive"}).recipe.strategy
+    assert in_short == ht.load_recipe({**document, "strategy": ht.Contrastive().model_dump()}).recipe.strategy
