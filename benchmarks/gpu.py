@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="hftransfer-gpu-") as folder:
         os.environ["HFTRANSFER_CACHE"] = str(Path(folder) / "cache")
+        _tell_version(Path(folder))
         _import_all()
         setting = Setting(options.device, options.small, Path(folder))
         run = _Runs(setting, out, outcomes, began, options.budget_seconds)
@@ -110,6 +112,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--inside", nargs=6, help=argparse.SUPPRESS)
     parser.add_argument("--together", type=int, default=min(_TOGETHER, max(1, (os.cpu_count() or 1) // 3)))
     return parser
+
+
+def _tell_version(folder: Path) -> None:
+    """Give a copy of the library that was not installed, as on a machine without network, a version that can be asked
+    for."""
+    try:
+        version("hftransfer")
+    except PackageNotFoundError:
+        import hftransfer
+
+        own = folder / f"hftransfer-{hftransfer.__version__}.dist-info"
+        own.mkdir()
+        text = f"Metadata-Version: 2.1\nName: hftransfer\nVersion: {hftransfer.__version__}\n"
+        (own / "METADATA").write_text(text, encoding="utf-8")
+        sys.path.append(str(folder))
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 
 
 def _import_all() -> None:
