@@ -67,12 +67,15 @@ def _contract_of(folder: Path, task: Any, place: str) -> tuple[float, float]:
 
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.tasks import head_task
     from hftransfer.training.devices import Compute
     from hftransfer.training.frozen import frozen_twin
 
     checkpoint = find_checkpoint(str(folder))
     assert checkpoint is not None
-    adapter = load_adapter(checkpoint, () if task == "question-answering" else ("cat", "dog", "bird"), task=task)
+    adapter = load_adapter(
+        checkpoint, () if task == "question-answering" else ("cat", "dog", "bird"), head=head_task(task).head
+    )
     where = torch.device(place)
     examples = _SENTENCES if adapter.modality == "text" else [picture(n, 1) for n in ("red", "blue", "green")]
     inputs = adapter.encode(examples)

@@ -66,11 +66,12 @@ def frozen(kind: str, setting: Setting) -> Figures:
 def _adapter(setting: Setting, kind: str) -> Any:
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.tasks import head_task
 
     checkpoint = find_checkpoint(str(setting.model(kind, "base")))
     assert checkpoint is not None
     task: Any = IMAGES if kind == "vit" else TEXTS
-    return load_adapter(checkpoint, ("one", "other"), task=task)
+    return load_adapter(checkpoint, ("one", "other"), head=head_task(task).head)
 
 
 def _ready_inputs(adapter: Any, kind: str, size: int) -> dict[str, Any]:
