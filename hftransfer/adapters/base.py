@@ -60,7 +60,7 @@ class Adapter(ABC):
         """Return what the model takes, from raw examples (images or texts)."""
 
     @abstractmethod
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`, as plain values: part of the key of stored activations."""
 
     @abstractmethod
@@ -221,7 +221,7 @@ class Adapter(ABC):
         """The layers that LoRA can go to."""
         return LoraLayers(self.split, self.family)
 
-    def add_lora(self, settings: Mapping[str, Any], seed: int = 0) -> None:
+    def add_lora(self, settings: Mapping[str, object], seed: int = 0) -> None:
         """Put peft's matrices beside the layers that these settings of a `LoraConfig` name, initialised by the seed.
 
         Only the matrices and the head learn afterwards.

@@ -70,11 +70,11 @@ class DualEncoder(ABC):
         """Return embeddings (B, D)."""
 
     @abstractmethod
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode_images`, as plain values."""
 
     @abstractmethod
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode_texts`, as plain values."""
 
     def poolers(self) -> dict[Side, nn.Linear]:
@@ -190,7 +190,7 @@ class Tower:
             return {"hidden": self._parts.pooled(**inputs)}
         return {"hidden": dual.embed_images(inputs) if of_images else dual.embed_texts(inputs)}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`, as plain values."""
         own = self.dual.image_settings() if self.modality == "image" else self.dual.text_settings()
         return {"tower": self.modality, "pooled": self.pooled, **own}
@@ -275,13 +275,13 @@ class TransformersDual(DualEncoder):
                 self.image_processor.save_pretrained(folder)
                 self.tokenizer.save_pretrained(folder)
 
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
         settings = self.image_processor.to_dict()
         settings.pop("_processor_class", None)
         return {"class": type(self.image_processor).__name__, **settings}
 
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return the tokenizer's digest, and to what length texts are cut and padded."""
         content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         if self.tokenizer.is_fast:
@@ -355,11 +355,11 @@ class OpenClipDual(DualEncoder):
         """Write open_clip's layout: its configuration, safetensors and tokenizer."""
         save_clip(self.model, self.folder, folder)
 
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.transform)}
 
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return the digest of the tokenizer's files, and its kind."""
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
 

@@ -60,7 +60,7 @@ class EmbeddingAdapter(ImageAdapter):
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         return self.dual.encode_images(examples)
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`."""
         return {"normalised": True, **self.dual.image_settings()}
 

@@ -36,7 +36,7 @@ class ImageAdapter(Adapter):
         encoded = self.processor(images=images, return_tensors="pt")
         return {"pixel_values": encoded["pixel_values"]}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
         settings = self.processor.to_dict()
         settings.pop("_processor_class", None)
@@ -65,7 +65,7 @@ class ImageAdapter(Adapter):
 class TimmAdapter(ImageAdapter):
     """Any timm network inside transformers' TimmWrapper."""
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the preprocessing settings that timm derives from the checkpoint."""
         return {"class": type(self.processor).__name__, **self.processor.data_config}
 

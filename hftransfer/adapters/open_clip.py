@@ -55,7 +55,7 @@ class OpenClipAdapter(ImageAdapter):
         images = [without_long_ends(image) if self._crops_center() else image for image in examples]
         return {"pixel_values": torch.stack([self.processor(image) for image in images])}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.processor)}
 

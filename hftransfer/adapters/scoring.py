@@ -42,7 +42,7 @@ def require_numbers(scores: Any, name: str) -> None:
         raise ModelError(must_be(f"what model '{name}' computes", "finite numbers", "NaN or infinity", remedy))
 
 
-def names_of(id2label: Mapping[Any, Any]) -> tuple[str, ...]:
+def names_of(id2label: Mapping[int, str]) -> tuple[str, ...]:
     """Return the names of the outputs 0, 1, …; a name that came before is told apart by its number: `crane (517)`."""
     names: dict[str, None] = {}
     for index in range(len(id2label)):
@@ -53,7 +53,7 @@ def names_of(id2label: Mapping[Any, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def require_names(id2label: Any, name: str) -> None:
+def require_names(id2label: object, name: str) -> None:
     """Return if names are given to all outputs, from 0 on.
 
     Raises:

@@ -54,7 +54,7 @@ def require_fitting_numbers(name: str, config: Mapping[str, Any], shapes: Mappin
         raise ModelError(*faults)
 
 
-def require_small_images(name: str, settings: Any) -> None:
+def require_small_images(name: str, settings: object) -> None:
     """Return if an image processor makes no images too large to be computed.
 
     Raises:
@@ -95,7 +95,7 @@ def _elements(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
+def _numbers(node: object, key: str = "") -> Iterator[tuple[str, int | float]]:
     """Return every number in a configuration with the way to it; names of labels aside."""
     if isinstance(node, Mapping):
         for name, value in node.items():

@@ -124,7 +124,7 @@ class TextAdapter(Adapter):
             allowed = f"one that gives tokens below {known:,}, as the model knows them"
             raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return no setting of the tokenizer: activations are kept by tokens, not by texts."""
         return {"modality": "text", "family": self.family}
 

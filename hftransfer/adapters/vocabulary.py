@@ -82,7 +82,7 @@ def _count_of(file: Path) -> tuple[int, int] | None:
     return None
 
 
-def _count_of_tokenizer(content: Any) -> tuple[int, int] | None:
+def _count_of_tokenizer(content: object) -> tuple[int, int] | None:
     model = content.get("model") if isinstance(content, dict) else None
     words = model.get("vocab") if isinstance(model, dict) else None
     added = content.get("added_tokens") if isinstance(content, dict) else None
@@ -94,7 +94,7 @@ def _count_of_tokenizer(content: Any) -> tuple[int, int] | None:
     return len(known | {str(entry.get("content")) for entry in entries}), len(special)
 
 
-def _json(file: Path) -> Any:
+def _json(file: Path) -> object:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
