@@ -21,6 +21,8 @@ from hftransfer.adapters.split import Activations, SplitModel
 from hftransfer.errors import ModelError, first_line
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from hftransfer.adapters.heads import HeadLayer
 
 __all__ = ["Activations", "Adapter", "Pooling", "parameter_counts"]
@@ -46,7 +48,7 @@ class Adapter(ABC):
         self.processor = processor
         self.name = name or type(model).__name__
         self.family = family
-        self.peft: Any = None
+        self.peft: PeftModel | None = None
         self.fresh: frozenset[str] = frozenset()
         """The names of parameters that the checkpoint did not give: they are new."""
         self._as_one_stage = False
@@ -251,6 +253,7 @@ class Adapter(ABC):
 
     def merged(self) -> Adapter:
         """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
+        assert self.peft is not None
         with quiet_peft():
             whole = copy.deepcopy(self.peft).merge_and_unload()
         return self.with_model(whole)

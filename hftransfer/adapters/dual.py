@@ -7,9 +7,9 @@ import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -39,12 +39,19 @@ from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+
 
 class DualEncoder(ABC):
     """One native model of two towers with its preprocessing. Embeddings are not normalised."""
 
     model: Any
     """The `nn.Module` of both towers."""
+    tokenizer: PreTrainedTokenizerBase
+    longest: int
+    """The longest text in tokens that the text tower takes."""
     fixed_length: bool
     """True if all texts are padded to one length, and padding is attended to."""
 
@@ -199,7 +206,14 @@ class Tower:
 class TransformersDual(DualEncoder):
     """CLIP, SigLIP and their kin of transformers, `VisionTextDualEncoderModel` among them."""
 
-    def __init__(self, model: Any, image_processor: Any, tokenizer: Any, name: str, family: str) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_processor: BaseImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        family: str,
+    ) -> None:
         super().__init__(model, name, family)
         self.image_processor, self.tokenizer = image_processor, tokenizer
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
@@ -293,7 +307,9 @@ class TransformersDual(DualEncoder):
 class OpenClipDual(DualEncoder):
     """A model of open_clip with its own transform and tokenizer."""
 
-    def __init__(self, model: Any, transform: Any, tokenizer: Any, name: str, folder: Path) -> None:
+    def __init__(
+        self, model: CLIP, transform: Callable[[Image.Image], Tensor], tokenizer: Any, name: str, folder: Path
+    ) -> None:
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
         self.longest, self.fixed_length = int(model.context_length), True
@@ -389,7 +405,7 @@ def load_dual(checkpoint: Checkpoint) -> DualEncoder:
         return TransformersDual(model, image_processor, tokenizer, checkpoint.name, checkpoint.family)
 
 
-def _load_transformers(checkpoint: Checkpoint) -> Any:
+def _load_transformers(checkpoint: Checkpoint) -> PreTrainedModel:
     where = f"model '{checkpoint.name}'"
     model = load_backbone(checkpoint, where, "a dual encoder that transformers loads")
     if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
@@ -397,7 +413,7 @@ def _load_transformers(checkpoint: Checkpoint) -> Any:
     return model
 
 
-def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> Any:
+def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> PreTrainedModel:
     """Return what transformers' `AutoModel` makes of a checkpoint, in float32 and eval mode; only weights with
     `may_lack` in their names may be missing.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from PIL import Image
@@ -16,6 +16,9 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
 
 _LONGEST_RATIO = 8.0
 
@@ -108,7 +111,7 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
-def crops_center(processor: Any) -> bool:
+def crops_center(processor: BaseImageProcessor) -> bool:
     """Return whether an image processor of transformers keeps the middle of an image alone."""
     size = getattr(processor, "size", None)
     if not size or "shortest_edge" not in size:

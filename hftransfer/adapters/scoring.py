@@ -4,18 +4,21 @@ numbers."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from hftransfer.errors import ModelError, must_be, some
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 Scoring = Literal["softmax", "sigmoid", "none"]
 """One label of several (softmax); each label, or the only one, by itself (sigmoid); numbers of a regression (none)."""
 
 
-def scoring_of(config: Any, outputs: int) -> Scoring:
+def scoring_of(config: PreTrainedConfig | None, outputs: int) -> Scoring:
     """Return what a configuration asks for, in the order in which pipelines of transformers look."""
     kind = getattr(config, "problem_type", None)
     if kind == "regression":

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Positions of these families count from the padding index on: so many fewer tokens fit.
@@ -167,14 +170,14 @@ class PooledClassifier(nn.Module):
     base_model_prefix: ClassVar[str] = "backbone"  # peft asks models with experts for it
     in_float32: ClassVar[tuple[str, ...]] = ("head",)  # so that what is pooled is kept as exact as it is computed
 
-    def __init__(self, backbone: Any, pooling: Pooling, classes: int) -> None:
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         """The backbone's configuration."""
         return self.backbone.config
 
@@ -186,8 +189,8 @@ class PooledClassifier(nn.Module):
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
         """Return `logits` (B, C)."""
-        tokens = self.backbone(**inputs).last_hidden_state
-        pooled = pool(tokens, inputs["attention_mask"], self.pooling)
+        tokens = self.backbone(**inputs).last_hidden_state  # (B, T, D)
+        pooled = pool(tokens, inputs["attention_mask"], self.pooling)  # (B, D)
         return SimpleNamespace(logits=self.head(pooled.to(self.head.weight.dtype)))
 
 
@@ -205,11 +208,11 @@ class PooledTextAdapter(TextAdapter):
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """Return one vector (B, D) per text from token features (B, T, D) and the attention mask (B, T), in float32."""
     if pooling == "cls":
-        return tokens[:, 0].float()
+        return tokens[:, 0].float()  # (B, D)
     if pooling == "last":
-        last = mask.sum(dim=1).clamp(min=1) - 1
-        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()
-    weights = mask.unsqueeze(-1).float()
+        last = mask.sum(dim=1).clamp(min=1) - 1  # (B,)
+        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()  # (B, D)
+    weights = mask.unsqueeze(-1).float()  # (B, T, 1)
     return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
@@ -222,7 +225,7 @@ def clean_text(text: str) -> str:
     return text
 
 
-def _position_limit(config: Any, tokenizer: Any) -> int:
+def _position_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the longest input in tokens that model and tokenizer take, 512 at most."""
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]

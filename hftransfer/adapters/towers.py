@@ -56,7 +56,7 @@ class ImageTowerAdapter(ImageAdapter):
 class TextTowerAdapter(TextAdapter):
     """The text tower of a dual encoder."""
 
-    def __init__(self, model: TowerModel, dual: Any, *, averages: bool = False) -> None:
+    def __init__(self, model: TowerModel, dual: DualEncoder, *, averages: bool = False) -> None:
         self.dual, self.averages, self._width = dual, averages, int(model.projection.out_features)
         self._start(model)
         self.max_tokens = min(self.max_tokens, dual.longest)

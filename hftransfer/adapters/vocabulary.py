@@ -4,11 +4,15 @@ none, to which every word is unknown. Nothing here imports torch."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NAMES = ("tokenizer.json", "tekken.json", "dict.txt")
 _SUFFIXES = (".model", ".spm", ".tiktoken", ".codes")
@@ -34,7 +38,7 @@ def require_tokenizer_files(checkpoint: Checkpoint) -> None:
         _require_words(checkpoint, *max(counted))
 
 
-def require_words(checkpoint: Checkpoint, tokenizer: Any) -> None:
+def require_words(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
     """Return if a tokenizer, as it was loaded, knows words.
 
     Raises:
@@ -101,7 +105,7 @@ def _json(file: Path) -> object:
         return None
 
 
-def _vocabulary_size(config: Any) -> int:
+def _vocabulary_size(config: Mapping[str, Any]) -> int:
     """Return how many tokens a model knows, as its configuration says; 0 where it says nothing."""
     inner = config.get("text_config")
     size = config.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)
