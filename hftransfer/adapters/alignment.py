@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.adapters.mean_pooling import SMALL, mean_pooled_bert, native_image_processor
+
+if TYPE_CHECKING:
+    from transformers import BertModel, PreTrainedTokenizerBase
 
 _ONE, _MANY = ("{}", "a photo of a {}."), ("{}", "a photo of {}.")
 _RIDGE = 200.0
@@ -114,7 +117,7 @@ def _wordings(names: Sequence[str]) -> list[list[str]]:
     return [[template.replace("{}", name) for name in form] for template, form in forms]
 
 
-def _embed(text: Any, tokenizer: Any, sentences: Sequence[str]) -> np.ndarray:
+def _embed(text: BertModel, tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> np.ndarray:
     """Return sentences as vectors (N, D), in the order given."""
     vectors = []
     with torch.inference_mode():

@@ -10,8 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+from torch.utils.hooks import RemovableHandle
 
 Inputs = dict[str, Tensor]
+Call = tuple[tuple[object, ...], dict[str, object]]
+"""The positional and keyword arguments of a call."""
 
 # What a model's own code raises when it is called in a way that it is not made for.
 FAULTS_OF_MODELS = (
@@ -29,8 +32,8 @@ class Trace:
     """The record of one small example on its way through a model."""
 
     stage_calls: list[int]
-    stage_arguments: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    stage_outputs: list[Any]
+    stage_arguments: list[Call]
+    stage_outputs: list[object]
     after_stages: list[nn.Module]
     with_parameters: list[nn.Module]
     features: Tensor
@@ -53,10 +56,10 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
     """Return the modules of a model in the order in which they run, without learning and in eval mode."""
     trace = Trace([], [], [], [], [], torch.empty(0), False)
     place = {stage: index for index, stage in enumerate(stages)}
-    last_input: list[Any] = []
-    last_output: list[Any] = []
+    last_input: list[Tensor] = []
+    last_output: list[object] = []
 
-    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def enter(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         if module in place:
             trace.stage_calls.append(place[module])
             trace.stage_arguments.append((args, kwargs))
@@ -67,7 +70,7 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
             trace.with_parameters.append(module)
             last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
 
-    def leave(module: nn.Module, _: Any, output: Any) -> None:
+    def leave(module: nn.Module, _: object, output: object) -> None:
         if module in place:
             trace.stage_outputs[-1] = output
         if trace.with_parameters and module is trace.with_parameters[-1]:
@@ -82,7 +85,7 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
         trace.features = last_input[0]
         trace.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
     if not trace.head_gives_logits and hasattr(outputs, "start_logits"):
-        trace.head_gives_logits = last_output[0].shape[-1] == 2
+        trace.head_gives_logits = isinstance(last_output[0], Tensor) and last_output[0].shape[-1] == 2
     return trace
 
 
@@ -100,13 +103,13 @@ def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
     return list(dict.fromkeys(module for module in modules if module not in inner))
 
 
-def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+def first_tensor(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor:
     """Return the first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
 
 
 @contextmanager
-def passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
+def passed_over(stage: nn.Module, instead: Callable[..., object]) -> Iterator[None]:
     """Let `instead` run in place of a stage within the block."""
     stage.forward = instead
     try:
@@ -115,10 +118,10 @@ def passed_over(stage: nn.Module, instead: Any) -> Iterator[None]:
         del stage.forward
 
 
-def fed(module: nn.Module, hidden: Tensor, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None) -> Any:
+def fed(module: nn.Module, hidden: Tensor, arguments: Call | None) -> RemovableHandle:
     """Return a hook by which a module takes `hidden` as its first tensor, all else as called or as in `arguments`."""
 
-    def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def replace(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> Call:
         args, kwargs = arguments or (args, kwargs)
         for place, value in enumerate(args):
             if isinstance(value, Tensor):
@@ -164,7 +167,7 @@ def _token_layers(stage: nn.Module) -> list[nn.Module]:
 def _first_token_suffices(layer: nn.Module, logits: Callable[[], Tensor], wanted: Tensor) -> bool:
     poisoned = False
 
-    def poison(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def poison(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         nonlocal poisoned
         poisoned = args[0].ndim == 3 and args[0].shape[1] > 1
         return torch.cat([output[:, :1], torch.full_like(output[:, 1:], torch.nan)], dim=1) if poisoned else output

@@ -21,6 +21,8 @@ from hftransfer.adapters.split import Activations, SplitModel
 from hftransfer.errors import ModelError, first_line
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from hftransfer.adapters.heads import HeadLayer
 
 __all__ = ["Activations", "Adapter", "Pooling", "parameter_counts"]
@@ -46,7 +48,7 @@ class Adapter(ABC):
         self.processor = processor
         self.name = name or type(model).__name__
         self.family = family
-        self.peft: Any = None
+        self.peft: PeftModel | None = None
         self.fresh: frozenset[str] = frozenset()
         """The names of parameters that the checkpoint did not give: they are new."""
         self._as_one_stage = False
@@ -60,7 +62,7 @@ class Adapter(ABC):
         """Return what the model takes, from raw examples (images or texts)."""
 
     @abstractmethod
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`, as plain values: part of the key of stored activations."""
 
     @abstractmethod
@@ -221,7 +223,7 @@ class Adapter(ABC):
         """The layers that LoRA can go to."""
         return LoraLayers(self.split, self.family)
 
-    def add_lora(self, settings: Mapping[str, Any], seed: int = 0) -> None:
+    def add_lora(self, settings: Mapping[str, object], seed: int = 0) -> None:
         """Put peft's matrices beside the layers that these settings of a `LoraConfig` name, initialised by the seed.
 
         Only the matrices and the head learn afterwards.
@@ -251,6 +253,7 @@ class Adapter(ABC):
 
     def merged(self) -> Adapter:
         """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
+        assert self.peft is not None
         with quiet_peft():
             whole = copy.deepcopy(self.peft).merge_and_unload()
         return self.with_model(whole)

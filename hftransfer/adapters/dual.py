@@ -7,9 +7,9 @@ import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -39,12 +39,19 @@ from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+
 
 class DualEncoder(ABC):
     """One native model of two towers with its preprocessing. Embeddings are not normalised."""
 
     model: Any
     """The `nn.Module` of both towers."""
+    tokenizer: PreTrainedTokenizerBase
+    longest: int
+    """The longest text in tokens that the text tower takes."""
     fixed_length: bool
     """True if all texts are padded to one length, and padding is attended to."""
 
@@ -70,11 +77,11 @@ class DualEncoder(ABC):
         """Return embeddings (B, D)."""
 
     @abstractmethod
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode_images`, as plain values."""
 
     @abstractmethod
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode_texts`, as plain values."""
 
     def poolers(self) -> dict[Side, nn.Linear]:
@@ -190,7 +197,7 @@ class Tower:
             return {"hidden": self._parts.pooled(**inputs)}
         return {"hidden": dual.embed_images(inputs) if of_images else dual.embed_texts(inputs)}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`, as plain values."""
         own = self.dual.image_settings() if self.modality == "image" else self.dual.text_settings()
         return {"tower": self.modality, "pooled": self.pooled, **own}
@@ -199,7 +206,14 @@ class Tower:
 class TransformersDual(DualEncoder):
     """CLIP, SigLIP and their kin of transformers, `VisionTextDualEncoderModel` among them."""
 
-    def __init__(self, model: Any, image_processor: Any, tokenizer: Any, name: str, family: str) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_processor: BaseImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        family: str,
+    ) -> None:
         super().__init__(model, name, family)
         self.image_processor, self.tokenizer = image_processor, tokenizer
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
@@ -275,13 +289,13 @@ class TransformersDual(DualEncoder):
                 self.image_processor.save_pretrained(folder)
                 self.tokenizer.save_pretrained(folder)
 
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
         settings = self.image_processor.to_dict()
         settings.pop("_processor_class", None)
         return {"class": type(self.image_processor).__name__, **settings}
 
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return the tokenizer's digest, and to what length texts are cut and padded."""
         content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         if self.tokenizer.is_fast:
@@ -293,7 +307,9 @@ class TransformersDual(DualEncoder):
 class OpenClipDual(DualEncoder):
     """A model of open_clip with its own transform and tokenizer."""
 
-    def __init__(self, model: Any, transform: Any, tokenizer: Any, name: str, folder: Path) -> None:
+    def __init__(
+        self, model: CLIP, transform: Callable[[Image.Image], Tensor], tokenizer: Any, name: str, folder: Path
+    ) -> None:
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
         self.longest, self.fixed_length = int(model.context_length), True
@@ -355,11 +371,11 @@ class OpenClipDual(DualEncoder):
         """Write open_clip's layout: its configuration, safetensors and tokenizer."""
         save_clip(self.model, self.folder, folder)
 
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, object]:
         """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.transform)}
 
-    def text_settings(self) -> dict[str, Any]:
+    def text_settings(self) -> dict[str, object]:
         """Return the digest of the tokenizer's files, and its kind."""
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
 
@@ -389,7 +405,7 @@ def load_dual(checkpoint: Checkpoint) -> DualEncoder:
         return TransformersDual(model, image_processor, tokenizer, checkpoint.name, checkpoint.family)
 
 
-def _load_transformers(checkpoint: Checkpoint) -> Any:
+def _load_transformers(checkpoint: Checkpoint) -> PreTrainedModel:
     where = f"model '{checkpoint.name}'"
     model = load_backbone(checkpoint, where, "a dual encoder that transformers loads")
     if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
@@ -397,7 +413,7 @@ def _load_transformers(checkpoint: Checkpoint) -> Any:
     return model
 
 
-def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> Any:
+def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack: str | None = None) -> PreTrainedModel:
     """Return what transformers' `AutoModel` makes of a checkpoint, in float32 and eval mode; only weights with
     `may_lack` in their names may be missing.
 

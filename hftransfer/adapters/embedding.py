@@ -44,7 +44,7 @@ class EmbeddingClassifier(nn.Module):
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
         """Return `logits` (B, C) of pixels (B, 3, H, W). What lies behind the tower is computed in float32: logits are
         cosines times a large scale."""
-        embedded = self.tower(pixel_values=pixel_values).logits
+        embedded = self.tower(pixel_values=pixel_values).logits  # (B, D)
         with torch.autocast(embedded.device.type, enabled=False):
             return SimpleNamespace(logits=self.head(normalize(embedded.float(), dim=-1)))
 
@@ -60,7 +60,7 @@ class EmbeddingAdapter(ImageAdapter):
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         return self.dual.encode_images(examples)
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`."""
         return {"normalised": True, **self.dual.image_settings()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.families import Modality
@@ -16,6 +16,7 @@ from hftransfer.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedConfig
 
     HeadLayer = nn.Linear | nn.Conv2d
 
@@ -47,7 +48,7 @@ class Head(ABC):
         """Return whether the outputs are classes, named in the model's configuration."""
         return self.fixed_outputs is None
 
-    def outputs(self, config: Any) -> int:
+    def outputs(self, config: PreTrainedConfig) -> int:
         """Return how many logits the head of a model with this configuration gives, per example or per token."""
         return len(config.id2label) if self.fixed_outputs is None else self.fixed_outputs
 
@@ -117,7 +118,7 @@ class TiedHead(Head):
 
     is_new: ClassVar[bool] = False
 
-    def outputs(self, config: Any) -> int:
+    def outputs(self, config: PreTrainedConfig) -> int:
         """Return the size of the vocabulary."""
         return int(config.get_text_config().vocab_size)
 

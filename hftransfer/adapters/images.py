@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from PIL import Image
@@ -16,6 +16,9 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
 
 _LONGEST_RATIO = 8.0
 
@@ -36,7 +39,7 @@ class ImageAdapter(Adapter):
         encoded = self.processor(images=images, return_tensors="pt")
         return {"pixel_values": encoded["pixel_values"]}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
         settings = self.processor.to_dict()
         settings.pop("_processor_class", None)
@@ -65,7 +68,7 @@ class ImageAdapter(Adapter):
 class TimmAdapter(ImageAdapter):
     """Any timm network inside transformers' TimmWrapper."""
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the preprocessing settings that timm derives from the checkpoint."""
         return {"class": type(self.processor).__name__, **self.processor.data_config}
 
@@ -108,7 +111,7 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
-def crops_center(processor: Any) -> bool:
+def crops_center(processor: BaseImageProcessor) -> bool:
     """Return whether an image processor of transformers keeps the middle of an image alone."""
     size = getattr(processor, "size", None)
     if not size or "shortest_edge" not in size:

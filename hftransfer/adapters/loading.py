@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -19,6 +19,9 @@ from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
     return adapter
 
 
-def _adapter_of(model: Any, checkpoint: Checkpoint, form: Form) -> Adapter:
+def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoint, form: Form) -> Adapter:
     name, family, head = checkpoint.name, checkpoint.family, form.head
     if head.modality == "image":
         of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
@@ -123,7 +126,7 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
-def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
+def _fill_backbone(model: PreTrainedModel, info: dict[str, Any], folder: str) -> None:
     """Fill a backbone whose weights transformers did not find from the bare backbone in the folder: Llama's class for
     questions, for one, looks for them under another name than checkpoints have."""
     import torch
@@ -142,7 +145,7 @@ def _fill_backbone(model: Any, info: dict[str, Any], folder: str) -> None:
         info["missing_keys"] = set(info["missing_keys"]) - absent
 
 
-def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
+def _pooled(backbone: PreTrainedModel, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
     """Return the backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
     unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
     if unused and getattr(backbone, "pooler", None) is not None:
@@ -154,7 +157,7 @@ def _pooled(backbone: Any, info: dict[str, Any], checkpoint: Checkpoint, form: F
     return model
 
 
-def _adapt_config(config: Any, form: Form) -> None:
+def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
     """Give the configuration the new classes, and remove what keeps transformers from reading timm's own."""
     if isinstance(getattr(config, "model_args", None), dict):
         config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -70,7 +70,7 @@ class LoraLayers:
         wanted = {self.split.model.get_submodule(name) for name in modules}
         return next(index for index, stage in enumerate(self.split.stages) if wanted & set(stage.modules()))
 
-    def add(self, settings: Mapping[str, Any], seed: int) -> PeftModel:
+    def add(self, settings: Mapping[str, object], seed: int) -> PeftModel:
         """Put matrices beside the layers that these settings of a `LoraConfig` name, initialised by the seed."""
         import peft
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, BertModel
 
 SMALL = 1e-2  # in this range a pooler's tanh is linear to 1e-4
 _LARGE = 1e3  # beside the mean over tokens, the residual of the first token vanishes
 
 
-def mean_pooled_bert(bert: Any) -> Any:
+def mean_pooled_bert(bert: BertModel) -> BertModel:
     """Return a BERT with one layer more, whose pooled output is the mean over tokens (its own mean subtracted, divided
     by its standard deviation), shrunk to where the pooler's tanh is linear.
 
@@ -39,7 +43,7 @@ def mean_pooled_bert(bert: Any) -> Any:
     return pooled.eval()
 
 
-def native_image_processor(settings: Any) -> Any:
+def native_image_processor(settings: Mapping[str, Any]) -> BaseImageProcessor:
     """Return a processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved
     alone."""
     import transformers

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -22,11 +22,14 @@ from hftransfer.adapters.images import ImageAdapter, without_long_ends
 from hftransfer.adapters.sizes import require_small_images
 from hftransfer.errors import HftransferError, ModelError, first_line, must_be
 
+if TYPE_CHECKING:
+    from open_clip import CLIP
+
 
 class OpenClipClassifier(nn.Module):
     """An open_clip model, its image embedding (B, D) not normalised, and one linear layer."""
 
-    def __init__(self, clip: Any, class_names: Sequence[str], width: int) -> None:
+    def __init__(self, clip: CLIP, class_names: Sequence[str], width: int) -> None:
         super().__init__()
         self.clip = clip
         self.head = nn.Linear(width, len(class_names))
@@ -55,7 +58,7 @@ class OpenClipAdapter(ImageAdapter):
         images = [without_long_ends(image) if self._crops_center() else image for image in examples]
         return {"pixel_values": torch.stack([self.processor(image) for image in images])}
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return the transform, step by step."""
         return {"class": "open_clip", "steps": repr(self.processor)}
 
@@ -85,7 +88,7 @@ def stages_of_visual(visual: Any) -> list[nn.Module]:
     return [getattr(visual, f"layer{n}") for n in range(1, 5) if hasattr(visual, f"layer{n}")]
 
 
-def save_clip(clip: Any, source: Path, folder: Path) -> None:
+def save_clip(clip: CLIP, source: Path, folder: Path) -> None:
     """Write a model in open_clip's layout, with the configuration and tokenizer of the folder `source`."""
     from safetensors.torch import save_file
 
@@ -119,7 +122,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     return OpenClipAdapter(model, transform, name, folder)
 
 
-def load_clip(checkpoint: Checkpoint) -> tuple[Any, Any]:
+def load_clip(checkpoint: Checkpoint) -> tuple[CLIP, Callable[[Image.Image], Tensor]]:
     """Return the model of a folder in open_clip's layout, in eval mode, and its image transform.
 
     Raises:

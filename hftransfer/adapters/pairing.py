@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from hftransfer.adapters.libraries import quiet_transformers, seeded
 from hftransfer.adapters.mean_pooling import make_linear, mean_pooled_bert, native_image_processor
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 
 def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) -> TransformersDual:
@@ -58,12 +61,12 @@ def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) 
     return TransformersDual(model, processor, tokenizer, f"{image.name} + {text.name}", "vision-text-dual-encoder")
 
 
-def _backbone(checkpoint: Checkpoint, kind: str) -> Any:
+def _backbone(checkpoint: Checkpoint, kind: str) -> PreTrainedModel:
     where = f"model.{kind} '{checkpoint.name}'"
     return load_backbone(checkpoint, where, "a backbone that transformers loads", may_lack="pooler")  # set here
 
 
-def _size_px(processor: Any) -> tuple[int, int]:
+def _size_px(processor: BaseImageProcessor) -> tuple[int, int]:
     size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
     size = dict(size or processor.size)
     edge: Any = size.get("shortest_edge", 224)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.sizes import require_small_images
 from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
 from hftransfer.errors import ModelError, first_line, must_be
 
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
-def load_image_processor(checkpoint: Checkpoint) -> Any:
+
+def load_image_processor(checkpoint: Checkpoint) -> BaseImageProcessor:
     """Return the image processor beside a checkpoint.
 
     Raises:
@@ -30,7 +33,7 @@ def load_image_processor(checkpoint: Checkpoint) -> Any:
         ) from error
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """Return the tokenizer beside a checkpoint.
 
     Raises:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from transformers import PreTrainedConfig
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
@@ -31,7 +35,7 @@ class TowerModel(nn.Module):
     projection: Any
     """The `nn.Linear` (F, D), or what hands on where there is none."""
 
-    def __init__(self, network: Any, projection: nn.Linear, config: Any) -> None:
+    def __init__(self, network: Any, projection: nn.Linear, config: PreTrainedConfig) -> None:
         super().__init__()
         self.network, self.projection = network, projection
         self.config = config
@@ -65,7 +69,7 @@ class OpenClipTower(TowerModel):
 class OpenClipTexts(nn.Module):
     """The part of an open_clip model that embeds texts."""
 
-    def __init__(self, clip: Any) -> None:
+    def __init__(self, clip: CLIP) -> None:
         super().__init__()
         self.clip = clip
 

@@ -4,18 +4,21 @@ numbers."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from hftransfer.errors import ModelError, must_be, some
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 Scoring = Literal["softmax", "sigmoid", "none"]
 """One label of several (softmax); each label, or the only one, by itself (sigmoid); numbers of a regression (none)."""
 
 
-def scoring_of(config: Any, outputs: int) -> Scoring:
+def scoring_of(config: PreTrainedConfig | None, outputs: int) -> Scoring:
     """Return what a configuration asks for, in the order in which pipelines of transformers look."""
     kind = getattr(config, "problem_type", None)
     if kind == "regression":
@@ -42,7 +45,7 @@ def require_numbers(scores: Any, name: str) -> None:
         raise ModelError(must_be(f"what model '{name}' computes", "finite numbers", "NaN or infinity", remedy))
 
 
-def names_of(id2label: Mapping[Any, Any]) -> tuple[str, ...]:
+def names_of(id2label: Mapping[int, str]) -> tuple[str, ...]:
     """Return the names of the outputs 0, 1, …; a name that came before is told apart by its number: `crane (517)`."""
     names: dict[str, None] = {}
     for index in range(len(id2label)):
@@ -53,7 +56,7 @@ def names_of(id2label: Mapping[Any, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def require_names(id2label: Any, name: str) -> None:
+def require_names(id2label: object, name: str) -> None:
     """Return if names are given to all outputs, from 0 on.
 
     Raises:

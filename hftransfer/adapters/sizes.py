@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
 """Settings that say how often something is built, each time with weights of its own; not how wide it is."""
@@ -54,7 +57,7 @@ def require_fitting_numbers(name: str, config: Mapping[str, Any], shapes: Mappin
         raise ModelError(*faults)
 
 
-def require_small_images(name: str, settings: Any) -> None:
+def require_small_images(name: str, settings: object) -> None:
     """Return if an image processor makes no images too large to be computed.
 
     Raises:
@@ -66,7 +69,9 @@ def require_small_images(name: str, settings: Any) -> None:
             raise ModelError(must_be(f"{key} of model '{name}'", f"{_LONGEST_SIDE} pixels at most", value))
 
 
-def require_fitting_model(name: str, auto_class: Any, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def require_fitting_model(
+    name: str, auto_class: Any, config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
     """Return if the model that a configuration describes is about as large as its weights; it is built without memory.
 
     Raises:
@@ -95,7 +100,7 @@ def _elements(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _numbers(node: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
+def _numbers(node: object, key: str = "") -> Iterator[tuple[str, int | float]]:
     """Return every number in a configuration with the way to it; names of labels aside."""
     if isinstance(node, Mapping):
         for name, value in node.items():

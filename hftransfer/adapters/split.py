@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import (
     FAULTS_OF_MODELS,
+    Call,
     Inputs,
     Reached,
     Trace,
@@ -143,7 +144,7 @@ class SplitModel:
         target = self.entry if boundary == len(self.stages) else self.stages[boundary]
         caught: list[Tensor] = []
 
-        def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def catch(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             caught.append(first_tensor(args, kwargs))
             raise Reached
 
@@ -175,20 +176,22 @@ class SplitModel:
     def _carry(self, tensors: Mapping[str, Tensor]) -> Inputs:
         return {name: tensors[name] for name in self.carried if name in tensors}
 
-    def _stand_in(self, index: int) -> Callable[..., Any]:
+    def _stand_in(self, index: int) -> Callable[..., object]:
         """Return what runs instead of a stage that is passed over."""
         recorded = self.trace.stage_outputs[index]
         if not self.carried:  # the output for the small example, so that all shapes fit
             return lambda *_, **__: recorded
 
         # Texts differ in length: the stage hands on its input, in the form in which it gives its own output.
-        def hand_on(*args: Any, **kwargs: Any) -> Any:
+        def hand_on(*args: object, **kwargs: object) -> object:
             hidden = args[0] if args else kwargs["hidden_states"]  # (B, T, D)
-            return type(recorded)((hidden, *recorded[1:])) if type(recorded) in (tuple, list) else hidden
+            if type(recorded) is tuple:
+                return (hidden, *recorded[1:])
+            return [hidden, *recorded[1:]] if type(recorded) is list else hidden
 
         return hand_on
 
-    def _arguments(self, boundary: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    def _arguments(self, boundary: int) -> Call | None:
         """Return the other arguments of the stage above a boundary, if they do not depend on the example."""
         return None if self.carried or boundary == len(self.stages) else self.trace.stage_arguments[boundary]
 

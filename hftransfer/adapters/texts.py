@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Positions of these families count from the padding index on: so many fewer tokens fit.
@@ -126,7 +129,7 @@ class TextAdapter(Adapter):
             allowed = f"one that gives tokens below {known:,}, as the model knows them"
             raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return no setting of the tokenizer: activations are kept by tokens, not by texts."""
         return {"modality": "text", "family": self.family}
 
@@ -169,14 +172,14 @@ class PooledClassifier(nn.Module):
     base_model_prefix: ClassVar[str] = "backbone"  # peft asks models with experts for it
     in_float32: ClassVar[tuple[str, ...]] = ("head",)  # so that what is pooled is kept as exact as it is computed
 
-    def __init__(self, backbone: Any, pooling: Pooling, classes: int) -> None:
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         """The backbone's configuration."""
         return self.backbone.config
 
@@ -188,8 +191,8 @@ class PooledClassifier(nn.Module):
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
         """Return `logits` (B, C)."""
-        tokens = self.backbone(**inputs).last_hidden_state
-        pooled = pool(tokens, inputs["attention_mask"], self.pooling)
+        tokens = self.backbone(**inputs).last_hidden_state  # (B, T, D)
+        pooled = pool(tokens, inputs["attention_mask"], self.pooling)  # (B, D)
         return SimpleNamespace(logits=self.head(pooled.to(self.head.weight.dtype)))
 
 
@@ -207,11 +210,11 @@ class PooledTextAdapter(TextAdapter):
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """Return one vector (B, D) per text from token features (B, T, D) and the attention mask (B, T), in float32."""
     if pooling == "cls":
-        return tokens[:, 0].float()
+        return tokens[:, 0].float()  # (B, D)
     if pooling == "last":
-        last = mask.sum(dim=1).clamp(min=1) - 1
-        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()
-    weights = mask.unsqueeze(-1).float()
+        last = mask.sum(dim=1).clamp(min=1) - 1  # (B,)
+        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()  # (B, D)
+    weights = mask.unsqueeze(-1).float()  # (B, T, 1)
     return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
@@ -224,7 +227,7 @@ def clean_text(text: str) -> str:
     return text
 
 
-def _position_limit(config: Any, tokenizer: Any) -> int:
+def _position_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the longest input in tokens that model and tokenizer take, 512 at most."""
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]

@@ -42,7 +42,7 @@ class ImageTowerAdapter(ImageAdapter):
         """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
         return self.dual.encode_images(examples)
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Return everything that shapes `encode`."""
         return {"tower": "image", **self.dual.image_settings()}
 
@@ -56,7 +56,7 @@ class ImageTowerAdapter(ImageAdapter):
 class TextTowerAdapter(TextAdapter):
     """The text tower of a dual encoder."""
 
-    def __init__(self, model: TowerModel, dual: Any, *, averages: bool = False) -> None:
+    def __init__(self, model: TowerModel, dual: DualEncoder, *, averages: bool = False) -> None:
         self.dual, self.averages, self._width = dual, averages, int(model.projection.out_features)
         self._start(model)
         self.max_tokens = min(self.max_tokens, dual.longest)

@@ -4,11 +4,15 @@ none, to which every word is unknown. Nothing here imports torch."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NAMES = ("tokenizer.json", "tekken.json", "dict.txt")
 _SUFFIXES = (".model", ".spm", ".tiktoken", ".codes")
@@ -34,7 +38,7 @@ def require_tokenizer_files(checkpoint: Checkpoint) -> None:
         _require_words(checkpoint, *max(counted))
 
 
-def require_words(checkpoint: Checkpoint, tokenizer: Any) -> None:
+def require_words(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> None:
     """Return if a tokenizer, as it was loaded, knows words.
 
     Raises:
@@ -82,7 +86,7 @@ def _count_of(file: Path) -> tuple[int, int] | None:
     return None
 
 
-def _count_of_tokenizer(content: Any) -> tuple[int, int] | None:
+def _count_of_tokenizer(content: object) -> tuple[int, int] | None:
     model = content.get("model") if isinstance(content, dict) else None
     words = model.get("vocab") if isinstance(model, dict) else None
     added = content.get("added_tokens") if isinstance(content, dict) else None
@@ -94,14 +98,14 @@ def _count_of_tokenizer(content: Any) -> tuple[int, int] | None:
     return len(known | {str(entry.get("content")) for entry in entries}), len(special)
 
 
-def _json(file: Path) -> Any:
+def _json(file: Path) -> object:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def _vocabulary_size(config: Any) -> int:
+def _vocabulary_size(config: Mapping[str, Any]) -> int:
     """Return how many tokens a model knows, as its configuration says; 0 where it says nothing."""
     inner = config.get("text_config")
     size = config.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)
