@@ -115,7 +115,7 @@ def _learn_once(adapter: Any, inputs: Mapping[str, Any]) -> None:
     import torch
 
     for boundary in {len(adapter.stages) // 2, len(adapter.stages)}:
-        adapter.freeze_below(boundary)
+        adapter.split.freeze_below(boundary)
         with torch.inference_mode():
             below = adapter.below(inputs, boundary)
         below = {name: tensor.clone() for name, tensor in below.items()}

@@ -372,7 +372,7 @@ def _with_lora(adapter: Any) -> Any:
         r=8,
         lora_alpha=16,
         lora_dropout=0.05,
-        target_modules=adapter.lora_modules(None),
+        target_modules=adapter.lora.modules(None),
         modules_to_save=adapter.head_names(),
     )
     return peft.get_peft_model(adapter.model, config)
