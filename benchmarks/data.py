@@ -108,10 +108,10 @@ def model(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def _splits(settings: dict[str, Any], reader: Reader) -> Splits:
+    from hftransfer.base.progress import Progress
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
     from hftransfer.data.splits import build_splits, few_shots
-    from hftransfer.progress import Progress
 
     chosen = DataSettings(source=settings["data"], limit=settings.get("rows") or None)
     silent = Progress(None)

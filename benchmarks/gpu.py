@@ -40,7 +40,7 @@ _TOGETHER = 5
 """Checks that time nothing run beside each other."""
 _IMPORTED = (
     *("torch", "torchvision", "transformers", "accelerate", "peft", "timm", "pandas", "datasets", "scipy.optimize"),
-    *("hftransfer.pipeline", "hftransfer.reload", "hftransfer.jobs.training", "hftransfer.training.transfer"),
+    *("hftransfer.jobs.run", "hftransfer.predictors.load", "hftransfer.jobs.training", "hftransfer.training.transfer"),
     *("transformers.models.vit.modeling_vit", "transformers.models.bert.modeling_bert", "transformers.trainer"),
     *("accelerate.optimizer", "sklearn.metrics"),
 )

@@ -219,7 +219,7 @@ def order(setting: Setting) -> Figures:
 def _fitted(setting: Setting, kind: str, told: Any = None, **settings: Any) -> Any:
     """Return what a short fine-tune of the whole network gave."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     rate = settings.pop("learning_rate", 1e-3)
     usual: dict[str, Any] = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "precision": "fp32", "patience": None}
@@ -260,7 +260,7 @@ _RESUMED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 def resume(name: str, setting: Setting) -> Figures:
     """Find the same bits in a run that was interrupted and resumed, one that was not, and that one's repetition."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
     from hftransfer.training.interrupts import Interrupted
     from hftransfer.training.loop import _Run
 
@@ -361,7 +361,7 @@ def _learned(setting: Setting, kind: str, strategy: dict[str, Any], train: dict[
     import numpy as np
 
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     rates = (
         {}
@@ -422,7 +422,7 @@ def scaling(setting: Setting) -> Figures:
 def questions(setting: Setting) -> Figures:
     """Find that spans are learned and answered."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     def row(number: int) -> dict[str, Any]:
         word = ("good", "great", "bad", "awful")[number % 4]

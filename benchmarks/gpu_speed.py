@@ -226,7 +226,7 @@ def _our_steps(
 ) -> Figures:
     """Return milliseconds a step of our loop, how they are spent, and peak memory."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
     from hftransfer.training import loop
 
     rows = _rows(kind, batch * count)

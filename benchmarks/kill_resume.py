@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hftransfer.run_folder import CHECKPOINTS, is_interrupted
+from hftransfer.base.run_folder import CHECKPOINTS, is_interrupted
 
 _RECIPE = """\
 task: {task}

@@ -68,10 +68,10 @@ def _images(settings: dict[str, Any]) -> tuple[Any, ...]:
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.heads import IMAGE_CLASSES
     from hftransfer.adapters.loading import load_adapter
+    from hftransfer.base.progress import Progress
     from hftransfer.data.images import decode_image
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
-    from hftransfer.progress import Progress
     from hftransfer.training.activations import _forward
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.frozen import frozen_twin
@@ -188,7 +188,7 @@ def _learner(settings: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _silent() -> Any:
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     return Progress(None)
 

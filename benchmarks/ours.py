@@ -36,7 +36,7 @@ def run(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Seconds of all stages of a run but its page, and the accuracy on the test split."""
     import_all()
     import hftransfer
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     folder = Path(settings["folder"]) / "run"
     metrics = hftransfer.run(recipe, out=folder, progress=Progress(None)).metrics
@@ -61,7 +61,7 @@ def import_all() -> None:
     import transformers
     from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForSequenceClassification
 
-    from hftransfer import pipeline
+    from hftransfer.jobs import run as pipeline
     from hftransfer.jobs import training
     from hftransfer.training import activations, devices, loop, solver, transfer
 

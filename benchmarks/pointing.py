@@ -45,7 +45,7 @@ def main() -> None:
 def probe(name: str, data: str | Path, folder: Path, limit: int | None = None) -> Any:
     """A linear probe on a model, trained in a folder; a run is loaded as it is."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     if (Path(name).expanduser() / "metrics.json").is_file():
         return ht.load(name)

@@ -44,12 +44,12 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding, Trainer
 
+    from hftransfer.base.progress import Progress
     from hftransfer.data.questions import QUESTIONS
     from hftransfer.data.rows import QuestionContent
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import find_rows
     from hftransfer.metrics.spans import score_spans
-    from hftransfer.progress import Progress
     from hftransfer.tasks.spans import decode, span_targets
     from hftransfer.tasks.windows import make_windows
 

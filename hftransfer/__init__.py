@@ -36,69 +36,69 @@ def _wait_without_burning() -> None:
 _wait_without_burning()
 
 _HOMES = {
-    "run": "hftransfer.pipeline",
-    "check": "hftransfer.pipeline",
-    "fit": "hftransfer.pipeline",
-    "load": "hftransfer.reload",
-    "compare": "hftransfer.comparison.study",
+    "run": "hftransfer.jobs.run",
+    "check": "hftransfer.jobs.run",
+    "fit": "hftransfer.jobs.run",
+    "load": "hftransfer.predictors.load",
+    "compare": "hftransfer.study.study",
     "audit": "hftransfer.jobs.audit",
     "explain": "hftransfer.attribution.explaining",
-    "zero_shot": "hftransfer.zeroshot",
+    "zero_shot": "hftransfer.predictors.dual",
     "load_recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
     "FineTune": "hftransfer.strategies",
     "LoRA": "hftransfer.strategies",
     "Contrastive": "hftransfer.strategies",
     "Recipe": "hftransfer.recipe",
-    "Result": "hftransfer.pipeline",
+    "Result": "hftransfer.jobs.run",
     "Splits": "hftransfer.data.splits",
-    "Predictor": "hftransfer.artifact",
-    "DualPredictor": "hftransfer.zeroshot",
+    "Predictor": "hftransfer.predictors.predictor",
+    "DualPredictor": "hftransfer.predictors.dual",
     "Prediction": "hftransfer.tasks.outcomes",
     "Answer": "hftransfer.tasks.outcomes",
-    "Study": "hftransfer.comparison.study",
+    "Study": "hftransfer.study.results",
     "Audit": "hftransfer.auditing.findings",
     "Explanation": "hftransfer.attribution.explanation",
-    "HftransferError": "hftransfer.errors",
-    "RecipeError": "hftransfer.errors",
-    "DataError": "hftransfer.errors",
-    "ModelError": "hftransfer.errors",
-    "OutputError": "hftransfer.errors",
+    "HftransferError": "hftransfer.base.errors",
+    "RecipeError": "hftransfer.base.errors",
+    "DataError": "hftransfer.base.errors",
+    "ModelError": "hftransfer.base.errors",
+    "OutputError": "hftransfer.base.errors",
     "TrainingError": "hftransfer.training.loop",
-    "PushError": "hftransfer.publish",
+    "PushError": "hftransfer.hub.publish",
 }
 
 if TYPE_CHECKING:
-    from hftransfer.artifact import Predictor as Predictor
     from hftransfer.attribution.explaining import explain as explain
     from hftransfer.attribution.explanation import Explanation as Explanation
     from hftransfer.auditing.findings import Audit as Audit
-    from hftransfer.comparison.study import Study as Study
-    from hftransfer.comparison.study import compare as compare
+    from hftransfer.base.errors import DataError as DataError
+    from hftransfer.base.errors import HftransferError as HftransferError
+    from hftransfer.base.errors import ModelError as ModelError
+    from hftransfer.base.errors import OutputError as OutputError
+    from hftransfer.base.errors import RecipeError as RecipeError
     from hftransfer.data.splits import Splits as Splits
-    from hftransfer.errors import DataError as DataError
-    from hftransfer.errors import HftransferError as HftransferError
-    from hftransfer.errors import ModelError as ModelError
-    from hftransfer.errors import OutputError as OutputError
-    from hftransfer.errors import RecipeError as RecipeError
+    from hftransfer.hub.publish import PushError as PushError
     from hftransfer.jobs.audit import audit as audit
-    from hftransfer.pipeline import Result as Result
-    from hftransfer.pipeline import check as check
-    from hftransfer.pipeline import fit as fit
-    from hftransfer.pipeline import run as run
-    from hftransfer.publish import PushError as PushError
+    from hftransfer.jobs.run import Result as Result
+    from hftransfer.jobs.run import check as check
+    from hftransfer.jobs.run import fit as fit
+    from hftransfer.jobs.run import run as run
+    from hftransfer.predictors.dual import DualPredictor as DualPredictor
+    from hftransfer.predictors.dual import zero_shot as zero_shot
+    from hftransfer.predictors.load import load as load
+    from hftransfer.predictors.predictor import Predictor as Predictor
     from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
-    from hftransfer.reload import load as load
     from hftransfer.strategies import Contrastive as Contrastive
     from hftransfer.strategies import FineTune as FineTune
     from hftransfer.strategies import LinearProbe as LinearProbe
     from hftransfer.strategies import LoRA as LoRA
+    from hftransfer.study.results import Study as Study
+    from hftransfer.study.study import compare as compare
     from hftransfer.tasks.outcomes import Answer as Answer
     from hftransfer.tasks.outcomes import Prediction as Prediction
     from hftransfer.training.loop import TrainingError as TrainingError
-    from hftransfer.zeroshot import DualPredictor as DualPredictor
-    from hftransfer.zeroshot import zero_shot as zero_shot
 
 __all__ = [*_HOMES, "__version__"]
 

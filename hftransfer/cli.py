@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hftransfer.errors import (
+from hftransfer.base.errors import (
     DataError,
     HftransferError,
     OutputError,
@@ -26,7 +26,7 @@ from hftransfer.errors import (
 )
 
 if TYPE_CHECKING:
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
 app = typer.Typer(
     name="hftransfer",
@@ -92,8 +92,8 @@ def run(
 
     def work() -> None:
         if processes is not None and processes > 1:
-            from hftransfer import pipeline
-            from hftransfer.launch import launch
+            from hftransfer.jobs import run as pipeline
+            from hftransfer.jobs.launch import launch
 
             pipeline.require_sound(recipe, overrides or [], resume=resume)
             flags = {
@@ -106,8 +106,8 @@ def run(
             to = ["--out", str(out)] if out is not None else []
             chosen = [flag for flag, given in flags.items() if given]
             raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen, f"--grace={grace}"]))
-        from hftransfer import pipeline
-        from hftransfer.launch import end_with_launcher
+        from hftransfer.jobs import run as pipeline
+        from hftransfer.jobs.launch import end_with_launcher
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
 
@@ -147,7 +147,7 @@ def init(
     """Look at data, and write a first recipe for it."""
 
     def work() -> None:
-        from hftransfer.drafts import draft, write_draft
+        from hftransfer.jobs.drafts import draft, write_draft
 
         text = draft(data, task, model, _progress(quiet=quiet), out, settings or [])
         path = write_draft(out, text)
@@ -171,7 +171,7 @@ def check(
 
     def work() -> None:
         from hftransfer.adapters.bundled import hash_ahead
-        from hftransfer.extras import require_extra
+        from hftransfer.base.extras import require_extra
         from hftransfer.recipe import load_recipe
 
         if with_audit:
@@ -180,7 +180,7 @@ def check(
         try:
             loaded = load_recipe(recipe, overrides or [])
             hash_ahead(loaded.recipe.model.name)  # meanwhile more is imported
-            from hftransfer import pipeline
+            from hftransfer.jobs import run as pipeline
             from hftransfer.jobs.early import notes_on_licenses
             from hftransfer.report.tables import data_table
 
@@ -216,8 +216,8 @@ def audit(
 
     def work() -> None:
         from hftransfer.auditing.sheets import audit_table, write_audit
+        from hftransfer.base.run_folder import new_folder
         from hftransfer.jobs.audit import audit as audit_data
-        from hftransfer.run_folder import new_folder
 
         with new_folder(out, "audit") as folder:
             found = audit_data(recipe, overrides or [], progress=_progress(quiet=quiet))
@@ -310,7 +310,7 @@ def predict(
     """Predict the labels of images or texts, or answer questions, with a trained model."""
 
     def work() -> None:
-        from hftransfer.predictions import PredictRequest, predict_inputs
+        from hftransfer.predictors.command_line import PredictRequest, predict_inputs
 
         _require_precision(precision)
         asked = PredictRequest(
@@ -413,7 +413,7 @@ def export(
         import hftransfer
 
         loaded = hftransfer.load(model, base=base)
-        from hftransfer.export import export_merged, export_onnx, require_classifier
+        from hftransfer.predictors.export import export_merged, export_onnx, require_classifier
 
         predictor = require_classifier(loaded)
         if form == "merged":
@@ -439,8 +439,8 @@ def push(
     """Put a trained model on the Hub: private unless asked otherwise."""
 
     def work() -> None:
-        from hftransfer.publish import collect, require_repo_id
-        from hftransfer.publish import push as push_model
+        from hftransfer.hub.publish import collect, require_repo_id
+        from hftransfer.hub.publish import push as push_model
 
         if dry_run:
             require_repo_id(repo_id)
@@ -470,15 +470,15 @@ def serve(
     """Try a trained model in a browser, or send it inputs: on this machine alone, until Ctrl-C."""
 
     def work() -> None:
-        from hftransfer.extras import require_extra
+        from hftransfer.base.extras import require_extra
 
         require_extra("serve", "hftransfer serve")
         _require_precision(precision)
         import hftransfer
 
         predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
-        from hftransfer.server import Limits
-        from hftransfer.server import serve as serve_model
+        from hftransfer.predictors.server import Limits
+        from hftransfer.predictors.server import serve as serve_model
 
         name = Path(model).resolve().name if Path(model).exists() else model
         limits = Limits(most_bytes=int(most_mb * 1e6))
@@ -513,8 +513,8 @@ def compare(
     """Compare strategies on the same data: feature extraction, fine-tuning, LoRA; seeds, models, numbers of shots."""
 
     def work() -> None:
-        from hftransfer.comparison.page import markdown_of
-        from hftransfer.comparison.study import compare as compare_all
+        from hftransfer.study.page import markdown_of
+        from hftransfer.study.study import compare as compare_all
         from hftransfer.training.interrupts import listening
 
         with listening(grace):
@@ -583,7 +583,7 @@ def explain(
         import hftransfer
 
         predictor = hftransfer.load(model, base=base)
-        from hftransfer.explanations import ExplainRequest, explain_inputs
+        from hftransfer.attribution.command_line import ExplainRequest, explain_inputs
 
         asked = ExplainRequest(
             inputs=tuple(inputs or ()),
@@ -621,10 +621,10 @@ def zero_shot(
     def work() -> None:
         _require_precision(precision)
         from hftransfer.adapters.checkpoint import find_checkpoint
-        from hftransfer.predictions import PredictRequest, predict_inputs
+        from hftransfer.predictors.command_line import PredictRequest, predict_inputs
 
         find_checkpoint(model)  # before what takes time to import
-        from hftransfer.zeroshot import dual_predictor
+        from hftransfer.predictors.dual import dual_predictor
 
         asked = PredictRequest(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
         predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
@@ -646,7 +646,7 @@ def cache(
     """Show or clear what is kept for later runs (all of it can be computed again)."""
 
     def work() -> None:
-        from hftransfer import cache as store
+        from hftransfer.base import cache as store
 
         if kind is not None and kind not in store.KINDS:
             raise RecipeError(must_be("--kind", " or ".join(store.KINDS), f"'{kind}'", nearest(kind, store.KINDS)))
@@ -685,7 +685,7 @@ def doctor() -> None:
     """Check the installation: what this machine has, and a small run of each task, offline, in about a minute."""
 
     def work() -> None:
-        from hftransfer.doctor import examine
+        from hftransfer.jobs.doctor import examine
 
         whole = True
         for finding in examine():
@@ -753,7 +753,7 @@ def _is_first_process() -> bool:
 
 
 def _progress(*, quiet: bool) -> Progress:
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     return Progress(None if quiet else sys.stderr)
 
@@ -796,7 +796,7 @@ def _how_to_go_on(error: BaseException) -> str:
     folder = getattr(error, "run_folder", None)
     if folder is None:
         return "what the cache holds is kept"
-    from hftransfer.pipeline import how_to_go_on
+    from hftransfer.jobs.run import how_to_go_on
 
     return how_to_go_on(folder)
 

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
+from hftransfer.base.run_folder import HubSettings, OutputSettings
 from hftransfer.data.settings import DataSettings
-from hftransfer.errors import RecipeError, must_be, nearest, user_path
-from hftransfer.run_folder import HubSettings, OutputSettings
 from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, strategy_of
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import OPTIONAL_KEYS, Task

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from hftransfer.errors import ModelError, RecipeError, must_be, nearest, settings_in_words, some
+from hftransfer.base.errors import ModelError, RecipeError, must_be, nearest, settings_in_words, some
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter

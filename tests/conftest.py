@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 import hftransfer as ht
-from hftransfer.pipeline import Result, run
-from hftransfer.progress import Progress
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import Result, run
 
 torch.set_num_threads(1)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import run
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -20,8 +20,8 @@ from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.data.rows import BytesContent, Row
-from hftransfer.errors import DataError, RecipeError
 from hftransfer.tasks.items import ImageItems
 from hftransfer.training import activations, devices
 from hftransfer.training.activations import ActivationStore, StoredActivations, fill_store, key_parts

@@ -26,7 +26,7 @@ from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.errors import ModelError
+from hftransfer.base.errors import ModelError
 from hftransfer.strategies import LinearProbe
 from tests.conftest import FAMILIES, GENERAL_FAMILIES, PRETRAINED_CLASSES, faults_of, missing_words, picture
 

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from hftransfer import reload
 from hftransfer.auditing.duplicates import Named
 from hftransfer.auditing.examine import LEAST_CLOSELY, LEAST_QUICKLY, Subject, examine
-from hftransfer.comparison.statistics import SignFlips, differences, examples_needed
-from hftransfer.comparison.study import Arm, compare
-from hftransfer.comparison.words import advice_on
+from hftransfer.base.progress import Progress
 from hftransfer.data.rows import Row, TextContent
 from hftransfer.data.texts import TEXTS
 from hftransfer.jobs import evaluation
-from hftransfer.progress import Progress
+from hftransfer.predictors import load as reload
 from hftransfer.recipe import load_recipe
+from hftransfer.study.results import Arm
+from hftransfer.study.statistics import SignFlips, differences, examples_needed
+from hftransfer.study.study import compare
+from hftransfer.study.words import advice_on
 from hftransfer.tasks.image_classification import ImageClassification
 from tests.conftest import WORDS, TinyModels, picture, recipe_for
 

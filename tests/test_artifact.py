@@ -15,11 +15,11 @@ import pyarrow.parquet
 import pytest
 from safetensors import SafetensorError
 
+from hftransfer.base.errors import DataError, ModelError, OutputError, WriteError
+from hftransfer.base.run_folder import RunFolder, write_table
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
-from hftransfer.errors import DataError, ModelError, OutputError, WriteError
-from hftransfer.pipeline import run
-from hftransfer.run_folder import RunFolder, write_table
+from hftransfer.jobs.run import run
 from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.outcomes import Prediction
 from tests.conftest import encoded, faults_of, load_model, missing_words, picture, recipe_for

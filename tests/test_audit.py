@@ -34,10 +34,10 @@ from hftransfer.auditing.labels import out_of_fold_probabilities, overlapping_cl
 from hftransfer.auditing.neighbours import find_neighbours
 from hftransfer.auditing.sheets import write_audit
 from hftransfer.auditing.texts import in_other_words, odd_about_text
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.errors import HftransferError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import run
 from hftransfer.training.solver import solve_head
 from tests.conftest import TinyModels, browser, faults_of, missing_words, question, recipe_for, write_classes
 
@@ -450,7 +450,7 @@ def test_check_with_an_audit_tells_both_where_images_are_broken(
 
 
 def test_what_must_be_installed_is_told(tiny: TinyModels, folder_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hftransfer.extras.find_spec", lambda name: None if name == "cleanlab" else name)
+    monkeypatch.setattr("hftransfer.base.extras.find_spec", lambda name: None if name == "cleanlab" else name)
     with pytest.raises(HftransferError) as error:
         ht.audit(recipe_for(tiny("vit"), folder_data), progress=SILENT)
     assert missing_words(faults_of(error), ("cleanlab", "pip install 'hftransfer[audit]'")) == []

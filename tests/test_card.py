@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
 from hftransfer.hub.card import Card, write_card
-from hftransfer.pipeline import run
+from hftransfer.jobs.run import run
 from hftransfer.tasks import TASKS
 from tests.conftest import COLORS, load_model, missing_words, picture, recipe_for
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hftransfer.errors import OutputError
+from hftransfer.base.errors import OutputError
 from hftransfer.training.checkpoint import Checkpoints
 
 
@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None
     code = """
 import resource, signal, sys, torch
 from pathlib import Path
-from hftransfer.errors import OutputError
+from hftransfer.base.errors import OutputError
 from hftransfer.training.checkpoint import Checkpoints
 checkpoints = Checkpoints(Path(sys.argv[1]))
 checkpoints.save(1, {"learning": {"a": torch.ones(10)}}, {"step": 1})

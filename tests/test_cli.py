@@ -169,7 +169,7 @@ def test_an_interruption_is_told_with_status_130(recipe, monkeypatch):
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hftransfer.pipeline.run", interrupted)
+    monkeypatch.setattr("hftransfer.jobs.run.run", interrupted)
     result = call("run", recipe)
     assert result.exit_code == 130
     assert missing_words(result.stderr, ("interrupted", "kept")) == []
@@ -278,7 +278,7 @@ def test_cache_tells_and_clears(cache_of_its_own):
     entry = cache_of_its_own / "activations"
     assert call("cache").exit_code == 0
     assert not cache_of_its_own.exists()
-    from hftransfer.cache import cache_folder
+    from hftransfer.base.cache import cache_folder
 
     (cache_folder("activations") / "x").write_bytes(b"0" * 2**20)
     told = call("cache").stdout

@@ -13,18 +13,19 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.base.errors import DataError, HftransferError, OutputError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.comparison import study as study_module
-from hftransfer.comparison.cells import cells_of
-from hftransfer.comparison.page import html_of, markdown_of
-from hftransfer.comparison.statistics import Difference, differences, holm, mcnemar, mean_and_interval
-from hftransfer.comparison.study import Arm, CellResult, Study, compare
-from hftransfer.comparison.words import advice_on, strategy_in_words
-from hftransfer.errors import DataError, HftransferError, OutputError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import run
 from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import strategy_of
+from hftransfer.study import study as study_module
+from hftransfer.study.cells import cells_of
+from hftransfer.study.page import html_of, markdown_of
+from hftransfer.study.results import Arm, CellResult, Study
+from hftransfer.study.statistics import Difference, differences, holm, mcnemar, mean_and_interval
+from hftransfer.study.study import compare
+from hftransfer.study.words import advice_on, strategy_in_words
 from hftransfer.training.interrupts import Interrupted
 from tests.conftest import TinyModels, faults_of, load_model, missing_words, picture, recipe_for, write_classes
 
@@ -69,7 +70,7 @@ def test_a_difference_is_told_from_chance() -> None:
 
 
 def test_chance_alone_is_seldom_called_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hftransfer.comparison.statistics._DRAWS", 999)
+    monkeypatch.setattr("hftransfer.study.statistics._DRAWS", 999)
     random = np.random.default_rng(1)
     called = 0
     for _ in range(16):

@@ -13,7 +13,7 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.errors import ModelError
+from hftransfer.base.errors import ModelError
 from hftransfer.strategies import LoRA
 from hftransfer.tasks import head_task
 from tests.conftest import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture, tiny_tokenizer

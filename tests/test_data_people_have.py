@@ -17,7 +17,10 @@ import pandas
 import pytest
 from PIL import Image
 
-from hftransfer.data.images import PixelRange, decode_image, inspect_image
+from hftransfer.base.errors import DataError, HftransferError, RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.data.depth import PixelRange
+from hftransfer.data.images import decode_image, inspect_image
 from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.inspection import as_content, decode_row
 from hftransfer.data.pictures import IMAGES
@@ -31,9 +34,7 @@ from hftransfer.data.splits import Splits, build_splits, build_test_only, labell
 from hftransfer.data.tables import read_table, table_stem, table_suffix
 from hftransfer.data.targets import SPANS
 from hftransfer.data.texts import TEXTS
-from hftransfer.drafts import draft
-from hftransfer.errors import DataError, HftransferError, RecipeError
-from hftransfer.progress import Progress
+from hftransfer.jobs.drafts import draft
 from hftransfer.recipe import load_recipe, seen_from
 from tests.conftest import encoded, faults_of, missing_words, picture, write_classes
 
@@ -825,7 +826,7 @@ def test_files_beside_images_that_are_not_read_are_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("pixels", [[0, 0], [9, 1], [0, float("nan")], ["a", "b"], [1]])
 def test_a_range_in_a_model_folder_that_is_none_is_told(tmp_path: Path, pixels: list[Any]) -> None:
-    from hftransfer.artifact import ModelFacts
+    from hftransfer.tasks.facts import ModelFacts
 
     with pytest.raises(ValueError, match="pixels"):
         ModelFacts.model_validate({"pixels": pixels})

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from hftransfer import doctor
 from hftransfer.adapters.families import FAMILIES
 from hftransfer.cli import app
-from hftransfer.drafts import draft, write_draft
+from hftransfer.jobs import doctor
+from hftransfer.jobs.drafts import draft, write_draft
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

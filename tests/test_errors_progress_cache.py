@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from hftransfer import cache
-from hftransfer.errors import DataError, HftransferError, OutputError, must_be, nearest, printable, some
-from hftransfer.progress import Progress
-from hftransfer.tabular import csv_text
+from hftransfer.base import cache
+from hftransfer.base.errors import DataError, HftransferError, OutputError, must_be, nearest, printable, some
+from hftransfer.base.progress import Progress
+from hftransfer.base.tabular import csv_text
 
 
 def test_a_message_says_place_allowed_value_and_remedy():

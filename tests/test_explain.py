@@ -22,19 +22,19 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
 from hftransfer.adapters.towers import ImageTowerAdapter
+from hftransfer.attribution.command_line import Shown, line_of, picture_of, write_explanations
 from hftransfer.attribution.explaining import _asked
 from hftransfer.attribution.explanation import ImageExplanation
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, grad_cam, occlusion, upscaled
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.attribution.words import attribute_words
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.rows import BytesContent, Row
-from hftransfer.errors import HftransferError
-from hftransfer.explanations import Shown, line_of, picture_of, write_explanations
 from hftransfer.jobs.pages import _pictures, _Tested
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import run
 from tests.conftest import (
     DUAL_FAMILIES,
     IMAGE_FAMILIES,
@@ -480,7 +480,7 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
 def test_several_images_are_seen_on_one_sheet(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr("hftransfer.report.figures.draw_sheet", lambda *given: drawn.append(given))
-    monkeypatch.setattr("hftransfer.explanations.picture_of", lambda _: b"")
+    monkeypatch.setattr("hftransfer.attribution.command_line.picture_of", lambda _: b"")
     maps = [np.linspace(0, 1, 256).reshape(16, 16), np.zeros((16, 16))]
     shown = [
         Shown(f"{n}.png", ImageExplanation("a cat", 0.5, maps[n % 2], np.full((16, 16, 3), 0.5), "gradcam"))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hftransfer import export
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.export import ExportError, export_merged, export_onnx
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import run
+from hftransfer.predictors import export
+from hftransfer.predictors.export import ExportError, export_merged, export_onnx
 from tests.conftest import TinyModels, load_model, missing_words, picture
 
 SILENT = Progress(None)
@@ -112,7 +112,7 @@ def test_a_graph_that_differs_is_not_kept(finished: Any, tmp_path: Path, monkeyp
 
 
 def test_packages_that_are_missing_are_named(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hftransfer.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr("hftransfer.base.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     result = call("export", finished("resnet").folder, "--out", tmp_path / "onnx")
     assert result.exit_code == 2
     assert missing_words(result.stderr, ("no onnxruntime", "pip install 'hftransfer[onnx]'")) == []

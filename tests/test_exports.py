@@ -9,14 +9,14 @@ from typing import Any
 import datasets
 import pytest
 
+from hftransfer.base.errors import DataError
+from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.texts import TEXTS
-from hftransfer.errors import DataError
-from hftransfer.progress import Progress
 from tests.conftest import picture
 
 

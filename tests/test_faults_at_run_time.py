@@ -18,18 +18,18 @@ import pytest
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
-from hftransfer import cache
 from hftransfer.auditing.findings import Audit, Finding
 from hftransfer.auditing.sheets import write_audit
+from hftransfer.base import cache
+from hftransfer.base.errors import OutputError, WriteError
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import is_interrupted, new_folder
 from hftransfer.cli import app
-from hftransfer.comparison.page import html_of, markdown_of
-from hftransfer.comparison.study import CellResult, Study
-from hftransfer.errors import OutputError, WriteError
-from hftransfer.pipeline import how_to_go_on, run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import how_to_go_on, run
 from hftransfer.report.page import Group, RunPage, Said
 from hftransfer.report.rendering import render_page
-from hftransfer.run_folder import is_interrupted, new_folder
+from hftransfer.study.page import html_of, markdown_of
+from hftransfer.study.results import CellResult, Study
 from hftransfer.tasks import TASKS
 from hftransfer.training import activations
 from hftransfer.training.activations import ActivationStore
@@ -76,7 +76,7 @@ def test_what_another_process_uses_is_not_cleared() -> None:
 def test_drafts_of_killed_processes_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     code = f"""
     from pathlib import Path
-    from hftransfer.cache import new_folder
+    from hftransfer.base.cache import new_folder
     entered = new_folder(Path({str(tmp_path / "model")!r}))
     (entered.__enter__() / "half").write_text("half")
     """
@@ -261,7 +261,7 @@ def test_a_full_disk_under_a_probe_promises_no_checkpoint(
 def test_what_a_killed_audit_left_is_replaced_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
     code = f"""
     from pathlib import Path
-    from hftransfer.run_folder import new_folder
+    from hftransfer.base.run_folder import new_folder
     entered = new_folder(Path({str(tmp_path / "audit")!r}), "audit")
     (entered.__enter__().draft / "audit.csv").write_text("half")
     """

@@ -21,19 +21,20 @@ from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import load_dual
 from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.curve import cells_of, summarised
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import build_splits, few_shots
-from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
-from hftransfer.pipeline import check, run
-from hftransfer.progress import Progress
+from hftransfer.jobs.curve import cells_of, summarised
+from hftransfer.jobs.run import check, run
+from hftransfer.predictors.dual import class_texts
 from hftransfer.recipe import load_recipe
 from hftransfer.strategies import FineTune, LoRA
 from hftransfer.training.devices import Compute
+from hftransfer.training.embeddings import embed_prompts, ensemble, logits
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.solver import InMemory, KnownHead, solve_head
-from hftransfer.zeroshot import class_texts, embed_prompts, ensemble, logits
 from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
 
 SILENT = Progress(None)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hftransfer import doctor
+from hftransfer.base.errors import DataError, HftransferError, ModelError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.drafts import draft
-from hftransfer.errors import DataError, HftransferError, ModelError
-from hftransfer.progress import Progress
+from hftransfer.jobs import doctor
+from hftransfer.jobs.drafts import draft
 from hftransfer.recipe import load_recipe
 from tests.conftest import faults_of, missing_words, picture, write_classes
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import hftransfer as ht
-from hftransfer.errors import HftransferError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import run
 from tests.conftest import TinyModels, faults_of, load_model, missing_words, picture, question
 
 SILENT = Progress(None)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.heads import IMAGE_CLASSES
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.errors import ModelError
+from hftransfer.base.errors import ModelError
 from hftransfer.tasks import head_task
 from hftransfer.training import frozen
 from hftransfer.training.devices import Compute

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image, inspect_image
 from hftransfer.data.inputs import inputs_of
 from hftransfer.data.pictures import IMAGES as IMAGE_READER
@@ -25,8 +27,6 @@ from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import build_splits
 from hftransfer.data.targets import CLASSES, SPANS, TargetKind
 from hftransfer.data.texts import TEXTS
-from hftransfer.errors import HftransferError
-from hftransfer.progress import Progress
 
 pytestmark = pytest.mark.slow
 SILENT = Progress(None)

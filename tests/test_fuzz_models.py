@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import hftransfer as ht
-from hftransfer.errors import HftransferError
+from hftransfer.base.errors import HftransferError
 from tests.conftest import Finished, TinyModels, picture
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from hftransfer.errors import HftransferError, printable
+from hftransfer.base.errors import HftransferError, printable
 from hftransfer.jobs.early import early_look
 from hftransfer.recipe import flat_settings, load_recipe, recipe_yaml, settings_with_origin, shipped_recipes
 

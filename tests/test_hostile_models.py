@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.base.errors import ModelError
 from hftransfer.cli import app
-from hftransfer.errors import ModelError
 from tests.conftest import Finished, TinyModels, encoded, faults_of, load_dual_model, load_model, picture
 
 _SOON = 8.0
@@ -209,7 +209,7 @@ def test_a_server_tells_that_scores_are_no_numbers(endless: Path) -> None:
     pytest.importorskip("fastapi")
     from fastapi.testclient import TestClient
 
-    from hftransfer.server import HOST, make_app
+    from hftransfer.predictors.server import HOST, make_app
 
     client = TestClient(make_app(load_model(endless), "model"), base_url=f"http://{HOST}")
     answer = client.post("/predict", content=encoded(picture()), headers={"content-type": "image/png"})

@@ -20,15 +20,15 @@ from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.dual import DualEncoder, load_dual
 from hftransfer.adapters.pairing import pair_towers
 from hftransfer.adapters.towers import tower_adapters
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.captions import build_captioned, captions_of
 from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
-from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.jobs.run import check, run
 from hftransfer.metrics.retrieval import recalls, retrieval_ranks
-from hftransfer.pipeline import check, run
-from hftransfer.progress import Progress
 from hftransfer.report.tables import data_table
 from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce, sigmoid_loss
 from hftransfer.training.devices import Compute

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image, ImageCms
 from transformers.image_utils import load_image
 
+from hftransfer.base.errors import DataError
 from hftransfer.data.images import MAX_PIXELS, decode_image, inspect_image
 from hftransfer.data.inspection import as_content
-from hftransfer.errors import DataError
 from tests.conftest import bomb, encoded, picture
 
 

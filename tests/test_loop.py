@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from hftransfer.adapters.base import Adapter
-from hftransfer.errors import RecipeError
+from hftransfer.base.errors import RecipeError
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute

@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
-from hftransfer.cache import cache_folder
+from hftransfer.base.cache import cache_folder
+from hftransfer.base.errors import DataError, ModelError, RecipeError
 from hftransfer.cli import app
-from hftransfer.errors import DataError, ModelError, RecipeError
 from tests.conftest import Finished, TinyModels, faults_of, load_model, missing_words, picture, tiny_tokenizer
 from tests.hub_double import serve
 
@@ -470,7 +470,7 @@ def _asked_of(hub: Any, home: Path, model: str) -> str:
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_XET": "1"}
     code = (
         "import sys; from hftransfer.adapters.checkpoint import find_checkpoint; "
-        "from hftransfer.errors import HftransferError\n"
+        "from hftransfer.base.errors import HftransferError\n"
         "try: find_checkpoint(sys.argv[1])\n"
         "except HftransferError as error: print(error)"
     )
@@ -533,7 +533,7 @@ def test_open_twins_are_known_by_timm() -> None:
 def test_a_licence_without_commercial_use_is_told_and_stands_on_the_card(
     tiny: TinyModels, tmp_path: Path, folder_data: Path, without_figures: None, front: str, said: str | None
 ) -> None:
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     del without_figures
     model = shutil.copytree(tiny("vit"), tmp_path / "vit")
@@ -573,9 +573,9 @@ def test_a_model_of_drawings_says_so(finished: Finished, tmp_path: Path) -> None
 
 
 def test_the_card_of_a_model_of_drawings_says_so() -> None:
-    from hftransfer.artifact import ModelFacts
     from hftransfer.hub.card import Card, _limits
     from hftransfer.tasks import TASKS
+    from hftransfer.tasks.facts import ModelFacts
 
     metrics = {"task": "image-classification", "examples": {"train": 4, "validation": 2, "test": 2}, "test": {}}
     metrics |= {"validation": {}, "strategy": "linear-probe"}
@@ -594,7 +594,7 @@ def test_a_page_is_told_what_scores_are(save_text: SaveText) -> None:
     pytest.importorskip("fastapi")
     from fastapi.testclient import TestClient
 
-    from hftransfer.server import HOST, make_app
+    from hftransfer.predictors.server import HOST, make_app
 
     model = load_model(save_text(num_labels=1, problem_type="regression"))
     client = TestClient(make_app(model, "model"), base_url=f"http://{HOST}")
@@ -681,8 +681,8 @@ def test_weights_deeper_than_the_configuration_are_no_half_model(tiny: TinyModel
 def test_a_table_is_no_list_of_its_columns() -> None:
     import pandas
 
-    from hftransfer.artifact import as_list
     from hftransfer.data.texts import TEXTS as TEXT_READER
+    from hftransfer.predictors.predictor import as_list
 
     frame = pandas.DataFrame({"text": ["a film"], "label": ["x"]})
     with pytest.raises(DataError, match=r"got a table \(text, label\). Pass one of its columns, as in frame\['text'\]"):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import run
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
 from hftransfer.tasks import TASKS

@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 
 import hftransfer as ht
 from hftransfer.adapters.libraries import quiet_transformers
-from hftransfer.errors import DataError, ModelError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.errors import DataError, ModelError
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import run
 from tests.conftest import FAMILIES, encoded, faults_of, load_model, missing_words, picture, recipe_for, write_classes
 
 COLORS = ("red", "green", "blue")

@@ -20,16 +20,16 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
-from hftransfer.artifact import ModelFacts
+from hftransfer.base.errors import DataError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.inputs import inputs_of
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.reading import Columns
 from hftransfer.data.texts import TEXTS
-from hftransfer.errors import DataError, RecipeError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import run
+from hftransfer.tasks.facts import ModelFacts
 from hftransfer.tasks.outcomes import Prediction
 from tests.conftest import (
     TinyModels,
@@ -345,7 +345,7 @@ def test_a_dual_encoder_loads_and_embeds(tiny: TinyModels) -> None:
 _LOADING = """
 import json, os, sys
 import hftransfer as ht
-from hftransfer.errors import ModelError
+from hftransfer.base.errors import ModelError
 
 def refuse(event, arguments):
     if event.startswith("socket."):
@@ -452,7 +452,7 @@ def test_what_is_left_out_of_an_evaluation_is_told(finished: Any, tmp_path: Path
 
 
 def test_the_text_of_a_request_is_never_looked_for_on_the_disk(tmp_path: Path) -> None:
-    from hftransfer.server import _form_of, _of_one
+    from hftransfer.predictors.server import _form_of, _of_one
 
     picture().save(tmp_path / "photo.png")
     wanted = Prediction("a", 1.0, {"a": 1.0})

@@ -17,10 +17,10 @@ import pyarrow.parquet
 import pytest
 from safetensors.torch import load_file
 
-from hftransfer.errors import DataError, RecipeError
-from hftransfer.launch import launch
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.errors import DataError, RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.launch import launch
+from hftransfer.jobs.run import run
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.processes import Processes, _portable, processes, stray_settings
 from tests.conftest import WORDS, TinyModels, faults_of, question, recipe_for

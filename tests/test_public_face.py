@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hftransfer as ht
-from hftransfer.progress import Progress
+from hftransfer.base.progress import Progress
 from tests.conftest import TinyModels, picture
 
 

@@ -15,11 +15,11 @@ import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
+from hftransfer.base.errors import ModelError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.errors import ModelError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
-from hftransfer.publish import MANIFEST, Pushed, PushError, collect, push, require_pushable
+from hftransfer.hub.publish import MANIFEST, Pushed, PushError, collect, push, require_pushable
+from hftransfer.jobs.run import run
 from tests.conftest import TinyModels, faults_of, load_dual_model, load_model, missing_words, picture
 from tests.hub_double import WritableHub, serve_writable
 

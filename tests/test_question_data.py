@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hftransfer.base.errors import DataError
+from hftransfer.base.progress import Progress
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.rows import GoldAnswer, QuestionContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits, build_splits
 from hftransfer.data.targets import SPANS
-from hftransfer.errors import DataError
-from hftransfer.progress import Progress
 
 SILENT = Progress(None)
 SQUAD = Path(__file__).parents[2] / "shared" / "data" / "squad"

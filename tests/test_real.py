@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 import hftransfer as ht
+from hftransfer.base.progress import Progress
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
-from hftransfer.progress import Progress
 from hftransfer.training.devices import computes_bf16
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hftransfer.errors import RecipeError
-from hftransfer.pipeline import run
+from hftransfer.base.errors import RecipeError
+from hftransfer.jobs.run import run
 from hftransfer.recipe import (
     LoadedRecipe,
     Recipe,

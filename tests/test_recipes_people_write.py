@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.base.errors import DataError, HftransferError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.errors import DataError, HftransferError, RecipeError
 from hftransfer.jobs.early import early_look
-from hftransfer.progress import Progress
 from hftransfer.recipe import load_recipe
 from tests.conftest import TinyModels, faults_of, missing_words, picture, recipe_for, write_classes
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from hftransfer.errors import HftransferError, OutputError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
-from hftransfer.run_folder import CHECKPOINTS, RunFolder
+from hftransfer.base.errors import HftransferError, OutputError
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import CHECKPOINTS, RunFolder
+from hftransfer.jobs.run import run
 from hftransfer.training.interrupts import Interrupted, listening, stop_if_asked
 from hftransfer.training.loop import _Run
 from tests.conftest import TinyModels, faults_of, missing_words, recipe_for

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 import hftransfer as ht
+from hftransfer.base.errors import ModelError, RecipeError
+from hftransfer.base.extras import require_extra
 from hftransfer.data.pictures import IMAGES
-from hftransfer.errors import ModelError, RecipeError
-from hftransfer.extras import require_extra
-from hftransfer.server import Limits, make_app, serve, server_settings
+from hftransfer.predictors.server import Limits, make_app, serve, server_settings
 from hftransfer.tasks.outcomes import Prediction
 from tests.conftest import browser, encoded, picture
 from tests.test_predict import call, reviewed  # noqa: F401
@@ -44,7 +44,7 @@ class _Double:
     def predict_each(self, images: list[bytes]) -> list[Prediction]:
         time.sleep(self.seconds)
         if images[0] == b"bad":
-            from hftransfer.errors import DataError
+            from hftransfer.base.errors import DataError
 
             raise DataError("image 0 must be an image; got something else")
         return [Prediction(str(len(images[0])), 1.0, {str(len(images[0])): 1.0})]
@@ -214,7 +214,7 @@ def test_a_port_that_is_taken_is_told(finished: Any) -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hftransfer.extras.find_spec", lambda name: None if name == "uvicorn" else name)
+    monkeypatch.setattr("hftransfer.base.extras.find_spec", lambda name: None if name == "uvicorn" else name)
     with pytest.raises(ModelError, match=r"no uvicorn.*pip install 'hftransfer\[serve\]'"):
         require_extra("serve", "hftransfer serve")
     assert call("serve", "x").exit_code == 2

@@ -16,12 +16,12 @@ from PIL import Image
 
 import hftransfer as ht
 from hftransfer.adapters.base import Adapter
-from hftransfer.comparison.cells import cells_of
-from hftransfer.errors import HftransferError, ModelError, RecipeError
-from hftransfer.pipeline import check, run
-from hftransfer.progress import Progress
+from hftransfer.base.errors import HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import check, run
 from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import FineTune, LoRA
+from hftransfer.study.cells import cells_of
 from hftransfer.training.batches import grouped_batches
 from hftransfer.training.processes import Processes
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss

@@ -13,6 +13,8 @@ import numpy as np
 import pandas
 import pytest
 
+from hftransfer.base.errors import DataError
+from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
@@ -20,8 +22,6 @@ from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import split_rows
-from hftransfer.errors import DataError
-from hftransfer.progress import Progress
 from tests.conftest import encoded, faults_of, missing_words, picture, write_classes
 
 

@@ -17,7 +17,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from hftransfer.errors import DataError, ModelError
+from hftransfer.base.errors import DataError, ModelError
 from hftransfer.metrics.spans import ExactMatch, SpanF1, exact_match, normalize_answer, score_spans, span_f1
 from hftransfer.tasks.spans import best_null_threshold, decode, span_targets
 from hftransfer.tasks.windows import Window, answer_tokens, make_windows

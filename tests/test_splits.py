@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hftransfer.base.errors import DataError
+from hftransfer.base.progress import Progress
 from hftransfer.data.rows import BytesContent, FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Splits, build_splits, split_rows
-from hftransfer.errors import DataError
-from hftransfer.progress import Progress
 from tests.conftest import encoded, faults_of, missing_words, picture, write_classes
 
 

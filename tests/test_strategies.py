@@ -17,16 +17,17 @@ import hftransfer as ht
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
-from hftransfer.artifact import ModelFacts, Predictor, save_model
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
 from hftransfer.data.rows import BytesContent, GoldAnswer, QuestionContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
 from hftransfer.data.targets import CLASSES, Targets
-from hftransfer.errors import HftransferError
 from hftransfer.jobs.session import Clock
-from hftransfer.progress import Progress
+from hftransfer.predictors.predictor import Predictor, save_model
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import head_task
+from hftransfer.tasks.facts import ModelFacts
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
@@ -317,7 +318,7 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
 @pytest.fixture(scope="module")
 def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn cats and dogs: 16 to train on, 4 to validate."""
-    from hftransfer.data.drawn_pets import write_drawn_pets
+    from hftransfer.demo.pets import write_drawn_pets
 
     folder = tmp_path_factory.mktemp("pets")
     write_drawn_pets(folder, {"train": 16, "validation": 4})

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hftransfer.base.errors import DataError
+from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.roles import Found
@@ -22,8 +24,6 @@ from hftransfer.data.splits import build_splits, labelled_split
 from hftransfer.data.tables import read_table
 from hftransfer.data.targets import SPANS
 from hftransfer.data.texts import TEXTS
-from hftransfer.errors import DataError
-from hftransfer.progress import Progress
 from tests.conftest import faults_of, missing_words, question, write_classes
 
 SILENT = Progress(None)

@@ -14,14 +14,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.comparison.study import compare
 from hftransfer.data.pictures import Images
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.progress import Progress
+from hftransfer.study.study import compare
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Starter, Words
 from hftransfer.tasks.image_classification import ImageClassification

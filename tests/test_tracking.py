@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hftransfer.errors import RecipeError
-from hftransfer.pipeline import run
-from hftransfer.progress import Progress
+from hftransfer.base.errors import RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.run import run
 from hftransfer.recipe import load_recipe
 from tests.conftest import TinyModels, faults_of, missing_words, recipe_for
 

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.dual import DualEncoder, load_dual
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from hftransfer.errors import DataError, HftransferError, ModelError, RecipeError
-from hftransfer.pipeline import check, run
-from hftransfer.progress import Progress
+from hftransfer.jobs.run import check, run
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of, words_for, words_of
 from hftransfer.training.devices import Compute
-from hftransfer.zeroshot import embed_prompts, ensemble, logits
+from hftransfer.training.embeddings import embed_prompts, ensemble, logits
 from tests.conftest import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
 from tests.test_real import PHOTOS, bundled, shared
 

@@ -18,7 +18,7 @@ from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.lora import LoraLayers, save_matrices
 from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
 from hftransfer.adapters.split import Activations, SplitModel
-from hftransfer.errors import ModelError, first_line
+from hftransfer.base.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hftransfer.cache import cache_folder, mark_in_use, new_entry
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
+from hftransfer.base.errors import ModelError, must_be
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
 from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
 from hftransfer.adapters.terms import license_of, open_twin
+from hftransfer.base.errors import ModelError, first_line, must_be, nearest, user_path
 from hftransfer.data.rows import LFS_POINTER
-from hftransfer.errors import ModelError, first_line, must_be, nearest, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]

@@ -37,7 +37,7 @@ from hftransfer.adapters.projections import (
 )
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
-from hftransfer.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from open_clip import CLIP

@@ -21,7 +21,7 @@ from hftransfer.adapters.heads import load_head, save_head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.open_clip import stages_of_visual
 from hftransfer.adapters.projections import TowerModel, Unprojected
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 
 class EmbeddingClassifier(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 Modality = Literal["image", "text"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.families import Modality
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

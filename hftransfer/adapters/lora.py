@@ -13,7 +13,7 @@ from torch import nn
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA
 from hftransfer.adapters.libraries import quiet_peft, seeded
 from hftransfer.adapters.split import SplitModel
-from hftransfer.errors import RecipeError, first_line, must_be, nearest
+from hftransfer.base.errors import RecipeError, first_line, must_be, nearest
 
 if TYPE_CHECKING:
     from peft import PeftModel

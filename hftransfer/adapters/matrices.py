@@ -15,7 +15,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.heads import Head
 from hftransfer.adapters.sizes import shapes_in
-from hftransfer.errors import ModelError, must_be, some
+from hftransfer.base.errors import ModelError, must_be, some
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."

@@ -20,7 +20,7 @@ from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, 
 from hftransfer.adapters.heads import load_head, save_head
 from hftransfer.adapters.images import ImageAdapter, without_long_ends
 from hftransfer.adapters.sizes import require_small_images
-from hftransfer.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from open_clip import CLIP

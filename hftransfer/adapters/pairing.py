@@ -13,7 +13,7 @@ from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.libraries import quiet_transformers, seeded
 from hftransfer.adapters.mean_pooling import make_linear, mean_pooled_bert, native_image_processor
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.sizes import require_small_images
 from hftransfer.adapters.vocabulary import require_tokenizer_files, require_words
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedTokenizerBase

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from hftransfer.errors import ModelError, must_be, some
+from hftransfer.base.errors import ModelError, must_be, some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -26,7 +26,7 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.heads import Head
-from hftransfer.errors import ModelError, first_line, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from hftransfer.adapters.heads import HeadLayer

@@ -18,7 +18,7 @@ from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
 from hftransfer.adapters.libraries import quiet_transformers
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hftransfer.adapters.scoring import require_numbers
-from hftransfer.artifact import Predictor, as_list, as_questions, decoded
 from hftransfer.attribution.explanation import AnswerExplanation, ImageExplanation, TextExplanation
 from hftransfer.attribution.faithfulness import faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.attribution.words import attribute_words
-from hftransfer.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.base.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.predictors.predictor import Predictor, as_list, as_questions, decoded
 from hftransfer.tasks.outcomes import Answer
 
 if TYPE_CHECKING:
-    from hftransfer.zeroshot import DualPredictor
+    from hftransfer.predictors.dual import DualPredictor
 
 
 Explained = ImageExplanation | TextExplanation | AnswerExplanation
@@ -55,7 +55,7 @@ def explain(
         ModelError: there is no such model, or it can't be explained.
     """
     if isinstance(model, str | os.PathLike):
-        from hftransfer.reload import load
+        from hftransfer.predictors.load import load
 
         model = load(model)
     if model.explains == "spans":

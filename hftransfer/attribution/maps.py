@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
-from hftransfer.errors import RecipeError, must_be, nearest
-from hftransfer.extras import require_extra
+from hftransfer.base.errors import RecipeError, must_be, nearest
+from hftransfer.base.extras import require_extra
 
 CAMS = {
     "gradcam": "GradCAM",

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.scoring import scores_of
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 _NORMS = ("Norm", "norm")
 _LEAST_SIDE = 2

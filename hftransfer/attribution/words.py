@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.texts import clean_text
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 
 _STEPS = 48
 _AT_ONCE = 16

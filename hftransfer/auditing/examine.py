@@ -25,11 +25,11 @@ from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
 from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
 from hftransfer.auditing.texts import in_other_words, odd_about_text
+from hftransfer.base.errors import counted, some
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.reading import Reader
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import NAMES, Splits
-from hftransfer.errors import counted, some
 from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.85

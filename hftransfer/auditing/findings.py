@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
+from hftransfer.base.tabular import csv_text
 from hftransfer.data.rows import QuestionContent, Row, TextContent
-from hftransfer.tabular import csv_text
 
 Kind = Literal["unreadable", "leak", "conflict", "duplicate", "label", "outlier", "oddity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

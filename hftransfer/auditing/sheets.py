@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
+from hftransfer.base.errors import WriteError, counted, must_be, printable
 from hftransfer.data.rows import Row
-from hftransfer.errors import WriteError, counted, must_be, printable
 from hftransfer.report.rendering import jpeg_uri, render_page
 
 _ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300

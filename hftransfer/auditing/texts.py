@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from hftransfer.errors import counted
+from hftransfer.base.errors import counted
 
 _LEAST_LETTERS, _LEAST_TOLD, _SURE, _MOST_COMMON = 3, 80, 0.99, 0.8
 _BEGINNING = 400

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from hftransfer.data.images import SIXTEEN_BITS, Depth, PixelRange, common_range
+from hftransfer.base.errors import DataError, must_be
+from hftransfer.base.progress import Progress
+from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
+from hftransfer.data.images import common_range
 from hftransfer.data.inspection import inspect_rows, with_range
 from hftransfer.data.pictures import on_depth
 from hftransfer.data.roles import Found
@@ -15,8 +18,6 @@ from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Skipped, Split, Splits, check_skipped
 from hftransfer.data.targets import CAPTIONS, scaled_digest
-from hftransfer.errors import DataError, must_be
-from hftransfer.progress import Progress
 
 
 def captions_of(split: Split) -> tuple[list[str], np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from hftransfer.base.errors import DataError, must_be, nearest, some
 from hftransfer.data.tables import raise_first
-from hftransfer.errors import DataError, must_be, nearest, some
 
 LABEL_COLUMNS = (
     "label",

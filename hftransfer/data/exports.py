@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hftransfer.errors import DataError, counted, must_be, some
+from hftransfer.base.errors import DataError, counted, must_be, some
 
 _CHOICE = ("choices", "taxonomy", "rating")
 _OF_PRODIGY = frozenset({"_input_hash", "_task_hash", "_view_id", "accept"})

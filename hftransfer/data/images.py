@@ -14,13 +14,13 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from hftransfer.base.errors import DataError, HftransferError, must_be
+from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
 from hftransfer.data.rows import LFS_POINTER
-from hftransfer.errors import DataError, HftransferError, must_be
 
 _REMEDY = "Mend or remove the file, or set data.on_error: skip."
 # What Pillow's readers raise on damaged files.
@@ -35,45 +35,6 @@ _REDUCED_PX, _REDUCED_EDGE_PX = 4_000_000, 1024
 _DARK = 64  # the upper bytes of 14 bits in 16 stay below it
 _MOST_BEYOND = 0.01
 _ORIENTATION = 0x0112  # the EXIF tag
-
-
-class PixelRange(NamedTuple):
-    """The values of deep greyscale images that are black and white: those of a data set, as powers of two bound them.
-
-    Scanners and DICOM exports keep 10 to 14 bits in files of 16.
-    """
-
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, least: float, most: float, *, whole: bool = True) -> PixelRange:
-        """Return the range of values between `least` and `most`: of fractions 0 to 1, -1 to 1 or 0 to 255 where they
-        fit, else 0 (below zero: a power of two) to the next power of two less one."""
-        if not whole:
-            for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
-                if low <= least and most <= high:
-                    return cls(low, high)
-        low = -float(2 ** math.ceil(math.log2(-least))) if least < 0 else 0.0
-        return cls(low, float(2 ** max(1, math.floor(most).bit_length()) - 1) if most > 0 else 1.0)
-
-    @property
-    def in_words(self) -> str:
-        """Both ends, for people."""
-        return f"{self.low:,.0f} to {self.high:,.0f}"
-
-
-SIXTEEN_BITS = PixelRange(0.0, 65535.0)
-
-
-class Depth(NamedTuple):
-    """The least and the greatest value of a deep image, whether its values are whole numbers, and whether it is a
-    coloured one, of which Pillow hands on the upper 8 of 16 bits."""
-
-    least: float
-    most: float
-    whole: bool = True
-    coloured: bool = False
 
 
 def common_range(depths: Iterable[Depth]) -> PixelRange | None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
 from hftransfer.data.layouts import files_below
 from hftransfer.data.reading import Columns, NamedInput, Reader
 from hftransfer.data.tables import raise_first, read_table, table_suffix
-from hftransfer.errors import DataError, RecipeError, must_be, some, user_path
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.data.images import MAX_PIXELS, Depth, PixelRange, decode_image, image_to_rgb, inspect_image, is_deep
+from hftransfer.base.errors import DataError, must_be, user_path
+from hftransfer.data.depth import Depth, PixelRange
+from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
 from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
-from hftransfer.errors import DataError, must_be, user_path
 
 
 def as_content(value: Any, where: str) -> Content:

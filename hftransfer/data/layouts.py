@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.columns import as_label
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found, affixed_roles, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
-from hftransfer.errors import DataError, must_be, some
 
 _IGNORED = {"thumbs.db", "desktop.ini"}
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.columns import (
     LABEL_COLUMNS,
     column_of,
@@ -25,11 +26,10 @@ from hftransfer.data.roles import Found
 from hftransfer.data.rows import AbsentContent, BytesContent, Content, DatasetContent, FileContent, Inspection, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import Table, raise_first
-from hftransfer.errors import DataError, must_be, user_path
 
 if TYPE_CHECKING:
-    from hftransfer.data.images import PixelRange
-    from hftransfer.progress import Advance
+    from hftransfer.base.progress import Advance
+    from hftransfer.data.depth import PixelRange
 
 IMAGE_COLUMNS = (*("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),)
 IMAGE_SUFFIXES = frozenset(

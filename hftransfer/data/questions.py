@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import column_of, is_missing, once
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -20,10 +21,9 @@ from hftransfer.data.rows import GoldAnswer, Inspection, QuestionContent, Row, j
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, Table, json_lines, raise_first
 from hftransfer.data.texts import texts_in
-from hftransfer.errors import DataError, must_be
 
 if TYPE_CHECKING:
-    from hftransfer.progress import Advance
+    from hftransfer.base.progress import Advance
 
 _STDIN = "standard input"
 _ANSWERS = '{"text": [texts], "answer_start": [whole numbers]}'

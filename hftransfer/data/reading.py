@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from hftransfer.base.errors import DataError
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Content, Inspection, Row, digest_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import Table, raise_first
-from hftransfer.errors import DataError
 
 if TYPE_CHECKING:
-    from hftransfer.data.images import PixelRange
-    from hftransfer.progress import Advance
+    from hftransfer.base.progress import Advance
+    from hftransfer.data.depth import PixelRange
 
 LeftOutRows = list[tuple[str, str]]
 """Rows that are left out, each with its name and the reason."""

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from hftransfer.base.errors import DataError, must_be, nearest, some
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.errors import DataError, must_be, nearest, some
 
 SPLIT_NAMES = {
     "train": ("train", "training"),

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hftransfer.errors import DataError, must_be
+from hftransfer.base.errors import DataError, must_be
 
 if TYPE_CHECKING:
-    from hftransfer.data.images import Depth, PixelRange
+    from hftransfer.data.depth import Depth, PixelRange
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hftransfer.errors import RecipeError, must_be, nearest, settings_in_words
+from hftransfer.base.errors import RecipeError, must_be, nearest, settings_in_words
 
 Shots = Annotated[int, Field(ge=1)]
 

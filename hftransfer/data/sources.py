@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hftransfer.cache import cache_folder, mark_in_use, new_entry
+from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
+from hftransfer.base.errors import DataError, first_line, must_be, nearest, some, user_path
+from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
-from hftransfer.data.drawings import DRAWINGS as DRAWINGS
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
@@ -38,8 +39,7 @@ from hftransfer.data.tables import (
     table_suffix,
 )
 from hftransfer.data.texts import TEXTS
-from hftransfer.errors import DataError, first_line, must_be, nearest, some, user_path
-from hftransfer.progress import Progress
+from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
 BUNDLED = {DRAWINGS: "images", "bundled/short-reviews": "texts"}
@@ -60,7 +60,7 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     source = settings.source
     if source == DRAWINGS:
         return _folder_rows(_drawn_pets_folder(progress), settings, reader)
-    bundled = Path(__file__).parent / "short_reviews"
+    bundled = Path(__file__).parents[1] / "demo" / "short_reviews"
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     return _without_hidden(
         _path_rows(path, settings, reader) if path.exists() else _hub_rows(settings, reader), settings
@@ -220,7 +220,7 @@ def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES)
 
 
 def _drawn_pets_folder(progress: Progress) -> Path:
-    from hftransfer.data.drawn_pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
+    from hftransfer.demo.pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
     folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
     mark_in_use(folder)

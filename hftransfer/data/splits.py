@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hftransfer.base.errors import DataError, counted, must_be, some
+from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
@@ -16,11 +18,9 @@ from hftransfer.data.rows import Inspection, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import CLASSES, TargetKind, Targets, scaled_digest
-from hftransfer.errors import DataError, counted, must_be, some
-from hftransfer.progress import Progress
 
 if TYPE_CHECKING:
-    from hftransfer.data.images import PixelRange
+    from hftransfer.data.depth import PixelRange
 
 NAMES = ("train", "validation", "test")
 MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
@@ -193,7 +193,8 @@ def scaled_alike(
     depths = [depth for one in seen.values() for depth in one.depths.values()]
     if not depths:
         return dict(parts), None
-    from hftransfer.data.images import SIXTEEN_BITS, common_range
+    from hftransfer.data.depth import SIXTEEN_BITS
+    from hftransfer.data.images import common_range
     from hftransfer.data.inspection import with_range
 
     pixels = common_range(depths)

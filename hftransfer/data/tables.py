@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hftransfer.base.errors import DataError, must_be, printable, some
 from hftransfer.data.exports import plain_records
 from hftransfer.data.rows import LFS_POINTER
-from hftransfer.errors import DataError, must_be, printable, some
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
+from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import label_notes
 from hftransfer.data.rows import Row
 from hftransfer.data.tables import raise_first
-from hftransfer.errors import DataError, must_be, nearest
 
 Targets = np.ndarray | list[Any]
 """The targets of a split as a loss takes them: class ids (N,) of int64, or a list with an entry of each row."""

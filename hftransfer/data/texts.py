@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once, passed_over
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
@@ -16,7 +17,6 @@ from hftransfer.data.roles import Found
 from hftransfer.data.rows import FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, raise_first
-from hftransfer.errors import DataError, must_be, nearest
 
 # A column with texts, and that of a second text which goes with it.
 _PAIRS = {

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
-from hftransfer.artifact import OF_DRAWINGS, ModelFacts
-from hftransfer.data.drawings import DRAWINGS
-from hftransfer.errors import printable
+from hftransfer.base.errors import printable
+from hftransfer.base.run_folder import HubSettings
+from hftransfer.demo.drawings import DRAWINGS
+from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
-from hftransfer.publish import BEGIN, END, public_text
 from hftransfer.report.rendering import plain_text
-from hftransfer.run_folder import HubSettings
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
+from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
 
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "

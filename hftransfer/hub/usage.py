@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hftransfer.artifact import ModelFacts
 from hftransfer.tasks.contract import Task
+from hftransfer.tasks.facts import ModelFacts
 
 _POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
 and the head:

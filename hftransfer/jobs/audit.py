@@ -13,14 +13,14 @@ from PIL import Image
 from hftransfer.auditing.examine import STEPS, Subject, examine
 from hftransfer.auditing.findings import Audit, Finding, in_order
 from hftransfer.auditing.images import odd_about_image
+from hftransfer.base.extras import require_extra
+from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Splits
-from hftransfer.extras import require_extra
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_splits
-from hftransfer.progress import Progress
 from hftransfer.recipe import Recipe, load_recipe, with_memory
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks import head_task

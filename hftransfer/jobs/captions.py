@@ -50,8 +50,8 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         progress.line(data_table(splits, recipe.chosen_task.reader.inputs))
     with session.stage("load"):
         from hftransfer.adapters.projections import SIDES
-        from hftransfer.imagetext import CaptionJob, learn_captions
         from hftransfer.training.devices import choose_compute
+        from hftransfer.training.image_text import CaptionJob, learn_captions
         from hftransfer.training.loop import Keeping
         from hftransfer.training.tracking import tracked
 
@@ -133,8 +133,8 @@ def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, Any]:
     """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
+    from hftransfer.predictors.dual import NamesJob, evaluate
     from hftransfer.tasks.prompts import words_for
-    from hftransfer.zeroshot import NamesJob, evaluate
 
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)

@@ -10,14 +10,14 @@ from typing import Any
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.artifact import ModelFacts
+from hftransfer.base.run_folder import RunFolder
 from hftransfer.data.rows import Row
 from hftransfer.data.sources import is_hub_data
 from hftransfer.hub.card import Card, write_card
 from hftransfer.jobs.identity import public_name
 from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import Recipe, recipe_yaml
-from hftransfer.run_folder import RunFolder
+from hftransfer.tasks.facts import ModelFacts
 
 EXAMPLES = "examples"
 """The folder in a run with the images that may be shown beside the model."""

@@ -11,8 +11,8 @@ from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkp
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
 from hftransfer.adapters.terms import license_of, note_on_license
 from hftransfer.adapters.vocabulary import require_tokenizer_files
+from hftransfer.base.errors import HftransferError, ModelError, RecipeError, must_be
 from hftransfer.data.sources import look_at_source
-from hftransfer.errors import HftransferError, ModelError, RecipeError, must_be
 from hftransfer.recipe import Recipe
 
 
@@ -99,8 +99,8 @@ def _look_at_hub(recipe: Recipe) -> None:
         HftransferError: it can't.
     """
     from hftransfer.hub.card import metadata
+    from hftransfer.hub.publish import require_pushable, require_valid_card
     from hftransfer.jobs.cards import provisional_card
-    from hftransfer.publish import require_pushable, require_valid_card
 
     if recipe.chosen_task.learns == "nothing":
         raise RecipeError(must_be("hub.push_to", f"left out for task {recipe.task}, which trains nothing", "given"))

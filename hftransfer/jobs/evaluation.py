@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hftransfer.artifact import Predictor, rows_of_split
+from hftransfer.base.errors import DataError, RecipeError, must_be
+from hftransfer.base.progress import Progress
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
-from hftransfer.errors import DataError, RecipeError, must_be
 from hftransfer.jobs.session import load_rows, load_splits
-from hftransfer.progress import Progress
+from hftransfer.predictors.load import load
+from hftransfer.predictors.predictor import Predictor, rows_of_split
 from hftransfer.recipe import load_recipe
-from hftransfer.reload import load
 from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
 
 if TYPE_CHECKING:
-    from hftransfer.zeroshot import DualPredictor
+    from hftransfer.predictors.dual import DualPredictor
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _judged_on_own(
 def _judged_by_names(
     predictor: DualPredictor, found: Found, settings: DataSettings, prompts: str | Sequence[str], progress: Progress
 ) -> dict[str, Any]:
-    from hftransfer.zeroshot import NamesJob, evaluate
+    from hftransfer.predictors.dual import NamesJob, evaluate
 
     splits: Splits = build_test_only(found, settings, progress)
     words, templates = words_for(splits.class_names, None), templates_of(prompts)

@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hftransfer.base.errors import DataError, RecipeError, must_be, user_path
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import require_same_identity
 from hftransfer.data.splits import Splits
-from hftransfer.errors import DataError, RecipeError, must_be, user_path
-from hftransfer.progress import Progress
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings, recipe_yaml, seen_from
-from hftransfer.run_folder import require_same_identity
 
 if TYPE_CHECKING:
     from hftransfer.training.devices import Compute

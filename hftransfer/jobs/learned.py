@@ -16,7 +16,7 @@ from hftransfer.tasks.contract import Judged, Task
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
-    from hftransfer.artifact import ModelFacts
+    from hftransfer.tasks.facts import ModelFacts
     from hftransfer.training.activations import StoredActivations
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import History

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from hftransfer.base.errors import HftransferError, counted
+from hftransfer.base.extras import has_extra
+from hftransfer.base.run_folder import RunFolder
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
-from hftransfer.errors import HftransferError, counted
-from hftransfer.extras import has_extra
+from hftransfer.hub.publish import public_text
 from hftransfer.jobs.identity import public_name, resolved_yaml
 from hftransfer.jobs.learned import Learned
-from hftransfer.publish import public_text
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
-from hftransfer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter

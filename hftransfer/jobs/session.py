@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
-from hftransfer.data.drawings import DRAWINGS
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import LOGS
 from hftransfer.data.roles import Found
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits
-from hftransfer.progress import Progress
+from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.recipe import Recipe
-from hftransfer.run_folder import LOGS
 
 if TYPE_CHECKING:
     from hftransfer.training.checkpoint import Checkpoints, Saved

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.terms import note_on_license
-from hftransfer.artifact import ModelFacts, save_model
+from hftransfer.base.errors import ModelError, user_path
+from hftransfer.base.progress import Progress
 from hftransfer.data.sources import BUNDLED
 from hftransfer.data.splits import Splits, few_shots, require_shots
-from hftransfer.errors import ModelError, user_path
 from hftransfer.jobs.identity import (
     identity_of,
     require_same_data,
@@ -24,18 +24,19 @@ from hftransfer.jobs.identity import (
 )
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.session import Session
-from hftransfer.progress import Progress
+from hftransfer.predictors.predictor import save_model
 from hftransfer.recipe import LoadedRecipe, Recipe, flat_settings
 from hftransfer.report.tables import data_table
 from hftransfer.tasks import head_task
 from hftransfer.tasks.contract import Judged
+from hftransfer.tasks.facts import ModelFacts
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
+    from hftransfer.predictors.dual import ClassTexts
     from hftransfer.training.devices import Compute
     from hftransfer.training.transfer import Transferred
-    from hftransfer.zeroshot import ClassTexts
 
 
 def train_head(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Session, *, resume: bool) -> Learned:
@@ -47,7 +48,7 @@ def train_head(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Ses
 
 def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Session, *, resume: bool) -> Learned:
     """Return the last cell of a k-shot curve, with the rows of all."""
-    from hftransfer.curve import FinishedCells, learn_curve, summarised
+    from hftransfer.jobs.curve import FinishedCells, learn_curve, summarised
 
     together, recipe = session.processes, loaded.recipe
     assert session.checkpoints is not None
@@ -235,8 +236,8 @@ def _texts_as_head(
         return None
     import torch
 
+    from hftransfer.predictors.dual import class_texts
     from hftransfer.tasks.prompts import words_for
-    from hftransfer.zeroshot import class_texts
 
     words, templates = words_for(class_names, recipe.class_names), templates_of(recipe.prompts or "simple")
     texts = class_texts(adapter.dual, words, templates, checkpoint.weights_sha256, compute, progress)

@@ -6,16 +6,16 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from hftransfer.artifact import save_model
-from hftransfer.errors import HftransferError, first_line
+from hftransfer.base.errors import HftransferError, first_line
+from hftransfer.base.run_folder import LOGS, RunFolder, write_table
+from hftransfer.base.tabular import csv_text
 from hftransfer.jobs.cards import write_examples, write_own_card
 from hftransfer.jobs.identity import resolved_yaml
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.pages import write_page
 from hftransfer.jobs.session import Session
+from hftransfer.predictors.predictor import save_model
 from hftransfer.recipe import LoadedRecipe
-from hftransfer.run_folder import LOGS, RunFolder, write_table
-from hftransfer.tabular import csv_text
 
 
 def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> dict[str, Any]:

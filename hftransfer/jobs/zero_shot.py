@@ -21,8 +21,8 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
         progress.line(data_table(splits, recipe.chosen_task.reader.inputs))
     with session.stage("load"):
         from hftransfer.adapters.dual import load_dual
+        from hftransfer.predictors.dual import NamesJob, compute_for, evaluate
         from hftransfer.training.loop import History
-        from hftransfer.zeroshot import NamesJob, compute_for, evaluate
 
         templates = templates_of(recipe.prompts or "simple")
         words = words_for(splits.class_names, recipe.class_names)

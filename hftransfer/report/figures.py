@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from hftransfer.base.errors import printable
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
-from hftransfer.errors import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

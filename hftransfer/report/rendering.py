@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from hftransfer.errors import printable
+from hftransfer.base.errors import printable
 
 
 def render_page(package: str, template: str, **values: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hftransfer.errors import some
+from hftransfer.base.errors import some
 
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hftransfer.tasks.contract import HeadTask, Task
+from hftransfer.tasks.contract import Task
+from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.image_text import ImageText
 from hftransfer.tasks.question_answering import QuestionAnswering

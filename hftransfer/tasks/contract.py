@@ -6,16 +6,14 @@ how its outcomes are judged, and which words tell of them. The rooms ask; none a
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
-from typing_extensions import override
 
 from hftransfer.adapters.families import require_modality
-from hftransfer.adapters.heads import Head
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
@@ -24,12 +22,9 @@ from hftransfer.data.targets import CLASSES, TargetKind
 from hftransfer.metrics.metric import Metric
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
+    from torch import Tensor
 
-    from hftransfer.adapters.anatomy import Inputs
-    from hftransfer.adapters.base import Adapter
-    from hftransfer.data.rows import Row
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
     from hftransfer.strategies import Strategy
     from hftransfer.tasks.items import Items
     from hftransfer.tasks.windows import Window
@@ -265,52 +260,3 @@ class Task(ABC):
         """Return the `strategy:` section of a draft, in lines."""
         del examples
         return ["strategy:", "  kind: linear-probe"]
-
-
-class HeadTask(Task, Generic[Outcome]):
-    """A task whose runs train a head on one network, and stages below it."""
-
-    head: ClassVar[Head]
-    """The one that it needs."""
-    from_windows: ClassVar[bool] = False
-    """Whether an input may become several items."""
-    trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}
-    """The strategy of a small run that tries an installation."""
-    solves: ClassVar[bool] = True
-    """Whether a linear head on features can be solved by class ids."""
-
-    @override
-    def faults(self, wishes: Wishes) -> list[str]:
-        from hftransfer.tasks.sense import faults_of_head
-
-        return faults_of_head(self, wishes)
-
-    # --- learning ----------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
-        """Return the rows of a split as items of the network."""
-
-    def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
-        """Return rows as one batch of the network's inputs, texts cut to its length."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
-    ) -> Loss:
-        """Return the loss of the items of a split."""
-
-    # --- outcomes ----------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def decode(
-        self, logits: Sequence[np.ndarray], places: Sequence[int], examples: Examples, *, whole: bool = True
-    ) -> list[Outcome]:
-        """Return what is kept of the logits of the items at these places; without `whole` what the metrics need."""
-
-    @abstractmethod
-    def judge(
-        self, outcomes: Sequence[Outcome], examples: Examples, class_names: Sequence[str], **extras: Any
-    ) -> Judged:
-        """Return what the outcomes of all items, in order, are worth."""

@@ -8,15 +8,15 @@ from typing import Any
 from typing_extensions import override
 
 from hftransfer.adapters.families import require_paired
+from hftransfer.base.errors import must_be
+from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits
 from hftransfer.data.targets import CAPTIONS
-from hftransfer.errors import must_be
 from hftransfer.metrics.metric import Metric
 from hftransfer.metrics.retrieval import RETRIEVAL_METRICS
-from hftransfer.progress import Progress
 from hftransfer.tasks.contract import Task, Wishes, Words
 from hftransfer.tasks.prompts import templates_of
 from hftransfer.tasks.sense import faults_of

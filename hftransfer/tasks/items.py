@@ -12,10 +12,10 @@ from PIL import Image
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.texts import TextAdapter, Tokens
+from hftransfer.base.errors import DataError
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
-from hftransfer.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, some
 from hftransfer.data.rows import Row
-from hftransfer.errors import DataError, RecipeError, must_be, nearest, some
 
 LabelMap = Mapping[str, str] | Literal["position"]
 """Which class of a model each label of data means: name by name, or by their order."""

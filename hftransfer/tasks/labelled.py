@@ -9,7 +9,8 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss
+from hftransfer.tasks.contract import Examples, Judged, Loss
+from hftransfer.tasks.head_task import HeadTask
 
 if TYPE_CHECKING:
     from torch import Tensor, device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hftransfer.errors import printable
+from hftransfer.base.errors import printable
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hftransfer.errors import RecipeError, must_be, nearest, some
+from hftransfer.base.errors import RecipeError, must_be, nearest, some
 
 PROMPT_SETS: dict[str, tuple[str, ...]] = {
     "simple": ("a photo of a {}.",),

@@ -14,7 +14,8 @@ from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split
 from hftransfer.data.targets import SPANS
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss, Starter, Words
+from hftransfer.tasks.contract import Examples, Judged, Loss, Starter, Words
+from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.spans import WindowSpans
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from hftransfer.errors import HftransferError, must_be, nearest
+from hftransfer.base.errors import HftransferError, must_be, nearest
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:

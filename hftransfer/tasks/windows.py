@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from hftransfer.adapters.texts import Tokens, clean_text
-from hftransfer.errors import DataError, ModelError, must_be
+from hftransfer.base.errors import DataError, ModelError, must_be
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _CHUNK_QUESTIONS = 1000

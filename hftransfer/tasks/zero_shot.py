@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing_extensions import override
 
 from hftransfer.adapters.families import require_paired
+from hftransfer.base.errors import must_be
+from hftransfer.base.progress import Progress
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits, build_test_only
-from hftransfer.errors import must_be
-from hftransfer.progress import Progress
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.contract import Wishes, Words
 from hftransfer.tasks.image_classification import ImageClassification

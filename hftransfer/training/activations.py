@@ -32,9 +32,9 @@ from torch import Tensor
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
-from hftransfer.errors import DataError, OutputError, must_be
-from hftransfer.progress import Progress
+from hftransfer.base.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
+from hftransfer.base.errors import DataError, OutputError, must_be
+from hftransfer.base.progress import Progress
 from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.attention import quick_attention
 from hftransfer.training.batches import passes_of

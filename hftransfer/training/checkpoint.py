@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hftransfer.errors import WriteError, must_be
+from hftransfer.base.errors import WriteError, must_be
 
 _FORMAT = 1
 _NAME = re.compile(r"step-\d{9}(\.\d+)?")

@@ -22,7 +22,7 @@ from hftransfer.adapters.dual import DualEncoder
 from hftransfer.adapters.libraries import seeded
 from hftransfer.adapters.projections import SIDES, Side, Unprojected
 from hftransfer.adapters.towers import TextTowerAdapter
-from hftransfer.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, must_be
 from hftransfer.tasks.contract import Loss
 from hftransfer.training.activations import Source
 from hftransfer.training.devices import Compute

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from hftransfer.errors import RecipeError, counted, must_be
+from hftransfer.base.errors import RecipeError, counted, must_be
 from hftransfer.training.processes import ALONE, Processes, processes
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.images import conv_network
-from hftransfer.errors import ModelError
+from hftransfer.base.errors import ModelError
 from hftransfer.training.devices import Compute
 
 

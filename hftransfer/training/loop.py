@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.errors import HftransferError, first_line, must_be, some
-from hftransfer.progress import Progress
+from hftransfer.base.errors import HftransferError, first_line, must_be, some
+from hftransfer.base.progress import Progress
 from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, read_batches
 from hftransfer.training.batches import Share, passes_of, shares_of_epoch

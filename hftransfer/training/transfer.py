@@ -16,14 +16,15 @@ import torch
 from torch import nn
 
 from hftransfer.adapters.base import Adapter
+from hftransfer.base.errors import ModelError, RecipeError, must_be, some
+from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_faults
 from hftransfer.data.splits import Splits
-from hftransfer.errors import ModelError, RecipeError, must_be, some
-from hftransfer.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.contract import Examples, HeadTask, Judged, Loss
+from hftransfer.tasks.contract import Examples, Judged, Loss
+from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.items import Augment, ImageItems
 from hftransfer.training.activations import (
     ActivationStore,

@@ -1,0 +1,171 @@
+"""Explanations of what a person names on the command line: pictures, a page, and what they come to in a line each."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hftransfer.attribution.explaining import explain_each
+from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
+from hftransfer.base.errors import DataError, WriteError, must_be, printable
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import new_folder
+from hftransfer.data.inputs import InputRequest
+from hftransfer.predictors.predictor import Predictor
+from hftransfer.report.rendering import data_uri, render_page
+
+_ON_SHEET = 24
+
+
+@dataclass(frozen=True)
+class ExplainRequest(InputRequest):
+    """What is asked for."""
+
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    method: str = "auto"
+    truth: bool = True
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One explanation, and the name of its input."""
+
+    name: str
+    explained: Explanation
+
+
+def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]) -> Path:
+    """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
+    `explanations.json`; tells a line of each.
+
+    Raises:
+        RecipeError: what is asked for does not go with the model.
+        DataError: inputs can't be read; all others are explained and written first.
+        OutputError: the folder holds other files, or can't be written.
+    """
+    faults: list[str] = []
+    shown: list[Shown] = []
+    with new_folder(asked.out, "explanations") as folder:
+        for name, outcome in _outcomes(model, asked, progress, lines):
+            if isinstance(outcome, DataError):
+                faults += outcome.faults
+                continue
+            shown.append(Shown(name, outcome))
+            print(printable(line_of(shown[-1])), flush=True)
+        if shown:
+            write_explanations(folder.draft, shown)
+    if faults:
+        raise DataError(*faults)
+    return folder.path
+
+
+def _outcomes(
+    model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+) -> Iterator[tuple[str, Explanation | DataError]]:
+    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
+    named = asked.named(model.reader, lines, pairs=pairs)
+    values = [one.value for one in named]
+    settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
+    explained = explain_each(model, values, **settings, truth=asked.truth)
+    with progress.stage("explaining", len(named)) as advance:
+        for one, outcome in zip(named, explained, strict=True):
+            advance(1)
+            yield one.name, outcome
+
+
+def line_of(shown: Shown) -> str:
+    """Return an explanation in a line."""
+    return shown.explained.line(" ".join(shown.name.split()))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
+    """Write a picture of each image and a sheet of several, the page and the numbers.
+
+    Raises:
+        WriteError: they can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = {}
+        for number, one in enumerate(shown):
+            if one.explained.has_picture:
+                place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
+                place.write_bytes(picture_of(cast("ImageExplanation", one.explained)))
+                pictures[number] = place.read_bytes()
+        if len(pictures) > 1:
+            _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
+        (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
+        numbers = [{"input": one.name, **one.explained.as_dict()} for one in shown]
+        (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
+
+
+def picture_of(one: ImageExplanation) -> bytes:
+    """Return a PNG: what the model saw, and the map over it."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
+
+    figure = figure_of(6.6, 3.9)
+    figure.set_layout_engine("constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(one.seen)
+    right.imshow(one.seen if one.is_blank else overlaid(one.seen, one.map))
+    for axes in (left, right):
+        axes.axis("off")
+    told = f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})"
+    left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
+    right.set_title(f"{told}\n{BLANK}" if one.is_blank else told, loc="left", color=INK, fontsize=9)
+    if not one.is_blank:
+        figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
+    buffer = io.BytesIO()
+    save_figure(figure, buffer)
+    return buffer.getvalue()
+
+
+def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
+    """Draw the first images with their maps over them, beside each other."""
+    from hftransfer.report.figures import draw_sheet, overlaid, short_label
+
+    images, captions = [], []
+    for one in shown[:_ON_SHEET]:
+        explained = cast("ImageExplanation", one.explained)
+        images.append(explained.seen if explained.is_blank else overlaid(explained.seen, explained.map))
+        told = f"{short_label(explained.label, 18)}, {explained.score:.2f}{'; blank map' if explained.is_blank else ''}"
+        captions.append(f"{short_label(Path(one.name).name, 26)}\n{told}")
+    left = len(shown) - len(images)
+    told = f"{len(images)} of {len(shown)} images; {left} are left out" if left else f"{len(shown)} images"
+    draw_sheet(path, images, captions, told)
+
+
+def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
+    """Return one page that needs nothing beside it: pictures, coloured words, spans with their scores."""
+    entries = [
+        {
+            "name": one.name,
+            "line": line_of(one),
+            "picture": data_uri(pictures[number], "png") if number in pictures else "",
+            "texts": one.explained.weighed_words(),
+            "spans": one.explained.spans_in_context(),
+        }
+        for number, one in enumerate(shown)
+    ]
+    return render_page("hftransfer.attribution", "explanations.html.jinja", entries=entries)
+
+
+def _safe(name: str) -> str:
+    """Return a file's name out of any text."""
+    return re.sub(r"[^\w.-]+", "-", html.unescape(name)).strip("-.")[:60] or "input"

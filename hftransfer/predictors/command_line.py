@@ -1,0 +1,182 @@
+"""Predictions of what a person names on the command line, told as they come: as lines, JSON or a table."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.base.errors import (
+    DataError,
+    OutputError,
+    RecipeError,
+    must_be,
+    printable,
+    printable_json,
+    some,
+    user_path,
+)
+from hftransfer.base.progress import Progress
+from hftransfer.base.tabular import cell
+from hftransfer.data.inputs import InputRequest, passed_over
+from hftransfer.data.reading import NamedInput, Reader
+from hftransfer.demo.drawings import DRAWINGS, Drawings
+from hftransfer.predictors.predictor import Predictor
+from hftransfer.tasks.facts import OF_DRAWINGS
+from hftransfer.tasks.outcomes import Answer, Prediction
+
+if TYPE_CHECKING:
+    from hftransfer.predictors.dual import DualPredictor
+
+_BAR_FROM = 64
+"""Inputs from which on a person is shown how far it is."""
+
+
+@dataclass(frozen=True)
+class PredictRequest(InputRequest):
+    """What is asked for."""
+
+    labels: str | None = None
+    prompts: tuple[str, ...] = ()
+    csv: Path | None = None
+    as_json: bool = False
+
+
+Outcome = Prediction | Answer | DataError
+
+
+def predict_inputs(
+    predictor: Predictor | DualPredictor, asked: PredictRequest, progress: Progress, lines: Iterable[str]
+) -> None:
+    """Tell a prediction for every input, and afterwards which could not be read.
+
+    Raises:
+        RecipeError: what is asked for does not go with the model.
+        DataError: inputs can't be read; all others are predicted and told first.
+        OutputError: the table can't be written.
+    """
+    named, outcomes = _outcomes(predictor, asked, lines)
+    _tell_passed_over(asked, predictor.reader)
+    _warn_of_drawings(predictor, named)
+    scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
+    names = predictor.class_names if isinstance(predictor, Predictor) else ()
+    faults: list[str] = []
+    told: list[dict[str, Any]] = []
+    total = len(named) if len(named) >= _BAR_FROM else 0
+    with _table(asked.csv, names) as write, progress.stage("predicting", total) as on:
+        for one, outcome in zip(named, outcomes, strict=True):
+            if total:
+                on(1)
+            if isinstance(outcome, DataError):
+                faults += outcome.faults
+                write({"input": one.name, "error": " ".join(outcome.faults)})
+                continue
+            entry = {"input": _shown_input(one), **asdict(outcome)}
+            write(entry)
+            if asked.as_json:
+                told.append(entry)
+            elif asked.csv is None:
+                print(outcome.line(one.name, scoring), flush=True)
+    if asked.as_json:
+        alone = isinstance(predictor, Predictor) and asked.question is not None and told
+        shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
+        print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
+    if faults:
+        raise DataError(*faults)
+
+
+def _tell_passed_over(asked: PredictRequest, reader: Reader) -> None:
+    """Say, on standard error, which files of folders are not read."""
+    names = passed_over(asked.inputs, reader)
+    if names:
+        told = printable(some(names, 3))
+        print(f"passed over, as no {reader.inputs} by the name: {told}", file=sys.stderr)
+
+
+def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[NamedInput]) -> None:
+    """Say, on standard error, that a model which learned from drawings is given something else."""
+    if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
+        return
+    drawings = Drawings()
+    if any(not isinstance(one.value, DataError) and not drawings.holds(one.value) for one in named):
+        remedy = "hftransfer zero-shot bundled/dual-encoder IMAGE --labels cat,dog, or train on photos of your own"
+        print(f"warning: this model is not for photos: {OF_DRAWINGS}. Try {remedy}.", file=sys.stderr)
+
+
+def _outcomes(
+    predictor: Predictor | DualPredictor, asked: PredictRequest, lines: Iterable[str]
+) -> tuple[list[NamedInput], Iterator[Outcome]]:
+    if not isinstance(predictor, Predictor):
+        return _chosen(predictor, asked, lines)
+    _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
+    given = asked.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
+    return given, predictor.predict_each([one.value for one in given])
+
+
+def _chosen(
+    predictor: DualPredictor, asked: PredictRequest, lines: Iterable[str]
+) -> tuple[list[NamedInput], Iterator[Outcome]]:
+    _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
+    if asked.labels is None:
+        remedy = "A dual encoder has no classes of its own."
+        raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
+    names = [label.strip() for label in asked.labels.split(",")]
+    prompts = asked.prompts[0] if len(asked.prompts) == 1 else list(asked.prompts) or "simple"
+    given = asked.named(predictor.reader, lines)
+    return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
+
+
+def _require_no(asked: PredictRequest, names: Sequence[str], allowed: str) -> None:
+    given = {name: getattr(asked, name) for name in names if getattr(asked, name)}
+    options = {name: "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}" for name in given}
+    faults = [must_be(options[name], allowed, f"'{value}'") for name, value in given.items()]
+    if faults:
+        raise RecipeError(*faults)
+
+
+def _shown_input(one: NamedInput) -> Any:
+    return list(one.value) if isinstance(one.value, tuple) else one.name
+
+
+@contextmanager
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes a row of a table, as they come; the scores of labels in columns of their own, in the order of the
+    model's names where it has some.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    file = user_path(path, "--csv", OutputError)
+    try:
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv_format.writer(stream, lineterminator="\n")
+            waiting: list[dict[str, Any]] = []
+            columns: list[str] = []
+
+            def write(row: dict[str, Any]) -> None:
+                scores = row.get("scores", {})
+                flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
+                flat.pop("scores", None)
+                flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
+                waiting.append(flat)
+                if not columns and "error" not in row:  # the first that was read tells what columns there are
+                    columns.extend([*flat, "error"])
+                    writer.writerow([cell(name) for name in columns])
+                while columns and waiting:
+                    own = waiting.pop(0)
+                    writer.writerow([cell(own.get(name, "")) for name in columns])
+
+            yield write
+            if waiting:
+                writer.writerow(["input", "error"])
+                writer.writerows([cell(row["input"]), cell(row["error"])] for row in waiting)
+    except OSError as error:
+        raise OutputError(must_be(f"the table {file}", "writable", error.strerror or str(error))) from error

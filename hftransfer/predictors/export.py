@@ -1,0 +1,256 @@
+"""A trained model in other forms: LoRA merged into its base model, or the graph of ONNX, compared before it is kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.scoring import require_numbers
+from hftransfer.base.cache import new_folder
+from hftransfer.base.errors import HftransferError, ModelError, OutputError, WriteError, first_line, must_be, user_path
+from hftransfer.base.extras import require_extra
+from hftransfer.base.progress import Progress
+from hftransfer.data.rows import Row
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.predictors.dual import DualPredictor
+from hftransfer.predictors.predictor import Predictor, rows_of_split, save_model
+from hftransfer.recipe import load_recipe
+from hftransfer.tasks.head_task import HeadTask
+
+MOST_DIFFERENT = 1e-3
+"""Between logits of PyTorch and of ONNX's graph; more is no export."""
+_OPSET = 18
+_EXAMPLES = 16
+
+
+class ExportError(HftransferError):
+    """The model can't be written in the form that was asked for, through no fault of what was given."""
+
+    exit_status: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the graph is, and how it compares."""
+
+    folder: Path
+    max_difference: float
+    """The largest difference of a logit."""
+    examples: int
+    source: str
+    """What these were."""
+
+
+def require_classifier(predictor: Predictor | DualPredictor) -> Predictor:
+    """Return a model that can be exported.
+
+    Raises:
+        ModelError: it is a dual encoder.
+    """
+    if not isinstance(predictor, Predictor):
+        remedy = "Train a head on it first (strategy.head_init: zero-shot)."
+        raise ModelError(must_be("the model to export", "one with classes of its own", "a dual encoder", remedy))
+    return predictor
+
+
+def export_merged(predictor: Predictor, out: str | Path) -> Path:
+    """Return the folder with the native model that LoRA's matrices are merged into.
+
+    Raises:
+        ModelError: the model has no matrices.
+        OutputError: the folder holds other files.
+    """
+    if predictor.source.peft is None:
+        remedy = "This one is whole already: its folder loads in plain transformers."
+        raise ModelError(must_be("what is exported as merged", "a model with LoRA's matrices", "another", remedy))
+    path = _new(out)
+    with new_folder(path) as draft:
+        save_model(predictor.source.merged(), predictor.facts.model_copy(update={"base": None}), draft)
+    return path
+
+
+def export_onnx(
+    predictor: Predictor, out: str | Path, *, run: str | None = None, data: str | None = None, progress: Progress
+) -> Exported:
+    """Return the model as a graph of ONNX, with its labels and preprocessing beside it, after onnxruntime gave what
+    PyTorch gives on examples of `data`, of the data of the run in folder `run`, or of those that come with the package.
+
+    The graph takes batches of any size, and texts of any length; LoRA's matrices are merged.
+
+    Raises:
+        ModelError: packages are missing, or torch can't make a graph of the model.
+        ExportError: the graph gives other logits.
+        OutputError: the folder holds other files.
+    """
+    require_extra("onnx", "--format onnx")
+    path = _new(out)
+    adapter = predictor.source.merged() if predictor.source.peft is not None else predictor.source
+    adapter.model.to("cpu").float().eval()
+    inputs, source = _examples(predictor, run, data, progress)
+    graph = _Graph(adapter.model, list(inputs[0]))
+    with new_folder(path) as draft:
+        _write_graph(graph, inputs[0], draft / "model.onnx", adapter.name)
+        difference = float(
+            np.max(list(_difference(graph, draft / "model.onnx", inputs, adapter.name)))
+        )  # NaN if one is NaN
+        if not difference <= MOST_DIFFERENT:
+            got = f"{difference:.2g} on {_count(inputs)} {source}"
+            where = "the largest difference of a logit between ONNX and PyTorch"
+            raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, "Nothing was written."))
+        _write_beside(predictor, adapter, graph, draft, difference)
+    return Exported(path, difference, _count(inputs), source)
+
+
+def _count(batches: Sequence[Inputs]) -> int:
+    return sum(len(next(iter(inputs.values()))) for inputs in batches)
+
+
+def _new(out: str | Path) -> Path:
+    path = user_path(out, "--out", OutputError)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(must_be(f"the folder {path}", "new or empty", "one with files"))
+    return path
+
+
+# --- the graph -------------------------------------------------------------------------------------------------------
+
+
+class _Graph(nn.Module):
+    """A model whose inputs have places instead of names, and which gives tensors alone."""
+
+    def __init__(self, model: Any, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, list(names)
+        self.outputs = ["logits"]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """`logits`, or of spans `start_logits` and `end_logits`."""
+        found = self.model(**dict(zip(self.names, inputs, strict=True)))
+        if hasattr(found, "start_logits"):
+            self.outputs = ["start_logits", "end_logits"]
+            return found.start_logits, found.end_logits
+        return (found.logits,)
+
+
+def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
+    given = tuple(torch.cat([tensor, tensor])[:2] for tensor in example.values())  # 1 would be taken for a constant
+    of_texts = "input_ids" in example
+    free = {0: torch.export.Dim.DYNAMIC, **({1: torch.export.Dim.DYNAMIC} if of_texts else {})}
+    with torch.no_grad(), _quiet():
+        try:
+            graph(*given)
+            program = torch.onnx.export(
+                graph,
+                given,
+                dynamo=True,
+                opset_version=_OPSET,
+                input_names=graph.names,
+                output_names=graph.outputs,
+                dynamic_shapes={"inputs": tuple(dict(free) for _ in given)},
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(file))
+        except OSError as error:
+            raise WriteError(must_be(f"the folder {file.parent}", "writable", error.strerror or str(error))) from error
+        except Exception as error:  # whatever torch's tracing comes upon
+            got = f"{type(graph.model).__name__} ({first_line(error)})"
+            raise ModelError(must_be(f"model '{name}'", "one that torch can make a graph of", got)) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter without its notes on standard output, its warnings and its log."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str) -> Iterator[float]:
+    """Yield the largest difference of a logit in each batch.
+
+    Raises:
+        ModelError: a logit of PyTorch is no number.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    for inputs in batches:
+        with torch.no_grad():
+            wanted = graph(*inputs.values())
+        found = session.run(graph.outputs, {name: tensor.numpy() for name, tensor in inputs.items()})
+        for one, other in zip(wanted, found, strict=True):
+            require_numbers(one, name)
+            yield float(np.max(np.abs(one.numpy() - other)))
+
+
+def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder: Path, difference: float) -> None:
+    """Write what one needs to use the graph: labels, preprocessing, and the native processor's files."""
+    from hftransfer.adapters.libraries import quiet_transformers
+
+    adapter.save_processor(folder)
+    if hasattr(adapter.model, "config"):
+        with quiet_transformers():
+            adapter.model.config.save_pretrained(folder)
+    facts = predictor.facts
+    limit = getattr(adapter, "max_tokens", None)
+    said = {
+        "task": facts.task,
+        "inputs": graph.names,
+        "outputs": graph.outputs,
+        "scores": predictor.scoring if predictor.task.has_classes else "none",
+        "labels": list(predictor.class_names) if predictor.task.has_classes else [],
+        "preprocessing": {} if predictor.reader.fields else adapter.processor_settings(),
+        "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,
+        "null_threshold": facts.null_threshold,
+        "opset": _OPSET,
+        "max_difference": difference,
+    }
+    text = json.dumps(said, indent=1, ensure_ascii=False, default=str)
+    (folder / "onnx.json").write_text(text + "\n", encoding="utf-8")
+
+
+# --- what it is tried on ---------------------------------------------------------------------------------------------
+
+
+def _examples(predictor: Predictor, run: str | None, data: str | None, progress: Progress) -> tuple[list[Inputs], str]:
+    """Return some inputs in batches of several sizes, and what they are."""
+    rows, source = _rows(predictor.task, run, data, progress)
+    chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(len(rows), _EXAMPLES)).astype(int).tolist()]
+    parts = [chosen[:1], chosen[1:4], chosen[4:]]
+    task, most = predictor.task, predictor.facts.max_tokens
+    return [task.inputs(predictor.source, part, most) for part in parts if part], source
+
+
+def _rows(task: HeadTask[Any], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
+    if data is not None:
+        return rows_of_split(find_rows(DataSettings(source=data), progress, task.reader), None), f"examples of {data}"
+    recipe = Path(run) / "recipe.yaml" if run is not None else None
+    if recipe is not None and recipe.is_file():
+        settings = load_recipe(recipe).recipe.data
+        if settings.source != "memory":
+            try:
+                return rows_of_split(find_rows(settings, progress, task.reader), None), "examples of its data"
+            except HftransferError as error:
+                progress.line(f"the data of the run can't be read ({first_line(error)}): other examples are taken")
+    found = rows_from_python(task.made_up(_EXAMPLES), DataSettings(source="memory"), task.reader)
+    return rows_of_split(found, None), "examples that come with the package"

@@ -1,0 +1,53 @@
+"""A trained model loaded back, whatever it is and wherever it lies."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
+from hftransfer.adapters.families import PAIRED
+from hftransfer.predictors.predictor import Place, Predictor, find_place, load_predictor
+
+if TYPE_CHECKING:
+    from hftransfer.predictors.dual import DualPredictor
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    base: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+) -> Predictor | DualPredictor:
+    """Return the trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or
+    of a dual encoder a `DualPredictor`, which is told the labels when it predicts.
+
+    Full models, LoRA's matrices (on their base model), merged models, probes on pooled features or an open_clip tower;
+    any native checkpoint of transformers with a head for a task of ours loads too. `revision` is a branch, tag or
+    commit of a Hub id. Of LoRA, `base` names where the base model is, if it is not where it was in training.
+
+    In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
+    probabilities then differ by some hundredths at most.
+
+    Raises:
+        ModelError: there is no whole model there; a missing head is never replaced by a random one.
+    """
+    place = find_place(model, revision)
+    dual = _dual_at(place)
+    if dual is None:
+        return load_predictor(place, precision, base)
+    from hftransfer.predictors.dual import DualPredictor
+
+    return DualPredictor(dual, precision)
+
+
+def _dual_at(place: Place) -> Checkpoint | None:
+    """Return the dual encoder that lies there without a head of ours, if there is one."""
+    if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
+        return None
+    checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
+    if checkpoint is None or checkpoint.family not in PAIRED:
+        return None
+    has_head = any(one.endswith("ForImageClassification") for one in checkpoint.architectures)
+    return None if has_head else checkpoint

@@ -1,0 +1,730 @@
+"""A trained model: what its folder says beyond the native files, how it predicts, and how it is loaded back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+
+from hftransfer.base.cache import new_folder
+from hftransfer.base.errors import (
+    DataError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    first_line,
+    must_be,
+    some,
+    user_path,
+)
+from hftransfer.base.run_folder import MANIFEST
+from hftransfer.demo.drawings import DRAWINGS
+from hftransfer.tasks import head_task, head_tasks
+from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
+from hftransfer.tasks.outcomes import Answer, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from hftransfer.adapters.anatomy import Inputs
+    from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.adapters.scoring import Scoring
+    from hftransfer.data.reading import Reader
+    from hftransfer.data.rows import Row
+    from hftransfer.data.settings import DataSettings
+    from hftransfer.data.splits import Split
+    from hftransfer.tasks.contract import Examples, Explains
+    from hftransfer.tasks.head_task import HeadTask
+    from hftransfer.tasks.label_map import LabelMap
+    from hftransfer.tasks.spans import QuestionPrediction
+    from hftransfer.training.devices import Compute
+
+
+OneInput: TypeAlias = "str | bytes | os.PathLike[str] | tuple[str, str] | Image.Image | np.ndarray"
+"""An image (a path, bytes, PIL's, an array), a text, or a pair of texts."""
+Said = TypeVar("Said")
+"""What a model says of one input."""
+
+
+def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | None = None) -> None:
+    """Write the model in its native layout (LoRA: peft's), with `hftransfer.json` beside it; `place` is where the
+    folder will lie in the end."""
+    if facts.base is not None:
+        adapter.save_lora(folder, str(facts.base["name"]))
+        if facts.base.get("path"):
+            way = os.path.relpath(str(facts.base["path"]), (place or folder).resolve())
+            facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
+    else:
+        adapter.save(folder)
+    text = facts.model_dump_json(indent=1)
+    (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
+
+
+class Predictor:
+    """A trained model ready to predict: what `hftransfer.load` and `hftransfer.fit` give."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
+        facts: ModelFacts | None = None,
+        metrics: dict[str, Any] | None = None,
+        history: Sequence[dict[str, float]] = (),
+        write_card: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        from hftransfer.training.devices import choose_compute
+        from hftransfer.training.frozen import frozen_twin
+
+        self.compute = choose_compute(precision, None)
+        self.facts = facts or ModelFacts()
+        self.metrics = metrics or {}
+        self.history = list(history)
+        self._write_card = write_card
+        # A tokenizer is told how long texts may be, and hooks catch what goes through the network: threads take turns.
+        self._one_at_a_time = threading.Lock()
+        self.source = adapter
+        self.adapter = frozen_twin(adapter, self.compute)
+        self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the logits."""
+        return self.adapter.class_names
+
+    @property
+    def scoring(self) -> Scoring:
+        """Return what scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none`
+        (numbers)."""
+        return self.adapter.scoring
+
+    @property
+    def note(self) -> str | None:
+        """Return what a person should know before they believe it; None where there is nothing."""
+        return OF_DRAWINGS if self.facts.data == DRAWINGS else None
+
+    @property
+    def task(self) -> HeadTask[Any]:
+        """Return what it was trained for."""
+        return head_task(self.facts.task)
+
+    @property
+    def reader(self) -> Reader:
+        """Return what reads its inputs."""
+        return self.task.reader
+
+    @property
+    def explains(self) -> Explains | None:
+        """Return what its explanations are; None where it has none."""
+        return self.task.explains
+
+    @property
+    def pixels(self) -> tuple[float, float] | None:
+        """The range of values of the deep greyscale images that it learned from."""
+        return self.facts.pixels
+
+    @property
+    def takes(self) -> str:
+        """Return what it predicts from: images, texts or questions."""
+        return self.reader.inputs
+
+    @overload
+    def predict(self, inputs: Mapping[str, str]) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, inputs: Sequence[Mapping[str, str]]) -> list[Answer]: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, inputs: None = None, *, question: str, context: str
+    ) -> Answer: ...
+    @overload
+    def predict(
+        self, inputs: None = None, *, question: Sequence[str], context: str | Sequence[str]
+    ) -> list[Answer]: ...
+    @overload
+    def predict(self, inputs: OneInput | Iterable[OneInput]) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        inputs: object = None,
+        *,
+        question: str | Sequence[str] | None = None,
+        context: str | Sequence[str] | None = None,
+    ) -> Answer | list[Answer] | list[Prediction]:
+        """Return one `Prediction` per image or text, one `Answer` per question.
+
+        Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
+        tuples); one alone may be given. Questions are dicts with `question` and `context`, or lists of both by these
+        names; one alone gives one `Answer`.
+
+        >>> ht.load("runs/reviews/20261124-101500").predict(["what a film"])
+        >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
+
+        Raises:
+            DataError: inputs can't be read, or texts are the names of image files; all of them are named.
+            ModelError: what the model computes is no number.
+        """
+        if self.task.from_windows:
+            given = as_questions(inputs, question, context)
+            answers = all_or_faults(self._answer_each(given))
+            return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
+        if inputs is None or question is not None or context is not None:
+            got = "none" if inputs is None else "a question or a context"
+            raise DataError(must_be("the inputs", self.reader.inputs, got))
+        given = as_list(inputs, self.reader)
+        if self.reader.fields:
+            _require_no_images(given)
+        return all_or_faults(self._predict_each(given))
+
+    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | Answer | DataError]:
+        """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
+        it can't be read."""
+        yield from self._answer_each(inputs) if self.task.from_windows else self._predict_each(inputs)
+
+    def _predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
+        images = partial(decoded, pixels=self.facts.pixels)
+        read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
+        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        if self.scoring == "softmax" or len(self.class_names) < 2:
+            yield from outcomes
+            return
+        yield from (one if isinstance(one, DataError) else one.best_first() for one in outcomes)
+
+    def evaluate(
+        self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
+    ) -> dict[str, Any]:
+        """Return the metrics of labelled rows: as `ht.run` takes them from Python, or a path.
+
+        Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
+        validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
+        right. `label_map` says which class each label of the rows means, where they are called otherwise: a mapping,
+        as in `{"neg": "LABEL_0"}`, or `"position"`, by the order of both. `data` holds settings of a recipe's `data:`
+        section, such as `text_column="review"`.
+
+        Raises:
+            DataError: the rows can't be read, or have a label the model doesn't know.
+            ModelError: the model does not choose one label of several.
+            RecipeError: the label map does not fit.
+        """
+        from hftransfer.data.settings import settings_of
+        from hftransfer.data.sources import rows_from_python
+
+        settings = settings_of("memory", data)
+        found = rows_from_python(rows, settings, self.reader)
+        return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
+
+    def evaluate_rows(
+        self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
+    ) -> dict[str, Any]:
+        """Return the metrics of labelled rows; class ids follow the model's labels.
+
+        Raises:
+            DataError: there are no rows, or one has a label the model doesn't know.
+            ModelError: the model does not choose one label of several, or what it computes is no number.
+            RecipeError: the label map does not fit.
+        """
+        from hftransfer.data.depth import PixelRange
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.splits import labelled_split
+        from hftransfer.tasks.label_map import relabelled
+
+        task = self.task
+        if task.has_classes:
+            _require_one_label(self.scoring, self.source.name)
+            rows = relabelled(rows, self.class_names, label_map)
+        elif label_map is not None:
+            raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
+        pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
+        names = self.class_names if task.has_classes else ()
+        split = labelled_split(rows, names, task.reader, task.targets, pixels)
+        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
+        examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
+        # As in predict: a model trained without unanswerable questions never answers nothing.
+        extras = {} if task.has_classes else {"null_threshold": self.facts.null_threshold}
+        return task.judge(outcomes, examples, names, **extras).metrics
+
+    def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
+        """Return the examples of a split, and what the task keeps of each one's logits.
+
+        Raises:
+            ModelError: what the model computes is no number.
+        """
+        from hftransfer.adapters.scoring import require_numbers
+        from hftransfer.training.activations import Source
+        from hftransfer.training.loop import outcomes_of
+
+        with self._one_at_a_time:
+            examples = self.task.examples(self.adapter, split, settings)
+
+            def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
+                for values in logits:
+                    require_numbers(values, self.source.name)
+                return self.task.decode(logits, places, examples, whole=whole)
+
+            source = Source(examples.items, self.adapter, 0, self.compute)
+            return examples, outcomes_of(self.adapter, 0, source, self.compute, keep)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Return the folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA:
+        peft).
+
+        With `LoRA(merge=True)` the merged native model lies in its folder `merged`.
+
+        Raises:
+            OutputError: the folder holds other files.
+        """
+        path = user_path(os.fspath(folder), "the output folder", OutputError)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files"))
+        with new_folder(path) as draft:
+            save_model(self.source, self.facts, draft)
+            self._write_card(draft)
+            if self.facts.merge and self.source.peft is not None:
+                (draft / "merged").mkdir()
+                save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
+        return path
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
+        """Return the address of the model on the Hub, where it lies under this id from now on: as `hftransfer push`
+        does it.
+
+        Raises:
+            PushError: the Hub refuses, or somebody else changed the repository meanwhile.
+        """
+        from hftransfer.base.progress import Progress
+        from hftransfer.hub.publish import push
+
+        with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
+            saved = self.save(Path(folder) / "model")
+            return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
+
+    def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
+        """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what
+        `scoring` says."""
+        return self._probabilities(self._encoded(examples))
+
+    def _encoded(self, examples: Sequence[Any]) -> Inputs:
+        if self.reader.fields:
+            adapter: Any = self.adapter
+            with self._one_at_a_time:
+                tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
+            padded: Inputs = adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
+            return padded
+        return self.adapter.encode(examples)
+
+    def _probabilities(self, inputs: Inputs) -> np.ndarray:
+        import torch
+
+        from hftransfer.adapters.scoring import require_numbers, scores_of
+        from hftransfer.training.activations import forward
+
+        top = len(self.adapter.stages)
+        with self._one_at_a_time, torch.inference_mode():
+            activations = forward(self.adapter, top, inputs, self.compute)
+            if self.adapter.head_is_linear:
+                logits = self._head(activations["hidden"].float())
+            else:
+                logits = self.adapter.above(activations, top)
+            values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
+        require_numbers(values, self.source.name)
+        return values
+
+    def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
+        """Return the answer to a question, a dict with `question` and `context`, and the spans that came next:
+        `alternatives`, the best first. Errors name the question by its place.
+
+        Raises:
+            DataError: the question or the context is no text.
+        """
+        return self._answered([question], place)[0]
+
+    def _answer_each(self, questions: Sequence[Any]) -> Iterator[Answer | DataError]:
+        """Return an answer to each question in turn, or the error that says what is wrong with it."""
+        from hftransfer.adapters.texts import clean_text
+
+        for start in range(0, len(questions), _ANSWERED_AT_ONCE):
+            part = questions[start : start + _ANSWERED_AT_ONCE]
+            read = [_as_question(given, start + place) for place, given in enumerate(part)]
+            answered = iter(self._answered([given for given in read if not isinstance(given, DataError)], start))
+            for given in read:
+                if isinstance(given, DataError):
+                    yield given
+                else:
+                    found = next(answered)
+                    yield Answer(clean_text(found.answer), found.score, found.start, found.end)
+
+    def _answered(self, questions: Sequence[Any], first: int = 0) -> list[QuestionPrediction]:
+        """Return the answer to each question, with the spans that came next.
+
+        Raises:
+            DataError: they are no questions; all such are named.
+        """
+        from hftransfer.data.rows import QuestionContent, Row
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.splits import Split
+        from hftransfer.tasks.question_answering import QuestionAnswering
+
+        rows: list[Row] = []
+        faults: list[str] = []
+        for place, given in enumerate(questions, start=first):
+            read = _as_question(given, place)
+            if isinstance(read, DataError):
+                faults += read.faults
+            else:
+                content = QuestionContent(str(place), read["question"], read["context"], "")
+                rows.append(Row(f"question {place}", content, ()))
+        if faults:
+            raise DataError(*faults)
+        if not rows:
+            return []
+        split = Split(rows, [row.target for row in rows], [b""] * len(rows))
+        settings = DataSettings(
+            source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
+        )
+        examples, outcomes = self._outcomes(split, settings, whole=True)
+        return QuestionAnswering().predictions(outcomes, examples, self.facts.null_threshold)
+
+
+_ANSWERED_AT_ONCE = 256
+"""Questions that are answered together: their windows share batches."""
+
+
+def in_batches(
+    inputs: Sequence[Any],
+    compute: Compute,
+    read: Callable[[Any, int], Any],
+    encode: Callable[[list[Any]], Inputs],
+    probabilities: Callable[[Inputs], np.ndarray],
+    class_names: Sequence[str],
+) -> Iterator[Prediction | DataError]:
+    """Yield a prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B,
+    C) for those of a batch that can. Batches are read and encoded in threads."""
+    from hftransfer.training.activations import read_batches
+
+    def ready(places: range) -> tuple[list[Any], Inputs | None]:
+        given = [(inputs[place], place) for place in places]  # what could not even be found has its error for a value
+        outcomes = [value if isinstance(value, DataError) else read(value, place) for value, place in given]
+        readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+        # What could be read is in `encoded` from here on: images of a few batches would fill the memory.
+        told = [outcome if isinstance(outcome, DataError) else None for outcome in outcomes]
+        return told, encode(readable) if readable else None
+
+    size = compute.batch_size
+    batches = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
+    for outcomes, encoded in read_batches(ready, batches, compute):
+        rows = iter(probabilities(encoded) if encoded is not None else ())
+        for outcome in outcomes:
+            yield outcome if outcome is not None else _prediction(class_names, next(rows))
+
+
+def all_or_faults(outcomes: Iterable[Said | DataError]) -> list[Said]:
+    """Return all predictions.
+
+    Raises:
+        DataError: there are inputs that can't be read; all of them are named.
+    """
+    predictions: list[Said] = []
+    faults: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, DataError):
+            faults += outcome.faults
+        else:
+            predictions.append(outcome)
+    if faults:
+        raise DataError(*faults)
+    return predictions
+
+
+def _rounded(batch: Sequence[Mapping[str, Sequence[int]]], most: int) -> int:
+    """Return the length that a batch is padded to: the next multiple of 16, as far as the model takes so many tokens.
+
+    oneDNN keeps what it compiles for each shape, about 0.3 MB a layer's product in bfloat16: over 150 batches of many
+    shapes MiniLM came to hold 360 MB with each in its own length, 75 MB with these.
+    """
+    longest = max(len(tokens["input_ids"]) for tokens in batch)
+    return max(longest, min(-(-longest // _STEP_TOKENS) * _STEP_TOKENS, most))
+
+
+_STEP_TOKENS = 16
+
+
+def _require_one_label(scoring: Scoring, name: str) -> None:
+    """Return if a model chooses one label of several, as data with one label a row are judged.
+
+    Raises:
+        ModelError: it does something else.
+    """
+    if scoring != "softmax":
+        got = {"sigmoid": "one that judges each label by itself", "none": "a regression"}[scoring]
+        remedy = "hftransfer predict gives its scores."
+        raise ModelError(
+            must_be(f"the model '{name}' to be judged", "one that chooses one label of several", got, remedy)
+        )
+
+
+def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
+    """Return the rows of the split that is asked for, else of the first there is of test, validation and training.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    if split is not None and split not in found:
+        allowed = f"a split of the data ({some(found)})"
+        raise DataError(must_be("the split to be judged", allowed, f"'{split}'"))
+    order = [split] if split is not None else ["test", "validation", "train", "all"]
+    return next((found[name] for name in order if name in found), [])
+
+
+def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
+    scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
+    best = max(scores, key=lambda name: scores[name])
+    return Prediction(best, scores[best], scores)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trained model lies, and what its run measured; of a bundled model or one of open_clip the checkpoint."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    checkpoint: Checkpoint | None = None
+
+
+def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
+    """Return the place of a run folder, a model folder, a bundled model or a Hub id (fetched: safetensors and settings
+    alone).
+
+    Raises:
+        ModelError: there is no such model, or a run did not finish.
+    """
+    from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
+
+    name = os.fspath(reference)
+    if name.startswith(("bundled/", "open_clip:")):
+        checkpoint = find_checkpoint(name, revision)
+        assert checkpoint is not None
+        return Place(checkpoint.folder, {}, checkpoint)
+    path = user_path(name, "the model", ModelError)
+    if not path.is_dir():
+        if path.exists() or not is_hub_id(name):
+            allowed = "a run folder, a model folder or a Hub id"
+            raise ModelError(must_be("the model", allowed, f"'{name}'", "There is no such folder."))
+        return Place(fetch_model(name, revision), {})
+    if (path / "model").is_dir():
+        return Place(path / "model", object_in(path / "metrics.json"))
+    if (path / MANIFEST).exists():
+        remedy = "The run did not finish; run its recipe again."
+        if (path / "classes.csv").is_file():
+            remedy = "It only judged one: name the model itself."
+        raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
+    return Place(path, {})
+
+
+def load_predictor(
+    place: Place,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    base: str | os.PathLike[str] | None = None,
+) -> Predictor:
+    """Return the trained model at a place; of LoRA, `base` names where the base model is, if it was moved.
+
+    Raises:
+        ModelError: there is no whole model there; a missing head is never replaced by a random one.
+    """
+    path, metrics = place.folder, place.metrics
+    facts = _facts_of(path, base)
+    adapter = _load_native(path, facts) if facts.base is None else None
+    if adapter is None:
+        adapter, facts = _load_lora(path, facts, base)
+
+    def copy_card(draft: Path) -> None:
+        if (path / "README.md").is_file():
+            shutil.copyfile(path / "README.md", draft / "README.md")
+
+    return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
+
+
+def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
+    """Return what `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of
+    plain peft's layout the base model alone."""
+    from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.matrices import ADAPTER_CONFIG, Matrices
+
+    try:
+        said = sidecar(path)
+        if said:
+            return ModelFacts.model_validate(said)
+    except ValueError as error:
+        raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
+        return ModelFacts(base=Matrices(path).base if moved_to is None else {"name": os.fspath(moved_to)})
+    checkpoint = find_checkpoint(str(path))
+    assert checkpoint is not None
+    architectures = checkpoint.architectures
+    for task in head_tasks():
+        if any(name.endswith(task.head.ending) for name in architectures):
+            return ModelFacts(task=task.name)
+    if not architectures:
+        return ModelFacts()
+    remedy = "Train one on top of it first: hftransfer run, or ht.fit."
+    raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
+
+
+_OPEN_CLIP_FOLDER = "open_clip:local-dir:"
+
+
+def _load_native(path: Path, facts: ModelFacts) -> Adapter:
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.loading import load_adapter
+
+    checkpoint = find_checkpoint(str(path))
+    assert checkpoint is not None
+    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling)
+
+
+def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
+    """Return the base model with the matrices and the head that lie in the folder, and the facts; where plain peft
+    wrote the folder they are completed by what the base model says.
+
+    Raises:
+        ModelError: the base model is gone or another one now, or the folder lacks its weights.
+    """
+    from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+    from hftransfer.adapters.libraries import damage_as_model_error
+    from hftransfer.adapters.loading import load_adapter
+    from hftransfer.adapters.matrices import Matrices
+
+    matrices, base = Matrices(path), facts.base or {}
+    matrices.require_plain()
+    name = str(base.get("name"))
+    place = os.fspath(moved_to or (path / str(base["path"]) if base.get("path") else name))
+    folder = user_path(place.removeprefix(_OPEN_CLIP_FOLDER), "base", ModelError)
+    if folder.is_dir() or place != name:
+        before = _OPEN_CLIP_FOLDER if name.startswith(_OPEN_CLIP_FOLDER) else ""
+        name = before + str(folder.resolve()) if folder.is_dir() else place
+    try:
+        checkpoint = find_checkpoint(name, base.get("revision") if moved_to is None else None)
+    except ModelError as error:
+        remedy = "Say where it is now: ht.load(…, base=…), or `hftransfer predict … --base`."
+        allowed = f"at '{name}', as in training"
+        raise ModelError(
+            must_be(f"the base model of the adapter {path}", allowed, "none there", remedy), *error.faults
+        ) from error
+    assert checkpoint is not None
+    names: tuple[str, ...] | None = facts.class_names
+    if not sidecar(path):
+        names = matrices.class_names_on(checkpoint)
+        of_folder = {"name": folder.resolve().name, "path": str(folder.resolve())} if folder.is_dir() else {}
+        base = {**base, **of_folder, "weights_sha256": checkpoint.weights_sha256}
+        head = matrices.head_on(checkpoint, [task.head for task in head_tasks()])
+        task_name = next(task.name for task in head_tasks() if task.head is head)
+        said = {"task": task_name, "problem_type": matrices.problem_type_on(checkpoint)}
+        facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
+        names = names if head_task(facts.task).has_classes else ()
+    elif checkpoint.weights_sha256 != base.get("weights_sha256"):
+        got = "other weights than those the adapter was trained on"
+        raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
+    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling)
+    matrices.require_weights(adapter.fresh)
+    with damage_as_model_error(str(path)):
+        adapter.load_lora(path)
+    if facts.problem_type is not None:
+        adapter.model.config.problem_type = facts.problem_type
+    return adapter, facts
+
+
+def _require_no_images(texts: Sequence[Any]) -> None:
+    """Return if no text is the name of an image file: it would be judged by the letters of its name.
+
+    Raises:
+        DataError: some are; all of them are named.
+    """
+    from hftransfer.data.pictures import IMAGE_SUFFIXES
+
+    named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
+    found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
+    if found:
+        allowed = "a text, as this model takes them"
+        raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
+
+
+def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None) -> Any:
+    """Return an RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
+    if isinstance(image, DataError):
+        return image
+    from hftransfer.data.depth import PixelRange
+    from hftransfer.data.images import decode_image
+    from hftransfer.data.inspection import as_content
+
+    where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
+    try:
+        known = PixelRange(*pixels) if pixels is not None else None
+        return decode_image(as_content(image, where).read(), where, pixels=known)
+    except DataError as error:
+        return error
+    except OSError as error:
+        return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
+
+
+def as_list(inputs: Any, reader: Reader) -> list[Any]:
+    """Return the inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
+
+    Raises:
+        DataError: it is a table, of whose columns one must be meant.
+    """
+    columns = getattr(inputs, "column_names", None) or getattr(inputs, "columns", None)
+    if columns is not None and not isinstance(inputs, str | Mapping):
+        names = [str(column) for column in columns]
+        remedy = f"Pass one of its columns, as in frame['{names[0]}']." if names else ""
+        raise DataError(
+            must_be("the inputs", f"{reader.inputs}, or a column of them", f"a table ({some(names)})", remedy)
+        )
+    one_image = not reader.fields and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
+    one_pair = bool(reader.fields) and isinstance(inputs, tuple) and len(inputs) == 2
+    alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair
+    return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
+
+
+def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
+    """Questions as dicts; what is none of them is told one by one later."""
+    if question is not None and context is not None and inputs is None:
+        asked = [question] if isinstance(question, str) else list(question)
+        contexts = [context] * len(asked) if isinstance(context, str) else list(context)
+        if len(contexts) != len(asked):
+            raise DataError(must_be("context", f"one text, or one for each of {len(asked)} questions", len(contexts)))
+        return [{"question": one, "context": text} for one, text in zip(asked, contexts, strict=True)]
+    if inputs is None or question is not None or context is not None:
+        got = "a part of them" if question is not None or context is not None or inputs is not None else "none"
+        raise DataError(must_be("the inputs", "question=… and context=…, or a list of dicts with both", got))
+    if isinstance(inputs, str):
+        raise DataError(must_be("the inputs", "a dict with the texts question and context", f"the text {inputs!r:.80}"))
+    return [inputs] if isinstance(inputs, Mapping) else list(inputs)
+
+
+def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
+    """Return a text and its pair (None where there is none), or the error that says why it is none."""
+    if isinstance(value, DataError):
+        return value
+    one = isinstance(value, str)
+    two = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    if pairs is not None and (one or two) and pairs != two:
+        allowed = "a pair of texts (a tuple), as in training" if pairs else "one text, as in training"
+        return DataError(must_be(f"text {position}", allowed, "one text" if one else "a pair"))
+    if one or two:
+        return (value, None) if one else (value[0], value[1])
+    return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))
+
+
+def _as_question(given: Any, place: int) -> dict[str, str] | DataError:
+    """Return a question and its context, or the error that says why it is none."""
+    if isinstance(given, DataError):
+        return given
+    fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
+    if not all(isinstance(field, str) for field in fields):
+        return DataError(must_be(f"question {place}", "a dict with the texts question and context", repr(given)[:80]))
+    return {"question": str(fields[0]), "context": str(fields[1])}

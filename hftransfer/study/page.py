@@ -1,0 +1,142 @@
+"""What a comparison leaves: tables, pictures, and one page that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hftransfer.base.errors import WriteError, counted, must_be
+from hftransfer.base.tabular import csv_text
+from hftransfer.report.rendering import data_uri, plain_text, render_page
+from hftransfer.study.figures import draw_study
+from hftransfer.study.words import difference_in_words
+
+if TYPE_CHECKING:
+    from hftransfer.study.results import Arm, Study
+
+_COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
+            "activations_seconds", "trainable", "folder", "error")  # fmt: skip
+SECONDS_IN_WORDS = (
+    "Seconds are those of learning: what the frozen part computes, as in the run of each strategy that found least of "
+    "it kept, and training, the median over seeds. Before the first run each strategy is tried on a few made-up "
+    "examples, so that none pays for what is loaded once. Reading data, loading the model, scores and pages take all "
+    "alike."
+)
+_PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
+
+
+def write_study(study: Study) -> None:
+    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` and `figures/`.
+
+    Raises:
+        WriteError: they can't be written.
+    """
+    try:
+        pictures = draw_study(study, study.folder / "figures") if study.arms else []
+        (study.folder / "comparison.csv").write_text(csv_text(_COLUMNS, _cells(study)), encoding="utf-8")
+        (study.folder / "pairs.csv").write_text(csv_text(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
+        (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
+        (study.folder / "comparison.html").write_text(html_of(study, pictures), encoding="utf-8")
+    except OSError as error:
+        raise WriteError(must_be(f"the folder {study.folder}", "writable", str(error))) from error
+
+
+def markdown_of(study: Study) -> str:
+    """Return the comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
+    lines = [f"# {plain_text(study.title)}: strategies compared", "", plain_text(study.advice), ""]
+    lines += [part for note in notes_of(study) for part in (plain_text(note), "")]
+    lines += _table(study, study.arms)
+    lines += ["", f"{chance_in_words(study)} {SECONDS_IN_WORDS}", ""]
+    if study.curve:
+        lines += ["## By training examples of each class", "", *_table(study, study.curve), ""]
+    if study.differences:
+        lines += [plain_text(f"- {d.second} over {d.first}: {difference_in_words(d)}") for d in study.differences]
+        lines += ["", test_in_words(study), ""]
+    lines += [plain_text(f"- failed: {one.cell.name}: {one.error.splitlines()[0]}") for one in study.failed]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def html_of(study: Study, pictures: list[Path]) -> str:
+    """Return the comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
+    return render_page(
+        "hftransfer.study",
+        "page.html.jinja",
+        study=study,
+        rows=[_row(arm) for arm in study.arms],
+        curve=[_row(arm) for arm in study.curve],
+        notes=notes_of(study),
+        chance=chance_in_words(study),
+        seconds=SECONDS_IN_WORDS,
+        tested=test_in_words(study),
+        pairs=[(d, difference_in_words(d)) for d in study.differences],
+        pictures=[(path.stem, data_uri(path.read_bytes(), "png")) for path in pictures],
+    )
+
+
+def notes_of(study: Study) -> list[str]:
+    """Return what a reader has to know first: that the comparison is not whole."""
+    notes = list(study.notes)
+    if study.failed:
+        notes.append(f"{len(study.failed)} of {len(study.results)} runs failed: see below.")
+    if study.missing:
+        notes.append(
+            f"Interrupted: {study.missing} of {len(study.results) + study.missing} runs are not done. "
+            "The same command with --skip-done goes on."
+        )
+    return notes
+
+
+def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
+    head = ("strategy", study.metric, "95 % interval", "seconds", "parameters that learn", "seeds")
+    rows = [head, ["---"] * len(head), *(_row(arm) for arm in arms)]
+    return [f"| {' | '.join(map(plain_text, row))} |" for row in rows]
+
+
+def chance_in_words(study: Study) -> str:
+    """Return what the intervals speak of."""
+    if any(arm.over_seeds for arm in study.arms):
+        return "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+    return "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
+
+
+def test_in_words(study: Study) -> str:
+    """Return how pairs were tested."""
+    return (
+        f"{counted(len(study.differences), 'pair')}, compared on the same test examples: p by a paired permutation "
+        "test, corrected for the number of pairs (Holm), and as 95 % interval the differences that the same test does "
+        "not reject. Real means p below 0.05, and an interval without 0: more than the luck of the test examples, with "
+        "the trainings of these seeds."
+    )
+
+
+def _row(arm: Arm) -> list[str]:
+    low, high = arm.interval or (arm.score, arm.score)
+    name = arm.name if arm.shots == "all" else f"{arm.name}, {arm.shots} {'shot' if arm.shots == 1 else 'shots'}"
+    return [
+        name,
+        f"{arm.score:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        f"{arm.seconds:.1f}",
+        f"{arm.trainable:,}",
+        str(len(arm.results)),
+    ]
+
+
+def _cells(study: Study) -> list[list[Any]]:
+    rows = []
+    for one in study.results:
+        cell, (low, high) = one.cell, one.interval or ("", "")
+        own = [cell.model, cell.strategy, cell.shots, cell.seed]
+        measured = (
+            [one.score, low, high, one.seconds, one.activations_seconds, one.trainable] if not one.error else [""] * 6
+        )
+        rows.append([*own, *measured, one.folder.relative_to(study.folder), one.error])
+    return rows
+
+
+def _pairs(study: Study) -> list[list[Any]]:
+    return [
+        [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar), d.examples]
+        for d in study.differences
+    ]

@@ -1,0 +1,58 @@
+"""What a model folder says of its model beyond the native files, in `hftransfer.json`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hftransfer.base.errors import must_be
+from hftransfer.tasks import head_tasks
+
+OF_DRAWINGS = (
+    "it learned from drawings of cats and dogs made by code (bundled/drawn-pets), for a first run without a download: "
+    "on photos it is wrong about as often as right, and sure all the same"
+)
+_MOST_TOKENS = 1 << 24
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ModelFacts(BaseModel):
+    """What a model folder's `hftransfer.json` says beyond the native files."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: str = "image-classification"
+    pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
+    class_names: tuple[str, ...] = ()
+    max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
+    stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
+    null_threshold: float | None = Field(None, allow_inf_nan=False)
+    pairs: bool | None = None
+    """Of texts: whether they were pairs in training."""
+    pixels: tuple[_Finite, _Finite] | None = None
+    """The range of values of the deep greyscale images that it learned from."""
+    data: str | None = None
+    """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
+    merge: bool = False
+    """Of LoRA: whether the merged model is wanted too."""
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    """Of an adapter that plain peft wrote: what its head is for, as the base model's configuration says."""
+    base: dict[str, str | None] | None = None
+    """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
+    whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
+
+    @field_validator("task")
+    @classmethod
+    def _has_a_head(cls, value: str) -> str:
+        names = [task.name for task in head_tasks()]
+        if value not in names:
+            raise ValueError(must_be("task", " or ".join(names), f"'{value}'"))
+        return value
+
+    @field_validator("pixels")
+    @classmethod
+    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(must_be("pixels", "the values of black and of white, the first below", list(value)))
+        return value
