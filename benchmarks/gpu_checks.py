@@ -87,7 +87,7 @@ def _contract_of(folder: Path, task: Any, place: str) -> tuple[float, float]:
     twin = frozen_twin(adapter, Compute(where, "bf16", 8))
     halved = {name: t.to(torch.bfloat16) if t.is_floating_point() else t for name, t in there.items()}
     rough = _split_error(twin, halved)
-    assert rough < 0.06, f"{task}, bfloat16: the parts differ from the whole by {rough:.1e}"
+    assert rough < 0.1, f"{task}, bfloat16: the parts differ from the whole by {rough:.1e}"
     with torch.no_grad():
         features = twin.features(halved).float().cpu()
     alike = float(torch.nn.functional.cosine_similarity(features.flatten(), on_host.flatten(), dim=0))
@@ -185,7 +185,7 @@ def _scarce(setting: Setting) -> Iterator[None]:
         return
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1.0 * 2**30 / total)
+    torch.cuda.set_per_process_memory_fraction(0.5 * 2**30 / total)
     try:
         yield
     finally:
@@ -227,8 +227,8 @@ def _fitted(setting: Setting, kind: str, told: Any = None, **settings: Any) -> A
     return ht.fit(task, model=model, strategy=strategy, progress=Progress(told), **{**usual, **settings})
 
 
-def _rows(kind: str, count: int, seed: int) -> list[Any]:
-    return picture_rows(count, seed, 64, 64) if kind == "vit" else text_rows(count, seed)
+def _rows(kind: str, count: int, seed: int, words: int | None = None) -> list[Any]:
+    return picture_rows(count, seed, 64, 64) if kind == "vit" else text_rows(count, seed, words)
 
 
 def _weights(fitted: Any) -> dict[str, Any]:
@@ -360,13 +360,9 @@ def _learned(setting: Setting, kind: str, strategy: dict[str, Any], train: dict[
     import hftransfer as ht
     from hftransfer.progress import Progress
 
-    rates = (
-        {}
-        if strategy["kind"] == "linear-probe"
-        else {"learning_rate": 2e-3 if kind == "vit" else 1e-2, "head_lr": 1e-2}
-    )
-    rows, test = _rows(kind, 96, 3), _rows(kind, 24, 4)
-    usual: dict[str, Any] = {"epochs": 3, "batch_size": 8, "patience": None, "train": rows, "validation": test[:8]}
+    rates = {} if strategy["kind"] == "linear-probe" else {"learning_rate": 2e-3, "head_lr": 1e-2}
+    rows, test = _rows(kind, 96, 3, words=3), _rows(kind, 24, 4, words=3)
+    usual: dict[str, Any] = {"epochs": 4, "batch_size": 8, "patience": None, "train": rows, "validation": test[:8]}
     model = str(setting.model(kind, "tiny"))
     task = IMAGES if kind == "vit" else TEXTS
     asked: Any = {**strategy, **rates}
@@ -401,7 +397,7 @@ def scaling(setting: Setting) -> Figures:
         scaler = self.accelerator.scaler
         assert scaler is not None, "there is no scaler"
         if self.at.steps == 2:
-            scaler.update(1e30)  # what follows overflows
+            scaler.update(2.0**60)  # what follows overflows
         before = self.adapter.head.weight.detach().clone()
         due = step(self, *given)
         scales.append(float(scaler.get_scale()))
@@ -465,15 +461,15 @@ def _all_faults() -> Iterator[Callable[[str], Any]]:
 
 
 CHECKS: dict[str, Check] = {
+    "compiled": compiled,
+    "learn-images": partial(learn, "vit"),
+    "learn-texts": partial(learn, "bert"),
     "contract": contract,
     "parts": parts,
     "dropout": dropout,
     "memory": memory,
     "order": order,
     **{f"resume-{name}": partial(resume, name) for name in _RESUMED},
-    "learn-images": partial(learn, "vit"),
-    "learn-texts": partial(learn, "bert"),
     "scaling": scaling,
     "questions": questions,
-    "compiled": compiled,
 }
