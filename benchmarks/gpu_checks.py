@@ -16,6 +16,7 @@ from benchmarks.gpu_material import (
     FAMILIES,
     TEXT_FAMILIES,
     Setting,
+    jpeg,
     picture,
     picture_rows,
     text_rows,
@@ -432,6 +433,61 @@ def questions(setting: Setting) -> Figures:
     return {"f1": fitted.metrics["test"].get("f1"), "answer": answer.answer}
 
 
+def explain(setting: Setting) -> Figures:
+    """Find that models that were trained here, and such as were loaded, are explained."""
+    import hftransfer as ht
+
+    found: Figures = {}
+    with _all_faults() as telling, tempfile.TemporaryDirectory() as folder:
+        for kind in ("vit", "bert"):
+            fitted = _fitted(setting, kind)
+            given = [content for content, _ in _rows(kind, 2, 5)]
+            with telling(f"{kind}, trained"):
+                found[f"{kind}, trained"] = len(ht.explain(fitted, given))
+            loaded = ht.load(fitted.save(Path(folder) / kind))
+            for method in ("auto", "occlusion", "rollout") if kind == "vit" else ("auto",):
+                with telling(f"{kind}, loaded, {method}"):
+                    found[f"{kind}, loaded, {method}"] = len(ht.explain(loaded, given, method=method))
+    return found
+
+
+def captions(setting: Setting) -> Figures:
+    """Find that a pair of towers learns from captions, above them and whole, and tells pictures by names."""
+    import hftransfer as ht
+    from hftransfer.progress import Progress
+
+    model = {"image": str(setting.model("vit", "tiny")), "text": str(setting.model("bert", "tiny")), "width": 16}
+    found: Figures = {}
+    with _all_faults() as telling, tempfile.TemporaryDirectory() as folder, _without_pictures():
+        data = _write_captions(Path(folder) / "captions")
+        for kind in ("linear-probe", "fine-tune"):
+            with telling(kind):
+                recipe = {
+                    "task": "image-text",
+                    "model": model,
+                    "data": str(data),
+                    "strategy": kind,
+                    "train": {"precision": "bf16", "epochs": 4, "batch_size": 16},
+                    "output": {"report": False},
+                }
+                done = ht.run(recipe, out=Path(folder) / kind, progress=Progress(None))
+                names = ht.zero_shot(done.folder, [jpeg(picture("red", 99))], ["great", "awful"])
+                found[kind] = f"zero-shot {names[0].label}"
+    return found
+
+
+def _write_captions(folder: Path) -> Path:
+    """Return a table of pictures, two captions each."""
+    folder.mkdir()
+    lines = ["image,caption"]
+    for number, (content, label) in enumerate(picture_rows(48, 6)):
+        (folder / f"{number}.jpg").write_bytes(content)
+        word = "great" if label in ("red", "sand") else "awful"
+        lines += [f"{number}.jpg,the film word{number} was {word}", f"{number}.jpg,a very {word} story word{number}"]
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "captions.csv"
+
+
 def compiled(setting: Setting) -> Figures:
     """Find that compiled stages learn what others do."""
     plain, begun = _weights(_fitted(setting, "vit")), _weights(_fitted(setting, "vit", learning_rate=1e-12))
@@ -472,4 +528,6 @@ CHECKS: dict[str, Check] = {
     **{f"resume-{name}": partial(resume, name) for name in _RESUMED},
     "scaling": scaling,
     "questions": questions,
+    "explain": explain,
+    "captions": captions,
 }
