@@ -471,7 +471,7 @@ def captions(setting: Setting) -> Figures:
                     "output": {"report": False},
                 }
                 done = ht.run(recipe, out=Path(folder) / kind, progress=Progress(None))
-                names = ht.zero_shot(done.folder, [jpeg(picture("red", 99))], ["great", "awful"])
+                names = ht.zero_shot(done.folder / "model", [jpeg(picture("red", 99))], ["great", "awful"])
                 found[kind] = f"zero-shot {names[0].label}"
     return found
 
