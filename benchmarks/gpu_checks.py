@@ -16,6 +16,7 @@ from benchmarks.gpu_material import (
     FAMILIES,
     TEXT_FAMILIES,
     Setting,
+    jpeg,
     picture,
     picture_rows,
     text_rows,
@@ -90,7 +91,7 @@ def _contract_of(folder: Path, task: Any, place: str) -> tuple[float, float]:
     twin = frozen_twin(adapter, Compute(where, "bf16", 8))
     halved = {name: t.to(torch.bfloat16) if t.is_floating_point() else t for name, t in there.items()}
     rough = _split_error(twin, halved)
-    assert rough < 0.06, f"{task}, bfloat16: the parts differ from the whole by {rough:.1e}"
+    assert rough < 0.1, f"{task}, bfloat16: the parts differ from the whole by {rough:.1e}"
     with torch.no_grad():
         features = twin.features(halved).float().cpu()
     alike = float(torch.nn.functional.cosine_similarity(features.flatten(), on_host.flatten(), dim=0))
@@ -188,7 +189,7 @@ def _scarce(setting: Setting) -> Iterator[None]:
         return
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1.0 * 2**30 / total)
+    torch.cuda.set_per_process_memory_fraction(0.5 * 2**30 / total)
     try:
         yield
     finally:
@@ -230,8 +231,8 @@ def _fitted(setting: Setting, kind: str, told: Any = None, **settings: Any) -> A
     return ht.fit(task, model=model, strategy=strategy, progress=Progress(told), **{**usual, **settings})
 
 
-def _rows(kind: str, count: int, seed: int) -> list[Any]:
-    return picture_rows(count, seed, 64, 64) if kind == "vit" else text_rows(count, seed)
+def _rows(kind: str, count: int, seed: int, words: int | None = None) -> list[Any]:
+    return picture_rows(count, seed, 64, 64) if kind == "vit" else text_rows(count, seed, words)
 
 
 def _weights(fitted: Any) -> dict[str, Any]:
@@ -363,13 +364,9 @@ def _learned(setting: Setting, kind: str, strategy: dict[str, Any], train: dict[
     import hftransfer as ht
     from hftransfer.base.progress import Progress
 
-    rates = (
-        {}
-        if strategy["kind"] == "linear-probe"
-        else {"learning_rate": 2e-3 if kind == "vit" else 1e-2, "head_lr": 1e-2}
-    )
-    rows, test = _rows(kind, 96, 3), _rows(kind, 24, 4)
-    usual: dict[str, Any] = {"epochs": 3, "batch_size": 8, "patience": None, "train": rows, "validation": test[:8]}
+    rates = {} if strategy["kind"] == "linear-probe" else {"learning_rate": 2e-3, "head_lr": 1e-2}
+    rows, test = _rows(kind, 96, 3, words=3), _rows(kind, 24, 4, words=3)
+    usual: dict[str, Any] = {"epochs": 4, "batch_size": 8, "patience": None, "train": rows, "validation": test[:8]}
     model = str(setting.model(kind, "tiny"))
     task = IMAGES if kind == "vit" else TEXTS
     asked: Any = {**strategy, **rates}
@@ -404,7 +401,7 @@ def scaling(setting: Setting) -> Figures:
         scaler = self.accelerator.scaler
         assert scaler is not None, "there is no scaler"
         if self.at.steps == 2:
-            scaler.update(1e30)  # what follows overflows
+            scaler.update(2.0**60)  # what follows overflows
         before = self.adapter.head.weight.detach().clone()
         due = step(self, *given)
         scales.append(float(scaler.get_scale()))
@@ -439,6 +436,61 @@ def questions(setting: Setting) -> Figures:
     return {"f1": fitted.metrics["test"].get("f1"), "answer": answer.answer}
 
 
+def explain(setting: Setting) -> Figures:
+    """Find that models that were trained here, and such as were loaded, are explained."""
+    import hftransfer as ht
+
+    found: Figures = {}
+    with _all_faults() as telling, tempfile.TemporaryDirectory() as folder:
+        for kind in ("vit", "bert"):
+            fitted = _fitted(setting, kind)
+            given = [content for content, _ in _rows(kind, 2, 5)]
+            with telling(f"{kind}, trained"):
+                found[f"{kind}, trained"] = len(ht.explain(fitted, given))
+            loaded = ht.load(fitted.save(Path(folder) / kind))
+            for method in ("auto", "occlusion", "rollout") if kind == "vit" else ("auto",):
+                with telling(f"{kind}, loaded, {method}"):
+                    found[f"{kind}, loaded, {method}"] = len(ht.explain(loaded, given, method=method))
+    return found
+
+
+def captions(setting: Setting) -> Figures:
+    """Find that a pair of towers learns from captions, above them and whole, and tells pictures by names."""
+    import hftransfer as ht
+    from hftransfer.progress import Progress
+
+    model = {"image": str(setting.model("vit", "tiny")), "text": str(setting.model("bert", "tiny")), "width": 16}
+    found: Figures = {}
+    with _all_faults() as telling, tempfile.TemporaryDirectory() as folder, _without_pictures():
+        data = _write_captions(Path(folder) / "captions")
+        for kind in ("linear-probe", "fine-tune"):
+            with telling(kind):
+                recipe = {
+                    "task": "image-text",
+                    "model": model,
+                    "data": str(data),
+                    "strategy": kind,
+                    "train": {"precision": "bf16", "epochs": 4, "batch_size": 16},
+                    "output": {"report": False},
+                }
+                done = ht.run(recipe, out=Path(folder) / kind, progress=Progress(None))
+                names = ht.zero_shot(done.folder / "model", [jpeg(picture("red", 99))], ["great", "awful"])
+                found[kind] = f"zero-shot {names[0].label}"
+    return found
+
+
+def _write_captions(folder: Path) -> Path:
+    """Return a table of pictures, two captions each."""
+    folder.mkdir()
+    lines = ["image,caption"]
+    for number, (content, label) in enumerate(picture_rows(48, 6)):
+        (folder / f"{number}.jpg").write_bytes(content)
+        word = "great" if label in ("red", "sand") else "awful"
+        lines += [f"{number}.jpg,the film word{number} was {word}", f"{number}.jpg,a very {word} story word{number}"]
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "captions.csv"
+
+
 def compiled(setting: Setting) -> Figures:
     """Find that compiled stages learn what others do."""
     plain, begun = _weights(_fitted(setting, "vit")), _weights(_fitted(setting, "vit", learning_rate=1e-12))
@@ -468,15 +520,17 @@ def _all_faults() -> Iterator[Callable[[str], Any]]:
 
 
 CHECKS: dict[str, Check] = {
+    "compiled": compiled,
+    "learn-images": partial(learn, "vit"),
+    "learn-texts": partial(learn, "bert"),
     "contract": contract,
     "parts": parts,
     "dropout": dropout,
     "memory": memory,
     "order": order,
     **{f"resume-{name}": partial(resume, name) for name in _RESUMED},
-    "learn-images": partial(learn, "vit"),
-    "learn-texts": partial(learn, "bert"),
     "scaling": scaling,
     "questions": questions,
-    "compiled": compiled,
+    "explain": explain,
+    "captions": captions,
 }
