@@ -98,7 +98,7 @@ found = {}
 for name in sys.argv[5:]:
     base = None
     name, _, base = name.partition("=")
-    model = load_model(name, base=base or None)
+    model = ht.load(name, base=base or None)
     more = (["film", "story"],) if name.endswith("dual") else ()
     found[name] = [one.scores for one in model.predict(images, *more)]
 open(sys.argv[1], "w").write(json.dumps(found))

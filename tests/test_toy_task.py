@@ -58,7 +58,7 @@ class PictureBrightness(ImageClassification):
         title="Picture Brightness",
         unit="pictures",
         done="pictures told bright from dark",
-        example='load_model("path/to/this/folder").predict(["photo.jpg"])',
+        example='ht.load("path/to/this/folder").predict(["photo.jpg"])',
         native="Plain transformers loads it as a classifier of images.",
         auto_class="AutoModelForImageClassification",
     )
