@@ -34,7 +34,7 @@ from benchmarks.gpu_material import Setting
 from benchmarks.gpu_speed import SPEEDS
 
 _ALL: dict[str, Check] = {**CHECKS, **SPEEDS}
-_LIMITS_SECONDS = {"compiled": 110, "learn-images": 120, "learn-texts": 120, "contract": 100}
+_LIMITS_SECONDS = {"device": 40, "compiled": 110, "learn-images": 120, "learn-texts": 120, "contract": 100}
 _LIMIT_SECONDS = 90
 _TOGETHER = 5
 """Checks that time nothing run beside each other."""

@@ -70,23 +70,26 @@ def _write_bert(folder: Path, size: str) -> None:
     import torch
     import transformers as tf
 
-    tokenizer = word_tokenizer()
+    tokenizer = word_tokenizer(30_522 if size == "base" else 0)
     spread = 0.02 if size == "base" else 0.2
     torch.manual_seed(7)
-    words = 30_522 if size == "base" else len(tokenizer)
-    tf.BertModel(tf.BertConfig(vocab_size=words, initializer_range=spread, **_SIZES[size])).save_pretrained(folder)
+    tf.BertModel(tf.BertConfig(vocab_size=len(tokenizer), initializer_range=spread, **_SIZES[size])).save_pretrained(
+        folder
+    )
     tokenizer.save_pretrained(folder)
 
 
 _MAKERS: dict[str, Callable[[Path, str], None]] = {"vit": _write_vit, "bert": _write_bert}
 
 
-def word_tokenizer() -> Any:
-    """Return a tokenizer of whole words, with the special tokens of BERT."""
+def word_tokenizer(at_least: int = 0) -> Any:
+    """Return a tokenizer of whole words, with the special tokens of BERT, that knows so many."""
     import transformers as tf
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    words = {word: index for index, word in enumerate([*_SPECIAL, *OTHER, *GOOD, *BAD, *_FILLERS])}
+    known = [*_SPECIAL, *OTHER, *GOOD, *BAD, *_FILLERS]
+    known += [f"unused{number}" for number in range(len(known), at_least)]
+    words = {word: index for index, word in enumerate(known)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
