@@ -457,7 +457,7 @@ def explain(setting: Setting) -> Figures:
 def captions(setting: Setting) -> Figures:
     """Find that a pair of towers learns from captions, above them and whole, and tells pictures by names."""
     import hftransfer as ht
-    from hftransfer.progress import Progress
+    from hftransfer.base.progress import Progress
 
     model = {"image": str(setting.model("vit", "tiny")), "text": str(setting.model("bert", "tiny")), "width": 16}
     found: Figures = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import tempfile
@@ -92,7 +93,8 @@ class Predictor:
         self._one_at_a_time = threading.Lock()
         self.source = adapter
         self.adapter = frozen_twin(adapter, self.compute)
-        self._head = adapter.head.float().to(self.compute.device)  # the solved head stays in float32
+        # The solved head stays in float32; a copy, since moving it to a GPU would part the source's own from its model.
+        self._head = copy.deepcopy(adapter.head).float().to(self.compute.device)
 
     @property
     def class_names(self) -> tuple[str, ...]:
