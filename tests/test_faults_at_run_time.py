@@ -62,7 +62,7 @@ def test_what_another_process_uses_is_not_cleared() -> None:
         folder.mkdir()
         (folder / "weights").write_bytes(b"12345")
     with another_process(
-        f"from pathlib import Path; from hftransfer import cache; cache.mark_in_use(Path({str(used)!r}))"
+        f"from pathlib import Path; from hftransfer.base import cache; cache.mark_in_use(Path({str(used)!r}))"
     ):
         assert cache.used_by_others(used)
         shown = CliRunner().invoke(app, ["cache", "--clear"])

@@ -17,7 +17,7 @@ from hftransfer.jobs.early import notes_on_licenses
 from hftransfer.jobs.identity import identity_of, require_same_run, resolved_facts, tell_differences
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.session import Session, found_checkpoint
-from hftransfer.recipe import LoadedRecipe, Recipe, flat_settings
+from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings
 from hftransfer.report.tables import data_table
 from hftransfer.tasks.contract import Judged
 from hftransfer.tasks.prompts import templates_of
@@ -25,6 +25,7 @@ from hftransfer.tasks.prompts import templates_of
 if TYPE_CHECKING:
     from hftransfer.adapters.dual import DualEncoder
     from hftransfer.training.devices import Compute
+    from hftransfer.training.image_text import CaptionsLearned
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,24 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
             log=log,
         )
         done = learn_captions(job)
+    return _learned(recipe, towers, facts, done, session, compute)
+
+
+def _learned(
+    recipe: Recipe,
+    towers: _Towers,
+    facts: ResolvedFacts,
+    done: CaptionsLearned,
+    session: Session,
+    compute: Compute,
+) -> Learned:
+    """Return what a training came to, as it is written and shown."""
     more = {}
     if recipe.zero_shot_data:
         more["zero_shot"] = _zero_shot_after(recipe, done.dual, compute, session)
     return Learned(
         recipe=recipe,
-        splits=splits,
+        splits=done.splits,
         judged={name: Judged(metrics, (), {}) for name, metrics in done.metrics.items()},
         compute=compute,
         facts=facts,
@@ -98,7 +111,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         method=recipe.strategy.kind,
         bases=towers.checkpoints,
         more=more,
-        tables={"retrieval.parquet": _ranks(splits.test, done.ranks)} if done.ranks else {},
+        tables={"retrieval.parquet": _ranks(done.splits.test, done.ranks)} if done.ranks else {},
         save_model=lambda folder, _: done.dual.save(folder),
         save_checkpoint=done.save,
         pads_always=done.dual.fixed_length,

@@ -25,7 +25,7 @@ from hftransfer.jobs.identity import (
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.session import Session
 from hftransfer.predictors.predictor import save_model
-from hftransfer.recipe import LoadedRecipe, Recipe, flat_settings
+from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings
 from hftransfer.report.tables import data_table
 from hftransfer.tasks import head_task
 from hftransfer.tasks.contract import Judged
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.predictors.dual import ClassTexts
     from hftransfer.training.devices import Compute
+    from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
 
 
@@ -94,7 +95,6 @@ def train_model(
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits, task.reader.inputs))
     with session.stage("load"):
-        from hftransfer.training.loop import Keeping
         from hftransfer.training.tracking import tracked
         from hftransfer.training.transfer import Job, transfer
 
@@ -103,10 +103,7 @@ def train_model(
         facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         tell_differences(recipe.resolved, facts, progress)
-        keeping = None
-        if session.checkpoints is not None:
-            keeping = Keeping(session.checkpoints, identity_of(recipe, facts), session.saved)
-            together.together(partial(require_same_run, keeping))
+        keeping = _keeping(recipe, facts, session)
     with tracked(recipe.train.trackers, session.logs, session.name, flat_settings(recipe), ready.compute) as log:
         job = Job(
             adapter=ready.adapter,
@@ -131,6 +128,24 @@ def train_model(
     session.clock.at_least("train", sum(row["seconds"] for row in done.history.rows))
     if len(done.splits.skipped) > len(splits.skipped):
         progress.line(data_table(done.splits, task.reader.inputs))
+    return _learned(recipe, checkpoint, facts, ready.compute, done)
+
+
+def _keeping(recipe: Recipe, facts: ResolvedFacts, session: Session) -> Keeping | None:
+    """Return where checkpoints go, and the one to go on from, which must be this very run's; None without any."""
+    from hftransfer.training.loop import Keeping
+
+    if session.checkpoints is None:
+        return None
+    keeping = Keeping(session.checkpoints, identity_of(recipe, facts), session.saved)
+    session.processes.together(lambda: require_same_run(keeping))
+    return keeping
+
+
+def _learned(
+    recipe: Recipe, checkpoint: Checkpoint, facts: ResolvedFacts, compute: Compute, done: Transferred
+) -> Learned:
+    """Return what a training came to, as it is written and shown."""
     from hftransfer.adapters.base import parameter_counts
 
     model_facts = _model_facts(recipe, checkpoint, done)
@@ -140,7 +155,7 @@ def train_model(
         recipe=recipe,
         splits=done.splits,
         judged=done.judged,
-        compute=ready.compute,
+        compute=compute,
         facts=facts,
         parameters=parameter_counts(done.adapter.model),
         history=done.history,

@@ -77,6 +77,7 @@ class CaptionsLearned:
     test split."""
 
     dual: DualEncoder
+    splits: Splits
     metrics: dict[str, dict[str, float]]
     history: History
     ranks: dict[str, np.ndarray]
@@ -129,7 +130,7 @@ def _learn_projections(job: CaptionJob) -> CaptionsLearned:
         adapter.write_back()
     total = sum(parameter.numel() for parameter in job.dual.model.parameters())
     learned = parameter_counts(adapter.model)["trainable"]
-    return _learned(job.dual, found, fitted, {"total": total, "trainable": learned})
+    return _learned(job.dual, job.splits, found, fitted, {"total": total, "trainable": learned})
 
 
 def _pooled(job: CaptionJob, split: Split) -> Pooled:
@@ -188,7 +189,7 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
     adapter.model.to("cpu")
     dual = dual_of_towers(job.dual, images, texts)
     adapter.model["scores"].write_back(dual)  # type: ignore[operator]
-    return _learned(dual, found, fitted, counts)
+    return _learned(dual, job.splits, found, fitted, counts)
 
 
 def _sources(
@@ -293,7 +294,9 @@ def _found_of(
     return found, {"image_to_text": to_captions, "text_to_image": to_images}
 
 
-def _learned(dual: DualEncoder, found: Any, fitted: Fitted, parameters: dict[str, int]) -> CaptionsLearned:
+def _learned(
+    dual: DualEncoder, splits: Splits, found: Any, fitted: Fitted, parameters: dict[str, int]
+) -> CaptionsLearned:
     metrics = {name: own for name, (own, _) in found.items()}
     ranks = found["test"][1] if "test" in found else {}
-    return CaptionsLearned(dual, metrics, fitted.history, ranks, parameters, fitted.save)
+    return CaptionsLearned(dual, splits, metrics, fitted.history, ranks, parameters, fitted.save)
