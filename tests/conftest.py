@@ -1,85 +1,31 @@
-"""Tiny models made from configurations, tiny data sets of coloured noise, and a cache of each test's own."""
+"""Fixtures: tiny models, tiny data sets, finished runs, and a cache of each test's own."""
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-# One thread in each process, those that tests start too: several tests share the cores.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HF_DATASETS_OFFLINE"] = "1"
-os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.jobs.run import Result, run
-
-torch.set_num_threads(1)
-
-COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "sand": (200, 190, 120)}
-FAMILIES = ("resnet", "vit", "timm")
-GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
-IMAGE_FAMILIES = (
-    *(*FAMILIES, "efficientnet", "dinov2", "convnext", "convnextv2", "swin", "clip", "siglip"),
-    *("timm_resnet", "open_clip"),
+from tests.builders import (  # first: one thread and no network, before torch is imported
+    DUAL_FAMILIES,
+    GENERAL_TEXT_FAMILIES,
+    TEXT_FAMILIES,
+    Finished,
+    TinyModels,
+    lively,
+    question,
+    recipe_for,
+    tiny_model,
+    write_classes,
+    write_tiny_dual_encoder,
+    write_tiny_open_clip,
+    write_tiny_text_model,
 )
-TEXT_FAMILIES = ("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama")
-GENERAL_TEXT_FAMILIES = ("albert", "openai-gpt", "mixtral", "t5")
-WORDS: tuple[str, ...] = ("a", "an", "the", "film", "story", "actor", "was", "is", "very", "not", "who", "where")
-WORDS += ("good", "great", "fine", "lovely", "bad", "awful", "dull", "poor", "in", "of", "what", "it", "and")
-PRETRAINED_CLASSES = 5
-
-
-# --- images ----------------------------------------------------------------------------------------------------------
-
-
-def picture(color: str = "red", seed: int = 0, size: tuple[int, int] = (40, 32)) -> Image.Image:
-    """Noise around a colour: no two seeds give the same pixels."""
-    generator = np.random.default_rng([seed, *color.encode()])
-    noise = generator.normal(0, 30, (size[1], size[0], 3))
-    return Image.fromarray(np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    """The bytes of an image file."""
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def write_classes(folder: Path, sizes: Mapping[str, int], first_seed: int = 0) -> Path:
-    """A folder with a folder of images per class; a class is also the colour of its images."""
-    for name, size in sizes.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(size):
-            color = name if name in COLORS else list(COLORS)[len(name) % len(COLORS)]
-            picture(color, first_seed + number).save(folder / name / f"{number:03d}.png")
-    return folder
-
-
-def bomb() -> bytes:
-    """A PNG of a few bytes whose header claims 60,000 × 60,000 pixels."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @pytest.fixture(scope="session")
@@ -97,254 +43,6 @@ def flat_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_classes(tmp_path_factory.mktemp("flat-data"), {"red": 20, "blue": 20})
 
 
-# --- models ----------------------------------------------------------------------------------------------------------
-
-
-def _tiny_model(family: str) -> tuple[Any, Any]:
-    """A pretrained stand-in: a model with random weights and its image processor."""
-    import transformers as tf
-
-    labels = {index: f"thing {index}" for index in range(PRETRAINED_CLASSES)}
-    square = {"height": 32, "width": 32}
-    model: Any
-    processor: Any = None
-    match family:
-        case "resnet":
-            config = tf.ResNetConfig(
-                embedding_size=8, hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1], layer_type="basic", id2label=labels
-            )
-            model = tf.ResNetForImageClassification(config)
-            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875)
-        case "vit":
-            config = tf.ViTConfig(
-                hidden_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=64,
-                image_size=32,
-                patch_size=8,
-                initializer_range=0.2,
-                id2label=labels,
-            )
-            model = tf.ViTForImageClassification(config)
-            processor = tf.ViTImageProcessor(size=square)
-        case "timm":
-            pretrained = {
-                "input_size": [3, 64, 64],
-                "interpolation": "bicubic",
-                "crop_pct": 0.9,
-                "crop_mode": "center",
-                "mean": [0.5, 0.5, 0.5],
-                "std": [0.5, 0.5, 0.5],
-                "num_classes": PRETRAINED_CLASSES,
-                "classifier": "classifier",
-            }
-            config = tf.TimmWrapperConfig(architecture="test_efficientnet", id2label=labels, pretrained_cfg=pretrained)
-            model = tf.TimmWrapperForImageClassification(config)
-        case "convnext":
-            config = tf.ConvNextConfig(
-                hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], image_size=32, initializer_range=0.2, id2label=labels
-            )
-            model = tf.ConvNextForImageClassification(config)
-            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32})
-        case "convnextv2":
-            config = tf.ConvNextV2Config(hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, image_size=32, id2label=labels)
-            model = tf.ConvNextV2ForImageClassification(config)
-            processor = tf.ConvNextImageProcessor(size={"shortest_edge": 32})
-        case "swin":
-            config = tf.SwinConfig(
-                image_size=32,
-                patch_size=4,
-                embed_dim=8,
-                depths=[1, 1],
-                num_heads=[1, 2],
-                window_size=4,
-                initializer_range=0.2,
-                id2label=labels,
-            )
-            model = tf.SwinForImageClassification(config)
-            processor = tf.ViTImageProcessor(size=square)
-        case "mobilenet_v2":
-            config = tf.MobileNetV2Config(depth_multiplier=0.35, image_size=32, id2label=labels)
-            model = tf.MobileNetV2ForImageClassification(config)
-            processor = tf.MobileNetV2ImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-        case "efficientnet":
-            config = tf.EfficientNetConfig(
-                width_coefficient=0.25, depth_coefficient=0.2, image_size=32, hidden_dim=320, id2label=labels
-            )
-            model = tf.EfficientNetForImageClassification(config)
-            processor = tf.EfficientNetImageProcessor(size=square)
-        case "dinov2":
-            config = tf.Dinov2Config(
-                hidden_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                image_size=32,
-                patch_size=8,
-                initializer_range=0.2,
-                id2label=labels,
-            )
-            model = tf.Dinov2ForImageClassification(config)
-            processor = tf.BitImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-        case "clip" | "siglip":
-            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-            text = {"vocab_size": 99, **vision}
-            vision |= {"image_size": 32, "patch_size": 8}
-            if family == "clip":
-                config = tf.CLIPConfig(vision_config=vision, text_config=text, id2label=labels)
-                model = tf.CLIPForImageClassification(config)
-                processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-            else:
-                config = tf.SiglipConfig(vision_config=vision, text_config=text, id2label=labels)
-                model = tf.SiglipForImageClassification(config)
-                processor = tf.SiglipImageProcessor(size=square)
-        case "timm_resnet":
-            pretrained = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9}
-            pretrained |= {"interpolation": "bicubic", "classifier": "fc", "num_classes": PRETRAINED_CLASSES}
-            config = tf.TimmWrapperConfig(architecture="test_resnet", id2label=labels, pretrained_cfg=pretrained)
-            model = tf.TimmWrapperForImageClassification(config)
-        case _:
-            raise ValueError(family)
-    return model, processor
-
-
-def tiny_tokenizer() -> Any:
-    """A tokenizer of whole words, with the special tokens of BERT."""
-    import transformers as tf
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-    vocabulary = {word: index for index, word in enumerate([*special, *WORDS, ",", ".", "?"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    return tf.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
-    )
-
-
-def _tiny_text_config(family: str) -> Any:
-    import transformers as tf
-
-    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    size |= {"intermediate_size": 64, "vocab_size": 64, "initializer_range": 0.2}
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    match family:
-        case "bert":
-            return tf.BertConfig(**size)
-        case "mpnet":
-            return tf.MPNetConfig(**size)
-        case "distilbert":
-            return tf.DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=64)
-        case "roberta":
-            return tf.RobertaConfig(**size, **special)
-        case "electra":
-            return tf.ElectraConfig(embedding_size=16, **size)
-        case "deberta-v2":
-            relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
-            return tf.DebertaV2Config(**size, **relative, norm_rel_ebd="layer_norm", share_att_key=True)
-        case "modernbert":
-            return tf.ModernBertConfig(**size, **special, cls_token_id=1, sep_token_id=2)
-        case "gpt2":
-            sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 64, "initializer_range": 0.2}
-            return tf.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
-        case "llama":
-            return tf.LlamaConfig(**size, **special, num_key_value_heads=2, max_position_embeddings=128)
-        case "albert":  # its layers share their weights
-            return tf.AlbertConfig(**size, embedding_size=16)
-        case "openai-gpt":  # its blocks give lists
-            return tf.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=2, vocab_size=64, initializer_range=0.2)
-        case "mixtral":
-            experts = {"num_local_experts": 2, "num_experts_per_tok": 1}
-            return tf.MixtralConfig(**size, **special, **experts, num_key_value_heads=2, max_position_embeddings=128)
-        case "t5":
-            return tf.T5Config(d_model=32, d_ff=64, d_kv=16, num_layers=2, num_heads=2, vocab_size=64)
-    raise ValueError(family)
-
-
-def _write_tiny_text_model(family: str, folder: Path, *, spans: bool = False) -> None:
-    """Nothing; writes a backbone without a head, or one with a head for spans."""
-    import transformers as tf
-
-    config = _tiny_text_config(family)
-    kind = tf.AutoModelForQuestionAnswering if spans else tf.AutoModel
-    kind.from_config(config).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-
-
-def _write_tiny_open_clip(folder: Path) -> None:
-    import json
-
-    import open_clip
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True)
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
-    config["preprocess_cfg"] = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    model = open_clip.CLIP(embed_dim=16, vision_cfg=dict(vision), text_cfg=dict(text))
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
-        folder / "open_clip_model.safetensors",
-    )
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-
-
-DUAL_FAMILIES = ("clip-dual", "siglip-dual", "vision-text-dual")
-
-
-def _write_tiny_dual_encoder(family: str, folder: Path) -> None:
-    import transformers as tf
-
-    tokenizer = tiny_tokenizer()
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.sep_token_id}
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, **sizes, **ids}
-    vision = {**sizes, "image_size": 32, "patch_size": 8, "initializer_range": 0.2}
-    square = {"height": 32, "width": 32}
-    processor: Any = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-    model: Any
-    if family == "clip-dual":
-        model = tf.CLIPModel(tf.CLIPConfig(vision_config=vision, text_config=text, projection_dim=16))
-    elif family == "siglip-dual":
-        text |= {"projection_size": 32}
-        model = tf.SiglipModel(tf.SiglipConfig(vision_config=vision, text_config=text))
-        processor = tf.SiglipImageProcessor(size=square)
-    else:
-        vit, bert = tf.ViTConfig(**vision), tf.BertConfig(**{k: v for k, v in text.items() if k != "bos_token_id"})
-        config = tf.VisionTextDualEncoderConfig.from_vision_text_configs(vit, bert, projection_dim=16)
-        model = tf.VisionTextDualEncoderModel(config)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _lively(model: Any) -> None:
-    """Nothing; gives a convolutional network weights, scales and statistics as training would: its features vary."""
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-    for norm in norms:
-        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-        torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
-    images = [picture(color, seed, (64, 64)) for seed in range(4) for color in COLORS]
-    pixels = torch.tensor(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
-    model.train()
-    with torch.no_grad():
-        for _ in range(20):  # the running statistics move a tenth of the way each time
-            model(pixels)
-    model.eval()
-
-
-TinyModels = Callable[[str], Path]
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
     """A native checkpoint folder of a family, made once; read only."""
@@ -358,41 +56,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
             with quiet_transformers():
                 torch.manual_seed(7)
                 if family.removesuffix("-spans") in (*TEXT_FAMILIES, *GENERAL_TEXT_FAMILIES):
-                    _write_tiny_text_model(family.removesuffix("-spans"), folder, spans=family.endswith("-spans"))
+                    write_tiny_text_model(family.removesuffix("-spans"), folder, spans=family.endswith("-spans"))
                     return folder
                 if family == "open_clip":
-                    _write_tiny_open_clip(folder)
+                    write_tiny_open_clip(folder)
                     return folder
                 if family in DUAL_FAMILIES:
-                    _write_tiny_dual_encoder(family, folder)
+                    write_tiny_dual_encoder(family, folder)
                     return folder
-                model, processor = _tiny_model(family)
-                _lively(model)
+                model, processor = tiny_model(family)
+                lively(model)
                 model.save_pretrained(folder)
                 if processor is not None:
                     processor.save_pretrained(folder)
         return folder
 
     return folder_of
-
-
-def load_model(reference: Path | str, **options: Any) -> ht.Predictor:
-    """What `hftransfer.load` gives, which is a model with a head."""
-    found = ht.load(reference, **options)
-    assert isinstance(found, ht.Predictor)
-    return found
-
-
-def load_dual_model(reference: Path | str, **options: Any) -> ht.DualPredictor:
-    """What `hftransfer.load` gives, which is a dual encoder."""
-    found = ht.load(reference, **options)
-    assert isinstance(found, ht.DualPredictor)
-    return found
-
-
-# --- runs ------------------------------------------------------------------------------------------------------------
-
-Finished = Callable[[str], Result]
 
 
 @pytest.fixture(scope="session")
@@ -422,19 +101,6 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hftransfer.jobs.writing.write_page", lambda *_: None)
 
 
-def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:
-    """A recipe as Python values; in float32 unless told otherwise."""
-    return {
-        "task": "image-classification",
-        "model": str(model),
-        "data": {"source": str(data)},
-        "train": {"precision": "fp32", **train},
-    }
-
-
-# --- the surroundings ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache folder of one test, not made yet."""
@@ -459,19 +125,6 @@ def silent() -> Progress:
     return Progress(None)
 
 
-def faults_of(error: pytest.ExceptionInfo[Any]) -> str:
-    """What a person reads of an error."""
-    return "\n".join(error.value.faults)
-
-
-def missing_words(text: str, words: Iterable[str]) -> list[str]:
-    """The words that a message lacks."""
-    return [word for word in words if word not in text]
-
-
-# --- texts -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="session")
 def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sentences whose adjective tells their class, in train / validation / test: easy for a linear probe."""
@@ -487,14 +140,6 @@ def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def question(number: int, word: str, group: str = "") -> dict[str, Any]:
-    """A record in SQuAD's columns."""
-    context = f"the story {number} was very {word} ."
-    answers = {"text": [word], "answer_start": [context.index(word)]}
-    title = group or f"article {number % 5}"
-    return {"id": f"q{number}", "title": title, "question": "what was it ?", "context": context, "answers": answers}
-
-
 @pytest.fixture(scope="session")
 def squad_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Questions in SQuAD's columns, train and validation."""
@@ -506,20 +151,3 @@ def squad_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records = [question(number, words[number % 6], f"{split} {number % 5}") for number in range(size)]
         (root / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return root
-
-
-@contextmanager
-def browser() -> Iterator[Any]:
-    """A headless Chromium with a small window; the test is skipped where there is none."""
-    if not shutil.which("chromium") or not shutil.which("chromedriver"):
-        pytest.skip("no chromium and chromedriver here")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=420,900"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
-        yield driver
-    finally:
-        driver.quit()

