@@ -48,7 +48,7 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metric
     page = RunPage(
         title=loaded.name,
         task=learned.task,
-        metrics={**metrics, "model": public_name(metrics["model"])},
+        metrics={**metrics, "model": " + ".join(map(public_name, _models(learned)))},
         class_names=learned.splits.class_names,
         counts=learned.splits.counts() if learned.splits.class_names else {},
         data=public_name(loaded.recipe.data.source),
@@ -60,6 +60,12 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metric
         groups=[*_groups(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
     )
     folder.write_text("report.html", page.html())
+
+
+def _models(learned: Learned) -> list[str]:
+    """Return the names of the pretrained models: one, or two towers."""
+    model = learned.recipe.model
+    return [str(model.image), str(model.text)] if model.is_pair else [model.name]
 
 
 def _usage(learned: Learned) -> str:

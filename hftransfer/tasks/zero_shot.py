@@ -29,7 +29,7 @@ class ZeroShot(ImageClassification):
     words = Words(
         title="Zero-Shot Image Classification",
         unit="images",
-        done="images classified by the names of classes",
+        done="images told apart by class names",
         example='ht.zero_shot("MODEL", ["photo.jpg"], ["cat", "dog"])',
     )
 

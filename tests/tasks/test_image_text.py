@@ -305,6 +305,12 @@ def test_images_and_captions_find_each_other(
     card = (result.folder / "model" / "README.md").read_text()
     assert missing_words(card, ("image to text recall at 10", "zero-shot-image-classification", "AutoModel")) == []
     assert str(tmp_path) not in card
+    page = (result.folder / "report.html").read_text()
+    assert (
+        missing_words(page, ("images and captions brought together by", "finds late", "image to text recall at 1"))
+        == []
+    )
+    assert str(tiny("vit").parent) not in page
     assert load_dual_model(result.folder).predict(picture("red", 3), ["film", "story"])[0].label in ("film", "story")
     code = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(result.folder / "model"))
     picture("red", 3).save(tmp_path / "photo.jpg")
