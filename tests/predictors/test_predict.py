@@ -341,15 +341,15 @@ if os.environ["HF_HUB_OFFLINE"] == "1":
 found = {}
 for name in ("nothing", "pickled", "code", "outside"):
     try:
-        found[name] = str(load_model(f"me/{name}"))
+        found[name] = str(ht.load(f"me/{name}"))
     except ModelError as error:
         found[name] = str(error)
 found["imported early"] = "torch" in sys.modules if os.environ["HF_HUB_OFFLINE"] == "1" else False
 for name in ("linear-probe", "fine-tune", "lora"):
-    model = load_model(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
+    model = ht.load(f"me/{name}", base=sys.argv[2] if name == "lora" else None)
     found[name] = [one.scores for one in model.predict(sys.argv[3:])]
 for name in ("me/dual", "open_clip:ViT-B-32/openai"):
-    found[name] = load_model(name).predict(sys.argv[3:4], ["film", "story"])[0].scores
+    found[name] = ht.load(name).predict(sys.argv[3:4], ["film", "story"])[0].scores
 open(sys.argv[1], "w").write(json.dumps(found))
 """
 
