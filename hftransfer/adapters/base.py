@@ -90,6 +90,12 @@ class Adapter(ABC):
         return names_of(self.model.config.id2label)
 
     @property
+    def problem_type(self) -> str | None:
+        """What the model's configuration calls the purpose of its head, if it says so."""
+        found = getattr(getattr(self.model, "config", None), "problem_type", None)
+        return found if isinstance(found, str) else None
+
+    @property
     def scoring(self) -> Scoring:
         """The function that makes scores of the logits."""
         config = getattr(self.model, "config", None)
@@ -203,6 +209,11 @@ class Adapter(ABC):
     def head_is_linear(self) -> bool:
         """Return whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
         return self.split.head_is_direct and self.head_port.is_solvable(self.head, self.trace.features)
+
+    @property
+    def head_is_direct(self) -> bool:
+        """Return whether the head's outputs are the logits, of whatever shape the features are."""
+        return self.split.head_is_direct and self.head.bias is not None
 
     def begin_head(self) -> None:
         """Give the head new random weights."""

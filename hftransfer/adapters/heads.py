@@ -40,6 +40,8 @@ class Head(ABC):
     fixed_outputs: int | None = None
     """The number of outputs, where they are not classes with names."""
 
+    of_tokens: ClassVar[bool] = False
+    """Whether it gives logits of each token."""
     is_new: ClassVar[bool] = True
     """True if training begins with new weights, rather than with those of the checkpoint."""
 
@@ -95,6 +97,8 @@ class LinearHead(Head):
 
 class TokenHead(Head):
     """A linear layer from the features of tokens (B, T, D) to logits of each token (B, T, C)."""
+
+    of_tokens = True
 
     def fits(self, layer: nn.Module, outputs: int) -> bool:
         """Return whether a layer is linear with so many outputs."""

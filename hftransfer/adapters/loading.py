@@ -32,6 +32,7 @@ class Form:
     class_names: tuple[str, ...] | None
     pooling: Pooling
     seed: int
+    problem_type: str | None = None
 
     @property
     def new_head(self) -> bool:
@@ -46,16 +47,17 @@ def load_adapter(
     head: Head,
     pooling: Pooling = "native",
     seed: int = 0,
+    problem_type: str | None = None,
 ) -> Adapter:
     """Return the adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
-    The seed initialises what is new.
+    The seed initialises what is new; `problem_type` is what transformers calls a new head's purpose.
 
     Raises:
         ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
-    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed)
+    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed, problem_type)
     with damage_as_model_error(checkpoint.name):
         return _loaded(checkpoint, form)
 
@@ -166,7 +168,7 @@ def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
     config.num_labels = len(form.class_names)  # some configurations keep a number of their own
     config.id2label = dict(enumerate(form.class_names))
     config.label2id = {label: index for index, label in enumerate(form.class_names)}
-    config.problem_type = None
+    config.problem_type = form.problem_type
     if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
         config.label_names = list(form.class_names)
 

@@ -94,10 +94,7 @@ class Splits:
 
     def counts(self) -> dict[str, list[int]]:
         """Return how many examples of each class each split has."""
-        classes = len(self.class_names)
-        if not classes:
-            return {name: [] for name, _ in self.items()}
-        return {name: np.bincount(split.class_ids, minlength=classes).tolist() for name, split in self.items()}
+        return {name: self.kind.counts(split.targets, self.class_names) for name, split in self.items()}
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the content, target and split of every example."""

@@ -68,6 +68,11 @@ class TargetKind(ABC):
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> Targets:
         """Return the targets of rows as losses and metrics take them."""
 
+    def counts(self, targets: Targets, class_names: Sequence[str]) -> list[int]:
+        """Return how many examples of each class there are among encoded targets; none where they are no classes."""
+        del targets, class_names
+        return []
+
     def mark(self, target: Any) -> Any:
         """Return what tells an encoded target from others in a fingerprint; it can be compared and printed."""
         return target
@@ -153,6 +158,11 @@ class Classes(TargetKind):
             where, remedy = f"the label '{label}' ({count} rows)", nearest(label, class_names)
             faults.append(must_be(where, "one of the model's", "another", remedy))
         raise_first(faults)
+
+    @override
+    def counts(self, targets: Targets, class_names: Sequence[str]) -> list[int]:
+        found: list[int] = np.bincount(np.asarray(targets), minlength=len(class_names)).tolist()
+        return found
 
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
         """Return the class id of every row, (N,) of int64."""

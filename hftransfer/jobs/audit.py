@@ -23,7 +23,7 @@ from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_splits
 from hftransfer.recipe import Recipe, load_recipe, with_memory
 from hftransfer.strategies import LinearProbe
-from hftransfer.tasks import head_task
+from hftransfer.tasks import for_targets
 
 
 def audit(
@@ -102,9 +102,10 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         if isinstance(recipe.strategy, LinearProbe)
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
-    task = head_task(recipe.task)
+    task = for_targets(recipe.chosen_task, splits.kind)
     pooling = probe.pooling_for(task, checkpoint.pooling)
-    adapter = load_adapter(checkpoint, splits.class_names, head=task.head, pooling=pooling, seed=recipe.train.seed)
+    names, seed = task.output_names(splits), recipe.train.seed
+    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed)
     job = Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),

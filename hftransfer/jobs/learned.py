@@ -61,7 +61,7 @@ class Learned:
     @property
     def task(self) -> Task:
         """The task of its recipe."""
-        return self.recipe.chosen_task
+        return self.recipe.chosen_task.for_targets(self.splits.kind)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

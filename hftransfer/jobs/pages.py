@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
+from hftransfer.tasks.shown import ExampleGroup, Mark
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
@@ -56,10 +58,15 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metric
         command="hftransfer run recipe.yaml     # the file beside this page; data.source=… for other data",
         usage=_usage(learned),
         environment=learned.environment,
-        figures=[path for name in _FIGURES if (path := folder.written(f"figures/{name}.png")) is not None],
+        figures=[path for name in _figures_of(learned) if (path := folder.written(f"figures/{name}.png")) is not None],
         groups=[*_groups(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
     )
     folder.write_text("report.html", page.html())
+
+
+def _figures_of(learned: Learned) -> list[str]:
+    test = learned.judged.get("test")
+    return [*_FIGURES, *(plot.name for plot in test.plots)] if test is not None else list(_FIGURES)
 
 
 def _models(learned: Learned) -> list[str]:
@@ -106,10 +113,10 @@ def _beside(texts: tuple[str, str]) -> str:
 
 @dataclass(frozen=True)
 class _Tested:
-    """The test examples of a classifier: the predicted class ids (N,), and what is said of those that are shown."""
+    """The test examples of a classifier: the output of each that is explained, and what is said of those shown."""
 
     rows: list[Row]
-    predicted: np.ndarray
+    predicted: Mapping[int, int] | np.ndarray
     said: dict[int, str]
     adapter: Adapter | None
     """None where no model can be explained."""
@@ -123,12 +130,41 @@ def _groups(learned: Learned) -> list[Group]:
         return _retrieved(learned)
     if test is None:
         return []
+    if test.groups:
+        return [_group_of(group, learned) for group in test.groups if group.examples]
     if test.probabilities is None:
         return _answers(learned.splits.test.rows, test.columns)
     groups = _judged_groups(learned, test.probabilities)
     if not learned.task.reader.fields and len(learned.splits.train):
         groups.append(_samples(learned.splits.train.rows))
     return groups
+
+
+def _group_of(group: ExampleGroup, learned: Learned) -> Group:
+    """Return a group of examples as the page shows them: pictures or texts, explained where an output is named."""
+    rows = learned.splits.test.rows
+    chosen = [one.place for one in group.examples][:_SHOWN]
+    if any(one.marks for one in group.examples):
+        texts = [Said(one.caption, _marked(rows[one.place].content.texts[0], one.marks)) for one in group.examples]
+        return Group(group.title, group.kind, group.note, texts=texts[:_SHOWN])
+    outputs = {one.place: one.output for one in group.examples if one.output is not None}
+    said = {one.place: one.caption for one in group.examples}
+    max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
+    adapter = learned.adapter if learned.task.explains else None
+    show = _texts if learned.task.reader.fields else _pictures
+    tested = _Tested(rows, outputs, said, adapter, max_tokens)
+    shown = show(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
+    return replace(shown, note=" ".join(filter(None, (group.note, shown.note))))
+
+
+def _marked(text: str, marks: Sequence[Mark]) -> list[Marked]:
+    """Return a text in parts, the marked ones with what is said of them."""
+    parts, end = [], 0
+    for mark in sorted(marks, key=lambda mark: mark.start):
+        parts.append(Marked(text[end : mark.start]))
+        parts.append(Marked(f"{text[mark.start : mark.end]} [{mark.label}]", 1.0 if mark.is_right else -1.0))
+        end = max(end, mark.end)
+    return [part for part in (*parts, Marked(text[end:])) if part.text.strip()]
 
 
 def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
@@ -186,7 +222,9 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
     return Group(title, kind, note, pictures=shown)
 
 
-def _maps(adapter: Adapter, images: dict[int, Image.Image], predicted: np.ndarray) -> dict[int, Image.Image | None]:
+def _maps(
+    adapter: Adapter, images: dict[int, Image.Image], predicted: Mapping[int, int] | np.ndarray
+) -> dict[int, Image.Image | None]:
     """Return what the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of
     as many as a few seconds allow."""
     from hftransfer.attribution.maps import class_maps, is_blank

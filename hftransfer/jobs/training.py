@@ -27,7 +27,7 @@ from hftransfer.jobs.session import Session
 from hftransfer.predictors.predictor import save_model
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings
 from hftransfer.report.tables import data_table
-from hftransfer.tasks import head_task
+from hftransfer.tasks import for_targets
 from hftransfer.tasks.contract import Judged
 from hftransfer.tasks.facts import ModelFacts
 from hftransfer.tasks.prompts import templates_of
@@ -35,6 +35,7 @@ from hftransfer.tasks.prompts import templates_of
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.predictors.dual import ClassTexts
+    from hftransfer.tasks.head_task import HeadTask
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
@@ -89,8 +90,8 @@ def train_model(
     In the list `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
     together, progress = session.processes, session.progress
     with session.stage("data"), session.importing_ahead(recipe):
-        task = head_task(recipe.task)
         splits = splits or session.splits(recipe)
+        task = for_targets(recipe.chosen_task, splits.kind)
         if isinstance(recipe.data.shots, int):
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits, task.reader.inputs))
@@ -99,7 +100,7 @@ def train_model(
         from hftransfer.training.transfer import Job, transfer
 
         checkpoint = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
-        ready = _make_ready(recipe, checkpoint, splits.class_names, kept, session)
+        ready = _make_ready(recipe, checkpoint, task, splits, kept, session)
         facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits)
         require_same_data(together.gather(facts.data_fingerprint))
         tell_differences(recipe.resolved, facts, progress)
@@ -186,7 +187,8 @@ class _Ready:
 def _make_ready(
     recipe: Recipe,
     checkpoint: Checkpoint,
-    class_names: Sequence[str],
+    task: HeadTask[Any],
+    splits: Splits,
     kept: list[Adapter] | None,
     session: Session,
 ) -> _Ready:
@@ -196,12 +198,20 @@ def _make_ready(
 
     together, seed = session.processes, recipe.train.seed
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-    pooling = recipe.strategy.pooling_for(recipe.chosen_task, checkpoint.pooling)
-    load = partial(load_adapter, checkpoint, class_names, head=head_task(recipe.task).head, pooling=pooling, seed=seed)
+    pooling = recipe.strategy.pooling_for(task, checkpoint.pooling)
+    load = partial(
+        load_adapter,
+        checkpoint,
+        task.output_names(splits),
+        head=task.head,
+        pooling=pooling,
+        seed=seed,
+        problem_type=task.problem_type,
+    )
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
         kept.append(copy.deepcopy(adapter))
-    texts = _texts_as_head(adapter, recipe, class_names, checkpoint, compute, session.progress)
+    texts = _texts_as_head(adapter, recipe, splits.class_names, checkpoint, compute, session.progress)
     ready = _Ready(adapter, together.together(lambda: recipe.strategy.prepare(adapter, seed)), compute, texts)
     _tell(recipe, checkpoint, ready, session.progress)
     return ready
@@ -288,7 +298,8 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         class_names=done.splits.class_names,
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
-        null_threshold=done.extras.get("null_threshold"),
+        problem_type=done.task.problem_type if base is not None else None,
+        **done.extras,
         pixels=done.splits.pixels,
         pairs=pairs,
         merge=bool(getattr(recipe.strategy, "merge", False)),

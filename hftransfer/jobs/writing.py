@@ -85,6 +85,8 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -
     if shots := learned.sheets.get("shots.csv"):
         before = metrics.get("zero_shot", {}).get("before", {}).get("accuracy")
         figures.draw_shots(folder.file("figures/shots.png"), shots, metrics["shots"], before)
+    for plot in test.plots if test is not None else ():
+        figures.draw_plot(folder.file(f"figures/{plot.name}.png"), plot)
     if test is None or test.probabilities is None:
         return
     has_pictures = not learned.task.reader.fields

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ from hftransfer.predictors.predictor import all_or_faults, as_list, decoded, in_
 from hftransfer.tasks.contract import Examples, Explains
 from hftransfer.tasks.items import ImageItems
 from hftransfer.tasks.labelled import softmax
-from hftransfer.tasks.outcomes import Prediction
+from hftransfer.tasks.outcomes import Prediction, prediction_of
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of
 from hftransfer.tasks.zero_shot import ZeroShot
 from hftransfer.training.activations import StoredActivations, forward
@@ -161,7 +162,9 @@ class DualPredictor:
             require_numbers(found, self.dual.name)
             return found
 
-        yield from in_batches(images, self.compute, decoded, self._images.encode, probabilities, names)
+        yield from in_batches(
+            images, self.compute, decoded, self._images.encode, probabilities, partial(prediction_of, names)
+        )
 
     def embed_images(self, images: Any) -> np.ndarray:
         """Return the normalised embeddings (N, D) of images, in float32.

@@ -115,7 +115,12 @@ class Predictor:
     @property
     def task(self) -> HeadTask[Any]:
         """Return what it was trained for."""
-        return head_task(self.facts.task)
+        return head_task(self.facts.task).for_problem(self.adapter.problem_type)
+
+    @property
+    def _tuned(self) -> dict[str, Any]:
+        """Return what was found on the validation split, for later judgements."""
+        return {name: getattr(self.facts, name) for name in self.task.tuned}
 
     @property
     def reader(self) -> Reader:
@@ -192,7 +197,8 @@ class Predictor:
     def _predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
         images = partial(decoded, pixels=self.facts.pixels)
         read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
-        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, self.class_names)
+        say = partial(self.task.present, names=self.class_names, **self._tuned)
+        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, say)
         if self.scoring == "softmax" or len(self.class_names) < 2:
             yield from outcomes
             return
@@ -248,8 +254,7 @@ class Predictor:
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
         # As in predict: a model trained without unanswerable questions never answers nothing.
-        extras = {} if task.has_classes else {"null_threshold": self.facts.null_threshold}
-        return task.judge(outcomes, examples, names, **extras).metrics
+        return task.judge(outcomes, examples, names, **self._tuned).metrics
 
     def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
         """Return the examples of a split, and what the task keeps of each one's logits.
@@ -344,57 +349,46 @@ class Predictor:
         Raises:
             DataError: the question or the context is no text.
         """
-        return self._answered([question], place)[0]
-
-    def _answer_each(self, questions: Sequence[Any]) -> Iterator[Answer | DataError]:
-        """Return an answer to each question in turn, or the error that says what is wrong with it."""
-        from hftransfer.adapters.texts import clean_text
-
-        for start in range(0, len(questions), _ANSWERED_AT_ONCE):
-            part = questions[start : start + _ANSWERED_AT_ONCE]
-            read = [_as_question(given, start + place) for place, given in enumerate(part)]
-            answered = iter(self._answered([given for given in read if not isinstance(given, DataError)], start))
-            for given in read:
-                if isinstance(given, DataError):
-                    yield given
-                else:
-                    found = next(answered)
-                    yield Answer(clean_text(found.answer), found.score, found.start, found.end)
-
-    def _answered(self, questions: Sequence[Any], first: int = 0) -> list[QuestionPrediction]:
-        """Return the answer to each question, with the spans that came next.
-
-        Raises:
-            DataError: they are no questions; all such are named.
-        """
-        from hftransfer.data.rows import QuestionContent, Row
-        from hftransfer.data.settings import DataSettings
-        from hftransfer.data.splits import Split
         from hftransfer.tasks.question_answering import QuestionAnswering
 
-        rows: list[Row] = []
-        faults: list[str] = []
-        for place, given in enumerate(questions, start=first):
-            read = _as_question(given, place)
-            if isinstance(read, DataError):
-                faults += read.faults
-            else:
-                content = QuestionContent(str(place), read["question"], read["context"], "")
-                rows.append(Row(f"question {place}", content, ()))
-        if faults:
-            raise DataError(*faults)
-        if not rows:
-            return []
+        task = self.task
+        assert isinstance(task, QuestionAnswering)
+        examples, outcomes = self._outcomes_of_rows([task.row_of(question, place)])
+        return task.predictions(outcomes, examples, self.facts.null_threshold)[0]
+
+    def _answer_each(self, inputs: Sequence[Any]) -> Iterator[Answer | DataError]:
+        """Return what is said of each input in turn, or the error that says what is wrong with it."""
+        for start in range(0, len(inputs), _ANSWERED_AT_ONCE):
+            part = inputs[start : start + _ANSWERED_AT_ONCE]
+            read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
+            rows = [one for one in read if not isinstance(one, DataError)]
+            answers: Iterator[Answer] = iter(())
+            if rows:
+                examples, outcomes = self._outcomes_of_rows(rows)
+                answers = iter(self.task.said(outcomes, examples, self.class_names, **self._tuned))
+            for one in read:
+                yield one if isinstance(one, DataError) else next(answers)
+
+    def _row_or_fault(self, given: Any, place: int) -> Row | DataError:
+        if isinstance(given, DataError):
+            return given
+        try:
+            return self.task.row_of(given, place)
+        except DataError as error:
+            return error
+
+    def _outcomes_of_rows(self, rows: list[Row]) -> tuple[Examples, list[Any]]:
+        """Return the examples of rows without targets, and what the task keeps of each one's logits."""
+        from hftransfer.data.settings import DataSettings
+        from hftransfer.data.splits import Split
+
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
-        settings = DataSettings(
-            source="memory", max_tokens=self.facts.max_tokens, stride_tokens=self.facts.stride_tokens
-        )
-        examples, outcomes = self._outcomes(split, settings, whole=True)
-        return QuestionAnswering().predictions(outcomes, examples, self.facts.null_threshold)
+        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
+        return self._outcomes(split, DataSettings(source="memory", **tokens), whole=True)
 
 
 _ANSWERED_AT_ONCE = 256
-"""Questions that are answered together: their windows share batches."""
+"""Inputs that are answered together: their windows share batches."""
 
 
 def in_batches(
@@ -403,10 +397,12 @@ def in_batches(
     read: Callable[[Any, int], Any],
     encode: Callable[[list[Any]], Inputs],
     probabilities: Callable[[Inputs], np.ndarray],
-    class_names: Sequence[str],
+    say: Callable[[np.ndarray], Prediction],
 ) -> Iterator[Prediction | DataError]:
     """Yield a prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B,
-    C) for those of a batch that can. Batches are read and encoded in threads."""
+    C) for those of a batch that can, and `say` the prediction for a row of them.
+
+    Batches are read and encoded in threads."""
     from hftransfer.training.activations import read_batches
 
     def ready(places: range) -> tuple[list[Any], Inputs | None]:
@@ -422,7 +418,7 @@ def in_batches(
     for outcomes, encoded in read_batches(ready, batches, compute):
         rows = iter(probabilities(encoded) if encoded is not None else ())
         for outcome in outcomes:
-            yield outcome if outcome is not None else _prediction(class_names, next(rows))
+            yield outcome if outcome is not None else say(next(rows))
 
 
 def all_or_faults(outcomes: Iterable[Said | DataError]) -> list[Said]:
@@ -481,12 +477,6 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
         raise DataError(must_be("the split to be judged", allowed, f"'{split}'"))
     order = [split] if split is not None else ["test", "validation", "train", "all"]
     return next((found[name] for name in order if name in found), [])
-
-
-def _prediction(class_names: Sequence[str], row: np.ndarray) -> Prediction:
-    scores = {name: float(value) for name, value in zip(class_names, row, strict=True)}
-    best = max(scores, key=lambda name: scores[name])
-    return Prediction(best, scores[best], scores)
 
 
 @dataclass(frozen=True)
@@ -720,13 +710,3 @@ def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
     if one or two:
         return (value, None) if one else (value[0], value[1])
     return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))
-
-
-def _as_question(given: Any, place: int) -> dict[str, str] | DataError:
-    """Return a question and its context, or the error that says why it is none."""
-    if isinstance(given, DataError):
-        return given
-    fields = [given.get(name) if isinstance(given, Mapping) else None for name in ("question", "context")]
-    if not all(isinstance(field, str) for field in fields):
-        return DataError(must_be(f"question {place}", "a dict with the texts question and context", repr(given)[:80]))
-    return {"question": str(fields[0]), "context": str(fields[1])}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from hftransfer.tasks.shown import Plot
+
 _THUMBNAIL_PX = 224
 RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
 MAP_COLORS = "inferno"
@@ -266,3 +268,59 @@ def short_label(text: str, longest: int) -> str:
     """Return a text cut to a length, none of it taken for a formula."""
     escaped = printable(text).replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"
+
+
+_LINE_COLORS = ("#2a7f62", "#c0392b", "#2d6ca2", "#b7791f", "#6b4c9a", "#8795a1", "#d98880", "#76b7a0", "#22313f")
+
+
+def draw_plot(path: Path, plot: Plot) -> None:
+    """Draw what a task shows of its results."""
+    if plot.matrix is not None:
+        _draw_matrix(path, plot)
+        return
+    figure = figure_of(6.4, 4.8)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    if plot.points is not None:
+        x, y = plot.points
+        axes.scatter(x, y, s=12, color=RIGHT, alpha=max(0.15, min(0.8, 60 / max(1, len(x)))), linewidths=0)
+        if plot.reference == "diagonal":
+            ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+            axes.plot(ends, ends, color=QUIET, linewidth=1, linestyle="--")
+        elif plot.reference == "zero":
+            axes.axhline(0.0, color=QUIET, linewidth=1, linestyle="--")
+    for number, line in enumerate(plot.lines):
+        axes.plot(line.x, line.y, label=short_label(line.name, 28), color=_LINE_COLORS[number % len(_LINE_COLORS)])
+    if plot.lines:
+        axes.legend(frameon=False, fontsize=8)
+    axes.set_xlabel(plot.x_label, color=QUIET)
+    axes.set_ylabel(plot.y_label, color=QUIET)
+    axes.set_title(plot.title, loc="left", color=INK, fontsize=12, pad=10)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    save_figure(figure, path)
+
+
+def _draw_matrix(path: Path, plot: Plot) -> None:
+    """Draw counts as numbers, and as shades of the largest."""
+    assert plot.matrix is not None
+    counts, names = np.asarray(plot.matrix, dtype=float), [short_label(name, 24) for name in plot.names]
+    side = min(14.0, max(4.0, 0.45 * len(names) + 2.2))
+    figure = figure_of(side, side * 0.92)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    most = counts.max(initial=0) or 1.0
+    axes.imshow(counts, cmap="Greens", vmin=0, vmax=most)
+    for row, column in np.ndindex(*counts.shape) if counts.size <= 900 else ():
+        if counts[row, column]:
+            color = "white" if counts[row, column] > 0.55 * most else INK
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_xlabel(plot.x_label, color=QUIET)
+    axes.set_ylabel(plot.y_label, color=QUIET)
+    axes.set_title(plot.title, loc="left", color=INK, fontsize=12, pad=10)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)
+    save_figure(figure, path)

@@ -112,6 +112,8 @@ class RunPage:
         return rows
 
     def _classes(self) -> list[dict[str, str]]:
+        if per_class := self._judged.get("per_class"):
+            return [self._class_row(name, scores) for name, scores in list(per_class.items())[:_MOST_CLASSES]]
         matrix = np.asarray(self._judged.get("confusion_matrix") or [], dtype=float)
         if not len(matrix):
             return []
@@ -126,6 +128,15 @@ class RunPage:
             sizes = {split: str(self.counts[split][index]) for split in ("train", "validation", "test")}
             rows.append({"name": name, **sizes, **scores})
         return rows
+
+    def _class_row(self, name: str, scores: Mapping[str, Any]) -> dict[str, str]:
+        sizes = dict.fromkeys(("train", "validation", "test"), "")
+        if name in self.class_names and self.counts:
+            place = list(self.class_names).index(name)
+            sizes = {split: str(self.counts[split][place]) for split in sizes}
+        elif "support" in scores:
+            sizes["test"] = str(scores["support"])
+        return {"name": name, **sizes, **{key: f"{scores[key]:.4f}" for key in ("precision", "recall", "f1")}}
 
     def _facts(self) -> list[tuple[str, str]]:
         metrics, said = self.metrics, self.environment

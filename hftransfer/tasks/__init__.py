@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hftransfer.data.targets import TargetKind
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.image_classification import ImageClassification
@@ -29,6 +30,13 @@ def head_task(name: str) -> HeadTask[Any]:
     if not isinstance(task, HeadTask):
         raise KeyError(name)
     return task
+
+
+def for_targets(task: Task, kind: TargetKind) -> HeadTask[Any]:
+    """Return a task whose runs train a head, as it is for rows with such targets."""
+    own = task.for_targets(kind)
+    assert isinstance(own, HeadTask)
+    return own
 
 
 def head_tasks() -> list[HeadTask[Any]]:

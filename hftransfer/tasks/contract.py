@@ -20,6 +20,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits, build_splits
 from hftransfer.data.targets import CLASSES, TargetKind
 from hftransfer.metrics.metric import Metric
+from hftransfer.tasks.shown import ExampleGroup, Plot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,10 @@ class Judged:
     columns: dict[str, Any]
     probabilities: np.ndarray | None = None
     extras: dict[str, Any] = field(default_factory=dict)
-    """What a loaded model must know to judge in the same way."""
+    """What a loaded model must know to judge in the same way: fields of `ModelFacts` that the task names as `tuned`."""
+    plots: Sequence[Plot] = ()
+    groups: Sequence[ExampleGroup] = ()
+    """Examples that show how good the model is, where the page can't find them by the probabilities."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class Task(ABC):
     """Whether its head may lie on pooled tokens."""
     has_named_head: ClassVar[bool] = False
     """Whether its head may begin with the names of the classes."""
+    losses: ClassVar[tuple[str, ...]] = ()
+    """The losses that `train.loss` may name; the first is the usual one."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 
@@ -198,6 +204,16 @@ class Task(ABC):
     def has_classes(self) -> bool:
         """Return whether targets are classes."""
         return self.targets is CLASSES
+
+    def for_targets(self, kind: TargetKind) -> Task:
+        """Return the task as it is for rows with such targets: another one where a row may have several labels."""
+        del kind
+        return self
+
+    def targets_of(self, found: Found) -> TargetKind:
+        """Return what the targets of these rows are."""
+        del found
+        return self.targets
 
     @property
     def tags(self) -> tuple[str, str]:
@@ -234,7 +250,7 @@ class Task(ABC):
         Raises:
             DataError: they can't be made.
         """
-        return build_splits(found, settings, seed, progress, self.reader, self.targets, decode=decode)
+        return build_splits(found, settings, seed, progress, self.reader, self.targets_of(found), decode=decode)
 
     def sizes(self, found: Found, settings: DataSettings, progress: Progress) -> tuple[dict[str, int], Sequence[str]]:
         """Return how many examples each split has, and what was noticed, for a draft of a recipe."""

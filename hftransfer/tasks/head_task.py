@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters.heads import Head
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.splits import Split
+from hftransfer.data.splits import Split, Splits
 from hftransfer.tasks.contract import Examples, Judged, Loss, Task, Wishes
+from hftransfer.tasks.outcomes import Prediction, prediction_of
 from hftransfer.tasks.sense import faults_of_head
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 """What a task keeps of the logits of one item."""
+SolverName = Literal["softmax", "sigmoid", "ridge"]
+"""Multinomial or per-label logistic regression, or least squares; each with an L2 penalty."""
 
 
 class HeadTask(Task, Generic[Outcome]):
@@ -35,14 +38,37 @@ class HeadTask(Task, Generic[Outcome]):
     """Whether an input may become several items."""
     trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}
     """The strategy of a small run that tries an installation."""
-    solves: ClassVar[bool] = True
-    """Whether a linear head on features can be solved by class ids."""
+    solver: ClassVar[SolverName | None] = "softmax"
+    """By which method a linear head on features is solved; None where it is stepped."""
+    problem_type: ClassVar[str | None] = None
+    """What transformers calls it in a model's configuration, where that is more than a head's size."""
+    tuned: ClassVar[tuple[str, ...]] = ()
+    """The fields of `ModelFacts` that judging finds on the validation split, and that later judgements are given."""
 
     @override
     def faults(self, wishes: Wishes) -> list[str]:
         return faults_of_head(self, wishes)
 
+    def for_problem(self, problem_type: str | None) -> HeadTask[Any]:
+        """Return the task as it is for a model whose configuration says what its head is for."""
+        del problem_type
+        return self
+
     # --- learning ----------------------------------------------------------------------------------------------------
+
+    def output_names(self, splits: Splits) -> tuple[str, ...]:
+        """Return the names of a new head's outputs; none where its kind gives their number."""
+        return splits.class_names
+
+    def token_rows(self, examples: Examples) -> list[list[int]] | None:
+        """Return the tokens of each item that a solver learns from, in the order of its targets; None where each item
+        is one row of pooled features."""
+        del examples
+        return None
+
+    def solver_targets(self, examples: Examples) -> np.ndarray:
+        """Return what a solver learns, one entry for each row of features: class ids (N,), labels (N, C), numbers."""
+        return np.asarray(examples.split.targets)
 
     @abstractmethod
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
@@ -71,3 +97,22 @@ class HeadTask(Task, Generic[Outcome]):
         self, outcomes: Sequence[Outcome], examples: Examples, class_names: Sequence[str], **extras: Any
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
+
+    # --- predictions -------------------------------------------------------------------------------------------------
+
+    def present(self, scores: np.ndarray, names: Sequence[str], **tuned: Any) -> Prediction:
+        """Return what is said of one input with these scores (C,)."""
+        del tuned
+        return prediction_of(names, scores)
+
+    def row_of(self, value: Any, place: int) -> Row:
+        """Return an input to predict as a row, where an input may become several items.
+
+        Raises:
+            DataError: it is no such input.
+        """
+        raise NotImplementedError
+
+    def said(self, outcomes: Sequence[Outcome], examples: Examples, names: Sequence[str], **tuned: Any) -> list[Any]:
+        """Return what is said of each row, where an input may become several items."""
+        raise NotImplementedError

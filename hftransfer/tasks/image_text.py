@@ -41,6 +41,7 @@ class ImageText(Task):
     keys = frozenset({"strategy", "prompts", "class_names", "zero_shot_data"}) | frozenset(
         {"train.loss", "model.image", "model.text", "model.width"}
     )
+    losses = ("infonce", "sigmoid")
     words = Words(
         title="Image-Text Retrieval",
         unit="images with their captions",
@@ -71,6 +72,8 @@ class ImageText(Task):
         for name in ("interpolate", "merge"):
             if value := getattr(wishes.strategy, name, None):
                 faults.append(must_be(f"strategy.{name}", left_out, value))
+        if train.loss not in (None, *self.losses):
+            faults.append(must_be("train.loss", f"{' or '.join(self.losses)} for task {self.name}", train.loss))
         if train.metric is not None and train.metric not in RETRIEVAL_METRICS:
             faults.append(must_be("train.metric", f"one of {', '.join(RETRIEVAL_METRICS)}", f"'{train.metric}'"))
         for name, usual in (("augment", "none"), ("mixup", None), ("cutmix", None), ("micro_batch_size", None)):

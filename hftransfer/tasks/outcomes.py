@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import printable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,13 @@ class Prediction:
         """Return the same with its scores in falling order."""
         ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])
         return Prediction(self.label, self.score, dict(ordered))
+
+
+def prediction_of(names: Sequence[str], scores: Sequence[float] | np.ndarray) -> Prediction:
+    """Return the prediction with these scores (C,) of the labels `names`."""
+    by_name = {name: float(value) for name, value in zip(names, scores, strict=True)}
+    best = max(by_name, key=lambda name: by_name[name])
+    return Prediction(best, by_name[best], by_name)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters import heads
+from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split
@@ -16,6 +17,7 @@ from hftransfer.data.targets import SPANS
 from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Examples, Judged, Loss, Starter, Words
 from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.outcomes import Answer
 from hftransfer.tasks.spans import WindowSpans
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class QuestionAnswering(HeadTask[WindowSpans]):
     drafted = 0
     from_windows = True
     judges_labels = False
-    solves = False
+    solver = None
+    tuned = ("null_threshold",)
     trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "fine-tune", "unfreeze": 1}
     words = Words(
         title="Question Answering",
@@ -190,6 +193,29 @@ class QuestionAnswering(HeadTask[WindowSpans]):
 
         contexts = [row.content.texts[1] for row in examples.split.rows]
         return merged(_windows(examples), outcomes, contexts, null_threshold=null_threshold)
+
+    @override
+    def row_of(self, value: Any, place: int) -> Row:
+        from hftransfer.data.rows import QuestionContent
+
+        fields = [value.get(name) if isinstance(value, Mapping) else None for name in self.reader.fields]
+        if not all(isinstance(field, str) for field in fields):
+            allowed = "a dict with the texts question and context"
+            raise DataError(must_be(f"question {place}", allowed, repr(value)[:80]))
+        question, context = map(str, fields)
+        return Row(f"question {place}", QuestionContent(str(place), question, context, ""), ())
+
+    @override
+    def said(
+        self, outcomes: Sequence[WindowSpans], examples: Examples, names: Sequence[str], **tuned: Any
+    ) -> list[Answer]:
+        from hftransfer.adapters.texts import clean_text
+
+        del names
+        return [
+            Answer(clean_text(one.answer), one.score, one.start, one.end)
+            for one in self.predictions(outcomes, examples, tuned.get("null_threshold"))
+        ]
 
     @override
     def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:

@@ -45,8 +45,9 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if train.metric is not None and train.metric not in names:
         allowed = f"a metric of task {task.name} ({', '.join(names)})"
         faults.append(must_be("train.metric", allowed, f"'{train.metric}'", nearest(train.metric, names)))
-    if train.loss != "infonce":
-        faults.append(must_be("train.loss", f"left out for task {task.name}", train.loss))
+    if train.loss is not None and train.loss not in task.losses:
+        allowed = " or ".join(task.losses) or "left out"
+        faults.append(must_be("train.loss", f"{allowed} for task {task.name}", train.loss))
     if train.augment != "none" and not changes_images:
         faults.append(must_be("train.augment", f"none for task {task.name}", train.augment))
     for tracker in train.trackers:

@@ -125,6 +125,10 @@ class StoredActivations:
         row: np.ndarray = self.shards[shard][start : start + length]
         return row
 
+    def tokens_of(self, index: int, width: int) -> np.ndarray:
+        """Return the features (T, D) of a text's tokens, D being `width`, in float32."""
+        return _as_tensor(self.row(index)).float().numpy().reshape(-1, width)
+
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop of one length as float32 (stop - start, D)."""
         wanted, width = self.places[start:stop], self.shape[1]

@@ -44,7 +44,7 @@ from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import TextItems, embed, unit
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
-from hftransfer.training.settings import TrainSettings
+from hftransfer.training.settings import LossName, TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
 
 Embedded = tuple[np.ndarray, np.ndarray]
@@ -69,6 +69,11 @@ class CaptionJob:
     stage: Callable[[str], Any]
     keeping: Keeping | None = None
     log: Log = not_tracked
+
+    @property
+    def loss(self) -> LossName:
+        """The loss of images and captions."""
+        return self.train.loss or "infonce"
 
 
 @dataclass
@@ -114,7 +119,7 @@ def _learn_projections(job: CaptionJob) -> CaptionsLearned:
     with job.stage("activations"):
         pooled = {name: _pooled(job, split) for name, split in job.splits.items() if len(split)}
     with job.stage("train"):
-        adapter = ProjectionAdapter(job.dual, pooled["train"], new=job.new, seed=job.train.seed, loss=job.train.loss)
+        adapter = ProjectionAdapter(job.dual, pooled["train"], new=job.new, seed=job.train.seed, loss=job.loss)
         standard = {name: adapter.standardised(part) for name, part in pooled.items()}
         adapter.model.to(job.compute.device)
 
@@ -161,7 +166,7 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
     images, texts = tower_adapters(job.dual)
     boundaries = job.strategy.prepare(images, job.train.seed), job.strategy.prepare(texts, job.train.seed)
     hold_fixed(images, texts)
-    scores = Scores(job.dual.scale, job.train.loss, job.dual.bias)
+    scores = Scores(job.dual.scale, job.loss, job.dual.bias)
     adapter = TowersAdapter(images, texts, boundaries, scores)
     counts = parameter_counts(adapter.model)
     job.progress.line(
@@ -263,7 +268,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
             adapter=adapter,
             boundary=0,
             train=source,
-            loss=contrastive_loss(job.train.loss, len(rows)),
+            loss=contrastive_loss(job.loss, len(rows)),
             evaluate=evaluate,
             name_of=lambda item: str(rows[item].id),
             rates=cast(Any, job.strategy),

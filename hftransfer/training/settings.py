@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Schedule = Literal["cosine", "linear", "constant"]
-LossName = Literal["infonce", "sigmoid"]
+LossName = Literal["infonce", "sigmoid", "mse", "huber"]
 Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
 """Experiment trackers, by the names of their packages."""
 
@@ -62,8 +62,10 @@ class TrainSettings(BaseModel):
         None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are clipped to this norm")
-    loss: LossName = Field(
-        "infonce", description="of image-text: infonce as CLIP was trained, or sigmoid as SigLIP was"
+    loss: LossName | None = Field(
+        None,
+        description="of image-text: infonce as CLIP was trained (if left out), or sigmoid as SigLIP was; of numbers: "
+        "mse (if left out), or huber, which large errors pull less",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "auto"] = Field(

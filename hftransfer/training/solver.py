@@ -9,13 +9,13 @@ on 6,000 sentences. (Of more classes they were twice as many: their curvatures d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
@@ -76,6 +76,26 @@ class SolvedHead:
         return np.concatenate(parts) if parts else np.empty((0, len(self.bias)))
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What a head is solved from: features (N, D) with their targets, and others by which the L2 strength is chosen.
+
+    Targets are class ids (N,), labels (N, C) of 0 and 1, or numbers (N,), as the solver takes them.
+    """
+
+    train: Features
+    targets: np.ndarray
+    validation: Features
+    validation_targets: np.ndarray
+    classes: int
+    l2: float | None = None
+    """None: the best of the grid on the validation rows."""
+    near: KnownHead | None = None
+    """A head that the solution stays near to."""
+    balanced: bool = False
+    """Whether rare classes count as much as frequent ones."""
+
+
 def solve_head(
     train: Features,
     train_labels: np.ndarray,
@@ -84,11 +104,14 @@ def solve_head(
     classes: int,
     l2: float | None = None,
     near: KnownHead | None = None,
+    *,
+    balanced: bool = False,
 ) -> SolvedHead:
     """Return the head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
     The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
-    standardisation is folded into the returned weights. Deterministic.
+    standardisation is folded into the returned weights. Deterministic. `balanced` weighs each class by the inverse of
+    its frequency among the training rows, in both losses.
 
     With `near`, what is small is the way from there: l2 / 2 · ‖W - W₀‖² / s², s being the mean length of the rows of
     W₀, features as they are, and the bias that of `near` (as in CLAP; Silva-Rodríguez et al., arXiv 2312.12730).
@@ -106,11 +129,12 @@ def solve_head(
         strengths = [l2] if l2 is not None else [each for each in (10.0, 0.1, 0.001) if each in grid]
         start = np.vstack([near.weight.T.astype(np.float64) * deviation[:, None], near.bias])
     anchor = None if near is None else start
+    by_class = _balanced(train_labels, classes) if balanced else None
     fits: dict[float, tuple[float, np.ndarray]] = {}
 
     def fit(strength: float, first: np.ndarray) -> None:
-        weights = _logistic_regression(scaled, train_labels, strength, first, anchor, basis)
-        fits[strength] = (_log_loss(held_out, validation_labels, weights), weights)
+        weights = _logistic_regression(scaled, train_labels, strength, first, anchor, basis, by_class)
+        fits[strength] = (_log_loss(held_out, validation_labels, weights, by_class), weights)
 
     # Threads of BLAS cost more than they give with so few columns: 2.5 times the time on 6,000 × 384 features.
     with threadpool_limits(1 if scaled.in_memory else None, "blas"):
@@ -254,9 +278,11 @@ def _logistic_regression(
     start: np.ndarray,
     anchor: np.ndarray | None = None,
     basis: _Basis | None = None,
+    by_class: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the weights (D + 1, C), bias last, that minimise mean cross-entropy + l2 / 2 · ‖W‖²; or with an anchor,
-    those near it, of the same bias. With a basis the steps are those on its scaled vectors."""
+    those near it, of the same bias. With a basis the steps are those on its scaled vectors. `by_class` (C,) is how much
+    the rows of each class count."""
     count, width = features.shape
     shape = (width + 1, start.shape[1])
     centre: float | np.ndarray = 0.0 if anchor is None else anchor[:-1]
@@ -268,9 +294,14 @@ def _logistic_regression(
         for part, part_labels in _labelled(features, labels):
             logs = log_softmax(part @ weights[:-1] + weights[-1], axis=1)
             chosen = np.arange(len(part)), part_labels
-            loss -= logs[chosen].sum()
             residual = np.exp(logs)
             residual[chosen] -= 1.0
+            if by_class is None:
+                loss -= logs[chosen].sum()
+            else:
+                counted = by_class[part_labels]  # (N,)
+                loss -= float(counted @ logs[chosen])
+                residual *= counted[:, None]
             gradient[:-1] += part.T @ residual
             gradient[-1] += residual.sum(axis=0) if anchor is None else 0.0
         gradient /= count
@@ -305,9 +336,222 @@ def _minimum(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start:
     return np.asarray(found.x).reshape(start.shape)
 
 
-def _log_loss(features: _Standardised, labels: np.ndarray, weights: np.ndarray) -> float:
+def _log_loss(
+    features: _Standardised, labels: np.ndarray, weights: np.ndarray, by_class: np.ndarray | None = None
+) -> float:
     total = 0.0
     for part, part_labels in _labelled(features, labels):
         logs = log_softmax(part @ weights[:-1] + weights[-1], axis=1)
-        total -= logs[np.arange(len(part)), part_labels].sum()
-    return float(total / max(1, len(labels)))
+        own = logs[np.arange(len(part)), part_labels]  # (N,)
+        total -= own.sum() if by_class is None else float(by_class[part_labels] @ own)
+    return float(total / max(1, len(labels) if by_class is None else by_class[labels].sum()))
+
+
+def _balanced(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the weight (C,) of each class, N / (C · count): they add up to N over the rows."""
+    return np.asarray(len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1)))
+
+
+# --- several labels at once ------------------------------------------------------------------------------------------
+
+
+def solve_labels(problem: Problem) -> SolvedHead:
+    """Return one logistic regression for each label (N, C), each at the L2 strength that is best on validation.
+
+    One L-BFGS steps all labels together: on the eigenvectors of the features' covariance, each scaled to the curvature
+    along it for each label, the labels' problems look alike, and take about as many steps together as one alone. A
+    ridge regression of all labels and strengths at once says where each label's search begins.
+    """
+    mean, deviation = _moments(problem.train)
+    scaled, held_out = (_Standardised(part, mean, deviation) for part in (problem.train, problem.validation))
+    targets, wanted = problem.targets.astype(np.float64), problem.validation_targets.astype(np.float64)
+    grid = np.array(GRID if problem.l2 is None else (problem.l2,))
+    with threadpool_limits(1 if scaled.in_memory else None, "blas"):
+        values, vectors, place, start = _ridge_of_labels(scaled, targets, held_out, wanted, grid)
+        rotated, rotated_held_out = _Rotated(scaled, vectors), _Rotated(held_out, vectors)
+        positive = targets.sum(axis=0)
+        weights = np.maximum(len(targets) - positive, 1) / np.maximum(positive, 1) if problem.balanced else 1.0
+        search = _LabelSearch(rotated, targets, values, np.broadcast_to(weights, positive.shape))
+        losses = np.full((len(grid), targets.shape[1]), np.inf)  # (G, C)
+        fits = np.zeros((len(grid), *start.shape))  # (G, D + 1, C)
+        labels = np.arange(targets.shape[1])
+        while True:
+            start = search.minimum(start, grid[place])
+            told = _label_losses(rotated_held_out, wanted, start, search.positive_weights)
+            fresh = ~np.isfinite(losses[place, labels])
+            losses[place[fresh], labels[fresh]] = told[fresh]
+            fits[place[fresh], :, labels[fresh]] = start[:, fresh].T
+            best = losses.argmin(axis=0)  # (C,)
+            ahead = _unfitted_beside(losses, best)
+            if (ahead == best).all():
+                break
+            place = ahead
+            start = fits[best, :, labels].T
+    chosen = fits[best, :, labels].T  # (D + 1, C)
+    weight = (vectors @ chosen[:-1]).T / deviation  # (C, D)
+    tried = [index for index in range(len(grid)) if np.isfinite(losses[index]).any()]
+    path = tuple(
+        (float(grid[i]), float(np.where(np.isfinite(losses[i]), losses[i], losses.min(axis=0)).mean())) for i in tried
+    )
+    l2 = float(np.exp(np.log(grid[best]).mean()))
+    return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()), path)
+
+
+def _unfitted_beside(losses: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return for each label (C,) the place of a strength beside its best (C,) that was not fitted yet, the weaker one
+    first; the best itself where both were."""
+    ahead = best.copy()
+    for label, place in enumerate(best.tolist()):
+        for neighbour in (place - 1, place + 1):
+            if 0 <= neighbour < len(losses) and not np.isfinite(losses[neighbour, label]):
+                ahead[label] = neighbour
+                break
+    return ahead
+
+
+class _Rotated:
+    """Standardised features along the eigenvectors (D, D) of their covariance."""
+
+    def __init__(self, features: _Standardised, vectors: np.ndarray) -> None:
+        self.shape = features.shape
+        self._features, self._vectors = features, vectors
+        self._kept = [part @ vectors for part in features.parts()] if features.in_memory else None
+
+    def labelled(self, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield parts of the rows (n, D) with their targets (n, C)."""
+        start = 0
+        for part in self._kept if self._kept is not None else (one @ self._vectors for one in self._features.parts()):
+            yield part, targets[start : start + len(part)]
+            start += len(part)
+
+
+@dataclass
+class _LabelSearch:
+    """The logistic regressions of all labels (N, C) on rotated features (N, D), as one minimisation."""
+
+    features: _Rotated
+    targets: np.ndarray
+    values: np.ndarray
+    """The variances (D,) along the features."""
+    positive_weights: np.ndarray
+    """How much a row with the label counts beside one without it, (C,)."""
+
+    def minimum(self, start: np.ndarray, l2: np.ndarray) -> np.ndarray:
+        """Return the weights (D + 1, C), bias last, for the strengths (C,) of all labels."""
+        counts = (1.0 + (self.positive_weights - 1.0) * self.targets).sum(axis=0)  # (C,)
+        rates = self.positive_weights * self.targets.sum(axis=0) / counts  # (C,)
+        # About how strongly the loss bends: a label that one row in a hundred has bends it little.
+        curvature = np.maximum(rates * (1.0 - rates), 1e-4) * 0.5
+        scales = np.vstack(
+            [1.0 / np.sqrt(curvature * self.values[:, None] + l2), 1.0 / np.sqrt(curvature)[None]]
+        )  # (D + 1, C)
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            weights = scales * flat.reshape(scales.shape)
+            gradient, loss = np.zeros(scales.shape), np.zeros(scales.shape[1])
+            for part, wanted in self.features.labelled(self.targets):
+                logits = part @ weights[:-1] + weights[-1]  # (n, C)
+                own = 1.0 + (self.positive_weights - 1.0) * wanted
+                loss += (own * (np.logaddexp(0.0, logits) - wanted * logits)).sum(axis=0)
+                residual = own * (expit(logits) - wanted)
+                gradient[:-1] += part.T @ residual
+                gradient[-1] += residual.sum(axis=0)
+            gradient /= counts
+            gradient[:-1] += l2 * weights[:-1]
+            total = loss / counts + 0.5 * l2 * np.square(weights[:-1]).sum(axis=0)
+            return float(total.sum()), (scales * gradient).ravel()
+
+        return np.asarray(scales * _minimum(objective, start / scales))
+
+
+def _ridge_of_labels(
+    train: _Standardised, targets: np.ndarray, validation: _Standardised, wanted: np.ndarray, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the eigenvalues (D,) and eigenvectors (D, D) of the features' covariance, the place in the grid (C,) where
+    ridge regression of each label is best on validation, and weights (D + 1, C) on the eigenvectors to start from."""
+    count, width = train.shape
+    priors = targets.mean(axis=0)  # (C,)
+    covariance, cross = np.zeros((width, width)), np.zeros((width, targets.shape[1]))
+    for part, own in _labelled(train, targets):
+        covariance += part.T @ part
+        cross += part.T @ (own - priors)
+    found, vectors = np.linalg.eigh(covariance / count)
+    values = np.maximum(found, 0.0)
+    rotated = vectors.T @ cross / count  # (D, C)
+    fits = [rotated / (values[:, None] + strength) for strength in grid]
+    errors = np.zeros((len(grid), targets.shape[1]))
+    for part, own in _labelled(validation, wanted):
+        turned = part @ vectors
+        errors += [np.square(turned @ fit + priors - own).sum(axis=0) for fit in fits]
+    place = errors.argmin(axis=0)  # (C,)
+    best = np.stack([fits[index][:, label] for label, index in enumerate(place.tolist())], axis=1)
+    # A logit moves by 1 / (p (1 - p)) where its probability does.
+    slope = 1.0 / np.clip(priors * (1.0 - priors), 0.05, None)
+    bias = np.log(np.clip(priors, 1e-6, 1 - 1e-6) / (1.0 - np.clip(priors, 1e-6, 1 - 1e-6)))
+    return values, vectors, place, np.vstack([slope * best, bias])
+
+
+def _label_losses(
+    features: _Rotated, targets: np.ndarray, weights: np.ndarray, positive_weights: np.ndarray
+) -> np.ndarray:
+    """Return the mean log loss (C,) of each label."""
+    total, counts = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
+    for part, wanted in features.labelled(targets):
+        logits = part @ weights[:-1] + weights[-1]
+        own = 1.0 + (positive_weights - 1.0) * wanted
+        total += (own * (np.logaddexp(0.0, logits) - wanted * logits)).sum(axis=0)
+        counts += own.sum(axis=0)
+    return np.asarray(total / np.maximum(counts, 1.0))
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+class TokenRows:
+    """The features of chosen tokens, one row each, out of stored activations of whole texts; read as they are needed.
+
+    `tokens[i]` names those of item i. Only the rows that are asked for lie in memory.
+    """
+
+    def __init__(self, stored: TokenStore, tokens: Sequence[Sequence[int]], width: int) -> None:
+        self._stored, self._width = stored, width
+        self._items = np.repeat(np.arange(len(tokens)), [len(own) for own in tokens])
+        self._tokens = np.fromiter((token for own in tokens for token in own), dtype=np.int64)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return len(self._items), self._width
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+        items, tokens = self._items[start:stop], self._tokens[start:stop]
+        gathered = np.empty((len(items), self._width), dtype=np.float32)
+        for item in np.unique(items):
+            here = items == item
+            gathered[here] = self._stored.tokens_of(int(item), self._width)[tokens[here]]
+        return gathered
+
+
+class TokenStore(Protocol):
+    """Stored features of the tokens of texts."""
+
+    def tokens_of(self, index: int, width: int) -> np.ndarray:
+        """The features (T, D) of an item's tokens, D being `width`, in float32."""
+
+
+def _solve_classes(problem: Problem) -> SolvedHead:
+    return solve_head(
+        problem.train,
+        problem.targets,
+        problem.validation,
+        problem.validation_targets,
+        classes=problem.classes,
+        l2=problem.l2,
+        near=problem.near,
+        balanced=problem.balanced,
+    )
+
+
+SOLVERS: Mapping[str, Callable[[Problem], SolvedHead]] = {"softmax": _solve_classes, "sigmoid": solve_labels}
+"""By the names that tasks give (`HeadTask.solver`)."""

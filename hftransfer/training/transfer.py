@@ -40,7 +40,16 @@ from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, outcomes_of, predict
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
-from hftransfer.training.solver import InMemory, KnownHead, SolvedHead, solve_head
+from hftransfer.training.solver import (
+    SOLVERS,
+    Features,
+    InMemory,
+    KnownHead,
+    Problem,
+    SolvedHead,
+    TokenRows,
+    solve_head,
+)
 from hftransfer.training.tracking import Log, not_tracked
 
 Stage = Callable[[str], Any]
@@ -51,6 +60,7 @@ class Transferred:
     """What a strategy made of an adapter, and how good it is by split."""
 
     adapter: Adapter
+    task: HeadTask[Any]
     splits: Splits
     judged: dict[str, Judged]
     history: History
@@ -109,7 +119,8 @@ class Job:
     @property
     def solves(self) -> bool:
         """Return whether what learns is one linear layer on features, which is solved."""
-        return isinstance(self.strategy, LinearProbe) and self.adapter.head_is_linear and self.task.solves
+        is_linear = self.adapter.head_is_linear or (self.task.head.of_tokens and self.adapter.head_is_direct)
+        return isinstance(self.strategy, LinearProbe) and is_linear and self.task.solver is not None
 
     @property
     def epochs(self) -> int:
@@ -172,7 +183,9 @@ def transfer(job: Job) -> Transferred:
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
     features = _features(sources) if job.solves else {}
-    return Transferred(job.adapter, job.splits, judged, history, extras, by_names.found, save, l2_path, features)
+    return Transferred(
+        job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, features
+    )
 
 
 @contextmanager
@@ -353,7 +366,7 @@ def _stores(job: Job) -> bool:
 class _Together:
     """The features of several views, one after the other."""
 
-    def __init__(self, views: Sequence[StoredActivations]) -> None:
+    def __init__(self, views: Sequence[Features]) -> None:
         self.views = views
 
     @property
@@ -374,21 +387,30 @@ class _Together:
 
 def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried; the adapter's head is the solved one."""
-    strategy = cast(LinearProbe, job.strategy)
+    strategy, task = cast(LinearProbe, job.strategy), job.task
+    assert task.solver is not None
     validation = sources.others["validation"].stored
     assert validation is not None
-    head = job.compute.processes.first(
-        lambda: solve_head(
-            _Together(sources.views),
-            np.tile(examples["train"].split.class_ids, len(sources.views)),
-            validation,
-            examples["validation"].split.class_ids,
-            classes=len(job.splits.class_names),
-            l2=None if strategy.l2 == "auto" else strategy.l2,
-            near=None if job.names is None else job.names.head,
-        )
+    targets = {name: task.solver_targets(examples[name]) for name in ("train", "validation")}
+    train = _Together([_rows_of(job, view, examples["train"]) for view in sources.views])
+    problem = Problem(
+        train,
+        np.concatenate([targets["train"]] * len(sources.views)),
+        _rows_of(job, validation, examples["validation"]),
+        targets["validation"],
+        classes=len(job.splits.class_names),
+        l2=None if strategy.l2 == "auto" else strategy.l2,
+        near=None if job.names is None else job.names.head,
+        balanced=job.train.class_weights == "auto",
     )
-    return _take_head(job, head)
+    solve = SOLVERS[task.solver]
+    return _take_head(job, job.compute.processes.first(lambda: solve(problem)))
+
+
+def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Features:
+    """Return the rows of features that a solver takes: one an item, or the tokens of each that count."""
+    tokens = job.task.token_rows(examples)
+    return stored if tokens is None else TokenRows(stored, tokens, job.adapter.head.weight.shape[1])
 
 
 def _take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
