@@ -178,7 +178,7 @@ class Recipe(BaseModel):
     @property
     def chosen_task(self) -> Task:
         """Return what the task is."""
-        return TASKS[self.task]
+        return TASKS[self.task].for_settings(self.data)
 
     @field_validator("model", mode="before")
     @classmethod

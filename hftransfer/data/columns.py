@@ -121,7 +121,7 @@ def label_notes(labels: Iterable[str]) -> list[str]:
     if listed or any(used[part] > 1 for name in joint for part in parts[name]):
         notes.append(
             f"warning: labels such as '{joint[0]}' look like several at once: each combination is a class of its own "
-            f"here ({len(joint)} such classes); keep one label in each row"
+            f"here ({len(joint)} such classes); data.labels: multi learns each label by itself"
         )
     folded: dict[str, list[str]] = {}
     for name in sorted(counts):
@@ -179,7 +179,7 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
         if is_unlabelled(value):
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing"))
         elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
-            remedy = "Several labels at once are not learned yet: keep one in each row."
+            remedy = "data.labels: multi learns each of them by itself."
             faults.append(must_be(f"{where}: column '{column}'", "one label", some(map(repr, value)), remedy))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"

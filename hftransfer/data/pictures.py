@@ -20,6 +20,7 @@ from hftransfer.data.columns import (
     passed_over,
     spread,
 )
+from hftransfer.data.label_sets import form_of_sets, read_labels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -109,17 +110,18 @@ class Images(Reader):
 
     def _targets(
         self, given: Records, columns: Sequence[str], settings: DataSettings, found: Found, left: LeftOutRows | None
-    ) -> tuple[list[str], list[int]]:
+    ) -> tuple[list[Any], list[int]]:
         """Return the labels, and the record that each is of. With `left`, rows without a label are put there."""
         column = columns[0]
         cells = given.values(column)
         places = list(range(len(given.wheres)))
-        if left is not None:
+        if left is not None and settings.labels != "multi" and form_of_sets(cells) is None:
             none = {place for place in places if is_unlabelled(cells[place])}
             for where in (given.wheres[place] for place in sorted(none)):
                 left.append((where, must_be(f"{where}: column '{column}'", "a label", "nothing")))
             places = [place for place in places if place not in none]
-        labels = label_names([cells[place] for place in places], [given.wheres[place] for place in places], column)
+        wheres = [given.wheres[place] for place in places]
+        labels = read_labels([cells[place] for place in places], wheres, column, settings, found)
         for note in passed_over(column, settings.label_column, LABEL_COLUMNS, given.columns, "labels"):
             found.note(note)
         return labels, places

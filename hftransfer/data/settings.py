@@ -45,6 +45,17 @@ class DataSettings(BaseModel):
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")
     label_column: str | None = Field(None, description="column with labels (found if left out)")
+    labels: Literal["auto", "one", "multi"] = Field(
+        "auto",
+        description="whether a row has one label, or any number of them (multi): lists, texts such as a|b or a;b, or "
+        "label_columns; auto goes by the cells, and says so",
+    )
+    label_columns: Annotated[list[str], Field(min_length=2)] | None = Field(
+        None, description="columns of 0 and 1, one for each label, of rows with any number of labels"
+    )
+    at_least_one: bool = Field(
+        False, description="of several labels: predict the likeliest where none reaches its threshold"
+    )
     split_column: str | None = Field(
         None,
         description="column that says which split each row is of (found if left out, where its values are train, "

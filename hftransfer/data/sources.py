@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hftransfer.base.errors import DataError, first_line, must_be, nearest, some
 from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
 from hftransfer.data.exports import from_one_hot
+from hftransfer.data.label_sets import are_mixed, joined_columns
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.questions import QUESTIONS
@@ -62,9 +64,11 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
         return _folder_rows(_drawn_pets_folder(progress), settings, reader)
     bundled = Path(__file__).parents[1] / "demo" / "short_reviews"
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
-    return _without_hidden(
-        _path_rows(path, settings, reader) if path.exists() else _hub_rows(settings, reader), settings
-    )
+    read = _path_rows if path.exists() else _fetched_rows
+    found = read(path, settings, reader)
+    if are_mixed(found):  # what one split shows holds for all of them
+        found = read(path, settings.model_copy(update={"labels": "multi"}), reader)
+    return _without_hidden(found, settings)
 
 
 def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
@@ -195,8 +199,15 @@ def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES)
     """
     if isinstance(data, str | Path):
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), reader)
+    found = _python_rows(data, settings, reader)
+    if are_mixed(found):
+        found = _python_rows(data, settings.model_copy(update={"labels": "multi"}), reader)
+    return _without_hidden(found, settings)
+
+
+def _python_rows(data: Any, settings: DataSettings, reader: Reader) -> Found:
     if hasattr(data, "cast_column") and isinstance(data, Mapping):
-        return _without_hidden(_dataset_splits(data, settings, reader), settings)
+        return _dataset_splits(data, settings, reader)
     found = Found()
     if isinstance(data, Mapping):
         roles = {str(name): split_role(str(name), settings) for name in data}
@@ -213,7 +224,7 @@ def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES)
             _add_python(part, settings, str(name), reader, found, role or "")
     else:
         _add_python(data, settings, "row", reader, found, "all")
-    return _without_hidden(found, settings)
+    return found
 
 
 # --- folders -------------------------------------------------------------------------
@@ -368,6 +379,7 @@ def _split_column(given: Records, settings: DataSettings, reader: Reader, found:
 
 
 def _add_rows(given: Records, settings: DataSettings, reader: Reader, found: Found, role: str) -> None:
+    given, settings = joined_columns(given, settings)
     if role in ("validation", "test") and reader.is_unlabelled(given, settings):
         found.note(_left_out(role, "its rows have no labels"))
         return
@@ -415,6 +427,11 @@ def _other_kind(columns: Sequence[str], source: object, reader: Reader) -> list[
 
 
 # --- datasets ------------------------------------------------------------------------
+
+
+def _fetched_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
+    del path
+    return _hub_rows(settings, reader)
 
 
 def _hub_rows(settings: DataSettings, reader: Reader) -> Found:
@@ -494,7 +511,8 @@ def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> lis
     if settings.split_column is not None and settings.split_column in given.columns:
         of_split.append(settings.split_column)
     try:
-        return [*reader.columns(given, settings), *of_split]
+        joined, own = joined_columns(replace(given, wheres=[]), settings)
+        return [*(settings.label_columns or ()), *reader.columns(joined, own), *of_split]
     except DataError:
         return list(given.columns)
 
@@ -556,7 +574,10 @@ def _add_python(data: Any, settings: DataSettings, name: str, reader: Reader, fo
         found[role] = []
         return
     if not any(isinstance(record, Mapping) for record in records):  # the named columns are not those of tuples
-        named = ("image_column", "text_column", "text_pair_column", "label_column", "split_column", "caption_column")
+        named = (
+            *("image_column", "text_column", "text_pair_column", "label_column", "label_columns"),
+            *("split_column", "caption_column"),
+        )
         settings = settings.model_copy(update=dict.fromkeys(named))
     dicts = _dicts(records, wheres, reader)
     columns = columns or list(dict.fromkeys(column for record in dicts for column in record))

@@ -23,6 +23,8 @@ Targets = np.ndarray | list[Any]
 class TargetKind(ABC):
     """How the targets of a data set are held out, encoded and told."""
 
+    has_names: ClassVar[bool] = False
+    """Whether targets are labels with names."""
     hold_out_words: ClassVar[str]
     """How rows are held out, for people."""
 
@@ -94,6 +96,8 @@ class TargetKind(ABC):
 class Classes(TargetKind):
     """One class of several, by name."""
 
+    has_names = True
+
     hold_out_words = "stratified"
 
     @override
@@ -136,7 +140,7 @@ class Classes(TargetKind):
 
     @override
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        return tuple(sorted({row.target for row in rows}, key=_natural))
+        return tuple(sorted({row.target for row in rows}, key=natural_order))
 
     @override
     def require_known(self, parts: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> None:
@@ -272,6 +276,6 @@ def _fraction_remedy(members: int, name: str) -> str:
     return f"Choose one between {0.5 / members + 0.005:.2f} and {1 - 0.5 / members - 0.005:.2f}."
 
 
-def _natural(name: str) -> tuple[int, int, str]:
-    """Order whole numbers as numbers, then names as texts."""
+def natural_order(name: str) -> tuple[int, int, str]:
+    """Return a key that orders whole numbers as numbers, then names as texts."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)

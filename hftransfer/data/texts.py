@@ -10,7 +10,8 @@ from typing import Any
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, label_names, once, passed_over
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, once, passed_over
+from hftransfer.data.label_sets import form_of_sets, read_labels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -48,9 +49,7 @@ class TextColumns:
         texts = passed_over(self.text, settings.text_column, _SINGLES, columns, "texts")
         return [*texts, *passed_over(self.label, settings.label_column, usual_labels, columns, "labels")]
 
-    def rows(
-        self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
-    ) -> list[Row]:
+    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
         """Return the rows of records; texts stay as they are (`NA`, `null`, empty). With `left`, rows that lack a text
         or a label are put there with the reason.
 
@@ -58,11 +57,17 @@ class TextColumns:
             DataError: values are no texts or no labels; lines are named.
         """
         if left is not None:
-            kept = [place for place in range(len(wheres)) if not self._left_out(records[place], wheres[place], left)]
-            records, wheres = [records[place] for place in kept], [wheres[place] for place in kept]
-        labels = label_names([record.get(self.label) for record in records], wheres, self.label)
+            needs_label = settings.labels != "multi" and form_of_sets(given.values(self.label)) is None
+            given = given.only(
+                [
+                    place
+                    for place, record in enumerate(given.records)
+                    if not self._left_out(record, given.wheres[place], left, needs_label=needs_label)
+                ]
+            )
+        labels = read_labels(given.values(self.label), given.wheres, self.label, settings, found)
         faults, rows = [], []
-        for record, where, label in zip(records, wheres, labels, strict=True):
+        for record, where, label in zip(given.records, given.wheres, labels, strict=True):
             text, pair = record.get(self.text), record.get(self.pair) if self.pair else None
             if not isinstance(text, str):
                 faults.append(_no_text(where, self.text, text))
@@ -72,13 +77,13 @@ class TextColumns:
         raise_first(faults)
         return rows
 
-    def _left_out(self, record: Mapping[str, Any], where: str, left: list[tuple[str, str]]) -> bool:
+    def _left_out(self, record: Mapping[str, Any], where: str, left: LeftOutRows, *, needs_label: bool) -> bool:
         """Return whether a row lacks a text or its label, and was put to those that are left out."""
         for column in (self.text, self.pair):
             if column is not None and is_missing(record.get(column)):
                 left.append((where, _no_text(where, column, None)))
                 return True
-        if is_unlabelled(record.get(self.label)):
+        if needs_label and is_unlabelled(record.get(self.label)):
             left.append((where, must_be(f"{where}: column '{self.label}'", "a label", "nothing")))
             return True
         return False
@@ -178,7 +183,7 @@ class Texts(Reader):
         read = text_columns(given.columns, settings, given.source, given.usual_labels)
         for note in read.notes(given.columns, settings, given.usual_labels):
             found.note(note)
-        return read.rows(given.records, given.wheres, left)
+        return read.rows(given, settings, found, left)
 
     def record(self, value: Any, where: str) -> Mapping[str, Any]:
         """Return (text, label), ((text, text), label), (text, text, label) or a dict as a record."""

@@ -76,7 +76,7 @@ def evaluate_model(
         return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, by.prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
-    reader = predictor.task.reader
+    reader, chosen = predictor.task.reader, predictor.task.read_settings(chosen)
     found = find_rows(chosen, progress, reader)
     rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
     if reader.decodes and chosen.on_error == "skip":

@@ -223,7 +223,7 @@ class Predictor:
         from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
 
-        settings = settings_of("memory", data)
+        settings = self.task.read_settings(settings_of("memory", data))
         found = rows_from_python(rows, settings, self.reader)
         return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
 
@@ -245,11 +245,12 @@ class Predictor:
         task = self.task
         if task.has_classes:
             _require_one_label(self.scoring, self.source.name)
+        if task.has_labels:
             rows = relabelled(rows, self.class_names, label_map)
         elif label_map is not None:
             raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
-        names = self.class_names if task.has_classes else ()
+        names = self.class_names if task.has_labels else ()
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
@@ -276,6 +277,20 @@ class Predictor:
 
             source = Source(examples.items, self.adapter, 0, self.compute)
             return examples, outcomes_of(self.adapter, 0, source, self.compute, keep)
+
+    def use_threshold(self, threshold: float) -> None:
+        """Give every label from this probability on, in place of the thresholds that validation chose.
+
+        Raises:
+            RecipeError: the model does not give several labels, or the threshold is no probability.
+        """
+        if "thresholds" not in self.task.tuned:
+            raise RecipeError(
+                must_be("the threshold", f"left out for a model with scores by {self.scoring}", threshold)
+            )
+        if not 0 <= threshold <= 1:
+            raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
+        self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Return the folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA:
@@ -617,7 +632,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         task_name = next(task.name for task in head_tasks() if task.head is head)
         said = {"task": task_name, "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
-        names = names if head_task(facts.task).has_classes else ()
+        names = names if head_task(facts.task).has_labels else ()
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))

@@ -176,7 +176,7 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
     """
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     task = TASKS[metrics["task"]]
-    name = task.headline.name
+    name = task.compared.name
     if not metrics["test"]:
         raise DataError(
             must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")

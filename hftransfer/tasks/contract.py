@@ -201,14 +201,33 @@ class Task(ABC):
         return self.metrics[0]
 
     @property
+    def compared(self) -> Metric:
+        """The metric by which models are compared: the mean of one score for each example (`of_each`)."""
+        return self.headline
+
+    @property
     def has_classes(self) -> bool:
-        """Return whether targets are classes."""
+        """Return whether a target is one class of several."""
         return self.targets is CLASSES
+
+    @property
+    def has_labels(self) -> bool:
+        """Return whether targets are labels with names, one or several."""
+        return self.targets.has_names
 
     def for_targets(self, kind: TargetKind) -> Task:
         """Return the task as it is for rows with such targets: another one where a row may have several labels."""
         del kind
         return self
+
+    def for_settings(self, settings: DataSettings) -> Task:
+        """Return the task as it is for data that are so described."""
+        del settings
+        return self
+
+    def read_settings(self, settings: DataSettings) -> DataSettings:
+        """Return the settings by which a trained model reads rows to be judged by."""
+        return settings
 
     def targets_of(self, found: Found) -> TargetKind:
         """Return what the targets of these rows are."""
@@ -262,7 +281,7 @@ class Task(ABC):
         raise NotImplementedError
 
     def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
-        """Return the headline metric of each row in a table of predictions."""
+        """Return what each row in a table of predictions adds to the metric by which models are compared."""
         return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
 
     # --- drafts ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ OF_DRAWINGS = (
 )
 _MOST_TOKENS = 1 << 24
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class ModelFacts(BaseModel):
@@ -28,6 +29,10 @@ class ModelFacts(BaseModel):
     max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
     stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
     null_threshold: float | None = Field(None, allow_inf_nan=False)
+    thresholds: dict[str, _Share] | None = None
+    """Of several labels: from which probability on each is given."""
+    at_least_one: bool = False
+    """Of several labels: whether one is given where none reaches its threshold."""
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
     pixels: tuple[_Finite, _Finite] | None = None

