@@ -22,7 +22,14 @@ from hftransfer.auditing.duplicates import (
     twin_findings,
 )
 from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
-from hftransfer.auditing.labels import FOLDS, out_of_fold_probabilities, overlapping_classes, wrong_labels
+from hftransfer.auditing.labels import (
+    FOLDS,
+    out_of_fold_labels,
+    out_of_fold_probabilities,
+    overlapping_classes,
+    wrong_in_sets,
+    wrong_labels,
+)
 from hftransfer.auditing.neighbours import MOST_ROWS, Neighbours, find_neighbours, standardised
 from hftransfer.auditing.texts import in_other_words, odd_about_text
 from hftransfer.base.errors import counted, some
@@ -46,6 +53,7 @@ class Subject:
     named: list[Named]
     digests: list[bytes]
     labels: np.ndarray
+    """Class ids (N,), or where rows have any number of labels which they have, (N, C)."""
     class_names: tuple[str, ...]
     counts: Mapping[str, Sequence[int]]
     features: np.ndarray | None
@@ -58,17 +66,19 @@ class Subject:
     def of(cls, splits: Splits, reader: Reader, stored: Mapping[str, Features] = MappingProxyType({})) -> Subject:
         """Return the rows of all splits, with their features where they are known."""
         rows, named, digests = [], [], []
-        labels: list[int] = []
+        labels = []
+        is_labelled = splits.kind.has_names
         for name, split in splits.items():
             rows += split.rows
             digests += split.digests
-            labels += split.class_ids.tolist() if splits.class_names else [0] * len(split)
+            labels.append(np.asarray(split.targets) if is_labelled else np.zeros(len(split), dtype=np.int64))
             named += [Named(name, row.id, splits.kind.in_words(row.target)) for row in split.rows]
         counts = splits.counts() if splits.class_names else {}
         parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
         features = np.concatenate(parts) if parts else None
-        ids = np.array(labels, dtype=np.int64)
-        return cls(reader, rows, named, digests, ids, splits.class_names, counts, features)
+        names = splits.class_names if is_labelled else ()
+        ids = np.concatenate([part for part in labels if len(part)] or labels[:1])
+        return cls(reader, rows, named, digests, ids, names, counts, features)
 
     def has_content(self, place: int) -> bool:
         """Return whether there is anything in a row: an image always has something, a text words."""
@@ -167,6 +177,8 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
     names = subject.class_names
     if subject.features is None or len(names) < 2:
         return []
+    if subject.labels.ndim == 2:
+        return _several_label_findings(subject, subject.features, groups, seed, notes)
     different = [len(np.unique(groups[subject.labels == label])) for label in range(len(names))]
     fewest = int(np.argmin(different))
     if different[fewest] < FOLDS:
@@ -183,6 +195,29 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
         own, likely = found[place, subject.labels[place]], int(found[place].argmax())
         reason = f"a probe that never saw it says {names[likely]} ({found[place, likely]:.0%}), its label {own:.0%}"
         findings.append(_finding(subject, "label", place, reason, score, names[likely]))
+    return findings
+
+
+def _several_label_findings(
+    subject: Subject, features: np.ndarray, groups: np.ndarray, seed: int, notes: list[str]
+) -> list[Finding]:
+    """Return the rows of which one label at least is likely wrong, or missing; one finding each, of the surest."""
+    labels, names = subject.labels.astype(bool), subject.class_names
+    # As many rows that are no copies, with the label and without it, as there are folds.
+    different = [min(len(np.unique(groups[own])), len(np.unique(groups[~own]))) for own in labels.T]
+    judged = [place for place, count in enumerate(different) if count >= FOLDS]
+    if few := [names[place] for place in range(len(names)) if place not in judged]:
+        notes.append(f"labels on fewer than {FOLDS} rows, or on all but so few, were not judged: {some(few)}")
+    if not judged:
+        return []
+    found = out_of_fold_labels(features, labels[:, judged], groups, seed)  # (N, J)
+    findings = []
+    for row, (place, score) in wrong_in_sets(labels[:, judged], found).items():
+        name, probability = names[judged[place]], found[row, place]
+        is_given = bool(labels[row, judged[place]])
+        said = f"label '{name}' is given" if is_given else f"label '{name}' is not given"
+        reason = f"{said}; a probe that never saw the row says {probability:.0%}"
+        findings.append(_finding(subject, "label", row, reason, score, "" if is_given else name))
     return findings
 
 

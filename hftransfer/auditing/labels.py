@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
-from hftransfer.training.solver import InMemory, probabilities, solve_head
+from hftransfer.training.solver import InMemory, Problem, probabilities, solve_head, solve_labels
 
 FOLDS = 5
 _CLEARLY = 0.4
@@ -30,6 +31,38 @@ def out_of_fold_probabilities(
         l2 = head.l2
         found[held] = probabilities(head.logits(rest))
     return found
+
+
+def out_of_fold_labels(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS
+) -> np.ndarray:
+    """Return the probability (N, C) of each label, by probes that were not solved with the row's features (N, D). Rows
+    of one group are never on both sides."""
+    from sklearn.model_selection import GroupKFold
+
+    found = np.empty(labels.shape)
+    l2 = None
+    for kept, held in GroupKFold(folds, shuffle=True, random_state=seed).split(features, groups=groups):
+        train, rest = InMemory(features[kept]), InMemory(features[held])
+        head = solve_labels(Problem(train, labels[kept], rest, labels[held], labels.shape[1], l2=l2))
+        l2 = head.l2
+        found[held] = expit(head.logits(rest))
+    return found
+
+
+def wrong_in_sets(labels: np.ndarray, found: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Return the rows of which a label (N, C) is likely wrong or missing by probabilities (N, C): the surest such label
+    and how sure that is, the surest row first. By cleanlab, each label as a yes or no of its own."""
+    from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
+
+    given = [np.flatnonzero(row).tolist() for row in labels]
+    issues = np.asarray(find_multilabel_issues_per_class(given, found, n_jobs=1))  # (N, C)
+    doubt = np.where(issues, np.where(labels, 1.0 - found, found), -1.0)
+    # What the probe finds likelier than not is no mistake of the label.
+    doubt[doubt < 0.5] = -1.0
+    surest = doubt.max(axis=1)
+    order = [row for row in np.argsort(-surest, kind="stable").tolist() if surest[row] >= 0]
+    return {row: (int(doubt[row].argmax()), float(surest[row])) for row in order}
 
 
 def wrong_labels(labels: np.ndarray, found: np.ndarray) -> dict[int, float]:

@@ -76,6 +76,7 @@ class Learned:
             "task": self.recipe.task,
             "model": self.recipe.model.name,
             "strategy": self.method,
+            **({"problem_type": kind} if (kind := getattr(self.task, "problem_type", None)) else {}),
             **by_split,
             **self.more,
             **({"best_epoch": self.history.best_epoch, "epochs": len(rows)} if rows else {}),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.base.errors import RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import LOGS
 from hftransfer.data.roles import Found
@@ -113,7 +114,14 @@ def load_rows(recipe: Recipe, data: Any, progress: Progress) -> Found:
 
 
 def load_splits(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> Splits:
-    """Return the splits that a run of the recipe makes of rows; every image is decoded if `decode`."""
+    """Return the splits that a run of the recipe makes of rows; every image is decoded if `decode`.
+
+    Raises:
+        RecipeError: the settings do not go with what the targets turn out to be.
+    """
+    task = recipe.chosen_task.for_targets(recipe.chosen_task.targets_of(found))
+    if task is not recipe.chosen_task and (faults := task.faults(recipe)):
+        raise RecipeError(*faults)
     return recipe.chosen_task.split(found, recipe.data, recipe.train.seed, progress, decode=decode)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hftransfer.metrics.metric import Metric
 from hftransfer.study.cells import Cell
 from hftransfer.study.statistics import Difference, Scores
 
@@ -24,6 +25,8 @@ class CellResult:
     trainable: int = 0
     scores: Scores | None = None
     data_fingerprint: str = ""
+    metric: Metric | None = None
+    """What the score is."""
     error: str = ""
 
 

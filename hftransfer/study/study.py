@@ -24,7 +24,7 @@ from hftransfer.study.results import Arm, CellResult, Study
 from hftransfer.study.statistics import Scores, differences, mean_and_interval
 from hftransfer.study.warming import warm_up
 from hftransfer.study.words import advice_on
-from hftransfer.tasks import TASKS
+from hftransfer.tasks import TASKS, head_task
 from hftransfer.tasks.contract import Task
 from hftransfer.training.interrupts import Interrupted
 
@@ -107,7 +107,7 @@ def study_of(
     advised. Runs of one seed that were tested on other examples are not paired."""
     finished = [result for result in results if not result.error]
     several = len({result.cell.model for result in finished}) > 1
-    metric = TASKS[task].headline
+    metric = next((r.metric for r in finished if r.metric is not None), TASKS[task].compared)
     grouped: dict[tuple[str, str, int | str], list[CellResult]] = {}
     for result in finished:
         grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
@@ -175,7 +175,7 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         DataError: it was not tested.
     """
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    task = TASKS[metrics["task"]]
+    task = head_task(metrics["task"]).for_problem(metrics.get("problem_type"))
     name = task.compared.name
     if not metrics["test"]:
         raise DataError(
@@ -191,6 +191,7 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         activations_seconds=seconds.get("activations", 0.0),
         trainable=metrics["parameters"]["trainable"],
         scores=_scores_in(folder / "predictions.parquet", task),
+        metric=task.compared,
         data_fingerprint=resolved.data_fingerprint if resolved is not None else "",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_what_is_no_name_among_labels_is_told(cells: list[Any], told: str) -> No
 # --- as targets ------------------------------------------------------------------------------------------------------
 
 
-def _rows(sets: list[tuple[str, ...]]) -> list[Row]:
+def _rows(sets: Sequence[tuple[str, ...]]) -> list[Row]:
     return [Row(f"row[{i}]", TextContent(f"text {i}"), own) for i, own in enumerate(sets)]
 
 

@@ -45,11 +45,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _recipe(model: Path, data: Path, **more: Any) -> dict[str, Any]:
+def _recipe(model: Path, source: Path, **more: Any) -> dict[str, Any]:
     return {
         "task": "text-classification",
         "model": str(model),
-        "data": {"source": str(data), **more.pop("data", {})},
+        "data": {"source": str(source), **more.pop("data", {})},
         "train": {"precision": "fp32", "batch_size": 8, **more.pop("train", {})},
         **more,
     }
