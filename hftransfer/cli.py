@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -632,7 +632,7 @@ def zero_shot(
     _guarded(work, debug=debug)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -763,7 +763,7 @@ def _say(text: str) -> None:
     print(printable(text))
 
 
-def _guarded(work: Callable[[], Any], *, debug: bool, then: str = "") -> None:
+def _guarded(work: Callable[[], None], *, debug: bool, then: str = "") -> None:
     """Do the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.base.run_folder import HubSettings, OutputSettings
@@ -22,6 +22,9 @@ from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import OPTIONAL_KEYS, Task
 from hftransfer.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
 
 OTHER_TASKS = (
     *("any-to-any", "audio-classification", "audio-text-to-text", "audio-to-audio", "automatic-speech-recognition"),
@@ -45,6 +48,7 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 }
 
+T = TypeVar("T")
 Path_ = tuple[str, ...]
 
 
@@ -65,7 +69,7 @@ class ModelSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _pair_named(cls, value: Any) -> Any:
+    def _pair_named(cls, value: object) -> object:
         """Return a pair of towers is known by both names."""
         if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
             return {"name": f"{value['image']} + {value['text']}", **value}
@@ -109,7 +113,7 @@ class CompareSettings(BaseModel):
 
     @field_validator("strategies", "models", "seeds", "shots")
     @classmethod
-    def _differ(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _differ(cls, value: tuple[T, ...]) -> tuple[T, ...]:
         twice = [str(one) for one in dict.fromkeys(value) if value.count(one) > 1]
         if twice:
             raise ValueError(must_be("they", "each given once", f"{', '.join(twice)} twice"))
@@ -182,12 +186,12 @@ class Recipe(BaseModel):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _name_alone(cls, value: Any) -> Any:
+    def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
     @field_validator("strategy", mode="before")
     @classmethod
-    def _kind_alone(cls, value: Any) -> Any:
+    def _kind_alone(cls, value: object) -> object:
         if isinstance(value, dict) and "kind" not in value:
             return {"kind": "linear-probe", **value}
         if value == CONTRASTIVE:
@@ -196,7 +200,7 @@ class Recipe(BaseModel):
 
     @field_validator("data", mode="before")
     @classmethod
-    def _source_alone(cls, value: Any) -> Any:
+    def _source_alone(cls, value: object) -> object:
         return {"source": value} if isinstance(value, str) else value
 
 
@@ -253,8 +257,8 @@ class LoadedRecipe:
 
 
 def load_recipe(
-    source: str | Path | Mapping[str, Any],
-    overrides: Sequence[str] | Mapping[str, Any] = (),
+    source: str | Path | Mapping[str, object],
+    overrides: Sequence[str] | Mapping[str, object] = (),
     *,
     folder: Path | None = None,
 ) -> LoadedRecipe:
@@ -300,7 +304,7 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
-def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
+def with_memory(overrides: Mapping[str, object] | Sequence[str], data: object) -> Mapping[str, object] | Sequence[str]:
     """Return the overrides, with a name for data that is given as Python objects."""
     if data is None:
         return overrides
@@ -354,7 +358,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     return buffer.getvalue()
 
 
-def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
+def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, object, str]]:
     """Return every setting as (dotted key, value, `recipe` | `default` | `override`)."""
     return [
         (key, value, _origin(loaded.origins, tuple(key.split("."))))
@@ -375,10 +379,10 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     return kept
 
 
-def flat_settings(recipe: Recipe) -> dict[str, Any]:
+def flat_settings(recipe: Recipe) -> dict[str, object]:
     """Return every setting by its dotted key, as a plain value."""
 
-    def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any]]:
+    def walk(values: Mapping[str, object], above: Path_) -> Iterator[tuple[str, object]]:
         for key, value in values.items():
             here = (*above, key)
             if isinstance(value, dict):
@@ -434,7 +438,7 @@ class _Document:
             given = dict.fromkeys(_leaves(self.values), "recipe")
         return given | dict.fromkeys(self.overridden, "override")
 
-    def apply(self, overrides: Sequence[str] | Mapping[str, Any], faults: list[str]) -> None:
+    def apply(self, overrides: Sequence[str] | Mapping[str, object], faults: list[str]) -> None:
         """Set and drops keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
@@ -463,7 +467,7 @@ class _Document:
                 except RecursionError:
                     faults.append(must_be(f"override {_cut(key)}", "a value", "too many levels in one another"))
 
-    def _set(self, key: Path_, value: Any, raw: str | None, faults: list[str]) -> None:
+    def _set(self, key: Path_, value: object, raw: str | None, faults: list[str]) -> None:
         inside: Any = self.values
         for depth, part in enumerate(key[:-1], start=1):
             below = inside.get(part)
@@ -541,14 +545,14 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
     return _Document(values, lines, name), faults
 
 
-def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
+def _plain_value(node: Node, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
     """Return the value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
     if str(node.tag) not in _PLAIN_TAGS:
         where = f"{file}:{node.start_mark.line + 1}: {_dotted(key)}"
         faults.append(must_be(where, "a plain value", f"the YAML tag {_cut(str(node.tag))}"))
         return None
     if node.id == "mapping":
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for key_node, value_node in node.value:
             name = str(key_node.value)
             below = (*key, name)
@@ -566,7 +570,7 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
     return node.value if is_text else _scalar(node.value)
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> object:
     """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the
     text."""
     from ruamel.yaml import YAML
@@ -584,7 +588,7 @@ def _scalar(text: str) -> Any:
     return text if plain else _plain_copy(value)
 
 
-def _plain_copy(value: Any) -> Any:
+def _plain_copy(value: object) -> Any:
     """Return a copy of a value whose keys are texts, as those of a recipe are."""
     if isinstance(value, Mapping):
         return {str(key): _plain_copy(below) for key, below in value.items()}
@@ -593,7 +597,7 @@ def _plain_copy(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
+def _leaves(values: Mapping[str, object], above: Path_ = ()) -> Iterator[Path_]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*above, key))
@@ -612,7 +616,7 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     except ValidationError as error:
         if _retyped(document, error):
             return _validated(document, faults)
-        told: dict[Path_, list[Any]] = {}
+        told: dict[Path_, list[ErrorDetails]] = {}
         for fault in error.errors():
             key = _path_of(fault)
             told.setdefault(key, []).append(fault)
@@ -651,7 +655,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
     return changed
 
 
-def _told(document: _Document, fault: Any) -> str:
+def _told(document: _Document, fault: ErrorDetails) -> str:
     """Return a fault of pydantic's in the house's form."""
     full = _path_of(fault)
     key = _shown_key(full)
@@ -692,7 +696,7 @@ def _told(document: _Document, fault: Any) -> str:
             return must_be(where, _allowed(fault), got, _description(full))
 
 
-def _told_ways(document: _Document, ways: Sequence[Any]) -> str:
+def _told_ways(document: _Document, ways: Sequence[ErrorDetails]) -> str:
     """Return one sentence for a value that fits none of the forms a key may have."""
     full = _path_of(ways[0])
     key = _shown_key(full)
@@ -717,13 +721,13 @@ _TYPES = {
 }
 
 
-def _allowed(fault: Any) -> str:
+def _allowed(fault: ErrorDetails) -> str:
     if fault["type"] in _BOUNDS:
         return _BOUNDS[fault["type"]].format(**fault.get("ctx", {}))
     return _TYPES.get(fault["type"].split("_")[0], str(fault["msg"]).removeprefix("Input should be ").lower())
 
 
-def _path_of(fault: Any) -> Path_:
+def _path_of(fault: ErrorDetails) -> Path_:
     """Return the keys down to what a fault of pydantic's is told of, without the forms of a value that it puts among
     them."""
     own = 1 if fault["type"] == "extra_forbidden" else 0  # a key that a person made up may look like such a form
@@ -743,7 +747,7 @@ def _shown_key(key: Path_) -> Path_:
 
 def _model_at(key: Path_) -> type[BaseModel] | None:
     """Return the settings class of a section."""
-    model: Any = Recipe
+    model: type[BaseModel] = Recipe
     for part in key:
         if part in STRATEGIES:
             model = STRATEGIES[part]
@@ -752,10 +756,11 @@ def _model_at(key: Path_) -> type[BaseModel] | None:
             return None
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
+        below = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if below is None:
             return None
-    return model  # type: ignore[no-any-return]
+        model = below
+    return model
 
 
 def _keys_of(key: Path_) -> list[str]:
@@ -763,7 +768,7 @@ def _keys_of(key: Path_) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def _options(key: Path_) -> list[Any]:
+def _options(key: Path_) -> list[str]:
     key = key[:-1] if key[-1].isdigit() else key
     model = _model_at(key[:-1])
     if model is None or key[-1] not in model.model_fields:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
+
+if TYPE_CHECKING:
+    from transformers.utils import ModelOutput
 
 Inputs = dict[str, Tensor]
 Call = tuple[tuple[object, ...], dict[str, object]]
@@ -45,11 +48,11 @@ class Trace:
             return self
         with torch.inference_mode(False):  # what learns later on may be given them, too
 
-            def move(value: Any) -> Any:
+            def move(value: object) -> object:
                 return value.to(device) if isinstance(value, Tensor) else value
 
             arguments, outputs = tree_map(move, (self.stage_arguments, self.stage_outputs))
-            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=move(self.features))
+            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=self.features.to(device))
 
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
@@ -89,7 +92,7 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
     return trace
 
 
-def logits_of(outputs: Any) -> Tensor:
+def logits_of(outputs: ModelOutput) -> Tensor:
     """Return the logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
     if hasattr(outputs, "start_logits"):
         return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)

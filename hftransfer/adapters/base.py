@@ -22,6 +22,7 @@ from hftransfer.base.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
     from hftransfer.adapters.heads import HeadLayer
 
@@ -37,12 +38,19 @@ class Adapter(ABC):
     carried: ClassVar[tuple[str, ...]] = ()
     """The inputs that cross each boundary beside the hidden state."""
 
-    model: Any
-    """The `nn.Module` that is trained and saved."""
-    processor: Any
+    model: PreTrainedModel
+    """The network that is trained and saved; a network of ours has the same attributes."""
+    processor: BaseImageProcessor | PreTrainedTokenizerBase
     split: SplitModel
 
-    def __init__(self, model: Any, processor: Any, head: Head, name: str = "", family: str = "") -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: BaseImageProcessor | PreTrainedTokenizerBase,
+        head: Head,
+        name: str = "",
+        family: str = "",
+    ) -> None:
         self.model = model.eval()
         self.head_port = head
         self.processor = processor

@@ -10,7 +10,6 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import ModelError, must_be
@@ -165,7 +164,7 @@ def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:
 
     from hftransfer.adapters.libraries import quiet_transformers
 
-    pretrained: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+    pretrained: dict[str, torch.Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     own = network.state_dict()
     if [tuple(t.shape) for t in pretrained.values()] != [tuple(t.shape) for t in own.values()]:

@@ -239,7 +239,7 @@ def _modules_in(folder: Path) -> list[dict[str, str]]:
     return modules
 
 
-def _pooling_of(settings: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+def _pooling_of(settings: dict[str, object]) -> Literal["mean", "cls", "last"] | None:
     """Return the one way of pooling that a module of sentence-transformers is set to."""
     names: dict[str, Literal["mean", "cls", "last"]] = {
         "pooling_mode_mean_tokens": "mean",

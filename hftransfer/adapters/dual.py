@@ -41,21 +41,23 @@ from hftransfer.base.errors import HftransferError, ModelError, first_line, must
 
 if TYPE_CHECKING:
     from open_clip import CLIP
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
     from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
 
 
 class DualEncoder(ABC):
     """One native model of two towers with its preprocessing. Embeddings are not normalised."""
 
-    model: Any
-    """The `nn.Module` of both towers."""
+    model: PreTrainedModel | CLIP
+    """The network of both towers."""
     tokenizer: PreTrainedTokenizerBase
     longest: int
     """The longest text in tokens that the text tower takes."""
     fixed_length: bool
     """True if all texts are padded to one length, and padding is attended to."""
 
-    def __init__(self, model: Any, name: str, family: str) -> None:
+    def __init__(self, model: PreTrainedModel | CLIP, name: str, family: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name, self.family = name, family
         self._widths: dict[Side, int] = {}
@@ -248,7 +250,7 @@ class TransformersDual(DualEncoder):
     def poolers(self) -> dict[Side, nn.Linear]:
         """Return the poolers, by modality, that are linear and whose bias may move: those of towers that were paired
         here."""
-        towers: dict[Side, Any] = {"image": self.model.vision_model, "text": self.model.text_model}
+        towers: dict[Side, nn.Module] = {"image": self.model.vision_model, "text": self.model.text_model}
         dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
         return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
 
@@ -308,7 +310,12 @@ class OpenClipDual(DualEncoder):
     """A model of open_clip with its own transform and tokenizer."""
 
     def __init__(
-        self, model: CLIP, transform: Callable[[Image.Image], Tensor], tokenizer: Any, name: str, folder: Path
+        self,
+        model: CLIP,
+        transform: Callable[[Image.Image], Tensor],
+        tokenizer: HFTokenizer | SimpleTokenizer,
+        name: str,
+        folder: Path,
     ) -> None:
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
@@ -346,7 +353,7 @@ class OpenClipDual(DualEncoder):
         assert projection is not None
         return OpenClipTower(without_linear(whole, path), projection, config)
 
-    def _whole(self, side: Side) -> Any:
+    def _whole(self, side: Side) -> nn.Module:
         """Return a tower with its projection."""
         return self.model.visual if side == "image" else OpenClipTexts(replaced(self.model, "visual", None))
 
@@ -461,7 +468,7 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
     return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
 
 
-def _embedding(output: Any) -> Tensor:
+def _embedding(output: Tensor | ModelOutput) -> Tensor:
     """Return the projected embedding: older transformers give it alone, since 5 it is the pooled output."""
     embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return embedded

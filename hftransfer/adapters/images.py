@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
@@ -18,7 +18,7 @@ from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 _LONGEST_RATIO = 8.0
 
@@ -29,7 +29,12 @@ class ImageAdapter(Adapter):
     modality: ClassVar[Modality] = "image"
 
     def __init__(
-        self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = IMAGE_CLASSES
+        self,
+        model: PreTrainedModel,
+        processor: BaseImageProcessor,
+        name: str = "",
+        family: str = "",
+        head: Head = IMAGE_CLASSES,
     ) -> None:
         super().__init__(model, processor, head, name, family)
 
@@ -66,7 +71,7 @@ class ImageAdapter(Adapter):
 
 
 class TimmAdapter(ImageAdapter):
-    """Any timm network inside transformers' TimmWrapper."""
+    """A timm network inside transformers' TimmWrapper."""
 
     def processor_settings(self) -> dict[str, object]:
         """Return the preprocessing settings that timm derives from the checkpoint."""

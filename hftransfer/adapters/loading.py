@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -22,6 +22,14 @@ from hftransfer.base.errors import HftransferError, ModelError, first_line, must
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+
+class LoadingReport(TypedDict):
+    """The part of transformers' loading report that is read: names of tensors, mismatched ones with both shapes."""
+
+    missing_keys: set[str]
+    unexpected_keys: set[str]
+    mismatched_keys: set[str | tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
     return of_texts(model, load_tokenizer(checkpoint), name, family, head)
 
 
-def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
+def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | PooledClassifier, LoadingReport]:
     """Return the native model, and what transformers says of missing and mismatched weights."""
     import safetensors
     import torch
@@ -126,7 +134,7 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
-def _fill_backbone(model: PreTrainedModel, info: dict[str, Any], folder: str) -> None:
+def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> None:
     """Fill a backbone whose weights transformers did not find from the bare backbone in the folder: Llama's class for
     questions, for one, looks for them under another name than checkpoints have."""
     import torch
@@ -145,7 +153,7 @@ def _fill_backbone(model: PreTrainedModel, info: dict[str, Any], folder: str) ->
         info["missing_keys"] = set(info["missing_keys"]) - absent
 
 
-def _pooled(backbone: PreTrainedModel, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
+def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint, form: Form) -> PooledClassifier:
     """Return the backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
     unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
     if unused and getattr(backbone, "pooler", None) is not None:
@@ -189,7 +197,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
         raise ModelError(must_be(f"model '{adapter.name}'", "as deep as its config.json says", got, remedy))
 
 
-def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
+def _require_weights(adapter: Adapter, info: LoadingReport, form: Form) -> None:
     """Return if all weights came from the checkpoint; those of a new head may be missing."""
     head_names = adapter.split.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}

@@ -29,7 +29,7 @@ class Matrices:
     folder: Path
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """The parsed `adapter_config.json`."""
         return object_in(self.folder / ADAPTER_CONFIG)
 

@@ -67,7 +67,7 @@ def _backbone(checkpoint: Checkpoint, kind: str) -> PreTrainedModel:
 
 
 def _size_px(processor: BaseImageProcessor) -> tuple[int, int]:
-    size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
-    size = dict(size or processor.size)
-    edge: Any = size.get("shortest_edge", 224)
+    cropped = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
+    size: dict[str, Any] = dict(cropped or processor.size)
+    edge = size.get("shortest_edge", 224)
     return int(size.get("height", edge)), int(size.get("width", edge))

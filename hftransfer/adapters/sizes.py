@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
@@ -17,6 +17,7 @@ from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 _COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
 """Settings that say how often something is built, each time with weights of its own; not how wide it is."""
@@ -36,7 +37,7 @@ def shapes_in(files: list[Path]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def require_fitting_numbers(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def require_fitting_numbers(name: str, config: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Return if a configuration asks for no more layers, blocks or outputs than the weights can hold, and for no
     negative number of them.
 
@@ -70,7 +71,7 @@ def require_small_images(name: str, settings: object) -> None:
 
 
 def require_fitting_model(
-    name: str, auto_class: Any, config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
+    name: str, auto_class: type[_BaseAutoModelClass], config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Return if the model that a configuration describes is about as large as its weights; it is built without memory.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from hftransfer.adapters.heads import Head
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from hftransfer.adapters.heads import HeadLayer
 
 Activations = dict[str, Tensor]
@@ -51,7 +53,7 @@ class SplitModel:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         stages: list[nn.Module],
         port: Head,
         outputs: int,

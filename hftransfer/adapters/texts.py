@@ -42,7 +42,14 @@ class TextAdapter(Adapter):
     modality: ClassVar[Modality] = "text"
     carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel | PooledClassifier,
+        processor: PreTrainedTokenizerBase,
+        name: str = "",
+        family: str = "",
+        head: Head = TEXT_CLASSES,
+    ) -> None:
         if processor.padding_side != "right" or processor.pad_token_id is None:
             processor = copy.deepcopy(processor)  # the caller's own stays as it is
             processor.padding_side = "right"

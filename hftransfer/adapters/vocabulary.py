@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.base.errors import ModelError, must_be
@@ -105,7 +105,7 @@ def _json(file: Path) -> object:
         return None
 
 
-def _vocabulary_size(config: Mapping[str, Any]) -> int:
+def _vocabulary_size(config: Mapping[str, object]) -> int:
     """Return how many tokens a model knows, as its configuration says; 0 where it says nothing."""
     inner = config.get("text_config")
     size = config.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)

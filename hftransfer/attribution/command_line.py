@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hftransfer.attribution.explaining import explain_each
 from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
@@ -19,6 +19,9 @@ from hftransfer.base.run_folder import new_folder
 from hftransfer.data.inputs import InputRequest
 from hftransfer.predictors.predictor import Predictor
 from hftransfer.report.rendering import data_uri, render_page
+
+if TYPE_CHECKING:
+    from hftransfer.predictors.dual import DualPredictor
 
 _ON_SHEET = 24
 
@@ -42,7 +45,9 @@ class Shown:
     explained: Explanation
 
 
-def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]) -> Path:
+def explain_inputs(
+    model: Predictor | DualPredictor, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+) -> Path:
     """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
     `explanations.json`; tells a line of each.
 
@@ -68,13 +73,14 @@ def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines:
 
 
 def _outcomes(
-    model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+    model: Predictor | DualPredictor, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
     pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
     named = asked.named(model.reader, lines, pairs=pairs)
     values = [one.value for one in named]
-    settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
-    explained = explain_each(model, values, **settings, truth=asked.truth)
+    explained = explain_each(
+        model, values, label=asked.label, labels=asked.labels, method=asked.method, truth=asked.truth
+    )
     with progress.stage("explaining", len(named)) as advance:
         for one, outcome in zip(named, explained, strict=True):
             advance(1)

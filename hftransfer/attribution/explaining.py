@@ -19,6 +19,8 @@ from hftransfer.predictors.predictor import Predictor, as_list, as_questions, de
 from hftransfer.tasks.outcomes import Answer
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from hftransfer.predictors.dual import DualPredictor
 
 
@@ -28,7 +30,7 @@ Explained = ImageExplanation | TextExplanation | AnswerExplanation
 
 def explain(
     model: str | os.PathLike[str] | Predictor | DualPredictor,
-    inputs: Any = None,
+    inputs: object = None,
     *,
     label: str | None = None,
     labels: Sequence[str] = (),
@@ -72,7 +74,7 @@ def explain(
 
 def explain_each(
     model: Predictor | DualPredictor,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     *,
     label: str | None = None,
     labels: Sequence[str] = (),
@@ -105,7 +107,7 @@ def explain_each(
 
 def _explained_images(
     model: Predictor | DualPredictor,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     label: str | None,
     labels: Sequence[str],
     method: str,
@@ -126,7 +128,14 @@ def _explained_images(
 
 
 def _explained_image(
-    asked: PixelModel, spot: Spot, names: Sequence[str], image: Any, label: str | None, method: str, *, truth: bool
+    asked: PixelModel,
+    spot: Spot,
+    names: Sequence[str],
+    image: Image.Image,
+    label: str | None,
+    method: str,
+    *,
+    truth: bool,
 ) -> ImageExplanation:
     pixels = asked.encode([image])
     with torch.inference_mode():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -32,7 +32,7 @@ class Explanation(ABC):
         """Return the explanation of an input of this name in a line."""
 
     @abstractmethod
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return it as plain values."""
 
     def weighed_words(self) -> list[list[dict[str, str]]]:
@@ -80,7 +80,7 @@ class ImageExplanation(Explanation):
         )
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         truth = asdict(self.truth) if self.truth is not None else None
         told = {"label": self.label, "score": self.score, "method": self.method, "blank": self.is_blank, "truth": truth}
         coarse = [[round(float(value), 3) for value in row] for row in cells_of(self.map)]
@@ -110,7 +110,7 @@ class TextExplanation(Explanation):
         return f"{name}: {self.label} {self.score:.4f}; {words}{unread}"
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @override
@@ -135,7 +135,7 @@ class AnswerExplanation(Explanation):
         return f"{name}: '{self.answer.answer}' {self.answer.score:.4f}; next: {spans or 'none'}"
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @override

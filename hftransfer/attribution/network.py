@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +88,7 @@ def find_spot(asked: PixelModel, target: int = 0) -> Spot:
         candidates |= {m: None for m in stage.modules() if any(part in type(m).__name__ for part in _NORMS)}
     outputs: list[tuple[nn.Module, Tensor]] = []
 
-    def keep(module: nn.Module, _: Any, output: Any) -> None:
+    def keep(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             outputs.append((module, output))
 

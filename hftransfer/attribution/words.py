@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import logits_of
-from hftransfer.adapters.texts import clean_text
+from hftransfer.adapters.texts import TextAdapter, clean_text
 from hftransfer.base.errors import ModelError, must_be
 
 _STEPS = 48
@@ -61,7 +61,7 @@ def attribute_words(
 
 
 def integrated_gradients(
-    adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
 ) -> tuple[np.ndarray, float]:
     """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up
     to."""
@@ -82,7 +82,9 @@ def integrated_gradients(
     return per_piece, ends[0] - ends[1]
 
 
-def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int) -> Tensor:
+def _score(
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int
+) -> Tensor:
     """Return the logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
     (B, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
@@ -97,7 +99,7 @@ def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], emb
     return logits[:, target] - others
 
 
-def _embedding_of(adapter: Any) -> nn.Embedding:
+def _embedding_of(adapter: TextAdapter) -> nn.Embedding:
     """Return the layer that makes vectors of word pieces."""
     known = len(adapter.processor)
     found = [m for m in adapter.model.modules() if isinstance(m, nn.Embedding)]
@@ -108,7 +110,7 @@ def _embedding_of(adapter: Any) -> nn.Embedding:
 
 
 def _offsets(
-    adapter: Any, text: str | tuple[str, str], max_tokens: int | None
+    adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None
 ) -> list[tuple[str, list[tuple[int, int, int]]]]:
     """Return each text with its pieces: the place among the tokens, start and end."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -96,7 +95,7 @@ def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
     return path
 
 
-def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
+def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, object]:
     groups = []
     for kind, count in audit.counts().items():
         own = audit.of(kind)
@@ -111,7 +110,7 @@ def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
     return {"title": title, "rows": counted(audit.rows, "row"), "groups": groups, "notes": audit.notes}
 
 
-def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
+def _shown(audit: Audit, finding: Finding) -> dict[str, object]:
     return {
         "split": finding.split,
         "id": finding.id,

@@ -8,7 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
@@ -117,11 +120,11 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
         raise kind(must_be(where, "a path", f"{shown} ({told})")) from error
 
 
-def settings_in_words(faults: Iterable[Any], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
+def settings_in_words(faults: Iterable[ErrorDetails], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
     """Return one sentence for each setting at fault among those that pydantic tells, whatever number of ways there are
     to give it; `shown` says how a person wrote a setting."""
     told: dict[str, list[str]] = {}
-    got: dict[str, Any] = {}
+    got: dict[str, object] = {}
     remedies: dict[str, str] = {}
     for fault in faults:
         name = str(fault["loc"][0]) if fault["loc"] else ""

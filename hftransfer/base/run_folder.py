@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors import SafetensorError
@@ -53,7 +53,7 @@ class HubSettings(BaseModel):
 
     @field_validator("language", mode="before")
     @classmethod
-    def _language_alone(cls, value: Any) -> Any:
+    def _language_alone(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("language")
@@ -282,7 +282,7 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
 
-    def note_asked(self, name: str, recipe: Mapping[str, Any]) -> None:
+    def note_asked(self, name: str, recipe: Mapping[str, object]) -> None:
         """Note what the run was asked for, so that it can go on from its folder alone.
 
         Raises:
@@ -373,7 +373,7 @@ class RunFolder:
         self._kept += [entry for entry in found if entry not in earlier]
         self._note(self._kept)
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """Write a JSON file."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -405,7 +405,7 @@ def is_interrupted(path: Path) -> bool:
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 
-def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
+def asked_in(path: Path) -> tuple[str, dict[str, object]] | None:
     """Return the name and the recipe of the unfinished run in a folder; None where none is noted there."""
     if not is_interrupted(path):
         return None
@@ -416,7 +416,7 @@ def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
         return None
 
 
-def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
+def write_table(folder: RunFolder, name: str, columns: dict[str, object]) -> None:
     """Write columns of equal length as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
@@ -424,7 +424,7 @@ def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), folder.file(name))
 
 
-def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_same_identity(before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Return if an interrupted run was made of what this one is.
 
     Raises:

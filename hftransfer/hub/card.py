@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import printable
@@ -20,6 +20,10 @@ from hftransfer.report.rendering import plain_text
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
+
+if TYPE_CHECKING:
+    import jinja2
+    from huggingface_hub import EvalResult, ModelCardData
 
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
@@ -117,14 +121,14 @@ def write_card(folder: Path, card: Card) -> None:
     ModelCard(page).save(folder / "README.md")
 
 
-def metadata(card: Card) -> Any:
+def metadata(card: Card) -> ModelCardData:
     """Return what the Hub reads: a `ModelCardData`."""
     from huggingface_hub import ModelCardData
 
     strategy, is_lora = card.metrics["strategy"], card.facts.base is not None
     pipeline_tag, other_tag = card.task.tags
     papers = [f"arxiv:{paper[0]}" for paper in _papers_of(card)]
-    more: dict[str, Any] = {}
+    more: dict[str, object] = {}
     if card.hub_id is not None:
         more["base_model_relation"] = "adapter" if is_lora else "finetune"
     if card.examples:
@@ -144,7 +148,7 @@ def metadata(card: Card) -> Any:
     )
 
 
-def _eval_results(card: Card) -> list[Any]:
+def _eval_results(card: Card) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     data = plain_text(card.data_source)
@@ -164,7 +168,7 @@ def _eval_results(card: Card) -> list[Any]:
     ]
 
 
-def _template() -> Any:
+def _template() -> jinja2.Template:
     import jinja2
 
     source = files("hftransfer.hub").joinpath("card.md.jinja").read_text(encoding="utf-8")
@@ -175,7 +179,7 @@ def _template() -> Any:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def _of_results(card: Card) -> dict[str, Any]:
+def _of_results(card: Card) -> dict[str, object]:
     test, validation = card.metrics["test"], card.metrics["validation"]
     rows = []
     for name in card.scores:
@@ -231,7 +235,7 @@ def _further(card: Card) -> Iterator[str]:
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def _of_data(card: Card) -> dict[str, Any]:
+def _of_data(card: Card) -> dict[str, object]:
     counts, splits = card.counts, ("train", "validation", "test")
     rows = [
         {"name": plain_text(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
@@ -287,7 +291,7 @@ def _most_confused(card: Card) -> str | None:
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
+def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, object]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
     recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]

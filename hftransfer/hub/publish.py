@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some, user_path
 from hftransfer.base.progress import Progress
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelCardData
+
+T = TypeVar("T")
 BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
 """What our part of a card stands between; all around it is left alone."""
 MANIFEST = "hftransfer_files.json"
@@ -137,7 +141,9 @@ def push(
     if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
         return Pushed(url, head, changed=False)
     gone = [name for name in known if name not in files and name in before]
-    operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files.items()]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(name, content) for name, content in files.items()
+    ]
     operations += [CommitOperationDelete(name) for name in gone]
 
     def commit() -> str:
@@ -291,10 +297,10 @@ def merged_card(there: str, own: str) -> str:
 class _Remote:
     """The repository on the Hub: what is asked of it is asked again where it fails for a while."""
 
-    def __init__(self, api: Any, repo_id: str, revision: str | None, wait: Callable[[float], None]) -> None:
+    def __init__(self, api: HfApi, repo_id: str, revision: str | None, wait: Callable[[float], None]) -> None:
         self.api, self.repo_id, self.revision, self.wait = api, repo_id, revision, wait
 
-    def tried(self, what: str, ask: Callable[[], Any]) -> Any:
+    def tried(self, what: str, ask: Callable[[], T]) -> T:
         """Return the answer, after some tries where it takes them.
 
         Raises:
@@ -411,7 +417,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def require_valid_card(data: Any) -> None:
+def require_valid_card(data: ModelCardData) -> None:
     """Return if the Hub takes a card with this metadata (a `ModelCardData`), before anything is trained.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def _load_towers(recipe: Recipe, checkpoint: Checkpoint | None) -> _Towers:
     return _Towers(load_dual(checkpoint), dict.fromkeys(sides, checkpoint.weights_sha256), (checkpoint,))
 
 
-def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Return a table of all captions of the test split: the rank of each for its image, and of its image for it."""
     texts, owners = captions_of(test)
     return {
@@ -143,7 +143,7 @@ def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, Any]:
+def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, object]:
     """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
     from hftransfer.predictors.dual import NamesJob, evaluate

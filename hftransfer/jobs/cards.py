@@ -25,7 +25,7 @@ _SHOWN = 3
 _LONGEST_TEXT, _LARGEST_PX = 600, 384
 
 
-def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts: ModelFacts | None = None) -> None:
+def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], facts: ModelFacts | None = None) -> None:
     """Write the card of a trained model into its folder; `facts` where they are not those of the run."""
     recipe, splits, task = learned.recipe, learned.splits, learned.task
     facts = facts or learned.model_facts or ModelFacts()
@@ -54,7 +54,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts
 
 def provisional_card(recipe: Recipe) -> Card:
     """Return the card of a run before it has run, for the Hub to judge its metadata: nothing is measured yet."""
-    nothing: dict[str, Any] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
+    nothing: dict[str, object] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
     name = BUNDLED_MODELS[recipe.model.name].hub_id if recipe.model.name in BUNDLED_MODELS else None
     return Card(**_of_recipe(recipe), metrics=nothing, bases=(_last_part(recipe.model.name or "towers"),), hub_id=name)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.cache import cache_root
 from hftransfer.base.errors import HftransferError, first_line
@@ -106,7 +105,7 @@ def trials() -> dict[str, Callable[[Path], str]]:
     return {task.name: partial(_learn, task) for task in heads} | {"lora": _lora, "zero-shot": _zero_shot}
 
 
-def _learn(task: HeadTask[Any], folder: Path, **settings: Any) -> str:
+def _learn(task: HeadTask[object], folder: Path, **settings: object) -> str:
     """Return what a small run on made-up examples came to."""
     assert task.starter is not None
     document = {

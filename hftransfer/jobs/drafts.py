@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.errors import (
     DataError,
@@ -51,7 +50,7 @@ class Seen:
     unreadable: int = 0
     notes: tuple[str, ...] = ()
     fractions: tuple[float, float] = _SHARES[0]
-    chosen: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, object] = field(default_factory=dict)
     """What a person set of the data."""
 
 
@@ -149,7 +148,7 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
     return Seen(name, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
 
 
-def _chosen(settings: DataSettings) -> dict[str, Any]:
+def _chosen(settings: DataSettings) -> dict[str, object]:
     """Return what a person set of the data beside the source."""
     return {
         name: value for name in sorted(settings.model_fields_set - {"source"}) if (value := getattr(settings, name))
@@ -244,7 +243,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split())[:60]
 
 
-def _quoted(text: Any) -> str:
+def _quoted(text: object) -> str:
     """Return a plain value as a YAML scalar."""
     from json import dumps
 

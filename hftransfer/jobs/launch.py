@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from hftransfer.base.errors import RecipeError, must_be
 
@@ -95,7 +94,7 @@ def _wait_for(started: Sequence[subprocess.Popen[bytes]], seconds: float | None)
 def _passing_on_signals(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     """Meanwhile SIGTERM and SIGINT go to the processes and not to us."""
 
-    def pass_on(number: int, _: Any) -> None:
+    def pass_on(number: int, _: object) -> None:
         for process in started:
             if process.poll() is None:
                 process.send_signal(number)

@@ -66,7 +66,7 @@ def predict_inputs(
     scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
     names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
-    told: list[dict[str, Any]] = []
+    told: list[dict[str, object]] = []
     total = len(named) if len(named) >= _BAR_FROM else 0
     with _table(asked.csv, names) as write, progress.stage("predicting", total) as on:
         for one, outcome in zip(named, outcomes, strict=True):
@@ -139,12 +139,12 @@ def _require_no(asked: PredictRequest, names: Sequence[str], allowed: str) -> No
         raise RecipeError(*faults)
 
 
-def _shown_input(one: NamedInput) -> Any:
+def _shown_input(one: NamedInput) -> object:
     return list(one.value) if isinstance(one.value, tuple) else one.name
 
 
 @contextmanager
-def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, object]], None]]:
     """What writes a row of a table, as they come; the scores of labels in columns of their own, in the order of the
     model's names where it has some.
 

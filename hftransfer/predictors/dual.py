@@ -51,20 +51,20 @@ class Evaluated:
     """What zero-shot classification of a split came to."""
 
     splits: Splits
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     probabilities: np.ndarray
     """(N, C)."""
-    columns: dict[str, Any]
+    columns: dict[str, object]
     """A table of predictions."""
-    classes: list[dict[str, Any]]
+    classes: list[dict[str, object]]
     """One row per class: how often it was found, and what it was taken for."""
-    prompts: list[dict[str, Any]]
+    prompts: list[dict[str, object]]
     """One row per template, best first, where they were compared."""
 
 
 def zero_shot(
     model: str | os.PathLike[str],
-    images: Any,
+    images: object,
     labels: Sequence[str],
     *,
     prompts: str | Sequence[str] = "simple",
@@ -89,7 +89,7 @@ def zero_shot(
 
 def zero_shot_each(
     model: str | os.PathLike[str],
-    images: Sequence[Any],
+    images: Sequence[object],
     labels: Sequence[str],
     *,
     prompts: str | Sequence[str] = "simple",
@@ -139,7 +139,7 @@ class DualPredictor:
         self._images = frozen_twin(self.dual.images, self.compute)
 
     def predict(
-        self, images: Any, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
+        self, images: object, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
     ) -> list[Prediction]:
         """Return one `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
 
@@ -150,7 +150,7 @@ class DualPredictor:
         return all_or_faults(self.predict_each(as_list(images, IMAGES), labels, prompts=prompts))
 
     def predict_each(
-        self, images: Sequence[Any], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
+        self, images: Sequence[object], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
     ) -> Iterator[Prediction | DataError]:
         """Yield a prediction for each image in turn, or the error that says why it can't be read."""
         names, templates = require_labels(labels), templates_of(prompts)
@@ -163,7 +163,7 @@ class DualPredictor:
 
         yield from in_batches(images, self.compute, decoded, self._images.encode, probabilities, names)
 
-    def embed_images(self, images: Any) -> np.ndarray:
+    def embed_images(self, images: object) -> np.ndarray:
         """Return the normalised embeddings (N, D) of images, in float32.
 
         Raises:
@@ -324,7 +324,7 @@ def _compared(
             right[place] += np.sum(probabilities.argmax(axis=1) == own)
             lost[place] -= np.log(np.maximum(probabilities[np.arange(len(own)), own], 1e-12)).sum()
     accuracy, log_loss, count = right / len(labels), lost / len(labels), len(templates)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "template": template,
             "accuracy_alone": float(accuracy[1 + index]),
@@ -336,7 +336,7 @@ def _compared(
     return sorted(rows, key=lambda row: -row["log_loss_gain"])
 
 
-def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, Any]]:
+def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, object]]:
     rows = []
     for index, name in enumerate(names):
         own, others = counts[index, index], np.delete(counts[index], index)
@@ -354,7 +354,7 @@ def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) ->
     return rows
 
 
-def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
+def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, object]]:
     """Return the pairs of classes that are confused most often, both directions counted together."""
     pairs = [
         (int(counts[first, second] + counts[second, first]), first, second)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -132,7 +132,7 @@ def _new(out: str | Path) -> Path:
 class _Graph(nn.Module):
     """A model whose inputs have places instead of names, and which gives tensors alone."""
 
-    def __init__(self, model: Any, names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.model, self.names = model, list(names)
         self.outputs = ["logits"]
@@ -241,7 +241,7 @@ def _examples(predictor: Predictor, run: str | None, data: str | None, progress:
     return [task.inputs(predictor.source, part, most) for part in parts if part], source
 
 
-def _rows(task: HeadTask[Any], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
+def _rows(task: HeadTask[object], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
     if data is not None:
         return rows_of_split(find_rows(DataSettings(source=data), progress, task.reader), None), f"examples of {data}"
     recipe = Path(run) / "recipe.yaml" if run is not None else None

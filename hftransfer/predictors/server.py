@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hftransfer.base.errors import HftransferError, RecipeError, must_be
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Predictor
+from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
     import uvicorn
@@ -64,7 +65,7 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     app.add_middleware(_Careful)
     queue = _Queue(limits.most_waiting)
-    about: dict[str, Any] = {"model": name, "takes": form.name, "labels": []}
+    about: dict[str, object] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
         labels = list(predictor.class_names) if predictor.task.has_classes else []
         about |= {"labels": labels, "scores": predictor.scoring, "note": predictor.note}
@@ -75,7 +76,7 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
         return HTMLResponse(files("hftransfer.predictors").joinpath("page.html").read_text(encoding="utf-8"))
 
     @app.get("/about")
-    async def describe() -> dict[str, Any]:
+    async def describe() -> dict[str, object]:
         """What the model is called, what it takes, its labels, what scores are, and what one should know of it."""
         return about
 
@@ -106,7 +107,7 @@ class _Queue:
     def __init__(self, most: int) -> None:
         self._worker, self._places = ThreadPoolExecutor(1), threading.Semaphore(most)
 
-    def submit(self, work: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+    def submit(self, work: Callable[[], dict[str, object]]) -> Future[dict[str, object]]:
         """Return what will be the outcome of the work.
 
         Raises:
@@ -164,7 +165,7 @@ class _Form:
     """The texts of a JSON object; none where the body is a file."""
     with_labels: bool = False
 
-    def read(self, request: Request, content: bytes) -> Any:
+    def read(self, request: Request, content: bytes) -> object:
         """Return what the model is given: bytes, a dict of texts, or bytes with labels.
 
         Raises:
@@ -223,7 +224,7 @@ async def _content(request: Request, limits: Limits) -> bytes:
         raise _Refused(408, f"The input did not come within {limits.read_seconds:g} seconds.") from None
 
 
-def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, Any]:
+def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, object]:
     if isinstance(predictor, DualPredictor):
         image, labels = given
         found = asdict(predictor.predict([image], labels)[0])
@@ -236,7 +237,7 @@ def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> di
     return found
 
 
-def _of_one(predictor: Predictor, form: _Form, given: Any) -> Any:
+def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answer:
     """Return the prediction for one input.
 
     Texts do not go through `predict`, which looks whether one names a file here.

@@ -206,7 +206,9 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     draw_sheet(path, [thumbnail(rows[i]) for i in chosen], captions, title)
 
 
-def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title: str, color: str = INK) -> None:
+def draw_sheet(
+    path: Path, images: Sequence[np.ndarray | Image.Image], captions: Sequence[str], title: str, color: str = INK
+) -> None:
     """Draw images, arrays or PIL's, in rows of six at most, each under its caption."""
     columns = min(6, max(3, len(images)))
     lines = max(1, -(-len(images) // columns))

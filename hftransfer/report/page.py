@@ -146,7 +146,7 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.4f}" if whole else ""
 
 
-def _shown(group: Group) -> dict[str, Any]:
+def _shown(group: Group) -> dict[str, object]:
     return {
         "title": group.title,
         "kind": group.kind,

@@ -7,14 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from PIL import Image
 
 from hftransfer.base.errors import printable
 
 
-def render_page(package: str, template: str, **values: Any) -> str:
+def render_page(package: str, template: str, **values: object) -> str:
     """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable."""
     import jinja2
 
@@ -23,11 +22,12 @@ def render_page(package: str, template: str, **values: Any) -> str:
     return environment.from_string(source).render(**values)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """Return what is filled into a page: of texts what would steer a terminal or turn the direction of writing is
     escaped."""
-    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value.replace("\r\n", "\n")) if is_plain else value
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value.replace("\r\n", "\n"))
+    return value
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -83,7 +83,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
     return cells
 
 
-def require_sound(cells: Sequence[Cell], data: Any) -> None:
+def require_sound(cells: Sequence[Cell], data: object) -> None:
     """Return if no cell is seen to fail before data or weights are loaded.
 
     Raises:

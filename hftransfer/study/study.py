@@ -43,10 +43,10 @@ class Grid(TypedDict, total=False):
 
 
 def compare(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: Any = None,
+    data: object = None,
     out: str | Path | None = None,
     skip_done: bool = False,
     progress: Progress | None = None,
@@ -154,7 +154,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
 
 
 def _result_of(
-    cell: Cell, folder: Path, data: Any, done: Sequence[Cell], progress: Progress, *, goes_on: bool
+    cell: Cell, folder: Path, data: object, done: Sequence[Cell], progress: Progress, *, goes_on: bool
 ) -> CellResult:
     """Return the result of a cell; it is run if it was not before, and goes on if it was interrupted."""
     try:

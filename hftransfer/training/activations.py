@@ -17,14 +17,14 @@ import tempfile
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ _CODE = (
 )
 
 
-def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
+def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, object]:
     """Everything that shapes the activations of an example, besides its bytes or tokens."""
     return {
         "weights": weights_sha256,
@@ -142,7 +142,7 @@ class ActivationStore:
     folder, and `tell` gets a line.
     """
 
-    def __init__(self, root: Path, parts: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, root: Path, parts: Mapping[str, object], tell: Callable[[str], None] = lambda _: None) -> None:
         text = json.dumps(parts, sort_keys=True, indent=1, default=str)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:32]
         self._tell = tell
@@ -162,7 +162,7 @@ class ActivationStore:
         self.refresh()
 
     @classmethod
-    def in_cache(cls, parts: dict[str, Any], tell: Callable[[str], None]) -> ActivationStore:
+    def in_cache(cls, parts: Mapping[str, object], tell: Callable[[str], None]) -> ActivationStore:
         """Return the store in the cache folder."""
         try:
             root = cache_folder("activations")
@@ -428,7 +428,7 @@ class _Computing:
             finite = torch.isfinite(hidden).all()
             hidden = hidden.float() if exact or hidden.dtype != torch.bfloat16 else hidden
             self._found = hidden.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
-        self._copied: Any = torch.cuda.Event() if hidden.is_cuda else None  # type: ignore[no-untyped-call]
+        self._copied = torch.cuda.Event() if hidden.is_cuda else None  # type: ignore[no-untyped-call]
         if self._copied is not None:
             self._copied.record()
 

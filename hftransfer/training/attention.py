@@ -6,8 +6,8 @@ its time forward (ViT-Tiny, 32 images of 197 tokens), and backward a third of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ def attention(
         return (weights if drop is None else drop(weights, dropout_p)) @ value
 
 
-def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """Return a context in which a network that does not learn attends as quickly as it can.
 
     Not one of torch's own attention modules: they have a quick way that no function may be put in place of.
@@ -68,8 +68,12 @@ def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) 
 
 class _QuickAttention(TorchFunctionMode):
     def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         del types
         named = kwargs or {}
         if is_attention(function, args) and is_quick(*args[:2], **named):
@@ -77,12 +81,12 @@ class _QuickAttention(TorchFunctionMode):
         return function(*args, **named)
 
 
-def is_attention(function: Any, args: Any) -> bool:
+def is_attention(function: object, args: Sequence[object]) -> bool:
     """Return whether torch's attention is called, with query, key and value by their places."""
     return function is functional.scaled_dot_product_attention and len(args) > 2
 
 
-def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: Any) -> bool:
+def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: object) -> bool:
     """Return whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
     if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
         return False

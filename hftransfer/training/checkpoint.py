@@ -60,7 +60,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, Any]) -> Path:
+    def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, object]) -> Path:
         """Return the folder of a new checkpoint with these files; an existing file, given by its path, is linked.
 
         Older checkpoints beyond `keep` go afterwards: nothing else is deleted.
@@ -146,7 +146,7 @@ def _write(file: Path, content: Tensors | Path) -> None:
         shutil.copyfile(content, file)
 
 
-def _fingerprint(file: Path) -> dict[str, Any]:
+def _fingerprint(file: Path) -> dict[str, object]:
     with file.open("rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -205,7 +204,7 @@ class ProjectionAdapter:
         return dict.fromkeys(self.model.parameters(), 0)
 
     @torch.inference_mode()
-    def embedded(self, pooled: Pooled, device: Any) -> tuple[np.ndarray, np.ndarray]:
+    def embedded(self, pooled: Pooled, device: torch.device | str) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised embeddings of (standardised) images (N, D) and captions (M, D)."""
         found = []
         for layer, values in ((self.model.image, pooled.images), (self.model.text, pooled.captions)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.base.progress import Progress
@@ -30,7 +30,7 @@ class TextItems:
         del tokens
         return Batch(list(chosen), self.dual.encode_texts([self.texts[item] for item in chosen]), {})
 
-    def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Any]:
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Tensor]:
         """Return nothing: their activations need nothing beside them."""
         del chosen, tokens
         return {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +24,14 @@ from hftransfer.adapters.images import conv_network
 from hftransfer.base.errors import ModelError
 from hftransfer.training.devices import Compute
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Frozen(Protocol):
     """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
 
-    model: Any
+    model: PreTrainedModel
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -47,7 +50,7 @@ class Frozen(Protocol):
     def below(self, inputs: Inputs, boundary: int) -> Activations:
         """Return the activations at the boundary."""
 
-    def processor_settings(self) -> dict[str, Any]:
+    def processor_settings(self) -> dict[str, object]:
         """Everything that shapes the inputs, as plain values."""
 
 
@@ -123,11 +126,11 @@ def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
     pairs: dict[str, str] = {}
     runs: list[str] = []
 
-    def leave(module: nn.Module, _: Any, output: Tensor) -> None:
+    def leave(module: nn.Module, _: object, output: Tensor) -> None:
         runs.append(names[module])
         outputs[id(output)] = names[module], output, output._version  # kept, so that its id is not given again
 
-    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+    def enter(module: nn.Module, args: tuple[object, ...]) -> None:
         runs.append(names[module])
         name, output, version = outputs.get(id(args[0]), ("", None, 0))
         if output is not None and output._version == version:  # nothing has changed it in place
@@ -166,7 +169,7 @@ class PackedLinear(nn.Linear):
         found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
         return found
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         """Copied or pickled, it is a plain layer: packed weights can't be."""
         del protocol
         return _bare_linear, (), {name: own for name, own in self.__dict__.items() if name != "packed"}

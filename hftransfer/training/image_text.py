@@ -9,6 +9,7 @@ al., arXiv 2202.10054).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.dual import DualEncoder, Tower
-from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
+from hftransfer.adapters.towers import TextTowerAdapter, dual_of_towers, hold_fixed, tower_adapters
 from hftransfer.base.errors import RecipeError, must_be
 from hftransfer.base.progress import Progress
 from hftransfer.data.captions import captions_of
@@ -66,7 +67,7 @@ class CaptionJob:
     train: TrainSettings
     compute: Compute
     progress: Progress
-    stage: Callable[[str], Any]
+    stage: Callable[[str], AbstractContextManager[object]]
     keeping: Keeping | None = None
     log: Log = not_tracked
 
@@ -141,7 +142,7 @@ def _pooled(job: CaptionJob, split: Split) -> Pooled:
     """
     texts, owners = captions_of(split)
     towers = {name: Tower(job.dual, name, pooled=True) for name in ("image", "text")}
-    items: dict[str, Any] = {
+    items: dict[str, Items] = {
         "image": ImageItems(split.rows, split.digests, towers["image"], decode=job.data.decode),
         "text": TextItems(texts, job.dual),
     }
@@ -193,7 +194,7 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
 
 
 def _sources(
-    job: CaptionJob, images: Adapter, texts: Any, boundaries: tuple[int, int]
+    job: CaptionJob, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int]
 ) -> dict[str, tuple[Source, Source]]:
     """By split, the images and all captions as they are at the towers' boundaries; kept there where that pays."""
     items: dict[str, tuple[Items, Items]] = {}
@@ -295,7 +296,11 @@ def _found_of(
 
 
 def _learned(
-    dual: DualEncoder, splits: Splits, found: Any, fitted: Fitted, parameters: dict[str, int]
+    dual: DualEncoder,
+    splits: Splits,
+    found: dict[str, tuple[dict[str, float], dict[str, np.ndarray]]],
+    fitted: Fitted,
+    parameters: dict[str, int],
 ) -> CaptionsLearned:
     metrics = {name: own for name, (own, _) in found.items()}
     ranks = found["test"][1] if "test" in found else {}

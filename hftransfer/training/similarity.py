@@ -8,7 +8,6 @@ make many pairs. The head is solved on the features afterwards, as a linear prob
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ class FeatureAdapter:
         """Return the features (B, D) from activations at the boundary."""
         caught: list[Tensor] = []
 
-        def catch(_: nn.Module, args: tuple[Any, ...]) -> None:
+        def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             caught.append(args[0])
 
         with self.adapter.head.register_forward_pre_hook(catch):
@@ -46,7 +45,7 @@ class FeatureAdapter:
         return self.adapter.depth_of()
 
 
-def similarity_loss(labels: np.ndarray, device: Any) -> Loss:
+def similarity_loss(labels: np.ndarray, device: torch.device | str) -> Loss:
     """Return the squared error of the cosines of a batch's features (B, D), wanted to be 1 of a class and 0 of two.
 
     Pairs of one class and pairs of two count half each, as where they are drawn in equal numbers.
