@@ -111,6 +111,7 @@ def run(
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
 
+        # Before the long work: the process that started this one may be killed at any time.
         end_with_launcher()
         with listening(grace):
             result = pipeline.run(

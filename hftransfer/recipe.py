@@ -53,7 +53,7 @@ Path_ = tuple[str, ...]
 
 
 class ModelSettings(BaseModel):
-    """Which pretrained model."""
+    """The pretrained model, or a pair of towers."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -70,7 +70,7 @@ class ModelSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _pair_named(cls, value: object) -> object:
-        """Return a pair of towers is known by both names."""
+        """Name a pair of towers by both of its names."""
         if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
             return {"name": f"{value['image']} + {value['text']}", **value}
         return value
@@ -82,7 +82,7 @@ class ModelSettings(BaseModel):
 
 
 class CompareSettings(BaseModel):
-    """What `hftransfer compare` compares: every strategy with every model, seed and number of shots."""
+    """The runs of `hftransfer compare`: every strategy with every model, seed and number of shots."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -121,7 +121,7 @@ class CompareSettings(BaseModel):
 
 
 class ResolvedFacts(BaseModel):
-    """What a run was made of; written by a run, and compared when its recipe is run again."""
+    """The weights, data and version of a run; written by it, and compared when its recipe is run again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -132,7 +132,7 @@ class ResolvedFacts(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What to transfer, onto which data, how."""
+    """A transfer: which model, onto which data, how."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -163,7 +163,7 @@ class Recipe(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _usual_of_task(cls, values: Any) -> Any:
-        """Settings of `train:` that a task wants where they aren't given."""
+        """Add the settings of `train:` that a task wants where they aren't given."""
         task = TASKS.get(values["task"]) if isinstance(values, dict) and isinstance(values.get("task"), str) else None
         if task is None:
             return values
@@ -181,7 +181,7 @@ class Recipe(BaseModel):
 
     @property
     def chosen_task(self) -> Task:
-        """Return what the task is."""
+        """The task of this name."""
         return TASKS[self.task]
 
     @field_validator("model", mode="before")
@@ -192,6 +192,7 @@ class Recipe(BaseModel):
     @field_validator("strategy", mode="before")
     @classmethod
     def _kind_alone(cls, value: object) -> object:
+        # Settings alone are those of the default strategy.
         if isinstance(value, dict) and "kind" not in value:
             return {"kind": "linear-probe", **value}
         if value == CONTRASTIVE:
@@ -413,7 +414,7 @@ class _Document:
     overridden: dict[Path_, str | None] = field(default_factory=dict)
 
     def where(self, key: Path_) -> str:
-        """`file:line: dotted.key`, or the override that set it."""
+        """Return `file:line: dotted.key`, or the override that set it."""
         shown = _dotted(key)
         for length in range(len(key), 0, -1):
             if key[:length] in self.overridden:
@@ -426,10 +427,8 @@ class _Document:
     def count_paths_from(self, folder: Path) -> None:
         """Make those paths of data and models that lead somewhere from the file's folder lead there from here."""
         for key in _PATHS:
-            inside: Any = self.values
-            for part in key[:-1]:
-                inside = inside.get(part) if isinstance(inside, dict) else None
-            if isinstance(inside, dict) and isinstance(inside.get(key[-1]), str):
+            inside = self._section_of(key)
+            if inside is not None and isinstance(inside.get(key[-1]), str):
                 inside[key[-1]] = _from_folder(inside[key[-1]], folder)
 
     def origins(self) -> dict[Path_, str]:
@@ -439,7 +438,7 @@ class _Document:
         return given | dict.fromkeys(self.overridden, "override")
 
     def apply(self, overrides: Sequence[str] | Mapping[str, object], faults: list[str]) -> None:
-        """Set and drops keys, noting overrides that can't be read."""
+        """Set and drop keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
                 try:
@@ -491,15 +490,20 @@ class _Document:
         self._forget(key)
 
     def _drop(self, key: Path_, faults: list[str]) -> None:
-        inside: Any = self.values
-        for part in key[:-1]:
-            inside = inside.get(part) if isinstance(inside, dict) else None
-        if not isinstance(inside, dict) or key[-1] not in inside:
+        inside = self._section_of(key)
+        if inside is None or key[-1] not in inside:
             known = [_dotted(leaf) for leaf in _leaves(self.values)]
             faults.append(must_be(f"~{_dotted(key)}", "a key of the recipe", "none", nearest(_dotted(key), known)))
             return
         del inside[key[-1]]
         self._forget(key)
+
+    def _section_of(self, key: Path_) -> dict[str, Any] | None:
+        """Return the section that holds a key; None where there is none."""
+        inside: object = self.values
+        for part in key[:-1]:
+            inside = inside.get(part) if isinstance(inside, dict) else None
+        return inside if isinstance(inside, dict) else None
 
     def _forget(self, key: Path_) -> None:
         """Forget what the file said of a key and of those below it."""
@@ -566,6 +570,7 @@ def _plain_value(node: Node, key: Path_, lines: dict[Path_, int], faults: list[s
         return values
     if node.id == "sequence":
         return [_plain_value(item, key, lines, faults, file) for item in node.value]
+    # A date stays text: recipes have no dates, but data may be called by one.
     is_text = str(node.tag).endswith((":str", ":timestamp"))
     return node.value if is_text else _scalar(node.value)
 
@@ -576,6 +581,7 @@ def _scalar(text: str) -> object:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    # Anchors, aliases and tags have no place in an override.
     if re.search(r"[&*!]", text):
         return text
     try:
@@ -614,13 +620,17 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     try:
         return Recipe.model_validate(document.values, context={})
     except ValidationError as error:
+        # The values changed: all faults are found anew.
         if _retyped(document, error):
             return _validated(document, faults)
         told: dict[Path_, list[ErrorDetails]] = {}
         for fault in error.errors():
             key = _path_of(fault)
             told.setdefault(key, []).append(fault)
-        faults += [_told(document, ways[0]) if len(ways) == 1 else _told_ways(document, ways) for ways in told.values()]
+        faults += [
+            _fault_in_words(document, ways[0]) if len(ways) == 1 else _union_fault_in_words(document, ways)
+            for ways in told.values()
+        ]
         return None
 
 
@@ -629,6 +639,7 @@ def _drop_unreadable(document: _Document, inside: dict[str, Any], above: Path_) 
     faults = []
     for key in list(inside):
         try:
+            # A lone surrogate has no UTF-8: pydantic could not even tell of such a key.
             key.encode()
         except UnicodeEncodeError:
             where = document.where((*above, key))
@@ -655,7 +666,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
     return changed
 
 
-def _told(document: _Document, fault: ErrorDetails) -> str:
+def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
     """Return a fault of pydantic's in the house's form."""
     full = _path_of(fault)
     key = _shown_key(full)
@@ -696,7 +707,7 @@ def _told(document: _Document, fault: ErrorDetails) -> str:
             return must_be(where, _allowed(fault), got, _description(full))
 
 
-def _told_ways(document: _Document, ways: Sequence[ErrorDetails]) -> str:
+def _union_fault_in_words(document: _Document, ways: Sequence[ErrorDetails]) -> str:
     """Return one sentence for a value that fits none of the forms a key may have."""
     full = _path_of(ways[0])
     key = _shown_key(full)
@@ -712,13 +723,7 @@ _BOUNDS = {
     "string_too_short": "a non-empty text",
     "too_short": "a list with something in it",
 }
-_TYPES = {
-    "list": "a list",
-    "string": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-}
+_TYPES = {"list": "a list", "string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def _allowed(fault: ErrorDetails) -> str:

@@ -87,6 +87,7 @@ class Adapter(ABC):
 
     def with_model(self, model: nn.Module) -> Self:
         """Return the same adapter around another copy of its model (on another device, in another precision)."""
+        # Not by __init__, which would compare the split with the whole model again.
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}
         other._find_split()
@@ -194,6 +195,7 @@ class Adapter(ABC):
         """Return the shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():
             hidden = self.below(self.sample_inputs(1), boundary)["hidden"]
+        # Texts differ in length, so the number of tokens is no part of the shape.
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
 
@@ -263,6 +265,7 @@ class Adapter(ABC):
         """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
         assert self.peft is not None
         with quiet_peft():
+            # Merging changes weights in place: the model itself goes on learning.
             whole = copy.deepcopy(self.peft).merge_and_unload()
         return self.with_model(whole)
 

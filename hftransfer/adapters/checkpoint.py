@@ -23,6 +23,7 @@ from hftransfer.base.errors import ModelError, first_line, must_be, nearest, use
 from hftransfer.data.rows import LFS_POINTER
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+# Of weights safetensors alone: a pickle could run code when it is loaded.
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
@@ -53,6 +54,7 @@ class Checkpoint:
     @cached_property
     def is_open_clip(self) -> bool:
         """Return whether the folder is to be read in open_clip's layout."""
+        # A folder in both layouts is read by transformers, unless the name asks for open_clip.
         wanted = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
         return wanted and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
@@ -93,6 +95,7 @@ class Checkpoint:
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
             return [whole]
+        # The index names a file for every tensor: most names come many times.
         names = set(json_object(index)["weight_map"].values())
         return sorted(self.folder / name for name in names)
 
@@ -282,6 +285,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
         remedy = "Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        # The client wraps the Hub's refusal in an error of its own cache: the answer is among the causes.
         refused = next((own for own in _causes(error) if isinstance(own, HfHubHTTPError)), None)
         if isinstance(refused, GatedRepoError):
             raise _gated(name) from error
@@ -341,6 +345,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         where = f"{name}/model.safetensors.index.json"
         raise ModelError(must_be(where, "an index with a weight_map", str(error))) from error
     for file in files:
+        # A name in the index may lead elsewhere, by `..` or as an absolute path.
         if file.parent != folder or file.name != Path(file.name).name or ".." in file.parts[len(folder.parts) :]:
             got = f"the weight file '{file}'"
             raise ModelError(must_be(f"{name}/model.safetensors.index.json", "an index of files beside it", got))

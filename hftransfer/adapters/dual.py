@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
-from hftransfer.adapters.images import crops_center, without_long_ends
+from hftransfer.adapters.images import crops_center, settings_of, without_long_ends
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
@@ -37,7 +37,7 @@ from hftransfer.adapters.projections import (
 )
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -219,6 +219,7 @@ class TransformersDual(DualEncoder):
         super().__init__(model, name, family)
         self.image_processor, self.tokenizer = image_processor, tokenizer
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
+        # A tokenizer without a limit gives a number of thirty digits.
         self.longest = int(min(tokenizer.model_max_length, positions or 512))
         # SigLIP was trained on texts that are all padded to one length, padding attended to.
         self.fixed_length = family.startswith("siglip")
@@ -293,15 +294,14 @@ class TransformersDual(DualEncoder):
 
     def image_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
-        settings = self.image_processor.to_dict()
-        settings.pop("_processor_class", None)
-        return {"class": type(self.image_processor).__name__, **settings}
+        return settings_of(self.image_processor)
 
     def text_settings(self) -> dict[str, object]:
         """Return the tokenizer's digest, and to what length texts are cut and padded."""
         content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         if self.tokenizer.is_fast:
             content = self.tokenizer.backend_tokenizer.to_str()
+            # Truncation and padding are what the last call set: no part of the tokenizer itself.
             content = json.dumps(json.loads(content) | {"truncation": None, "padding": None}, sort_keys=True)
         return {"tokenizer": _digest(content), "longest": self.longest, "padding": self.padding}
 
@@ -320,6 +320,7 @@ class OpenClipDual(DualEncoder):
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
         self.longest, self.fixed_length = int(model.context_length), True
+        # Tokenizers of open_clip have no common form to hash: the files they are read from stand for them.
         texts = sorted([*folder.glob("tokenizer*"), *folder.glob("vocab*"), folder / OPEN_CLIP_CONFIG])
         self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
 
@@ -387,11 +388,11 @@ class OpenClipDual(DualEncoder):
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
 
 
+# In transformers: the tower, the projection beside it, or that at its own end (SigLIP's texts).
 _TOWERS: dict[Side, tuple[str, str, str | None]] = {
     "image": ("vision_model", "visual_projection", None),
     "text": ("text_model", "text_projection", "head"),
 }
-"""In transformers: the tower, the projection beside it, or that at its own end (SigLIP's texts)."""
 _OPEN_CLIP_PROJECTIONS: dict[Side, tuple[str, ...]] = {
     "image": ("proj", "head.proj"),
     "text": ("clip.text_projection", "clip.text.text_projection", "clip.text.proj"),
@@ -449,8 +450,7 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
         raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
     absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
     if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):
-        got = f"no {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-        raise ModelError(must_be(where, "a checkpoint with all its weights", got))
+        raise ModelError(must_be(where, "a checkpoint with all its weights", f"no {some(missing, 1)}"))
     return model.eval()
 
 

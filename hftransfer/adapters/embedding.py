@@ -99,6 +99,7 @@ def load_embedding_classifier(checkpoint: Checkpoint, class_names: Sequence[str]
     if isinstance(tower.projection, Unprojected):
         tower.projection = nn.Identity()  # type: ignore[assignment] # which has nothing to learn
     model = EmbeddingClassifier(tower, names, width)
+    # A head for new classes waits to be trained; without them the saved one is wanted.
     if class_names is None:
         load_head(model.head, checkpoint)
     return EmbeddingAdapter(model, dual)

@@ -134,10 +134,7 @@ def _is_linear(layer: nn.Module, outputs: int) -> bool:
 
 
 IMAGE_CLASSES = LinearHead(
-    "image",
-    "AutoModelForImageClassification",
-    "ForImageClassification",
-    "an image classifier that transformers loads",
+    "image", "AutoModelForImageClassification", "ForImageClassification", "an image classifier that transformers loads"
 )
 TEXT_CLASSES = LinearHead(
     "text",

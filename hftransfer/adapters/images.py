@@ -46,9 +46,7 @@ class ImageAdapter(Adapter):
 
     def processor_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
-        settings = self.processor.to_dict()
-        settings.pop("_processor_class", None)
-        return {"class": type(self.processor).__name__, **settings}
+        return settings_of(self.processor)
 
     def save(self, folder: Path) -> None:
         """Write config, safetensors and the image processor's settings."""
@@ -63,6 +61,7 @@ class ImageAdapter(Adapter):
 
     def _sample_inputs(self, count: int) -> Inputs:
         black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
+        # The second example is no flat colour, on which layers that compare places would give nothing.
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
         return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
 
@@ -102,6 +101,7 @@ class TimmAdapter(ImageAdapter):
 
 def conv_network(model: nn.Module) -> bool:
     """Return whether a network is made of convolutions, for which channels-last memory is faster."""
+    # A ViT has one, for its patches.
     return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 4
 
 
@@ -114,6 +114,13 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     longest = round(_LONGEST_RATIO * min(width, height))
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+
+
+def settings_of(processor: BaseImageProcessor) -> dict[str, object]:
+    """Return an image processor's settings and its backend."""
+    settings = processor.to_dict()
+    settings.pop("_processor_class", None)
+    return {"class": type(processor).__name__, **settings}
 
 
 def crops_center(processor: BaseImageProcessor) -> bool:

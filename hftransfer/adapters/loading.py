@@ -18,7 +18,7 @@ from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -207,8 +207,7 @@ def _require_weights(adapter: Adapter, info: LoadingReport, form: Form) -> None:
     if form.new_head:
         absent -= head_names
     if absent:
-        missing = sorted(absent)
-        what = "head weights" if set(missing) <= head_names else "weights"
-        got = f"no {what} {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        what = "head weights" if absent <= head_names else "weights"
+        got = f"no {what} {some(sorted(absent), 1)}"
         remedy = "Missing weights are never filled with random ones."
         raise ModelError(must_be(f"model '{adapter.name}'", f"a checkpoint with all its {what}", got, remedy))

@@ -99,6 +99,7 @@ def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
     model.peft_config["default"].base_model_name_or_path = base
     with quiet_peft():
         model.save_pretrained(str(folder), save_embedding_layers=False)
+    # peft writes a card of its own; a run writes another.
     (folder / "README.md").unlink(missing_ok=True)
 
 

@@ -98,6 +98,7 @@ def save_clip(clip: CLIP, source: Path, folder: Path) -> None:
     save_file(tensors, folder / OPEN_CLIP_WEIGHTS)
     for pattern in ("*.json", "*.txt"):
         for file in source.glob(pattern):
+            # These are of transformers' layout and ours: the model would be taken for theirs.
             if file.name not in ("config.json", "hftransfer.json"):
                 shutil.copyfile(file, folder / file.name)
 

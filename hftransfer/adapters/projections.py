@@ -85,6 +85,7 @@ def replaced(module: M, path: str, value: nn.Module | nn.Parameter | None) -> M:
     first, _, rest = path.partition(".")
     other = copy.copy(module)
     for name in ("_modules", "_parameters", "_buffers"):
+        # Tables of its own with the same entries: what is set in one is not set in the other.
         setattr(other, name, dict(getattr(module, name)))
     setattr(other, first, replaced(getattr(module, first), rest, value) if rest else value)
     return other
@@ -102,7 +103,8 @@ def linear_at(module: nn.Module, path: str) -> nn.Linear | None:
     """Return the linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
     part = part_at(module, path)
     if isinstance(part, nn.Parameter) and part.ndim == 2:
-        width_in, width_out = part.shape
+        width_in, width_out = part.shape  # F, D
+        # Without memory, as its weight is put in at once.
         layer = nn.Linear(width_in, width_out, bias=False, device="meta")
         layer.weight = nn.Parameter(part.detach().T, requires_grad=False)  # the same numbers: both change together
         return layer

@@ -51,6 +51,7 @@ def names_of(id2label: Mapping[int, str]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index in range(len(id2label)):
         name = str(id2label[index])
+        # Names that come twice would be one key in a prediction's scores.
         while name in names:
             name = f"{name} ({index})"
         names[name] = None

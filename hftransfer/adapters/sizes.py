@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+# Settings that say how often something is built, each time with weights of its own; not how wide it is.
 _COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
-"""Settings that say how often something is built, each time with weights of its own; not how wide it is."""
 _FEW_TENSORS, _FEW_ROWS = 512, 65_536
+# The largest edge, in pixels, that images are brought to.
 _LONGEST_SIDE = 4096
-"""The largest edge, in pixels, that images are brought to."""
+# A model may have so many times the numbers of its file (a form of it may be packed), and so many more (a head).
 _TIMES, _SPARE = 10, 1 << 22
-"""A model may have so many times the numbers of its file (a form of it may be packed), and so many more (a head)."""
 
 
 def shapes_in(files: list[Path]) -> dict[str, tuple[int, ...]]:
@@ -108,6 +108,7 @@ def _numbers(node: object, key: str = "") -> Iterator[tuple[str, int | float]]:
             if name not in ("id2label", "label2id"):
                 yield from _numbers(value, f"{key}.{name}" if key else str(name))
     elif isinstance(node, list | tuple):
+        # Its length is compared as a number is; to walk through it would take long.
         if len(node) > _FEW_ROWS:
             yield key, len(node)
             return

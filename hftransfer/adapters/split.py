@@ -148,6 +148,7 @@ class SplitModel:
 
         def catch(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             caught.append(first_tensor(args, kwargs))
+            # Nothing above the boundary need run.
             raise Reached
 
         narrow = self.narrow if boundary == len(self.stages) else ()

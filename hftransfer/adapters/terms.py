@@ -8,14 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _DINOV3 = re.compile(r"facebook/dinov3-(vit|convnext-)([a-z0-9]+)-pretrain-(lvd1689m|sat493m)")
-_VITS = {
-    "s16": "small",
-    "s16plus": "small_plus",
-    "b16": "base",
-    "l16": "large",
-    "h16plus": "huge_plus",
-    "7b16": "7b",
-}
+_VITS = {"s16": "small", "s16plus": "small_plus", "b16": "base", "l16": "large", "h16plus": "huge_plus", "7b16": "7b"}
 # timm 1.0.31 gives these tags of its networks as cc-by-nc-4.0.
 _OF_TIMM = re.compile(r"timm/[\w-]+\.(fcmae|mae|swag_|fb_ssl_|fb_swsl_|fb_wsl_|metaclip|in1k_ijepa|in22k_ijepa)")
 _NON_COMMERCIAL = re.compile(r"(^|[-_ ])nc([-_ ]|$)|non-?commercial", re.IGNORECASE)

@@ -28,7 +28,7 @@ _ON_SHEET = 24
 
 @dataclass(frozen=True)
 class ExplainRequest(InputRequest):
-    """What is asked for."""
+    """The inputs and options of `hftransfer explain`."""
 
     label: str | None = None
     labels: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Shown:
 
 
 def explain_inputs(
-    model: Predictor | DualPredictor, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
 ) -> Path:
     """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
     `explanations.json`; tells a line of each.
@@ -58,8 +58,8 @@ def explain_inputs(
     """
     faults: list[str] = []
     shown: list[Shown] = []
-    with new_folder(asked.out, "explanations") as folder:
-        for name, outcome in _outcomes(model, asked, progress, lines):
+    with new_folder(request.out, "explanations") as folder:
+        for name, outcome in _outcomes(model, request, progress, lines):
             if isinstance(outcome, DataError):
                 faults += outcome.faults
                 continue
@@ -73,13 +73,13 @@ def explain_inputs(
 
 
 def _outcomes(
-    model: Predictor | DualPredictor, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
     pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
-    named = asked.named(model.reader, lines, pairs=pairs)
+    named = request.named(model.reader, lines, pairs=pairs)
     values = [one.value for one in named]
     explained = explain_each(
-        model, values, label=asked.label, labels=asked.labels, method=asked.method, truth=asked.truth
+        model, values, label=request.label, labels=request.labels, method=request.method, truth=request.truth
     )
     with progress.stage("explaining", len(named)) as advance:
         for one, outcome in zip(named, explained, strict=True):
@@ -126,7 +126,6 @@ def picture_of(one: ImageExplanation) -> bytes:
     from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
 
     figure = figure_of(6.6, 3.9)
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(one.seen)
     right.imshow(one.seen if one.is_blank else overlaid(one.seen, one.map))

@@ -115,20 +115,20 @@ def _explained_images(
     truth: bool,
 ) -> Iterator[Explained | DataError]:
     require_method(method)
-    asked, names = _asked(model, labels)
+    network, names = _asked(model, labels)
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
-    spot = find_spot(asked)
+    spot = find_spot(network)
     for place, given in enumerate(inputs):
         image = decoded(given, place, model.pixels)
         if isinstance(image, DataError):
             yield image
             continue
-        yield _explained_image(asked, spot, names, image, label, method, truth=truth)
+        yield _explained_image(network, spot, names, image, label, method, truth=truth)
 
 
 def _explained_image(
-    asked: PixelModel,
+    network: PixelModel,
     spot: Spot,
     names: Sequence[str],
     image: Image.Image,
@@ -137,19 +137,20 @@ def _explained_image(
     *,
     truth: bool,
 ) -> ImageExplanation:
-    pixels = asked.encode([image])
+    pixels = network.encode([image])
     with torch.inference_mode():
-        scores = asked.scores(asked(pixels))[0]
-    require_numbers(scores, asked.adapter.name)
+        scores = network.scores(network(pixels))[0]
+    require_numbers(scores, network.adapter.name)
     target = names.index(label) if label is not None else int(scores.argmax())
     score = float(scores[target])
-    found = class_maps(asked, pixels, [target], method, spot)[0]
-    tested = faithfulness(asked, pixels, found, target) if truth and not is_blank(found) else None
-    return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
+    found = class_maps(network, pixels, [target], method, spot)[0]
+    # A blank map names no place that could be taken away.
+    tested = faithfulness(network, pixels, found, target) if truth and not is_blank(found) else None
+    return ImageExplanation(names[target], score, found, network.seen(pixels)[0], method_for(method, spot), tested)
 
 
 def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[PixelModel, list[str]]:
-    """Return what the model is asked, and the names of its logits."""
+    """Return the network that is asked, and the names of its logits."""
     if isinstance(model, Predictor):
         if labels:
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))

@@ -18,12 +18,12 @@ from hftransfer.tasks.outcomes import Answer
 from hftransfer.tasks.spans import Span
 
 BLANK = "blank map: no place speaks for it"
+# Characters of a context shown on both sides of a span.
 _AROUND = 40
-"""Characters of a context shown on both sides of a span."""
 
 
 class Explanation(ABC):
-    """What a prediction for one input rests on."""
+    """The explanation of the prediction for one input."""
 
     has_picture: ClassVar[bool] = False
 
@@ -46,7 +46,7 @@ class Explanation(ABC):
 
 @dataclass(frozen=True)
 class ImageExplanation(Explanation):
-    """What in an image speaks for a label."""
+    """A map of the places in an image that speak for a label."""
 
     has_picture = True
 
@@ -89,7 +89,7 @@ class ImageExplanation(Explanation):
 
 @dataclass(frozen=True)
 class TextExplanation(Explanation):
-    """Which words of a text speak for a label, and which against it."""
+    """The words of a text that speak for a label, and those against it."""
 
     label: str
     score: float

@@ -203,6 +203,7 @@ def _oddities(subject: Subject) -> list[Finding]:
 def _on_classes(subject: Subject) -> list[str]:
     if not subject.class_names:
         return _on_shared_groups(subject)
+    # Data that only judge a model have no training split.
     counts = np.array(subject.counts["train"] if sum(subject.counts["train"]) else subject.counts["test"])
     most = int(counts.argmax())
     few = [i for i in np.argsort(counts).tolist() if counts[most] >= _UNEVEN * max(1, counts[i])]

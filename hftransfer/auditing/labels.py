@@ -9,8 +9,8 @@ import numpy as np
 from hftransfer.training.solver import InMemory, probabilities, solve_head
 
 FOLDS = 5
+# How much more probable the other label is, where the probes say it clearly.
 _CLEARLY = 0.4
-"""How much more probable the other label is, where the probes say it clearly."""
 
 
 def out_of_fold_probabilities(
@@ -20,7 +20,7 @@ def out_of_fold_probabilities(
     group (the same content) are never on both sides."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    found = np.empty((len(labels), classes))
+    found = np.empty((len(labels), classes))  # (N, C)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     l2 = None
     for kept, held in splitter.split(features, labels, groups):

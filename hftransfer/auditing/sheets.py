@@ -53,6 +53,7 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
         row, other = audit.contents.get((finding.split, finding.id)), None
         if kind in _OF_PAIRS:
             other = audit.contents.get((finding.other_split, finding.other_id))
+        # A pair stays together: if both do not fit, neither is shown.
         if row is None or not _is_image(row) or len(shown) + (2 if other else 1) > most:
             continue
         shown.append((row, _caption(finding)))

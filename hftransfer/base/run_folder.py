@@ -30,8 +30,8 @@ LOGS = "logs"
 _LOCK = ".hftransfer.lock"
 _LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
 _DRAFT = ".results-"
+# What an unfinished run was asked for: its name and recipe, to go on with.
 _ASKED = ".hftransfer-run.json"
-"""What an unfinished run was asked for: its name and recipe, to go on with."""
 
 
 class HubSettings(BaseModel):
@@ -87,9 +87,9 @@ class NewFolder:
 
 @contextmanager
 def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
-    """The folder that results are asked for in: new or empty, or the first free one of `name`, `name-2`, …; made before
-    the work begins, and gone again if nothing comes to lie in it. What is written into its draft lies in it when the
-    block ends well; what a killed process left there is replaced.
+    """Make the folder for results: new or empty, or the first free one of `name`, `name-2`, …; it is there before the
+    work begins, and goes again if nothing comes to lie in it. What is written into its draft lies in it when the block
+    ends well; what a killed process left there is replaced.
 
     Raises:
         OutputError: it is a file, holds other files, another process writes into it, or it can't be made.
@@ -105,6 +105,7 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
     was_there = path.exists() and not _is_unfinished(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        # Whether files can be written there shows now, not after hours of work.
         tempfile.TemporaryFile(dir=path).close()
         lock = _lock_alone(path)
     except OSError as error:
@@ -192,6 +193,7 @@ class RunFolder:
             elif path.is_dir() and any(path.iterdir()):
                 cls._require_replaceable(path, overwrite=overwrite)
             path.mkdir(parents=True, exist_ok=True)
+            # Whether files can be written there shows now, not after hours of work.
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:
@@ -258,7 +260,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Meanwhile no other run writes into the folder.
+        """Keep other runs from writing into the folder within the block.
 
         Where the block fails before results were written, a folder made for them goes again; where it is interrupted,
         or there are checkpoints, the lock's file stays, by which an interrupted run is known.
@@ -304,7 +306,7 @@ class RunFolder:
 
     @contextmanager
     def results(self) -> Iterator[None]:
-        """Meanwhile the results are written, aside; at the end they take the place of an earlier run's files.
+        """Let the results be written aside within the block; at its end they take the place of an earlier run's files.
 
         Where they can't be written whole nothing changes: an earlier run stays as it was.
 
@@ -337,15 +339,17 @@ class RunFolder:
         inside = self.path.resolve()
         names = [name for name in self._names_in(self.path) if name not in self._kept]
         for file in (self.path / name for name in names):
+            # A manifest that was changed by hand must not delete files elsewhere.
             if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
                 file.unlink()
         folders = {parent for name in names for parent in Path(name).parents if parent.parts}
+        # Inner folders first, so that outer ones are empty by then.
         for folder in (self.path / name for name in sorted(folders, reverse=True)):
             if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
     def _drafts(self) -> list[Path]:
-        """Results that were never finished."""
+        """Return folders of results that were never finished."""
         return [entry for entry in self.path.iterdir() if entry.name.startswith(_DRAFT) and entry.is_dir()]
 
     def file(self, name: str) -> Path:

@@ -548,11 +548,7 @@ def draw_standing(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     neck = [(-1.75, back - 0.6), (-1.2, back - 0.5), (-0.75, back + 0.1), (-0.95, hip - 0.2), (-1.5, hip - 0.15)]
     scruff = grow_fur(smooth([*neck, (-1.95, back + 0.2)]), build.fur, brush.random, 0.6)
     brush.form(
-        scruff,
-        coat.base,
-        shade=0.25,
-        light=0.1,
-        marks=lambda pen: pen.glow(-1.7, back + 0.6, 0.6, 0.9, coat.pale, 0.6),
+        scruff, coat.base, shade=0.25, light=0.1, marks=lambda pen: pen.glow(-1.7, back + 0.6, 0.6, 0.9, coat.pale, 0.6)
     )
     draw_collar(brush.at(-1.55, back + 0.1, 0.9, 20), extras, 0.52, 0.2)
     profile, tilt = extras.random() < 0.4, extras.uniform(-10, 8)

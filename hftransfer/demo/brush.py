@@ -147,7 +147,7 @@ def flat_list(points: Points) -> list[float]:
 
 
 def mask_of(values: Points, strength: float) -> Image.Image:
-    """Values between 0 and 1 as a mask of some strength."""
+    """Return values between 0 and 1 as a mask of some strength."""
     return Image.fromarray(np.rint(np.clip(values, 0, 1) * (255 * strength)).astype(np.uint8))
 
 

@@ -154,7 +154,7 @@ def draw_over_pool(orders: Sequence[Order]) -> Iterator[int]:
 
 @contextmanager
 def hidden_main_module() -> Iterator[None]:
-    """Processes started inside do not run the caller's script again: they need this module alone."""
+    """Keep processes that are started inside from running the caller's script again: they need this module alone."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

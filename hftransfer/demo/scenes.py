@@ -6,20 +6,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from hftransfer.demo.brush import (
-    BRIGHTS,
-    CREAM,
-    INK,
-    PASTELS,
-    SHADOW,
-    SIDE,
-    Brush,
-    Colour,
-    Point,
-    blend,
-    oval,
-    smooth,
-)
+from hftransfer.demo.brush import BRIGHTS, CREAM, INK, PASTELS, SHADOW, SIDE, Brush, Colour, Point, blend, oval, smooth
 
 
 def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
@@ -77,7 +64,7 @@ def paint_room(random: Random, size: int) -> Image.Image:
 
 
 def paint_window(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A window with a view of the sky."""
+    """Paint a window with a view of the sky."""
     w, h, y = size * random.uniform(0.22, 0.34), level * random.uniform(0.45, 0.6), level * random.uniform(0.06, 0.2)
     sky = random.choice(((176, 214, 238), (246, 206, 170), (70, 90, 140), (200, 226, 220)))
     pen.rectangle((x - 4, y - 4, x + w + 4, y + h + 4), fill=(250, 246, 238))
@@ -89,7 +76,7 @@ def paint_window(pen: ImageDraw.ImageDraw, random: Random, x: float, level: floa
 
 
 def paint_picture(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A framed abstract picture."""
+    """Paint a framed abstract picture."""
     w, y = size * random.uniform(0.12, 0.22), level * random.uniform(0.08, 0.35)
     pen.rectangle(
         (x - 4, y - 4, x + w + 4, y + w * 1.2 + 4), fill=random.choice(((120, 84, 60), (60, 56, 60), (214, 180, 120)))
@@ -100,7 +87,7 @@ def paint_picture(pen: ImageDraw.ImageDraw, random: Random, x: float, level: flo
 
 
 def paint_shelf(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A shelf with books."""
+    """Paint a shelf with books."""
     w, y = size * random.uniform(0.25, 0.4), level * random.uniform(0.4, 0.62)
     left = x
     while left < x + w - 8:
@@ -113,7 +100,7 @@ def paint_shelf(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float
 
 
 def paint_plant(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A plant in a pot."""
+    """Paint a plant in a pot."""
     base, leaf = level + size * 0.08, random.choice(((86, 140, 92), (110, 160, 90), (60, 112, 92)))
     for _ in range(9):
         angle, length = random.uniform(-1.1, 1.1), size * random.uniform(0.12, 0.26)
@@ -131,7 +118,7 @@ def paint_plant(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float
 
 
 def paint_sofa(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A sofa."""
+    """Paint a sofa."""
     colour, w = blend(random.choice(BRIGHTS), (150, 140, 140), 0.35), size * random.uniform(0.45, 0.7)
     x -= w * 0.3
     top = level - size * 0.22

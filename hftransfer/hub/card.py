@@ -34,6 +34,7 @@ _LEARNED = {
 }
 _MOST_CLASSES = 60  # in the table of classes
 _FEW, _UNEVEN, _OFF = 20, 3.0, 0.05
+# What a way of training is called in the literature: arXiv's number, a key, authors and title, all of 2021.
 _PAPERS = {
     "contrastive": (
         "2209.11055",
@@ -42,15 +43,9 @@ _PAPERS = {
         "Efficient Few-Shot Learning Without Prompts",
     ),
     "lora": ("2106.09685", "hu2021lora", "Hu and others", "LoRA: Low-Rank Adaptation of Large Language Models"),
-    "towers": (
-        "2111.07991",
-        "zhai2021lit",
-        "Zhai and others",
-        "LiT: Zero-Shot Transfer with Locked-image text Tuning",
-    ),
+    "towers": ("2111.07991", "zhai2021lit", "Zhai and others", "LiT: Zero-Shot Transfer with Locked-image text Tuning"),
     "interpolate": ("2109.01903", "wortsman2021wise", "Wortsman and others", "Robust fine-tuning of zero-shot models"),
 }
-"""What a way of training is called in the literature: arXiv's number, a key, authors and title, all of 2021."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,9 @@ def write_card(folder: Path, card: Card) -> None:
     from huggingface_hub import ModelCard
 
     is_open_clip = (folder / "open_clip_config.json").is_file()
-    body = _template().render(**_of_results(card), **_of_data(card), **_of_use(card, is_open_clip=is_open_clip))
+    body = _template().render(
+        **_results_section(card), **_data_section(card), **_usage_section(card, is_open_clip=is_open_clip)
+    )
     page = f"---\n{metadata(card).to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
     ModelCard(page).save(folder / "README.md")
 
@@ -179,7 +176,7 @@ def _template() -> jinja2.Template:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def _of_results(card: Card) -> dict[str, object]:
+def _results_section(card: Card) -> dict[str, object]:
     test, validation = card.metrics["test"], card.metrics["validation"]
     rows = []
     for name in card.scores:
@@ -193,7 +190,7 @@ def _of_results(card: Card) -> dict[str, object]:
     return {
         "title": card.title,
         "about": _about(card),
-        "description": _own_words(card.settings.description),
+        "description": _safe_markdown(card.settings.description),
         "scores": rows,
         "has_intervals": has_intervals,
         "measured": _measured(card, has_intervals=has_intervals),
@@ -235,7 +232,7 @@ def _further(card: Card) -> Iterator[str]:
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def _of_data(card: Card) -> dict[str, object]:
+def _data_section(card: Card) -> dict[str, object]:
     counts, splits = card.counts, ("train", "validation", "test")
     rows = [
         {"name": plain_text(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
@@ -291,7 +288,7 @@ def _most_confused(card: Card) -> str | None:
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, object]:
+def _usage_section(card: Card, *, is_open_clip: bool) -> dict[str, object]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
     recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]
@@ -347,7 +344,7 @@ def _citations(card: Card) -> Iterator[str]:
 # --- harmless text ---------------------------------------------------------------------------------------------------
 
 
-def _own_words(text: str | None) -> str:
+def _safe_markdown(text: str | None) -> str:
     """Return a person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
     if not text:
         return ""

@@ -30,8 +30,8 @@ _MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".md")
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
 _WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
+# Seconds before each further try.
 _WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further try."""
 
 
 class PushError(HftransferError):
@@ -42,7 +42,7 @@ class PushError(HftransferError):
 
 @dataclass(frozen=True)
 class Upload:
-    """What goes up: contents by name in the repository."""
+    """The files to upload: contents by name in the repository."""
 
     files: dict[str, bytes | Path]
     notes: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where it is now."""
+    """The repository and commit that hold the model now."""
 
     url: str
     commit: str
@@ -148,6 +148,7 @@ def push(
 
     def commit() -> str:
         title = f"{'Update' if known else 'Add'} the model trained with hftransfer"
+        # By its parent the Hub refuses the commit where somebody else was faster.
         made = api.create_commit(repo_id, operations, commit_message=title, revision=revision, parent_commit=head)
         return str(made.oid)
 
@@ -246,6 +247,7 @@ def _require_nothing_private(files: Mapping[str, bytes | Path]) -> None:
     private = [f"{home}{mark}".encode() for mark in "/\\"] if home else []
     faults = []
     for name, content in files.items():
+        # Weights hold no text, and reading them all would take long.
         if not name.endswith(_TEXT_FILES):
             continue
         text = _content(content)
@@ -287,6 +289,7 @@ def merged_card(there: str, own: str) -> str:
         data, text = {}, there
     start, stop = text.find(BEGIN), text.find(END)
     above, below = (text[:start], text[stop + len(END) :]) if 0 <= start < stop else (f"{text.rstrip()}\n\n", "\n")
+    # Ours wins where both say something; what we do not set is theirs.
     merged = ModelCardData(**{**data, **own_card.data.to_dict()}, ignore_metadata_errors=True)
     return f"---\n{merged.to_yaml()}\n---\n{(above + section + below).lstrip()}"
 
@@ -310,8 +313,8 @@ class _Remote:
             try:
                 return ask()
             except Exception as error:
-                if pause is None or not _passes(error):
-                    raise self._told(what, error) from error
+                if pause is None or not _is_transient(error):
+                    raise self._refusal(what, error) from error
                 self.wait(pause)
         raise AssertionError
 
@@ -364,8 +367,8 @@ class _Remote:
                     if all(name in there and self.text(name, now).encode() == own for name, own in told.items()):
                         return now
                     raise self._moved(head, now) from error
-                if pause is None or not _passes(error):
-                    raise self._told("make the commit", error) from error
+                if pause is None or not _is_transient(error):
+                    raise self._refusal("make the commit", error) from error
                 self.wait(pause)
         raise AssertionError
 
@@ -375,7 +378,7 @@ class _Remote:
         remedy = f"Others changed {some(changed, 5) or 'it'}. Look at it, then push again; nothing was overwritten."
         return PushError(must_be(f"the repository {self.repo_id}", f"at commit {head[:12]}", now[:12], remedy))
 
-    def _told(self, what: str, error: Exception) -> PushError:
+    def _refusal(self, what: str, error: Exception) -> PushError:
         status = _status_of(error)
         remedies = {
             401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
@@ -389,7 +392,7 @@ class _Remote:
         return PushError(must_be(f"the Hub, asked to {what} for {self.repo_id}", "willing", got, remedy))
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Return whether an error is one that goes away by itself: too many requests, a fault of the server, a lost
     connection.
 
@@ -432,7 +435,7 @@ def require_valid_card(data: ModelCardData) -> None:
         where, allowed = "the metadata of the card", "such as the Hub takes"
         raise PushError(must_be(where, allowed, _message_in(str(error)), remedy)) from error
     except Exception as error:
-        if not _passes(error):
+        if not _is_transient(error):
             raise
 
 

@@ -89,12 +89,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
 
 
 def _learned(
-    recipe: Recipe,
-    towers: _Towers,
-    facts: ResolvedFacts,
-    done: CaptionsLearned,
-    session: Session,
-    compute: Compute,
+    recipe: Recipe, towers: _Towers, facts: ResolvedFacts, done: CaptionsLearned, session: Session, compute: Compute
 ) -> Learned:
     """Return what a training came to, as it is written and shown."""
     more = {}
@@ -152,6 +147,7 @@ def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, sessio
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)
     words = words_for(splits.class_names, recipe.class_names)
+    # Trained weights lie in no file yet: their bytes are the key of what is kept.
     digest = hashlib.sha256()
     for tensor in dual.model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

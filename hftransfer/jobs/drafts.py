@@ -34,14 +34,14 @@ from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
 
 _FEW, _UNEVEN = 30, 3.0
+# Of test and validation: the usual ones, and those that small classes allow.
 _SHARES = ((0.2, 0.15), (0.2, 0.3), (0.34, 0.5), (0.0, 0.15), (0.0, 0.5))
-"""Of test and validation: the usual ones, and those that small classes allow."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found: the task that fits, how many examples each split has, and of classes how many each; how many
-    images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
+    """The findings on data: the task that fits, how many examples each split has, and of classes how many each; how
+    many images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
     training for test and for validation."""
 
     task: str
@@ -107,6 +107,7 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     path = Path(data).expanduser()
     if not path.exists():
         raise next(error for name, error in faults.items() if TASKS[name].reader.describes_files)
+    # The error of the task that most files are for tells more than those of all.
     alone = faults.get(_task_of_files(path) or "")
     if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
         raise alone or next(iter(faults.values()))

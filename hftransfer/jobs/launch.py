@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from hftransfer.base.errors import RecipeError, must_be
 
 _LAUNCHED = "HFTRANSFER_LAUNCHED"
+# How long the others have to end by themselves after one failed.
 _WAIT_SECONDS = 10.0
-"""How long the others have to end by themselves after one failed."""
 
 
 def end_with_launcher() -> None:
-    """Where this process was started by `launch` (and Linux can promise it), let it be told to stop when the
-    process that started it dies."""
+    """Have a process that `launch` started told to stop when the one that started it dies, where Linux can promise
+    it."""
     if os.environ.get(_LAUNCHED) and sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
@@ -49,6 +49,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
+        # Each process would otherwise start a thread for every core.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, _cores() // count))),
         _LAUNCHED: "1",
     }
@@ -92,7 +93,7 @@ def _wait_for(started: Sequence[subprocess.Popen[bytes]], seconds: float | None)
 
 @contextmanager
 def _passing_on_signals(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Meanwhile SIGTERM and SIGINT go to the processes and not to us."""
+    """Let SIGTERM and SIGINT go to the processes, and not to us, within the block."""
 
     def pass_on(number: int, _: object) -> None:
         for process in started:

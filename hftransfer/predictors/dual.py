@@ -48,7 +48,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What zero-shot classification of a split came to."""
+    """The results of zero-shot classification of a split."""
 
     splits: Splits
     metrics: dict[str, object]
@@ -113,8 +113,8 @@ def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp
 
 
 def compute_for(dual: DualEncoder, precision: Precision, batch_size: int | None = None) -> Compute:
-    """Where a dual encoder computes without training. As `auto` a convolutional one takes float32 on CPUs: no head is
-    fitted to what bfloat16 loses, which of EfficientNet-Lite0 turned one label of 200.
+    """Return where a dual encoder computes without training. As `auto` a convolutional one takes float32 on CPUs: no
+    head is fitted to what bfloat16 loses, which of EfficientNet-Lite0 turned one label of 200.
 
     Raises:
         RecipeError: the device does not compute the asked precision.
@@ -195,7 +195,7 @@ class DualPredictor:
 
 @dataclass(frozen=True)
 class ClassTexts:
-    """What the names of classes are for a dual encoder: a head made of them, and one of other templates."""
+    """Two heads that a dual encoder makes of the names of classes: by the templates chosen, and by others."""
 
     head: KnownHead
     held_out: KnownHead
@@ -276,7 +276,7 @@ def evaluate(job: NamesJob) -> Evaluated:
 
 @contextmanager
 def _place_of_embeddings(*, keep: bool) -> Iterator[Path | None]:
-    """The folder that embeddings lie in meanwhile; None for the cache folder, where they stay."""
+    """Give the folder that embeddings lie in within the block; None for the cache folder, where they stay."""
     if keep:
         yield None
         return
@@ -313,7 +313,8 @@ def _compared(
 ) -> list[dict[str, Any]]:
     """Return one row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together
     are better with it than without; most helpful first."""
-    summed = per_template.sum(axis=0)
+    summed = per_template.sum(axis=0)  # (C, D)
+    # All together, each alone, and all but each: the three ways in which a template is judged.
     forms = [unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
     right, lost = np.zeros(len(forms)), np.zeros(len(forms))
     for start in range(0, len(labels), _ROWS_AT_ONCE):

@@ -45,7 +45,7 @@ class ExportError(HftransferError):
 
 @dataclass(frozen=True)
 class Exported:
-    """Where the graph is, and how it compares."""
+    """The folder of a graph, and how its logits compare with PyTorch's."""
 
     folder: Path
     max_difference: float
@@ -138,7 +138,7 @@ class _Graph(nn.Module):
         self.outputs = ["logits"]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`logits`, or of spans `start_logits` and `end_logits`."""
+        """Return `logits`, or of spans `start_logits` and `end_logits`."""
         found = self.model(**dict(zip(self.names, inputs, strict=True)))
         if hasattr(found, "start_logits"):
             self.outputs = ["start_logits", "end_logits"]
@@ -152,6 +152,7 @@ def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
     free = {0: torch.export.Dim.DYNAMIC, **({1: torch.export.Dim.DYNAMIC} if of_texts else {})}
     with torch.no_grad(), _quiet():
         try:
+            # Once before, so that the graph knows the names of its outputs.
             graph(*given)
             program = torch.onnx.export(
                 graph,
@@ -174,7 +175,7 @@ def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter without its notes on standard output, its warnings and its log."""
+    """Silence the notes of torch's exporter on standard output, its warnings and its log."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -236,6 +237,7 @@ def _examples(predictor: Predictor, run: str | None, data: str | None, progress:
     """Return some inputs in batches of several sizes, and what they are."""
     rows, source = _rows(predictor.task, run, data, progress)
     chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(len(rows), _EXAMPLES)).astype(int).tolist()]
+    # Batches of one, three and more: sizes that the graph was not made with.
     parts = [chosen[:1], chosen[1:4], chosen[4:]]
     task, most = predictor.task, predictor.facts.max_tokens
     return [task.inputs(predictor.source, part, most) for part in parts if part], source

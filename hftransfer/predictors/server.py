@@ -62,8 +62,9 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     """Return the application: `GET /` the page, `GET /about` what the model takes, `POST /predict` an input."""
     limits, form = limits or Limits(), _form_of(predictor)
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
+    # A page elsewhere could name this machine by a domain of its own (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    app.add_middleware(_Careful)
+    app.add_middleware(_SecurityHeaders)
     queue = _Queue(limits.most_waiting)
     about: dict[str, object] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
@@ -72,17 +73,17 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
 
     @app.get("/")
     async def page() -> HTMLResponse:
-        """The page."""
+        """Return the page."""
         return HTMLResponse(files("hftransfer.predictors").joinpath("page.html").read_text(encoding="utf-8"))
 
     @app.get("/about")
     async def describe() -> dict[str, object]:
-        """What the model is called, what it takes, its labels, what scores are, and what one should know of it."""
+        """Return the model's name, what it takes, its labels, what scores are, and what one should know of it."""
         return about
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
-        """The prediction for one input."""
+        """Return the prediction for one input."""
         try:
             content = await _content(request, limits)
             given = form.read(request, content)
@@ -91,11 +92,11 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except _Refused as refused:
-            return _told(refused.status, refused.message)
+            return _error_response(refused.status, refused.message)
         except HftransferError as error:
-            return _told(422, " ".join(error.faults))
+            return _error_response(422, " ".join(error.faults))
         except TimeoutError:
-            return _told(504, f"No answer within {limits.answer_seconds:g} seconds.")
+            return _error_response(504, f"No answer within {limits.answer_seconds:g} seconds.")
 
     return app
 
@@ -105,6 +106,7 @@ class _Queue:
     count until they are done."""
 
     def __init__(self, most: int) -> None:
+        # One at a time: several passes at once would only hold each other up.
         self._worker, self._places = ThreadPoolExecutor(1), threading.Semaphore(most)
 
     def submit(self, work: Callable[[], dict[str, object]]) -> Future[dict[str, object]]:
@@ -120,7 +122,7 @@ class _Queue:
         return future
 
 
-class _Careful:
+class _SecurityHeaders:
     """Refuses what pages of other sites ask for, and tells browsers what they may do with our answers, each of them."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -137,7 +139,7 @@ class _Careful:
             await send(message)
 
         if scope["type"] == "http" and _is_of_another_site(Headers(scope=scope)):
-            refused = _told(403, "This server answers its own page and programs on this machine alone.")
+            refused = _error_response(403, "This server answers its own page and programs on this machine alone.")
             await refused(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
@@ -151,7 +153,7 @@ def _is_of_another_site(headers: Headers) -> bool:
     return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
-def _told(status: int, message: str) -> JSONResponse:
+def _error_response(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
 
@@ -205,6 +207,7 @@ def _form_of(predictor: Predictor | DualPredictor) -> _Form:
 
 async def _content(request: Request, limits: Limits) -> bytes:
     """Return the whole of a request, if it is small and comes in time."""
+    # A length that is told is refused before anything is read; one that is not, while it is.
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > limits.most_bytes:
         raise _Refused(413, f"An input may have {limits.most_bytes:,} bytes at most.")
@@ -231,6 +234,7 @@ def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> di
     else:
         found = asdict(_of_one(predictor, form, given))
     try:
+        # NaN is no JSON: the browser could not read the answer.
         json.dumps(found, allow_nan=False)
     except ValueError:
         raise _Refused(500, "The model's scores must be finite numbers; got NaN or infinity.") from None

@@ -29,7 +29,6 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
     classes = len(class_names)
     side = min(16.0, max(4.0, 0.45 * classes + 2.2))
     figure = figure_of(side, side * 0.92)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
     if classes <= 30:
@@ -40,6 +39,7 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
                 text = f"{counts[row, column]:.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
     names = [short_label(name, 24) for name in class_names]
+    # More names than these would lie on each other.
     shown = range(0, classes, max(1, classes // 60))
     long = max(map(len, names)) > 8 or classes > 6
     axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90 if long else 0, fontsize=9)
@@ -82,7 +82,6 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
     losses = ["train_loss", *(name for name in names if "loss" in name)]
     figure = figure_of(8.0, 3.2)
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     for axes, shown in ((left, losses), (right, [name for name in names if "loss" not in name])):
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
@@ -105,7 +104,6 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
 def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
     """Draw the validation log loss against the L2 strength of a solved head, the best marked."""
     figure = figure_of(4.4, 3.2)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     strengths, losses = zip(*tried, strict=True)
     best = min(range(len(tried)), key=lambda place: losses[place])
@@ -129,7 +127,6 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     accuracy = np.bincount(which, weights=right, minlength=10)[there] / count[there]
     mean = np.bincount(which, weights=sure, minlength=10)[there] / count[there]
     figure = figure_of(4.4, 3.2)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
     axes.bar(np.arange(10)[there] / 10 + 0.05, count[there] / count.sum(), width=0.09, color=QUIET, alpha=0.25)
@@ -148,7 +145,6 @@ def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float)
     ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
     figure = figure_of(10.0, 1.3 + 0.27 * len(shown))
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(shown))[::-1]
     left.scatter([row["accuracy_alone"] for row in shown], places, color=INK, s=22)
@@ -173,7 +169,6 @@ def draw_shots(
     """Draw accuracy against the training examples of each class: every draw, their mean and its 95 % interval, and
     where it is known what the names of the classes alone give."""
     figure = figure_of(6.4, 4.0)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     shots = [entry["shots"] for entry in summary]
     means = [entry["accuracy"] for entry in summary]
@@ -216,7 +211,7 @@ def draw_sheet(
     caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
     width = columns * (cell + gap) + gap
     height = title_space + lines * (cell + caption_space) + gap
-    figure = figure_of(width, height)
+    figure = figure_of(width, height, constrained=False)
     figure.text(gap / width, 1 - 0.13 / height, title, color=INK, fontsize=12, va="top")
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = gap + (place % columns) * (cell + gap)
@@ -245,12 +240,14 @@ def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def figure_of(width: float, height: float) -> Figure:
-    """Return a figure of its own, in inches: no global state, no window."""
+def figure_of(width: float, height: float, *, constrained: bool = True) -> Figure:
+    """Return a figure of its own, in inches: no global state, no window. Constrained, its parts make room for each
+    other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained" if constrained else None)
+    # Not by pyplot, which keeps figures and may open a window.
     FigureCanvasAgg(figure)
     return figure
 
@@ -266,5 +263,6 @@ def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
 
 def short_label(text: str, longest: int) -> str:
     """Return a text cut to a length, none of it taken for a formula."""
+    # matplotlib reads text between dollars as a formula.
     escaped = printable(text).replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"

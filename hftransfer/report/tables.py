@@ -100,7 +100,7 @@ def _score(scores: Mapping[str, object], name: str) -> str:
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:
-    """Text in aligned columns: the first to the left, numbers to the right."""
+    """Return text in aligned columns: the first to the left, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     numeric = [all(_is_number(line[column]) for line in lines[1:]) for column in range(len(widths))]
     rows = []

@@ -32,7 +32,7 @@ CELLS = "cells"
 
 
 class Grid(TypedDict, total=False):
-    """What is compared with what; what is left out is as the recipe's `compare:` section says."""
+    """The strategies, models, seeds and shots to compare; any left out are as the recipe's `compare:` section says."""
 
     strategies: Sequence[str]
     """In short, as in `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`."""
@@ -52,8 +52,8 @@ def compare(
     progress: Progress | None = None,
     **grid: Unpack[Grid],
 ) -> Study:
-    """Strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers of shots
-    compared on the same data; what is left out is as the recipe's `compare:` section says.
+    """Compare strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers
+    of shots on the same data; what is left out is as the recipe's `compare:` section says.
 
     Every combination is a run of its own; all have the same splits and seeds. With `skip_done` an interrupted
     comparison goes on, in the folder `out` or the newest one of this recipe: what is finished there is not trained
@@ -95,6 +95,7 @@ def compare(
         raise
     study = summary(results)
     write_study(study)
+    # Where no run finished there is no comparison, and the reasons are what a person needs.
     if not study.arms:
         raise DataError(*dict.fromkeys(result.error for result in results))
     return study

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from hftransfer.study.results import Arm
 
 
+# Costs that differ by less are alike.
 _ALIKE = 1.25
-"""Costs that differ by less are alike."""
 
 
 def strategy_in_words(short: str) -> str:
-    """`fine-tune:2` as a person would say it."""
+    """Return `fine-tune:2` as a person would say it."""
     kind, _, number = short.partition(":")
     if kind == "linear-probe":
         return "the linear probe"
@@ -56,7 +56,7 @@ def difference_in_words(difference: Difference) -> str:
 
 
 def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: float = 0.01) -> str:
-    """Which arm to take, and what the others would bring. `arms` are in order, the best mean first.
+    """Return which arm to take, and what the others would bring. `arms` are in order, the best mean first.
 
     Taken is the best; or one that costs clearly less, where it is shown to be worse by less than `margin` (0.01 is a
     point), if at all; of those that cost nearly as little the best mean. Where the best is not surely better than all

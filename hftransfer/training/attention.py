@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+# Of more the scores of all pairs would take much memory, and less would be gained.
 _MOST_TOKENS = 256
-"""Of more the scores of all pairs would take much memory, and less would be gained."""
 
 
 def attention(
@@ -31,7 +31,7 @@ def attention(
     *,
     drop: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Tensor:
-    """Scaled dot-product attention (B, heads, T, D), as torch documents its own; `drop` drops weights, with the
+    """Return scaled dot-product attention (B, heads, T, D), as torch documents its own; `drop` drops weights, with the
     probability that it is given.
 
     Source: Vaswani et al., arXiv 1706.03762, section 3.2.1.
@@ -40,10 +40,12 @@ def attention(
     if torch.is_autocast_enabled(device):
         query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
     if enable_gqa:
+        # Several heads of queries share one of keys and values (grouped-query attention).
         repeats = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
     with torch.autocast(device, enabled=False):  # the softmax, too, in the precision of what it is given
-        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)
+        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)  # (B, heads, T, T)
+        # The least number, not -inf: a row that is masked throughout would be NaN.
         least = torch.finfo(scores.dtype).min
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
@@ -51,7 +53,7 @@ def attention(
             scores = scores.masked_fill(~attn_mask, least)
         elif attn_mask is not None:
             scores = scores + attn_mask.clamp(min=least).to(scores.dtype)
-        weights = scores.softmax(dim=-1)
+        weights = scores.softmax(dim=-1)  # (B, heads, T, T)
         return (weights if drop is None else drop(weights, dropout_p)) @ value
 
 

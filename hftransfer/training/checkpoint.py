@@ -77,11 +77,13 @@ class Checkpoints:
             (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
             files = {file.name: _fingerprint(file) for file in sorted(draft.iterdir())}
             text = json.dumps({"format": _FORMAT, "files": files}, indent=1)
+            # Last of all files: a checkpoint without it was never finished.
             (draft / _MANIFEST).write_text(text + "\n", encoding="utf-8")
             for file in draft.iterdir():
                 _sync(file)
             _sync(draft)
             draft.rename(self.folder / name)
+            # The rename itself is on the disk only when its folder is.
             _sync(self.folder)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -126,6 +128,7 @@ class Checkpoints:
         """Return the folders that a checkpoint's name tells to be ours, oldest first."""
         if not self.folder.is_dir():
             return []
+        # A link may lead to somebody else's files, which must not be deleted.
         found = [f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink()]
         return sorted(found, key=_order)
 
@@ -152,7 +155,7 @@ def _fingerprint(file: Path) -> dict[str, object]:
 
 
 def _fault(folder: Path) -> str | None:
-    """Why a checkpoint is not whole."""
+    """Return why a checkpoint is not whole; None where it is."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT:

@@ -18,8 +18,8 @@ from hftransfer.training.processes import ALONE, Processes, processes
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+# Tokens of a text for which as much room is left as for an image.
 _TOKENS = 128
-"""Tokens of a text for which as much room is left as for an image."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -63,7 +63,7 @@ class Compute:
         return f"{self.device.type} {capability} torch {torch.__version__}"
 
     def describe(self) -> str:
-        """Device, processes and precision in a few words."""
+        """Return device, processes and precision in a few words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = torch.get_num_threads()
         of_threads = f" of {counted(threads, 'thread')}" if self.device.type == "cpu" else ""
@@ -100,7 +100,7 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
 
 @contextlib.contextmanager
 def repeatable(*, on: bool) -> Iterator[None]:
-    """Meanwhile, where it is on, a GPU adds up numbers in an order that is the same each time.
+    """Have a GPU add up numbers in the same order each time within the block, where it is on.
 
     Attention's gradients else differ from run to run in their last bits, and with them the weights.
 
@@ -112,6 +112,7 @@ def repeatable(*, on: bool) -> Iterator[None]:
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     other: Any = torch.utils.deterministic  # torch's stubs lack its setting
+    # Filling new memory with NaN finds errors, and takes time at every tensor.
     fills, other.fill_uninitialized_memory = other.fill_uninitialized_memory, False
     torch.use_deterministic_algorithms(True)
     try:
@@ -122,7 +123,7 @@ def repeatable(*, on: bool) -> Iterator[None]:
 
 
 def has_no_order(error: BaseException) -> bool:
-    """Whether an operation refused to compute because it can't do so in the same order each time."""
+    """Return whether an operation refused to compute because it can't do so in the same order each time."""
     return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
 
 

@@ -33,7 +33,8 @@ class Streams:
         self._shared = np.random.SFC64([seed, step])
 
     def bits(self, shape: Sequence[int]) -> Tensor:
-        """Evenly distributed int16 numbers; along the first dimension, if examples lie there, each from its own."""
+        """Return evenly distributed int16 numbers; along the first dimension, if examples lie there, each from its
+        own."""
         count = math.prod(shape)
         examples = len(self._own)
         if not shape or not examples or shape[0] % examples:
@@ -43,6 +44,7 @@ class Streams:
 
 
 def _draw(generator: np.random.SFC64, count: int) -> np.ndarray:
+    # Each raw number has 64 bits, enough for four.
     return generator.random_raw(-(-count // 4)).view(np.int16)[:count]
 
 
@@ -97,5 +99,5 @@ class _CheapDropout(TorchFunctionMode):
         return functional.dropout(input, p, training, inplace)
 
     def _shares(self, shape: Sequence[int]) -> Tensor:
-        """Evenly distributed numbers in [0, 1), in steps of 1/65536."""
+        """Return evenly distributed numbers in [0, 1), in steps of 1/65536."""
         return (self._streams.bits(shape).float() + _LEVELS // 2) / _LEVELS

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Frozen(Protocol):
-    """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
+    """A network below a boundary: that of an adapter, or a tower of a dual encoder."""
 
     model: PreTrainedModel
 
@@ -45,13 +45,13 @@ class Frozen(Protocol):
         """Return what the model takes, from raw examples."""
 
     def with_model(self, model: nn.Module) -> Self:
-        """The same around another copy of the model."""
+        """Return the same around another copy of the model."""
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
         """Return the activations at the boundary."""
 
     def processor_settings(self) -> dict[str, object]:
-        """Everything that shapes the inputs, as plain values."""
+        """Return everything that shapes the inputs, as plain values."""
 
 
 F = TypeVar("F", bound=Frozen)
@@ -105,6 +105,7 @@ def _folded(frozen: Frozen) -> nn.Module:
     """Return a copy of the model whose convolutions do what the BatchNorm layers right behind them did; the model
     itself where there are none, or where two small examples would not come out the same."""
     top, device = len(frozen.stages), next(frozen.model.parameters()).device
+    # Flat colour and noise: features of both must stay the same.
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     examples = [Image.new("RGB", (64, 64)), Image.fromarray(noise)]
     inputs = {name: tensor.to(device) for name, tensor in frozen.encode(examples).items()}
@@ -120,7 +121,8 @@ def _folded(frozen: Frozen) -> nn.Module:
 
 
 def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
-    """By name, each convolution that runs once and the BatchNorm that is given its very output; and the features."""
+    """Return, by name, each convolution that runs once and the BatchNorm that is given its very output; and
+    features."""
     names = {module: name for name, module in frozen.model.named_modules()}
     outputs: dict[int, tuple[str, Tensor, int]] = {}
     pairs: dict[str, str] = {}
@@ -170,7 +172,7 @@ class PackedLinear(nn.Linear):
         return found
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        """Copied or pickled, it is a plain layer: packed weights can't be."""
+        """Reduce to a plain layer, copied or pickled: packed weights can't be."""
         del protocol
         return _bare_linear, (), {name: own for name, own in self.__dict__.items() if name != "packed"}
 

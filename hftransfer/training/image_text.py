@@ -74,7 +74,7 @@ class CaptionJob:
 
 @dataclass
 class CaptionsLearned:
-    """What came of it: the dual encoder, how well images and captions find each other by split, and the ranks of the
+    """The outcome: the dual encoder, how well images and captions find each other by split, and the ranks of the
     test split."""
 
     dual: DualEncoder
@@ -102,6 +102,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
         return _learn_projections(job)
     if job.new:
         first = job.train.model_copy(update=PROBE_OF_CAPTIONS)
+        # A person sees one training: lines of the first go to the log alone.
         quiet, strategy = job.progress.in_background(), LinearProbe()
         _learn_projections(replace(job, strategy=strategy, train=first, progress=quiet, keeping=None, log=not_tracked))
         job.progress.line("the new projections have learned alone; now the towers learn with them")
@@ -161,6 +162,7 @@ def _pooled(job: CaptionJob, split: Split) -> Pooled:
 def _learn_towers(job: CaptionJob) -> CaptionsLearned:
     images, texts = tower_adapters(job.dual)
     boundaries = job.strategy.prepare(images, job.train.seed), job.strategy.prepare(texts, job.train.seed)
+    # After `prepare`, which lets all above the boundary learn.
     hold_fixed(images, texts)
     scores = Scores(job.dual.scale, job.train.loss, job.dual.bias)
     adapter = TowersAdapter(images, texts, boundaries, scores)
@@ -196,7 +198,8 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
 def _sources(
     job: CaptionJob, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int]
 ) -> dict[str, tuple[Source, Source]]:
-    """By split, the images and all captions as they are at the towers' boundaries; kept there where that pays."""
+    """Return, by split, the images and all captions as they are at the towers' boundaries; kept there where that
+    pays."""
     items: dict[str, tuple[Items, Items]] = {}
     cut = 0
     for name, split in job.splits.items():

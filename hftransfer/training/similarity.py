@@ -41,7 +41,7 @@ class FeatureAdapter:
         self.adapter.learn_mode(boundary, on=on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
-        """As of the adapter."""
+        """Return the depths of the adapter's parameters."""
         return self.adapter.depth_of()
 
 
@@ -53,10 +53,11 @@ def similarity_loss(labels: np.ndarray, device: torch.device | str) -> Loss:
     of_items = torch.from_numpy(labels).to(device)
 
     def total(features: Tensor, chosen: Sequence[int]) -> Tensor:
-        directions = normalize(features.float(), dim=-1)
+        directions = normalize(features.float(), dim=-1)  # (B, D)
         own = of_items[torch.as_tensor(chosen, device=features.device)]
-        same = own[:, None] == own[None, :]
-        errors = (directions @ directions.T - same.float()).square()
+        same = own[:, None] == own[None, :]  # (B, B)
+        errors = (directions @ directions.T - same.float()).square()  # (B, B)
+        # An example is always like itself: that pair teaches nothing.
         pairs = same & ~torch.eye(len(own), dtype=torch.bool, device=features.device)
         kinds = [errors[of_kind] for of_kind in (pairs, ~same)]
         means = [found.mean() for found in kinds if len(found)]
