@@ -381,7 +381,7 @@ def evaluate(
             progress=_progress(quiet=quiet or as_json),
         )
         if as_json:
-            print(_json(metrics))
+            print(printable_json(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)))
         else:
             _say(metrics_table(metrics))
 
@@ -631,10 +631,6 @@ def zero_shot(
         predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
 
     _guarded(work, debug=debug)
-
-
-def _json(value: object) -> str:
-    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 @app.command()

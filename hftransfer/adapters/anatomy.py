@@ -12,18 +12,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
+
 if TYPE_CHECKING:
     from transformers.utils import ModelOutput
 
 Inputs = dict[str, Tensor]
 Call = tuple[tuple[object, ...], dict[str, object]]
 """The positional and keyword arguments of a call."""
-
-# What a model's own code raises when it is called in a way that it is not made for.
-FAULTS_OF_MODELS = (
-    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError),
-    *(ArithmeticError, MemoryError),
-)
 
 
 class Reached(Exception):

@@ -263,31 +263,22 @@ def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
 
 def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
     """Return the Hub's files of these patterns in the local Hub cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     label = f"'{name}'" + (f" at revision '{revision}'" if revision else "")
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise _gated(name) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         remedy = "Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (errors.EntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         # The client wraps the Hub's refusal in an error of its own cache: the answer is among the causes.
-        refused = next((own for own in _causes(error) if isinstance(own, HfHubHTTPError)), None)
-        if isinstance(refused, GatedRepoError):
+        refused = next((own for own in _causes(error) if isinstance(own, errors.HfHubHTTPError)), None)
+        if isinstance(refused, errors.GatedRepoError):
             raise _gated(name) from error
         if refused is not None and refused.response.status_code in (401, 403):
             remedy = "Log in with `hf auth login`; a fine-grained token needs the right to read this repository."

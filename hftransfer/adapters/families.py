@@ -55,18 +55,9 @@ FAMILIES: dict[str, Family] = {
 
 # Names that LoRA tries in turn in a family of which nothing is known.
 GENERAL_LORA = (
-    ("q_proj", "v_proj"),
-    ("query", "value"),
-    ("query_proj", "value_proj"),
-    ("q_lin", "v_lin"),
-    ("q", "v"),
-    ("qkv",),
-    ("Wqkv",),
-    ("c_attn",),
-    ("query_key_value",),
-    ("pwconv1", "pwconv2"),
-    ("convolution",),
-    ("conv1", "conv2"),
+    *(("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q_lin", "v_lin"), ("q", "v")),
+    *(("qkv",), ("Wqkv",), ("c_attn",), ("query_key_value",)),
+    *(("pwconv1", "pwconv2"), ("convolution",), ("conv1", "conv2")),
 )
 
 

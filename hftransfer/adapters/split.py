@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import (
-    FAULTS_OF_MODELS,
     Call,
     Inputs,
     Reached,
@@ -26,6 +25,7 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.heads import Head
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:

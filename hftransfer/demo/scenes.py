@@ -11,6 +11,7 @@ from hftransfer.demo.brush import BRIGHTS, CREAM, INK, PASTELS, SHADOW, SIDE, Br
 
 def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
     """Return a square that fades from one colour at the top to another at the bottom."""
+    # Eight shades in a column; resizing blends them.
     strip = Image.new("RGB", (1, 8))
     for k in range(8):
         strip.putpixel((0, k), blend(top, bottom, k / 7))
@@ -19,6 +20,7 @@ def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
 
 def paint_background(random: Random) -> Image.Image:
     """Return a scene without the animal."""
+    # At half the size: backgrounds are out of focus anyway.
     half = SIDE // 2
     painter = random.choice(
         (paint_room, paint_room, paint_garden, paint_garden, paint_street, paint_night, paint_plain)
@@ -47,6 +49,7 @@ def paint_room(random: Random, size: int) -> Image.Image:
             for top in range(column % 2 * gap // 2, size, gap):
                 pen.ellipse((left - 3, top - 3, left + 3, top + 3), fill=tone)
     pen.rectangle((0, level, size, size), fill=floor)
+    # Boards of the floor lie closer towards the wall, as in perspective.
     for k in range(1, 6):
         y = level + (size - level) * (k / 6) ** 1.4
         pen.line((0, y, size, y), fill=blend(floor, INK, 0.22), width=1)
@@ -142,6 +145,7 @@ def paint_garden(random: Random, size: int) -> Image.Image:
             pen.ellipse(box, fill=blend(sky, (255, 255, 255), 0.7))
     for k in range(3):
         x, w = random.uniform(0, size), random.uniform(0.5, 0.9) * size
+        # Hills: farther ones are nearer the colour of the sky.
         pen.ellipse((x - w, level - 26 + 8 * k, x + w, level + w), fill=blend(green, sky, 0.6 - 0.2 * k))
     for _ in range(random.randint(0, 3)):
         x, r = random.uniform(0, size), random.uniform(22, 42)
@@ -159,6 +163,7 @@ def paint_garden(random: Random, size: int) -> Image.Image:
         pen.rectangle((0, level - 10, size, level - 3), fill=blend(wood, INK, 0.12))
     for _ in range(random.randint(30, 70)):
         x, y = random.uniform(0, size), random.uniform(level, size)
+        # Blades grow towards the viewer.
         h = 4 + 12 * (y - level) / (size - level)
         pen.line(
             (x, y, x + random.uniform(-4, 4), y - h),
@@ -280,6 +285,7 @@ def paint_cover(brush: Brush, random: Random) -> None:
     """Hide a part of the picture behind something close; the brush spans the canvas from 0 to 1."""
     style = random.choice(("none", "none", "grass", "fence", "curtain", "leaves", "thing"))
     side = random.random() < 0.5
+    # One picture in two is mirrored, so that things come from either side.
     near = brush.at(1, 0, mirror=True) if side else brush
     if style == "grass":
         green = random.choice(((96, 150, 84), (140, 172, 90), (70, 120, 90), (190, 170, 96)))
