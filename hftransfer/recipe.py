@@ -288,6 +288,7 @@ def load_recipe(
         path = find_recipe(source)
         document, faults = _read(path)
         document.count_paths_from(path.parent)
+        # A run's own copy lies in <recipe>/<time>/recipe.yaml: the upper folder names it.
         name = path.stem if path.name != "recipe.yaml" else path.resolve().parent.parent.name or "recipe"
     document.apply(overrides, faults)
     recipe = _validated(document, faults)
@@ -341,6 +342,7 @@ def recipe_schema() -> dict[str, Any]:
     for path, key in _SHORT.items():
         described = schema["properties"][path[0]]
         reference = {name: value for name, value in described.items() if name in ("$ref", "allOf")}
+        # Each of these may be given in short, by one text.
         described["anyOf"] = [{"type": "string", "title": f"{key} alone"}, reference]
         for name in reference:
             described.pop(name)
@@ -481,6 +483,7 @@ class _Document:
                         )
                     )
                     return
+                # A section given by one value in short, as `model: name`, is spelled out for its other keys.
                 below = inside[part] = {short: below}
                 if key[:depth] in self.lines:
                     self.lines[(*key[:depth], short)] = self.lines[key[:depth]]
@@ -774,6 +777,7 @@ def _keys_of(key: Path_) -> list[str]:
 
 
 def _options(key: Path_) -> list[str]:
+    # The number of an entry in a list is no key of the schema.
     key = key[:-1] if key[-1].isdigit() else key
     model = _model_at(key[:-1])
     if model is None or key[-1] not in model.model_fields:

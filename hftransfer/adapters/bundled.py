@@ -17,7 +17,7 @@ from hftransfer.base.errors import ModelError, must_be
 
 @dataclass(frozen=True)
 class Bundle:
-    """Where a bundled model's weights lie in its package, and what they must be."""
+    """A bundled model: the place of its weights in a package, and their digest."""
 
     package: str
     distribution: str

@@ -131,6 +131,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         return _checked(_found_inside(Checkpoint(name, folder)))
     if folder.is_file():
         raise ModelError(must_be("model", "a folder with config.json and model.safetensors", f"the file '{name}'"))
+    # A name that begins so was meant as a path, and the Hub is not asked for it.
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
@@ -249,6 +250,7 @@ def _pooling_of(settings: dict[str, object]) -> Literal["mean", "cls", "last"] |
         "pooling_mode_cls_token": "cls",
         "pooling_mode_lasttoken": "last",
     }
+    # Older versions have a flag for each way, newer ones a word.
     chosen = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
     if len(chosen) == 1:
         return names.get(chosen[0])
@@ -342,6 +344,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
             raise ModelError(must_be(f"{name}/model.safetensors.index.json", "an index of files beside it", got))
     missing = [file.name for file in files if not file.is_file()]
     if missing:
+        # Many people have a .bin or .pt: say so, rather than that nothing is there.
         pickled = sorted(f.name for p in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(p))
         remedy = "A model without its weights is never trained from random ones."
         if pickled:

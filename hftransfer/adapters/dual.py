@@ -112,6 +112,7 @@ class DualEncoder(ABC):
         for side in sides:
             inputs, embedded = self._tried(side)
             with torch.no_grad():
+                # An unknown model may put its towers together in another way.
                 if not torch.allclose(self.tower(side)(**inputs).logits, embedded, atol=1e-4):
                     raise self._without_projections()
 
@@ -448,6 +449,7 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
         raise
     except Exception as error:  # whatever transformers comes upon in a configuration
         raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
+    # A tensor of another shape is left as random as one that is missing.
     absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
     if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):
         raise ModelError(must_be(where, "a checkpoint with all its weights", f"no {some(missing, 1)}"))

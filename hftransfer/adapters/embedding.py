@@ -34,6 +34,7 @@ class EmbeddingClassifier(nn.Module):
         super().__init__()
         self.tower = tower
         self.head = nn.Linear(width, len(class_names))
+        # Names of classes are looked up in `config.id2label`, as in transformers' own models.
         self.config = PreTrainedConfig(id2label=dict(enumerate(class_names)))
 
     @property

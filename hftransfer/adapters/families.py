@@ -16,7 +16,7 @@ Modality = Literal["image", "text"]
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family's stages lie below its base model, and the layers that LoRA adapts by default.
+    """A model family: the path of its stages below the base model, and the layers that LoRA adapts by default.
 
     `lora` are names of linear or convolutional layers within the stages: attention's query and value where there is
     attention (Hu et al., arXiv 2106.09685, section 4.2), the dense convolutions elsewhere.

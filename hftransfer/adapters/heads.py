@@ -77,6 +77,7 @@ class Head:
         import torch
 
         with torch.no_grad():
+            # A convolution's weight has two sides more, of length 1.
             layer.weight.copy_(weight[(..., *[None] * (layer.weight.ndim - 2))])  # (C, D), or (C, D, 1, 1)
             if layer.bias is not None:
                 layer.bias.copy_(bias)

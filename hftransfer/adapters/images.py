@@ -60,6 +60,7 @@ class ImageAdapter(Adapter):
             self.processor.save_pretrained(folder)
 
     def _sample_inputs(self, count: int) -> Inputs:
+        # Any image tells the size that the processor brings them to.
         black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
         # The second example is no flat colour, on which layers that compare places would give nothing.
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
@@ -111,6 +112,7 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     if max(image.size) <= _LONGEST_RATIO * min(image.size):
         return image
     width, height = image.size
+    # The middle that is kept is longer than any centre crop of it.
     longest = round(_LONGEST_RATIO * min(width, height))
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))

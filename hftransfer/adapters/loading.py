@@ -140,6 +140,7 @@ def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> 
     import torch
     import transformers
 
+    # The backbone's attribute, `model` or `bert`, with which names of its tensors begin.
     prefix = str(getattr(model, "base_model_prefix", ""))
     backbone = getattr(model, prefix, None) if prefix else None
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
@@ -189,6 +190,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
     Raises:
         ModelError: they do: the model would answer with a part of itself.
     """
+    # The same names but for the number of the layer.
     known = {_NUMBER.sub("N", name) for name in adapter.model.state_dict() if _NUMBER.search(name)}
     layers = sorted(name for name in surplus if _NUMBER.search(name) and _NUMBER.sub("N", name) in known)
     if layers:

@@ -58,6 +58,7 @@ class LoraLayers:
 
     def _default_targets(self, last_names: Sequence[str]) -> list[str]:
         family = FAMILIES.get(self.family)
+        # The family's own layers, then usual names of attention, at last whatever there is.
         choices = [*([family.lora] if family else []), *GENERAL_LORA, tuple(last_names)]
         choice = next((choice for choice in choices if set(choice) & set(last_names)), None)
         if choice is None:

@@ -118,6 +118,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     size = clip.visual.image_size
     with torch.no_grad():
         height, width = (size, size) if isinstance(size, int) else size
+        # Architectures name their width in different places: one black image tells it for all.
         embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
     if class_names is None:

@@ -41,8 +41,10 @@ def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) 
         if hasattr(vision, "timm_model"):
             processor = native_image_processor(vision.config.pretrained_cfg)
         if isinstance(getattr(getattr(vision, "pooler", None), "dense", None), nn.Linear):
+            # A trained tanh would bend what the projection gets; here it is nearly the identity.
             make_linear(vision.pooler.dense)
         with torch.no_grad():
+            # Not all backbones pool, and some give a map: one black image tells.
             pooled = getattr(vision(torch.zeros(1, 3, *_size_px(processor))), "pooler_output", None)
         if pooled is None or pooled.ndim != 2:
             allowed = "an image backbone whose pooled output is one vector"

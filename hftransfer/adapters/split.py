@@ -74,6 +74,7 @@ class SplitModel:
         self.head_parts = self._find_head_parts()
         if not port.is_new:  # its weight may be the word embedding's, which lies below all stages
             self.tail = [part for part in self.tail if part is not self.head]
+        # Dropout and activations of a head learn nothing: the first part with parameters is where the head begins.
         with_parameters = [part for part in self.head_parts if any(True for _ in part.parameters())]
         learning = {p for part in with_parameters for p in part.parameters() if p.requires_grad}
         self.entry = with_parameters[0] if learning - set(self.head.parameters()) else self.head
@@ -166,6 +167,7 @@ class SplitModel:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))  # (B, C), (B, T, C)
             return logits
         # The model's own code runs, its stages below the boundary passed over: masks and positions stay its own.
+        # Images: the recorded run's input stands in, as all that depends on it is passed over.
         inputs = self._carry(activations) or self.sample_inputs(1)
         self.trace = self.trace.on(hidden.device)
         with ExitStack() as stack:

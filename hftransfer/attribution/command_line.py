@@ -106,6 +106,7 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
         pictures = {}
         for number, one in enumerate(shown):
             if one.explained.has_picture:
+                # Numbered, as files in several folders may have the same name.
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
                 place.write_bytes(picture_of(cast("ImageExplanation", one.explained)))
                 pictures[number] = place.read_bytes()

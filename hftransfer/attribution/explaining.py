@@ -158,6 +158,7 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Pix
     from hftransfer.adapters.towers import ImageTowerAdapter
     from hftransfer.tasks.prompts import require_labels
 
+    # One label alone is allowed here: the map then shows what raises its cosine.
     names = require_labels(labels) if len(labels) > 1 else list(labels)
     if not names:
         remedy = 'For example "a photo of a cat,a photo of a dog".'

@@ -121,6 +121,7 @@ def occlusion(network: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np
         for copy, (row, column) in zip(hidden, places, strict=True):
             top, left = rows[max(row, 0)], columns[max(column, 0)]
             copy[:, top : rows[min(row + 2, _WINDOWS)], left : columns[min(column + 2, _WINDOWS)]] = 0
+        # The image as it is goes along in the same batches.
         whole, *others = _margins(network, torch.cat([image[None], hidden]), target)
         falls = np.zeros((_WINDOWS, _WINDOWS))
         for (row, column), margin in zip(places, others, strict=True):

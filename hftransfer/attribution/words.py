@@ -141,6 +141,7 @@ def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray)
         stripped = start + len(text[start:end]) - len(text[start:end].lstrip())
         weight = float(per_piece[place])
         if words and stripped == words[-1].end and stripped == start:
+            # A word of several pieces: WordPiece and BPE cut rare words.
             first = words.pop()
             words.append(Word(text[first.start : end], (first.weight or 0.0) + weight, first.start, end))
         else:

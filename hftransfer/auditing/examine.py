@@ -89,6 +89,7 @@ def examine(
     notes: list[str] = []
     near = _neighbours(subject, notes)
     advance(1)
+    # Empty rows are all the same, and odd rather than copies.
     twins = [one for one in exact_twins(subject.digests) if subject.has_content(one.first)]
     alike = {} if near is None else near.pairs(min(least, LEAST_QUICKLY))
     near_twins = _near_twins(subject, alike, twins, least)
@@ -167,6 +168,7 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
     names = subject.class_names
     if subject.features is None or len(names) < 2:
         return []
+    # Copies stay in one fold, so a class needs as many different rows as there are folds.
     different = [len(np.unique(groups[subject.labels == label])) for label in range(len(names))]
     fewest = int(np.argmin(different))
     if different[fewest] < FOLDS:

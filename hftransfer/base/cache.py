@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Usage:
-    """How much one kind of cached thing takes."""
+    """The number and size of the cache entries of one kind."""
 
     kind: str
     entries: int

@@ -50,7 +50,7 @@ _PAPERS = {
 
 @dataclass(frozen=True)
 class Card:
-    """All that a card tells of a model, as values."""
+    """The content of a model card, as values."""
 
     task: Task
     metrics: Mapping[str, Any]
@@ -134,6 +134,7 @@ def metadata(card: Card) -> ModelCardData:
         library_name="peft" if is_lora else "transformers",
         pipeline_tag=pipeline_tag,
         base_model=card.hub_id,
+        # Of the base models' licences only Creative Commons' are sure to have the names of the Hub's list.
         license=card.settings.license or next(filter(is_creative_commons, card.base_licenses), None),
         language=list(card.settings.language) or None,
         datasets=[card.dataset_id] if card.dataset_id else None,

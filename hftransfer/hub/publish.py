@@ -140,6 +140,7 @@ def push(
     same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
     if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
         return Pushed(url, head, changed=False)
+    # What others put there is not in our list, and stays.
     gone = [name for name in known if name not in files and name in before]
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(name, content) for name, content in files.items()
@@ -243,6 +244,7 @@ def _without_path(file: Path, notes: list[str]) -> bytes:
 
 def _require_nothing_private(files: Mapping[str, bytes | Path]) -> None:
     tokens = {os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")} - {""}
+    # A path below home names a person's account.
     home = str(Path.home()).rstrip("/\\")
     private = [f"{home}{mark}".encode() for mark in "/\\"] if home else []
     faults = []
@@ -288,6 +290,7 @@ def merged_card(there: str, own: str) -> str:
     except (ValueError, TypeError):  # no metadata that can be read
         data, text = {}, there
     start, stop = text.find(BEGIN), text.find(END)
+    # A card without our marks was written by hand: all of it stays, above ours.
     above, below = (text[:start], text[stop + len(END) :]) if 0 <= start < stop else (f"{text.rstrip()}\n\n", "\n")
     # Ours wins where both say something; what we do not set is theirs.
     merged = ModelCardData(**{**data, **own_card.data.to_dict()}, ignore_metadata_errors=True)
@@ -400,6 +403,7 @@ def _is_transient(error: BaseException) -> bool:
     status = _status_of(error)
     if status is not None:
         return status == 429 or status >= 500
+    # By name: the client may use requests or httpx, and neither is imported for this.
     names = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
     lost = any(isinstance(one, ConnectionError | TimeoutError) for one in _chain(error))
     return lost or bool(names & {"TransportError", "RequestException"})

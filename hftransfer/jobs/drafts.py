@@ -73,6 +73,7 @@ def draft(
     text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
     from ruamel.yaml import YAML
 
+    # A draft that would not load must not be handed out.
     load_recipe(YAML(typ="safe", pure=True).load(text))
     return text
 
@@ -170,6 +171,7 @@ def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
     if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
         split_rows(found, settings, 0)
         return settings.test_fraction, settings.validation_fraction
+    # The first shares for which every class has enough examples.
     for test, validation in _SHARES:
         try:
             split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)

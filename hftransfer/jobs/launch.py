@@ -69,6 +69,7 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
         if all(process.poll() == 0 for process in started):
             return 0
         time.sleep(0.05)
+    # Below 0: the number of the signal that ended it.
     status = int(failed[0].returncode)
     if status > 0:  # it has told why, and the others have been told; a signal's grace time is their own
         by_signal = status in (128 + signal.SIGTERM, 128 + signal.SIGINT)
@@ -82,6 +83,7 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
     if -status not in (signal.SIGTERM, signal.SIGINT):  # those were asked for
         name = signal.Signals(-status).name
         print(f"error: process {started.index(failed[0])} was ended by {name}, and the others with it", file=sys.stderr)
+    # As shells give it: 128 and the number of the signal.
     return 128 - status
 
 

@@ -83,6 +83,7 @@ def predict_inputs(
             elif request.csv is None:
                 print(outcome.line(one.name, scoring), flush=True)
     if request.as_json:
+        # One question on the command line gets its answer alone, not a list.
         alone = isinstance(predictor, Predictor) and request.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
         print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))

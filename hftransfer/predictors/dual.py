@@ -300,6 +300,7 @@ def _embed_images(job: NamesJob, folder: Path | None) -> tuple[Splits, StoredAct
         stop_at_fault=stop,
     )
     if faults:
+        # Rows that can't be read leave the split, so that labels and embeddings stay in line.
         splits = without_test_faults(splits, faults, job.settings)
     kept = [digest for place, digest in enumerate(items.digests) if place not in faults]
     return splits, store.activations(kept)

@@ -99,6 +99,7 @@ def export_onnx(
     require_extra("onnx", "--format onnx")
     path = _new(out)
     adapter = predictor.source.merged() if predictor.source.peft is not None else predictor.source
+    # The graph is made and compared in float32, whatever the model was loaded in.
     adapter.model.to("cpu").float().eval()
     inputs, source = _examples(predictor, run, data, progress)
     graph = _Graph(adapter.model, list(inputs[0]))
@@ -149,6 +150,7 @@ class _Graph(nn.Module):
 def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
     given = tuple(torch.cat([tensor, tensor])[:2] for tensor in example.values())  # 1 would be taken for a constant
     of_texts = "input_ids" in example
+    # Batches of any size; of texts any length, too.
     free = {0: torch.export.Dim.DYNAMIC, **({1: torch.export.Dim.DYNAMIC} if of_texts else {})}
     with torch.no_grad(), _quiet():
         try:

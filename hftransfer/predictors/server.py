@@ -39,8 +39,8 @@ _TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "im
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a request may be, how long its headers and its body may take to come, how long its answer, how many
-    whole requests may wait, and how many connections there may be."""
+    """The limits of the server: the size of a request, seconds for its headers, its body and its answer, waiting
+    requests, and connections."""
 
     most_bytes: int = 10 << 20
     header_seconds: float = 5.0
@@ -148,6 +148,7 @@ class _SecurityHeaders:
 def _is_of_another_site(headers: Headers) -> bool:
     """Return whether a page of another site asks: browsers say so in one of two ways, programs need not say
     anything."""
+    # A browser sends the page's own address as its origin.
     own = f"http://{headers.get('host', '')}".lower()
     foreign = any(origin.lower() != own for origin in headers.getlist("origin"))
     return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
@@ -159,7 +160,7 @@ def _error_response(status: int, message: str) -> JSONResponse:
 
 @dataclass(frozen=True)
 class _Form:
-    """How an input comes in a request: a file, or texts by name; and whether labels to choose between come with it."""
+    """The form of an input in a request: a file, or texts by name; and whether labels to choose between come with it."""
 
     name: str
     """What the page calls it."""
@@ -279,6 +280,7 @@ def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:
             super().connection_lost(exc)
 
         def _look(self) -> None:
+            # A request has begun, or its answer is on the way: the timer is for headers alone.
             if self.conn.their_state is not h11.IDLE:
                 self._stop()
             elif self._timer is None:

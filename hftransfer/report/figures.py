@@ -58,6 +58,7 @@ def draw_mistakes(
     path: Path, rows: Sequence[Row], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
     """Draw the test images whose true class got the least probability, worst first (at most 24)."""
+    # The probability of the true class: the least sure come first.
     own = probabilities[np.arange(len(labels)), labels]
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
@@ -121,6 +122,7 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     """Draw how often the model is right against how sure it is, in ten bins, and how many fall into each (Guo et al.
     2017, figure 1)."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    # A probability of 1 falls into the last bin, not behind it.
     which = np.clip((sure * 10).astype(int), 0, 9)
     count = np.bincount(which, minlength=10)
     there = count > 0
@@ -194,6 +196,7 @@ def draw_shots(
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
     """Draw training images, taken from all classes in turn (at most 24)."""
     places = [np.flatnonzero(labels == label) for label in range(len(class_names))]
+    # One of each class, then the next of each: no class fills the sheet.
     turns = [int(found[turn]) for turn in range(24) for found in places if turn < len(found)]
     chosen = turns[:24]
     captions = [short_label(class_names[labels[i]], 22) for i in chosen]

@@ -47,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True)
 class RunPage:
-    """All that the page of a run shows."""
+    """The content of a run's page."""
 
     title: str
     task: Task
@@ -112,6 +112,7 @@ class RunPage:
         return rows
 
     def _classes(self) -> list[dict[str, str]]:
+        # Rows are true classes, columns predicted ones.
         matrix = np.asarray(self._judged.get("confusion_matrix") or [], dtype=float)
         if not len(matrix):
             return []

@@ -25,6 +25,7 @@ def render_page(package: str, template: str, **values: object) -> str:
 def _shown(value: object) -> object:
     """Return what is filled into a page: of texts what would steer a terminal or turn the direction of writing is
     escaped."""
+    # Markup is the template's own, or was escaped already.
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return printable(value.replace("\r\n", "\n"))
     return value
@@ -56,6 +57,7 @@ class Marked:
 def marked_words(words: Sequence[Marked]) -> list[dict[str, str]]:
     """Return each word with its style and title: green speaks for the label, red against it, what was not read is
     pale."""
+    # One scale for all words: the strongest gets the full colour.
     most = max((abs(word.weight) for word in words if word.weight is not None), default=0.0) or 1.0
     return [{"text": word.text, **_mark(word, most)} for word in words]
 

@@ -57,6 +57,7 @@ def _draw_curve(path: Path, study: Study) -> Path:
     """Return the score of every arm against the training examples of each class, with its interval as a band."""
     figure = figure_of(6.4, 4.0)
     axes = figure.subplots()
+    # `all` comes after every number.
     shots = sorted({arm.shots for arm in study.curve}, key=lambda one: 10**9 if one == "all" else int(one))
     names = list(dict.fromkeys(arm.name for arm in study.curve))
     colors = _colors_of(study)

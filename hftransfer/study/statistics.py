@@ -20,7 +20,7 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the second of two arms is than the first, over the same test examples."""
+    """The difference by which the second of two arms is better than the first, over the same test examples."""
 
     first: str
     second: str
@@ -99,6 +99,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     corrected = np.empty(len(ps))
     largest = 0.0
     for place, index in enumerate(order):
+        # A corrected p is never below that of a smaller one.
         largest = max(largest, min(1.0, (len(ps) - place) * ps[index]))
         corrected[index] = largest
     return [float(p) for p in corrected]

@@ -89,6 +89,7 @@ def compare(
             progress.line(f"[{number}/{len(cells)}] {cell.name}: {told}")
             results.append(result)
     except (Interrupted, KeyboardInterrupt):
+        # Cells that were finished before and not come to yet count, too.
         results += [read_result(cell, place / CELLS / cell.name) for cell in cells[len(results) :] if cell in done]
         if results:
             write_study(summary(results, missing=len(cells) - len(results)))

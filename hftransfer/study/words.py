@@ -72,6 +72,7 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: fl
     open_to = [arm for arm in arms[1:] if arm.name in to_best and not to_best[arm.name].is_real]
     as_good = [best, *(arm for arm in arms[1:] if arm.name in to_best and to_best[arm.name].is_no_loss(margin))]
     least = min(arm.seconds for arm in as_good)
+    # `as_good` is in the order of the means: of those that cost little, the first is best.
     taken = next(arm for arm in as_good if arm.seconds <= _ALIKE * least)
     fewest = min((d.examples for d in to_best.values() if d.examples is not None), default=None)
     too_few = fewest is not None and fewest < examples_needed(margin) and bool(open_to)

@@ -248,6 +248,7 @@ class ActivationStore:
             elsewhere = _Shard(
                 self._spare if draft.is_below(self.folder) and self._spare else self._go_elsewhere(error)
             )
+            # Rows that were computed already are copied there, and not lost.
             elsewhere.take_over(draft)
             ids = elsewhere.finish()
         if ids is not None:
@@ -267,6 +268,7 @@ class ActivationStore:
                     return  # a damaged pair of files: its rows are computed again
                 starts = np.cumsum(lengths) - lengths
                 shard = len(self._shards)
+                # Mapped, and not read: rows come into memory when they are asked for.
                 self._shards.append(np.memmap(file, dtype=kind, mode="r"))
                 for entry, start, length in zip(index["digest"], starts, lengths, strict=True):
                     self._places[bytes(entry)] = (shard, int(start), int(length))

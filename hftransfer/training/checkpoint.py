@@ -144,6 +144,7 @@ def _write(file: Path, content: Tensors | Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}, file)
         return
     try:
+        # The best weights seldom change between checkpoints: a link takes no room.
         os.link(content, file)
     except OSError:  # a file system without links
         shutil.copyfile(content, file)

@@ -37,6 +37,7 @@ class Streams:
         own."""
         count = math.prod(shape)
         examples = len(self._own)
+        # A shape that no example's rows divide belongs to none: a number for each layer, say.
         if not shape or not examples or shape[0] % examples:
             return torch.from_numpy(_draw(self._shared, count)).view(*shape)
         each = [_draw(own, count // examples) for own in self._own]

@@ -187,4 +187,5 @@ def _pack(model: nn.Module) -> None:
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
                 module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+                # The layer stays the same object, which hooks and names refer to.
                 module.__class__ = PackedLinear

@@ -259,6 +259,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
     def evaluate() -> Evaluation:
         metrics, _ = _found_of(*embedded("validation"), owners)
         shown = {name: metrics[name] for name in ("image_to_text_recall_at_10", "text_to_image_recall_at_10")}
+        # No single recall says all: without a wish their sum decides.
         score = (metrics[job.train.metric],) if job.train.metric else (sum(metrics.values()),)
         return Evaluation(Judged(metrics, score, {}), shown, score)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mixing:
-    """How a batch is mixed: image i with image `order[i]`, of which `share` in [0, 1] remains its own."""
+    """The mixing of a batch: image i with image `order[i]`, of which `share` in [0, 1] remains its own."""
 
     order: list[int]
     share: float
