@@ -162,11 +162,11 @@ class Recipe(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_of_task(cls, values: Any) -> Any:
+    def _usual_of_task(cls, values: object) -> object:
         """Add the settings of `train:` that a task wants where they aren't given."""
-        task = TASKS.get(values["task"]) if isinstance(values, dict) and isinstance(values.get("task"), str) else None
-        if task is None:
+        if not isinstance(values, dict) or not isinstance(values.get("task"), str) or values["task"] not in TASKS:
             return values
+        task = TASKS[values["task"]]
         given, strategy = values.get("train", {}), values.get("strategy", "linear-probe")
         kind = strategy.get("kind", "linear-probe") if isinstance(strategy, dict) else strategy
         usual = task.usual_train(str(kind))

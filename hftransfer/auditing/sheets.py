@@ -54,7 +54,7 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
         if kind in _OF_PAIRS:
             other = audit.contents.get((finding.other_split, finding.other_id))
         # A pair stays together: if both do not fit, neither is shown.
-        if row is None or not _is_image(row) or len(shown) + (2 if other else 1) > most:
+        if row is None or row.content.texts or len(shown) + (2 if other else 1) > most:
             continue
         shown.append((row, _caption(finding)))
         if other is not None:
@@ -65,10 +65,6 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
 def _reason(finding: Finding) -> str:
     """Return the reason without the name of the row, which stands before it."""
     return finding.reason.removeprefix(finding.id).lstrip()
-
-
-def _is_image(row: Row) -> bool:
-    return not row.content.texts
 
 
 def _caption(finding: Finding) -> str:

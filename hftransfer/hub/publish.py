@@ -127,9 +127,7 @@ def push(
         progress.line(f"note: {note}")
     api = HfApi(endpoint=endpoint, token=token, library_name="hftransfer")
     remote = _Remote(api, repo_id, revision, wait)
-    url = str(remote.tried("make the repository", lambda: api.create_repo(repo_id, private=private, exist_ok=True)))
-    if revision is not None:
-        remote.tried("make the branch", lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
+    url = remote.prepare(private=private)
     head = remote.head()
     before = remote.files(head)
     known = remote.manifest(before, head)
@@ -142,10 +140,8 @@ def push(
         return Pushed(url, head, changed=False)
     # What others put there is not in our list, and stays.
     gone = [name for name in known if name not in files and name in before]
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(name, content) for name, content in files.items()
-    ]
-    operations += [CommitOperationDelete(name) for name in gone]
+    added = [CommitOperationAdd(name, content) for name, content in files.items()]
+    operations = [*added, *(CommitOperationDelete(name) for name in gone)]
 
     def commit() -> str:
         title = f"{'Update' if known else 'Add'} the model trained with hftransfer"
@@ -320,6 +316,14 @@ class _Remote:
                     raise self._refusal(what, error) from error
                 self.wait(pause)
         raise AssertionError
+
+    def prepare(self, *, private: bool) -> str:
+        """Return the address of the repository, which is made, and its branch too, where there is none."""
+        api, name, branch = self.api, self.repo_id, self.revision
+        url = str(self.tried("make the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
+        if branch is not None:
+            self.tried("make the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
+        return url
 
     def head(self) -> str:
         """Return the newest commit."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -47,7 +46,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], fa
         skipped=len(splits.skipped),
         environment=learned.environment,
         pads_always=learned.pads_always,
-        examples=[_example_of(row) for row in _shown(rows)],
+        examples=[{name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()} for row in _shown(rows)],
     )
     write_card(draft, card)
 
@@ -91,11 +90,6 @@ def _shown(rows: list[Row]) -> list[Row]:
     for row in rows:
         first.setdefault(str(row.target), row)
     return list(islice((*first.values(), *(row for row in rows if row is not first.get(str(row.target)))), _SHOWN))
-
-
-def _example_of(row: Row) -> Mapping[str, str]:
-    """Return a text or question as the Hub's page takes it to try a model."""
-    return {name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()}
 
 
 def _public_model(name: str, checkpoint: Checkpoint) -> str:

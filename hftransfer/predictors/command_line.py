@@ -76,7 +76,8 @@ def predict_inputs(
                 faults += outcome.faults
                 write({"input": one.name, "error": " ".join(outcome.faults)})
                 continue
-            entry = {"input": _shown_input(one), **asdict(outcome)}
+            shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
+            entry = {"input": shown_input, **asdict(outcome)}
             write(entry)
             if request.as_json:
                 told.append(entry)
@@ -138,10 +139,6 @@ def _require_no(request: PredictRequest, names: Sequence[str], allowed: str) -> 
     faults = [must_be(options[name], allowed, f"'{value}'") for name, value in given.items()]
     if faults:
         raise RecipeError(*faults)
-
-
-def _shown_input(one: NamedInput) -> object:
-    return list(one.value) if isinstance(one.value, tuple) else one.name
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _error_response(status: int, message: str) -> JSONResponse:
 
 @dataclass(frozen=True)
 class _Form:
-    """The form of an input in a request: a file, or texts by name; and whether labels to choose between come with it."""
+    """The form of an input in a request: a file, or texts by name; and whether labels to choose between come along."""
 
     name: str
     """What the page calls it."""

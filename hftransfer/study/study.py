@@ -65,14 +65,7 @@ def compare(
     """
     progress = progress or Progress()
     loaded = load_recipe(recipe, with_memory(overrides, data))
-    wishes: Mapping[str, Any] = grid
-    given = {name: tuple(values) for name, values in wishes.items() if values}
-    chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | given
-    of_recipe = loaded.recipe.compare.model_fields_set if loaded.recipe.compare is not None else ()
-    if loaded.recipe.strategy.contrasts and "strategies" not in given and "strategies" not in of_recipe:
-        chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
-    settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
-    assert settings is not None
+    settings = _settings_of(loaded.recipe, grid)
     cells = cells_of(loaded, settings)
     require_sound(cells, data)
     place = _place(Path(loaded.recipe.output.folder), f"{loaded.name}-compare", out, skip_done=skip_done)
@@ -100,6 +93,21 @@ def compare(
     if not study.arms:
         raise DataError(*dict.fromkeys(result.error for result in results))
     return study
+
+
+def _settings_of(recipe: Recipe, grid: Grid) -> CompareSettings:
+    """Return what to compare: the grid, or what it leaves out as the recipe says."""
+    wishes: Mapping[str, Any] = grid
+    given = {name: tuple(values) for name, values in wishes.items() if values}
+    chosen = (recipe.compare or CompareSettings()).model_dump() | given
+    of_recipe = recipe.compare.model_fields_set if recipe.compare is not None else ()
+    if recipe.strategy.contrasts and "strategies" not in given and "strategies" not in of_recipe:
+        chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
+    plain = {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}
+    # Read once more as a recipe, so that faults of the grid are told as those of a file.
+    settings = load_recipe({**plain, "compare": chosen}).recipe.compare
+    assert settings is not None
+    return settings
 
 
 def study_of(
@@ -223,7 +231,3 @@ def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
         found.setdefault(result.cell.seed, Counter())[result.data_fingerprint] += 1
     usual = {seed: counted.most_common(1)[0][0] for seed, counted in found.items()}
     return [result for result in results if result.data_fingerprint != usual[result.cell.seed]]
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    return {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}
