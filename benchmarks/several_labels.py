@@ -153,17 +153,18 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(settings["model"])
     parts = {}
-    for split, (texts, labels, names) in _splits(settings).items():
+    found = _splits(settings)
+    for split, (texts, labels, _) in found.items():
         own = datasets.Dataset.from_dict({"text": texts, "labels": labels.astype(np.float32).tolist()})
         parts[split] = own.map(lambda part: tokenizer(part["text"], truncation=True), batched=True)
     model = AutoModelForSequenceClassification.from_pretrained(
         settings["model"],
-        num_labels=len(names),
+        num_labels=len(found["train"][2]),
         problem_type="multi_label_classification",
         dtype=torch.float32,
         ignore_mismatched_sizes=True,
     )
-    more = {"bf16": True} if settings.get("bf16") else {}
+    more: dict[str, Any] = {"bf16": bool(settings.get("bf16"))}
     if settings.get("grouped"):
         more["train_sampling_strategy"] = "group_by_length"
     trainer = Trainer(
@@ -180,6 +181,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "accuracy": _macro_f1(labels, logits >= 0)}
 
 
+_TUNED = {"bf16": True, "grouped": True}
 _DATA = {"data": data.EMOTIONS, "model": data.TEXT_MODEL, "rows": 0}
 
 BENCHMARKS = (

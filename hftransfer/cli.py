@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,6 +111,7 @@ def run(
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
 
+        # Before the long work: the process that started this one may be killed at any time.
         end_with_launcher()
         with listening(grace):
             result = pipeline.run(
@@ -380,7 +381,7 @@ def evaluate(
             progress=_progress(quiet=quiet or as_json),
         )
         if as_json:
-            print(_json(metrics))
+            print(printable_json(json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)))
         else:
             _say(metrics_table(metrics))
 
@@ -632,10 +633,6 @@ def zero_shot(
     _guarded(work, debug=debug)
 
 
-def _json(value: Any) -> str:
-    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
 @app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete what is cached.")] = False,
@@ -763,7 +760,7 @@ def _say(text: str) -> None:
     print(printable(text))
 
 
-def _guarded(work: Callable[[], Any], *, debug: bool, then: str = "") -> None:
+def _guarded(work: Callable[[], None], *, debug: bool, then: str = "") -> None:
     """Do the work, and tells faults in the user's input without a traceback, with exit status 2."""
     from hftransfer.training.interrupts import Interrupted
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.base.run_folder import HubSettings, OutputSettings
@@ -22,6 +22,9 @@ from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import OPTIONAL_KEYS, Task
 from hftransfer.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
 
 OTHER_TASKS = (
     *("any-to-any", "audio-classification", "audio-text-to-text", "audio-to-audio", "automatic-speech-recognition"),
@@ -45,11 +48,12 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 }
 
+T = TypeVar("T")
 Path_ = tuple[str, ...]
 
 
 class ModelSettings(BaseModel):
-    """Which pretrained model."""
+    """The pretrained model, or a pair of towers."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -65,8 +69,8 @@ class ModelSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _pair_named(cls, value: Any) -> Any:
-        """Return a pair of towers is known by both names."""
+    def _pair_named(cls, value: object) -> object:
+        """Name a pair of towers by both of its names."""
         if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
             return {"name": f"{value['image']} + {value['text']}", **value}
         return value
@@ -78,7 +82,7 @@ class ModelSettings(BaseModel):
 
 
 class CompareSettings(BaseModel):
-    """What `hftransfer compare` compares: every strategy with every model, seed and number of shots."""
+    """The runs of `hftransfer compare`: every strategy with every model, seed and number of shots."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,7 +113,7 @@ class CompareSettings(BaseModel):
 
     @field_validator("strategies", "models", "seeds", "shots")
     @classmethod
-    def _differ(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _differ(cls, value: tuple[T, ...]) -> tuple[T, ...]:
         twice = [str(one) for one in dict.fromkeys(value) if value.count(one) > 1]
         if twice:
             raise ValueError(must_be("they", "each given once", f"{', '.join(twice)} twice"))
@@ -117,7 +121,7 @@ class CompareSettings(BaseModel):
 
 
 class ResolvedFacts(BaseModel):
-    """What a run was made of; written by a run, and compared when its recipe is run again."""
+    """The weights, data and version of a run; written by it, and compared when its recipe is run again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -128,7 +132,7 @@ class ResolvedFacts(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What to transfer, onto which data, how."""
+    """A transfer: which model, onto which data, how."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -158,11 +162,11 @@ class Recipe(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_of_task(cls, values: Any) -> Any:
-        """Settings of `train:` that a task wants where they aren't given."""
-        task = TASKS.get(values["task"]) if isinstance(values, dict) and isinstance(values.get("task"), str) else None
-        if task is None:
+    def _usual_of_task(cls, values: object) -> object:
+        """Add the settings of `train:` that a task wants where they aren't given."""
+        if not isinstance(values, dict) or not isinstance(values.get("task"), str) or values["task"] not in TASKS:
             return values
+        task = TASKS[values["task"]]
         given, strategy = values.get("train", {}), values.get("strategy", "linear-probe")
         kind = strategy.get("kind", "linear-probe") if isinstance(strategy, dict) else strategy
         usual = task.usual_train(str(kind))
@@ -177,17 +181,18 @@ class Recipe(BaseModel):
 
     @property
     def chosen_task(self) -> Task:
-        """Return what the task is."""
+        """The task of this name, as it is for such data."""
         return TASKS[self.task].for_settings(self.data)
 
     @field_validator("model", mode="before")
     @classmethod
-    def _name_alone(cls, value: Any) -> Any:
+    def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
     @field_validator("strategy", mode="before")
     @classmethod
-    def _kind_alone(cls, value: Any) -> Any:
+    def _kind_alone(cls, value: object) -> object:
+        # Settings alone are those of the default strategy.
         if isinstance(value, dict) and "kind" not in value:
             return {"kind": "linear-probe", **value}
         if value == CONTRASTIVE:
@@ -196,7 +201,7 @@ class Recipe(BaseModel):
 
     @field_validator("data", mode="before")
     @classmethod
-    def _source_alone(cls, value: Any) -> Any:
+    def _source_alone(cls, value: object) -> object:
         return {"source": value} if isinstance(value, str) else value
 
 
@@ -253,8 +258,8 @@ class LoadedRecipe:
 
 
 def load_recipe(
-    source: str | Path | Mapping[str, Any],
-    overrides: Sequence[str] | Mapping[str, Any] = (),
+    source: str | Path | Mapping[str, object],
+    overrides: Sequence[str] | Mapping[str, object] = (),
     *,
     folder: Path | None = None,
 ) -> LoadedRecipe:
@@ -283,6 +288,7 @@ def load_recipe(
         path = find_recipe(source)
         document, faults = _read(path)
         document.count_paths_from(path.parent)
+        # A run's own copy lies in <recipe>/<time>/recipe.yaml: the upper folder names it.
         name = path.stem if path.name != "recipe.yaml" else path.resolve().parent.parent.name or "recipe"
     document.apply(overrides, faults)
     recipe = _validated(document, faults)
@@ -300,7 +306,7 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
-def with_memory(overrides: Mapping[str, Any] | Sequence[str], data: Any) -> Mapping[str, Any] | Sequence[str]:
+def with_memory(overrides: Mapping[str, object] | Sequence[str], data: object) -> Mapping[str, object] | Sequence[str]:
     """Return the overrides, with a name for data that is given as Python objects."""
     if data is None:
         return overrides
@@ -336,6 +342,7 @@ def recipe_schema() -> dict[str, Any]:
     for path, key in _SHORT.items():
         described = schema["properties"][path[0]]
         reference = {name: value for name, value in described.items() if name in ("$ref", "allOf")}
+        # Each of these may be given in short, by one text.
         described["anyOf"] = [{"type": "string", "title": f"{key} alone"}, reference]
         for name in reference:
             described.pop(name)
@@ -354,7 +361,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     return buffer.getvalue()
 
 
-def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
+def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, object, str]]:
     """Return every setting as (dotted key, value, `recipe` | `default` | `override`)."""
     return [
         (key, value, _origin(loaded.origins, tuple(key.split("."))))
@@ -375,10 +382,10 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     return kept
 
 
-def flat_settings(recipe: Recipe) -> dict[str, Any]:
+def flat_settings(recipe: Recipe) -> dict[str, object]:
     """Return every setting by its dotted key, as a plain value."""
 
-    def walk(values: Mapping[str, Any], above: Path_) -> Iterator[tuple[str, Any]]:
+    def walk(values: Mapping[str, object], above: Path_) -> Iterator[tuple[str, object]]:
         for key, value in values.items():
             here = (*above, key)
             if isinstance(value, dict):
@@ -409,7 +416,7 @@ class _Document:
     overridden: dict[Path_, str | None] = field(default_factory=dict)
 
     def where(self, key: Path_) -> str:
-        """`file:line: dotted.key`, or the override that set it."""
+        """Return `file:line: dotted.key`, or the override that set it."""
         shown = _dotted(key)
         for length in range(len(key), 0, -1):
             if key[:length] in self.overridden:
@@ -422,10 +429,8 @@ class _Document:
     def count_paths_from(self, folder: Path) -> None:
         """Make those paths of data and models that lead somewhere from the file's folder lead there from here."""
         for key in _PATHS:
-            inside: Any = self.values
-            for part in key[:-1]:
-                inside = inside.get(part) if isinstance(inside, dict) else None
-            if isinstance(inside, dict) and isinstance(inside.get(key[-1]), str):
+            inside = self._section_of(key)
+            if inside is not None and isinstance(inside.get(key[-1]), str):
                 inside[key[-1]] = _from_folder(inside[key[-1]], folder)
 
     def origins(self) -> dict[Path_, str]:
@@ -434,8 +439,8 @@ class _Document:
             given = dict.fromkeys(_leaves(self.values), "recipe")
         return given | dict.fromkeys(self.overridden, "override")
 
-    def apply(self, overrides: Sequence[str] | Mapping[str, Any], faults: list[str]) -> None:
-        """Set and drops keys, noting overrides that can't be read."""
+    def apply(self, overrides: Sequence[str] | Mapping[str, object], faults: list[str]) -> None:
+        """Set and drop keys, noting overrides that can't be read."""
         if isinstance(overrides, Mapping):
             for name, value in overrides.items():
                 try:
@@ -463,7 +468,7 @@ class _Document:
                 except RecursionError:
                     faults.append(must_be(f"override {_cut(key)}", "a value", "too many levels in one another"))
 
-    def _set(self, key: Path_, value: Any, raw: str | None, faults: list[str]) -> None:
+    def _set(self, key: Path_, value: object, raw: str | None, faults: list[str]) -> None:
         inside: Any = self.values
         for depth, part in enumerate(key[:-1], start=1):
             below = inside.get(part)
@@ -478,6 +483,7 @@ class _Document:
                         )
                     )
                     return
+                # A section given by one value in short, as `model: name`, is spelled out for its other keys.
                 below = inside[part] = {short: below}
                 if key[:depth] in self.lines:
                     self.lines[(*key[:depth], short)] = self.lines[key[:depth]]
@@ -487,15 +493,20 @@ class _Document:
         self._forget(key)
 
     def _drop(self, key: Path_, faults: list[str]) -> None:
-        inside: Any = self.values
-        for part in key[:-1]:
-            inside = inside.get(part) if isinstance(inside, dict) else None
-        if not isinstance(inside, dict) or key[-1] not in inside:
+        inside = self._section_of(key)
+        if inside is None or key[-1] not in inside:
             known = [_dotted(leaf) for leaf in _leaves(self.values)]
             faults.append(must_be(f"~{_dotted(key)}", "a key of the recipe", "none", nearest(_dotted(key), known)))
             return
         del inside[key[-1]]
         self._forget(key)
+
+    def _section_of(self, key: Path_) -> dict[str, Any] | None:
+        """Return the section that holds a key; None where there is none."""
+        inside: object = self.values
+        for part in key[:-1]:
+            inside = inside.get(part) if isinstance(inside, dict) else None
+        return inside if isinstance(inside, dict) else None
 
     def _forget(self, key: Path_) -> None:
         """Forget what the file said of a key and of those below it."""
@@ -541,14 +552,14 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
     return _Document(values, lines, name), faults
 
 
-def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
+def _plain_value(node: Node, key: Path_, lines: dict[Path_, int], faults: list[str], file: str) -> Any:
     """Return the value of a composed YAML node; keys' lines are noted, duplicate keys and foreign tags are faults."""
     if str(node.tag) not in _PLAIN_TAGS:
         where = f"{file}:{node.start_mark.line + 1}: {_dotted(key)}"
         faults.append(must_be(where, "a plain value", f"the YAML tag {_cut(str(node.tag))}"))
         return None
     if node.id == "mapping":
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for key_node, value_node in node.value:
             name = str(key_node.value)
             below = (*key, name)
@@ -562,16 +573,18 @@ def _plain_value(node: Any, key: Path_, lines: dict[Path_, int], faults: list[st
         return values
     if node.id == "sequence":
         return [_plain_value(item, key, lines, faults, file) for item in node.value]
+    # A date stays text: recipes have no dates, but data may be called by one.
     is_text = str(node.tag).endswith((":str", ":timestamp"))
     return node.value if is_text else _scalar(node.value)
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> object:
     """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the
     text."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    # Anchors, aliases and tags have no place in an override.
     if re.search(r"[&*!]", text):
         return text
     try:
@@ -584,7 +597,7 @@ def _scalar(text: str) -> Any:
     return text if plain else _plain_copy(value)
 
 
-def _plain_copy(value: Any) -> Any:
+def _plain_copy(value: object) -> Any:
     """Return a copy of a value whose keys are texts, as those of a recipe are."""
     if isinstance(value, Mapping):
         return {str(key): _plain_copy(below) for key, below in value.items()}
@@ -593,7 +606,7 @@ def _plain_copy(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _leaves(values: Mapping[str, Any], above: Path_ = ()) -> Iterator[Path_]:
+def _leaves(values: Mapping[str, object], above: Path_ = ()) -> Iterator[Path_]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*above, key))
@@ -610,13 +623,17 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
     try:
         return Recipe.model_validate(document.values, context={})
     except ValidationError as error:
+        # The values changed: all faults are found anew.
         if _retyped(document, error):
             return _validated(document, faults)
-        told: dict[Path_, list[Any]] = {}
+        told: dict[Path_, list[ErrorDetails]] = {}
         for fault in error.errors():
             key = _path_of(fault)
             told.setdefault(key, []).append(fault)
-        faults += [_told(document, ways[0]) if len(ways) == 1 else _told_ways(document, ways) for ways in told.values()]
+        faults += [
+            _fault_in_words(document, ways[0]) if len(ways) == 1 else _union_fault_in_words(document, ways)
+            for ways in told.values()
+        ]
         return None
 
 
@@ -625,6 +642,7 @@ def _drop_unreadable(document: _Document, inside: dict[str, Any], above: Path_) 
     faults = []
     for key in list(inside):
         try:
+            # A lone surrogate has no UTF-8: pydantic could not even tell of such a key.
             key.encode()
         except UnicodeEncodeError:
             where = document.where((*above, key))
@@ -651,7 +669,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
     return changed
 
 
-def _told(document: _Document, fault: Any) -> str:
+def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
     """Return a fault of pydantic's in the house's form."""
     full = _path_of(fault)
     key = _shown_key(full)
@@ -692,7 +710,7 @@ def _told(document: _Document, fault: Any) -> str:
             return must_be(where, _allowed(fault), got, _description(full))
 
 
-def _told_ways(document: _Document, ways: Sequence[Any]) -> str:
+def _union_fault_in_words(document: _Document, ways: Sequence[ErrorDetails]) -> str:
     """Return one sentence for a value that fits none of the forms a key may have."""
     full = _path_of(ways[0])
     key = _shown_key(full)
@@ -708,22 +726,16 @@ _BOUNDS = {
     "string_too_short": "a non-empty text",
     "too_short": "a list with something in it",
 }
-_TYPES = {
-    "list": "a list",
-    "string": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-}
+_TYPES = {"list": "a list", "string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
-def _allowed(fault: Any) -> str:
+def _allowed(fault: ErrorDetails) -> str:
     if fault["type"] in _BOUNDS:
         return _BOUNDS[fault["type"]].format(**fault.get("ctx", {}))
     return _TYPES.get(fault["type"].split("_")[0], str(fault["msg"]).removeprefix("Input should be ").lower())
 
 
-def _path_of(fault: Any) -> Path_:
+def _path_of(fault: ErrorDetails) -> Path_:
     """Return the keys down to what a fault of pydantic's is told of, without the forms of a value that it puts among
     them."""
     own = 1 if fault["type"] == "extra_forbidden" else 0  # a key that a person made up may look like such a form
@@ -743,7 +755,7 @@ def _shown_key(key: Path_) -> Path_:
 
 def _model_at(key: Path_) -> type[BaseModel] | None:
     """Return the settings class of a section."""
-    model: Any = Recipe
+    model: type[BaseModel] = Recipe
     for part in key:
         if part in STRATEGIES:
             model = STRATEGIES[part]
@@ -752,10 +764,11 @@ def _model_at(key: Path_) -> type[BaseModel] | None:
             return None
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
+        below = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if below is None:
             return None
-    return model  # type: ignore[no-any-return]
+        model = below
+    return model
 
 
 def _keys_of(key: Path_) -> list[str]:
@@ -763,7 +776,8 @@ def _keys_of(key: Path_) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def _options(key: Path_) -> list[Any]:
+def _options(key: Path_) -> list[str]:
+    # The number of an entry in a list is no key of the schema.
     key = key[:-1] if key[-1].isdigit() else key
     model = _model_at(key[:-1])
     if model is None or key[-1] not in model.model_fields:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerBase
 
 _ONE, _MANY = ("{}", "a photo of a {}."), ("{}", "a photo of {}.")
+# For each wording. Wordings and strength were chosen on 600 photos of cats and dogs; all from 100 to 1,600 serve.
 _RIDGE = 200.0
-"""For each wording. Wordings and strength were chosen on 600 photos of cats and dogs; all from 100 to 1,600 serve."""
 
 
 def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> None:
@@ -33,14 +33,16 @@ def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> N
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
+    # ImageNet's descriptions list synonyms: the first is what people call it.
     names = [info.index_to_description(index).split(",")[0] for index in range(1000)]
     with quiet_transformers():
         classifier = transformers.AutoModelForImageClassification.from_pretrained(image_folder, dtype=torch.float32)
         vision = transformers.AutoModel.from_pretrained(image_folder, dtype=torch.float32).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(text_folder)
         text = mean_pooled_bert(transformers.BertModel.from_pretrained(text_folder, dtype=torch.float32)).eval()
-        rows = classifier.timm_model.get_classifier().weight.detach().double().numpy()
+        rows = classifier.timm_model.get_classifier().weight.detach().double().numpy()  # (K, F)
         embedded = [_embed(text, tokenizer, wording) for wording in _wordings(names)]
+        # What all classes have in common tells none of them from another.
         mean, to_image, to_text, scale = align(embedded, rows - rows.mean(axis=0))
         vision.config.hidden_size = rows.shape[1]
         config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
@@ -48,11 +50,13 @@ def write_dual_encoder(image_folder: Path, text_folder: Path, folder: Path) -> N
         )
         model = transformers.VisionTextDualEncoderModel(config=config, vision_model=vision, text_model=text)
         with torch.no_grad():
+            # Projections have no bias in this class of transformers: the pooler subtracts the mean text instead.
             text.pooler.dense.bias.copy_(torch.from_numpy(-SMALL * mean))
             model.visual_projection.weight.copy_(torch.from_numpy(to_image))
             model.text_projection.weight.copy_(torch.from_numpy(to_text / SMALL))
             model.logit_scale.fill_(float(np.log(scale)))
         for part in (model.config.vision_config, model.config.text_config):
+            # Else config.json would name folders of this disk.
             part._name_or_path = ""
         model.save_pretrained(folder)
         processor = transformers.VisionTextDualEncoderProcessor(
@@ -89,10 +93,12 @@ def _scale(embedded: Sequence[np.ndarray], rows: np.ndarray, folds: int = 5) -> 
     fold = np.arange(len(rows)) % folds
     similarities = np.empty((len(rows), len(rows)))
     for held in range(folds):
+        # Classes whose names the regression has seen would be found too surely: each is scored by a fold that left it
+        # out.
         kept = fold != held
         texts, mean = _centred([part[kept] for part in embedded])
         ridge = _ridge(texts, np.concatenate([rows[kept]] * len(embedded)), _RIDGE * len(embedded))
-        predicted = (embedded[0] - mean) @ ridge
+        predicted = (embedded[0] - mean) @ ridge  # (K of this fold, F)
         similarities[~kept] = _unit(rows[~kept]) @ _unit(predicted).T
     scales = np.geomspace(1.0, 100.0, 60)
     likelihoods = [np.diag(_log_softmax(scale * similarities)).mean() for scale in scales]
@@ -123,5 +129,5 @@ def _embed(text: BertModel, tokenizer: PreTrainedTokenizerBase, sentences: Seque
     with torch.inference_mode():
         for start in range(0, len(sentences), 100):
             tokens = tokenizer(list(sentences[start : start + 100]), padding=True, return_tensors="pt")
-            vectors.append(text(**tokens).pooler_output / SMALL)
+            vectors.append(text(**tokens).pooler_output / SMALL)  # (B, D); the pooler had shrunk it by SMALL
     return torch.cat(vectors).double().numpy()

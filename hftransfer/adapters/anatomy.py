@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
+
+if TYPE_CHECKING:
+    from transformers.utils import ModelOutput
+
 Inputs = dict[str, Tensor]
 Call = tuple[tuple[object, ...], dict[str, object]]
 """The positional and keyword arguments of a call."""
-
-# What a model's own code raises when it is called in a way that it is not made for.
-FAULTS_OF_MODELS = (
-    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError),
-    *(ArithmeticError, MemoryError),
-)
 
 
 class Reached(Exception):
@@ -45,11 +44,11 @@ class Trace:
             return self
         with torch.inference_mode(False):  # what learns later on may be given them, too
 
-            def move(value: Any) -> Any:
+            def move(value: object) -> object:
                 return value.to(device) if isinstance(value, Tensor) else value
 
             arguments, outputs = tree_map(move, (self.stage_arguments, self.stage_outputs))
-            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=move(self.features))
+            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=self.features.to(device))
 
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
@@ -63,11 +62,13 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
         if module in place:
             trace.stage_calls.append(place[module])
             trace.stage_arguments.append((args, kwargs))
+            # None until the stage returns: what runs meanwhile is inside it, and not behind it.
             trace.stage_outputs.append(None)
         elif len(trace.stage_calls) >= len(stages) and trace.stage_outputs and trace.stage_outputs[-1] is not None:
             trace.after_stages.append(module)
         if module._parameters and any(p is not None for p in module._parameters.values()):
             trace.with_parameters.append(module)
+            # Whatever ran last with parameters is taken for the head: its first tensor is the features.
             last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]
 
     def leave(module: nn.Module, _: object, output: object) -> None:
@@ -84,21 +85,23 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
     if last_input:
         trace.features = last_input[0]
         trace.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
+    # A model for spans splits its head's output (B, T, 2) in two, so no output is that very tensor.
     if not trace.head_gives_logits and hasattr(outputs, "start_logits"):
         trace.head_gives_logits = isinstance(last_output[0], Tensor) and last_output[0].shape[-1] == 2
     return trace
 
 
-def logits_of(outputs: Any) -> Tensor:
+def logits_of(outputs: ModelOutput) -> Tensor:
     """Return the logits of a model's outputs: (B, C); of spans (B, T, 2), start and end."""
     if hasattr(outputs, "start_logits"):
-        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)  # (B, T, 2)
     logits: Tensor = outputs.logits
     return logits
 
 
 def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
     """Return the modules that lie in no other of them, in order, once each."""
+    # The first of a module's modules() is the module itself.
     inner = {below for module in modules for below in list(module.modules())[1:]}
     return list(dict.fromkeys(module for module in modules if module not in inner))
 
@@ -115,6 +118,7 @@ def passed_over(stage: nn.Module, instead: Callable[..., object]) -> Iterator[No
     try:
         yield
     finally:
+        # What was set on the object hid its class's own method, which is there again.
         del stage.forward
 
 
@@ -187,5 +191,6 @@ def alike(logits: Tensor, wanted: Tensor) -> bool:
     """Return whether logits are the same but for rounding."""
     if logits.shape != wanted.shape or not torch.isfinite(wanted).all():
         return False
+    # Numbers of 16 bits are rounded after two or three digits.
     close = 1e-4 if wanted.dtype == torch.float32 else 0.05
     return torch.allclose(logits, wanted, rtol=close, atol=close * float(wanted.abs().max()))

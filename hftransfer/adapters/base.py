@@ -22,6 +22,7 @@ from hftransfer.base.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
     from hftransfer.adapters.heads import HeadLayer
 
@@ -37,12 +38,19 @@ class Adapter(ABC):
     carried: ClassVar[tuple[str, ...]] = ()
     """The inputs that cross each boundary beside the hidden state."""
 
-    model: Any
-    """The `nn.Module` that is trained and saved."""
-    processor: Any
+    model: PreTrainedModel
+    """The network that is trained and saved; a network of ours has the same attributes."""
+    processor: BaseImageProcessor | PreTrainedTokenizerBase
     split: SplitModel
 
-    def __init__(self, model: Any, processor: Any, head: Head, name: str = "", family: str = "") -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: BaseImageProcessor | PreTrainedTokenizerBase,
+        head: Head,
+        name: str = "",
+        family: str = "",
+    ) -> None:
         self.model = model.eval()
         self.head_port = head
         self.processor = processor
@@ -79,6 +87,7 @@ class Adapter(ABC):
 
     def with_model(self, model: nn.Module) -> Self:
         """Return the same adapter around another copy of its model (on another device, in another precision)."""
+        # Not by __init__, which would compare the split with the whole model again.
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}
         other._find_split()
@@ -192,6 +201,7 @@ class Adapter(ABC):
         """Return the shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():
             hidden = self.below(self.sample_inputs(1), boundary)["hidden"]
+        # Texts differ in length, so the number of tokens is no part of the shape.
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
 
@@ -266,6 +276,7 @@ class Adapter(ABC):
         """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
         assert self.peft is not None
         with quiet_peft():
+            # Merging changes weights in place: the model itself goes on learning.
             whole = copy.deepcopy(self.peft).merge_and_unload()
         return self.with_model(whole)
 

@@ -10,7 +10,6 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import ModelError, must_be
@@ -18,7 +17,7 @@ from hftransfer.base.errors import ModelError, must_be
 
 @dataclass(frozen=True)
 class Bundle:
-    """Where a bundled model's weights lie in its package, and what they must be."""
+    """A bundled model: the place of its weights in a package, and their digest."""
 
     package: str
     distribution: str
@@ -91,6 +90,7 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     """Return the folder of a model that is put together of two others, once for these weights and this code."""
     for part in bundle.parts:
         _weights_file(part, BUNDLED_MODELS[part])
+    # A change of this code makes another model, which must not be found under the old key.
     code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("alignment", "mean_pooling"))
     made_of = "".join(BUNDLED_MODELS[part].sha256 for part in bundle.parts)
     key = hashlib.sha256(made_of.encode() + code).hexdigest()[:12]
@@ -107,8 +107,8 @@ def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     return folder
 
 
+# Hashes of weights that were begun and not asked for yet.
 _AHEAD: dict[Path, Future[str]] = {}
-"""Hashes of weights that were begun and not asked for yet."""
 
 
 def hash_ahead(name: str) -> None:
@@ -119,6 +119,7 @@ def hash_ahead(name: str) -> None:
             file = _place_of(BUNDLED_MODELS[part])
             if file is not None and file.is_file():
                 _AHEAD[file] = pool.submit(file_sha256, file)
+        # The thread ends by itself once the last file is hashed.
         pool.shutdown(wait=False)
 
 
@@ -146,6 +147,7 @@ def _weights_file(name: str, bundle: Bundle) -> Path:
 def file_sha256(file: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal digits."""
     with file.open("rb") as stream:
+        # An empty file can't be mapped.
         if not os.fstat(stream.fileno()).st_size:
             return hashlib.sha256().hexdigest()
         # Mapped, it is one piece: a thread that hashes waits for its turn but once.
@@ -165,9 +167,10 @@ def _convert_efficientnet_lite0(weights: Path, folder: Path) -> None:
 
     from hftransfer.adapters.libraries import quiet_transformers
 
-    pretrained: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+    pretrained: dict[str, torch.Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     own = network.state_dict()
+    # Names differ in both implementations: order and shapes alone tell which tensor is which.
     if [tuple(t.shape) for t in pretrained.values()] != [tuple(t.shape) for t in own.values()]:
         raise ModelError(must_be(str(weights), "the tensors of EfficientNet-Lite0", "others"))
     names = ImageNetInfo()

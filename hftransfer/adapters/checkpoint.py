@@ -23,6 +23,7 @@ from hftransfer.base.errors import ModelError, first_line, must_be, nearest, use
 from hftransfer.data.rows import LFS_POINTER
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+# Of weights safetensors alone: a pickle could run code when it is loaded.
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
@@ -53,6 +54,7 @@ class Checkpoint:
     @cached_property
     def is_open_clip(self) -> bool:
         """Return whether the folder is to be read in open_clip's layout."""
+        # A folder in both layouts is read by transformers, unless the name asks for open_clip.
         wanted = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
         return wanted and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
@@ -93,6 +95,7 @@ class Checkpoint:
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
             return [whole]
+        # The index names a file for every tensor: most names come many times.
         names = set(json_object(index)["weight_map"].values())
         return sorted(self.folder / name for name in names)
 
@@ -128,6 +131,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         return _checked(_found_inside(Checkpoint(name, folder)))
     if folder.is_file():
         raise ModelError(must_be("model", "a folder with config.json and model.safetensors", f"the file '{name}'"))
+    # A name that begins so was meant as a path, and the Hub is not asked for it.
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
@@ -239,13 +243,14 @@ def _modules_in(folder: Path) -> list[dict[str, str]]:
     return modules
 
 
-def _pooling_of(settings: dict[str, Any]) -> Literal["mean", "cls", "last"] | None:
+def _pooling_of(settings: dict[str, object]) -> Literal["mean", "cls", "last"] | None:
     """Return the one way of pooling that a module of sentence-transformers is set to."""
     names: dict[str, Literal["mean", "cls", "last"]] = {
         "pooling_mode_mean_tokens": "mean",
         "pooling_mode_cls_token": "cls",
         "pooling_mode_lasttoken": "last",
     }
+    # Older versions have a flag for each way, newer ones a word.
     chosen = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
     if len(chosen) == 1:
         return names.get(chosen[0])
@@ -260,30 +265,22 @@ def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
 
 def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint:
     """Return the Hub's files of these patterns in the local Hub cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     label = f"'{name}'" + (f" at revision '{revision}'" if revision else "")
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise ModelError(must_be("model.revision", f"a branch, tag or commit of {name}", f"'{revision}'")) from error
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise _gated(name) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         remedy = "Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError, HfHubHTTPError, OSError) as error:
-        refused = next((own for own in _causes(error) if isinstance(own, HfHubHTTPError)), None)
-        if isinstance(refused, GatedRepoError):
+    except (errors.EntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        # The client wraps the Hub's refusal in an error of its own cache: the answer is among the causes.
+        refused = next((own for own in _causes(error) if isinstance(own, errors.HfHubHTTPError)), None)
+        if isinstance(refused, errors.GatedRepoError):
             raise _gated(name) from error
         if refused is not None and refused.response.status_code in (401, 403):
             remedy = "Log in with `hf auth login`; a fine-grained token needs the right to read this repository."
@@ -341,11 +338,13 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
         where = f"{name}/model.safetensors.index.json"
         raise ModelError(must_be(where, "an index with a weight_map", str(error))) from error
     for file in files:
+        # A name in the index may lead elsewhere, by `..` or as an absolute path.
         if file.parent != folder or file.name != Path(file.name).name or ".." in file.parts[len(folder.parts) :]:
             got = f"the weight file '{file}'"
             raise ModelError(must_be(f"{name}/model.safetensors.index.json", "an index of files beside it", got))
     missing = [file.name for file in files if not file.is_file()]
     if missing:
+        # Many people have a .bin or .pt: say so, rather than that nothing is there.
         pickled = sorted(f.name for p in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(p))
         remedy = "A model without its weights is never trained from random ones."
         if pickled:

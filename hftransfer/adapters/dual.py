@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
-from hftransfer.adapters.images import crops_center, without_long_ends
+from hftransfer.adapters.images import crops_center, settings_of, without_long_ends
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
@@ -37,25 +37,27 @@ from hftransfer.adapters.projections import (
 )
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
     from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
 
 
 class DualEncoder(ABC):
     """One native model of two towers with its preprocessing. Embeddings are not normalised."""
 
-    model: Any
-    """The `nn.Module` of both towers."""
+    model: PreTrainedModel | CLIP
+    """The network of both towers."""
     tokenizer: PreTrainedTokenizerBase
     longest: int
     """The longest text in tokens that the text tower takes."""
     fixed_length: bool
     """True if all texts are padded to one length, and padding is attended to."""
 
-    def __init__(self, model: Any, name: str, family: str) -> None:
+    def __init__(self, model: PreTrainedModel | CLIP, name: str, family: str) -> None:
         self.model = model.eval().requires_grad_(False)
         self.name, self.family = name, family
         self._widths: dict[Side, int] = {}
@@ -110,6 +112,7 @@ class DualEncoder(ABC):
         for side in sides:
             inputs, embedded = self._tried(side)
             with torch.no_grad():
+                # An unknown model may put its towers together in another way.
                 if not torch.allclose(self.tower(side)(**inputs).logits, embedded, atol=1e-4):
                     raise self._without_projections()
 
@@ -217,6 +220,7 @@ class TransformersDual(DualEncoder):
         super().__init__(model, name, family)
         self.image_processor, self.tokenizer = image_processor, tokenizer
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
+        # A tokenizer without a limit gives a number of thirty digits.
         self.longest = int(min(tokenizer.model_max_length, positions or 512))
         # SigLIP was trained on texts that are all padded to one length, padding attended to.
         self.fixed_length = family.startswith("siglip")
@@ -248,7 +252,7 @@ class TransformersDual(DualEncoder):
     def poolers(self) -> dict[Side, nn.Linear]:
         """Return the poolers, by modality, that are linear and whose bias may move: those of towers that were paired
         here."""
-        towers: dict[Side, Any] = {"image": self.model.vision_model, "text": self.model.text_model}
+        towers: dict[Side, nn.Module] = {"image": self.model.vision_model, "text": self.model.text_model}
         dense = {name: getattr(getattr(tower, "pooler", None), "dense", None) for name, tower in towers.items()}
         return {name: layer for name, layer in dense.items() if layer is not None and _is_small_identity(layer)}
 
@@ -291,15 +295,14 @@ class TransformersDual(DualEncoder):
 
     def image_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
-        settings = self.image_processor.to_dict()
-        settings.pop("_processor_class", None)
-        return {"class": type(self.image_processor).__name__, **settings}
+        return settings_of(self.image_processor)
 
     def text_settings(self) -> dict[str, object]:
         """Return the tokenizer's digest, and to what length texts are cut and padded."""
         content = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         if self.tokenizer.is_fast:
             content = self.tokenizer.backend_tokenizer.to_str()
+            # Truncation and padding are what the last call set: no part of the tokenizer itself.
             content = json.dumps(json.loads(content) | {"truncation": None, "padding": None}, sort_keys=True)
         return {"tokenizer": _digest(content), "longest": self.longest, "padding": self.padding}
 
@@ -308,11 +311,17 @@ class OpenClipDual(DualEncoder):
     """A model of open_clip with its own transform and tokenizer."""
 
     def __init__(
-        self, model: CLIP, transform: Callable[[Image.Image], Tensor], tokenizer: Any, name: str, folder: Path
+        self,
+        model: CLIP,
+        transform: Callable[[Image.Image], Tensor],
+        tokenizer: HFTokenizer | SimpleTokenizer,
+        name: str,
+        folder: Path,
     ) -> None:
         super().__init__(model, name, "open_clip")
         self.transform, self.tokenizer, self.folder = transform, tokenizer, folder
         self.longest, self.fixed_length = int(model.context_length), True
+        # Tokenizers of open_clip have no common form to hash: the files they are read from stand for them.
         texts = sorted([*folder.glob("tokenizer*"), *folder.glob("vocab*"), folder / OPEN_CLIP_CONFIG])
         self._tokenizer_digest = _digest("".join(file.read_text(encoding="utf-8") for file in texts))
 
@@ -346,7 +355,7 @@ class OpenClipDual(DualEncoder):
         assert projection is not None
         return OpenClipTower(without_linear(whole, path), projection, config)
 
-    def _whole(self, side: Side) -> Any:
+    def _whole(self, side: Side) -> nn.Module:
         """Return a tower with its projection."""
         return self.model.visual if side == "image" else OpenClipTexts(replaced(self.model, "visual", None))
 
@@ -380,11 +389,11 @@ class OpenClipDual(DualEncoder):
         return {"class": type(self.tokenizer).__name__, "files": self._tokenizer_digest}
 
 
+# In transformers: the tower, the projection beside it, or that at its own end (SigLIP's texts).
 _TOWERS: dict[Side, tuple[str, str, str | None]] = {
     "image": ("vision_model", "visual_projection", None),
     "text": ("text_model", "text_projection", "head"),
 }
-"""In transformers: the tower, the projection beside it, or that at its own end (SigLIP's texts)."""
 _OPEN_CLIP_PROJECTIONS: dict[Side, tuple[str, ...]] = {
     "image": ("proj", "head.proj"),
     "text": ("clip.text_projection", "clip.text.text_projection", "clip.text.proj"),
@@ -440,10 +449,10 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
         raise
     except Exception as error:  # whatever transformers comes upon in a configuration
         raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
+    # A tensor of another shape is left as random as one that is missing.
     absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
     if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):
-        got = f"no {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-        raise ModelError(must_be(where, "a checkpoint with all its weights", got))
+        raise ModelError(must_be(where, "a checkpoint with all its weights", f"no {some(missing, 1)}"))
     return model.eval()
 
 
@@ -461,7 +470,7 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
     return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
 
 
-def _embedding(output: Any) -> Tensor:
+def _embedding(output: Tensor | ModelOutput) -> Tensor:
     """Return the projected embedding: older transformers give it alone, since 5 it is the pooled output."""
     embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return embedded

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from PIL import Image
@@ -34,6 +34,7 @@ class EmbeddingClassifier(nn.Module):
         super().__init__()
         self.tower = tower
         self.head = nn.Linear(width, len(class_names))
+        # Names of classes are looked up in `config.id2label`, as in transformers' own models.
         self.config = PreTrainedConfig(id2label=dict(enumerate(class_names)))
 
     @property
@@ -52,7 +53,7 @@ class EmbeddingClassifier(nn.Module):
 class EmbeddingAdapter(ImageAdapter):
     """A dual encoder as an image classifier; its text tower is kept, and written with it."""
 
-    def __init__(self, model: Any, dual: DualEncoder) -> None:
+    def __init__(self, model: EmbeddingClassifier, dual: DualEncoder) -> None:
         self.dual = dual
         super().__init__(model, None, dual.name, "")
 
@@ -97,8 +98,9 @@ def load_embedding_classifier(checkpoint: Checkpoint, class_names: Sequence[str]
     tower = dual.tower("image")
     width = tower.projection.out_features
     if isinstance(tower.projection, Unprojected):
-        tower.projection = nn.Identity()  # which has nothing to learn
+        tower.projection = nn.Identity()  # type: ignore[assignment] # which has nothing to learn
     model = EmbeddingClassifier(tower, names, width)
+    # A head for new classes waits to be trained; without them the saved one is wanted.
     if class_names is None:
         load_head(model.head, checkpoint)
     return EmbeddingAdapter(model, dual)

@@ -1,6 +1,6 @@
 """The facts about each model family, by the `model_type` in its config.json; imports nothing heavy.
 
-A family is one line: where its stages lie (a path below its base model) and which layers LoRA goes to. Any other image
+A family is one line: where its stages lie (a path below its base model) and which layers LoRA goes to. Another image
 or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
 """
 
@@ -16,7 +16,7 @@ Modality = Literal["image", "text"]
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family's stages lie below its base model, and the layers that LoRA adapts by default.
+    """A model family: the path of its stages below the base model, and the layers that LoRA adapts by default.
 
     `lora` are names of linear or convolutional layers within the stages: attention's query and value where there is
     attention (Hu et al., arXiv 2106.09685, section 4.2), the dense convolutions elsewhere.
@@ -55,18 +55,9 @@ FAMILIES: dict[str, Family] = {
 
 # Names that LoRA tries in turn in a family of which nothing is known.
 GENERAL_LORA = (
-    ("q_proj", "v_proj"),
-    ("query", "value"),
-    ("query_proj", "value_proj"),
-    ("q_lin", "v_lin"),
-    ("q", "v"),
-    ("qkv",),
-    ("Wqkv",),
-    ("c_attn",),
-    ("query_key_value",),
-    ("pwconv1", "pwconv2"),
-    ("convolution",),
-    ("conv1", "conv2"),
+    *(("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q_lin", "v_lin"), ("q", "v")),
+    *(("qkv",), ("Wqkv",), ("c_attn",), ("query_key_value",)),
+    *(("pwconv1", "pwconv2"), ("convolution",), ("conv1", "conv2")),
 )
 
 

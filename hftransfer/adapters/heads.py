@@ -5,7 +5,6 @@ A task names the head that it needs. Importing this imports no torch.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -25,7 +24,7 @@ _FILE = "head.safetensors"
 
 
 @dataclass(frozen=True)
-class Head(ABC):
+class Head:
     """One kind of head, and the models of transformers that have it."""
 
     modality: Modality
@@ -54,9 +53,11 @@ class Head(ABC):
         """Return how many logits the head of a model with this configuration gives, per example or per token."""
         return len(config.id2label) if self.fixed_outputs is None else self.fixed_outputs
 
-    @abstractmethod
     def fits(self, layer: nn.Module, outputs: int) -> bool:
-        """Return whether a model's last layer is such a head with so many outputs."""
+        """Return whether a model's last layer is such a head with so many outputs: mostly a linear one."""
+        from torch import nn
+
+        return isinstance(layer, nn.Linear) and layer.out_features == outputs
 
     def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
         """Return whether the head can be solved in closed form from the features that enter it."""
@@ -78,6 +79,7 @@ class Head(ABC):
         import torch
 
         with torch.no_grad():
+            # A convolution's weight has two sides more, of length 1.
             layer.weight.copy_(weight[(..., *[None] * (layer.weight.ndim - 2))])  # (C, D), or (C, D, 1, 1)
             if layer.bias is not None:
                 layer.bias.copy_(bias)
@@ -85,10 +87,6 @@ class Head(ABC):
 
 class LinearHead(Head):
     """A linear layer from pooled features (B, D) to logits (B, C)."""
-
-    def fits(self, layer: nn.Module, outputs: int) -> bool:
-        """Return whether a layer is linear with so many outputs."""
-        return _is_linear(layer, outputs)
 
     def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
         """Return whether the features are pooled and the layer has a bias."""
@@ -99,10 +97,6 @@ class TokenHead(Head):
     """A linear layer from the features of tokens (B, T, D) to logits of each token (B, T, C)."""
 
     of_tokens = True
-
-    def fits(self, layer: nn.Module, outputs: int) -> bool:
-        """Return whether a layer is linear with so many outputs."""
-        return _is_linear(layer, outputs)
 
 
 class ConvHead(Head):
@@ -128,20 +122,11 @@ class TiedHead(Head):
 
     def fits(self, layer: nn.Module, outputs: int) -> bool:
         """Return whether a layer is linear with so many outputs and no bias."""
-        return _is_linear(layer, outputs) and layer.bias is None
-
-
-def _is_linear(layer: nn.Module, outputs: int) -> bool:
-    from torch import nn
-
-    return isinstance(layer, nn.Linear) and layer.out_features == outputs
+        return super().fits(layer, outputs) and layer.bias is None
 
 
 IMAGE_CLASSES = LinearHead(
-    "image",
-    "AutoModelForImageClassification",
-    "ForImageClassification",
-    "an image classifier that transformers loads",
+    "image", "AutoModelForImageClassification", "ForImageClassification", "an image classifier that transformers loads"
 )
 TEXT_CLASSES = LinearHead(
     "text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
@@ -18,7 +18,7 @@ from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 _LONGEST_RATIO = 8.0
 
@@ -29,7 +29,12 @@ class ImageAdapter(Adapter):
     modality: ClassVar[Modality] = "image"
 
     def __init__(
-        self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = IMAGE_CLASSES
+        self,
+        model: PreTrainedModel,
+        processor: BaseImageProcessor,
+        name: str = "",
+        family: str = "",
+        head: Head = IMAGE_CLASSES,
     ) -> None:
         super().__init__(model, processor, head, name, family)
 
@@ -41,9 +46,7 @@ class ImageAdapter(Adapter):
 
     def processor_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
-        settings = self.processor.to_dict()
-        settings.pop("_processor_class", None)
-        return {"class": type(self.processor).__name__, **settings}
+        return settings_of(self.processor)
 
     def save(self, folder: Path) -> None:
         """Write config, safetensors and the image processor's settings."""
@@ -57,7 +60,9 @@ class ImageAdapter(Adapter):
             self.processor.save_pretrained(folder)
 
     def _sample_inputs(self, count: int) -> Inputs:
+        # Any image tells the size that the processor brings them to.
         black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
+        # The second example is no flat colour, on which layers that compare places would give nothing.
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
         return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
 
@@ -66,7 +71,7 @@ class ImageAdapter(Adapter):
 
 
 class TimmAdapter(ImageAdapter):
-    """Any timm network inside transformers' TimmWrapper."""
+    """A timm network inside transformers' TimmWrapper."""
 
     def processor_settings(self) -> dict[str, object]:
         """Return the preprocessing settings that timm derives from the checkpoint."""
@@ -97,6 +102,7 @@ class TimmAdapter(ImageAdapter):
 
 def conv_network(model: nn.Module) -> bool:
     """Return whether a network is made of convolutions, for which channels-last memory is faster."""
+    # A ViT has one, for its patches.
     return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 4
 
 
@@ -106,9 +112,17 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     if max(image.size) <= _LONGEST_RATIO * min(image.size):
         return image
     width, height = image.size
+    # The middle that is kept is longer than any centre crop of it.
     longest = round(_LONGEST_RATIO * min(width, height))
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+
+
+def settings_of(processor: BaseImageProcessor) -> dict[str, object]:
+    """Return an image processor's settings and its backend."""
+    settings = processor.to_dict()
+    settings.pop("_processor_class", None)
+    return {"class": type(processor).__name__, **settings}
 
 
 def crops_center(processor: BaseImageProcessor) -> bool:

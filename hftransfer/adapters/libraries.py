@@ -9,6 +9,12 @@ from contextlib import contextmanager
 
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
 
+# What a model's own code raises when it is called in a way that it is not made for.
+FAULTS_OF_MODELS = (
+    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError),
+    *(ArithmeticError, MemoryError),
+)
+
 
 @contextmanager
 def damage_as_model_error(name: str) -> Iterator[None]:
@@ -21,18 +27,7 @@ def damage_as_model_error(name: str) -> Iterator[None]:
         yield
     except HftransferError:
         raise
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*FAULTS_OF_MODELS, ImportError, OSError) as error:
         got = f"something else ({type(error).__name__}: {first_line(error)})"
         raise ModelError(must_be(f"model '{name}'", "one whose files fit together", got)) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -18,10 +18,18 @@ from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+
+class LoadingReport(TypedDict):
+    """The part of transformers' loading report that is read: names of tensors, mismatched ones with both shapes."""
+
+    missing_keys: set[str]
+    unexpected_keys: set[str]
+    mismatched_keys: set[str | tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
     return of_texts(model, load_tokenizer(checkpoint), name, family, head)
 
 
-def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]]:
+def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | PooledClassifier, LoadingReport]:
     """Return the native model, and what transformers says of missing and mismatched weights."""
     import safetensors
     import torch
@@ -128,12 +136,13 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[Any, dict[str, Any]
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
-def _fill_backbone(model: PreTrainedModel, info: dict[str, Any], folder: str) -> None:
+def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> None:
     """Fill a backbone whose weights transformers did not find from the bare backbone in the folder: Llama's class for
     questions, for one, looks for them under another name than checkpoints have."""
     import torch
     import transformers
 
+    # The backbone's attribute, `model` or `bert`, with which names of its tensors begin.
     prefix = str(getattr(model, "base_model_prefix", ""))
     backbone = getattr(model, prefix, None) if prefix else None
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
@@ -147,7 +156,7 @@ def _fill_backbone(model: PreTrainedModel, info: dict[str, Any], folder: str) ->
         info["missing_keys"] = set(info["missing_keys"]) - absent
 
 
-def _pooled(backbone: PreTrainedModel, info: dict[str, Any], checkpoint: Checkpoint, form: Form) -> PooledClassifier:
+def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint, form: Form) -> PooledClassifier:
     """Return the backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
     unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
     if unused and getattr(backbone, "pooler", None) is not None:
@@ -183,6 +192,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
     Raises:
         ModelError: they do: the model would answer with a part of itself.
     """
+    # The same names but for the number of the layer.
     known = {_NUMBER.sub("N", name) for name in adapter.model.state_dict() if _NUMBER.search(name)}
     layers = sorted(name for name in surplus if _NUMBER.search(name) and _NUMBER.sub("N", name) in known)
     if layers:
@@ -191,7 +201,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
         raise ModelError(must_be(f"model '{adapter.name}'", "as deep as its config.json says", got, remedy))
 
 
-def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None:
+def _require_weights(adapter: Adapter, info: LoadingReport, form: Form) -> None:
     """Return if all weights came from the checkpoint; those of a new head may be missing."""
     head_names = adapter.split.new_parameters()
     mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
@@ -201,8 +211,7 @@ def _require_weights(adapter: Adapter, info: dict[str, Any], form: Form) -> None
     if form.new_head:
         absent -= head_names
     if absent:
-        missing = sorted(absent)
-        what = "head weights" if set(missing) <= head_names else "weights"
-        got = f"no {what} {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        what = "head weights" if absent <= head_names else "weights"
+        got = f"no {what} {some(sorted(absent), 1)}"
         remedy = "Missing weights are never filled with random ones."
         raise ModelError(must_be(f"model '{adapter.name}'", f"a checkpoint with all its {what}", got, remedy))

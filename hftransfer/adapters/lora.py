@@ -58,6 +58,7 @@ class LoraLayers:
 
     def _default_targets(self, last_names: Sequence[str]) -> list[str]:
         family = FAMILIES.get(self.family)
+        # The family's own layers, then usual names of attention, at last whatever there is.
         choices = [*([family.lora] if family else []), *GENERAL_LORA, tuple(last_names)]
         choice = next((choice for choice in choices if set(choice) & set(last_names)), None)
         if choice is None:
@@ -99,6 +100,7 @@ def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
     model.peft_config["default"].base_model_name_or_path = base
     with quiet_peft():
         model.save_pretrained(str(folder), save_embedding_layers=False)
+    # peft writes a card of its own; a run writes another.
     (folder / "README.md").unlink(missing_ok=True)
 
 

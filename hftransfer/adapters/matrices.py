@@ -29,7 +29,7 @@ class Matrices:
     folder: Path
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """The parsed `adapter_config.json`."""
         return object_in(self.folder / ADAPTER_CONFIG)
 
@@ -121,6 +121,7 @@ class Matrices:
         """Return how many outputs the head has that lies here; None where there is none."""
         saved = self.config.get("modules_to_save") or ()
         names = {str(name) for name in saved} if isinstance(saved, list | tuple) else set()
+        # peft saves copies of whole modules: the last linear one is the head.
         tops = [
             shape
             for name, shape in sorted(self.shapes.items())
@@ -132,6 +133,7 @@ class Matrices:
         """Return the configuration that names so many classes: the one here or the base model's; an empty one else."""
         wanted = {str(index) for index in range(count)}
         for config in (object_in(self.folder / "config.json"), base.config):
+            # transformers leaves its default out of config.json: two classes of these names.
             names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"} if config else None)
             if isinstance(names, Mapping) and {str(key) for key in names} == wanted:
                 return {**config, "id2label": dict(names)}

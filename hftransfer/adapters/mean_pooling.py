@@ -26,6 +26,7 @@ def mean_pooled_bert(bert: BertModel) -> BertModel:
     config = copy.deepcopy(bert.config)
     config.num_hidden_layers += 1
     pooled = type(bert)(config)
+    # Not strict: the layer that was added has no weights there.
     pooled.load_state_dict(bert.state_dict(), strict=False)
     layer, width = pooled.encoder.layer[-1], config.hidden_size
     attention, output = layer.attention.self, layer.attention.output

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -49,7 +49,9 @@ class OpenClipClassifier(nn.Module):
 class OpenClipAdapter(ImageAdapter):
     """The image tower of an open_clip model; the processor is open_clip's own transform."""
 
-    def __init__(self, model: Any, processor: Any, name: str, folder: Path) -> None:
+    def __init__(
+        self, model: OpenClipClassifier, processor: Callable[[Image.Image], Tensor], name: str, folder: Path
+    ) -> None:
         self.folder = folder
         super().__init__(model, processor, name, "open_clip")
 
@@ -77,7 +79,7 @@ class OpenClipAdapter(ImageAdapter):
         return "CenterCrop" in repr(self.processor)
 
 
-def stages_of_visual(visual: Any) -> list[nn.Module]:
+def stages_of_visual(visual: nn.Module) -> list[nn.Module]:
     """Return an image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
     for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
         blocks = getattr(owner, name, None)
@@ -96,6 +98,7 @@ def save_clip(clip: CLIP, source: Path, folder: Path) -> None:
     save_file(tensors, folder / OPEN_CLIP_WEIGHTS)
     for pattern in ("*.json", "*.txt"):
         for file in source.glob(pattern):
+            # These are of transformers' layout and ours: the model would be taken for theirs.
             if file.name not in ("config.json", "hftransfer.json"):
                 shutil.copyfile(file, folder / file.name)
 
@@ -115,6 +118,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     size = clip.visual.image_size
     with torch.no_grad():
         height, width = (size, size) if isinstance(size, int) else size
+        # Architectures name their width in different places: one black image tells it for all.
         embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
     if class_names is None:

@@ -41,8 +41,10 @@ def pair_towers(image: Checkpoint, text: Checkpoint, width: int, seed: int = 0) 
         if hasattr(vision, "timm_model"):
             processor = native_image_processor(vision.config.pretrained_cfg)
         if isinstance(getattr(getattr(vision, "pooler", None), "dense", None), nn.Linear):
+            # A trained tanh would bend what the projection gets; here it is nearly the identity.
             make_linear(vision.pooler.dense)
         with torch.no_grad():
+            # Not all backbones pool, and some give a map: one black image tells.
             pooled = getattr(vision(torch.zeros(1, 3, *_size_px(processor))), "pooler_output", None)
         if pooled is None or pooled.ndim != 2:
             allowed = "an image backbone whose pooled output is one vector"
@@ -67,7 +69,7 @@ def _backbone(checkpoint: Checkpoint, kind: str) -> PreTrainedModel:
 
 
 def _size_px(processor: BaseImageProcessor) -> tuple[int, int]:
-    size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
-    size = dict(size or processor.size)
-    edge: Any = size.get("shortest_edge", 224)
+    cropped = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
+    size: dict[str, Any] = dict(cropped or processor.size)
+    edge = size.get("shortest_edge", 224)
     return int(size.get("height", edge)), int(size.get("width", edge))

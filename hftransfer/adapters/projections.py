@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from open_clip import CLIP
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
+M = TypeVar("M", bound=nn.Module)
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
 
@@ -32,10 +33,10 @@ class TowerModel(nn.Module):
 
     base_model_prefix: ClassVar[str] = "network"  # transformers asks for it where peft loads matrices
 
-    projection: Any
+    projection: nn.Linear
     """The `nn.Linear` (F, D), or what hands on where there is none."""
 
-    def __init__(self, network: Any, projection: nn.Linear, config: PreTrainedConfig) -> None:
+    def __init__(self, network: PreTrainedModel, projection: nn.Linear, config: PreTrainedConfig) -> None:
         super().__init__()
         self.network, self.projection = network, projection
         self.config = config
@@ -79,41 +80,43 @@ class OpenClipTexts(nn.Module):
         return embedded
 
 
-def replaced(module: Any, path: str, value: nn.Module | nn.Parameter | None) -> Any:
+def replaced(module: M, path: str, value: nn.Module | nn.Parameter | None) -> M:
     """Return the same module, sharing all with this one but what lies at a dotted path."""
     first, _, rest = path.partition(".")
     other = copy.copy(module)
     for name in ("_modules", "_parameters", "_buffers"):
+        # Tables of its own with the same entries: what is set in one is not set in the other.
         setattr(other, name, dict(getattr(module, name)))
     setattr(other, first, replaced(getattr(module, first), rest, value) if rest else value)
     return other
 
 
-def part_at(module: Any, path: str) -> Any:
+def part_at(module: nn.Module, path: str) -> object:
     """Return what lies at a dotted path; None where there is nothing."""
-    part = module
+    part: object = module
     for name in path.split("."):
         part = getattr(part, name, None)
     return part
 
 
-def linear_at(module: Any, path: str) -> nn.Linear | None:
+def linear_at(module: nn.Module, path: str) -> nn.Linear | None:
     """Return the linear layer at a dotted path, or one around the matrix (F, D) there; None where there is neither."""
     part = part_at(module, path)
     if isinstance(part, nn.Parameter) and part.ndim == 2:
-        width_in, width_out = part.shape
+        width_in, width_out = part.shape  # F, D
+        # Without memory, as its weight is put in at once.
         layer = nn.Linear(width_in, width_out, bias=False, device="meta")
         layer.weight = nn.Parameter(part.detach().T, requires_grad=False)  # the same numbers: both change together
         return layer
     return part if isinstance(part, nn.Linear) else None
 
 
-def without_linear(module: Any, path: str) -> Any:
+def without_linear(module: M, path: str) -> M:
     """Return the same module, which hands on what the layer (or matrix) at a dotted path was given."""
     leaves_out = isinstance(part_at(module, path), nn.Parameter) or path.endswith("text_projection")
     return replaced(module, path, None if leaves_out else nn.Identity())
 
 
-def with_linear(module: Any, path: str, layer: nn.Linear, *, as_matrix: bool) -> Any:
+def with_linear(module: M, path: str, layer: nn.Linear, *, as_matrix: bool) -> M:
     """Return the same module with a layer at a dotted path; or with its matrix (F, D), which the code there expects."""
     return replaced(module, path, nn.Parameter(layer.weight.detach().T, requires_grad=False) if as_matrix else layer)

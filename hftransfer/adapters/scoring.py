@@ -4,8 +4,9 @@ numbers."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def scores_of(logits: Tensor, scoring: Scoring) -> Tensor:
     return values.sigmoid() if scoring == "sigmoid" else values.softmax(dim=-1)
 
 
-def require_numbers(scores: Any, name: str) -> None:
+def require_numbers(scores: np.ndarray | Tensor, name: str) -> None:
     """Return if all scores, or logits, are numbers.
 
     Raises:
@@ -50,6 +51,7 @@ def names_of(id2label: Mapping[int, str]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index in range(len(id2label)):
         name = str(id2label[index])
+        # Names that come twice would be one key in a prediction's scores.
         while name in names:
             name = f"{name} ({index})"
         names[name] = None

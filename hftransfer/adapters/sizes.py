@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
@@ -17,14 +17,15 @@ from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+# Settings that say how often something is built, each time with weights of its own; not how wide it is.
 _COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
-"""Settings that say how often something is built, each time with weights of its own; not how wide it is."""
 _FEW_TENSORS, _FEW_ROWS = 512, 65_536
+# The largest edge, in pixels, that images are brought to.
 _LONGEST_SIDE = 4096
-"""The largest edge, in pixels, that images are brought to."""
+# A model may have so many times the numbers of its file (a form of it may be packed), and so many more (a head).
 _TIMES, _SPARE = 10, 1 << 22
-"""A model may have so many times the numbers of its file (a form of it may be packed), and so many more (a head)."""
 
 
 def shapes_in(files: list[Path]) -> dict[str, tuple[int, ...]]:
@@ -36,7 +37,7 @@ def shapes_in(files: list[Path]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def require_fitting_numbers(name: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def require_fitting_numbers(name: str, config: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Return if a configuration asks for no more layers, blocks or outputs than the weights can hold, and for no
     negative number of them.
 
@@ -70,7 +71,7 @@ def require_small_images(name: str, settings: object) -> None:
 
 
 def require_fitting_model(
-    name: str, auto_class: Any, config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
+    name: str, auto_class: type[_BaseAutoModelClass], config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Return if the model that a configuration describes is about as large as its weights; it is built without memory.
 
@@ -107,6 +108,7 @@ def _numbers(node: object, key: str = "") -> Iterator[tuple[str, int | float]]:
             if name not in ("id2label", "label2id"):
                 yield from _numbers(value, f"{key}.{name}" if key else str(name))
     elif isinstance(node, list | tuple):
+        # Its length is compared as a number is; to walk through it would take long.
         if len(node) > _FEW_ROWS:
             yield key, len(node)
             return

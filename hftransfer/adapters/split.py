@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import (
-    FAULTS_OF_MODELS,
     Call,
     Inputs,
     Reached,
@@ -26,9 +25,12 @@ from hftransfer.adapters.anatomy import (
     watch,
 )
 from hftransfer.adapters.heads import Head
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from hftransfer.adapters.heads import HeadLayer
 
 Activations = dict[str, Tensor]
@@ -51,7 +53,7 @@ class SplitModel:
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         stages: list[nn.Module],
         port: Head,
         outputs: int,
@@ -72,6 +74,7 @@ class SplitModel:
         self.head_parts = self._find_head_parts()
         if not port.is_new:  # its weight may be the word embedding's, which lies below all stages
             self.tail = [part for part in self.tail if part is not self.head]
+        # Dropout and activations of a head learn nothing: the first part with parameters is where the head begins.
         with_parameters = [part for part in self.head_parts if any(True for _ in part.parameters())]
         learning = {p for part in with_parameters for p in part.parameters() if p.requires_grad}
         self.entry = with_parameters[0] if learning - set(self.head.parameters()) else self.head
@@ -146,6 +149,7 @@ class SplitModel:
 
         def catch(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             caught.append(first_tensor(args, kwargs))
+            # Nothing above the boundary need run.
             raise Reached
 
         narrow = self.narrow if boundary == len(self.stages) else ()
@@ -163,6 +167,7 @@ class SplitModel:
             logits: Tensor = self.head(hidden.to(self.head.weight.dtype))  # (B, C), (B, T, C)
             return logits
         # The model's own code runs, its stages below the boundary passed over: masks and positions stay its own.
+        # Images: the recorded run's input stands in, as all that depends on it is passed over.
         inputs = self._carry(activations) or self.sample_inputs(1)
         self.trace = self.trace.on(hidden.device)
         with ExitStack() as stack:

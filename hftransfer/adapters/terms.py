@@ -4,18 +4,11 @@ commercial use."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 _DINOV3 = re.compile(r"facebook/dinov3-(vit|convnext-)([a-z0-9]+)-pretrain-(lvd1689m|sat493m)")
-_VITS = {
-    "s16": "small",
-    "s16plus": "small_plus",
-    "b16": "base",
-    "l16": "large",
-    "h16plus": "huge_plus",
-    "7b16": "7b",
-}
+_VITS = {"s16": "small", "s16plus": "small_plus", "b16": "base", "l16": "large", "h16plus": "huge_plus", "7b16": "7b"}
 # timm 1.0.31 gives these tags of its networks as cc-by-nc-4.0.
 _OF_TIMM = re.compile(r"timm/[\w-]+\.(fcmae|mae|swag_|fb_ssl_|fb_swsl_|fb_wsl_|metaclip|in1k_ijepa|in22k_ijepa)")
 _NON_COMMERCIAL = re.compile(r"(^|[-_ ])nc([-_ ]|$)|non-?commercial", re.IGNORECASE)
@@ -33,7 +26,7 @@ def open_twin(name: str) -> str | None:
     return f"timm/vit_{_VITS[size]}_patch16_dinov3.{data}" if size in _VITS else None
 
 
-def license_of(name: str, folder: Path | None = None, config: dict[str, Any] | None = None) -> str | None:
+def license_of(name: str, folder: Path | None = None, config: Mapping[str, object] | None = None) -> str | None:
     """Return the licence of a pretrained model, as its model card or timm's settings say; None where none is known."""
     license = _license_of_card(folder / "README.md") if folder is not None else None
     settings = (config or {}).get("pretrained_cfg")

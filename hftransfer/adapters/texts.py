@@ -42,7 +42,14 @@ class TextAdapter(Adapter):
     modality: ClassVar[Modality] = "text"
     carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
 
-    def __init__(self, model: Any, processor: Any, name: str = "", family: str = "", head: Head = TEXT_CLASSES) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel | PooledClassifier,
+        processor: PreTrainedTokenizerBase,
+        name: str = "",
+        family: str = "",
+        head: Head = TEXT_CLASSES,
+    ) -> None:
         if processor.padding_side != "right" or processor.pad_token_id is None:
             processor = copy.deepcopy(processor)  # the caller's own stays as it is
             processor.padding_side = "right"
@@ -84,6 +91,7 @@ class TextAdapter(Adapter):
         tokenized: list[Tokens] = []
         cut: list[int] = []
         limit = min(max_tokens or self.max_tokens, self.max_tokens)
+        # In parts: the tokenizer's own encodings of all texts would take far more memory than their numbers.
         for start in range(0, len(examples), 1000):
             part = examples[start : start + 1000]
             firsts = [clean_text(first) for first, _ in part]
@@ -150,6 +158,7 @@ class TextAdapter(Adapter):
         batch = [self.tokenize(text) for text in _TRIAL_TEXTS[:count]]
         known = getattr(self.model.config.get_text_config(), "vocab_size", 2**31)
         for tokens in batch:
+            # A tokenizer of another model is told of where texts are encoded, not while the split is found.
             tokens["input_ids"] = [min(token, known - 1) for token in tokens["input_ids"]]
         return self.pad(batch)
 

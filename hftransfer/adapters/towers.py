@@ -34,6 +34,7 @@ class ImageTowerAdapter(ImageAdapter):
         return self._width
 
     def _find_stages(self) -> list[nn.Module]:
+        # open_clip's towers name their stages otherwise than transformers' families.
         if self.dual.family == "open_clip":
             return stages_of_visual(self.model.network)
         return super()._find_stages()

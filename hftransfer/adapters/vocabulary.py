@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.base.errors import ModelError, must_be
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _NAMES = ("tokenizer.json", "tekken.json", "dict.txt")
 _SUFFIXES = (".model", ".spm", ".tiktoken", ".codes")
+# Tokenizers that know every byte or character, without a file.
 _OF_BYTES = ("ByT5", "Canine", "Perceiver")
-"""Tokenizers that know every byte or character, without a file."""
+# A vocabulary smaller than this part of the model's was not made for it; padded ones are larger by little.
 _SHARE = 10
-"""A vocabulary smaller than this part of the model's was not made for it; padded ones are larger by little."""
 
 
 def require_tokenizer_files(checkpoint: Checkpoint) -> None:
@@ -93,6 +93,7 @@ def _count_of_tokenizer(content: object) -> tuple[int, int] | None:
     if not isinstance(words, dict | list) or not isinstance(added, list | None):
         return None
     entries = [entry for entry in added or [] if isinstance(entry, dict)]
+    # Unigram tokenizers list pairs of a piece and its score, others map pieces to numbers.
     known = {str(word[0]) if isinstance(word, list) and word else str(word) for word in words}
     special = {str(entry.get("content")) for entry in entries if entry.get("special")}
     return len(known | {str(entry.get("content")) for entry in entries}), len(special)
@@ -105,7 +106,7 @@ def _json(file: Path) -> object:
         return None
 
 
-def _vocabulary_size(config: Mapping[str, Any]) -> int:
+def _vocabulary_size(config: Mapping[str, object]) -> int:
     """Return how many tokens a model knows, as its configuration says; 0 where it says nothing."""
     inner = config.get("text_config")
     size = config.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)

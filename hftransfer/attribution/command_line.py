@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hftransfer.attribution.explaining import explain_each
 from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
@@ -20,12 +20,15 @@ from hftransfer.data.inputs import InputRequest
 from hftransfer.predictors.predictor import Predictor
 from hftransfer.report.rendering import data_uri, render_page
 
+if TYPE_CHECKING:
+    from hftransfer.predictors.dual import DualPredictor
+
 _ON_SHEET = 24
 
 
 @dataclass(frozen=True)
 class ExplainRequest(InputRequest):
-    """What is asked for."""
+    """The inputs and options of `hftransfer explain`."""
 
     label: str | None = None
     labels: tuple[str, ...] = ()
@@ -42,7 +45,9 @@ class Shown:
     explained: Explanation
 
 
-def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]) -> Path:
+def explain_inputs(
+    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
+) -> Path:
     """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
     `explanations.json`; tells a line of each.
 
@@ -53,8 +58,8 @@ def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines:
     """
     faults: list[str] = []
     shown: list[Shown] = []
-    with new_folder(asked.out, "explanations") as folder:
-        for name, outcome in _outcomes(model, asked, progress, lines):
+    with new_folder(request.out, "explanations") as folder:
+        for name, outcome in _outcomes(model, request, progress, lines):
             if isinstance(outcome, DataError):
                 faults += outcome.faults
                 continue
@@ -68,13 +73,14 @@ def explain_inputs(model: Any, asked: ExplainRequest, progress: Progress, lines:
 
 
 def _outcomes(
-    model: Any, asked: ExplainRequest, progress: Progress, lines: Iterable[str]
+    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
 ) -> Iterator[tuple[str, Explanation | DataError]]:
     pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
-    named = asked.named(model.reader, lines, pairs=pairs)
+    named = request.named(model.reader, lines, pairs=pairs)
     values = [one.value for one in named]
-    settings: dict[str, Any] = {"label": asked.label, "labels": asked.labels, "method": asked.method}
-    explained = explain_each(model, values, **settings, truth=asked.truth)
+    explained = explain_each(
+        model, values, label=request.label, labels=request.labels, method=request.method, truth=request.truth
+    )
     with progress.stage("explaining", len(named)) as advance:
         for one, outcome in zip(named, explained, strict=True):
             advance(1)
@@ -100,6 +106,7 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
         pictures = {}
         for number, one in enumerate(shown):
             if one.explained.has_picture:
+                # Numbered, as files in several folders may have the same name.
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
                 place.write_bytes(picture_of(cast("ImageExplanation", one.explained)))
                 pictures[number] = place.read_bytes()
@@ -120,7 +127,6 @@ def picture_of(one: ImageExplanation) -> bytes:
     from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
 
     figure = figure_of(6.6, 3.9)
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(one.seen)
     right.imshow(one.seen if one.is_blank else overlaid(one.seen, one.map))

@@ -19,6 +19,8 @@ from hftransfer.predictors.predictor import Predictor, as_list, as_questions, de
 from hftransfer.tasks.outcomes import Answer
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from hftransfer.predictors.dual import DualPredictor
 
 
@@ -28,7 +30,7 @@ Explained = ImageExplanation | TextExplanation | AnswerExplanation
 
 def explain(
     model: str | os.PathLike[str] | Predictor | DualPredictor,
-    inputs: Any = None,
+    inputs: object = None,
     *,
     label: str | None = None,
     labels: Sequence[str] = (),
@@ -72,7 +74,7 @@ def explain(
 
 def explain_each(
     model: Predictor | DualPredictor,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     *,
     label: str | None = None,
     labels: Sequence[str] = (),
@@ -105,7 +107,7 @@ def explain_each(
 
 def _explained_images(
     model: Predictor | DualPredictor,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     label: str | None,
     labels: Sequence[str],
     method: str,
@@ -113,34 +115,42 @@ def _explained_images(
     truth: bool,
 ) -> Iterator[Explained | DataError]:
     require_method(method)
-    asked, names = _asked(model, labels)
+    network, names = _asked(model, labels)
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
-    spot = find_spot(asked)
+    spot = find_spot(network)
     for place, given in enumerate(inputs):
         image = decoded(given, place, model.pixels)
         if isinstance(image, DataError):
             yield image
             continue
-        yield _explained_image(asked, spot, names, image, label, method, truth=truth)
+        yield _explained_image(network, spot, names, image, label, method, truth=truth)
 
 
 def _explained_image(
-    asked: PixelModel, spot: Spot, names: Sequence[str], image: Any, label: str | None, method: str, *, truth: bool
+    network: PixelModel,
+    spot: Spot,
+    names: Sequence[str],
+    image: Image.Image,
+    label: str | None,
+    method: str,
+    *,
+    truth: bool,
 ) -> ImageExplanation:
-    pixels = asked.encode([image])
+    pixels = network.encode([image])
     with torch.inference_mode():
-        scores = asked.scores(asked(pixels))[0]
-    require_numbers(scores, asked.adapter.name)
+        scores = network.scores(network(pixels))[0]
+    require_numbers(scores, network.adapter.name)
     target = names.index(label) if label is not None else int(scores.argmax())
     score = float(scores[target])
-    found = class_maps(asked, pixels, [target], method, spot)[0]
-    tested = faithfulness(asked, pixels, found, target) if truth and not is_blank(found) else None
-    return ImageExplanation(names[target], score, found, asked.seen(pixels)[0], method_for(method, spot), tested)
+    found = class_maps(network, pixels, [target], method, spot)[0]
+    # A blank map names no place that could be taken away.
+    tested = faithfulness(network, pixels, found, target) if truth and not is_blank(found) else None
+    return ImageExplanation(names[target], score, found, network.seen(pixels)[0], method_for(method, spot), tested)
 
 
 def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[PixelModel, list[str]]:
-    """Return what the model is asked, and the names of its logits."""
+    """Return the network that is asked, and the names of its logits."""
     if isinstance(model, Predictor):
         if labels:
             raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
@@ -148,6 +158,7 @@ def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[Pix
     from hftransfer.adapters.towers import ImageTowerAdapter
     from hftransfer.tasks.prompts import require_labels
 
+    # One label alone is allowed here: the map then shows what raises its cosine.
     names = require_labels(labels) if len(labels) > 1 else list(labels)
     if not names:
         remedy = 'For example "a photo of a cat,a photo of a dog".'

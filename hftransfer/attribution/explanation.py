@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -18,12 +18,12 @@ from hftransfer.tasks.outcomes import Answer
 from hftransfer.tasks.spans import Span
 
 BLANK = "blank map: no place speaks for it"
+# Characters of a context shown on both sides of a span.
 _AROUND = 40
-"""Characters of a context shown on both sides of a span."""
 
 
 class Explanation(ABC):
-    """What a prediction for one input rests on."""
+    """The explanation of the prediction for one input."""
 
     has_picture: ClassVar[bool] = False
 
@@ -32,7 +32,7 @@ class Explanation(ABC):
         """Return the explanation of an input of this name in a line."""
 
     @abstractmethod
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return it as plain values."""
 
     def weighed_words(self) -> list[list[dict[str, str]]]:
@@ -46,7 +46,7 @@ class Explanation(ABC):
 
 @dataclass(frozen=True)
 class ImageExplanation(Explanation):
-    """What in an image speaks for a label."""
+    """A map of the places in an image that speak for a label."""
 
     has_picture = True
 
@@ -80,7 +80,7 @@ class ImageExplanation(Explanation):
         )
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         truth = asdict(self.truth) if self.truth is not None else None
         told = {"label": self.label, "score": self.score, "method": self.method, "blank": self.is_blank, "truth": truth}
         coarse = [[round(float(value), 3) for value in row] for row in cells_of(self.map)]
@@ -89,7 +89,7 @@ class ImageExplanation(Explanation):
 
 @dataclass(frozen=True)
 class TextExplanation(Explanation):
-    """Which words of a text speak for a label, and which against it."""
+    """The words of a text that speak for a label, and those against it."""
 
     label: str
     score: float
@@ -110,7 +110,7 @@ class TextExplanation(Explanation):
         return f"{name}: {self.label} {self.score:.4f}; {words}{unread}"
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @override
@@ -135,7 +135,7 @@ class AnswerExplanation(Explanation):
         return f"{name}: '{self.answer.answer}' {self.answer.score:.4f}; next: {spans or 'none'}"
 
     @override
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @override

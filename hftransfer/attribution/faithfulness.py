@@ -32,11 +32,11 @@ class Faithfulness:
 
 
 @torch.inference_mode()
-def faithfulness(asked: PixelModel, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
+def faithfulness(network: PixelModel, pixels: Tensor, found: np.ndarray, target: int, seed: int = 0) -> Faithfulness:
     """Return the scores of a map (H, W) of one image (1, 3, H, W); what is hidden is mid-grey."""
     by_map = np.argsort(-cells_of(found).ravel(), kind="stable")
     at_random = np.random.default_rng(seed).permutation(SIDE * SIDE)
-    scores = [_removed(asked, pixels, order, target) for order in (by_map, at_random)]
+    scores = [_removed(network, pixels, order, target) for order in (by_map, at_random)]
     return Faithfulness(scores[0][0], scores[0][1], scores[1][0], scores[1][1])
 
 
@@ -47,22 +47,22 @@ def cells_of(found: np.ndarray) -> np.ndarray:
     return np.array([[found[np.ix_(row, column)].mean() for column in columns] for row in rows])
 
 
-def _removed(asked: PixelModel, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
+def _removed(network: PixelModel, pixels: Tensor, order: np.ndarray, target: int) -> tuple[float, float]:
     """Return the mean score while cells are deleted, and while they are inserted, in this order."""
     height, width = pixels.shape[2:]
     kept = []
     for step in range(_STEPS + 1):
         gone = np.zeros(SIDE * SIDE, bool)
         gone[order[: round(step * len(order) / _STEPS)]] = True
-        grid = torch.from_numpy(~gone.reshape(SIDE, SIDE)).float()[None, None]
+        grid = torch.from_numpy(~gone.reshape(SIDE, SIDE)).float()[None, None]  # (1, 1, SIDE, SIDE)
         kept.append(torch.nn.functional.interpolate(grid, (height, width), mode="nearest")[0])
-    mask = torch.stack(kept).to(pixels.device)
-    deleted, inserted = asked(pixels * mask), asked(pixels * (1 - mask))
-    found = [_mean_score(asked, logits, target) for logits in (deleted, inserted)]
+    mask = torch.stack(kept).to(pixels.device)  # (S, 1, H, W)
+    deleted, inserted = network(pixels * mask), network(pixels * (1 - mask))
+    found = [_mean_score(network, logits, target) for logits in (deleted, inserted)]
     return found[0], found[1]
 
 
-def _mean_score(asked: PixelModel, logits: Tensor, target: int) -> float:
-    """Over the steps; of one prompt alone, its mean logit."""
-    alone = asked.texts is not None and logits.shape[1] == 1
-    return float((logits if alone else asked.scores(logits))[:, target].mean())
+def _mean_score(network: PixelModel, logits: Tensor, target: int) -> float:
+    """Return the mean score over the steps; of one prompt alone, its mean logit."""
+    alone = network.texts is not None and logits.shape[1] == 1
+    return float((logits if alone else network.scores(logits))[:, target].mean())

@@ -24,11 +24,11 @@ CAMS = {
     "eigengradcam": "EigenGradCAM",
 }
 METHODS = ("auto", *CAMS, "occlusion", "rollout")
+# Places of the occluding square along each side; it covers two of them and more.
 _WINDOWS = 7
-"""Places of the occluding square along each side; it covers two of them and more."""
 _AT_ONCE = 32
+# Of the largest value of a map in size, or the logits it comes from: what is less is no evidence.
 _ROUNDING = 1e-5
-"""Of the largest value of a map in size, or the logits it comes from: what is less is no evidence."""
 
 
 def require_method(method: str) -> None:
@@ -53,7 +53,7 @@ def method_for(method: str, spot: Spot) -> str:
 
 
 def class_maps(
-    asked: PixelModel, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
+    network: PixelModel, pixels: Tensor, targets: Sequence[int], method: str = "auto", spot: Spot | None = None
 ) -> np.ndarray:
     """Return what in each image (B, 3, H, W) speaks for its target class, (B, H, W) in [0, 1].
 
@@ -62,20 +62,20 @@ def class_maps(
         ModelError: the model has no layer that is a map, or the library is not installed.
     """
     require_method(method)
-    spot = spot or find_spot(asked)
+    spot = spot or find_spot(network)
     chosen = method_for(method, spot)
     if method == "auto" and chosen == "gradcam":
-        found = grad_cam(asked, pixels, targets, spot)
+        found = grad_cam(network, pixels, targets, spot)
     elif chosen == "occlusion":
-        found = occlusion(asked, pixels, targets)
+        found = occlusion(network, pixels, targets)
     elif chosen == "rollout":
-        found = rollout(asked, pixels, spot)
+        found = rollout(network, pixels, spot)
     else:
-        found = _cam(asked, pixels, targets, CAMS[chosen], spot)
+        found = _cam(network, pixels, targets, CAMS[chosen], spot)
     return found
 
 
-def grad_cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], spot: Spot) -> np.ndarray:
+def grad_cam(network: PixelModel, pixels: Tensor, targets: Sequence[int], spot: Spot) -> np.ndarray:
     """Return the channels of the last map, weighted by the mean gradient of the target's logit, what is positive of
     their sum (Selvaraju et al., equations 1 and 2): (B, H, W) in [0, 1]. The grad-cam library's takes seconds to
     import."""
@@ -83,22 +83,22 @@ def grad_cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], spot: Sp
     handle = spot.layer.register_forward_hook(lambda _, __, output: kept.append(output))
     try:
         with torch.enable_grad():
-            logits = asked(pixels.clone().requires_grad_())
+            logits = network(pixels.clone().requires_grad_())
             chosen = logits.gather(1, torch.tensor(targets, device=logits.device)[:, None]).sum()
             gradient = torch.autograd.grad(chosen, kept[0])[0]
     finally:
         handle.remove()
-    maps, slopes = spot.as_map(kept[0].detach()), spot.as_map(gradient)
-    weighted = (slopes.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)
+    maps, slopes = spot.as_map(kept[0].detach()), spot.as_map(gradient)  # (B, D, h, w)
+    weighted = (slopes.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)  # (B, h, w)
     found = weighted.float().cpu().numpy()
     return upscaled(found, tuple(pixels.shape[2:]), _ROUNDING * np.abs(found).max(axis=(1, 2)))
 
 
-def _cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
+def _cam(network: PixelModel, pixels: Tensor, targets: Sequence[int], name: str, spot: Spot) -> np.ndarray:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     kind = getattr(importlib.import_module("pytorch_grad_cam"), name)
-    with torch.enable_grad(), kind(asked, [spot.layer], reshape_transform=spot.as_map) as cam:
+    with torch.enable_grad(), kind(network, [spot.layer], reshape_transform=spot.as_map) as cam:
         cam.compute_input_gradient = True  # so that gradients flow through frozen layers
         parts = [
             cam(pixels[at : at + _AT_ONCE], [ClassifierOutputTarget(t) for t in targets[at : at + _AT_ONCE]])
@@ -108,7 +108,7 @@ def _cam(asked: PixelModel, pixels: Tensor, targets: Sequence[int], name: str, s
 
 
 @torch.inference_mode()
-def occlusion(asked: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
+def occlusion(network: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np.ndarray:
     """Return how much the logit of the target, over the best of all others, falls where a square of mid-grey hides the
     image (Zeiler and Fergus, arXiv 1311.2901, section 4.2): (B, H, W) in [0, 1]. The square is two sevenths of the
     image's sides and moves by one; a place's value is the mean over the squares that hide it."""
@@ -117,11 +117,12 @@ def occlusion(asked: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np.n
     found, least = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32), np.zeros(len(pixels), np.float32)
     for index, (image, target) in enumerate(zip(pixels, targets, strict=True)):
         places = [(row, column) for row in range(-1, _WINDOWS) for column in range(-1, _WINDOWS)]
-        hidden = image.repeat(len(places), 1, 1, 1)
+        hidden = image.repeat(len(places), 1, 1, 1)  # (P, 3, H, W), P places of the square
         for copy, (row, column) in zip(hidden, places, strict=True):
             top, left = rows[max(row, 0)], columns[max(column, 0)]
             copy[:, top : rows[min(row + 2, _WINDOWS)], left : columns[min(column + 2, _WINDOWS)]] = 0
-        whole, *others = _margins(asked, torch.cat([image[None], hidden]), target)
+        # The image as it is goes along in the same batches.
+        whole, *others = _margins(network, torch.cat([image[None], hidden]), target)
         falls = np.zeros((_WINDOWS, _WINDOWS))
         for (row, column), margin in zip(places, others, strict=True):
             falls[max(row, 0) : row + 2, max(column, 0) : column + 2] += whole - margin
@@ -130,9 +131,11 @@ def occlusion(asked: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np.n
     return upscaled(found, (height, width), least)
 
 
-def _margins(asked: PixelModel, pixels: Tensor, target: int) -> list[float]:
-    """By how much the target's logit is above the best other (B,); its logit alone, where there is no other."""
-    logits = torch.cat([asked(pixels[at : at + _AT_ONCE]) for at in range(0, len(pixels), _AT_ONCE)]).float()
+def _margins(network: PixelModel, pixels: Tensor, target: int) -> list[float]:
+    """Return by how much the target's logit is above the best other (B,); its logit alone, where there is no other."""
+    logits = torch.cat(
+        [network(pixels[at : at + _AT_ONCE]) for at in range(0, len(pixels), _AT_ONCE)]
+    ).float()  # (B, C)
     own = logits[:, target]
     if logits.shape[1] == 1:
         return own.tolist()
@@ -141,51 +144,54 @@ def _margins(asked: PixelModel, pixels: Tensor, target: int) -> list[float]:
 
 
 @torch.inference_mode()
-def rollout(asked: PixelModel, pixels: Tensor, spot: Spot) -> np.ndarray:
-    """Where attention comes from, whatever the class (attention rollout; Abnar and Zuidema, arXiv 2005.00928, section
-    3): (B, H, W) in [0, 1].
+def rollout(network: PixelModel, pixels: Tensor, spot: Spot) -> np.ndarray:
+    """Return where attention comes from, whatever the class (attention rollout; Abnar and Zuidema, arXiv 2005.00928,
+    section 3): (B, H, W) in [0, 1].
 
     Raises:
         RecipeError: the model has no attention over patches.
     """
-    attentions = _attentions(asked, pixels) if spot.of_tokens else []
+    attentions = _attentions(network, pixels) if spot.of_tokens else []
     if any(len(one) != len(pixels) for one in attentions):
         attentions = []  # windows of images, each with an attention of its own
     if not attentions:
         fitting = ", ".join(name for name in METHODS if name != "rollout")
-        name = asked.adapter.name
+        name = network.adapter.name
         got = "rollout, which wants attention over patches, told by transformers"
         raise RecipeError(must_be(f"the method for {name}", fitting, got))
     count = attentions[0].shape[-1]
     rolled = torch.eye(count).expand(len(pixels), count, count)
     for attention in attentions:
-        mixed = 0.5 * attention.mean(dim=1).cpu() + 0.5 * torch.eye(count)
+        # Half of it passes by the attention, through the residual connection.
+        mixed = 0.5 * attention.mean(dim=1).cpu() + 0.5 * torch.eye(count)  # (B, T, T)
         rolled = mixed / mixed.sum(dim=-1, keepdim=True) @ rolled
     prefix = count - spot.grid[0] * spot.grid[1]
-    reached = rolled[:, 0] if prefix else rolled.mean(dim=1)
+    # The class token stands for the image where there is one; else all tokens are pooled.
+    reached = rolled[:, 0] if prefix else rolled.mean(dim=1)  # (B, T)
     return upscaled(reached[:, prefix:].reshape(-1, *spot.grid).numpy(), tuple(pixels.shape[2:]))
 
 
-def _attentions(asked: PixelModel, pixels: Tensor) -> list[Tensor]:
+def _attentions(network: PixelModel, pixels: Tensor) -> list[Tensor]:
     """Return the attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
-    before = getattr(asked.model.config, "_attn_implementation", None)
+    before = getattr(network.model.config, "_attn_implementation", None)
     try:
-        asked.adapter.model.set_attn_implementation("eager")
-        outputs = asked.model(pixel_values=pixels, output_attentions=True)
+        network.adapter.model.set_attn_implementation("eager")
+        outputs = network.model(pixel_values=pixels, output_attentions=True)
         return [one for one in outputs.attentions or () if one.ndim == 4 and one.shape[-1] == one.shape[-2]]
     except (AttributeError, TypeError, ValueError, RuntimeError):
         return []
     finally:
-        if before is not None and hasattr(asked.model, "set_attn_implementation"):
-            asked.adapter.model.set_attn_implementation(before)
+        if before is not None and hasattr(network.model, "set_attn_implementation"):
+            network.adapter.model.set_attn_implementation(before)
 
 
 def upscaled(maps: np.ndarray, size: tuple[int, ...], least: np.ndarray | float = 0.0) -> np.ndarray:
-    """Maps (B, h, w) smoothly enlarged to (B, H, W), the largest value 1. What speaks against the class, and what is
-    not above `least` (of each map: rounding), is set to 0 before: enlarged, it would lend its surroundings evidence."""
+    """Return maps (B, h, w) smoothly enlarged to (B, H, W), the largest value 1. What speaks against the class, and
+    what is not above `least` (of each map: rounding), is set to 0 first: enlarged, it would lend its surroundings
+    evidence."""
     rows = np.asarray(least, np.float32).reshape(-1, 1, 1)
     coarse = torch.from_numpy(np.where(maps > rows, maps, 0).clip(min=0).astype(np.float32))
-    large = interpolate(coarse[:, None], size, mode="bicubic", align_corners=False)[:, 0].clamp(min=0)
+    large = interpolate(coarse[:, None], size, mode="bicubic", align_corners=False)[:, 0].clamp(min=0)  # (B, H, W)
     most = large.amax(dim=(1, 2), keepdim=True)
     found: np.ndarray = (large / most.clamp(min=1e-12)).numpy()
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +31,11 @@ class PixelModel(nn.Module):
         """Of a dual encoder: the normalised embeddings (L, D) of what images are compared with."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(B, C)."""
+        """Return the logits (B, C)."""
         logits = logits_of(self.model(pixel_values=pixel_values))
         if self.texts is None:
             return logits
-        scores: Tensor = self.scale * normalize(logits, dim=-1) @ self.texts.T
+        scores: Tensor = self.scale * normalize(logits, dim=-1) @ self.texts.T  # (B, L)
         return scores
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -46,17 +45,18 @@ class PixelModel(nn.Module):
         return scores_of(logits, "softmax") if logits.shape[1] > 1 else logits.float() / self.scale
 
     def encode(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pixels (B, 3, H, W) on the model's device."""
+        """Return pixels (B, 3, H, W) on the model's device."""
         pixels: Tensor = self.adapter.encode(images)["pixel_values"]
         return pixels.to(next(self.model.parameters()).device)
 
     def seen(self, pixels: Tensor) -> np.ndarray:
         """Return what the model saw, (B, H, W, 3) in [0, 1]: resized and cropped by its own preprocessing, which is
         undone by what it makes of black and of white."""
+        # Preprocessing scales each channel linearly: two colours give its factor and its offset.
         black, white = (
             self.encode([Image.new("RGB", (64, 64), shade)])[:, :, :1, :1] for shade in ((0, 0, 0), (255, 255, 255))
         )
-        shown = ((pixels - black) / (white - black)).clamp(0, 1)
+        shown = ((pixels - black) / (white - black)).clamp(0, 1)  # (B, 3, H, W)
         found: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
         return found
 
@@ -72,7 +72,7 @@ class Spot:
     of_tokens: bool
 
 
-def find_spot(asked: PixelModel, target: int = 0) -> Spot:
+def find_spot(network: PixelModel, target: int = 0) -> Spot:
     """Return the last layer whose output is a map over the image and whose every place the logit depends on.
 
     Found by one backward pass over noise. A map has as many places as what a stage takes or gives: a pooled vector of
@@ -82,21 +82,21 @@ def find_spot(asked: PixelModel, target: int = 0) -> Spot:
     Raises:
         ModelError: there is no such layer.
     """
-    adapter = asked.adapter
+    adapter = network.adapter
     pixels = adapter.sample_inputs(2)["pixel_values"][1:].detach().requires_grad_()
     candidates = dict.fromkeys([*adapter.trace.after_stages, *adapter.stages])
     for stage in adapter.stages:
         candidates |= {m: None for m in stage.modules() if any(part in type(m).__name__ for part in _NORMS)}
     outputs: list[tuple[nn.Module, Tensor]] = []
 
-    def keep(module: nn.Module, _: Any, output: Any) -> None:
+    def keep(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             outputs.append((module, output))
 
     handles = [module.register_forward_hook(keep) for module in candidates]
     try:
         with torch.enable_grad():
-            logit = asked(pixels)[0, target]
+            logit = network(pixels)[0, target]
             gradients = torch.autograd.grad(logit, [output for _, output in outputs], allow_unused=True)
     finally:
         for handle in handles:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import logits_of
-from hftransfer.adapters.texts import clean_text
+from hftransfer.adapters.texts import TextAdapter, clean_text
 from hftransfer.base.errors import ModelError, must_be
 
 _STEPS = 48
@@ -61,31 +61,35 @@ def attribute_words(
 
 
 def integrated_gradients(
-    adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
 ) -> tuple[np.ndarray, float]:
     """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up
     to."""
-    ids = inputs["input_ids"]
+    ids = inputs["input_ids"]  # (1, T)
+    # Special tokens stay at both ends of the path: they are no words of the text.
     special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
     nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))
     with torch.no_grad():
-        whole, empty = embedding(ids), embedding(nothing)
+        whole, empty = embedding(ids), embedding(nothing)  # (1, T, D)
     total = torch.zeros_like(whole)
     shares = (torch.arange(steps, device=ids.device) + 0.5) / steps
     for part in torch.split(shares, _AT_ONCE):
-        path = (empty + part[:, None, None] * (whole - empty)).requires_grad_()
+        path = (empty + part[:, None, None] * (whole - empty)).requires_grad_()  # (B, T, D)
         score = _score(adapter, embedding, inputs, path, target).sum()
         total += torch.autograd.grad(score, path)[0].sum(dim=0, keepdim=True) / steps
     with torch.no_grad():
         ends = [_score(adapter, embedding, inputs, one, target).item() for one in (whole, empty)]
-    per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1)[0].detach().cpu().numpy()
+    per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1)[0].detach().cpu().numpy()  # (T,)
     return per_piece, ends[0] - ends[1]
 
 
-def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int) -> Tensor:
+def _score(
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int
+) -> Tensor:
     """Return the logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
     (B, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
+    # The model's own code runs, and is given embeddings on the path in place of those of its input.
     handle = embedding.register_forward_hook(lambda *_: embedded)
     try:
         logits = logits_of(adapter.model(**repeated)).float()
@@ -97,9 +101,10 @@ def _score(adapter: Any, embedding: nn.Embedding, inputs: dict[str, Tensor], emb
     return logits[:, target] - others
 
 
-def _embedding_of(adapter: Any) -> nn.Embedding:
+def _embedding_of(adapter: TextAdapter) -> nn.Embedding:
     """Return the layer that makes vectors of word pieces."""
     known = len(adapter.processor)
+    # Positions and token types have embeddings too: that of words has room for the whole vocabulary.
     found = [m for m in adapter.model.modules() if isinstance(m, nn.Embedding)]
     sized = [m for m in found if m.num_embeddings >= known] or sorted(found, key=lambda m: -m.num_embeddings)[:1]
     if not sized:
@@ -108,7 +113,7 @@ def _embedding_of(adapter: Any) -> nn.Embedding:
 
 
 def _offsets(
-    adapter: Any, text: str | tuple[str, str], max_tokens: int | None
+    adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None
 ) -> list[tuple[str, list[tuple[int, int, int]]]]:
     """Return each text with its pieces: the place among the tokens, start and end."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
@@ -129,13 +134,14 @@ def _offsets(
 
 
 def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray) -> tuple[Word, ...]:
-    """Pieces that no white space divides are one word, with the sum of their weights; before the first and behind the
-    last one lies what was cut off."""
+    """Return pieces that no white space divides as one word, with the sum of their weights; words before the first
+    piece and behind the last one were cut off."""
     words: list[Word] = []
     for place, start, end in pieces:
         stripped = start + len(text[start:end]) - len(text[start:end].lstrip())
         weight = float(per_piece[place])
         if words and stripped == words[-1].end and stripped == start:
+            # A word of several pieces: WordPiece and BPE cut rare words.
             first = words.pop()
             words.append(Word(text[first.start : end], (first.weight or 0.0) + weight, first.start, end))
         else:

@@ -99,6 +99,7 @@ def examine(
     notes: list[str] = []
     near = _neighbours(subject, notes)
     advance(1)
+    # Empty rows are all the same, and odd rather than copies.
     twins = [one for one in exact_twins(subject.digests) if subject.has_content(one.first)]
     alike = {} if near is None else near.pairs(min(least, LEAST_QUICKLY))
     near_twins = _near_twins(subject, alike, twins, least)
@@ -179,6 +180,7 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
         return []
     if subject.labels.ndim == 2:
         return _several_label_findings(subject, subject.features, groups, seed, notes)
+    # Copies stay in one fold, so a class needs as many different rows as there are folds.
     different = [len(np.unique(groups[subject.labels == label])) for label in range(len(names))]
     fewest = int(np.argmin(different))
     if different[fewest] < FOLDS:
@@ -238,6 +240,7 @@ def _oddities(subject: Subject) -> list[Finding]:
 def _on_classes(subject: Subject) -> list[str]:
     if not subject.class_names:
         return _on_shared_groups(subject)
+    # Data that only judge a model have no training split.
     counts = np.array(subject.counts["train"] if sum(subject.counts["train"]) else subject.counts["test"])
     most = int(counts.argmax())
     few = [i for i in np.argsort(counts).tolist() if counts[most] >= _UNEVEN * max(1, counts[i])]

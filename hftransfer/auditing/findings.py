@@ -57,6 +57,7 @@ class Audit:
 
     def counts(self) -> dict[Kind, int]:
         """Return how many rows were found of each kind that was found at all."""
+        # A row may be found several times of one kind.
         numbers = {kind: len({(one.split, one.id) for one in self.of(kind)}) for kind in KINDS}
         return {kind: number for kind, number in numbers.items() if number}
 

@@ -10,8 +10,8 @@ from scipy.special import expit
 from hftransfer.training.solver import InMemory, Problem, probabilities, solve_head, solve_labels
 
 FOLDS = 5
+# How much more probable the other label is, where the probes say it clearly.
 _CLEARLY = 0.4
-"""How much more probable the other label is, where the probes say it clearly."""
 
 
 def out_of_fold_probabilities(
@@ -21,7 +21,7 @@ def out_of_fold_probabilities(
     group (the same content) are never on both sides."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    found = np.empty((len(labels), classes))
+    found = np.empty((len(labels), classes))  # (N, C)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     l2 = None
     for kept, held in splitter.split(features, labels, groups):

@@ -11,9 +11,9 @@ MOST_ROWS = 50_000
 _NEIGHBOURS = 10
 _PAIRS_AT_ONCE = 1 << 20  # of which 16 MB are held, however many rows there are
 _NORMAL = 1.4826  # of a normal distribution the deviation is so many median deviations
+# Deviations, and times the usual distance, beyond which a row is far. Of 800 photos of cats and dogs 2 are, by
+# EfficientNet-Lite0, or none, by ViT-Tiny; of 8 other pictures among 270 seven, by both, and 1 of the 270 by one.
 _FAR, _LEAST_TIMES = 2.0, 1.4
-"""Deviations, and times the usual distance, beyond which a row is far. Of 800 photos of cats and dogs 2 are, by
-EfficientNet-Lite0, or none, by ViT-Tiny; of 8 other pictures among 270 seven, by both, and 1 of the 270 by one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Neighbours:
         return found
 
     def outliers(self) -> dict[int, float]:
-        """Rows that are much farther from their neighbours than is usual, with how sure that is, from 0 to 1.
+        """Return the rows that are much farther from their neighbours than is usual, and how sure that is, from 0 to 1.
 
         The distance is the mean over the neighbours, as in Kuan and Mueller (arXiv 2207.03061); what is usual, and how
         far from it is much, say the median of its logarithm and the median deviation from that.
@@ -49,7 +49,7 @@ class Neighbours:
 
 
 def standardised(features: np.ndarray) -> np.ndarray:
-    """Features (N, D) less their mean and divided by their deviation; constant ones are 0."""
+    """Return features (N, D) less their mean and divided by their deviation; constant ones are 0."""
     values = features.astype(np.float32)
     deviation = values.std(axis=0)
     return np.asarray((values - values.mean(axis=0)) / np.where(deviation > 1e-6, deviation, np.inf))
@@ -64,10 +64,12 @@ def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbour
     similarities = np.empty((len(unit), count), dtype=np.float32)
     at_once = max(1, _PAIRS_AT_ONCE // max(1, len(unit)))
     for start in range(0, len(unit), at_once):
-        block = unit[start : start + at_once] @ unit.T
+        block = unit[start : start + at_once] @ unit.T  # (B, N)
         own = np.arange(len(block))
+        # A row is no neighbour of itself.
         block[own, start + own] = -np.inf
-        nearest = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]
+        # The few nearest are found without sorting all, and sorted then.
+        nearest = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]  # (B, K)
         order = np.argsort(-np.take_along_axis(block, nearest, axis=1), axis=1, kind="stable")
         places[start : start + at_once] = np.take_along_axis(nearest, order, axis=1)
         similarities[start : start + at_once] = np.take_along_axis(block, places[start : start + at_once], axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -54,7 +53,8 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
         row, other = audit.contents.get((finding.split, finding.id)), None
         if kind in _OF_PAIRS:
             other = audit.contents.get((finding.other_split, finding.other_id))
-        if row is None or not _is_image(row) or len(shown) + (2 if other else 1) > most:
+        # A pair stays together: if both do not fit, neither is shown.
+        if row is None or row.content.texts or len(shown) + (2 if other else 1) > most:
             continue
         shown.append((row, _caption(finding)))
         if other is not None:
@@ -65,10 +65,6 @@ def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[R
 def _reason(finding: Finding) -> str:
     """Return the reason without the name of the row, which stands before it."""
     return finding.reason.removeprefix(finding.id).lstrip()
-
-
-def _is_image(row: Row) -> bool:
-    return not row.content.texts
 
 
 def _caption(finding: Finding) -> str:
@@ -96,7 +92,7 @@ def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
     return path
 
 
-def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
+def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, object]:
     groups = []
     for kind, count in audit.counts().items():
         own = audit.of(kind)
@@ -111,7 +107,7 @@ def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, Any]:
     return {"title": title, "rows": counted(audit.rows, "row"), "groups": groups, "notes": audit.notes}
 
 
-def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
+def _shown(audit: Audit, finding: Finding) -> dict[str, object]:
     return {
         "split": finding.split,
         "id": finding.id,

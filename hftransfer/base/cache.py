@@ -27,14 +27,14 @@ _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by hftransfer; all of it can be computed again.\n"
 _IN_USE = ".in-use"
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+# Drafts without a lock that are younger may be somebody's.
 _YOUNG_SECONDS = 86_400.0
-"""Drafts without a lock that are younger may be somebody's."""
 _PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """How much one kind of cached thing takes."""
+    """The number and size of the cache entries of one kind."""
 
     kind: str
     entries: int
@@ -59,6 +59,7 @@ def cache_folder(kind: str) -> Path:
     root = cache_root()
     try:
         if not _is_ours(root):
+            # A folder that a person named by mistake is never taken for a cache, which may be cleared.
             if root.is_dir() and any(root.iterdir()):
                 remedy = "Set HFTRANSFER_CACHE to another folder."
                 raise OutputError(
@@ -89,7 +90,7 @@ def _is_ours(root: Path) -> bool:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it doesn't.
+    """Give a temporary folder that becomes `path` when the block ends well, and vanishes when it doesn't.
 
     Where another process made `path` meanwhile, its folder stays and ours goes. Drafts of the same folder that killed
     processes left go too.
@@ -102,6 +103,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield draft
             try:
+                # One step: nobody ever sees half a folder.
                 draft.rename(path)
             except OSError:
                 if not path.is_dir():
@@ -112,7 +114,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A temporary file name that becomes `path` when the block ends well: readers never see half a file."""
+    """Give a temporary file name that becomes `path` when the block ends well: readers never see half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_drafts(path)
     draft = _draft_of(path)
@@ -125,7 +127,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_entry(path: Path) -> Iterator[Path]:
-    """The same as `new_folder`, of an entry of the cache.
+    """Do as `new_folder` does, for an entry of the cache.
 
     Raises:
         WriteError: it can't be written: the disk is full.
@@ -179,6 +181,7 @@ def _lock(path: Path) -> BaseFileLock | None:
     """Return the lock of a file, acquired; None where another holds it or there are no locks here."""
     import filelock
 
+    # A lock for each call: one shared within the process would let its threads in together.
     lock = filelock.FileLock(path, timeout=0, is_singleton=False, thread_local=False)
     try:
         lock.acquire()
@@ -189,7 +192,7 @@ def _lock(path: Path) -> BaseFileLock | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Meanwhile the lock of a file is held, where there are locks; its file goes afterwards."""
+    """Hold the lock of a file within the block, where there are locks; its file goes afterwards."""
     held = _lock(path)
     try:
         yield
@@ -223,6 +226,7 @@ def mark_in_use(entry: Path) -> None:
             return
         try:
             with _one_at_a_time(root):
+                # After a fork the parent's mark is not ours: each process has one.
                 if mark is None or mark.process != os.getpid() or not mark.path.is_file():
                     path = root / _IN_USE / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
                     path.parent.mkdir(exist_ok=True)
@@ -242,7 +246,7 @@ def used_by_others(entry: Path) -> bool:
 
 @dataclass
 class _Mark:
-    """What a process uses: a file that it holds locked, and the list beside it."""
+    """A process's mark on cache entries: a file that it holds locked, and the list of their names."""
 
     path: Path
     process: int
@@ -269,7 +273,7 @@ def _unmark() -> None:
 
 @contextmanager
 def _one_at_a_time(root: Path) -> Iterator[None]:
-    """Meanwhile no other process marks or clears."""
+    """Keep other processes from marking or clearing within the block."""
     import filelock
 
     folder = root / _IN_USE
@@ -321,7 +325,7 @@ def usage() -> list[Usage]:
 
 @dataclass(frozen=True)
 class Cleared:
-    """What was deleted, and what was passed over."""
+    """The result of clearing the cache."""
 
     freed_bytes: int
     in_use: tuple[str, ...]
@@ -376,6 +380,7 @@ def _cleared(entry: Path, root: Path, horizon: float) -> bool:
                 return True
         if entry.relative_to(root).as_posix() in _names_in_use(root, _MARKS.get(root)):
             return False
+        # Renamed while others are kept out, it can be deleted afterwards, which may take long.
         going = _draft_of(entry)
         with suppress(FileNotFoundError):
             entry.rename(going)

@@ -8,13 +8,16 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
+# Characters of a path that is none, shown.
 _LONGEST_PATH = 200
-"""Characters of a path that is none, shown."""
 
 
 class HftransferError(Exception):
@@ -50,7 +53,7 @@ class OutputError(HftransferError):
 
 
 class WriteError(OutputError):
-    """What was computed can't be written: the disk is full, or gone. Exit status 1, for nothing given was wrong."""
+    """Results can't be written: the disk is full, or gone. Exit status 1, for nothing given was wrong."""
 
     exit_status: ClassVar[int] = 1
 
@@ -61,7 +64,7 @@ def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'?` where a known name is near, else the list of known names."""
+    """Return `Did you mean 'x'?` where a known name is near, else the list of known names."""
     options = sorted(known)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:
@@ -77,7 +80,7 @@ def some(items: Iterable[str], limit: int = 5) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`, `2 processes`: a number and the noun it counts, whose plural ends in s."""
+    """Return `1 row`, `2 rows`, `2 processes`: a number and the noun it counts, whose plural ends in s."""
     return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
@@ -107,6 +110,7 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
         if "\0" in str(text):
             raise ValueError("a NUL character")
         path = Path(text).expanduser()
+        # Some texts have no form in the file system's encoding, and fail here rather than deep in a library.
         os.fsencode(path)
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
@@ -117,11 +121,11 @@ def user_path(text: str | Path, where: str, kind: type[HftransferError]) -> Path
         raise kind(must_be(where, "a path", f"{shown} ({told})")) from error
 
 
-def settings_in_words(faults: Iterable[Any], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
+def settings_in_words(faults: Iterable[ErrorDetails], known: Iterable[str], shown: Callable[[str], str]) -> list[str]:
     """Return one sentence for each setting at fault among those that pydantic tells, whatever number of ways there are
     to give it; `shown` says how a person wrote a setting."""
     told: dict[str, list[str]] = {}
-    got: dict[str, Any] = {}
+    got: dict[str, object] = {}
     remedies: dict[str, str] = {}
     for fault in faults:
         name = str(fault["loc"][0]) if fault["loc"] else ""

@@ -54,7 +54,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:
-        """A stage of `total` steps: call what it gives with the number of steps just done."""
+        """Show a stage of `total` steps: call what it gives with the number of steps just done."""
         started = time.perf_counter()
         if self.stream is not None and self.stream.isatty() and total > 0:
             with self._bar(name, total) as advance:
@@ -70,18 +70,13 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
+        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with RichProgress(*columns, console=Console(file=self.stream)) as bars:
             bar = bars.add_task(name, total=total)
             yield lambda steps: bars.advance(bar, steps)
 
     def _plain(self, name: str, total: int) -> Advance:
-        """Lines at the start, at most every 10 seconds, and at the end."""
+        """Print lines at the start, at most every 10 seconds, and at the end."""
         done, last = 0, time.perf_counter()
 
         def advance(steps: int) -> None:
@@ -105,6 +100,7 @@ class Progress:
     def _keep(self, text: str) -> None:
         stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}"
         if self.log is None:
+            # The run folder is made after the first lines are told.
             self._early.append(stamped)
         else:
             with self.log.open("a", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors import SafetensorError
@@ -30,8 +30,8 @@ LOGS = "logs"
 _LOCK = ".hftransfer.lock"
 _LOG, _LOG_SO_FAR = "log.txt", "log-so-far.txt"
 _DRAFT = ".results-"
+# What an unfinished run was asked for: its name and recipe, to go on with.
 _ASKED = ".hftransfer-run.json"
-"""What an unfinished run was asked for: its name and recipe, to go on with."""
 
 
 class HubSettings(BaseModel):
@@ -53,7 +53,7 @@ class HubSettings(BaseModel):
 
     @field_validator("language", mode="before")
     @classmethod
-    def _language_alone(cls, value: Any) -> Any:
+    def _language_alone(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("language")
@@ -87,9 +87,9 @@ class NewFolder:
 
 @contextmanager
 def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
-    """The folder that results are asked for in: new or empty, or the first free one of `name`, `name-2`, …; made before
-    the work begins, and gone again if nothing comes to lie in it. What is written into its draft lies in it when the
-    block ends well; what a killed process left there is replaced.
+    """Make the folder for results: new or empty, or the first free one of `name`, `name-2`, …; it is there before the
+    work begins, and goes again if nothing comes to lie in it. What is written into its draft lies in it when the block
+    ends well; what a killed process left there is replaced.
 
     Raises:
         OutputError: it is a file, holds other files, another process writes into it, or it can't be made.
@@ -105,6 +105,7 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
     was_there = path.exists() and not _is_unfinished(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        # Whether files can be written there shows now, not after hours of work.
         tempfile.TemporaryFile(dir=path).close()
         lock = _lock_alone(path)
     except OSError as error:
@@ -192,6 +193,7 @@ class RunFolder:
             elif path.is_dir() and any(path.iterdir()):
                 cls._require_replaceable(path, overwrite=overwrite)
             path.mkdir(parents=True, exist_ok=True)
+            # Whether files can be written there shows now, not after hours of work.
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:
@@ -258,7 +260,7 @@ class RunFolder:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Meanwhile no other run writes into the folder.
+        """Keep other runs from writing into the folder within the block.
 
         Where the block fails before results were written, a folder made for them goes again; where it is interrupted,
         or there are checkpoints, the lock's file stays, by which an interrupted run is known.
@@ -282,7 +284,7 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # only an empty folder can go
 
-    def note_asked(self, name: str, recipe: Mapping[str, Any]) -> None:
+    def note_asked(self, name: str, recipe: Mapping[str, object]) -> None:
         """Note what the run was asked for, so that it can go on from its folder alone.
 
         Raises:
@@ -304,7 +306,7 @@ class RunFolder:
 
     @contextmanager
     def results(self) -> Iterator[None]:
-        """Meanwhile the results are written, aside; at the end they take the place of an earlier run's files.
+        """Let the results be written aside within the block; at its end they take the place of an earlier run's files.
 
         Where they can't be written whole nothing changes: an earlier run stays as it was.
 
@@ -337,15 +339,17 @@ class RunFolder:
         inside = self.path.resolve()
         names = [name for name in self._names_in(self.path) if name not in self._kept]
         for file in (self.path / name for name in names):
+            # A manifest that was changed by hand must not delete files elsewhere.
             if file.parent.resolve().is_relative_to(inside) and (file.is_symlink() or file.is_file()):
                 file.unlink()
         folders = {parent for name in names for parent in Path(name).parents if parent.parts}
+        # Inner folders first, so that outer ones are empty by then.
         for folder in (self.path / name for name in sorted(folders, reverse=True)):
             if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
     def _drafts(self) -> list[Path]:
-        """Results that were never finished."""
+        """Return folders of results that were never finished."""
         return [entry for entry in self.path.iterdir() if entry.name.startswith(_DRAFT) and entry.is_dir()]
 
     def file(self, name: str) -> Path:
@@ -373,7 +377,7 @@ class RunFolder:
         self._kept += [entry for entry in found if entry not in earlier]
         self._note(self._kept)
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """Write a JSON file."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -405,7 +409,7 @@ def is_interrupted(path: Path) -> bool:
     return (path / _LOCK).is_file() or (path / CHECKPOINTS).is_dir()
 
 
-def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
+def asked_in(path: Path) -> tuple[str, dict[str, object]] | None:
     """Return the name and the recipe of the unfinished run in a folder; None where none is noted there."""
     if not is_interrupted(path):
         return None
@@ -416,7 +420,7 @@ def asked_in(path: Path) -> tuple[str, dict[str, Any]] | None:
         return None
 
 
-def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
+def write_table(folder: RunFolder, name: str, columns: dict[str, object]) -> None:
     """Write columns of equal length as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
@@ -424,7 +428,7 @@ def write_table(folder: RunFolder, name: str, columns: dict[str, Any]) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), folder.file(name))
 
 
-def require_same_identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_same_identity(before: Mapping[str, object], now: Mapping[str, object]) -> None:
     """Return if an interrupted run was made of what this one is.
 
     Raises:

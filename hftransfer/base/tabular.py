@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from hftransfer.base.errors import printable
 
@@ -14,7 +13,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """Return a table as CSV, lines ended by a newline. A text that a spreadsheet would take for a formula begins with
     `'` (as OWASP's "CSV Injection" advises); control characters are written as escapes."""
     buffer = io.StringIO()
@@ -24,7 +23,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     return buffer.getvalue()
 
 
-def cell(value: Any) -> Any:
+def cell(value: object) -> object:
     """Return the value as a cell of a table: a text shows, steers nothing, and is no formula."""
     if not isinstance(value, str):
         return value

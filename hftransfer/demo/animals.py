@@ -69,17 +69,10 @@ class Build:
 
 
 COAT_COLOURS: tuple[Colour, ...] = (
-    (72, 64, 70),
-    (122, 122, 132),
-    (166, 162, 168),
-    (242, 234, 222),
-    (236, 212, 174),
-    (232, 156, 84),
-    (202, 126, 70),
-    (150, 102, 70),
-    (110, 78, 62),
-    (212, 180, 134),
+    *((72, 64, 70), (122, 122, 132), (166, 162, 168), (242, 234, 222), (236, 212, 174)),
+    *((232, 156, 84), (202, 126, 70), (150, 102, 70), (110, 78, 62), (212, 180, 134)),
 )
+# Plain coats come twice as often.
 PATTERNS = ("plain", "plain", "stripes", "patches", "tuxedo", "spots", "mask")
 CAT_EYES: tuple[Colour, ...] = ((142, 190, 88), (230, 186, 66), (222, 146, 56), (104, 176, 214), (98, 184, 156))
 DOG_EYES: tuple[Colour, ...] = ((92, 54, 32), (70, 44, 30), (112, 70, 36), (78, 52, 44))
@@ -106,6 +99,7 @@ def choose_coat(random: Random) -> Coat:
     """Return a coat; which animal wears it plays no part."""
     base, jitter = random.choice(COAT_COLOURS), random.randint(-10, 12)
     base = (min(255, base[0] + jitter), min(255, base[1] + jitter), min(255, base[2] + jitter))
+    # Markings are darker than the coat; pale coats may have coloured ones.
     mark = blend(base, INK, 0.5)
     if sum(base) > 480:
         mark = blend(base, random.choice(COAT_COLOURS[:2] + COAT_COLOURS[5:9]), 0.85)
@@ -142,6 +136,7 @@ def mark_trunk(pen: Brush, coat: Coat, box: tuple[float, float, float, float]) -
         for k in range(count):
             x, w = left + wide * (k + 0.7) / (count + 0.4), wide * 0.035
             deep, lean = high * random.uniform(0.4, 0.62), random.uniform(-0.04, 0.1) * wide
+            # Stripes begin above the back and narrow downwards.
             foot = [(x + lean + w, top + deep * 0.6), (x + lean * 1.5, top + deep)]
             pen.fill(smooth([(x - w, top - 0.1), (x + w, top - 0.1), *foot]), coat.mark)
     elif coat.pattern == "spots":
@@ -158,6 +153,7 @@ def mark_trunk(pen: Brush, coat: Coat, box: tuple[float, float, float, float]) -
 
 def blot(pen: Brush, x: float, y: float, size: float, colour: Colour) -> None:
     """Fill an irregular patch."""
+    # Seven points at about the same distance, flattened a little: no two patches are alike.
     turns = [(k * math.tau / 7, size * pen.random.uniform(0.8, 1.2)) for k in range(7)]
     pen.fill(smooth([(x + r * math.cos(a), y + 0.85 * r * math.sin(a)) for a, r in turns], 5), colour)
 
@@ -181,6 +177,7 @@ def mark_face(pen: Brush, coat: Coat, build: Build) -> None:
         pen.fill(twin_curve("0,-0.8 0.09,-0.35 0.22,0.05 0.6,0.5 0.4,1"), coat.pale)
     elif coat.pattern == "mask":
         pen.glow(0, 0.25, 0.95, 0.8, coat.mark, 0.95)
+    # Cats have a pale chin whatever their coat, unless the markings cover it.
     if build.kind == "cat" and coat.pattern not in {"mask", "tuxedo"}:
         pen.glow(0, 0.62, 0.6, 0.42, coat.pale, 0.7)
 
@@ -212,6 +209,7 @@ def draw_eye(brush: Brush, x: float, y: float, size: float, build: Build, closed
         return
     gaze = build.look * 0.16
     if build.kind == "cat":
+        # The outer corner of a cat's eye is the higher one: the left eye mirrors the right.
         almond = eye.at(0, 0, mirror=x < 0)
         almond.fill(curve("-1.16,0.34 -0.58,-0.66 0.29,-0.96 1.24,-0.44 0.84,0.6 -0.24,0.86"), INK)
         almond.fill(curve("-1,0.28 -0.5,-0.55 0.25,-0.78 1.05,-0.35 0.7,0.5 -0.2,0.72"), build.eyes)
@@ -274,6 +272,7 @@ def draw_cat_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
 
 def draw_cat_profile(brush: Brush, coat: Coat, build: Build, closed: bool = False) -> None:
     """Draw a cat's head seen from the side, looking left."""
+    # The far ear first: the head hides its root.
     far = brush.at(-0.12, -0.68, 0.9 * build.ear_size, -14.0, mirror=True)
     draw_cat_ear(far, coat, build)
     outline = curve(
@@ -324,6 +323,7 @@ def draw_tongue(brush: Brush) -> None:
 
 def draw_dog_muzzle(m: Brush, coat: Coat, build: Build, tongue: bool) -> None:
     """Draw the muzzle, the big nose, the mouth and perhaps the tongue."""
+    # A mask covers the muzzle, too.
     pale = coat.mark if coat.pattern == "mask" else coat.pale
     if tongue:
         m.form(curve("-0.3,0.2 0.3,0.2 0.24,0.5 0,0.6 -0.24,0.5"), (124, 56, 62), fur=0, line=coat.line)
@@ -346,6 +346,7 @@ def draw_dog_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
     """Draw a dog's head seen from the front."""
     head = brush.at(0, 0, wide=build.wide)
     ears = [head.at(side * 0.62, -0.62, build.ear_size, mirror=side < 0) for side in (-1, 1)]
+    # Ears that hang lie over the head, others stand behind it.
     hanging = build.ears in {"floppy", "long"}
     if not hanging:
         for ear in ears:
@@ -358,6 +359,7 @@ def draw_dog_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
             draw_dog_ear(ear, coat, build)
     if build.fur == "curly":
         head.form(grow_fur(oval(0, -0.8, 0.5, 0.32), build.fur, brush.random), coat.base, line=coat.line)
+    # Brows must show on any coat: pale ones on dark, dark ones on pale.
     brow = blend(coat.base, coat.pale, 0.8) if sum(coat.base) < 400 else blend(coat.base, INK, 0.35)
     for side in (-1, 1):
         head.glow(side * 0.58, 0.22, 0.25, 0.18, BLUSH, 0.25)
@@ -368,6 +370,7 @@ def draw_dog_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
 
 def draw_dog_profile(brush: Brush, coat: Coat, build: Build, closed: bool = False) -> None:
     """Draw a dog's head seen from the side, looking left."""
+    # How far the muzzle reaches to the left: short-haired dogs with folded ears have a short one.
     nose = -0.85 - 0.55 * build.muzzle * (0.75 if build.ears == "folded" and build.fur == "short" else 1.0)
     pale = coat.mark if coat.pattern == "mask" else coat.pale
     if build.ears in {"pointed", "folded"}:
@@ -442,6 +445,7 @@ def draw_tail(brush: Brush, coat: Coat, build: Build) -> None:
 
 def draw_leg(brush: Brush, coat: Coat, spine: Sequence[Point], thick: float, far: bool = False) -> None:
     """Draw one leg along its spine, with a paw at the end."""
+    # Legs on the far side lie in the shadow of the body.
     dim = 0.28 if far else 0.0
     colour, sock = blend(coat.base, SHADOW, dim), blend(coat.sock, SHADOW, dim)
     x, y = spine[-1]
@@ -476,6 +480,7 @@ def draw_collar(brush: Brush, random: Random, wide: float, sag: float) -> None:
     if style == "none":
         return
     band = [(-wide, -0.05), (-wide * 0.5, sag * 0.7), (0.0, sag), (wide * 0.5, sag * 0.7), (wide, -0.05)]
+    # A wider, darker stroke below is the outline of the band.
     brush.stroke(band, blend(colour, INK, 0.5), 0.24)
     brush.stroke(band, colour, 0.17)
     if style == "bell":
@@ -505,6 +510,7 @@ def draw_portrait(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
 def draw_sitting(brush: Brush, coat: Coat, build: Build, extras: Random) -> None:
     """Draw the animal sitting and facing us; the ground is at zero."""
     tall, w = (-2.65 if build.kind == "cat" else -2.55 - 0.25 * build.legs), build.body
+    # The tail is behind the trunk.
     draw_tail(brush.at(0.75, -0.3, 1.0, extras.uniform(-12, 10)), coat, build)
     half = [(0.45, tall + 0.5), (0.68 * w, tall + 1.1), (0.95 * w, -0.9), (1.05 * w, -0.35), (0.7, 0.0)]
     trunk = grow_fur(smooth([*half, *[(-x, y) for x, y in reversed(half)]]), build.fur, brush.random)
@@ -528,6 +534,7 @@ def draw_standing(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     hip, b, dog = -1.4 * build.legs, build.body, build.kind == "dog"
     back, thick, stride = hip - 0.9, 0.2 * build.body, extras.uniform(-0.15, 0.3)
     draw_tail(brush.at(1.7, back + 0.35, 1.0, -5 if dog else -25), coat, build)
+    # Far legs, trunk, near legs: what is nearer is painted over what is farther.
     for x in (-0.85 - stride, 1.15 + stride):
         draw_leg(brush, coat, [(x, hip + 0.1), (x + 0.08, hip * 0.5), (x - 0.04, -0.1)], thick * 0.95, far=True)
     top = [
@@ -548,11 +555,7 @@ def draw_standing(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     neck = [(-1.75, back - 0.6), (-1.2, back - 0.5), (-0.75, back + 0.1), (-0.95, hip - 0.2), (-1.5, hip - 0.15)]
     scruff = grow_fur(smooth([*neck, (-1.95, back + 0.2)]), build.fur, brush.random, 0.6)
     brush.form(
-        scruff,
-        coat.base,
-        shade=0.25,
-        light=0.1,
-        marks=lambda pen: pen.glow(-1.7, back + 0.6, 0.6, 0.9, coat.pale, 0.6),
+        scruff, coat.base, shade=0.25, light=0.1, marks=lambda pen: pen.glow(-1.7, back + 0.6, 0.6, 0.9, coat.pale, 0.6)
     )
     draw_collar(brush.at(-1.55, back + 0.1, 0.9, 20), extras, 0.52, 0.2)
     profile, tilt = extras.random() < 0.4, extras.uniform(-10, 8)
@@ -591,6 +594,7 @@ def draw_sleeping(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
         wrap = tube(way("1.6,-0.4 1.1,-0.1 0.55,-0.08"), [0.18, 0.18, 0.1])
     tail = coat.mark if coat.pattern == "mask" else coat.base
     brush.form(grow_fur(wrap, build.fur, brush.random, 0.6), tail, line=coat.line, open_part=0.08)
+    # One paw lies under the head, the other before it.
     draw_front_paw(brush, coat, -1.75, -0.02, 0.28)
     draw_head(brush.at(-1.0, -0.82, 1.0, extras.uniform(-4, 16)), coat, build, closed=True)
     draw_front_paw(brush, coat, -0.6, 0.04, 0.28)
@@ -601,6 +605,7 @@ def draw_peeking(brush: Brush, coat: Coat, build: Build, extras: Random) -> None
     draw_head(brush.at(0, 0, 1.0, extras.uniform(-9, 9)), coat, build)
     edge = brush.at(0, 0.72)
     colour = extras.choice(((190, 140, 94), (214, 174, 124), (156, 168, 180), (204, 116, 98), (130, 156, 118)))
+    # A box is narrow, a wall wider than the picture.
     reach = extras.uniform(1.7, 2.2) if extras.random() < 0.5 else 6.0
     line = blend(colour, INK, 0.6)
     wall: Points = np.array([(-reach, 0.0), (reach, 0.0), (reach * 0.97, 5.0), (-reach * 0.97, 5.0)])
@@ -624,6 +629,7 @@ class Pose:
     on_ground: bool = True
 
 
+# Poses that are listed twice come twice as often.
 POSES: tuple[Pose, ...] = (
     Pose(draw_portrait, 3.2, 2.5, -0.3, on_ground=False),
     Pose(draw_sitting, 4.3, 3.4, 1.95),

@@ -19,25 +19,12 @@ CREAM: Colour = (255, 248, 232)
 SHADOW: Colour = (44, 30, 54)
 BLUSH: Colour = (240, 128, 128)
 PASTELS: tuple[Colour, ...] = (
-    (246, 214, 190),
-    (206, 224, 230),
-    (222, 230, 198),
-    (240, 222, 160),
-    (226, 206, 226),
-    (196, 216, 200),
-    (250, 234, 214),
-    (214, 180, 160),
-    (150, 176, 196),
-    (178, 150, 140),
-    (120, 140, 132),
+    *((246, 214, 190), (206, 224, 230), (222, 230, 198), (240, 222, 160), (226, 206, 226), (196, 216, 200)),
+    *((250, 234, 214), (214, 180, 160), (150, 176, 196), (178, 150, 140), (120, 140, 132)),
 )
 BRIGHTS: tuple[Colour, ...] = (
-    (214, 92, 84),
-    (70, 130, 180),
-    (240, 180, 70),
-    (96, 160, 110),
-    (160, 110, 170),
-    (236, 140, 90),
+    *((214, 92, 84), (70, 130, 180), (240, 180, 70)),
+    *((96, 160, 110), (160, 110, 170), (236, 140, 90)),
 )
 
 # --- colours and curves ---------------------------------------------------------------------------------------
@@ -70,8 +57,10 @@ def smooth(points: Sequence[Point] | Points, steps: int = 7, closed: bool = True
     if closed:
         knots = np.concatenate([knots[-1:], knots, knots[:2]])
     else:
+        # An open curve has no neighbours at its ends: they are mirrored.
         knots = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
-    windows = np.stack([knots[:-3], knots[1:-2], knots[2:-1], knots[3:]], axis=1)
+    # Each piece between two knots is shaped by these and by the one before and behind.
+    windows = np.stack([knots[:-3], knots[1:-2], knots[2:-1], knots[3:]], axis=1)  # (pieces, 4, 2)
     flat: Points = (curve_weights(steps) @ windows).reshape(-1, 2)
     return flat if closed else np.concatenate([flat, knots[-2:-1]])
 
@@ -102,6 +91,7 @@ def tube(spine: Sequence[Point], widths: Sequence[float]) -> Points:
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None]
     along = unit(np.gradient(line, axis=0))
     across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    # The cap is half a circle, its ends left out: they are the sides' last points.
     turn = np.linspace(math.pi / 2, -math.pi / 2, 9)[1:-1, None]
     cap = line[-1] + width[-1] * (np.cos(turn) * along[-1] + np.sin(turn) * across[-1])
     return np.concatenate([line + across * width, cap, (line - across * width)[::-1]])
@@ -119,6 +109,7 @@ def grow_fur(points: Points, fur: str, random: Random, amount: float = 1.0) -> P
         return points
     if fur == "curly":
         points = np.concatenate([points, points[:1]])
+        # Curls of one size all around: they are spaced by length, not by points.
         length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
         bumps = max(6, round(length[-1] / 0.27))
         t = np.arange(bumps * 6) / 6
@@ -129,10 +120,12 @@ def grow_fur(points: Points, fur: str, random: Random, amount: float = 1.0) -> P
         push = np.array([random.uniform(0.02, 0.1) if k % 3 == 0 else 0.0 for k in range(len(points))]) * amount
     before, after = np.concatenate([points[-1:], points[:-1]]), np.concatenate([points[1:], points[:1]])
     along = unit(after - before)
+    # Its sign tells which way round the outline goes, and with that which side is outside.
     area = float(np.sum(points[:, 0] * after[:, 1] - points[:, 1] * after[:, 0]))
     out = np.stack([along[:, 1], -along[:, 0]], axis=1) * (1.0 if area > 0 else -1.0)
     moved: Points = points + out * push[:, None]
     if fur == "long":
+        # Long hair hangs.
         moved[:, 1] += push * 0.8
     return moved
 
@@ -147,7 +140,7 @@ def flat_list(points: Points) -> list[float]:
 
 
 def mask_of(values: Points, strength: float) -> Image.Image:
-    """Values between 0 and 1 as a mask of some strength."""
+    """Return values between 0 and 1 as a mask of some strength."""
     return Image.fromarray(np.rint(np.clip(values, 0, 1) * (255 * strength)).astype(np.uint8))
 
 
@@ -175,6 +168,7 @@ def soft_spot(strength: float) -> Image.Image:
 @lru_cache(maxsize=2)
 def hairs(curly: bool) -> Image.Image:
     """Return a sheet of short hairs or of small curls, as a mask."""
+    # Larger than the picture, so that each part may take its own piece of it.
     side, random = SIDE + SIDE // 2, Random(f"hairs/{curly}")  # noqa: S311
     sheet = Image.new("L", (side, side))
     pen = ImageDraw.Draw(sheet)
@@ -211,6 +205,7 @@ class Brush:
     ) -> None:
         self.canvas, self.frame, self.random, self.curly = canvas, frame, random, curly
         self.draw = draw or ImageDraw.Draw(canvas)
+        # Pixels that one unit of the brush is long, the mean of both directions.
         self.unit = math.sqrt(abs(frame[0, 0] * frame[1, 1] - frame[0, 1] * frame[1, 0]))
 
     def at(
@@ -268,11 +263,13 @@ class Brush:
         low, high = np.floor(placed.min(axis=0)) - 1, np.ceil(placed.max(axis=0)) + 2
         left, top = max(0, int(low[0])), max(0, int(low[1]))
         size = min(self.canvas.width, int(high[0])) - left, min(self.canvas.height, int(high[1])) - top
+        # The part lies outside the picture.
         if min(size) < 1:
             return
         part = Image.new("RGB", size, colour)
         if marks is not None:
             shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
+            # Markings are painted on the part alone, and cut with it by its outline.
             marks(Brush(part, shift @ self.frame, self.random, self.curly))
         grain = 40 / (high - low)  # the masks of shadow and light are 40 pixels wide and high
         corner = (np.array([left, top]) - low) * grain
@@ -292,6 +289,7 @@ class Brush:
         ImageDraw.Draw(mask).polygon(flat_list(placed - (left, top)), fill=255)
         self.canvas.paste(part, (left, top), mask)
         if line is not None:
+            # An outline that is open at its root grows out of the body without a seam.
             skip = int(len(placed) * open_part)
             edge = placed[skip : len(placed) - skip] if skip else np.concatenate([placed, placed[:2]])
             self.draw.line(flat_list(edge), fill=line, width=max(2, round(width * self.unit)), joint="curve")

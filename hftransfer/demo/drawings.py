@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.cache import cache_folder
 from hftransfer.base.errors import HftransferError
@@ -24,10 +23,10 @@ class Drawings:
                 found.setdefault(file.stat().st_size, []).append(file)
         return found
 
-    def holds(self, image: Any) -> bool:
+    def holds(self, image: object) -> bool:
         """Return whether an image, given as a path or as bytes, is one of them."""
         try:
-            content = image if isinstance(image, bytes) else Path(image).read_bytes()
+            content = image if isinstance(image, bytes) else Path(image).read_bytes()  # type: ignore[arg-type]
         except (OSError, TypeError, ValueError):
             return False
         return any(content == file.read_bytes() for file in self._by_size.get(len(content), ()))

@@ -36,12 +36,14 @@ IN_PROCESS_LIMIT = 64
 def draw_pet(kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0, size_px: int = 256) -> Image.Image:
     """Return the picture of one cat or dog, which depends on the arguments alone."""
     name = f"drawn-pets/{DRAWING_VERSION}/{seed}/{split}/{index}"
+    # Streams of their own: what is drawn from one changes nothing in the others.
     scene, looks, extras = Random(f"{name}/scene"), Random(f"{name}/coat"), Random(f"{name}/pose")
     animal = Random(f"{name}/{kind}")
     canvas = paint_background(scene)
     whole = Brush(canvas, np.diag([float(SIDE), float(SIDE), 1.0]), scene)
     paint_clutter(whole, scene)
     coat, build, pose = choose_coat(looks), choose_build(kind, animal), extras.choice(POSES)
+    # As large as fits the picture, or a little more: parts may be cut off.
     scale = min(1 / pose.high, 1 / pose.wide) * extras.uniform(0.78, 1.02)
     x, y = 0.5 + extras.uniform(-0.3, 0.3) / pose.wide, extras.uniform(0.5, 0.58)
     place = whole.at(x, y + pose.middle * scale, scale, extras.uniform(-4, 4), mirror=extras.random() < 0.5)
@@ -57,12 +59,14 @@ def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
     """Return the drawing at its final size under its own light, with a little blur and grain."""
     size = (size_px, size_px)
     picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
+    # Nine points of light, blended in between: light falls differently on each part of the picture.
     corners = Image.new("RGB", (3, 3))
     tint = random.choice(((255, 248, 232), (240, 246, 255), (255, 255, 255), (255, 240, 222)))
     for k in range(9):
         corners.putpixel((k % 3, k // 3), blend(tint, SHADOW, random.uniform(0.0, 0.24)))
     picture = ImageChops.multiply(picture, corners.resize(size, Image.Resampling.BICUBIC))
     gain, contrast = random.uniform(0.88, 1.2), random.uniform(0.9, 1.15)
+    # One table for each of the three colours.
     tone = [max(0, min(255, round(((v - 128) * contrast + 128) * gain))) for v in range(256)]
     picture = picture.point(tone * 3)
     if random.random() < 0.25:
@@ -71,6 +75,7 @@ def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
     left, top = random.randrange(size_px), random.randrange(size_px)
     grain = sheet.crop((left, top, left + size_px, top + size_px))
     grain = grain.point([128 + round((v - 128) * strength / 32) for v in range(256)])
+    # The grain's mean is 128, which is taken off again.
     return ImageChops.add(picture, Image.merge("RGB", (grain, grain, grain)), 1, -128)
 
 
@@ -78,6 +83,7 @@ def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
 def grain_sheet(size_px: int) -> Image.Image:
     """Return a sheet of grain around a middle grey, twice as wide and high as the picture."""
     side = 2 * size_px
+    # The mean of four evenly distributed numbers is nearly normal.
     bits = np.frombuffer(Random("grain").randbytes(4 * side * side), dtype=np.uint8).reshape(4, side, side)
     return Image.fromarray(bits.mean(axis=0).astype(np.uint8))
 
@@ -141,6 +147,7 @@ def draw_order(order: Order) -> int:
 def draw_over_pool(orders: Sequence[Order]) -> Iterator[int]:
     """Yield the pictures finished, one by one in order, by several processes; it ends early where no pool can run."""
     workers = min(os.cpu_count() or 1, 4)
+    # A worker of another pool starts none of its own.
     if workers < 2 or multiprocessing.parent_process() is not None:
         return
     try:
@@ -154,7 +161,7 @@ def draw_over_pool(orders: Sequence[Order]) -> Iterator[int]:
 
 @contextmanager
 def hidden_main_module() -> Iterator[None]:
-    """Processes started inside do not run the caller's script again: they need this module alone."""
+    """Keep processes that are started inside from running the caller's script again: they need this module alone."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

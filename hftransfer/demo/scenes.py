@@ -6,24 +6,12 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from hftransfer.demo.brush import (
-    BRIGHTS,
-    CREAM,
-    INK,
-    PASTELS,
-    SHADOW,
-    SIDE,
-    Brush,
-    Colour,
-    Point,
-    blend,
-    oval,
-    smooth,
-)
+from hftransfer.demo.brush import BRIGHTS, CREAM, INK, PASTELS, SHADOW, SIDE, Brush, Colour, Point, blend, oval, smooth
 
 
 def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
     """Return a square that fades from one colour at the top to another at the bottom."""
+    # Eight shades in a column; resizing blends them.
     strip = Image.new("RGB", (1, 8))
     for k in range(8):
         strip.putpixel((0, k), blend(top, bottom, k / 7))
@@ -32,6 +20,7 @@ def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
 
 def paint_background(random: Random) -> Image.Image:
     """Return a scene without the animal."""
+    # At half the size: backgrounds are out of focus anyway.
     half = SIDE // 2
     painter = random.choice(
         (paint_room, paint_room, paint_garden, paint_garden, paint_street, paint_night, paint_plain)
@@ -60,6 +49,7 @@ def paint_room(random: Random, size: int) -> Image.Image:
             for top in range(column % 2 * gap // 2, size, gap):
                 pen.ellipse((left - 3, top - 3, left + 3, top + 3), fill=tone)
     pen.rectangle((0, level, size, size), fill=floor)
+    # Boards of the floor lie closer towards the wall, as in perspective.
     for k in range(1, 6):
         y = level + (size - level) * (k / 6) ** 1.4
         pen.line((0, y, size, y), fill=blend(floor, INK, 0.22), width=1)
@@ -77,7 +67,7 @@ def paint_room(random: Random, size: int) -> Image.Image:
 
 
 def paint_window(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A window with a view of the sky."""
+    """Paint a window with a view of the sky."""
     w, h, y = size * random.uniform(0.22, 0.34), level * random.uniform(0.45, 0.6), level * random.uniform(0.06, 0.2)
     sky = random.choice(((176, 214, 238), (246, 206, 170), (70, 90, 140), (200, 226, 220)))
     pen.rectangle((x - 4, y - 4, x + w + 4, y + h + 4), fill=(250, 246, 238))
@@ -89,7 +79,7 @@ def paint_window(pen: ImageDraw.ImageDraw, random: Random, x: float, level: floa
 
 
 def paint_picture(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A framed abstract picture."""
+    """Paint a framed abstract picture."""
     w, y = size * random.uniform(0.12, 0.22), level * random.uniform(0.08, 0.35)
     pen.rectangle(
         (x - 4, y - 4, x + w + 4, y + w * 1.2 + 4), fill=random.choice(((120, 84, 60), (60, 56, 60), (214, 180, 120)))
@@ -100,7 +90,7 @@ def paint_picture(pen: ImageDraw.ImageDraw, random: Random, x: float, level: flo
 
 
 def paint_shelf(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A shelf with books."""
+    """Paint a shelf with books."""
     w, y = size * random.uniform(0.25, 0.4), level * random.uniform(0.4, 0.62)
     left = x
     while left < x + w - 8:
@@ -113,7 +103,7 @@ def paint_shelf(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float
 
 
 def paint_plant(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A plant in a pot."""
+    """Paint a plant in a pot."""
     base, leaf = level + size * 0.08, random.choice(((86, 140, 92), (110, 160, 90), (60, 112, 92)))
     for _ in range(9):
         angle, length = random.uniform(-1.1, 1.1), size * random.uniform(0.12, 0.26)
@@ -131,7 +121,7 @@ def paint_plant(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float
 
 
 def paint_sofa(pen: ImageDraw.ImageDraw, random: Random, x: float, level: float, size: int) -> None:
-    """A sofa."""
+    """Paint a sofa."""
     colour, w = blend(random.choice(BRIGHTS), (150, 140, 140), 0.35), size * random.uniform(0.45, 0.7)
     x -= w * 0.3
     top = level - size * 0.22
@@ -155,6 +145,7 @@ def paint_garden(random: Random, size: int) -> Image.Image:
             pen.ellipse(box, fill=blend(sky, (255, 255, 255), 0.7))
     for k in range(3):
         x, w = random.uniform(0, size), random.uniform(0.5, 0.9) * size
+        # Hills: farther ones are nearer the colour of the sky.
         pen.ellipse((x - w, level - 26 + 8 * k, x + w, level + w), fill=blend(green, sky, 0.6 - 0.2 * k))
     for _ in range(random.randint(0, 3)):
         x, r = random.uniform(0, size), random.uniform(22, 42)
@@ -172,6 +163,7 @@ def paint_garden(random: Random, size: int) -> Image.Image:
         pen.rectangle((0, level - 10, size, level - 3), fill=blend(wood, INK, 0.12))
     for _ in range(random.randint(30, 70)):
         x, y = random.uniform(0, size), random.uniform(level, size)
+        # Blades grow towards the viewer.
         h = 4 + 12 * (y - level) / (size - level)
         pen.line(
             (x, y, x + random.uniform(-4, 4), y - h),
@@ -293,6 +285,7 @@ def paint_cover(brush: Brush, random: Random) -> None:
     """Hide a part of the picture behind something close; the brush spans the canvas from 0 to 1."""
     style = random.choice(("none", "none", "grass", "fence", "curtain", "leaves", "thing"))
     side = random.random() < 0.5
+    # One picture in two is mirrored, so that things come from either side.
     near = brush.at(1, 0, mirror=True) if side else brush
     if style == "grass":
         green = random.choice(((96, 150, 84), (140, 172, 90), (70, 120, 90), (190, 170, 96)))

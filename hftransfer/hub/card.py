@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import printable
@@ -21,6 +21,10 @@ from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
 
+if TYPE_CHECKING:
+    import jinja2
+    from huggingface_hub import EvalResult, ModelCardData
+
 _LEARNED = {
     "linear-probe": "The head alone, on features of the frozen network; where it is one linear layer it was solved and "
     "its standardisation is folded into its weights.",
@@ -30,6 +34,7 @@ _LEARNED = {
 }
 _MOST_CLASSES = 60  # in the table of classes
 _FEW, _UNEVEN, _OFF = 20, 3.0, 0.05
+# What a way of training is called in the literature: arXiv's number, a key, authors and title, all of 2021.
 _PAPERS = {
     "contrastive": (
         "2209.11055",
@@ -38,20 +43,14 @@ _PAPERS = {
         "Efficient Few-Shot Learning Without Prompts",
     ),
     "lora": ("2106.09685", "hu2021lora", "Hu and others", "LoRA: Low-Rank Adaptation of Large Language Models"),
-    "towers": (
-        "2111.07991",
-        "zhai2021lit",
-        "Zhai and others",
-        "LiT: Zero-Shot Transfer with Locked-image text Tuning",
-    ),
+    "towers": ("2111.07991", "zhai2021lit", "Zhai and others", "LiT: Zero-Shot Transfer with Locked-image text Tuning"),
     "interpolate": ("2109.01903", "wortsman2021wise", "Wortsman and others", "Robust fine-tuning of zero-shot models"),
 }
-"""What a way of training is called in the literature: arXiv's number, a key, authors and title, all of 2021."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """All that a card tells of a model, as values."""
+    """The content of a model card, as values."""
 
     task: Task
     metrics: Mapping[str, Any]
@@ -112,19 +111,21 @@ def write_card(folder: Path, card: Card) -> None:
     from huggingface_hub import ModelCard
 
     is_open_clip = (folder / "open_clip_config.json").is_file()
-    body = _template().render(**_of_results(card), **_of_data(card), **_of_use(card, is_open_clip=is_open_clip))
+    body = _template().render(
+        **_results_section(card), **_data_section(card), **_usage_section(card, is_open_clip=is_open_clip)
+    )
     page = f"---\n{metadata(card).to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
     ModelCard(page).save(folder / "README.md")
 
 
-def metadata(card: Card) -> Any:
+def metadata(card: Card) -> ModelCardData:
     """Return what the Hub reads: a `ModelCardData`."""
     from huggingface_hub import ModelCardData
 
     strategy, is_lora = card.metrics["strategy"], card.facts.base is not None
     pipeline_tag, other_tag = card.task.tags
     papers = [f"arxiv:{paper[0]}" for paper in _papers_of(card)]
-    more: dict[str, Any] = {}
+    more: dict[str, object] = {}
     if card.hub_id is not None:
         more["base_model_relation"] = "adapter" if is_lora else "finetune"
     if card.examples:
@@ -133,6 +134,7 @@ def metadata(card: Card) -> Any:
         library_name="peft" if is_lora else "transformers",
         pipeline_tag=pipeline_tag,
         base_model=card.hub_id,
+        # Of the base models' licences only Creative Commons' are sure to have the names of the Hub's list.
         license=card.settings.license or next(filter(is_creative_commons, card.base_licenses), None),
         language=list(card.settings.language) or None,
         datasets=[card.dataset_id] if card.dataset_id else None,
@@ -144,7 +146,7 @@ def metadata(card: Card) -> Any:
     )
 
 
-def _eval_results(card: Card) -> list[Any]:
+def _eval_results(card: Card) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     data = plain_text(card.data_source)
@@ -164,7 +166,7 @@ def _eval_results(card: Card) -> list[Any]:
     ]
 
 
-def _template() -> Any:
+def _template() -> jinja2.Template:
     import jinja2
 
     source = files("hftransfer.hub").joinpath("card.md.jinja").read_text(encoding="utf-8")
@@ -175,7 +177,7 @@ def _template() -> Any:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def _of_results(card: Card) -> dict[str, Any]:
+def _results_section(card: Card) -> dict[str, object]:
     test, validation = card.metrics["test"], card.metrics["validation"]
     rows = []
     for name in card.scores:
@@ -189,7 +191,7 @@ def _of_results(card: Card) -> dict[str, Any]:
     return {
         "title": card.title,
         "about": _about(card),
-        "description": _own_words(card.settings.description),
+        "description": _safe_markdown(card.settings.description),
         "scores": rows,
         "has_intervals": has_intervals,
         "measured": _measured(card, has_intervals=has_intervals),
@@ -231,7 +233,7 @@ def _further(card: Card) -> Iterator[str]:
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def _of_data(card: Card) -> dict[str, Any]:
+def _data_section(card: Card) -> dict[str, object]:
     counts, splits = card.counts, ("train", "validation", "test")
     rows = [
         {"name": plain_text(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
@@ -287,7 +289,7 @@ def _most_confused(card: Card) -> str | None:
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-def _of_use(card: Card, *, is_open_clip: bool) -> dict[str, Any]:
+def _usage_section(card: Card, *, is_open_clip: bool) -> dict[str, object]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
     recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]
@@ -343,7 +345,7 @@ def _citations(card: Card) -> Iterator[str]:
 # --- harmless text ---------------------------------------------------------------------------------------------------
 
 
-def _own_words(text: str | None) -> str:
+def _safe_markdown(text: str | None) -> str:
     """Return a person's own words on the model: Markdown, but neither HTML nor what could be taken for metadata."""
     if not text:
         return ""

@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some, user_path
 from hftransfer.base.progress import Progress
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelCardData
+
+T = TypeVar("T")
 BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
 """What our part of a card stands between; all around it is left alone."""
 MANIFEST = "hftransfer_files.json"
@@ -26,8 +30,8 @@ _MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".md")
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
 _WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
+# Seconds before each further try.
 _WAITS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further try."""
 
 
 class PushError(HftransferError):
@@ -38,7 +42,7 @@ class PushError(HftransferError):
 
 @dataclass(frozen=True)
 class Upload:
-    """What goes up: contents by name in the repository."""
+    """The files to upload: contents by name in the repository."""
 
     files: dict[str, bytes | Path]
     notes: list[str] = field(default_factory=list)
@@ -51,7 +55,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where it is now."""
+    """The repository and commit that hold the model now."""
 
     url: str
     commit: str
@@ -123,9 +127,7 @@ def push(
         progress.line(f"note: {note}")
     api = HfApi(endpoint=endpoint, token=token, library_name="hftransfer")
     remote = _Remote(api, repo_id, revision, wait)
-    url = str(remote.tried("make the repository", lambda: api.create_repo(repo_id, private=private, exist_ok=True)))
-    if revision is not None:
-        remote.tried("make the branch", lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
+    url = remote.prepare(private=private)
     head = remote.head()
     before = remote.files(head)
     known = remote.manifest(before, head)
@@ -136,12 +138,14 @@ def push(
     same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
     if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
         return Pushed(url, head, changed=False)
+    # What others put there is not in our list, and stays.
     gone = [name for name in known if name not in files and name in before]
-    operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files.items()]
-    operations += [CommitOperationDelete(name) for name in gone]
+    added = [CommitOperationAdd(name, content) for name, content in files.items()]
+    operations = [*added, *(CommitOperationDelete(name) for name in gone)]
 
     def commit() -> str:
         title = f"{'Update' if known else 'Add'} the model trained with hftransfer"
+        # By its parent the Hub refuses the commit where somebody else was faster.
         made = api.create_commit(repo_id, operations, commit_message=title, revision=revision, parent_commit=head)
         return str(made.oid)
 
@@ -236,10 +240,12 @@ def _without_path(file: Path, notes: list[str]) -> bytes:
 
 def _require_nothing_private(files: Mapping[str, bytes | Path]) -> None:
     tokens = {os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")} - {""}
+    # A path below home names a person's account.
     home = str(Path.home()).rstrip("/\\")
     private = [f"{home}{mark}".encode() for mark in "/\\"] if home else []
     faults = []
     for name, content in files.items():
+        # Weights hold no text, and reading them all would take long.
         if not name.endswith(_TEXT_FILES):
             continue
         text = _content(content)
@@ -280,7 +286,9 @@ def merged_card(there: str, own: str) -> str:
     except (ValueError, TypeError):  # no metadata that can be read
         data, text = {}, there
     start, stop = text.find(BEGIN), text.find(END)
+    # A card without our marks was written by hand: all of it stays, above ours.
     above, below = (text[:start], text[stop + len(END) :]) if 0 <= start < stop else (f"{text.rstrip()}\n\n", "\n")
+    # Ours wins where both say something; what we do not set is theirs.
     merged = ModelCardData(**{**data, **own_card.data.to_dict()}, ignore_metadata_errors=True)
     return f"---\n{merged.to_yaml()}\n---\n{(above + section + below).lstrip()}"
 
@@ -291,10 +299,10 @@ def merged_card(there: str, own: str) -> str:
 class _Remote:
     """The repository on the Hub: what is asked of it is asked again where it fails for a while."""
 
-    def __init__(self, api: Any, repo_id: str, revision: str | None, wait: Callable[[float], None]) -> None:
+    def __init__(self, api: HfApi, repo_id: str, revision: str | None, wait: Callable[[float], None]) -> None:
         self.api, self.repo_id, self.revision, self.wait = api, repo_id, revision, wait
 
-    def tried(self, what: str, ask: Callable[[], Any]) -> Any:
+    def tried(self, what: str, ask: Callable[[], T]) -> T:
         """Return the answer, after some tries where it takes them.
 
         Raises:
@@ -304,10 +312,18 @@ class _Remote:
             try:
                 return ask()
             except Exception as error:
-                if pause is None or not _passes(error):
-                    raise self._told(what, error) from error
+                if pause is None or not _is_transient(error):
+                    raise self._refusal(what, error) from error
                 self.wait(pause)
         raise AssertionError
+
+    def prepare(self, *, private: bool) -> str:
+        """Return the address of the repository, which is made, and its branch too, where there is none."""
+        api, name, branch = self.api, self.repo_id, self.revision
+        url = str(self.tried("make the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
+        if branch is not None:
+            self.tried("make the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
+        return url
 
     def head(self) -> str:
         """Return the newest commit."""
@@ -358,8 +374,8 @@ class _Remote:
                     if all(name in there and self.text(name, now).encode() == own for name, own in told.items()):
                         return now
                     raise self._moved(head, now) from error
-                if pause is None or not _passes(error):
-                    raise self._told("make the commit", error) from error
+                if pause is None or not _is_transient(error):
+                    raise self._refusal("make the commit", error) from error
                 self.wait(pause)
         raise AssertionError
 
@@ -369,7 +385,7 @@ class _Remote:
         remedy = f"Others changed {some(changed, 5) or 'it'}. Look at it, then push again; nothing was overwritten."
         return PushError(must_be(f"the repository {self.repo_id}", f"at commit {head[:12]}", now[:12], remedy))
 
-    def _told(self, what: str, error: Exception) -> PushError:
+    def _refusal(self, what: str, error: Exception) -> PushError:
         status = _status_of(error)
         remedies = {
             401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
@@ -383,7 +399,7 @@ class _Remote:
         return PushError(must_be(f"the Hub, asked to {what} for {self.repo_id}", "willing", got, remedy))
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Return whether an error is one that goes away by itself: too many requests, a fault of the server, a lost
     connection.
 
@@ -391,6 +407,7 @@ def _passes(error: BaseException) -> bool:
     status = _status_of(error)
     if status is not None:
         return status == 429 or status >= 500
+    # By name: the client may use requests or httpx, and neither is imported for this.
     names = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
     lost = any(isinstance(one, ConnectionError | TimeoutError) for one in _chain(error))
     return lost or bool(names & {"TransportError", "RequestException"})
@@ -411,7 +428,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def require_valid_card(data: Any) -> None:
+def require_valid_card(data: ModelCardData) -> None:
     """Return if the Hub takes a card with this metadata (a `ModelCardData`), before anything is trained.
 
     Raises:
@@ -426,7 +443,7 @@ def require_valid_card(data: Any) -> None:
         where, allowed = "the metadata of the card", "such as the Hub takes"
         raise PushError(must_be(where, allowed, _message_in(str(error)), remedy)) from error
     except Exception as error:
-        if not _passes(error):
+        if not _is_transient(error):
             raise
 
 

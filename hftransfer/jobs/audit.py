@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,10 +26,10 @@ from hftransfer.tasks import for_targets
 
 
 def audit(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: Any = None,
+    data: object = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Return what is wrong with the data of a recipe: files that can't be read, duplicates within and across splits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,6 +63,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         for note in notes_on_licenses(recipe):
             progress.line(note)
         progress.line(f"{recipe.model.name}: {type(towers.dual.model).__name__}; {learns}; {compute.describe()}")
+        # A pair has two models, of which one commit would say nothing.
         revision = None if recipe.model.is_pair else towers.checkpoints[0].revision
         facts = resolved_facts(towers.both_sha256, revision, splits)
         tell_differences(recipe.resolved, facts, progress)
@@ -89,12 +90,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
 
 
 def _learned(
-    recipe: Recipe,
-    towers: _Towers,
-    facts: ResolvedFacts,
-    done: CaptionsLearned,
-    session: Session,
-    compute: Compute,
+    recipe: Recipe, towers: _Towers, facts: ResolvedFacts, done: CaptionsLearned, session: Session, compute: Compute
 ) -> Learned:
     """Return what a training came to, as it is written and shown."""
     more = {}
@@ -132,7 +128,7 @@ def _load_towers(recipe: Recipe, checkpoint: Checkpoint | None) -> _Towers:
     return _Towers(load_dual(checkpoint), dict.fromkeys(sides, checkpoint.weights_sha256), (checkpoint,))
 
 
-def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Return a table of all captions of the test split: the rank of each for its image, and of its image for it."""
     texts, owners = captions_of(test)
     return {
@@ -143,7 +139,7 @@ def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, Any]:
+def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, object]:
     """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
     from hftransfer.predictors.dual import NamesJob, evaluate
@@ -152,6 +148,7 @@ def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, sessio
     settings = DataSettings(source=str(recipe.zero_shot_data))
     splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)
     words = words_for(splits.class_names, recipe.class_names)
+    # Trained weights lie in no file yet: their bytes are the key of what is kept.
     digest = hashlib.sha256()
     for tensor in dual.model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ _SHOWN = 3
 _LONGEST_TEXT, _LARGEST_PX = 600, 384
 
 
-def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts: ModelFacts | None = None) -> None:
+def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], facts: ModelFacts | None = None) -> None:
     """Write the card of a trained model into its folder; `facts` where they are not those of the run."""
     recipe, splits, task = learned.recipe, learned.splits, learned.task
     facts = facts or learned.model_facts or ModelFacts()
@@ -47,14 +46,14 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, Any], facts
         skipped=len(splits.skipped),
         environment=learned.environment,
         pads_always=learned.pads_always,
-        examples=[_example_of(row) for row in _shown(rows)],
+        examples=[{name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()} for row in _shown(rows)],
     )
     write_card(draft, card)
 
 
 def provisional_card(recipe: Recipe) -> Card:
     """Return the card of a run before it has run, for the Hub to judge its metadata: nothing is measured yet."""
-    nothing: dict[str, Any] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
+    nothing: dict[str, object] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
     name = BUNDLED_MODELS[recipe.model.name].hub_id if recipe.model.name in BUNDLED_MODELS else None
     return Card(**_of_recipe(recipe), metrics=nothing, bases=(_last_part(recipe.model.name or "towers"),), hub_id=name)
 
@@ -91,11 +90,6 @@ def _shown(rows: list[Row]) -> list[Row]:
     for row in rows:
         first.setdefault(str(row.target), row)
     return list(islice((*first.values(), *(row for row in rows if row is not first.get(str(row.target)))), _SHOWN))
-
-
-def _example_of(row: Row) -> Mapping[str, str]:
-    """Return a text or question as the Hub's page takes it to try a model."""
-    return {name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()}
 
 
 def _public_model(name: str, checkpoint: Checkpoint) -> str:

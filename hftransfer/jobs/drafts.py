@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.errors import (
     DataError,
@@ -35,14 +34,14 @@ from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
 
 _FEW, _UNEVEN = 30, 3.0
+# Of test and validation: the usual ones, and those that small classes allow.
 _SHARES = ((0.2, 0.15), (0.2, 0.3), (0.34, 0.5), (0.0, 0.15), (0.0, 0.5))
-"""Of test and validation: the usual ones, and those that small classes allow."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found: the task that fits, how many examples each split has, and of classes how many each; how many
-    images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
+    """The findings on data: the task that fits, how many examples each split has, and of classes how many each; how
+    many images are unreadable already by their first bytes; what was recognised; and the shares that can be held out of
     training for test and for validation."""
 
     task: str
@@ -51,7 +50,7 @@ class Seen:
     unreadable: int = 0
     notes: tuple[str, ...] = ()
     fractions: tuple[float, float] = _SHARES[0]
-    chosen: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, object] = field(default_factory=dict)
     """What a person set of the data."""
 
 
@@ -74,6 +73,7 @@ def draft(
     text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
     from ruamel.yaml import YAML
 
+    # A draft that would not load must not be handed out.
     load_recipe(YAML(typ="safe", pure=True).load(text))
     return text
 
@@ -108,6 +108,7 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     path = Path(data).expanduser()
     if not path.exists():
         raise next(error for name, error in faults.items() if TASKS[name].reader.describes_files)
+    # The error of the task that most files are for tells more than those of all.
     alone = faults.get(_task_of_files(path) or "")
     if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
         raise alone or next(iter(faults.values()))
@@ -149,7 +150,7 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
     return Seen(name, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
 
 
-def _chosen(settings: DataSettings) -> dict[str, Any]:
+def _chosen(settings: DataSettings) -> dict[str, object]:
     """Return what a person set of the data beside the source."""
     return {
         name: value for name in sorted(settings.model_fields_set - {"source"}) if (value := getattr(settings, name))
@@ -170,6 +171,7 @@ def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
     if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
         split_rows(found, settings, 0)
         return settings.test_fraction, settings.validation_fraction
+    # The first shares for which every class has enough examples.
     for test, validation in _SHARES:
         try:
             split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)
@@ -244,7 +246,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split())[:60]
 
 
-def _quoted(text: Any) -> str:
+def _quoted(text: object) -> str:
     """Return a plain value as a YAML scalar."""
     from json import dumps
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, user_path
 from hftransfer.base.progress import Progress
@@ -64,7 +64,7 @@ def tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress:
             )
 
 
-def identity_of(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:
+def identity_of(recipe: Recipe, facts: ResolvedFacts) -> dict[str, object]:
     """Return what a checkpoint belongs to, as flat keys and plain values: all that shapes the weights."""
     shaping = {
         key: _canonical(key, value)
@@ -74,7 +74,7 @@ def identity_of(recipe: Recipe, facts: ResolvedFacts) -> dict[str, Any]:
     return {**shaping, "the weights' SHA-256": facts.weights_sha256, "the data's fingerprint": facts.data_fingerprint}
 
 
-def _canonical(key: str, value: Any) -> Any:
+def _canonical(key: str, value: object) -> object:
     """Return a setting; where it is a path that leads somewhere, the whole path: a run is the same from any folder."""
     named = key.startswith("model.") or key in ("data.source", "zero_shot_data")
     if not named or not isinstance(value, str):
@@ -108,7 +108,7 @@ def public_name(source: str) -> str:
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 
-def environment(compute: Compute | None = None) -> dict[str, Any]:
+def environment(compute: Compute | None = None) -> dict[str, object]:
     """Return versions and hardware, without names of users or folders."""
     versions = {}
     for name in LIBRARIES:
@@ -116,7 +116,7 @@ def environment(compute: Compute | None = None) -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions,

@@ -12,18 +12,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from hftransfer.base.errors import RecipeError, must_be
 
 _LAUNCHED = "HFTRANSFER_LAUNCHED"
+# How long the others have to end by themselves after one failed.
 _WAIT_SECONDS = 10.0
-"""How long the others have to end by themselves after one failed."""
 
 
 def end_with_launcher() -> None:
-    """Where this process was started by `launch` (and Linux can promise it), let it be told to stop when the
-    process that started it dies."""
+    """Have a process that `launch` started told to stop when the one that started it dies, where Linux can promise
+    it."""
     if os.environ.get(_LAUNCHED) and sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
@@ -50,6 +49,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
+        # Each process would otherwise start a thread for every core.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, _cores() // count))),
         _LAUNCHED: "1",
     }
@@ -69,6 +69,7 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
         if all(process.poll() == 0 for process in started):
             return 0
         time.sleep(0.05)
+    # Below 0: the number of the signal that ended it.
     status = int(failed[0].returncode)
     if status > 0:  # it has told why, and the others have been told; a signal's grace time is their own
         by_signal = status in (128 + signal.SIGTERM, 128 + signal.SIGINT)
@@ -82,6 +83,7 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
     if -status not in (signal.SIGTERM, signal.SIGINT):  # those were asked for
         name = signal.Signals(-status).name
         print(f"error: process {started.index(failed[0])} was ended by {name}, and the others with it", file=sys.stderr)
+    # As shells give it: 128 and the number of the signal.
     return 128 - status
 
 
@@ -93,9 +95,9 @@ def _wait_for(started: Sequence[subprocess.Popen[bytes]], seconds: float | None)
 
 @contextmanager
 def _passing_on_signals(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Meanwhile SIGTERM and SIGINT go to the processes and not to us."""
+    """Let SIGTERM and SIGINT go to the processes, and not to us, within the block."""
 
-    def pass_on(number: int, _: Any) -> None:
+    def pass_on(number: int, _: object) -> None:
         for process in started:
             if process.poll() is None:
                 process.send_signal(number)

@@ -33,13 +33,13 @@ from hftransfer.tasks.outcomes import Answer, Prediction
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
 
+# Inputs from which on a person is shown how far it is.
 _BAR_FROM = 64
-"""Inputs from which on a person is shown how far it is."""
 
 
 @dataclass(frozen=True)
 class PredictRequest(InputRequest):
-    """What is asked for."""
+    """The inputs and options of `hftransfer predict`."""
 
     labels: str | None = None
     prompts: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ Outcome = Prediction | Answer | DataError
 
 
 def predict_inputs(
-    predictor: Predictor | DualPredictor, asked: PredictRequest, progress: Progress, lines: Iterable[str]
+    predictor: Predictor | DualPredictor, request: PredictRequest, progress: Progress, lines: Iterable[str]
 ) -> None:
     """Tell a prediction for every input, and afterwards which could not be read.
 
@@ -60,15 +60,15 @@ def predict_inputs(
         DataError: inputs can't be read; all others are predicted and told first.
         OutputError: the table can't be written.
     """
-    named, outcomes = _outcomes(predictor, asked, lines)
-    _tell_passed_over(asked, predictor.reader)
+    named, outcomes = _outcomes(predictor, request, lines)
+    _tell_passed_over(request, predictor.reader)
     _warn_of_drawings(predictor, named)
     scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
     names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
-    told: list[dict[str, Any]] = []
+    told: list[dict[str, object]] = []
     total = len(named) if len(named) >= _BAR_FROM else 0
-    with _table(asked.csv, names) as write, progress.stage("predicting", total) as on:
+    with _table(request.csv, names) as write, progress.stage("predicting", total) as on:
         for one, outcome in zip(named, outcomes, strict=True):
             if total:
                 on(1)
@@ -76,23 +76,25 @@ def predict_inputs(
                 faults += outcome.faults
                 write({"input": one.name, "error": " ".join(outcome.faults)})
                 continue
-            entry = {"input": _shown_input(one), **asdict(outcome)}
+            shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
+            entry = {"input": shown_input, **asdict(outcome)}
             write(entry)
-            if asked.as_json:
+            if request.as_json:
                 told.append(entry)
-            elif asked.csv is None:
+            elif request.csv is None:
                 print(outcome.line(one.name, scoring), flush=True)
-    if asked.as_json:
-        alone = isinstance(predictor, Predictor) and asked.question is not None and told
+    if request.as_json:
+        # One question on the command line gets its answer alone, not a list.
+        alone = isinstance(predictor, Predictor) and request.question is not None and told
         shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
         print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
     if faults:
         raise DataError(*faults)
 
 
-def _tell_passed_over(asked: PredictRequest, reader: Reader) -> None:
+def _tell_passed_over(request: PredictRequest, reader: Reader) -> None:
     """Say, on standard error, which files of folders are not read."""
-    names = passed_over(asked.inputs, reader)
+    names = passed_over(request.inputs, reader)
     if names:
         told = printable(some(names, 3))
         print(f"passed over, as no {reader.inputs} by the name: {told}", file=sys.stderr)
@@ -109,44 +111,40 @@ def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Name
 
 
 def _outcomes(
-    predictor: Predictor | DualPredictor, asked: PredictRequest, lines: Iterable[str]
+    predictor: Predictor | DualPredictor, request: PredictRequest, lines: Iterable[str]
 ) -> tuple[list[NamedInput], Iterator[Outcome]]:
     if not isinstance(predictor, Predictor):
-        return _chosen(predictor, asked, lines)
-    _require_no(asked, ("labels", "prompts"), "left out for a model with classes of its own")
-    given = asked.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
+        return _chosen(predictor, request, lines)
+    _require_no(request, ("labels", "prompts"), "left out for a model with classes of its own")
+    given = request.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
     return given, predictor.predict_each([one.value for one in given])
 
 
 def _chosen(
-    predictor: DualPredictor, asked: PredictRequest, lines: Iterable[str]
+    predictor: DualPredictor, request: PredictRequest, lines: Iterable[str]
 ) -> tuple[list[NamedInput], Iterator[Outcome]]:
-    _require_no(asked, ("question", "context", "pair", "pair_column"), "left out for images")
-    if asked.labels is None:
+    _require_no(request, ("question", "context", "pair", "pair_column"), "left out for images")
+    if request.labels is None:
         remedy = "A dual encoder has no classes of its own."
         raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
-    names = [label.strip() for label in asked.labels.split(",")]
-    prompts = asked.prompts[0] if len(asked.prompts) == 1 else list(asked.prompts) or "simple"
-    given = asked.named(predictor.reader, lines)
+    names = [label.strip() for label in request.labels.split(",")]
+    prompts = request.prompts[0] if len(request.prompts) == 1 else list(request.prompts) or "simple"
+    given = request.named(predictor.reader, lines)
     return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
 
 
-def _require_no(asked: PredictRequest, names: Sequence[str], allowed: str) -> None:
-    given = {name: getattr(asked, name) for name in names if getattr(asked, name)}
+def _require_no(request: PredictRequest, names: Sequence[str], allowed: str) -> None:
+    given = {name: getattr(request, name) for name in names if getattr(request, name)}
     options = {name: "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}" for name in given}
     faults = [must_be(options[name], allowed, f"'{value}'") for name, value in given.items()]
     if faults:
         raise RecipeError(*faults)
 
 
-def _shown_input(one: NamedInput) -> Any:
-    return list(one.value) if isinstance(one.value, tuple) else one.name
-
-
 @contextmanager
-def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What writes a row of a table, as they come; the scores of labels in columns of their own, in the order of the
-    model's names where it has some.
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Give a function that writes one row of a table; the scores of labels come in columns of their own, in the order
+    of the model's names where it has some.
 
     Raises:
         OutputError: the file can't be written.
@@ -166,6 +164,7 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[s
                 flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
+                # Errors that come first wait until the columns are known.
                 waiting.append(flat)
                 if not columns and "error" not in row:  # the first that was read tells what columns there are
                     columns.extend([*flat, "error"])

@@ -49,23 +49,23 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What zero-shot classification of a split came to."""
+    """The results of zero-shot classification of a split."""
 
     splits: Splits
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     probabilities: np.ndarray
     """(N, C)."""
-    columns: dict[str, Any]
+    columns: dict[str, object]
     """A table of predictions."""
-    classes: list[dict[str, Any]]
+    classes: list[dict[str, object]]
     """One row per class: how often it was found, and what it was taken for."""
-    prompts: list[dict[str, Any]]
+    prompts: list[dict[str, object]]
     """One row per template, best first, where they were compared."""
 
 
 def zero_shot(
     model: str | os.PathLike[str],
-    images: Any,
+    images: object,
     labels: Sequence[str],
     *,
     prompts: str | Sequence[str] = "simple",
@@ -90,7 +90,7 @@ def zero_shot(
 
 def zero_shot_each(
     model: str | os.PathLike[str],
-    images: Sequence[Any],
+    images: Sequence[object],
     labels: Sequence[str],
     *,
     prompts: str | Sequence[str] = "simple",
@@ -114,8 +114,8 @@ def dual_predictor(model: str | os.PathLike[str], precision: Literal["auto", "fp
 
 
 def compute_for(dual: DualEncoder, precision: Precision, batch_size: int | None = None) -> Compute:
-    """Where a dual encoder computes without training. As `auto` a convolutional one takes float32 on CPUs: no head is
-    fitted to what bfloat16 loses, which of EfficientNet-Lite0 turned one label of 200.
+    """Return where a dual encoder computes without training. As `auto` a convolutional one takes float32 on CPUs: no
+    head is fitted to what bfloat16 loses, which of EfficientNet-Lite0 turned one label of 200.
 
     Raises:
         RecipeError: the device does not compute the asked precision.
@@ -140,7 +140,7 @@ class DualPredictor:
         self._images = frozen_twin(self.dual.images, self.compute)
 
     def predict(
-        self, images: Any, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
+        self, images: object, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
     ) -> list[Prediction]:
         """Return one `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
 
@@ -151,7 +151,7 @@ class DualPredictor:
         return all_or_faults(self.predict_each(as_list(images, IMAGES), labels, prompts=prompts))
 
     def predict_each(
-        self, images: Sequence[Any], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
+        self, images: Sequence[object], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"
     ) -> Iterator[Prediction | DataError]:
         """Yield a prediction for each image in turn, or the error that says why it can't be read."""
         names, templates = require_labels(labels), templates_of(prompts)
@@ -166,7 +166,7 @@ class DualPredictor:
             images, self.compute, decoded, self._images.encode, probabilities, partial(prediction_of, names)
         )
 
-    def embed_images(self, images: Any) -> np.ndarray:
+    def embed_images(self, images: object) -> np.ndarray:
         """Return the normalised embeddings (N, D) of images, in float32.
 
         Raises:
@@ -198,7 +198,7 @@ class DualPredictor:
 
 @dataclass(frozen=True)
 class ClassTexts:
-    """What the names of classes are for a dual encoder: a head made of them, and one of other templates."""
+    """Two heads that a dual encoder makes of the names of classes: by the templates chosen, and by others."""
 
     head: KnownHead
     held_out: KnownHead
@@ -279,7 +279,7 @@ def evaluate(job: NamesJob) -> Evaluated:
 
 @contextmanager
 def _place_of_embeddings(*, keep: bool) -> Iterator[Path | None]:
-    """The folder that embeddings lie in meanwhile; None for the cache folder, where they stay."""
+    """Give the folder that embeddings lie in within the block; None for the cache folder, where they stay."""
     if keep:
         yield None
         return
@@ -303,6 +303,7 @@ def _embed_images(job: NamesJob, folder: Path | None) -> tuple[Splits, StoredAct
         stop_at_fault=stop,
     )
     if faults:
+        # Rows that can't be read leave the split, so that labels and embeddings stay in line.
         splits = without_test_faults(splits, faults, job.settings)
     kept = [digest for place, digest in enumerate(items.digests) if place not in faults]
     return splits, store.activations(kept)
@@ -316,7 +317,8 @@ def _compared(
 ) -> list[dict[str, Any]]:
     """Return one row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together
     are better with it than without; most helpful first."""
-    summed = per_template.sum(axis=0)
+    summed = per_template.sum(axis=0)  # (C, D)
+    # All together, each alone, and all but each: the three ways in which a template is judged.
     forms = [unit(form) for form in (summed, *per_template, *(summed - own for own in per_template))]
     right, lost = np.zeros(len(forms)), np.zeros(len(forms))
     for start in range(0, len(labels), _ROWS_AT_ONCE):
@@ -327,7 +329,7 @@ def _compared(
             right[place] += np.sum(probabilities.argmax(axis=1) == own)
             lost[place] -= np.log(np.maximum(probabilities[np.arange(len(own)), own], 1e-12)).sum()
     accuracy, log_loss, count = right / len(labels), lost / len(labels), len(templates)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "template": template,
             "accuracy_alone": float(accuracy[1 + index]),
@@ -339,7 +341,7 @@ def _compared(
     return sorted(rows, key=lambda row: -row["log_loss_gain"])
 
 
-def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, Any]]:
+def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, object]]:
     rows = []
     for index, name in enumerate(names):
         own, others = counts[index, index], np.delete(counts[index], index)
@@ -357,7 +359,7 @@ def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) ->
     return rows
 
 
-def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
+def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, object]]:
     """Return the pairs of classes that are confused most often, both directions counted together."""
     pairs = [
         (int(counts[first, second] + counts[second, first]), first, second)

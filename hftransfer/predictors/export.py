@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class ExportError(HftransferError):
 
 @dataclass(frozen=True)
 class Exported:
-    """Where the graph is, and how it compares."""
+    """The folder of a graph, and how its logits compare with PyTorch's."""
 
     folder: Path
     max_difference: float
@@ -99,6 +99,7 @@ def export_onnx(
     require_extra("onnx", "--format onnx")
     path = _new(out)
     adapter = predictor.source.merged() if predictor.source.peft is not None else predictor.source
+    # The graph is made and compared in float32, whatever the model was loaded in.
     adapter.model.to("cpu").float().eval()
     inputs, source = _examples(predictor, run, data, progress)
     graph = _Graph(adapter.model, list(inputs[0]))
@@ -132,13 +133,13 @@ def _new(out: str | Path) -> Path:
 class _Graph(nn.Module):
     """A model whose inputs have places instead of names, and which gives tensors alone."""
 
-    def __init__(self, model: Any, names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.model, self.names = model, list(names)
         self.outputs = ["logits"]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`logits`, or of spans `start_logits` and `end_logits`."""
+        """Return `logits`, or of spans `start_logits` and `end_logits`."""
         found = self.model(**dict(zip(self.names, inputs, strict=True)))
         if hasattr(found, "start_logits"):
             self.outputs = ["start_logits", "end_logits"]
@@ -149,9 +150,11 @@ class _Graph(nn.Module):
 def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
     given = tuple(torch.cat([tensor, tensor])[:2] for tensor in example.values())  # 1 would be taken for a constant
     of_texts = "input_ids" in example
+    # Batches of any size; of texts any length, too.
     free = {0: torch.export.Dim.DYNAMIC, **({1: torch.export.Dim.DYNAMIC} if of_texts else {})}
     with torch.no_grad(), _quiet():
         try:
+            # Once before, so that the graph knows the names of its outputs.
             graph(*given)
             program = torch.onnx.export(
                 graph,
@@ -174,7 +177,7 @@ def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter without its notes on standard output, its warnings and its log."""
+    """Silence the notes of torch's exporter on standard output, its warnings and its log."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -236,12 +239,13 @@ def _examples(predictor: Predictor, run: str | None, data: str | None, progress:
     """Return some inputs in batches of several sizes, and what they are."""
     rows, source = _rows(predictor.task, run, data, progress)
     chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(len(rows), _EXAMPLES)).astype(int).tolist()]
+    # Batches of one, three and more: sizes that the graph was not made with.
     parts = [chosen[:1], chosen[1:4], chosen[4:]]
     task, most = predictor.task, predictor.facts.max_tokens
     return [task.inputs(predictor.source, part, most) for part in parts if part], source
 
 
-def _rows(task: HeadTask[Any], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
+def _rows(task: HeadTask[object], run: str | None, data: str | None, progress: Progress) -> tuple[list[Row], str]:
     if data is not None:
         return rows_of_split(find_rows(DataSettings(source=data), progress, task.reader), None), f"examples of {data}"
     recipe = Path(run) / "recipe.yaml" if run is not None else None

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hftransfer.base.errors import HftransferError, RecipeError, must_be
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Predictor
+from hftransfer.tasks.outcomes import Answer, Prediction
 
 if TYPE_CHECKING:
     import uvicorn
@@ -38,8 +39,8 @@ _TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "im
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a request may be, how long its headers and its body may take to come, how long its answer, how many
-    whole requests may wait, and how many connections there may be."""
+    """The limits of the server: the size of a request, seconds for its headers, its body and its answer, waiting
+    requests, and connections."""
 
     most_bytes: int = 10 << 20
     header_seconds: float = 5.0
@@ -61,27 +62,28 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     """Return the application: `GET /` the page, `GET /about` what the model takes, `POST /predict` an input."""
     limits, form = limits or Limits(), _form_of(predictor)
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
+    # A page elsewhere could name this machine by a domain of its own (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    app.add_middleware(_Careful)
+    app.add_middleware(_SecurityHeaders)
     queue = _Queue(limits.most_waiting)
-    about: dict[str, Any] = {"model": name, "takes": form.name, "labels": []}
+    about: dict[str, object] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
         labels = list(predictor.class_names) if predictor.task.has_classes else []
         about |= {"labels": labels, "scores": predictor.scoring, "note": predictor.note}
 
     @app.get("/")
     async def page() -> HTMLResponse:
-        """The page."""
+        """Return the page."""
         return HTMLResponse(files("hftransfer.predictors").joinpath("page.html").read_text(encoding="utf-8"))
 
     @app.get("/about")
-    async def describe() -> dict[str, Any]:
-        """What the model is called, what it takes, its labels, what scores are, and what one should know of it."""
+    async def describe() -> dict[str, object]:
+        """Return the model's name, what it takes, its labels, what scores are, and what one should know of it."""
         return about
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
-        """The prediction for one input."""
+        """Return the prediction for one input."""
         try:
             content = await _content(request, limits)
             given = form.read(request, content)
@@ -90,11 +92,11 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except _Refused as refused:
-            return _told(refused.status, refused.message)
+            return _error_response(refused.status, refused.message)
         except HftransferError as error:
-            return _told(422, " ".join(error.faults))
+            return _error_response(422, " ".join(error.faults))
         except TimeoutError:
-            return _told(504, f"No answer within {limits.answer_seconds:g} seconds.")
+            return _error_response(504, f"No answer within {limits.answer_seconds:g} seconds.")
 
     return app
 
@@ -104,9 +106,10 @@ class _Queue:
     count until they are done."""
 
     def __init__(self, most: int) -> None:
+        # One at a time: several passes at once would only hold each other up.
         self._worker, self._places = ThreadPoolExecutor(1), threading.Semaphore(most)
 
-    def submit(self, work: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+    def submit(self, work: Callable[[], dict[str, object]]) -> Future[dict[str, object]]:
         """Return what will be the outcome of the work.
 
         Raises:
@@ -119,7 +122,7 @@ class _Queue:
         return future
 
 
-class _Careful:
+class _SecurityHeaders:
     """Refuses what pages of other sites ask for, and tells browsers what they may do with our answers, each of them."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -136,7 +139,7 @@ class _Careful:
             await send(message)
 
         if scope["type"] == "http" and _is_of_another_site(Headers(scope=scope)):
-            refused = _told(403, "This server answers its own page and programs on this machine alone.")
+            refused = _error_response(403, "This server answers its own page and programs on this machine alone.")
             await refused(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
@@ -145,18 +148,19 @@ class _Careful:
 def _is_of_another_site(headers: Headers) -> bool:
     """Return whether a page of another site asks: browsers say so in one of two ways, programs need not say
     anything."""
+    # A browser sends the page's own address as its origin.
     own = f"http://{headers.get('host', '')}".lower()
     foreign = any(origin.lower() != own for origin in headers.getlist("origin"))
     return foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
-def _told(status: int, message: str) -> JSONResponse:
+def _error_response(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
 
 @dataclass(frozen=True)
 class _Form:
-    """How an input comes in a request: a file, or texts by name; and whether labels to choose between come with it."""
+    """The form of an input in a request: a file, or texts by name; and whether labels to choose between come along."""
 
     name: str
     """What the page calls it."""
@@ -164,7 +168,7 @@ class _Form:
     """The texts of a JSON object; none where the body is a file."""
     with_labels: bool = False
 
-    def read(self, request: Request, content: bytes) -> Any:
+    def read(self, request: Request, content: bytes) -> object:
         """Return what the model is given: bytes, a dict of texts, or bytes with labels.
 
         Raises:
@@ -204,6 +208,7 @@ def _form_of(predictor: Predictor | DualPredictor) -> _Form:
 
 async def _content(request: Request, limits: Limits) -> bytes:
     """Return the whole of a request, if it is small and comes in time."""
+    # A length that is told is refused before anything is read; one that is not, while it is.
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > limits.most_bytes:
         raise _Refused(413, f"An input may have {limits.most_bytes:,} bytes at most.")
@@ -223,20 +228,21 @@ async def _content(request: Request, limits: Limits) -> bytes:
         raise _Refused(408, f"The input did not come within {limits.read_seconds:g} seconds.") from None
 
 
-def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, Any]:
+def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, object]:
     if isinstance(predictor, DualPredictor):
         image, labels = given
         found = asdict(predictor.predict([image], labels)[0])
     else:
         found = asdict(_of_one(predictor, form, given))
     try:
+        # NaN is no JSON: the browser could not read the answer.
         json.dumps(found, allow_nan=False)
     except ValueError:
         raise _Refused(500, "The model's scores must be finite numbers; got NaN or infinity.") from None
     return found
 
 
-def _of_one(predictor: Predictor, form: _Form, given: Any) -> Any:
+def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answer:
     """Return the prediction for one input.
 
     Texts do not go through `predict`, which looks whether one names a file here.
@@ -274,6 +280,7 @@ def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:
             super().connection_lost(exc)
 
         def _look(self) -> None:
+            # A request has begun, or its answer is on the way: the timer is for headers alone.
             if self.conn.their_state is not h11.IDLE:
                 self._stop()
             elif self._timer is None:

@@ -31,7 +31,6 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
     classes = len(class_names)
     side = min(16.0, max(4.0, 0.45 * classes + 2.2))
     figure = figure_of(side, side * 0.92)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
     if classes <= 30:
@@ -42,6 +41,7 @@ def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_nam
                 text = f"{counts[row, column]:.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
     names = [short_label(name, 24) for name in class_names]
+    # More names than these would lie on each other.
     shown = range(0, classes, max(1, classes // 60))
     long = max(map(len, names)) > 8 or classes > 6
     axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90 if long else 0, fontsize=9)
@@ -60,6 +60,7 @@ def draw_mistakes(
     path: Path, rows: Sequence[Row], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
     """Draw the test images whose true class got the least probability, worst first (at most 24)."""
+    # The probability of the true class: the least sure come first.
     own = probabilities[np.arange(len(labels)), labels]
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
@@ -84,7 +85,6 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
     losses = ["train_loss", *(name for name in names if "loss" in name)]
     figure = figure_of(8.0, 3.2)
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     for axes, shown in ((left, losses), (right, [name for name in names if "loss" not in name])):
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
@@ -107,7 +107,6 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
 def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
     """Draw the validation log loss against the L2 strength of a solved head, the best marked."""
     figure = figure_of(4.4, 3.2)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     strengths, losses = zip(*tried, strict=True)
     best = min(range(len(tried)), key=lambda place: losses[place])
@@ -125,13 +124,13 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     """Draw how often the model is right against how sure it is, in ten bins, and how many fall into each (Guo et al.
     2017, figure 1)."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    # A probability of 1 falls into the last bin, not behind it.
     which = np.clip((sure * 10).astype(int), 0, 9)
     count = np.bincount(which, minlength=10)
     there = count > 0
     accuracy = np.bincount(which, weights=right, minlength=10)[there] / count[there]
     mean = np.bincount(which, weights=sure, minlength=10)[there] / count[there]
     figure = figure_of(4.4, 3.2)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
     axes.bar(np.arange(10)[there] / 10 + 0.05, count[there] / count.sum(), width=0.09, color=QUIET, alpha=0.25)
@@ -150,7 +149,6 @@ def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float)
     ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
     figure = figure_of(10.0, 1.3 + 0.27 * len(shown))
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(shown))[::-1]
     left.scatter([row["accuracy_alone"] for row in shown], places, color=INK, s=22)
@@ -175,7 +173,6 @@ def draw_shots(
     """Draw accuracy against the training examples of each class: every draw, their mean and its 95 % interval, and
     where it is known what the names of the classes alone give."""
     figure = figure_of(6.4, 4.0)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     shots = [entry["shots"] for entry in summary]
     means = [entry["accuracy"] for entry in summary]
@@ -201,6 +198,7 @@ def draw_shots(
 def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_names: Sequence[str]) -> None:
     """Draw training images, taken from all classes in turn (at most 24)."""
     places = [np.flatnonzero(labels == label) for label in range(len(class_names))]
+    # One of each class, then the next of each: no class fills the sheet.
     turns = [int(found[turn]) for turn in range(24) for found in places if turn < len(found)]
     chosen = turns[:24]
     captions = [short_label(class_names[labels[i]], 22) for i in chosen]
@@ -208,7 +206,9 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
     draw_sheet(path, [thumbnail(rows[i]) for i in chosen], captions, title)
 
 
-def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title: str, color: str = INK) -> None:
+def draw_sheet(
+    path: Path, images: Sequence[np.ndarray | Image.Image], captions: Sequence[str], title: str, color: str = INK
+) -> None:
     """Draw images, arrays or PIL's, in rows of six at most, each under its caption."""
     columns = min(6, max(3, len(images)))
     lines = max(1, -(-len(images) // columns))
@@ -216,7 +216,7 @@ def draw_sheet(path: Path, images: Sequence[Any], captions: Sequence[str], title
     caption_space = 0.14 + 0.15 * (1 + max((caption.count("\n") for caption in captions), default=0))
     width = columns * (cell + gap) + gap
     height = title_space + lines * (cell + caption_space) + gap
-    figure = figure_of(width, height)
+    figure = figure_of(width, height, constrained=False)
     figure.text(gap / width, 1 - 0.13 / height, title, color=INK, fontsize=12, va="top")
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = gap + (place % columns) * (cell + gap)
@@ -245,12 +245,14 @@ def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def figure_of(width: float, height: float) -> Figure:
-    """Return a figure of its own, in inches: no global state, no window."""
+def figure_of(width: float, height: float, *, constrained: bool = True) -> Figure:
+    """Return a figure of its own, in inches: no global state, no window. Constrained, its parts make room for each
+    other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained" if constrained else None)
+    # Not by pyplot, which keeps figures and may open a window.
     FigureCanvasAgg(figure)
     return figure
 
@@ -266,6 +268,7 @@ def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
 
 def short_label(text: str, longest: int) -> str:
     """Return a text cut to a length, none of it taken for a formula."""
+    # matplotlib reads text between dollars as a formula.
     escaped = printable(text).replace("$", r"\$")
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"
 

@@ -47,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True)
 class RunPage:
-    """All that the page of a run shows."""
+    """The content of a run's page."""
 
     title: str
     task: Task
@@ -114,6 +114,7 @@ class RunPage:
     def _classes(self) -> list[dict[str, str]]:
         if per_class := self._judged.get("per_class"):
             return [self._class_row(name, scores) for name, scores in list(per_class.items())[:_MOST_CLASSES]]
+        # Rows are true classes, columns predicted ones.
         matrix = np.asarray(self._judged.get("confusion_matrix") or [], dtype=float)
         if not len(matrix):
             return []
@@ -157,7 +158,7 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.4f}" if whole else ""
 
 
-def _shown(group: Group) -> dict[str, Any]:
+def _shown(group: Group) -> dict[str, object]:
     return {
         "title": group.title,
         "kind": group.kind,

@@ -7,14 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from PIL import Image
 
 from hftransfer.base.errors import printable
 
 
-def render_page(package: str, template: str, **values: Any) -> str:
+def render_page(package: str, template: str, **values: object) -> str:
     """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable."""
     import jinja2
 
@@ -23,11 +22,13 @@ def render_page(package: str, template: str, **values: Any) -> str:
     return environment.from_string(source).render(**values)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """Return what is filled into a page: of texts what would steer a terminal or turn the direction of writing is
     escaped."""
-    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value.replace("\r\n", "\n")) if is_plain else value
+    # Markup is the template's own, or was escaped already.
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value.replace("\r\n", "\n"))
+    return value
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -56,6 +57,7 @@ class Marked:
 def marked_words(words: Sequence[Marked]) -> list[dict[str, str]]:
     """Return each word with its style and title: green speaks for the label, red against it, what was not read is
     pale."""
+    # One scale for all words: the strongest gets the full colour.
     most = max((abs(word.weight) for word in words if word.weight is not None), default=0.0) or 1.0
     return [{"text": word.text, **_mark(word, most)} for word in words]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def data_table(splits: Splits, inputs: str) -> str:
     return "\n".join([_columns(lines), *notes])
 
 
-def results_table(metrics: dict[str, Any], folder: Path) -> str:
+def results_table(metrics: Mapping[str, Any], folder: Path) -> str:
     """Return what was measured, how long it took, and where everything lies."""
     test, validation = metrics["test"], metrics["validation"]
     names = [name for name, value in (test or validation).items() if isinstance(value, float)]
@@ -74,7 +74,7 @@ def results_table(metrics: dict[str, Any], folder: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _shot_lines(curve: Sequence[dict[str, Any]], metrics: dict[str, Any]) -> list[list[str]]:
+def _shot_lines(curve: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[list[str]]:
     """Return one line for each number of shots, after what the names of the classes alone give."""
     lines = [["shots", "accuracy", "from", "to"]]
     before = metrics.get("zero_shot", {}).get("before")
@@ -88,19 +88,19 @@ def _shot_lines(curve: Sequence[dict[str, Any]], metrics: dict[str, Any]) -> lis
     return lines
 
 
-def metrics_table(metrics: dict[str, Any]) -> str:
+def metrics_table(metrics: Mapping[str, Any]) -> str:
     """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
     lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
     return _columns(lines)
 
 
-def _score(scores: dict[str, Any], name: str) -> str:
+def _score(scores: Mapping[str, object], name: str) -> str:
     return f"{scores[name]:.4f}" if name in scores else ""
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:
-    """Text in aligned columns: the first to the left, numbers to the right."""
+    """Return text in aligned columns: the first to the left, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     numeric = [all(_is_number(line[column]) for line in lines[1:]) for column in range(len(widths))]
     rows = []

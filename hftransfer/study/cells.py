@@ -14,8 +14,8 @@ from hftransfer.recipe import CompareSettings, LoadedRecipe, load_recipe, plain_
 from hftransfer.strategies import strategy_of
 from hftransfer.tasks import TASKS
 
+# What a strategy has in common with the recipe's own where its other settings hold for it too.
 _SAME_METHOD = {"kind": "linear-probe", "objective": "cross-entropy"}
-"""What a strategy has in common with the recipe's own where its other settings hold for it too."""
 _OF_ANY_KIND = ("head_init", "pooling")
 _OF_THE_WHOLE = ("compare", "resolved", "hub", "output")
 
@@ -83,13 +83,14 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
     return cells
 
 
-def require_sound(cells: Sequence[Cell], data: Any) -> None:
+def require_sound(cells: Sequence[Cell], data: object) -> None:
     """Return if no cell is seen to fail before data or weights are loaded.
 
     Raises:
         RecipeError: with all faults of all cells.
     """
     faults: dict[str, None] = {}
+    # Seeds change nothing that can be seen before data are loaded.
     for cell in {(cell.model, cell.strategy, cell.shots): cell for cell in cells}.values():
         try:
             early_look(load_recipe(cell.document).recipe, data, fetches_config=True)
@@ -133,6 +134,7 @@ def _document(
 ) -> dict[str, Any]:
     chosen = strategy_of(strategy)
     own = base["strategy"]
+    # Learning rates and the like are kept for the recipe's own method alone: they suit no other.
     alike = all(own.get(key, usual) == chosen.get(key, usual) for key, usual in _SAME_METHOD.items())
     kept = own if alike else {name: own[name] for name in _OF_ANY_KIND if name in own}
     data = {name: value for name, value in base["data"].items() if name not in ("shots", "shot_draws")}

@@ -29,7 +29,6 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
 def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: str) -> Path:
     """Return the score of every arm, with its interval, against what it costs; the runs of each seed as points."""
     figure = figure_of(6.4, 4.0)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     colors = _colors_of(study)
     for arm in study.arms:
@@ -57,8 +56,8 @@ def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: s
 def _draw_curve(path: Path, study: Study) -> Path:
     """Return the score of every arm against the training examples of each class, with its interval as a band."""
     figure = figure_of(6.4, 4.0)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
+    # `all` comes after every number.
     shots = sorted({arm.shots for arm in study.curve}, key=lambda one: 10**9 if one == "all" else int(one))
     names = list(dict.fromkeys(arm.name for arm in study.curve))
     colors = _colors_of(study)
@@ -80,7 +79,7 @@ def _draw_curve(path: Path, study: Study) -> Path:
 
 
 def _number_axis(axes: Axes) -> None:
-    """Logarithmic, with plain numbers."""
+    """Make the axis logarithmic, with plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")

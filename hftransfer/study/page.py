@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import WriteError, counted, must_be
 from hftransfer.base.tabular import csv_text
@@ -123,7 +123,7 @@ def _row(arm: Arm) -> list[str]:
     ]
 
 
-def _cells(study: Study) -> list[list[Any]]:
+def _cells(study: Study) -> list[list[object]]:
     rows = []
     for one in study.results:
         cell, (low, high) = one.cell, one.interval or ("", "")
@@ -135,7 +135,7 @@ def _cells(study: Study) -> list[list[Any]]:
     return rows
 
 
-def _pairs(study: Study) -> list[list[Any]]:
+def _pairs(study: Study) -> list[list[object]]:
     return [
         [d.first, d.second, d.mean, *d.interval, d.p, d.holm_p, " ".join(f"{p:.4g}" for p in d.mcnemar), d.examples]
         for d in study.differences

@@ -12,7 +12,7 @@ from hftransfer.study.statistics import Difference, Scores
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one cell came to: its score on the test split, or why it failed."""
+    """The result of one cell: its score on the test split, or why it failed."""
 
     cell: Cell
     folder: Path
@@ -50,7 +50,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """What a comparison came to, and where it lies."""
+    """The results of a comparison, and the folder they lie in."""
 
     folder: Path
     title: str

@@ -20,7 +20,7 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the second of two arms is than the first, over the same test examples."""
+    """The difference by which the second of two arms is better than the first, over the same test examples."""
 
     first: str
     second: str
@@ -94,11 +94,12 @@ def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several p values (Holm 1979, Scand. J. Statist. 6)."""
+    """Return several p values by Holm's step-down correction (Holm 1979, Scand. J. Statist. 6)."""
     order = np.argsort(ps, kind="stable")
     corrected = np.empty(len(ps))
     largest = 0.0
     for place, index in enumerate(order):
+        # A corrected p is never below that of a smaller one.
         largest = max(largest, min(1.0, (len(ps) - place) * ps[index]))
         corrected[index] = largest
     return [float(p) for p in corrected]
@@ -137,6 +138,7 @@ class SignFlips:
 
     def __init__(self, gaps: NDArray[np.float64]) -> None:
         number = len(gaps)
+        # So few examples have so few patterns of signs that all are tried.
         every = 2**number <= _DRAWS
         self._own = 0 if every else 1  # the gaps as they are: among all draws, but not among random ones
         counts, sums = [], []
@@ -146,7 +148,7 @@ class SignFlips:
             here = np.arange(start, min(start + at_once, draws))
             flips = (here[:, None] >> np.arange(number)) & 1 if every else random.integers(0, 2, (len(here), number))
             counts.append(flips.sum(axis=1))
-            sums.append(flips @ gaps)
+            sums.append(flips @ gaps)  # (B,)
         flipped, total = np.concatenate(counts), np.concatenate(sums)
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.array([total / flipped, (gaps.sum() - total) / (number - flipped)])

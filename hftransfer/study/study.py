@@ -32,7 +32,7 @@ CELLS = "cells"
 
 
 class Grid(TypedDict, total=False):
-    """What is compared with what; what is left out is as the recipe's `compare:` section says."""
+    """The strategies, models, seeds and shots to compare; any left out are as the recipe's `compare:` section says."""
 
     strategies: Sequence[str]
     """In short, as in `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`."""
@@ -43,17 +43,17 @@ class Grid(TypedDict, total=False):
 
 
 def compare(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: Any = None,
+    data: object = None,
     out: str | Path | None = None,
     skip_done: bool = False,
     progress: Progress | None = None,
     **grid: Unpack[Grid],
 ) -> Study:
-    """Strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers of shots
-    compared on the same data; what is left out is as the recipe's `compare:` section says.
+    """Compare strategies (such as `linear-probe`, `fine-tune:2`, `fine-tune:all`, `lora:8`), models, seeds and numbers
+    of shots on the same data; what is left out is as the recipe's `compare:` section says.
 
     Every combination is a run of its own; all have the same splits and seeds. With `skip_done` an interrupted
     comparison goes on, in the folder `out` or the newest one of this recipe: what is finished there is not trained
@@ -65,14 +65,7 @@ def compare(
     """
     progress = progress or Progress()
     loaded = load_recipe(recipe, with_memory(overrides, data))
-    wishes: Mapping[str, Any] = grid
-    given = {name: tuple(values) for name, values in wishes.items() if values}
-    chosen = (loaded.recipe.compare or CompareSettings()).model_dump() | given
-    of_recipe = loaded.recipe.compare.model_fields_set if loaded.recipe.compare is not None else ()
-    if loaded.recipe.strategy.contrasts and "strategies" not in given and "strategies" not in of_recipe:
-        chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
-    settings = load_recipe({**_plain(loaded.recipe), "compare": chosen}).recipe.compare
-    assert settings is not None
+    settings = _settings_of(loaded.recipe, grid)
     cells = cells_of(loaded, settings)
     require_sound(cells, data)
     place = _place(Path(loaded.recipe.output.folder), f"{loaded.name}-compare", out, skip_done=skip_done)
@@ -89,15 +82,32 @@ def compare(
             progress.line(f"[{number}/{len(cells)}] {cell.name}: {told}")
             results.append(result)
     except (Interrupted, KeyboardInterrupt):
+        # Cells that were finished before and not come to yet count, too.
         results += [read_result(cell, place / CELLS / cell.name) for cell in cells[len(results) :] if cell in done]
         if results:
             write_study(summary(results, missing=len(cells) - len(results)))
         raise
     study = summary(results)
     write_study(study)
+    # Where no run finished there is no comparison, and the reasons are what a person needs.
     if not study.arms:
         raise DataError(*dict.fromkeys(result.error for result in results))
     return study
+
+
+def _settings_of(recipe: Recipe, grid: Grid) -> CompareSettings:
+    """Return what to compare: the grid, or what it leaves out as the recipe says."""
+    wishes: Mapping[str, Any] = grid
+    given = {name: tuple(values) for name, values in wishes.items() if values}
+    chosen = (recipe.compare or CompareSettings()).model_dump() | given
+    of_recipe = recipe.compare.model_fields_set if recipe.compare is not None else ()
+    if recipe.strategy.contrasts and "strategies" not in given and "strategies" not in of_recipe:
+        chosen["strategies"] = (*chosen["strategies"], CONTRASTIVE)
+    plain = {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}
+    # Read once more as a recipe, so that faults of the grid are told as those of a file.
+    settings = load_recipe({**plain, "compare": chosen}).recipe.compare
+    assert settings is not None
+    return settings
 
 
 def study_of(
@@ -154,7 +164,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
 
 
 def _result_of(
-    cell: Cell, folder: Path, data: Any, done: Sequence[Cell], progress: Progress, *, goes_on: bool
+    cell: Cell, folder: Path, data: object, done: Sequence[Cell], progress: Progress, *, goes_on: bool
 ) -> CellResult:
     """Return the result of a cell; it is run if it was not before, and goes on if it was interrupted."""
     try:
@@ -222,7 +232,3 @@ def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
         found.setdefault(result.cell.seed, Counter())[result.data_fingerprint] += 1
     usual = {seed: counted.most_common(1)[0][0] for seed, counted in found.items()}
     return [result for result in results if result.data_fingerprint != usual[result.cell.seed]]
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    return {key: value for key, value in plain_settings(recipe).items() if key != "resolved"}

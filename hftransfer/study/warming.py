@@ -23,6 +23,7 @@ def warm_up(cells: Sequence[Cell], progress: Progress) -> None:
     """
     from hftransfer.jobs.training import train_model
 
+    # Of equal keys the last one stays: reversed, that is the first.
     first = {(cell.model, cell.strategy): cell for cell in reversed(cells)}
     with progress.stage("warming up", len(first)) as advance:
         for cell in reversed(first.values()):

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from hftransfer.study.results import Arm
 
 
+# Costs that differ by less are alike.
 _ALIKE = 1.25
-"""Costs that differ by less are alike."""
 
 
 def strategy_in_words(short: str) -> str:
-    """`fine-tune:2` as a person would say it."""
+    """Return `fine-tune:2` as a person would say it."""
     kind, _, number = short.partition(":")
     if kind == "linear-probe":
         return "the linear probe"
@@ -56,7 +56,7 @@ def difference_in_words(difference: Difference) -> str:
 
 
 def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: float = 0.01) -> str:
-    """Which arm to take, and what the others would bring. `arms` are in order, the best mean first.
+    """Return which arm to take, and what the others would bring. `arms` are in order, the best mean first.
 
     Taken is the best; or one that costs clearly less, where it is shown to be worse by less than `margin` (0.01 is a
     point), if at all; of those that cost nearly as little the best mean. Where the best is not surely better than all
@@ -72,6 +72,7 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: fl
     open_to = [arm for arm in arms[1:] if arm.name in to_best and not to_best[arm.name].is_real]
     as_good = [best, *(arm for arm in arms[1:] if arm.name in to_best and to_best[arm.name].is_no_loss(margin))]
     least = min(arm.seconds for arm in as_good)
+    # `as_good` is in the order of the means: of those that cost little, the first is best.
     taken = next(arm for arm in as_good if arm.seconds <= _ALIKE * least)
     fewest = min((d.examples for d in to_best.values() if d.examples is not None), default=None)
     too_few = fewest is not None and fewest < examples_needed(margin) and bool(open_to)

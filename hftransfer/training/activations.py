@@ -17,14 +17,14 @@ import tempfile
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -55,8 +55,8 @@ _CODE = (
 )
 
 
-def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, Any]:
-    """Everything that shapes the activations of an example, besides its bytes or tokens."""
+def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Compute) -> dict[str, object]:
+    """Return everything that shapes the activations of an example, besides its bytes or tokens."""
     return {
         "weights": weights_sha256,
         "model": type(adapter.model).__name__ + str(getattr(adapter.model, "pooling", "")),
@@ -79,6 +79,7 @@ def worth_keeping(
     if wish == "on":
         return True
     shape = adapter.hidden_shape(boundary)
+    # Texts are not tokenised yet: this is about what most have.
     tokens = 128 if shape[0] == -1 else 1
     needed = 4 * tokens * int(np.prod([size for size in shape if size > 0])) * count
     try:
@@ -130,7 +131,7 @@ class StoredActivations:
         return _as_tensor(self.row(index)).float().numpy().reshape(-1, width)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop of one length as float32 (stop - start, D)."""
+        """Return rows start..stop of one length as float32 (stop - start, D)."""
         wanted, width = self.places[start:stop], self.shape[1]
         gathered = np.empty((len(wanted), width), dtype=np.float32)
         for shard in np.unique(wanted[:, 0]):
@@ -146,7 +147,7 @@ class ActivationStore:
     folder, and `tell` gets a line.
     """
 
-    def __init__(self, root: Path, parts: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, root: Path, parts: Mapping[str, object], tell: Callable[[str], None] = lambda _: None) -> None:
         text = json.dumps(parts, sort_keys=True, indent=1, default=str)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:32]
         self._tell = tell
@@ -155,6 +156,7 @@ class ActivationStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             key = self.folder / "key.json"
+            # For people who look into the cache: the folder's name is the digest of the same text.
             if not key.is_file() or key.read_text(encoding="utf-8") != text:
                 key.write_text(text, encoding="utf-8")
         except OSError as error:
@@ -166,7 +168,7 @@ class ActivationStore:
         self.refresh()
 
     @classmethod
-    def in_cache(cls, parts: dict[str, Any], tell: Callable[[str], None]) -> ActivationStore:
+    def in_cache(cls, parts: Mapping[str, object], tell: Callable[[str], None]) -> ActivationStore:
         """Return the store in the cache folder."""
         try:
             root = cache_folder("activations")
@@ -196,7 +198,8 @@ class ActivationStore:
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[bytes], Sequence[np.ndarray]], None]]:
-        """Takes (digests, flat rows) as they are computed; what was taken is kept even when the block fails."""
+        """Give a function that takes (digests, flat rows) as they are computed; what it took is kept even when the
+        block fails."""
         draft = self._new_shard()
 
         def take(digests: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
@@ -249,6 +252,7 @@ class ActivationStore:
             elsewhere = _Shard(
                 self._spare if draft.is_below(self.folder) and self._spare else self._go_elsewhere(error)
             )
+            # Rows that were computed already are copied there, and not lost.
             elsewhere.take_over(draft)
             ids = elsewhere.finish()
         if ids is not None:
@@ -268,6 +272,7 @@ class ActivationStore:
                     return  # a damaged pair of files: its rows are computed again
                 starts = np.cumsum(lengths) - lengths
                 shard = len(self._shards)
+                # Mapped, and not read: rows come into memory when they are asked for.
                 self._shards.append(np.memmap(file, dtype=kind, mode="r"))
                 for entry, start, length in zip(index["digest"], starts, lengths, strict=True):
                     self._places[bytes(entry)] = (shard, int(start), int(length))
@@ -275,8 +280,8 @@ class ActivationStore:
 
 _SUFFIXES = {".f32": np.float32, ".bf16": np.uint16}
 _INDEX = np.dtype([("digest", f"V{_DIGEST_BYTES}"), ("length", "<i8")])
+# What this process is writing.
 _DRAFTS: set[Path] = set()
-"""What this process is writing."""
 
 
 class _Shard:
@@ -317,6 +322,7 @@ class _Shard:
         index = np.empty(len(self._digests), dtype=_INDEX)
         index["digest"] = [np.void(digest) for digest in self._digests]
         index["length"] = self._lengths
+        # The index comes last: rows without it are never read.
         ids = self._draft.with_suffix(".ids.tmp")
         try:
             ids.write_bytes(index.tobytes())
@@ -398,7 +404,7 @@ def _fill(
     advance: Callable[[int], None],
     stop_at_fault: bool,
 ) -> dict[int, str]:
-    """Those of the missing items that can't be decoded; the others are in the store afterwards."""
+    """Return those of the missing items that can't be decoded; the others are in the store afterwards."""
     faults: dict[int, str] = {}
     if not missing:
         return faults
@@ -420,19 +426,19 @@ def _fill(
 
 
 _ADVICE = "`hftransfer check` lists all such files."
+# How many passes a GPU is given before the result of the first is taken: it computes while that is stored.
 _PASSES_AHEAD = 2
-"""How many passes a GPU is given before the result of the first is taken: it computes while that is stored."""
 
 
 class _Computing:
-    """What a pass gives, on its way to the host."""
+    """The result of a pass, on its way to the host."""
 
     def __init__(self, hidden: Tensor, *, exact: bool) -> None:
         with torch.inference_mode():
-            finite = torch.isfinite(hidden).all()
+            finite = torch.isfinite(hidden).all()  # (), read on the host with the result: no wait here
             hidden = hidden.float() if exact or hidden.dtype != torch.bfloat16 else hidden
             self._found = hidden.to("cpu", non_blocking=True), finite.to("cpu", non_blocking=True)
-        self._copied: Any = torch.cuda.Event() if hidden.is_cuda else None  # type: ignore[no-untyped-call]
+        self._copied = torch.cuda.Event() if hidden.is_cuda else None  # type: ignore[no-untyped-call]
         if self._copied is not None:
             self._copied.record()
 
@@ -482,6 +488,7 @@ def pinned(inputs: Inputs, compute: Compute) -> Inputs:
 def _flat(hidden: Tensor, lengths: np.ndarray | None, *, exact: bool) -> list[np.ndarray]:
     """Return each example's activations as one flat row, padding left out; bfloat16 is kept as its bits."""
     if hidden.dtype == torch.bfloat16 and not exact:
+        # numpy has no bfloat16: the bits are kept as whole numbers.
         values = hidden.contiguous().view(torch.int16).cpu().numpy().view(np.uint16)
     else:
         values = hidden.float().cpu().numpy()
@@ -501,10 +508,11 @@ def _forward(adapter: Frozen, boundary: int, inputs: Inputs, compute: Compute) -
 
 
 def moved(inputs: Inputs, compute: Compute) -> Inputs:
-    """Inputs on the device, pixels in its precision and the memory layout that convolutions like."""
+    """Return inputs on the device, pixels in its precision and the memory layout that convolutions like."""
 
     def move(tensor: Tensor) -> Tensor:
         dtype = compute.dtype if tensor.is_floating_point() else tensor.dtype
+        # Four dimensions are those of images: (B, C, H, W).
         layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
         return tensor.to(compute.device, non_blocking=True).to(dtype, memory_format=layout)
 
@@ -550,11 +558,12 @@ def _read_ahead(read: Callable[[Part], T], batches: Sequence[Part], most_workers
                 yield ahead.popleft().result()
         finally:
             for future in ahead:
+                # The block may end early, by an error or Ctrl-C: what has not begun need not.
                 future.cancel()
 
 
 class Source:
-    """What enters the learning part: activations from the store, or computed anew by the frozen part each time."""
+    """The input of the learning part: activations from the store, or computed anew by the frozen part each time."""
 
     def __init__(
         self,
@@ -588,9 +597,9 @@ class Source:
         rows = [_as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
         beside = self.items.beside(chosen, tokens)
         if self._shape[0] == -1:
-            hidden = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            hidden = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, T, D)
             missing = max(0, tokens - hidden.shape[1])
-            padded = torch.nn.functional.pad(hidden, (0, 0, 0, missing))
+            padded = torch.nn.functional.pad(hidden, (0, 0, 0, missing))  # (B, tokens, D)
             return pinned({"hidden": padded, **beside}, self.compute)
         return pinned({"hidden": torch.stack(rows), **beside}, self.compute)
 
@@ -606,5 +615,6 @@ class Source:
 
 def _as_tensor(row: np.ndarray) -> Tensor:
     if row.dtype == np.uint16:
+        # numpy has no bfloat16: its bits lie there as whole numbers.
         return torch.from_numpy(row.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(np.array(row))

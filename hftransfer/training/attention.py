@@ -6,8 +6,8 @@ its time forward (ViT-Tiny, 32 images of 197 tokens), and backward a third of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+# Of more the scores of all pairs would take much memory, and less would be gained.
 _MOST_TOKENS = 256
-"""Of more the scores of all pairs would take much memory, and less would be gained."""
 
 
 def attention(
@@ -31,7 +31,7 @@ def attention(
     *,
     drop: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Tensor:
-    """Scaled dot-product attention (B, heads, T, D), as torch documents its own; `drop` drops weights, with the
+    """Return scaled dot-product attention (B, heads, T, D), as torch documents its own; `drop` drops weights, with the
     probability that it is given.
 
     Source: Vaswani et al., arXiv 1706.03762, section 3.2.1.
@@ -40,10 +40,12 @@ def attention(
     if torch.is_autocast_enabled(device):
         query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
     if enable_gqa:
+        # Several heads of queries share one of keys and values (grouped-query attention).
         repeats = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
     with torch.autocast(device, enabled=False):  # the softmax, too, in the precision of what it is given
-        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)
+        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)  # (B, heads, T, T)
+        # The least number, not -inf: a row that is masked throughout would be NaN.
         least = torch.finfo(scores.dtype).min
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
@@ -51,11 +53,11 @@ def attention(
             scores = scores.masked_fill(~attn_mask, least)
         elif attn_mask is not None:
             scores = scores + attn_mask.clamp(min=least).to(scores.dtype)
-        weights = scores.softmax(dim=-1)
+        weights = scores.softmax(dim=-1)  # (B, heads, T, T)
         return (weights if drop is None else drop(weights, dropout_p)) @ value
 
 
-def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """Return a context in which a network that does not learn attends as quickly as it can.
 
     Not one of torch's own attention modules: they have a quick way that no function may be put in place of.
@@ -68,8 +70,12 @@ def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) 
 
 class _QuickAttention(TorchFunctionMode):
     def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         del types
         named = kwargs or {}
         if is_attention(function, args) and is_quick(*args[:2], **named):
@@ -77,12 +83,12 @@ class _QuickAttention(TorchFunctionMode):
         return function(*args, **named)
 
 
-def is_attention(function: Any, args: Any) -> bool:
+def is_attention(function: object, args: Sequence[object]) -> bool:
     """Return whether torch's attention is called, with query, key and value by their places."""
     return function is functional.scaled_dot_product_attention and len(args) > 2
 
 
-def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: Any) -> bool:
+def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: object) -> bool:
     """Return whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
     if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
         return False

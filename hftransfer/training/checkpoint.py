@@ -60,7 +60,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
-    def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, Any]) -> Path:
+    def save(self, step: int, tensors: Mapping[str, Tensors | Path], state: Mapping[str, object]) -> Path:
         """Return the folder of a new checkpoint with these files; an existing file, given by its path, is linked.
 
         Older checkpoints beyond `keep` go afterwards: nothing else is deleted.
@@ -77,11 +77,13 @@ class Checkpoints:
             (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
             files = {file.name: _fingerprint(file) for file in sorted(draft.iterdir())}
             text = json.dumps({"format": _FORMAT, "files": files}, indent=1)
+            # Last of all files: a checkpoint without it was never finished.
             (draft / _MANIFEST).write_text(text + "\n", encoding="utf-8")
             for file in draft.iterdir():
                 _sync(file)
             _sync(draft)
             draft.rename(self.folder / name)
+            # The rename itself is on the disk only when its folder is.
             _sync(self.folder)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -126,6 +128,7 @@ class Checkpoints:
         """Return the folders that a checkpoint's name tells to be ours, oldest first."""
         if not self.folder.is_dir():
             return []
+        # A link may lead to somebody else's files, which must not be deleted.
         found = [f for f in self.folder.iterdir() if pattern.fullmatch(f.name) and not f.is_symlink()]
         return sorted(found, key=_order)
 
@@ -141,18 +144,19 @@ def _write(file: Path, content: Tensors | Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}, file)
         return
     try:
+        # The best weights seldom change between checkpoints: a link takes no room.
         os.link(content, file)
     except OSError:  # a file system without links
         shutil.copyfile(content, file)
 
 
-def _fingerprint(file: Path) -> dict[str, Any]:
+def _fingerprint(file: Path) -> dict[str, object]:
     with file.open("rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def _fault(folder: Path) -> str | None:
-    """Why a checkpoint is not whole."""
+    """Return why a checkpoint is not whole; None where it is."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +27,8 @@ from hftransfer.training.activations import Source
 from hftransfer.training.devices import Compute
 from hftransfer.training.settings import LossName
 
+# Of what enters the projections, while they are trained: on 2,000 photos with captions recall at 10 rose by 0.04.
 _DROPOUT = 0.3
-"""Of what enters the projections, while they are trained: on 2,000 photos with captions recall at 10 rose by 0.04."""
 _START_SCALES: dict[LossName, float] = {"infonce": 14.3, "sigmoid": 10.0}  # CLIP's: a temperature of 0.07; SigLIP's
 _START_BIAS = -10.0  # SigLIP's: most pairs do not belong together
 _MOST_SCALE = 100.0
@@ -42,7 +41,7 @@ def start_scale(loss: LossName) -> float:
 
 @dataclass(frozen=True)
 class Pooled:
-    """What enters the projections, of one split: images (N, F), captions (M, G), and each caption's image (M,)."""
+    """The inputs of the projections, of one split: images (N, F), captions (M, G), and each caption's image (M,)."""
 
     images: np.ndarray
     captions: np.ndarray
@@ -53,6 +52,7 @@ def captions_of_epoch(owners: np.ndarray, images: int, seed: int, epoch: int) ->
     """Return one of each image's own captions (N,), by the owners (M,) of all captions, which stand in their order."""
     random = np.random.default_rng([seed, epoch])
     count = np.bincount(owners, minlength=images)
+    # Captions stand image by image: the first of each, and a random step within its own.
     chosen: np.ndarray = np.cumsum(count) - count + (random.random(images) * count).astype(np.int64)
     return chosen
 
@@ -70,7 +70,7 @@ class PairSource:
         return len(self.pooled.images)
 
     def read(self, chosen: Sequence[int], tokens: int = 0) -> Activations:
-        """`image` (B, F) and `text` (B, G) of these images."""
+        """Return `image` (B, F) and `text` (B, G) of these images."""
         del tokens
         places = list(chosen)
         return {
@@ -84,7 +84,7 @@ class PairSource:
 
 
 class Scores(nn.Module):
-    """What cosines (B, B) are scaled by, and of the sigmoid loss what is added to them."""
+    """The scale of cosines (B, B), and of the sigmoid loss the term added to them."""
 
     def __init__(self, scale: float, loss: LossName, bias: float) -> None:
         super().__init__()
@@ -117,10 +117,11 @@ class Projections(nn.Module):
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """Return the scores (B, B) of images, in rows, and texts."""
         images, texts = self._projected(self.image, image), self._projected(self.text, text)
-        scores: Tensor = self.scores(images @ texts.T)
+        scores: Tensor = self.scores(images @ texts.T)  # (B, B)
         return scores
 
     def _projected(self, projection: nn.Linear, features: Tensor) -> Tensor:
+        # An identity that stays as it is gains nothing from dropout.
         learns = projection.weight.requires_grad
         return normalize(projection(self.dropout(features) if learns else features), dim=-1)
 
@@ -140,6 +141,7 @@ class ProjectionAdapter:
         self.poolers = {name: poolers.get(name) for name in self.layers}
         features: dict[Side, np.ndarray] = {"image": train.images, "text": train.captions}
         self.means: dict[Side, Tensor] = {
+            # Means can be taken off only where a pooler can carry them afterwards.
             name: torch.from_numpy(values.mean(axis=0)) if self.poolers[name] is not None else torch.zeros(1)
             for name, values in features.items()
         }
@@ -181,9 +183,11 @@ class ProjectionAdapter:
                 made: nn.Linear = getattr(self.model, name)
                 if layer.bias is not None:
                     layer.bias.copy_(made.bias.cpu())
+                # The projection takes features as they are, not divided by their deviation.
                 layer.weight.copy_(made.weight.cpu() / self.deviations[name])
                 pooler = self.poolers[name]
                 if pooler is not None:
+                    # Features were trained on less their mean: the pooler now subtracts it.
                     pooler.bias.sub_(self.means[name])
         self.model.scores.write_back(self.dual)
 
@@ -201,11 +205,11 @@ class ProjectionAdapter:
         self.model.train(on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
-        """Return all of it is the head."""
+        """Return 0 for all parameters: all of it is the head."""
         return dict.fromkeys(self.model.parameters(), 0)
 
     @torch.inference_mode()
-    def embedded(self, pooled: Pooled, device: Any) -> tuple[np.ndarray, np.ndarray]:
+    def embedded(self, pooled: Pooled, device: torch.device | str) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised embeddings of (standardised) images (N, D) and captions (M, D)."""
         found = []
         for layer, values in ((self.model.image, pooled.images), (self.model.text, pooled.captions)):
@@ -226,7 +230,8 @@ class TowersAdapter:
         del boundary  # each tower has its own
         embedded = []
         for side, adapter, own in zip(SIDES, (self.images, self.texts), self.boundaries, strict=True):
-            embedded.append(adapter.above(_of_side(activations, side), own))
+            embedded.append(adapter.above(_select_side(activations, side), own))
+        # Cosines times a large scale: 16 bits would round them to the same few logits.
         with torch.autocast(embedded[0].device.type, enabled=False):
             images, texts = (normalize(part.float(), dim=-1) for part in embedded)
             scores: Tensor = self.model["scores"](images @ texts.T)
@@ -239,7 +244,7 @@ class TowersAdapter:
             adapter.learn_mode(own, on=on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
-        """As of each tower; projections and the scale are at the head."""
+        """Return the depths in both towers; projections and the scale are at the head."""
         own = dict.fromkeys(self.model["scores"].parameters(), 0)
         return {**self.images.depth_of(), **self.texts.depth_of(), **own}
 
@@ -259,21 +264,21 @@ class TowersSource:
         """Return what is known of a batch without computing, of images and of texts."""
         del tokens
         parts = self.images.read(chosen), self.texts.read(self.chosen[list(chosen)].tolist())
-        return _with_sides(parts)
+        return _join_sides(parts)
 
     def activations(self, read: Activations) -> Activations:
         """Return the activations of a batch on the device."""
         sources = zip(SIDES, (self.images, self.texts), strict=True)
-        return _with_sides([source.activations(_of_side(read, side)) for side, source in sources])
+        return _join_sides([source.activations(_select_side(read, side)) for side, source in sources])
 
 
-def _of_side(activations: Activations, side: str) -> Activations:
-    """Those of images or of texts, under their own names."""
+def _select_side(activations: Activations, side: str) -> Activations:
+    """Return the activations of images or of texts, under their own names."""
     return {name.removeprefix(f"{side}."): part for name, part in activations.items() if name.startswith(f"{side}.")}
 
 
-def _with_sides(parts: Sequence[Activations]) -> Activations:
-    """Those of images and of texts as one."""
+def _join_sides(parts: Sequence[Activations]) -> Activations:
+    """Return the activations of images and of texts as one."""
     return {f"{side}.{name}": value for side, part in zip(SIDES, parts, strict=True) for name, value in part.items()}
 
 
@@ -288,7 +293,8 @@ def sigmoid_loss(count: int) -> Loss:
 
     def total(scores: Tensor, chosen: Sequence[int]) -> Tensor:
         del chosen
-        signs = 2 * torch.eye(len(scores), device=scores.device) - 1
+        # 1 for an image and its caption, -1 for all other pairs.
+        signs = 2 * torch.eye(len(scores), device=scores.device) - 1  # (B, B)
         return -logsigmoid(signs * scores).sum()
 
     return Loss(total, np.ones(count), whole_batches=True)
@@ -299,7 +305,8 @@ def infonce(count: int) -> Loss:
 
     def total(similarities: Tensor, chosen: Sequence[int]) -> Tensor:
         del chosen
-        own = torch.arange(len(similarities), device=similarities.device)
+        # Image i belongs to text i: the right class of each row is its own number.
+        own = torch.arange(len(similarities), device=similarities.device)  # (B,)
         to_texts = cross_entropy(similarities, own, reduction="sum")
         to_images = cross_entropy(similarities.T, own, reduction="sum")
         return (to_texts + to_images) / 2

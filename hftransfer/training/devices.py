@@ -18,8 +18,8 @@ from hftransfer.training.processes import ALONE, Processes, processes
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+# Tokens of a text for which as much room is left as for an image.
 _TOKENS = 128
-"""Tokens of a text for which as much room is left as for an image."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -44,7 +44,7 @@ class Compute:
         """Return a context in which float32 modules compute in this precision."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.precision != "fp32")
 
-    def accelerator(self, **more: Any) -> Accelerator:
+    def accelerator(self, **more: object) -> Accelerator:
         """Return an Accelerator for this device and precision."""
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
@@ -63,7 +63,7 @@ class Compute:
         return f"{self.device.type} {capability} torch {torch.__version__}"
 
     def describe(self) -> str:
-        """Device, processes and precision in a few words."""
+        """Return device, processes and precision in a few words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = torch.get_num_threads()
         of_threads = f" of {counted(threads, 'thread')}" if self.device.type == "cpu" else ""
@@ -85,8 +85,10 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
     if precision not in ("auto", *allowed):
         where = f"on this device ({device.type})"
         raise RecipeError(must_be("train.precision", f"auto, {' or '.join(allowed)} {where}", precision))
-    chosen: Any = precision
-    if precision == "auto":
+    chosen: Literal["fp32", "bf16", "fp16"]
+    if precision != "auto":
+        chosen = precision
+    else:
         chosen = "bf16" if computes_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
     if device.type == "cpu":
         keep_freed_memory()
@@ -98,7 +100,7 @@ def choose_compute(precision: Precision, batch_size: int | None) -> Compute:
 
 @contextlib.contextmanager
 def repeatable(*, on: bool) -> Iterator[None]:
-    """Meanwhile, where it is on, a GPU adds up numbers in an order that is the same each time.
+    """Have a GPU add up numbers in the same order each time within the block, where it is on.
 
     Attention's gradients else differ from run to run in their last bits, and with them the weights.
 
@@ -109,7 +111,8 @@ def repeatable(*, on: bool) -> Iterator[None]:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    other: Any = torch.utils.deterministic
+    other: Any = torch.utils.deterministic  # torch's stubs lack its setting
+    # Filling new memory with NaN finds errors, and takes time at every tensor.
     fills, other.fill_uninitialized_memory = other.fill_uninitialized_memory, False
     torch.use_deterministic_algorithms(True)
     try:
@@ -120,7 +123,7 @@ def repeatable(*, on: bool) -> Iterator[None]:
 
 
 def has_no_order(error: BaseException) -> bool:
-    """Whether an operation refused to compute because it can't do so in the same order each time."""
+    """Return whether an operation refused to compute because it can't do so in the same order each time."""
     return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
 
 
@@ -135,7 +138,7 @@ def computes_bf16(device: torch.device) -> bool:
         return True
     # AVX512-BF16 without AMX was measured on a Xeon at 0.65 to 0.8 of the speed of fp32, on an EPYC (Zen 4) at 1.6 to
     # 2 times it: frozen passes of ViT-Tiny, EfficientNet-Lite0 and MiniLM.
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16")) and str(known.get("cpu_name", "")).startswith("AMD")
 
 

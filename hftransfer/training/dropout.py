@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -33,9 +33,11 @@ class Streams:
         self._shared = np.random.SFC64([seed, step])
 
     def bits(self, shape: Sequence[int]) -> Tensor:
-        """Evenly distributed int16 numbers; along the first dimension, if examples lie there, each from its own."""
+        """Return evenly distributed int16 numbers; along the first dimension, if examples lie there, each from its
+        own."""
         count = math.prod(shape)
         examples = len(self._own)
+        # A shape that no example's rows divide belongs to none: a number for each layer, say.
         if not shape or not examples or shape[0] % examples:
             return torch.from_numpy(_draw(self._shared, count)).view(*shape)
         each = [_draw(own, count // examples) for own in self._own]
@@ -43,10 +45,11 @@ class Streams:
 
 
 def _draw(generator: np.random.SFC64, count: int) -> np.ndarray:
+    # Each raw number has 64 bits, enough for four.
     return generator.random_raw(-(-count // 4)).view(np.int16)[:count]
 
 
-def cheap_dropout(device: torch.device, streams: Streams) -> Any:
+def cheap_dropout(device: torch.device, streams: Streams) -> AbstractContextManager[object]:
     """Return a context in which dropout, attention's and that of whole layers too, draws from these streams; on other
     devices than CPUs it is cheap already."""
     return _CheapDropout(streams) if device.type == "cpu" else nullcontext()
@@ -69,8 +72,12 @@ class _CheapDropout(TorchFunctionMode):
         self._streams = streams
 
     def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         del types
         named = kwargs or {}
         if function is functional.dropout:
@@ -87,11 +94,11 @@ class _CheapDropout(TorchFunctionMode):
             return values.copy_(self._shares(values.shape) < p)
         return function(*args, **named)
 
-    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if training and not inplace and 0 < p < 1 and input.is_floating_point():
             return dropout(input, p, self._streams)
         return functional.dropout(input, p, training, inplace)
 
     def _shares(self, shape: Sequence[int]) -> Tensor:
-        """Evenly distributed numbers in [0, 1), in steps of 1/65536."""
+        """Return evenly distributed numbers in [0, 1), in steps of 1/65536."""
         return (self._streams.bits(shape).float() + _LEVELS // 2) / _LEVELS

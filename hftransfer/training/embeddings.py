@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from hftransfer.adapters.dual import DualEncoder, Tower
 from hftransfer.base.progress import Progress
@@ -23,6 +23,7 @@ class TextItems:
     def __init__(self, texts: Sequence[str], dual: DualEncoder) -> None:
         self.texts, self.dual = texts, dual
         self.digests = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+        # In characters: near enough to sort by, and known without the tokenizer.
         self.lengths = np.array([len(text) for text in texts], dtype=np.int64)
 
     def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
@@ -30,7 +31,7 @@ class TextItems:
         del tokens
         return Batch(list(chosen), self.dual.encode_texts([self.texts[item] for item in chosen]), {})
 
-    def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Any]:
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> dict[str, Tensor]:
         """Return nothing: their activations need nothing beside them."""
         del chosen, tokens
         return {}
@@ -83,12 +84,14 @@ def ensemble(per_template: np.ndarray) -> np.ndarray:
 
 
 def logits(images: np.ndarray, classes: np.ndarray, dual: DualEncoder) -> np.ndarray:
-    """(N, C) from embeddings of images (N, D), normalised or not, and normalised ones of classes (C, D)."""
+    """Return logits (N, C) from embeddings of images (N, D), normalised or not, and normalised ones of classes (C,
+    D)."""
     found: np.ndarray = dual.scale * (unit(images.astype(np.float64)) @ classes.T) + dual.bias
     return found
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (…, D) of length 1."""
+    """Return vectors (…, D) scaled to length 1."""
+    # A vector of zeros stays one.
     normalised: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return normalised

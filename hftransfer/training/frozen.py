@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +24,14 @@ from hftransfer.adapters.images import conv_network
 from hftransfer.base.errors import ModelError
 from hftransfer.training.devices import Compute
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Frozen(Protocol):
-    """What lies below a boundary: of an adapter, or a tower of a dual encoder."""
+    """A network below a boundary: that of an adapter, or a tower of a dual encoder."""
 
-    model: Any
+    model: PreTrainedModel
 
     @property
     def stages(self) -> list[nn.Module]:
@@ -42,13 +45,13 @@ class Frozen(Protocol):
         """Return what the model takes, from raw examples."""
 
     def with_model(self, model: nn.Module) -> Self:
-        """The same around another copy of the model."""
+        """Return the same around another copy of the model."""
 
     def below(self, inputs: Inputs, boundary: int) -> Activations:
         """Return the activations at the boundary."""
 
-    def processor_settings(self) -> dict[str, Any]:
-        """Everything that shapes the inputs, as plain values."""
+    def processor_settings(self) -> dict[str, object]:
+        """Return everything that shapes the inputs, as plain values."""
 
 
 F = TypeVar("F", bound=Frozen)
@@ -102,6 +105,7 @@ def _folded(frozen: Frozen) -> nn.Module:
     """Return a copy of the model whose convolutions do what the BatchNorm layers right behind them did; the model
     itself where there are none, or where two small examples would not come out the same."""
     top, device = len(frozen.stages), next(frozen.model.parameters()).device
+    # Flat colour and noise: features of both must stay the same.
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     examples = [Image.new("RGB", (64, 64)), Image.fromarray(noise)]
     inputs = {name: tensor.to(device) for name, tensor in frozen.encode(examples).items()}
@@ -117,17 +121,18 @@ def _folded(frozen: Frozen) -> nn.Module:
 
 
 def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
-    """By name, each convolution that runs once and the BatchNorm that is given its very output; and the features."""
+    """Return, by name, each convolution that runs once and the BatchNorm that is given its very output; and
+    features."""
     names = {module: name for name, module in frozen.model.named_modules()}
     outputs: dict[int, tuple[str, Tensor, int]] = {}
     pairs: dict[str, str] = {}
     runs: list[str] = []
 
-    def leave(module: nn.Module, _: Any, output: Tensor) -> None:
+    def leave(module: nn.Module, _: object, output: Tensor) -> None:
         runs.append(names[module])
         outputs[id(output)] = names[module], output, output._version  # kept, so that its id is not given again
 
-    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+    def enter(module: nn.Module, args: tuple[object, ...]) -> None:
         runs.append(names[module])
         name, output, version = outputs.get(id(args[0]), ("", None, 0))
         if output is not None and output._version == version:  # nothing has changed it in place
@@ -166,8 +171,8 @@ class PackedLinear(nn.Linear):
         found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
         return found
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Copied or pickled, it is a plain layer: packed weights can't be."""
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        """Reduce to a plain layer, copied or pickled: packed weights can't be."""
         del protocol
         return _bare_linear, (), {name: own for name, own in self.__dict__.items() if name != "packed"}
 
@@ -182,4 +187,5 @@ def _pack(model: nn.Module) -> None:
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
                 module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+                # The layer stays the same object, which hooks and names refer to.
                 module.__class__ = PackedLinear

@@ -9,6 +9,7 @@ al., arXiv 2202.10054).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from hftransfer.adapters.base import Adapter, parameter_counts
 from hftransfer.adapters.dual import DualEncoder, Tower
-from hftransfer.adapters.towers import dual_of_towers, hold_fixed, tower_adapters
+from hftransfer.adapters.towers import TextTowerAdapter, dual_of_towers, hold_fixed, tower_adapters
 from hftransfer.base.errors import RecipeError, must_be
 from hftransfer.base.progress import Progress
 from hftransfer.data.captions import captions_of
@@ -66,7 +67,7 @@ class CaptionJob:
     train: TrainSettings
     compute: Compute
     progress: Progress
-    stage: Callable[[str], Any]
+    stage: Callable[[str], AbstractContextManager[object]]
     keeping: Keeping | None = None
     log: Log = not_tracked
 
@@ -78,7 +79,7 @@ class CaptionJob:
 
 @dataclass
 class CaptionsLearned:
-    """What came of it: the dual encoder, how well images and captions find each other by split, and the ranks of the
+    """The outcome: the dual encoder, how well images and captions find each other by split, and the ranks of the
     test split."""
 
     dual: DualEncoder
@@ -106,6 +107,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
         return _learn_projections(job)
     if job.new:
         first = job.train.model_copy(update=PROBE_OF_CAPTIONS)
+        # A person sees one training: lines of the first go to the log alone.
         quiet, strategy = job.progress.in_background(), LinearProbe()
         _learn_projections(replace(job, strategy=strategy, train=first, progress=quiet, keeping=None, log=not_tracked))
         job.progress.line("the new projections have learned alone; now the towers learn with them")
@@ -146,7 +148,7 @@ def _pooled(job: CaptionJob, split: Split) -> Pooled:
     """
     texts, owners = captions_of(split)
     towers = {name: Tower(job.dual, name, pooled=True) for name in ("image", "text")}
-    items: dict[str, Any] = {
+    items: dict[str, Items] = {
         "image": ImageItems(split.rows, split.digests, towers["image"], decode=job.data.decode),
         "text": TextItems(texts, job.dual),
     }
@@ -165,6 +167,7 @@ def _pooled(job: CaptionJob, split: Split) -> Pooled:
 def _learn_towers(job: CaptionJob) -> CaptionsLearned:
     images, texts = tower_adapters(job.dual)
     boundaries = job.strategy.prepare(images, job.train.seed), job.strategy.prepare(texts, job.train.seed)
+    # After `prepare`, which lets all above the boundary learn.
     hold_fixed(images, texts)
     scores = Scores(job.dual.scale, job.loss, job.dual.bias)
     adapter = TowersAdapter(images, texts, boundaries, scores)
@@ -198,9 +201,10 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
 
 
 def _sources(
-    job: CaptionJob, images: Adapter, texts: Any, boundaries: tuple[int, int]
+    job: CaptionJob, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int]
 ) -> dict[str, tuple[Source, Source]]:
-    """By split, the images and all captions as they are at the towers' boundaries; kept there where that pays."""
+    """Return, by split, the images and all captions as they are at the towers' boundaries; kept there where that
+    pays."""
     items: dict[str, tuple[Items, Items]] = {}
     cut = 0
     for name, split in job.splits.items():
@@ -260,6 +264,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
     def evaluate() -> Evaluation:
         metrics, _ = _found_of(*embedded("validation"), owners)
         shown = {name: metrics[name] for name in ("image_to_text_recall_at_10", "text_to_image_recall_at_10")}
+        # No single recall says all: without a wish their sum decides.
         score = (metrics[job.train.metric],) if job.train.metric else (sum(metrics.values()),)
         return Evaluation(Judged(metrics, score, {}), shown, score)
 
@@ -300,7 +305,11 @@ def _found_of(
 
 
 def _learned(
-    dual: DualEncoder, splits: Splits, found: Any, fitted: Fitted, parameters: dict[str, int]
+    dual: DualEncoder,
+    splits: Splits,
+    found: dict[str, tuple[dict[str, float], dict[str, np.ndarray]]],
+    fitted: Fitted,
+    parameters: dict[str, int],
 ) -> CaptionsLearned:
     metrics = {name: own for name, (own, _) in found.items()}
     ranks = found["test"][1] if "test" in found else {}

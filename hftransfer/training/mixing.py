@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mixing:
-    """How a batch is mixed: image i with image `order[i]`, of which `share` in [0, 1] remains its own."""
+    """The mixing of a batch: image i with image `order[i]`, of which `share` in [0, 1] remains its own."""
 
     order: list[int]
     share: float
@@ -26,11 +26,12 @@ class Mixing:
         if self.middle is None:
             return self.share * own + (1 - self.share) * others, self.share
         height, width = own.shape[-2:]
+        # Sides shrink by the root of the share, so that the area does by the share.
         half_height, half_width = (int(size * np.sqrt(1 - self.share)) // 2 for size in (height, width))
         middle_y, middle_x = int(self.middle[0] * height), int(self.middle[1] * width)
         top, bottom = max(0, middle_y - half_height), min(height, middle_y + half_height)
         left, right = max(0, middle_x - half_width), min(width, middle_x + half_width)
-        mixed = own.clone()
+        mixed = own.clone()  # (B, 3, H, W)
         mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
         return mixed, 1 - (bottom - top) * (right - left) / (height * width)
 

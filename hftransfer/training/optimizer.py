@@ -36,7 +36,7 @@ class Rates(Protocol):
 def make_optimizer(
     adapter: Adapter, rates: Rates, settings: TrainSettings, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) or SGD with Nesterov's momentum, fused where torch has it so."""
+    """Return AdamW (Loshchilov & Hutter, arXiv 1711.05101) or SGD with Nesterov's momentum, fused where torch can."""
     groups = parameter_groups(adapter, rates, settings.weight_decay)
     fused = device.type in ("cpu", "cuda")
     if settings.optimizer == "sgd":
@@ -52,6 +52,7 @@ def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> lis
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in adapter.model.parameters():
         if parameter.requires_grad:
+            # Vectors are norms and biases: weight decay would pull them to 0 without reason.
             groups.setdefault((depths[parameter], parameter.ndim > 1), []).append(parameter)
     return [
         {

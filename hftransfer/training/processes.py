@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MOMENT_SECONDS = 0.1
+# How long a process waits for the others: reading data and writing results may take long in one of them.
 _PATIENCE = datetime.timedelta(days=7)
-"""How long a process waits for the others: reading data and writing results may take long in one of them."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class Processes:
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [parameter.grad for parameter in learning]
         there = [float(gradient is not None) for gradient in gradients]
+        # One message for all: numbers, who has which gradient, and the gradients behind each other.
         head = torch.tensor([*numbers, *there], device=learning[0].device if learning else None)
         pairs = zip(learning, gradients, strict=True)
         filled = [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs]
@@ -173,7 +174,7 @@ def stray_settings() -> dict[str, tuple[str, str]]:
 
 @cache
 def processes() -> Processes:
-    """This process among those that were started together; they are connected the first time this is asked."""
+    """Return this process among those that were started together; the first call connects them."""
     stray_settings()
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -213,6 +214,7 @@ def _outcome(work: Callable[[], T]) -> _Outcome[T]:
 def _portable(error: BaseException) -> BaseException:
     """Return the error, or one of the same words if it can't go to other processes."""
     try:
+        # Some errors can be pickled, but not read back.
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own bytes
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")

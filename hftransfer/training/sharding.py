@@ -23,6 +23,7 @@ def shard(upper: nn.Module, adapter: Adapter, boundary: int, device: torch.devic
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     stages = adapter.stages[boundary:]
     in_stages = {parameter for stage in stages for parameter in stage.parameters()}
+    # What is frozen outside these stages stays whole in every process.
     still = {p for p in adapter.model.parameters() if not p.requires_grad and p not in in_stages}
     for stage in stages:
         fully_shard(stage, mesh=mesh)

@@ -8,7 +8,6 @@ make many pairs. The head is solved on the features afterwards, as a linear prob
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ class FeatureAdapter:
         """Return the features (B, D) from activations at the boundary."""
         caught: list[Tensor] = []
 
-        def catch(_: nn.Module, args: tuple[Any, ...]) -> None:
+        def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             caught.append(args[0])
 
         with self.adapter.head.register_forward_pre_hook(catch):
@@ -42,11 +41,11 @@ class FeatureAdapter:
         self.adapter.learn_mode(boundary, on=on)
 
     def depth_of(self) -> dict[nn.Parameter, int]:
-        """As of the adapter."""
+        """Return the depths of the adapter's parameters."""
         return self.adapter.depth_of()
 
 
-def similarity_loss(labels: np.ndarray, device: Any) -> Loss:
+def similarity_loss(labels: np.ndarray, device: torch.device | str) -> Loss:
     """Return the squared error of the cosines of a batch's features (B, D), wanted to be 1 of a class and 0 of two.
 
     Pairs of one class and pairs of two count half each, as where they are drawn in equal numbers.
@@ -54,10 +53,11 @@ def similarity_loss(labels: np.ndarray, device: Any) -> Loss:
     of_items = torch.from_numpy(labels).to(device)
 
     def total(features: Tensor, chosen: Sequence[int]) -> Tensor:
-        directions = normalize(features.float(), dim=-1)
+        directions = normalize(features.float(), dim=-1)  # (B, D)
         own = of_items[torch.as_tensor(chosen, device=features.device)]
-        same = own[:, None] == own[None, :]
-        errors = (directions @ directions.T - same.float()).square()
+        same = own[:, None] == own[None, :]  # (B, B)
+        errors = (directions @ directions.T - same.float()).square()  # (B, B)
+        # An example is always like itself: that pair teaches nothing.
         pairs = same & ~torch.eye(len(own), dtype=torch.bool, device=features.device)
         kinds = [errors[of_kind] for of_kind in (pairs, ~same)]
         means = [found.mean() for found in kinds if len(found)]
