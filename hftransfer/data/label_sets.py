@@ -261,6 +261,11 @@ class LabelSets(TargetKind):
         return labels
 
     @override
+    def labels_of(self, target: Any) -> tuple[str, ...]:
+        own: tuple[str, ...] = target
+        return own
+
+    @override
     def counts(self, targets: Targets, class_names: Sequence[str]) -> list[int]:
         found: list[int] = np.asarray(targets).reshape(-1, len(class_names)).sum(axis=0, dtype=np.int64).tolist()
         return found

@@ -436,6 +436,17 @@ def in_batches(
             yield outcome if outcome is not None else say(next(rows))
 
 
+def require_several(model: object) -> Predictor:
+    """Return a model that may be given a threshold.
+
+    Raises:
+        RecipeError: it is a dual encoder.
+    """
+    if not isinstance(model, Predictor):
+        raise RecipeError(must_be("--threshold", "left out for a dual encoder", "given"))
+    return model
+
+
 def all_or_faults(outcomes: Iterable[Said | DataError]) -> list[Said]:
     """Return all predictions.
 

@@ -117,6 +117,12 @@ class Words:
     native_of_pairs: str = ""
     auto_class: str = ""
     """The class of transformers that loads its models."""
+    labels: str = "classes"
+    """What its outputs are, in the plural."""
+    limit: str = "It knows these classes alone: whatever it is given, it names one of them."
+    """What its outputs can't say."""
+    scores: str = "probabilities = ({}).softmax(-1)"
+    """How scores are made of logits, in Python."""
 
 
 @dataclass(frozen=True)

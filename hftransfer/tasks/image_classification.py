@@ -16,7 +16,7 @@ from hftransfer.data.splits import Split
 from hftransfer.tasks.contract import Examples, Explains, Starter, Words
 from hftransfer.tasks.head_task import HeadTask, Outcome
 from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
-from hftransfer.tasks.multi_label import MultiLabelTask
+from hftransfer.tasks.multi_label import LABELS, MultiLabelTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -94,6 +94,7 @@ class ImageLabels(ImageTask[np.ndarray], MultiLabelTask):
     name = ImageClassification.name
     words = replace(
         ImageClassification.words,
+        **LABELS,
         done="images labelled",
         native=_NATIVE.replace('model="path/to/this/folder")', 'model="path/to/this/folder", top_k=None)'),
     )

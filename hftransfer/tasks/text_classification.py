@@ -15,7 +15,7 @@ from hftransfer.data.texts import TEXTS
 from hftransfer.tasks.contract import Examples, Explains, Starter, Words
 from hftransfer.tasks.head_task import HeadTask, Outcome
 from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
-from hftransfer.tasks.multi_label import MultiLabelTask
+from hftransfer.tasks.multi_label import LABELS, MultiLabelTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -98,6 +98,7 @@ class TextLabels(TextTask[np.ndarray], MultiLabelTask):
     name = TextClassification.name
     words = replace(
         TextClassification.words,
+        **LABELS,
         done="texts labelled",
         native=_NATIVE.replace('model="path/to/this/folder")', 'model="path/to/this/folder", top_k=None)'),
         native_of_pairs="",
