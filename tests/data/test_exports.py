@@ -26,7 +26,7 @@ def read(path: Path, content: Any, reader: Reader = TEXTS) -> Found:
     return find_rows(DataSettings(source=str(path)), Progress(None), reader)
 
 
-def texts(found: Found) -> list[tuple[str, str]]:
+def texts(found: Found) -> list[tuple[str, Any]]:
     return [(row.content.text, row.target) for row in found["all"]]  # type: ignore[attr-defined]
 
 

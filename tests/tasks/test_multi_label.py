@@ -146,6 +146,9 @@ def test_lora_keeps_what_its_head_is_for(tiny: TinyModels, table: Path, tmp_path
     model = load_model(found.folder)
     assert model.scoring == "sigmoid"
     assert model.evaluate(str(table))["macro_f1"] == pytest.approx(found.metrics["test"]["macro_f1"], abs=1e-6)
+    # peft's layout has no place for it: without, plain pipelines would take the best of all labels by softmax.
+    card = (found.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert 'num_labels=4, problem_type="multi_label_classification"' in card
 
 
 def test_images_with_any_number_of_labels(tiny: TinyModels, tmp_path: Path) -> None:
