@@ -38,17 +38,20 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def table_suffix(path: Path) -> str:
-    """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`); empty where it is none."""
+def table_suffix(path: Path, more: Sequence[str] = ()) -> str:
+    """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`), or which of `more` suffixes
+    it has; empty where it is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in more:
+        return suffixes[-1]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in TABLE_SUFFIXES else ""
 
 
-def table_stem(path: Path) -> str:
+def table_stem(path: Path, more: Sequence[str] = ()) -> str:
     """Return a table's name without its suffixes: `train` of `train.csv.gz`."""
-    return path.name[: path.name.lower().rindex(table_suffix(path))]
+    return path.name[: path.name.lower().rindex(table_suffix(path, more))]
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:

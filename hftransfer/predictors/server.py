@@ -66,7 +66,7 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     queue = _Queue(limits.most_waiting)
     about: dict[str, Any] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
-        labels = list(predictor.class_names) if predictor.task.has_classes else []
+        labels = list(predictor.class_names) if predictor.task.head.names_classes else []
         about |= {"labels": labels, "scores": predictor.scoring, "note": predictor.note}
 
     @app.get("/")

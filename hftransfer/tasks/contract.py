@@ -205,6 +205,11 @@ class Task(ABC):
         """Return whether targets are classes."""
         return self.targets is CLASSES
 
+    @property
+    def weighs_classes(self) -> bool:
+        """Return whether `train.class_weights` may let rare classes count as much as frequent ones."""
+        return self.has_classes
+
     def for_targets(self, kind: TargetKind) -> Task:
         """Return the task as it is for rows with such targets: another one where a row may have several labels."""
         del kind
