@@ -13,13 +13,14 @@ from benchmarks import (
     predict,
     question_answering,
     text_embedding,
+    token_classification,
     whole_job,
     zero_shot,
 )
 
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
-    *(predict, question_answering, boundary_cache),
+    *(predict, question_answering, token_classification, boundary_cache),
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 

@@ -62,7 +62,7 @@ class Subject:
         for name, split in splits.items():
             rows += split.rows
             digests += split.digests
-            labels += split.class_ids.tolist() if splits.class_names else [0] * len(split)
+            labels += split.targets.tolist() if isinstance(split.targets, np.ndarray) else [0] * len(split)
             named += [Named(name, row.id, splits.kind.in_words(row.target)) for row in split.rows]
         counts = splits.counts() if splits.class_names else {}
         parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
