@@ -55,7 +55,9 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     files = {name: str(Path(settings["data"]) / f"{name}.jsonl") for name in ("train", "validation", "test")}
     texts = datasets.load_dataset("json", data_files=files, cache_dir=settings["folder"])
     if settings["rows"]:
-        texts = datasets.DatasetDict({name: part.select(range(settings["rows"])) for name, part in texts.items()})
+        texts = datasets.DatasetDict(
+            {name: part.select(range(min(settings["rows"], len(part)))) for name, part in texts.items()}
+        )
     names = sorted({tag for tags in texts["train"]["ner_tags"] for tag in tags})
     tokenizer = AutoTokenizer.from_pretrained(settings["model"])
 
@@ -107,12 +109,12 @@ BENCHMARKS = (
             "data": data.ENTITIES,
             "model": data.TEXT_MODEL,
             "rows": 0,
-            "epochs": 4,
+            "epochs": 3,
             "batch_size": 16,
             "learning_rate": 1e-4,
         },
         prepare=prepare,
-        warm_up={"rows": 2000, "epochs": 1},
+        warm_up={"rows": 300, "epochs": 1},
         pairs=1,
     ),
 )
