@@ -91,7 +91,8 @@ def test_lists_in_cells_of_csv_are_read(tmp_path: Path, cells: tuple[str, str]) 
 
 
 CONLL = {
-    "spaces.conll": "-DOCSTART- -X- -X- O\n\nAnn NNP B-NP B-PER\nLee NNP I-NP I-PER\nleft VBD B-VP O\nGhent NNP B-NP B-LOC\n",
+    "spaces.conll": "-DOCSTART- -X- -X- O\n\nAnn NNP B-NP B-PER\nLee NNP I-NP I-PER\n"
+    "left VBD B-VP O\nGhent NNP B-NP B-LOC\n",
     "tabs.tsv": "# id 1\nAnn\tB-PER\nLee\tI-PER\nleft\tO\nGhent\tB-LOC\n\n",
     "bare.txt": "\ufeffAnn B-PER\r\nLee I-PER\r\nleft O\r\nGhent B-LOC\r\n",
     "turned.bio": "B-PER\tAnn\nI-PER\tLee\nO\tleft\nB-LOC\tGhent\n",
