@@ -69,7 +69,6 @@ class TokenClassification(HeadTask[WordScores]):
     head = heads.TAGS
     drafted = 1
     from_windows = True
-    judges_labels = False
     words = Words(
         title="Token Classification",
         unit="sentences",
@@ -135,6 +134,15 @@ class TokenClassification(HeadTask[WordScores]):
     @override
     def token_rows(self, examples: Examples) -> list[list[int]]:
         return [list(window.pieces) for window in _windows(examples)]
+
+    @override
+    def token_names(self, examples: Examples) -> list[tuple[int, str]]:
+        contents = [cast("WordsContent", row.content) for row in examples.split.rows]
+        found = []
+        for window in _windows(examples):
+            text, words = contents[window.question].text, contents[window.question].words or ()
+            found += [(window.question, f"'{text[slice(*words[word])]}' (word {word + 1})") for word in window.words]
+        return found
 
     @override
     def solver_targets(self, examples: Examples) -> np.ndarray:
