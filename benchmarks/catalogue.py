@@ -14,13 +14,14 @@ from benchmarks import (
     question_answering,
     several_labels,
     text_embedding,
+    token_classification,
     whole_job,
     zero_shot,
 )
 
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
-    *(predict, question_answering, boundary_cache, several_labels),
+    *(predict, question_answering, boundary_cache, several_labels, token_classification),
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 

@@ -31,16 +31,22 @@ OTHER_TASKS = (
     *("depth-estimation", "document-question-answering", "feature-extraction", "fill-mask", "graph-ml"),
     *("image-captioning", "image-feature-extraction", "image-segmentation", "image-text-to-image", "image-to-3d"),
     *("image-text-to-text", "image-to-image", "image-to-text", "image-to-video", "instance-segmentation"),
-    *("keypoint-detection", "mask-generation", "multiple-choice", "named-entity-recognition", "ner"),
+    *("keypoint-detection", "mask-generation", "multiple-choice"),
     *("object-detection", "panoptic-segmentation", "reinforcement-learning", "robotics", "semantic-segmentation"),
     *("sentence-similarity", "sentiment-analysis", "summarization", "table-question-answering", "text-ranking"),
     *("tabular-classification", "tabular-regression", "text-generation", "text-to-3d", "text-to-audio"),
     *("text-to-image", "text-to-speech", "text-to-video", "text2text-generation", "time-series-forecasting"),
-    *("token-classification", "translation", "unconditional-image-generation", "video-classification"),
+    *("translation", "unconditional-image-generation", "video-classification"),
     *("video-text-to-text", "visual-document-retrieval", "visual-question-answering", "voice-activity-detection"),
     *("zero-shot-audio-classification", "zero-shot-classification", "zero-shot-object-detection"),
 )
 """Tags of the Hub, and other names of tasks, that people ask for and that are not ours."""
+OTHER_NAMES = {
+    **dict.fromkeys(
+        ("ner", "named-entity-recognition", "part-of-speech", "pos", "pos-tagging"), "token-classification"
+    ),
+}
+"""Other names of tasks that are ours."""
 _MOST_BYTES = 1 << 20
 _LONGEST_SHOWN = 80
 _PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
@@ -692,7 +698,8 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
             return must_be(where, f"a key of {section}", f"the unknown key '{last}'", nearest(last, known))
         case "unknown_task":
             later = f"'{fault['input']}', which hftransfer does not do yet"
-            got, remedy = (later, "") if fault["input"] in OTHER_TASKS else (got, nearest(_cut(fault["input"]), TASKS))
+            meant = OTHER_NAMES.get(fault["input"], _cut(fault["input"]))
+            got, remedy = (later, "") if fault["input"] in OTHER_TASKS else (got, nearest(meant, TASKS))
             return must_be(where, " or ".join(TASKS), got, remedy)
         case "string_type" if full == ("task",):
             return must_be(where, " or ".join(TASKS), got)

@@ -144,6 +144,14 @@ SPANS = TokenHead(
     fixed_outputs=2,  # the logits of a span's start and end
 )
 
+TAGS = TokenHead(
+    "text",
+    "AutoModelForTokenClassification",
+    "ForTokenClassification",
+    "a token classifier that transformers loads",
+    peft_type="TOKEN_CLS",
+)
+
 
 def save_head(layer: HeadLayer, folder: Path) -> None:
     """Write a head's weight (C, D) and bias (C,) as `head.safetensors`."""

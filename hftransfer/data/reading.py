@@ -13,7 +13,7 @@ from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Content, Inspection, Row, digest_rows
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import Table, raise_first
+from hftransfer.data.tables import Table, raise_first, read_table
 
 if TYPE_CHECKING:
     from hftransfer.base.progress import Advance
@@ -92,6 +92,8 @@ class Reader(ABC):
     """Names of folders that hold what belongs to each input, and no input."""
     side_files: ClassVar[frozenset[str]] = frozenset()
     """Suffixes of what phones and editors keep beside an input."""
+    own_tables: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of files that `table` reads, beside those of tables."""
     note_suffixes: ClassVar[frozenset[str]] = frozenset(
         {".md", ".rst", ".xml", ".html", ".htm", ".yaml", ".yml", ".ini", ".log", ".pdf", ".xmp", ".aae"}
     )
@@ -100,6 +102,14 @@ class Reader(ABC):
     """The texts of one input by name, as a request has them; none where an input is a file."""
 
     # --- rows --------------------------------------------------------------------------------------------------------
+
+    def table(self, path: Path, encoding: str | None) -> Table:
+        """Return the records of a file with rows.
+
+        Raises:
+            DataError: it can't be read as such.
+        """
+        return read_table(path, encoding)
 
     def target_column(self, settings: DataSettings) -> tuple[str | None, str]:
         """Return the column with targets, if it is named, and the setting that names it."""

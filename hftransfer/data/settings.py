@@ -44,6 +44,14 @@ class DataSettings(BaseModel):
     question_column: str | None = Field(None, description="column with questions (question if left out)")
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")
+    tokens_column: str | None = Field(None, description="column with lists of words (tokens or words if left out)")
+    tags_column: str | None = Field(
+        None, description="column with lists of tags, one for each word (ner_tags, tags, labels, … if left out)"
+    )
+    spans_column: str | None = Field(
+        None,
+        description="column with the entities of a text as {start, end, label} (entities or spans if left out)",
+    )
     label_column: str | None = Field(None, description="column with labels (found if left out)")
     labels: Literal["auto", "one", "multi"] = Field(
         "auto",

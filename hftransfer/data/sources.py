@@ -36,17 +36,23 @@ from hftransfer.data.tables import (
     Table,
     class_name,
     raise_first,
-    read_table,
     table_stem,
     table_suffix,
 )
 from hftransfer.data.texts import TEXTS
+from hftransfer.data.tokens import TAGGED_TEXTS
 from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
-BUNDLED = {DRAWINGS: "images", "bundled/short-reviews": "texts", "bundled/film-topics": "texts"}
+BUNDLED = {
+    DRAWINGS: "images",
+    "bundled/short-reviews": "texts",
+    "bundled/film-topics": "texts",
+    "bundled/short-notes": "sentences",
+}
 """Data sets that come with the package, and what they hold."""
-_READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS)
+_READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS)
+_OWN_TABLES = tuple(suffix for reader in _READERS for suffix in reader.own_tables)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
@@ -79,16 +85,16 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         raise DataError(must_be(f"data.source {path}", "a folder or a table", got))
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
         return _saved_dataset_rows(path, settings, reader)
-    tables = _tables_in(path)
+    tables = _tables_in(path, reader)
     if reader.from_folders and tables and is_layout_of_splits(path, settings):
-        roles = [role for table, role in _roles_of_tables(tables, settings).items() if role]
+        roles = [role for table, role in _roles_of_tables(tables, settings, reader).items() if role]
         if not roles:
             found = _folder_rows(path, settings, reader)
             found.note(f"{some((table.name for table in tables), 3)} beside the splits' folders: passed over")
             return found
     if tables:
         return _table_folder_rows(path, settings, reader)
-    inner = _folder_of_tables(path, settings)
+    inner = _folder_of_tables(path, settings, reader)
     if inner is not None:
         found = _path_rows(inner, settings.model_copy(update={"config": None}), reader)
         found.note(f"the tables are found in {inner.relative_to(path).as_posix()}/")
@@ -102,7 +108,7 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     Raises:
         DataError: it is no table.
     """
-    if not table_suffix(path):
+    if not table_suffix(path, reader.own_tables):
         allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or one of these packed, as in .csv.gz)"
         remedy = "Unpack it first." if path.name.lower().endswith(_ARCHIVES) else ""
         remedy = "Save the sheet as CSV." if path.suffix.lower() in _SHEETS else remedy
@@ -112,7 +118,7 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     return found
 
 
-def _folder_of_tables(path: Path, settings: DataSettings) -> Path | None:
+def _folder_of_tables(path: Path, settings: DataSettings, reader: Reader) -> Path | None:
     """Return the folder in which the tables lie as the Hub leaves them: `data`, or that of a configuration; None if
     none.
 
@@ -120,7 +126,9 @@ def _folder_of_tables(path: Path, settings: DataSettings) -> Path | None:
         DataError: there are several configurations, and none of them is asked for.
     """
     folders = [entry for entry in sorted(visible(path)) if entry.is_dir() and split_role(entry.name, settings) is None]
-    with_tables = [entry for entry in folders if _tables_in(entry) or _split_folders_of_tables(entry, settings)]
+    with_tables = [
+        entry for entry in folders if _tables_in(entry, reader) or _split_folders_of_tables(entry, settings, reader)
+    ]
     if settings.config is not None:
         with_tables = [entry for entry in with_tables if entry.name == settings.config] or with_tables
     if len(with_tables) > 1 and any(entry.name == "data" for entry in with_tables):
@@ -158,7 +166,7 @@ def is_hub_data(source: str) -> bool:
 
 
 def _looks_like_id(source: str) -> bool:
-    is_file = bool(table_suffix(Path(source))) or source.lower().endswith(_ARCHIVES)
+    is_file = bool(table_suffix(Path(source), _OWN_TABLES)) or source.lower().endswith(_ARCHIVES)
     is_path = source.startswith((".", "/", "~")) or is_file or source.count("/") > 1
     return not is_path and not source.startswith("bundled/") and _HUB_ID.fullmatch(source) is not None
 
@@ -254,21 +262,21 @@ def _folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Found:
 # --- tables --------------------------------------------------------------------------
 
 
-def _tables_in(folder: Path) -> list[Path]:
-    return sorted(
-        entry for entry in visible(folder) if entry.is_file() and table_suffix(entry) and not _is_notes(entry)
-    )
+def _tables_in(folder: Path, reader: Reader) -> list[Path]:
+    own = reader.own_tables
+    files = (entry for entry in visible(folder) if entry.is_file() and table_suffix(entry, own))
+    return sorted(entry for entry in files if not _is_notes(table_stem(entry, own).lower()))
 
 
-def _is_notes(path: Path) -> bool:
+def _is_notes(stem: str) -> bool:
     """Return whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
-    stem = table_stem(path).lower()
-    return stem in ("dataset_infos", "dataset-metadata", "dataset_info", "croissant") or "submission" in stem
+    notes = ("dataset_infos", "dataset-metadata", "dataset_info", "croissant", "readme", "license", "licence")
+    return stem in notes or "submission" in stem
 
 
-def _roles_of_tables(tables: Sequence[Path], settings: DataSettings) -> dict[Path, str | None]:
+def _roles_of_tables(tables: Sequence[Path], settings: DataSettings, reader: Reader) -> dict[Path, str | None]:
     """Return the split that each table is (a part) of, by its name."""
-    stems = {table: without_shard(table_stem(table)) for table in tables}
+    stems = {table: without_shard(table_stem(table, reader.own_tables)) for table in tables}
     roles = {table: split_role(stem, settings) for table, stem in stems.items()}
     if any(roles.values()) or len(tables) == 1:
         return roles
@@ -276,16 +284,16 @@ def _roles_of_tables(tables: Sequence[Path], settings: DataSettings) -> dict[Pat
     return {table: affixed.get(stem) for table, stem in stems.items()}
 
 
-def _split_folders_of_tables(root: Path, settings: DataSettings) -> dict[str, list[Path]]:
+def _split_folders_of_tables(root: Path, settings: DataSettings, reader: Reader) -> dict[str, list[Path]]:
     """Return the tables of folders that are named like splits, as the Hub converts data sets: `train/0000.parquet`."""
     folders = {entry: split_role(entry.name, settings) for entry in sorted(visible(root)) if entry.is_dir()}
-    return {role: tables for entry, role in folders.items() if role and (tables := _tables_in(entry))}
+    return {role: tables for entry, role in folders.items() if role and (tables := _tables_in(entry, reader))}
 
 
 def _table_folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Found:
-    tables = _tables_in(root)
-    roles = _roles_of_tables(tables, settings)
-    stems = {table: without_shard(table_stem(table)) for table in tables}
+    tables, own = _tables_in(root, reader), reader.own_tables
+    roles = _roles_of_tables(tables, settings, reader)
+    stems = {table: without_shard(table_stem(table, own)) for table in tables}
     require_named_splits(settings, set(stems.values()), str(root))
     found = Found()
     if len(set(stems.values())) == 1 and roles[tables[0]] is None:
@@ -296,7 +304,7 @@ def _table_folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Fo
     if unknown:
         remedy = "Name them train, validation and test, or give one file as data.source."
         raise DataError(must_be(f"tables in {root}", "one per split", some(unknown), remedy))
-    whole = {f"{stems[table]}{table_suffix(table)}": role for table, role in roles.items()}  # shards are one table
+    whole = {f"{stems[table]}{table_suffix(table, own)}": role for table, role in roles.items()}  # shards are one table
     require_one_each(whole, str(root))
     for table, role in roles.items():
         _add_table(table, settings, reader, found, role or "")
@@ -308,10 +316,10 @@ def _table_folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Fo
 
 def _add_table(path: Path, settings: DataSettings, reader: Reader, found: Found, role: str = "all") -> None:
     """Add the rows of a table to a split; where it is of no split yet, by a column that says the split of each row."""
-    table = read_table(path, settings.encoding)
+    table = reader.table(path, settings.encoding)
     if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    if table_stem(path) == ONE_HOT and reader.describes_files:
+    if reader.describes_files and table_stem(path) == ONE_HOT:
         records = from_one_hot(table.records, table.columns, path.name)
         note = f"{path.name}: a column for each class, as Roboflow writes it"
         table = Table(table.numbers, records, ["image", "label"], [*table.notes, note])
@@ -567,7 +575,7 @@ def _add_python(data: Any, settings: DataSettings, name: str, reader: Reader, fo
     if not any(isinstance(record, Mapping) for record in records):  # the named columns are not those of tuples
         named = (
             *("image_column", "text_column", "text_pair_column", "label_column", "label_columns"),
-            *("split_column", "caption_column"),
+            *("split_column", "caption_column", "tokens_column", "tags_column", "spans_column"),
         )
         settings = settings.model_copy(update=dict.fromkeys(named))
     dicts = _dicts(records, wheres, reader)

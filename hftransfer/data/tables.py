@@ -38,17 +38,20 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def table_suffix(path: Path) -> str:
-    """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`); empty where it is none."""
+def table_suffix(path: Path, more: Sequence[str] = ()) -> str:
+    """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`), or which of `more` suffixes
+    it has; empty where it is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in more:
+        return suffixes[-1]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in TABLE_SUFFIXES else ""
 
 
-def table_stem(path: Path) -> str:
+def table_stem(path: Path, more: Sequence[str] = ()) -> str:
     """Return a table's name without its suffixes: `train` of `train.csv.gz`."""
-    return path.name[: path.name.lower().rindex(table_suffix(path))]
+    return path.name[: path.name.lower().rindex(table_suffix(path, more))]
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
@@ -300,7 +303,9 @@ def _parquet(path: Path) -> Table:
     for column, names in _class_names(table.schema).items():
         for number, record in zip(numbers, records, strict=True):
             try:
-                record[column] = class_name(record[column], names)
+                value = record[column]
+                several = isinstance(value, list)
+                record[column] = [class_name(one, names) for one in value] if several else class_name(value, names)
             except ValueError as error:
                 faults.append(must_be(f"{path.name}:{number}: column '{column}'", str(error), repr(record[column])))
     raise_first(faults)
@@ -327,10 +332,16 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
     written = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(written)["info"]["features"] if written else {}
-        return {
-            column: feature["names"]
-            for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and column in schema.names
-        }
+        known = {column: _class_feature(feature) for column, feature in features.items()}
+        return {c: feature["names"] for c, feature in known.items() if feature and c in schema.names}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _class_feature(feature: Any) -> Any:
+    """Return the ClassLabel that a feature is, or has a list of; None where it is something else."""
+    if isinstance(feature, list) and len(feature) == 1:  # as datasets wrote lists before its version 4
+        feature = feature[0]
+    elif isinstance(feature, dict) and feature.get("_type") in ("List", "LargeList", "Sequence"):
+        feature = feature.get("feature")
+    return feature if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None

@@ -272,7 +272,7 @@ def _limits(card: Card) -> Iterator[str]:
         yield f"Its probabilities are {error:.2f} off on average: don't read them as frequencies."
     if confused := _most_confused(card):
         yield confused
-    if len(card.task.reader.fields) == 1:
+    if len(card.task.reader.fields) == 1 and not getattr(card.task, "from_windows", False):
         yield f"It reads the first {card.max_tokens} tokens of a text."
     yield "What the base model learned before, with its errors and its licence, is still in it."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,9 @@ from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_spl
 from hftransfer.recipe import Recipe, load_recipe, with_memory
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks import for_targets
+
+if TYPE_CHECKING:
+    from hftransfer.training.transfer import Job
 
 
 def audit(
@@ -55,12 +59,15 @@ def audit(
         return Audit(len(unreadable), in_order(unreadable), ("no image can be read: there is nothing else to look at",))
     splits = load_splits(loaded, found, progress)
     probes = task.judges_labels
-    subject = _seen_by_the_network(splits, loaded, progress) if probes else Subject.of(splits, task.reader)
+    of_words = probes and for_targets(task, splits.kind).head.of_tokens
+    seen = probes and not of_words
+    subject = _seen_by_the_network(splits, loaded, progress) if seen else Subject.of(splits, task.reader)
     subject.odd |= {place: odd[id(row)] for place, row in enumerate(subject.rows) if id(row) in odd}
     with progress.stage("comparing rows", STEPS) as advance:
         audit = examine(subject, loaded.train.seed, advance)
     more = () if probes else (f"labels and outliers are not judged for task {loaded.task}",)
-    findings = in_order([*unreadable, *audit.findings])
+    tagged = _judged_words(splits, loaded, progress) if of_words else []
+    findings = in_order([*unreadable, *audit.findings, *tagged])
     more = (*(note for note in splits.notes if note.startswith("warning: ") and " are in both " not in note), *more)
     return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
 
@@ -87,12 +94,45 @@ def _read(found: Found, progress: Progress) -> tuple[Found, list[Finding], dict[
     return kept, unreadable, odd
 
 
+def _judged_words(splits: Splits, recipe: Recipe, progress: Progress) -> list[Finding]:
+    """Return the rows with words whose tags are likely wrong."""
+    from hftransfer.auditing.tags import TaggedWords, tag_findings
+    from hftransfer.training.solver import TokenRows
+    from hftransfer.training.transfer import features_of
+
+    job = _probe_job(splits, recipe, progress)
+    task, width = job.task, job.adapter.head.weight.shape[1]
+    with features_of(job) as (examples, stored):
+        words = {}
+        for name, part in examples.items():
+            rows, names = zip(*task.token_names(part), strict=True)
+            features = TokenRows(stored[name], task.token_rows(part) or [], width)
+            words[name] = TaggedWords(features, task.solver_targets(part), rows, names)
+        return tag_findings(splits, words, recipe.train.seed)
+
+
 def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
     """Return the rows with their features; texts that are cut are odd."""
+    from hftransfer.training.transfer import features_of
+
+    job = _probe_job(splits, recipe, progress)
+    with features_of(job) as (examples, stored):
+        subject = Subject.of(splits, job.task.reader, stored)
+    start = 0
+    for part in examples.values():
+        for place in part.cut:
+            tokens = int(np.asarray(part.items.lengths)[place])
+            subject.odd[start + place] = [f"longer than the {tokens} tokens that are read"]
+        start += len(part.split)
+    return subject
+
+
+def _probe_job(splits: Splits, recipe: Recipe, progress: Progress) -> Job:
+    """Return the transfer whose features a linear probe on the recipe's model would be solved on."""
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.training.devices import choose_compute
     from hftransfer.training.settings import TrainSettings
-    from hftransfer.training.transfer import Job, features_of
+    from hftransfer.training.transfer import Job
 
     checkpoint = found_checkpoint(recipe.model.name, recipe.model.revision)
     compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)
@@ -105,7 +145,7 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
     pooling = probe.pooling_for(task, checkpoint.pooling)
     names, seed = task.output_names(splits), recipe.train.seed
     adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed)
-    job = Job(
+    return Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),
         task=task,
@@ -118,12 +158,3 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         progress=progress,
         stage=Clock().stage,
     )
-    with features_of(job) as (examples, stored):
-        subject = Subject.of(splits, job.task.reader, stored)
-    start = 0
-    for part in examples.values():
-        for place in part.cut:
-            tokens = int(np.asarray(part.items.lengths)[place])
-            subject.odd[start + place] = [f"longer than the {tokens} tokens that are read"]
-        start += len(part.split)
-    return subject

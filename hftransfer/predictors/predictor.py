@@ -177,7 +177,7 @@ class Predictor:
             DataError: inputs can't be read, or texts are the names of image files; all of them are named.
             ModelError: what the model computes is no number.
         """
-        if self.task.from_windows:
+        if len(self.reader.fields) > 1:
             given = as_questions(inputs, question, context)
             answers = all_or_faults(self._answer_each(given))
             return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
@@ -187,9 +187,9 @@ class Predictor:
         given = as_list(inputs, self.reader)
         if self.reader.fields:
             _require_no_images(given)
-        return all_or_faults(self._predict_each(given))
+        return all_or_faults(self.predict_each(given))
 
-    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | Answer | DataError]:
+    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Any]:
         """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
         it can't be read."""
         yield from self._answer_each(inputs) if self.task.from_windows else self._predict_each(inputs)
@@ -250,7 +250,7 @@ class Predictor:
         elif label_map is not None:
             raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
-        names = self.class_names if task.has_labels else ()
+        names = self.class_names if task.head.names_classes else ()
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
         examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
@@ -369,13 +369,13 @@ class Predictor:
         examples, outcomes = self._outcomes_of_rows([task.row_of(question, place)])
         return task.predictions(outcomes, examples, self.facts.null_threshold)[0]
 
-    def _answer_each(self, inputs: Sequence[Any]) -> Iterator[Answer | DataError]:
+    def _answer_each(self, inputs: Sequence[Any]) -> Iterator[Any]:
         """Return what is said of each input in turn, or the error that says what is wrong with it."""
         for start in range(0, len(inputs), _ANSWERED_AT_ONCE):
             part = inputs[start : start + _ANSWERED_AT_ONCE]
             read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
             rows = [one for one in read if not isinstance(one, DataError)]
-            answers: Iterator[Answer] = iter(())
+            answers: Iterator[Any] = iter(())
             if rows:
                 examples, outcomes = self._outcomes_of_rows(rows)
                 answers = iter(self.task.said(outcomes, examples, self.class_names, **self._tuned))
@@ -641,7 +641,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         task_name = next(task.name for task in head_tasks() if task.head is head)
         said = {"task": task_name, "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
-        names = names if head_task(facts.task).has_labels else ()
+        names = names if head_task(facts.task).head.names_classes else ()
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))

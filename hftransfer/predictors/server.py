@@ -68,7 +68,7 @@ def make_app(predictor: Predictor | DualPredictor, name: str, limits: Limits | N
     queue = _Queue(limits.most_waiting)
     about: dict[str, object] = {"model": name, "takes": form.name, "labels": []}
     if isinstance(predictor, Predictor):
-        labels = list(predictor.class_names) if predictor.task.has_labels else []
+        labels = list(predictor.class_names) if predictor.task.head.names_classes else []
         about |= {"labels": labels, "scores": predictor.scoring, "note": predictor.note}
 
     @app.get("/")
@@ -251,7 +251,7 @@ def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answe
         given = tuple(given[name] for name in form.fields)
     elif form.fields:
         given = predictor.reader.from_fields(given)
-    outcome = next(iter(predictor.predict_each([given])))
+    outcome: Prediction | Answer | HftransferError = next(iter(predictor.predict_each([given])))
     if isinstance(outcome, HftransferError):
         raise outcome
     return outcome

@@ -11,11 +11,15 @@ from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.image_text import ImageText
 from hftransfer.tasks.question_answering import QuestionAnswering
 from hftransfer.tasks.text_classification import TextClassification
+from hftransfer.tasks.token_classification import TokenClassification
 from hftransfer.tasks.zero_shot import ZeroShot
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (ImageClassification(), TextClassification(), QuestionAnswering(), ZeroShot(), ImageText())
+    for task in (
+        *(ImageClassification(), TextClassification(), TokenClassification(), QuestionAnswering()),
+        *(ZeroShot(), ImageText()),
+    )
 }
 """All tasks by the name that a recipe gives; other packages may add theirs."""
 

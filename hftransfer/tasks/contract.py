@@ -221,6 +221,11 @@ class Task(ABC):
         """Return whether targets are labels with names, one or several."""
         return self.targets.has_names
 
+    @property
+    def weighs_classes(self) -> bool:
+        """Return whether `train.class_weights` may let rare classes count as much as frequent ones."""
+        return self.has_labels
+
     def for_targets(self, kind: TargetKind) -> Task:
         """Return the task as it is for rows with such targets: another one where a row may have several labels."""
         del kind

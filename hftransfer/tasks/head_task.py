@@ -66,6 +66,10 @@ class HeadTask(Task, Generic[Outcome]):
         del examples
         return None
 
+    def token_names(self, examples: Examples) -> list[tuple[int, str]]:
+        """Return the row of each of the `token_rows`, one after the other, and what a person knows it by."""
+        raise NotImplementedError
+
     def solver_targets(self, examples: Examples) -> np.ndarray:
         """Return what a solver learns, one entry for each row of features: class ids (N,), labels (N, C), numbers."""
         return np.asarray(examples.split.targets)

@@ -79,6 +79,30 @@ class Answer:
         return f"{self.score:7.2%}  {in_one_line(self.answer) or '(no answer)'}"
 
 
+@dataclass(frozen=True)
+class Entity:
+    """An entity: the characters start..end of the text, its type, and the mean probability of its words' tags."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Entities:
+    """The entities of one text in their order; of plain tags every word with its tag."""
+
+    entities: tuple[Entity, ...]
+
+    def line(self, name: str, scoring: str) -> str:
+        """Return the entities in one line, after the text."""
+        del scoring
+        told = (f"{in_one_line(one.text)} ({in_one_line(one.label)} {one.score:.2%})" for one in self.entities)
+        return f"{in_one_line(name)}  {', '.join(told) or '(no entity)'}"
+
+
 def in_one_line(text: str) -> str:
     """Return a text without what would break or steer a line on a terminal."""
     return printable(text).replace("\t", "\\t").replace("\n", "\\n")

@@ -64,7 +64,7 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if train.cache == "on" and train.augment != "none" and not train.views:
         remedy = "New views in every epoch can't be kept; train.views: 4 keeps four."
         faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
-    if train.class_weights != "none" and not task.has_labels:
+    if train.class_weights != "none" and not task.weighs_classes:
         faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
     return faults
 

@@ -126,9 +126,14 @@ class StoredActivations:
         row: np.ndarray = self.shards[shard][start : start + length]
         return row
 
-    def tokens_of(self, index: int, width: int) -> np.ndarray:
-        """Return the features (T, D) of a text's tokens, D being `width`, in float32."""
-        return _as_tensor(self.row(index)).float().numpy().reshape(-1, width)
+    def tokens_of(self, items: np.ndarray, tokens: np.ndarray, width: int) -> np.ndarray:
+        """Return the features (n, D) of single tokens of texts (n,), D being `width`, in float32."""
+        places, gathered = self.places[items], np.empty((len(items), width), dtype=np.float32)
+        for shard in np.unique(places[:, 0]):
+            here = places[:, 0] == shard
+            rows = self.shards[shard].reshape(-1, width)[places[here, 1] // width + tokens[here]]
+            gathered[here] = _as_tensor(rows).float().numpy()
+        return gathered
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return rows start..stop of one length as float32 (stop - start, D)."""

@@ -10,7 +10,8 @@ on 6,000 sentences. (Of more classes they were twice as many: their curvatures d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -94,6 +95,8 @@ class Problem:
     """A head that the solution stays near to."""
     balanced: bool = False
     """Whether rare classes count as much as frequent ones."""
+    pilot_rows: int | None = None
+    """Of so many training rows, drawn at random, the L2 strength is chosen, and scaled to all; None: of all."""
 
 
 def solve_head(
@@ -522,32 +525,49 @@ class TokenRows:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as float32 (stop - start, D)."""
-        items, tokens = self._items[start:stop], self._tokens[start:stop]
-        gathered = np.empty((len(items), self._width), dtype=np.float32)
-        for item in np.unique(items):
-            here = items == item
-            gathered[here] = self._stored.tokens_of(int(item), self._width)[tokens[here]]
-        return gathered
+        return self._stored.tokens_of(self._items[start:stop], self._tokens[start:stop], self._width)
 
 
 class TokenStore(Protocol):
     """Stored features of the tokens of texts."""
 
-    def tokens_of(self, index: int, width: int) -> np.ndarray:
-        """The features (T, D) of an item's tokens, D being `width`, in float32."""
+    def tokens_of(self, items: np.ndarray, tokens: np.ndarray, width: int) -> np.ndarray:
+        """The features (n, D) of single tokens of texts (n,), D being `width`, in float32."""
 
 
 def _solve_classes(problem: Problem) -> SolvedHead:
-    return solve_head(
-        problem.train,
-        problem.targets,
-        problem.validation,
-        problem.validation_targets,
+    solve = partial(
+        solve_head,
+        validation=problem.validation,
+        validation_labels=problem.validation_targets,
         classes=problem.classes,
-        l2=problem.l2,
         near=problem.near,
         balanced=problem.balanced,
     )
+    count, most = problem.train.shape[0], problem.pilot_rows
+    if problem.l2 is not None or most is None or count <= most:
+        return solve(problem.train, problem.targets, l2=problem.l2)
+    drawn = np.sort(np.random.default_rng(0).permutation(count)[:most])
+    pilot, targets = InMemory(_chosen(problem.train, drawn)), problem.targets[drawn]
+    tried: list[SolvedHead] = []
+    for l2 in reversed(GRID):  # strong strengths take few steps: from there until it gets worse
+        tried.append(solve(pilot, targets, l2=l2))
+        if len(tried) > 1 and tried[-1].validation_log_loss > tried[-2].validation_log_loss:
+            break
+    best = min(tried, key=lambda head: head.validation_log_loss)
+    # What is best for the sum of the losses stays about the same; the objective has their mean.
+    head = solve(problem.train, problem.targets, l2=best.l2 * most / count)
+    path = ((one.l2 * most / count, one.validation_log_loss) for one in reversed(tried))
+    return replace(head, path=tuple(path))
+
+
+def _chosen(features: Features, rows: np.ndarray) -> np.ndarray:
+    """Return some rows (n,), in rising order, of features (N, D) that may be larger than memory."""
+    chosen, start = list[np.ndarray](), 0
+    for part in _parts(features):
+        chosen.append(part[rows[(rows >= start) & (rows < start + len(part))] - start])
+        start += len(part)
+    return np.concatenate(chosen)
 
 
 SOLVERS: Mapping[str, Callable[[Problem], SolvedHead]] = {"softmax": _solve_classes, "sigmoid": solve_labels}

@@ -53,6 +53,8 @@ from hftransfer.training.solver import (
 from hftransfer.training.tracking import Log, not_tracked
 
 Stage = Callable[[str], Any]
+_PILOT_TOKENS = 8192
+"""Tokens of which a linear probe's L2 strength is chosen: texts have many, and look alike."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Transferred:
     l2_path: tuple[tuple[float, float], ...] = ()
     """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
-    """Of a solved head: what it was solved on and judged by, by split; mapped files, not memory."""
+    """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
 
 
 class NamedHeads(Protocol):
@@ -182,7 +184,7 @@ def transfer(job: Job) -> Transferred:
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
-    features = _features(sources) if job.solves else {}
+    features = _features(sources) if job.solves and not job.task.head.of_tokens else {}
     return Transferred(
         job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, features
     )
@@ -402,6 +404,7 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
         l2=None if strategy.l2 == "auto" else strategy.l2,
         near=None if job.names is None else job.names.head,
         balanced=job.train.class_weights == "auto",
+        pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
     )
     solve = SOLVERS[task.solver]
     return _take_head(job, job.compute.processes.first(lambda: solve(problem)))

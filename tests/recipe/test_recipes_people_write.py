@@ -87,12 +87,17 @@ def test_a_setting_that_no_file_can_be_called_is_told(key: str) -> None:
     assert "File name too long" in faults_of(error)
 
 
-@pytest.mark.parametrize("task", ["image-segmentation", "token-classification", "object-detection", "summarization"])
+@pytest.mark.parametrize("task", ["image-segmentation", "object-detection", "summarization"])
 def test_a_task_of_the_hub_that_is_not_ours_is_called_that(task: str) -> None:
     told = _told(task=task)
     assert f"got '{task}', which hftransfer does not do yet" in told
     assert "text-classification" in told
     assert "Did you mean" not in told
+
+
+@pytest.mark.parametrize("task", ["ner", "named-entity-recognition", "pos"])
+def test_another_name_of_a_task_is_known(task: str) -> None:
+    assert "Did you mean 'token-classification'?" in _told(task=task)
 
 
 def test_a_task_that_is_misspelt_is_guessed() -> None:

@@ -309,9 +309,9 @@ def test_tokens_are_read_as_rows() -> None:
     class Texts:
         """Two texts of three and two tokens."""
 
-        def tokens_of(self, index: int, width: int) -> np.ndarray:
+        def tokens_of(self, items: np.ndarray, tokens: np.ndarray, width: int) -> np.ndarray:
             """Numbers that tell text and token."""
-            return 10.0 * index + np.arange(3 - index)[:, None] + np.zeros((1, width))
+            return 10.0 * items[:, None] + tokens[:, None] + np.zeros((1, width))
 
     rows = TokenRows(Texts(), [[0, 2], [1]], 4)
     assert rows.shape == (3, 4)
