@@ -44,7 +44,7 @@ class DataSettings(BaseModel):
     question_column: str | None = Field(None, description="column with questions (question if left out)")
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")
-    label_column: str | None = Field(None, description="column with labels (found if left out)")
+    label_column: str | None = Field(None, description="column with labels, or numbers (found if left out)")
     labels: Literal["auto", "one", "multi"] = Field(
         "auto",
         description="whether a row has one label, or any number of them (multi): lists, texts such as a|b or a;b, or "
@@ -55,6 +55,9 @@ class DataSettings(BaseModel):
     )
     at_least_one: bool = Field(
         False, description="of several labels: predict the likeliest where none reaches its threshold"
+    )
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="of numbers: the share of new examples whose number the interval should hold"
     )
     split_column: str | None = Field(
         None,

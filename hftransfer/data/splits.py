@@ -167,7 +167,7 @@ def build_splits(
         for name, part in parts.items()
     }
     notes = [*found.notes, *notes, *_shared_content(splits, reader.inputs)]
-    notes += kind.notes(row for part in parts.values() for row in part)
+    notes += kind.notes_on(parts)
     notes += reader.notes(pixels, settings)
     whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind)
     require_examples(whole, settings)

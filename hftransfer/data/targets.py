@@ -70,6 +70,11 @@ class TargetKind(ABC):
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> Targets:
         """Return the targets of rows as losses and metrics take them."""
 
+    def labels_of(self, target: Any) -> tuple[str, ...]:
+        """Return the labels of a row, by name; none where targets are no labels."""
+        del target
+        return ()
+
     def counts(self, targets: Targets, class_names: Sequence[str]) -> list[int]:
         """Return how many examples of each class there are among encoded targets; none where they are no classes."""
         del targets, class_names
@@ -87,6 +92,10 @@ class TargetKind(ABC):
         """Return what people should know of the targets."""
         del rows
         return []
+
+    def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Return the same of the rows of all splits."""
+        return self.notes(row for rows in parts.values() for row in rows)
 
     @abstractmethod
     def in_words(self, target: Any) -> str:
@@ -162,6 +171,10 @@ class Classes(TargetKind):
             where, remedy = f"the label '{label}' ({count} rows)", nearest(label, class_names)
             faults.append(must_be(where, "one of the model's", "another", remedy))
         raise_first(faults)
+
+    @override
+    def labels_of(self, target: Any) -> tuple[str, ...]:
+        return (target,)
 
     @override
     def counts(self, targets: Targets, class_names: Sequence[str]) -> list[int]:

@@ -152,7 +152,7 @@ def _eval_results(card: Card) -> list[EvalResult]:
     data = plain_text(card.data_source)
     return [
         EvalResult(
-            task_type=card.task.name,
+            task_type=card.task.tags[0],
             task_name=card.task.words.title,
             dataset_type=card.dataset_id or data,
             dataset_name=data,
@@ -206,7 +206,7 @@ def _about(card: Card) -> str:
             f"{base} brought into one space by images with captions ({strategy}), with hftransfer {card.version}. It "
             "finds images by texts and texts by images, and tells images apart by the names of classes."
         )
-    goal = f"{len(card.class_names)} classes" if card.class_names else card.task.words.goal
+    goal = f"{len(card.class_names)} {card.task.words.labels}" if card.class_names else card.task.words.goal
     return f"{base} adapted to {goal} by {method_in_words(card.metrics)} with hftransfer {card.version}."
 
 
@@ -261,7 +261,7 @@ def _limits(card: Card) -> Iterator[str]:
     tested = card.metrics["examples"]["test"] or card.metrics["examples"]["validation"]
     yield f"Its scores are those of {tested} examples of the data named above; other data may score otherwise."
     if card.class_names:
-        yield "It knows these classes alone: whatever it is given, it names one of them."
+        yield card.task.words.limit
     train = list(card.counts.get("train", ()))
     if train and min(train) < _FEW:
         name = plain_text(card.class_names[train.index(min(train))])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from hftransfer.report.rendering import plain_text
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import ModelFacts
 
@@ -20,7 +23,7 @@ inputs = tokenizer(["what a film"], return_tensors="pt", padding=True, truncatio
 with torch.no_grad():
     tokens = backbone(**inputs).last_hidden_state
 pooled = {pooled}
-probabilities = (pooled @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of backbone.config.id2label
+SCORES(pooled @ head["weight"].T + head["bias"])  # in the order of backbone.config.id2label
 ```"""
 _POOLS = {
     "mean": '(tokens * (mask := inputs["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
@@ -55,7 +58,7 @@ inputs = processor(images=[Image.open("photo.jpg").convert("RGB")], return_tenso
 with torch.no_grad():
     embedded = model.get_image_features(**inputs).pooler_output
 embedded = embedded / embedded.norm(dim=-1, keepdim=True)
-probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
+SCORES(embedded @ head["weight"].T + head["bias"])  # in the order of the labels above
 ```"""
 _OPEN_CLIP = """The folder holds the model in open_clip's layout, and the head on its image embedding:
 
@@ -71,12 +74,21 @@ head = load_file(f"{folder}/head.safetensors")
 with torch.no_grad():
     pixels = transform(Image.open("photo.jpg").convert("RGB")).unsqueeze(0)
     embedded = model.eval().encode_image(pixels, normalize=NORMALIZE)
-probabilities = (embedded @ head["weight"].T + head["bias"]).softmax(-1)  # in the order of the labels above
+SCORES(embedded @ head["weight"].T + head["bias"])  # in the order of the labels above
 ```"""
 
 
 def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
     """Return how the model is used without this library; `base` is where the base model is, in Python."""
+    text = _native_use(task, facts, base, max_tokens, is_open_clip=is_open_clip)
+    text = re.sub(r"SCORES\((.*)\)", lambda found: task.words.scores.format(found[1]), text)
+    if facts.thresholds:
+        given = ", ".join(f"`{plain_text(name)}` {value:.3f}" for name, value in facts.thresholds.items())
+        text += f"\n\nA label is given from its threshold on, which the validation split chose: {given}."
+    return text
+
+
+def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
     if facts.base is not None:
         return _lora_use(task, facts, base) + (_MERGED if facts.merge else "")
     if facts.pooling == "embedding":

@@ -34,7 +34,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], fa
     # Towers that were brought together are no fine-tune of either.
     hub_id = None if task.learns == "towers" else _hub_id_of(recipe.model.name, learned.bases[0])
     card = Card(
-        **_of_recipe(recipe),
+        **{**_of_recipe(recipe), "task": task},
         metrics=metrics,
         bases=tuple(_public_model(str(name), base) for name, base in pairs),
         hub_id=hub_id,

@@ -28,6 +28,7 @@ from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import MOST_SKIPPED, split_rows
+from hftransfer.data.targets import TargetKind
 from hftransfer.data.texts import TEXTS
 from hftransfer.recipe import load_recipe
 from hftransfer.tasks import TASKS
@@ -135,19 +136,22 @@ def _task_of_files(path: Path) -> str | None:
 def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
     data, chosen, task = settings.source, _chosen(settings), TASKS[name]
     found: Found = find_rows(settings, progress, task.reader)
+    task = task.for_targets(task.targets_of(found))
     sizes, noticed = task.sizes(found, settings, progress)
-    if not task.has_classes:
-        return Seen(name, sizes, {}, notes=tuple(noticed), chosen=chosen)
+    if not task.has_labels:
+        of_targets = task.targets_of(found).notes(row for rows in found.values() for row in rows)
+        return Seen(name, sizes, {}, notes=(*noticed, *of_targets), chosen=chosen)
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
         remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
         raise DataError(must_be(f"--data {data}", "data with a split to train on", some(found), remedy))
-    classes = dict(Counter(row.target for row in first))
+    classes = dict(Counter(label for row in first for label in task.targets.labels_of(row.target)))
     if len(classes) < 2:
         raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
     unreadable = _unreadable(found, task, progress) if task.reader.decodes else 0
     notes = (*noticed, *task.targets.notes(row for rows in found.values() for row in rows))
-    return Seen(name, sizes, classes, unreadable, notes, _shares(found, settings), chosen)
+    shares = _shares(found, settings, task.targets, classes)
+    return Seen(name, sizes, classes, unreadable, notes, shares, chosen)
 
 
 def _chosen(settings: DataSettings) -> dict[str, object]:
@@ -157,24 +161,24 @@ def _chosen(settings: DataSettings) -> dict[str, object]:
     }
 
 
-def _shares(found: Found, settings: DataSettings) -> tuple[float, float]:
+def _shares(found: Found, settings: DataSettings, kind: TargetKind, classes: Mapping[str, int]) -> tuple[float, float]:
     """Return the shares to hold out for test and validation, as large as usual where every class has enough examples.
 
     Raises:
         DataError: a class has one example alone.
     """
-    first = found.get("train") or found.get("all", [])
-    name, fewest = min(Counter(row.target for row in first).items(), key=lambda one: one[1])
+    name, fewest = min(classes.items(), key=lambda one: one[1])
     if fewest < 2 and "validation" not in found:
         remedy = "One to learn from, one to choose settings by: add examples, or remove the class."
         raise DataError(must_be(f"class '{name}'", "of two examples at least", f"{fewest}", remedy))
     if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
-        split_rows(found, settings, 0)
+        split_rows(found, settings, 0, kind)
         return settings.test_fraction, settings.validation_fraction
     # The first shares for which every class has enough examples.
     for test, validation in _SHARES:
         try:
-            split_rows(found, settings.model_copy(update={"test_fraction": test, "validation_fraction": validation}), 0)
+            own = settings.model_copy(update={"test_fraction": test, "validation_fraction": validation})
+            split_rows(found, own, 0, kind)
         except DataError as error:
             last = error
         else:

@@ -295,7 +295,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
     return ModelFacts(
         task=recipe.task,
         pooling=recipe.strategy.pooling_for(recipe.chosen_task, checkpoint.pooling),
-        class_names=done.splits.class_names,
+        class_names=done.task.output_names(done.splits),
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
         problem_type=done.task.problem_type if base is not None else None,

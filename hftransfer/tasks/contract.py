@@ -117,6 +117,12 @@ class Words:
     native_of_pairs: str = ""
     auto_class: str = ""
     """The class of transformers that loads its models."""
+    labels: str = "classes"
+    """What its outputs are, in the plural."""
+    limit: str = "It knows these classes alone: whatever it is given, it names one of them."
+    """What its outputs can't say."""
+    scores: str = "probabilities = ({}).softmax(-1)"
+    """How scores are made of logits, in Python."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,8 @@ class Task(ABC):
     """Whether its head may begin with the names of the classes."""
     losses: ClassVar[tuple[str, ...]] = ()
     """The losses that `train.loss` may name; the first is the usual one."""
+    l2_measure: ClassVar[str] = "validation log loss"
+    """By what the L2 strength of a solved head is chosen."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 _SHOWN_EXAMPLES, _SHOWN_CURVES, _SHOWN_PAIRS = 12, 8, 20
 _USUAL_THRESHOLD = 0.5
+LABELS = {
+    "labels": "labels",
+    "limit": "It knows these labels alone, and judges each by itself: of an input unlike its data it may give any.",
+    "scores": "probabilities = ({}).sigmoid()",
+}
+"""Words of the tasks with any number of labels."""
 
 
 class MultiLabelTask(HeadTask[np.ndarray]):
