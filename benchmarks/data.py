@@ -31,6 +31,7 @@ PHOTOS = _default("data/cats_dogs", "bundled/drawn-pets")
 SENTENCES = _default("data/sst2", "bundled/short-reviews")
 QUESTIONS = _default("data/squad", "")
 EMOTIONS = _default("data/goemotions", "")
+SIMILARITIES = _default("data/stsb", "")
 IMAGE_MODEL = _default("models/vit_tiny_patch16_224", "bundled/efficientnet-lite0")
 TEXT_MODEL = "bundled/minilm-l6"
 

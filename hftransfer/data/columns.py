@@ -206,11 +206,11 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
     return names
 
 
-def on_scale(names: Iterable[str], column: str, numbers_task: str) -> str | None:
+def on_scale(labels: Iterable[Any], column: str, numbers_task: str) -> str | None:
     """Return a note where labels look like the steps of a scale: a few whole numbers from 1 on, or in a column whose
     name is usual for numbers."""
-    found = set(names)
-    if not _FEWEST <= len(found) <= _MOST or not all(name.isdecimal() for name in found):
+    found = set(labels)
+    if not _FEWEST <= len(found) <= _MOST or not all(isinstance(name, str) and name.isdecimal() for name in found):
         return None
     steps = sorted(map(int, found))
     is_scale = steps == list(range(1, len(steps) + 1)) or column.lower() in NUMBER_COLUMNS[:-3]

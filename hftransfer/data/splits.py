@@ -84,6 +84,11 @@ class Splits:
         """The range of values of deep greyscale images, where there are any."""
         return next((row.pixels for _, split in self.items() for row in split.rows), None)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Return whether each row has two texts."""
+        return any(len(row.content.texts) == 2 for row in self.train.rows[:1])
+
     def items(self) -> list[tuple[str, Split]]:
         """Return the splits with their names."""
         return [(name, getattr(self, name)) for name in NAMES]

@@ -102,9 +102,10 @@ def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> 
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
     task = for_targets(recipe.chosen_task, splits.kind)
-    pooling = probe.pooling_for(task, checkpoint.pooling)
+    pair = probe.pair_for(task, pairs=splits.has_pairs)
+    pooling = probe.pooling_for(task, checkpoint.pooling, pair)
     names, seed = task.output_names(splits), recipe.train.seed
-    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed)
+    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed, pair=pair)
     job = Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),

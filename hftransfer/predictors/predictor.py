@@ -594,7 +594,7 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
 
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling)
+    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -639,7 +639,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling)
+    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
     matrices.require_weights(adapter.fresh)
     with damage_as_model_error(str(path)):
         adapter.load_lora(path)

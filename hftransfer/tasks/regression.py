@@ -53,6 +53,7 @@ class RegressionTask(HeadTask[float]):
     losses = ("mse", "huber")
     tuned = ("half_width", "coverage")
     judges_labels = False
+    pairs_by_features = True
     classes_task: ClassVar[str]
     """The task for which the same values are classes."""
 
