@@ -44,7 +44,7 @@ from hftransfer.data.texts import TEXTS
 from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
-BUNDLED = {DRAWINGS: "images", "bundled/short-reviews": "texts"}
+BUNDLED = {DRAWINGS: "images", "bundled/short-reviews": "texts", "bundled/short-adverts": "texts"}
 """Data sets that come with the package, and what they hold."""
 _READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -62,7 +62,7 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     source = settings.source
     if source == DRAWINGS:
         return _folder_rows(_drawn_pets_folder(progress), settings, reader)
-    bundled = Path(__file__).parents[1] / "demo" / "short_reviews"
+    bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     read = _path_rows if path.exists() else _fetched_rows
     found = read(path, settings, reader)
