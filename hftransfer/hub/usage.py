@@ -104,6 +104,8 @@ def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_
     """Return how the model is used without this library; `base` is where the base model is, in Python."""
     text = _native_use(task, facts, base, max_tokens, is_open_clip=is_open_clip)
     text = re.sub(r"SCORES\((.*)\)", lambda found: task.words.scores.format(found[1]), text)
+    if not task.has_labels:
+        text = re.sub(r"  # in the order of .*", "", text)
     if facts.thresholds:
         given = ", ".join(f"`{plain_text(name)}` {value:.3f}" for name, value in facts.thresholds.items())
         text += f"\n\nA label is given from its threshold on, which the validation split chose: {given}."

@@ -48,7 +48,7 @@ class RegressionTask(HeadTask[float]):
         Metric("rmse", title="root mean squared error", higher_is_better=False),
     )
     solver = "ridge"
-    l2_measure = "error on rows not learned from (RMSE)"
+    l2_measure = "RMSE on other rows"
     problem_type = "regression"
     losses = ("mse", "huber")
     tuned = ("half_width", "coverage")
@@ -98,7 +98,7 @@ class RegressionTask(HeadTask[float]):
         task = copy.copy(self)
         task.loss_name = loss or self.losses[0]
         values = np.asarray(examples.split.targets, dtype=np.float64)
-        if not adapter.head_is_direct:  # without a bias that could take the mean
+        if adapter.head.bias is None:  # nothing could take the mean
             task.scale = float(np.sqrt(np.square(values).mean())) or 1.0
             return task
         task.mean, task.scale = float(values.mean()), float(values.std()) or 1.0
@@ -165,8 +165,6 @@ class RegressionTask(HeadTask[float]):
             columns |= {"low": given - half, "high": given + half}
         elif "half_width" not in extras and coverage is not None:
             half = half_width(wanted, given, coverage)
-        if not np.ptp(given):
-            metrics["note"] = "all predictions are the same number: their correlations are told as 0"
         return Judged(
             metrics,
             (metrics["r2"], -metrics["mae"]),
@@ -221,6 +219,7 @@ def _plots(wanted: np.ndarray, given: np.ndarray) -> list[Plot]:
 def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
     """Return the estimates that are farthest from the true numbers, and the nearest."""
     errors = np.abs(given - wanted)
+    note = "" if np.ptp(given) else "All predictions are the same number: their correlations are told as 0."
     order = np.argsort(-errors, kind="stable").tolist()
 
     def told(place: int) -> str:
@@ -234,6 +233,7 @@ def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
         ExampleGroup(
             title,
             kind,
+            note if kind == "wrong" else "",
             examples=[Example(place, told(place), output=0 if kind == "wrong" else None) for place in places],
         )
         for title, kind, places in shown
