@@ -53,6 +53,10 @@ ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
 ]
 Base = Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Of several labels: give each from this probability on, in place of the model's thresholds."),
+]
 Prompts = Annotated[
     list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
 ]
@@ -300,6 +304,7 @@ def predict(
     pair: Pair = None,
     labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
     prompt: Prompts = None,
+    threshold: Threshold = None,
     base: Base = None,
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
@@ -323,6 +328,7 @@ def predict(
             pair=pair,
             labels=labels,
             prompts=tuple(prompt or ()),
+            threshold=threshold,
             csv=csv,
             as_json=as_json,
         )
@@ -350,6 +356,7 @@ def evaluate(
         typer.Option(help="What labels of the data mean to the model: position, or neg=LABEL_0,pos=LABEL_1."),
     ] = None,
     prompt: Prompts = None,
+    threshold: Threshold = None,
     base: Base = None,
     as_json: Json = False,
     precision: Annotated[
@@ -375,6 +382,7 @@ def evaluate(
                 split,
                 (prompt[0] if len(prompt) == 1 else prompt) if prompt else "simple",
                 label_map_of(label_map) if label_map is not None else None,
+                threshold,
             ),
             precision=precision,  # type: ignore[arg-type]
             base=base,

@@ -37,9 +37,12 @@ from hftransfer.data.inspection import decode_row
 from hftransfer.data.reading import Reader
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import NAMES, Splits
+from hftransfer.metrics.multi_label import average_precision
 from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.85
+_TRUSTED_PRECISION = 0.5
+"""Average precision below which a probe judges no label of several."""
 LEAST_CLOSELY, LEAST_QUICKLY = 0.4, 0.75
 """How alike rows are that are looked at as near duplicates: by an audit, and in a few seconds for the page of a run."""
 
@@ -213,6 +216,12 @@ def _several_label_findings(
     if not judged:
         return []
     found = out_of_fold_labels(features, labels[:, judged], groups, seed)  # (N, J)
+    # A probe that can't tell a label on most rows is no judge of the others.
+    quality = [average_precision(labels[:, place], found[:, j]) or 0.0 for j, place in enumerate(judged)]
+    if weak := [names[place] for place, own in zip(judged, quality, strict=True) if own < _TRUSTED_PRECISION]:
+        notes.append(f"probes on this model tell {some(weak)} too poorly to judge these labels")
+    trusted = [j for j, own in enumerate(quality) if own >= _TRUSTED_PRECISION]
+    judged, found = [judged[j] for j in trusted], found[:, trusted]
     findings = []
     for row, (place, score) in wrong_in_sets(labels[:, judged], found).items():
         name, probability = names[judged[place]], found[row, place]

@@ -14,6 +14,10 @@ FOLDS = 5
 _CLEARLY = 0.4
 
 
+_SURELY = 0.8
+"""How probable the opposite of one label of several is, where the probes say it clearly."""
+
+
 def out_of_fold_probabilities(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: int, seed: int, folds: int = FOLDS
 ) -> np.ndarray:
@@ -58,8 +62,8 @@ def wrong_in_sets(labels: np.ndarray, found: np.ndarray) -> dict[int, tuple[int,
     given = [np.flatnonzero(row).tolist() for row in labels]
     issues = np.asarray(find_multilabel_issues_per_class(given, found, n_jobs=1))  # (N, C)
     doubt = np.where(issues, np.where(labels, 1.0 - found, found), -1.0)
-    # What the probe finds likelier than not is no mistake of the label.
-    doubt[doubt < 0.5] = -1.0
+    # Of many labels most are rare: what a probe merely finds unlikely is no mistake.
+    doubt[doubt < _SURELY] = -1.0
     surest = doubt.max(axis=1)
     order = [row for row in np.argsort(-surest, kind="stable").tolist() if surest[row] >= 0]
     return {row: (int(doubt[row].argmax()), float(surest[row])) for row in order}

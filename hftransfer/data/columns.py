@@ -183,7 +183,8 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
     are_labels = what == "a label"
     for value, where in zip(_whole_as_such(values) if are_labels else values, wheres, strict=True):
         if is_unlabelled(value):
-            faults.append(must_be(f"{where}: column '{column}'", what, "nothing"))
+            remedy = "With data.labels: multi it is a row without any label." if isinstance(value, list) else ""
+            faults.append(must_be(f"{where}: column '{column}'", what, "nothing", remedy))
         elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
             remedy = "data.labels: multi learns each of them by itself."
             faults.append(must_be(f"{where}: column '{column}'", "one label", some(map(repr, value)), remedy))

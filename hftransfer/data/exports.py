@@ -50,7 +50,11 @@ def _label_studio(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
         given = [a for a in _annotations(record) or [] if isinstance(a, Mapping) and not a.get("was_cancelled")]
         choices = [choice for annotation in given if (choice := _choices(annotation))]
         if choices:
-            together = list(dict.fromkeys(label for own in choices for label in own))  # of all who labelled it
+            together = list(dict.fromkeys(label for own in choices for label in own))
+            if any(set(own) != set(together) for own in choices):
+                where, got = f"{source}:{place + 1}: the choices", some(", ".join(map(repr, own)) for own in choices)
+                remedy = "Keep one annotation of the task."
+                raise DataError(must_be(where, "the same of all who labelled it", got, remedy))
             plain.append({**record["data"], "label": together[0] if len(together) == 1 else together})
             places.append(place)
     if not plain:

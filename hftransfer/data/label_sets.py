@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -316,7 +316,16 @@ def kind_of(found: Found) -> TargetKind:
     return LABEL_SETS if is_several else CLASSES
 
 
-def are_mixed(found: Found) -> bool:
-    """Return whether some splits were read as rows of one label, and others as rows of several."""
-    kinds = {isinstance(row.target, tuple) for rows in found.values() for row in rows}
-    return len(kinds) > 1
+def settled(read: Callable[[DataSettings], Found], settings: DataSettings) -> Found:
+    """Return the rows that `read` gives, all of one label or all of several: what one split shows holds for the others.
+
+    Where no row has two labels, an empty list is a row that nobody labelled, and each other list one label.
+    """
+    found = read(settings)
+    sizes = {len(row.target) if isinstance(row.target, tuple) else None for rows in found.values() for row in rows}
+    if settings.labels != "auto" or settings.label_columns or sizes <= {None}:
+        return found
+    several = any(size is not None and size > 1 for size in sizes)
+    if several and None not in sizes:
+        return found
+    return read(settings.model_copy(update={"labels": "multi" if several else "one"}))

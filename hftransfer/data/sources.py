@@ -15,7 +15,7 @@ from hftransfer.base.errors import DataError, first_line, must_be, nearest, some
 from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
 from hftransfer.data.exports import from_one_hot
-from hftransfer.data.label_sets import are_mixed, joined_columns
+from hftransfer.data.label_sets import joined_columns, settled
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.questions import QUESTIONS
@@ -44,7 +44,10 @@ from hftransfer.data.texts import TEXTS
 from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
-BUNDLED = {DRAWINGS: "images", "bundled/short-reviews": "texts", "bundled/short-adverts": "texts"}
+BUNDLED = {
+    DRAWINGS: "images",
+    **dict.fromkeys(("bundled/short-reviews", "bundled/short-adverts", "bundled/film-topics"), "texts"),
+}
 """Data sets that come with the package, and what they hold."""
 _READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -64,11 +67,10 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
         return _folder_rows(_drawn_pets_folder(progress), settings, reader)
     bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
-    read = _path_rows if path.exists() else _fetched_rows
-    found = read(path, settings, reader)
-    if are_mixed(found):  # what one split shows holds for all of them
-        found = read(path, settings.model_copy(update={"labels": "multi"}), reader)
-    return _without_hidden(found, settings)
+    exists = path.exists()
+    return _without_hidden(
+        settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader), settings), settings
+    )
 
 
 def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
@@ -199,10 +201,7 @@ def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES)
     """
     if isinstance(data, str | Path):
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), reader)
-    found = _python_rows(data, settings, reader)
-    if are_mixed(found):
-        found = _python_rows(data, settings.model_copy(update={"labels": "multi"}), reader)
-    return _without_hidden(found, settings)
+    return _without_hidden(settled(lambda own: _python_rows(data, own, reader), settings), settings)
 
 
 def _python_rows(data: Any, settings: DataSettings, reader: Reader) -> Found:
@@ -427,11 +426,6 @@ def _other_kind(columns: Sequence[str], source: object, reader: Reader) -> list[
 
 
 # --- datasets ------------------------------------------------------------------------
-
-
-def _fetched_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
-    del path
-    return _hub_rows(settings, reader)
 
 
 def _hub_rows(settings: DataSettings, reader: Reader) -> Found:

@@ -58,7 +58,7 @@ _LORA = """The folder holds the matrices and the head in peft's layout, to be pu
 from peft import PeftModel
 from transformers import {auto}{more}
 
-base = {auto}.from_pretrained({base}, num_labels={classes}, ignore_mismatched_sizes=True)
+base = {auto}.from_pretrained({base}, num_labels={classes}, {purpose}ignore_mismatched_sizes=True)
 model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
 ```"""
 _LORA_ELSEWHERE = """The folder holds the matrices and the head in peft's layout, for a model of which neither
@@ -135,7 +135,9 @@ def _lora_use(task: Task, facts: ModelFacts, base: str) -> str:
     more = ""
     if name.startswith("bundled/"):
         more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
-    return _LORA.format(auto=task.words.auto_class, base=base, more=more, classes=len(facts.class_names) or 2)
+    classes, kind = len(facts.class_names) or 2, facts.problem_type
+    purpose = f'problem_type="{kind}", ' if kind else ""
+    return _LORA.format(auto=task.words.auto_class, base=base, more=more, classes=classes, purpose=purpose)
 
 
 _DUAL = """In plain transformers:

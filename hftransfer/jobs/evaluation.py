@@ -19,7 +19,7 @@ from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
 from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.predictors.load import load
-from hftransfer.predictors.predictor import Predictor, rows_of_split
+from hftransfer.predictors.predictor import Predictor, require_several, rows_of_split
 from hftransfer.recipe import load_recipe
 from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
@@ -36,6 +36,8 @@ class JudgedBy:
     prompts: str | Sequence[str] = "simple"
     label_map: LabelMap | None = None
     """Which class each label of the data means."""
+    threshold: float | None = None
+    """Of several labels: the probability from which on each is given."""
 
 
 def evaluate_model(
@@ -67,6 +69,8 @@ def evaluate_model(
     if precision is None and as_then != "fp32":
         progress.line("judged in the precision of its run; --precision fp32 is that of plain transformers")
     predictor: Predictor | DualPredictor = load(model, precision=precision or as_then, base=base)
+    if by.threshold is not None:
+        require_several(predictor).use_threshold(by.threshold)
     if not isinstance(predictor, Predictor):
         if data is None:
             remedy = "Name labelled images: --data ~/pets."

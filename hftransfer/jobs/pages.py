@@ -121,7 +121,7 @@ class _Tested:
     adapter: Adapter | None
     """None where no model can be explained."""
     max_tokens: int | None
-    spoke_for: str = "spoke for the wrong class"
+    explained: str = "the wrong class"
 
 
 def _groups(learned: Learned) -> list[Group]:
@@ -153,8 +153,7 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
     max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
     adapter = learned.adapter if learned.task.explains else None
     show = _texts if learned.task.reader.fields else _pictures
-    spoke_for = "spoke for the wrong class" if learned.task.has_labels else "raised the number"
-    tested = _Tested(rows, outputs, said, adapter, max_tokens, spoke_for)
+    tested = _Tested(rows, outputs, said, adapter, max_tokens, group.explained)
     shown = show(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
     return replace(shown, note=" ".join(filter(None, (group.note, shown.note))))
 
@@ -218,7 +217,7 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
         Picture(maps.get(index) or _small(image), tested.said[index] + blank.get(index, ""))
         for index, image in images.items()
     ]
-    note = f"Over the first ones lies what {tested.spoke_for} (hftransfer explain)." if maps else ""
+    note = f"Over the first ones lies what spoke for {tested.explained} (hftransfer explain)." if maps else ""
     if blank:
         note += " Where the map is blank, no place in the image did."
     return Group(title, kind, note, pictures=shown)
@@ -278,7 +277,8 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
             words = _weighed(tested, parts, int(tested.predicted[index])) or words
             weighed = weighed or any(word.weight is not None for word in words)
         shown.append(Said(tested.said[index], words))
-    note = f"Green words {tested.spoke_for}, red ones the contrary (integrated gradients)." if weighed else ""
+    spoke = f"Green words spoke for {tested.explained}, red ones against it (integrated gradients)."
+    note = spoke if weighed else ""
     if any(not word.is_read for one in shown for word in one.words):
         note += " Words struck out were not read: the text is longer than what the model takes."
     return Group(title, kind, note, texts=shown)

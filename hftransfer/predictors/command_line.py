@@ -26,7 +26,7 @@ from hftransfer.base.tabular import cell
 from hftransfer.data.inputs import InputRequest, passed_over
 from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.demo.drawings import DRAWINGS, Drawings
-from hftransfer.predictors.predictor import Predictor
+from hftransfer.predictors.predictor import Predictor, require_several
 from hftransfer.tasks.facts import OF_DRAWINGS
 from hftransfer.tasks.outcomes import Answer, Prediction
 
@@ -43,6 +43,7 @@ class PredictRequest(InputRequest):
 
     labels: str | None = None
     prompts: tuple[str, ...] = ()
+    threshold: float | None = None
     csv: Path | None = None
     as_json: bool = False
 
@@ -60,6 +61,8 @@ def predict_inputs(
         DataError: inputs can't be read; all others are predicted and told first.
         OutputError: the table can't be written.
     """
+    if request.threshold is not None:
+        require_several(predictor).use_threshold(request.threshold)
     named, outcomes = _outcomes(predictor, request, lines)
     _tell_passed_over(request, predictor.reader)
     _warn_of_drawings(predictor, named)
@@ -163,6 +166,8 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[s
                 scores = row.get("scores", {})
                 flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
+                if isinstance(labels := flat.get("labels"), tuple):
+                    flat["labels"] = "|".join(map(str, labels))
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
                 # Errors that come first wait until the columns are known.
                 waiting.append(flat)

@@ -288,9 +288,7 @@ class Predictor:
             RecipeError: the model does not give several labels, or the threshold is no probability.
         """
         if "thresholds" not in self.task.tuned:
-            raise RecipeError(
-                must_be("the threshold", f"left out for a model with scores by {self.scoring}", threshold)
-            )
+            raise RecipeError(must_be("the threshold", "left out for a model that gives one label", threshold))
         if not 0 <= threshold <= 1:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
@@ -437,6 +435,17 @@ def in_batches(
         rows = iter(probabilities(encoded) if encoded is not None else ())
         for outcome in outcomes:
             yield outcome if outcome is not None else say(next(rows))
+
+
+def require_several(model: object) -> Predictor:
+    """Return a model that may be given a threshold.
+
+    Raises:
+        RecipeError: it is a dual encoder.
+    """
+    if not isinstance(model, Predictor):
+        raise RecipeError(must_be("--threshold", "left out for a dual encoder", "given"))
+    return model
 
 
 def all_or_faults(outcomes: Iterable[Said | DataError]) -> list[Said]:

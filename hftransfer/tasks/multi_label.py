@@ -269,6 +269,7 @@ def _groups(
                 Example(i, told(i), output=int(probabilities[i].argmax()) if kind == "wrong" else None)
                 for i in places[:_SHOWN_EXAMPLES]
             ],
+            explained="the most probable label",
         )
         for kind, title, places in groups
         if places

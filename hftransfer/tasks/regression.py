@@ -234,6 +234,7 @@ def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
             title,
             kind,
             note if kind == "wrong" else "",
+            explained="a higher number",
             examples=[Example(place, told(place), output=0 if kind == "wrong" else None) for place in places],
         )
         for title, kind, places in shown

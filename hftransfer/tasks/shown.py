@@ -66,3 +66,5 @@ class ExampleGroup:
     kind: Literal["", "right", "wrong"] = ""
     note: str = ""
     examples: Sequence[Example] = ()
+    explained: str = "the wrong class"
+    """What the explained output is: an explanation shows what spoke for it."""

@@ -636,14 +636,14 @@ def test_one_label_in_several_forms_is_one_label(values: list[Any], wanted: list
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["billing|urgent", "billing", "urgent"], ("'billing|urgent' look like several at once",)),
+        (["billing|urgent", "billing", "urgent"], ("'billing|urgent' look like several at once", "data.labels: multi")),
         (["x;y", "y;z", "z"], ("look like several at once",)),
         (["Cat", "cat", "dog"], ("'Cat' (10), 'cat' (10) differ by case or spaces alone",)),
     ],
 )
 def test_joint_labels_and_labels_in_several_cases_are_told(given: list[str], words: tuple[str, ...]) -> None:
     rows = [(f"a text {n} {label}", label) for label in given for n in range(10)]
-    splits = split(rows_from_python(rows, DataSettings(source="memory"), TEXTS), TEXTS)
+    splits = split(rows_from_python(rows, DataSettings(source="memory", labels="one"), TEXTS), TEXTS)
     assert missing_words(" ".join(splits.notes), ("warning: ", *words)) == []
 
 
@@ -800,7 +800,10 @@ def test_paths_in_a_recipe_count_from_its_folder_and_those_of_overrides_from_her
 def test_init_tells_what_it_recognised_and_what_is_odd(tmp_path: Path) -> None:
     rows = [(text, ["billing|urgent", "billing", "urgent"][n % 3]) for n, text in enumerate(SENTENCES[:39])]
     text = draft(str(table(tmp_path / "t.csv", rows, "text;label", ";")))
-    words = ("# t.csv: columns are separated by semicolons", "# warning: labels such as 'billing|urgent'")
+    words = (
+        "# t.csv: columns are separated by semicolons",
+        "# the column 'label' holds several labels a row (joined by '|')",
+    )
     assert missing_words(text, words) == []
     write_classes(tmp_path / "judge" / "test", {"red": 2, "blue": 2})
     with pytest.raises(DataError, match="data with a split to train on"):

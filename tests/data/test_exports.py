@@ -26,7 +26,7 @@ def read(path: Path, content: Any, reader: Reader = TEXTS) -> Found:
     return find_rows(DataSettings(source=str(path)), Progress(None), reader)
 
 
-def texts(found: Found) -> list[tuple[str, str]]:
+def texts(found: Found) -> list[tuple[str, Any]]:
     return [(row.content.text, row.target) for row in found["all"]]  # type: ignore[attr-defined]
 
 
@@ -50,10 +50,18 @@ def test_choices_of_label_studio_are_labels(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("choices", [[["good", "long"]], [["good"], ["bad"]]], ids=["several", "of two people"])
-def test_several_choices_of_one_task_are_told(tmp_path: Path, choices: list[list[str]]) -> None:
-    with pytest.raises(DataError, match=r"p.json:1: column 'label' must be one label; got 'good', '(long|bad)'"):
-        read(tmp_path / "p.json", [task("a film", *choices), task("b", ["bad"])])
+def test_several_choices_of_one_task_are_several_labels(tmp_path: Path) -> None:
+    found = read(tmp_path / "p.json", [task("a film", ["good", "long"]), task("b", ["bad"])])
+    assert texts(found) == [("a film", ("good", "long")), ("b", ("bad",))]
+
+
+def test_people_who_do_not_agree_are_told(tmp_path: Path) -> None:
+    alike = [task("a film", ["good"], ["good"]), task("b", ["bad"])]
+    assert texts(read(tmp_path / "p.json", alike)) == [("a film", "good"), ("b", "bad")]
+    with pytest.raises(
+        DataError, match=r"p.json:1: the choices must be the same of all who labelled it; got 'good', 'bad'"
+    ):
+        read(tmp_path / "p.json", [task("a film", ["good"], ["bad"]), task("b", ["bad"])])
 
 
 def test_an_export_of_regions_is_for_another_task(tmp_path: Path) -> None:
@@ -93,8 +101,8 @@ def test_a_label_in_a_list_of_one_is_a_label(tmp_path: Path) -> None:
         ("b", "y"),
     ]
     rows[1]["label"] = ["x", "y"]
-    with pytest.raises(DataError, match=r"d.jsonl:2: column 'label' must be one label; got 'x', 'y'.* one in each row"):
-        read(tmp_path / "d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    several = read(tmp_path / "d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert texts(several) == [("a", ("x",)), ("b", ("x", "y"))]
     rows[1]["label"] = []
     with pytest.raises(DataError, match=r"d.jsonl:2: column 'label' must be a label; got nothing"):
         read(tmp_path / "d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

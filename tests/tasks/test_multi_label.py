@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
+from hftransfer.cli import app
 from hftransfer.study.study import compare
 from hftransfer.tasks.multi_label import best_thresholds, chosen
 from hftransfer.tasks.outcomes import LabelsPrediction
-from tests.builders import TinyModels, faults_of, load_model, picture
+from tests.builders import Finished, TinyModels, faults_of, load_model, picture
 
 WORDS = {"praise": "good", "blame": "bad", "plot": "story", "cast": "actor"}
 
@@ -144,6 +146,9 @@ def test_lora_keeps_what_its_head_is_for(tiny: TinyModels, table: Path, tmp_path
     model = load_model(found.folder)
     assert model.scoring == "sigmoid"
     assert model.evaluate(str(table))["macro_f1"] == pytest.approx(found.metrics["test"]["macro_f1"], abs=1e-6)
+    # peft's layout has no place for it: without, plain pipelines would take the best of all labels by softmax.
+    card = (found.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert 'num_labels=4, problem_type="multi_label_classification"' in card
 
 
 def test_images_with_any_number_of_labels(tiny: TinyModels, tmp_path: Path) -> None:
@@ -252,3 +257,56 @@ def test_wrong_labels_are_found_by_an_audit(tiny: TinyModels, tmp_path: Path) ->
     assert audit.rows == 120
     assert not any("not judged" in note for note in audit.notes)
     assert any(one.kind == "label" for one in audit.findings)
+
+
+# --- on the command line ---------------------------------------------------------------------------------------------
+
+
+def _said(*words: str) -> str:
+    found = CliRunner().invoke(app, list(words))
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def test_commands_know_of_several_labels(run_of_texts: Path, table: Path, tmp_path: Path) -> None:
+    run = str(run_of_texts)
+    given = _said("predict", run, "good actor", "--threshold", "0.0")
+    assert all(f"{name} " in given for name in WORDS)
+    assert _said("predict", run, "good actor", "--threshold", "1").startswith("(no label)  good actor")
+    told = json.loads(_said("predict", run, "good actor", "--threshold", "0", "--json"))
+    assert set(told["predictions"][0]["labels"]) == set(WORDS)
+    _said("predict", run, "good actor", "--threshold", "0", "--csv", str(tmp_path / "out.csv"))
+    header, row = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("input,label,score,labels,score_blame")
+    assert row.split(",")[3].count("|") == 3
+    judged = json.loads(_said("eval", run, "--data", str(table), "--threshold", "0", "--json"))
+    assert judged["labels_per_example"] == 4.0
+    draft = _said("init", "--data", str(table), "--out", str(tmp_path / "draft.yaml"))
+    assert "several labels a row (lists)" in draft
+    assert "task: text-classification" in draft
+
+
+def test_a_threshold_for_another_model_is_refused(finished: Finished) -> None:
+    found = CliRunner().invoke(app, ["predict", str(finished("vit").folder), "x.png", "--threshold", "0.5"])
+    assert found.exit_code == 2
+    assert "the threshold must be left out for a model that gives one label" in found.output
+
+
+def test_a_graph_of_onnx_gives_the_same_logits(run_of_texts: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    _said("export", str(run_of_texts), "--out", str(tmp_path / "onnx"))
+    said = json.loads((tmp_path / "onnx" / "onnx.json").read_text(encoding="utf-8"))
+    assert said["scores"] == "sigmoid"
+    assert set(said["thresholds"]) == set(said["labels"]) == set(WORDS)
+
+
+def test_a_server_answers_with_the_labels(run_of_texts: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from hftransfer.predictors.server import make_app
+
+    model = load_model(run_of_texts)
+    model.use_threshold(0.0)
+    client = TestClient(make_app(model, "reviews"), base_url="http://127.0.0.1")
+    assert set(client.get("/about").json()["labels"]) == set(WORDS)
+    assert set(client.post("/predict", json={"text": "good actor"}).json()["labels"]) == set(WORDS)

@@ -111,7 +111,7 @@ def test_a_run_tells_of_numbers(run_of_texts: Path) -> None:
         "predicted",
         "residuals",
         "Farthest off of 32 test examples",
-        "raised the number",
+        "spoke for a higher number",
     )
     assert missing_words(page, words) == []
     assert (run_of_texts / "figures" / "residuals.png").is_file()

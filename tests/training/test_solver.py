@@ -10,7 +10,16 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from hftransfer.training import solver
-from hftransfer.training.solver import GRID, SolvedHead, probabilities, solve_head
+from hftransfer.training.solver import (
+    GRID,
+    InMemory,
+    Problem,
+    SolvedHead,
+    TokenRows,
+    probabilities,
+    solve_head,
+    solve_labels,
+)
 
 
 class Plain:
@@ -289,3 +298,86 @@ def test_numbers_are_solved_from_features_larger_than_memory(monkeypatch: pytest
     monkeypatch.setattr(solver, "_ROWS_AT_ONCE", 64)
     parts = solver.solve_numbers(given)
     np.testing.assert_allclose(parts.weight, whole.weight, rtol=1e-9)
+
+
+# --- several labels --------------------------------------------------------------------------------------------------
+
+
+def _sets(seed: int, count: int, width: int = 6, labels: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Features of several scales, and labels of which the last is rare."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, width)) * np.logspace(-1, 1, width)
+    weights = np.random.default_rng(99).normal(size=(width, labels)) / np.logspace(-1, 1, width)[:, None]
+    offsets = np.array([0.0, -1.0, 0.5, -2.5])
+    scores = features @ weights + offsets + random.logistic(size=(count, labels))
+    return features.astype(np.float32), (scores > 0).astype(int)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("l2", [0.01, 1.0])
+def test_each_label_is_the_logistic_regression_of_scikit_learn(l2: float, balanced: bool) -> None:
+    from sklearn.preprocessing import StandardScaler
+
+    (features, labels), (others, known) = _sets(0, 300), _sets(1, 100)
+    head = solve_labels(Problem(InMemory(features), labels, InMemory(others), known, 4, l2=l2, balanced=balanced))
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    for place in range(4):
+        # Its objective is a sum over rows, or over their weights: ours divides by them.
+        own = labels[:, place]
+        weight = {0: 1.0, 1: (len(own) - own.sum()) / own.sum()} if balanced else None
+        total = sum(weight[one] for one in own) if weight else len(own)
+        oracle = LogisticRegression(C=1 / (l2 * total), class_weight=weight, tol=1e-10, max_iter=10_000)
+        oracle.fit(scaler.transform(features), own)
+        found = head.logits(InMemory(others))[:, place]
+        assert found == pytest.approx(oracle.decision_function(scaler.transform(others)), abs=2e-3)
+
+
+def test_each_label_has_the_strength_that_is_best_on_validation() -> None:
+    (features, labels), (others, known) = _sets(2, 200), _sets(3, 200)
+    validation = InMemory(others)
+    head = solve_labels(Problem(InMemory(features), labels, validation, known, 4))
+    losses = np.logaddexp(0, head.logits(validation)) - known * head.logits(validation)
+    for l2 in GRID[2:-2]:
+        at_l2 = solve_labels(Problem(InMemory(features), labels, validation, known, 4, l2=l2))
+        others_losses = np.logaddexp(0, at_l2.logits(validation)) - known * at_l2.logits(validation)
+        assert (losses.mean(axis=0) <= others_losses.mean(axis=0) + 1e-3).all()
+
+
+def test_features_larger_than_memory_give_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    (features, labels), (others, known) = _sets(4, 120), _sets(5, 60)
+    problem = Problem(InMemory(features), labels, InMemory(others), known, 4)
+    kept = solve_labels(problem)
+    monkeypatch.setattr("hftransfer.training.solver._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("hftransfer.training.solver._ROWS_AT_ONCE", 7)
+    assert solve_labels(problem).weight == pytest.approx(kept.weight, rel=1e-3, abs=1e-4)
+
+
+def test_classes_are_weighed_by_the_inverse_of_their_frequency() -> None:
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [120, 25, 8])
+    features = (random.normal(size=(len(labels), 5)) + 0.7 * labels[:, None]).astype(np.float32)
+    rows = InMemory(features)
+    head = solve_head(rows, labels, rows, labels, 3, l2=0.05, balanced=True)
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    oracle = LogisticRegression(C=1 / (0.05 * len(labels)), class_weight="balanced", tol=1e-10, max_iter=10_000)
+    found = oracle.fit(scaler.transform(features), labels).decision_function(scaler.transform(features))
+    own = head.logits(rows)
+    assert own - own.mean(axis=1, keepdims=True) == pytest.approx(found - found.mean(axis=1, keepdims=True), abs=5e-3)
+    plain = solve_head(rows, labels, rows, labels, 3, l2=0.05)
+    assert (own.argmax(axis=1) == 2).sum() > (plain.logits(rows).argmax(axis=1) == 2).sum()
+
+
+def test_tokens_are_read_as_rows() -> None:
+    class Texts:
+        """Two texts of three and two tokens."""
+
+        def tokens_of(self, index: int, width: int) -> np.ndarray:
+            """Numbers that tell text and token."""
+            return 10.0 * index + np.arange(3 - index)[:, None] + np.zeros((1, width))
+
+    rows = TokenRows(Texts(), [[0, 2], [1]], 4)
+    assert rows.shape == (3, 4)
+    assert rows.rows(0, 3)[:, 0].tolist() == [0.0, 2.0, 11.0]
+    assert rows.rows(1, 2)[:, 0].tolist() == [2.0]
