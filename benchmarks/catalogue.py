@@ -12,6 +12,7 @@ from benchmarks import (
     linear_probe,
     predict,
     question_answering,
+    regression,
     several_labels,
     text_embedding,
     token_classification,
@@ -21,7 +22,7 @@ from benchmarks import (
 
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
-    *(predict, question_answering, boundary_cache, several_labels, token_classification),
+    *(predict, question_answering, boundary_cache, several_labels, token_classification, regression),
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 

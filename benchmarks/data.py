@@ -32,6 +32,7 @@ SENTENCES = _default("data/sst2", "bundled/short-reviews")
 QUESTIONS = _default("data/squad", "")
 EMOTIONS = _default("data/goemotions", "")
 ENTITIES = _default("data/wnut17", "")
+SIMILARITIES = _default("data/stsb", "")
 IMAGE_MODEL = _default("models/vit_tiny_patch16_224", "bundled/efficientnet-lite0")
 TEXT_MODEL = "bundled/minilm-l6"
 

@@ -55,6 +55,7 @@ _HOMES = {
     "Predictor": "hftransfer.predictors.predictor",
     "DualPredictor": "hftransfer.predictors.dual",
     "Prediction": "hftransfer.tasks.outcomes",
+    "Number": "hftransfer.tasks.outcomes",
     "Answer": "hftransfer.tasks.outcomes",
     "Study": "hftransfer.study.results",
     "Audit": "hftransfer.auditing.findings",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from hftransfer.study.results import Study as Study
     from hftransfer.study.study import compare as compare
     from hftransfer.tasks.outcomes import Answer as Answer
+    from hftransfer.tasks.outcomes import Number as Number
     from hftransfer.tasks.outcomes import Prediction as Prediction
     from hftransfer.training.loop import TrainingError as TrainingError
 

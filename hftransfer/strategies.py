@@ -29,6 +29,10 @@ class Pools(Protocol):
         """Return whether its head may lie on pooled tokens."""
 
     @property
+    def pairs_by_features(self) -> bool:
+        """Return whether a linear probe of pairs lies on the features of each text, where nobody says."""
+
+    @property
     def has_named_head(self) -> bool:
         """Return whether its head may begin with the names of the classes."""
 
@@ -42,6 +46,12 @@ class _Strategy(BaseModel):
         "auto",
         description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
         "it); auto is native, but for a linear probe mean, or as sentence-transformers has it of this model",
+    )
+    pair: Literal["auto", "joint", "features"] = Field(
+        "auto",
+        description="of pairs of texts: joint reads both at once (a cross-encoder); features reads each by itself, and "
+        "the head has u, v, |u - v| and u · v of their pooled features (a bi-encoder); auto is joint, but features for "
+        "a linear probe of numbers",
     )
     head_init: Literal["random", "zero-shot"] = Field(
         "random",
@@ -82,8 +92,24 @@ class _Strategy(BaseModel):
         """Of a text whose head is solved on features, the mean; else as the model's own class pools."""
         return "mean" if self.contrasts else "native"
 
+    def pair_for(self, task: Pools, *, pairs: bool) -> Literal["joint", "features"]:
+        """Return how the model of a task reads its texts, which are pairs or not.
+
+        Raises:
+            RecipeError: single texts, or images, are to be read as pairs.
+        """
+        if self.pair == "features" and not (task.pools_tokens and pairs):
+            raise RecipeError(must_be("strategy.pair", "left out for what is no pair of texts", "features"))
+        if self.pair == "auto":
+            by_features = pairs and task.pairs_by_features and self._usual_pooling == "mean" and not self.contrasts
+            return "features" if by_features else "joint"
+        return self.pair
+
     def pooling_for(
-        self, task: Pools, own: Literal["mean", "cls", "last"] | None = None
+        self,
+        task: Pools,
+        own: Literal["mean", "cls", "last"] | None = None,
+        pair: Literal["joint", "features"] = "joint",
     ) -> Literal["native", "mean", "cls", "last", "embedding"]:
         """Return the pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open
         and tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
@@ -91,10 +117,16 @@ class _Strategy(BaseModel):
         Raises:
             RecipeError: another task is asked to pool, or to begin with the names of classes.
         """
+        if self.pair != "auto" and not task.pools_tokens:
+            raise RecipeError(must_be("strategy.pair", f"left out for task {task.name}", self.pair))
         if self.from_zero_shot and not task.has_named_head:
             raise RecipeError(must_be("strategy.head_init", f"random for task {task.name}", f"'{self.head_init}'"))
         if task.pools_tokens:
-            usual = (own or "mean") if self._usual_pooling == "mean" else "native"
+            if pair == "features" and self.pooling == "native":
+                raise RecipeError(
+                    must_be("strategy.pooling", "mean, cls or last with strategy.pair: features", "native")
+                )
+            usual = (own or "mean") if self._usual_pooling == "mean" or pair == "features" else "native"
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))

@@ -16,7 +16,7 @@ from hftransfer.adapters.families import FAMILIES, Modality
 from hftransfer.adapters.heads import Head
 from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.lora import LoraLayers, save_matrices
-from hftransfer.adapters.scoring import Scoring, names_of, scoring_of
+from hftransfer.adapters.scoring import ExactLinear, Scoring, names_of, scoring_of
 from hftransfer.adapters.split import Activations, SplitModel
 from hftransfer.base.errors import ModelError, first_line
 
@@ -127,6 +127,8 @@ class Adapter(ABC):
         self.split = SplitModel(
             self.model, stages, self.head_port, self.outputs, self.sample_inputs, self.carried, self.name
         )
+        if self.scoring == "none" and type(self.split.head) is nn.Linear:
+            self.split.head.__class__ = ExactLinear
 
     def _require_split(self) -> None:
         """Compare a model of a family that isn't known, split at boundaries, with itself as a whole.

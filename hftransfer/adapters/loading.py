@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -17,6 +17,7 @@ from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_fitting_model
+from hftransfer.adapters.text_pairs import PairedClassifier, PairedTextAdapter
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
@@ -41,6 +42,7 @@ class Form:
     pooling: Pooling
     seed: int
     problem_type: str | None = None
+    pair: Literal["joint", "features"] = "joint"
 
     @property
     def new_head(self) -> bool:
@@ -56,16 +58,18 @@ def load_adapter(
     pooling: Pooling = "native",
     seed: int = 0,
     problem_type: str | None = None,
+    pair: Literal["joint", "features"] = "joint",
 ) -> Adapter:
     """Return the adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
-    The seed initialises what is new; `problem_type` is what transformers calls a new head's purpose.
+    The seed initialises what is new; `problem_type` is what transformers calls a new head's purpose. Of pairs of texts
+    whose `pair` is by features each text is read by itself.
 
     Raises:
         ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
-    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed, problem_type)
+    form = Form(head, None if class_names is None else tuple(class_names), pooling, seed, problem_type, pair)
     with damage_as_model_error(checkpoint.name):
         return _loaded(checkpoint, form)
 
@@ -96,6 +100,8 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
         of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
         return of_images(model, load_image_processor(checkpoint), name, family, head)
     of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
+    if isinstance(model, PairedClassifier):
+        of_texts = PairedTextAdapter
     return of_texts(model, load_tokenizer(checkpoint), name, family, head)
 
 
@@ -162,7 +168,8 @@ def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoi
     if unused and getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # the checkpoint has none, and nothing reads it
     info["missing_keys"] = {f"backbone.{name}" for name in set(info["missing_keys"]) - unused}
-    model = PooledClassifier(backbone, form.pooling, len(backbone.config.id2label))
+    kind = PairedClassifier if form.pair == "features" else PooledClassifier
+    model = kind(backbone, form.pooling, len(backbone.config.id2label))
     if not form.new_head:
         load_head(model.head, checkpoint)
     return model

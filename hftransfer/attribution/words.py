@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import logits_of
+from hftransfer.adapters.text_pairs import PairedTextAdapter
 from hftransfer.adapters.texts import TextAdapter, clean_text
 from hftransfer.base.errors import ModelError, must_be
 
@@ -55,7 +56,7 @@ def attribute_words(
     device = next(adapter.model.parameters()).device
     inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
     per_piece, difference = integrated_gradients(adapter, embedding, inputs, target, steps)
-    offsets = _offsets(adapter, text, max_tokens)
+    offsets = _offsets(adapter, text, max_tokens, inputs["input_ids"].shape[-1])
     words = tuple(_words(part, places, per_piece) for part, places in offsets)
     return Attributed(words, float(per_piece.sum()), difference)
 
@@ -63,23 +64,24 @@ def attribute_words(
 def integrated_gradients(
     adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
 ) -> tuple[np.ndarray, float]:
-    """Return the attribution of each token (T,) by the midpoint rule, and the difference of logits that they add up
-    to."""
-    ids = inputs["input_ids"]  # (1, T)
+    """Return the attribution of each token (T,), of two texts one after the other, by the midpoint rule, and the
+    difference of logits that they add up to."""
+    ids = inputs["input_ids"]  # (1, T), of pairs that are read apart (1, 2, T)
     # Special tokens stay at both ends of the path: they are no words of the text.
     special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
     nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))
     with torch.no_grad():
-        whole, empty = embedding(ids), embedding(nothing)  # (1, T, D)
+        whole, empty = embedding(ids), embedding(nothing)  # (1, …, T, D)
     total = torch.zeros_like(whole)
     shares = (torch.arange(steps, device=ids.device) + 0.5) / steps
     for part in torch.split(shares, _AT_ONCE):
-        path = (empty + part[:, None, None] * (whole - empty)).requires_grad_()  # (B, T, D)
+        along = part.reshape(-1, *[1] * (whole.ndim - 1))
+        path = (empty + along * (whole - empty)).requires_grad_()  # (B, …, T, D)
         score = _score(adapter, embedding, inputs, path, target).sum()
         total += torch.autograd.grad(score, path)[0].sum(dim=0, keepdim=True) / steps
     with torch.no_grad():
         ends = [_score(adapter, embedding, inputs, one, target).item() for one in (whole, empty)]
-    per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1)[0].detach().cpu().numpy()  # (T,)
+    per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1).flatten().detach().cpu().numpy()  # (T,), (2T,)
     return per_piece, ends[0] - ends[1]
 
 
@@ -87,10 +89,10 @@ def _score(
     adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int
 ) -> Tensor:
     """Return the logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
-    (B, T, D); where each label is judged by itself, its logit alone."""
+    (B, T, D), or pairs (B, 2, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
     # The model's own code runs, and is given embeddings on the path in place of those of its input.
-    handle = embedding.register_forward_hook(lambda *_: embedded)
+    handle = embedding.register_forward_hook(lambda *_: embedded.flatten(0, -3))
     try:
         logits = logits_of(adapter.model(**repeated)).float()
     finally:
@@ -113,16 +115,23 @@ def _embedding_of(adapter: TextAdapter) -> nn.Embedding:
 
 
 def _offsets(
-    adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None
+    adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None, length: int
 ) -> list[tuple[str, list[tuple[int, int, int]]]]:
-    """Return each text with its pieces: the place among the tokens, start and end."""
+    """Return each text with its pieces: the place among the tokens, start and end. Pairs that are read apart are padded
+    to this length."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
     if not adapter.processor.is_fast:
         raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
     limit = min(max_tokens or adapter.max_tokens, adapter.max_tokens)
+    found: list[tuple[str, list[tuple[int, int, int]]]] = []
+    if isinstance(adapter, PairedTextAdapter):
+        for number, one in enumerate(texts):
+            alone = adapter.processor(one, truncation=True, max_length=limit, return_offsets_mapping=True)
+            spans = enumerate(alone["offset_mapping"], start=number * length)
+            found.append((one, [(place, start, end) for place, (start, end) in spans if end > start]))
+        return found
     encoded = adapter.processor(*texts, truncation=True, max_length=limit, return_offsets_mapping=True)
     sequence = encoded.sequence_ids(0)
-    found: list[tuple[str, list[tuple[int, int, int]]]] = []
     for number, one in enumerate(texts):
         places = [
             (place, start, end)

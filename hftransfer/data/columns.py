@@ -25,6 +25,12 @@ LABEL_COLUMNS = (
     "species",
     "fine_label",
 )
+NUMBER_COLUMNS = (
+    *("score", "scores", "similarity", "similarity_score", "relatedness_score", "rating", "ratings", "stars"),
+    *("value", "price", "age", "target", "label", "labels"),
+)
+"""The usual names of columns with numbers that are estimated."""
+_FEWEST, _MOST = 3, 10
 
 
 def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
@@ -184,7 +190,9 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
             faults.append(must_be(f"{where}: column '{column}'", "one label", some(map(repr, value)), remedy))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
-            faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown))
+            remedy = "Numbers to be estimated are for tasks text-regression and image-regression." if are_labels else ""
+            remedy = remedy if isinstance(value, float) else ""
+            faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown, remedy))
         elif isinstance(value, str) and not _is_unicode(value):
             faults.append(must_be(f"{where}: column '{column}'", "a name in Unicode", ascii(value)))
         elif expected is not None and type(value) is not expected:
@@ -197,3 +205,19 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
         names.append(as_label(str(value)) if are_labels else str(value).strip())
     raise_first(faults)
     return names
+
+
+def on_scale(labels: Iterable[Any], column: str, numbers_task: str) -> str | None:
+    """Return a note where labels look like the steps of a scale: a few whole numbers from 1 on, or in a column whose
+    name is usual for numbers."""
+    found = set(labels)
+    if not _FEWEST <= len(found) <= _MOST or not all(isinstance(name, str) and name.isdecimal() for name in found):
+        return None
+    steps = sorted(map(int, found))
+    is_scale = steps == list(range(1, len(steps) + 1)) or column.lower() in NUMBER_COLUMNS[:-3]
+    if not is_scale:
+        return None
+    return (
+        f"the column '{column}' holds the numbers {', '.join(map(str, steps))}: each is a class of its own here; if "
+        f"they are steps of a scale to be estimated, that is task {numbers_task}"
+    )

@@ -52,6 +52,19 @@ def read_labels(
     return _label_sets(values, wheres, column)
 
 
+def unlabelled_rows(
+    values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+) -> dict[int, str]:
+    """Return the cells without a label, by their place, and what is said of each; none where a row may have none."""
+    if settings.labels == "multi" or form_of_sets(values) is not None:
+        return {}
+    return {
+        place: must_be(f"{wheres[place]}: column '{column}'", "a label", "nothing")
+        for place, value in enumerate(values)
+        if is_unlabelled(value)
+    }
+
+
 def form_of_sets(values: Sequence[Any]) -> str | None:
     """Return how a column holds several labels a row, in words; None where it holds one.
 

@@ -12,15 +12,14 @@ from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.columns import (
-    LABEL_COLUMNS,
     column_of,
-    is_unlabelled,
     label_names,
     numbered_columns,
+    on_scale,
     passed_over,
     spread,
 )
-from hftransfer.data.label_sets import form_of_sets, read_labels
+from hftransfer.data.label_sets import read_labels, unlabelled_rows
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -114,17 +113,30 @@ class Images(Reader):
         """Return the labels, and the record that each is of. With `left`, rows without a label are put there."""
         column = columns[0]
         cells = given.values(column)
-        places = list(range(len(given.wheres)))
-        if left is not None and settings.labels != "multi" and form_of_sets(cells) is None:
-            none = {place for place in places if is_unlabelled(cells[place])}
-            for where in (given.wheres[place] for place in sorted(none)):
-                left.append((where, must_be(f"{where}: column '{column}'", "a label", "nothing")))
-            places = [place for place in places if place not in none]
+        unfit = self.unfit_targets(cells, given.wheres, column, settings) if left is not None else {}
+        if left is not None:
+            left += [(given.wheres[place], told) for place, told in unfit.items()]
+        places = [place for place in range(len(given.wheres)) if place not in unfit]
         wheres = [given.wheres[place] for place in places]
-        labels = read_labels([cells[place] for place in places], wheres, column, settings, found)
-        for note in passed_over(column, settings.label_column, LABEL_COLUMNS, given.columns, "labels"):
+        labels = self.targets([cells[place] for place in places], wheres, column, settings, found)
+        for note in passed_over(column, settings.label_column, given.usual_labels, given.columns, "labels"):
             found.note(note)
         return labels, places
+
+    @override
+    def targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Any]:
+        labels = read_labels(values, wheres, column, settings, found)
+        if note := on_scale(labels, column, "image-regression"):
+            found.note(note)
+        return labels
+
+    @override
+    def unfit_targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+    ) -> dict[int, str]:
+        return unlabelled_rows(values, wheres, column, settings)
 
     @override
     def record(self, value: Any, where: str) -> Mapping[str, Any]:

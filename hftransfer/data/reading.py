@@ -132,6 +132,22 @@ class Reader(ABC):
             DataError: values are not as they must be; lines are named.
         """
 
+    def targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Any]:
+        """Return the target in each cell of a column, and note in `found` what people should know.
+
+        Raises:
+            DataError: a cell holds something else; lines are named.
+        """
+        raise NotImplementedError
+
+    def unfit_targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+    ) -> dict[int, str]:
+        """Return the cells of a column, by their place, whose rows may be left out for them, and why."""
+        raise NotImplementedError
+
     @abstractmethod
     def record(self, value: Any, where: str) -> Mapping[str, Any]:
         """Return an example given from Python as a record.

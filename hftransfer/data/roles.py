@@ -30,13 +30,15 @@ class LeftOut:
 class Found(dict[str, list[Row]]):
     """The rows of a source by split; the name "all" stands for data not split yet.
 
-    `notes` tell people what was recognised, `left_out` are rows that can't be read (`data.on_error: skip`).
+    `notes` tell people what was recognised, `left_out` are rows that can't be read (`data.on_error: skip`), and
+    `target_column` is where numbers were found.
     """
 
     def __init__(self, rows: Mapping[str, list[Row]] | Iterable[tuple[str, list[Row]]] = ()) -> None:
         super().__init__(rows)
         self.notes: list[str] = []
         self.left_out: list[LeftOut] = []
+        self.target_column = ""
 
     def note(self, text: str) -> None:
         """Add a note, once."""

@@ -52,7 +52,7 @@ class DataSettings(BaseModel):
         None,
         description="column with the entities of a text as {start, end, label} (entities or spans if left out)",
     )
-    label_column: str | None = Field(None, description="column with labels (found if left out)")
+    label_column: str | None = Field(None, description="column with labels, or numbers (found if left out)")
     labels: Literal["auto", "one", "multi"] = Field(
         "auto",
         description="whether a row has one label, or any number of them (multi): lists, texts such as a|b or a;b, or "
@@ -63,6 +63,9 @@ class DataSettings(BaseModel):
     )
     at_least_one: bool = Field(
         False, description="of several labels: predict the likeliest where none reaches its threshold"
+    )
+    coverage: float = Field(
+        0.9, gt=0, lt=1, description="of numbers: the share of new examples whose number the interval should hold"
     )
     split_column: str | None = Field(
         None,

@@ -46,8 +46,7 @@ from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
 BUNDLED = {
     DRAWINGS: "images",
-    "bundled/short-reviews": "texts",
-    "bundled/film-topics": "texts",
+    **dict.fromkeys(("bundled/short-reviews", "bundled/short-adverts", "bundled/film-topics"), "texts"),
     "bundled/short-notes": "sentences",
 }
 """Data sets that come with the package, and what they hold."""

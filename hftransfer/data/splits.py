@@ -84,6 +84,11 @@ class Splits:
         """The range of values of deep greyscale images, where there are any."""
         return next((row.pixels for _, split in self.items() for row in split.rows), None)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Return whether each row has two texts."""
+        return any(len(row.content.texts) == 2 for row in self.train.rows[:1])
+
     def items(self) -> list[tuple[str, Split]]:
         """Return the splits with their names."""
         return [(name, getattr(self, name)) for name in NAMES]
@@ -167,7 +172,7 @@ def build_splits(
         for name, part in parts.items()
     }
     notes = [*found.notes, *notes, *_shared_content(splits, reader.inputs)]
-    notes += kind.notes(row for part in parts.values() for row in part)
+    notes += kind.notes_on(parts)
     notes += reader.notes(pixels, settings)
     whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind)
     require_examples(whole, settings)

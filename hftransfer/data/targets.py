@@ -93,6 +93,10 @@ class TargetKind(ABC):
         del rows
         return []
 
+    def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Return the same of the rows of all splits."""
+        return self.notes(row for rows in parts.values() for row in rows)
+
     @abstractmethod
     def in_words(self, target: Any) -> str:
         """Return a row's target as people read it."""

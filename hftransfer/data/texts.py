@@ -10,8 +10,8 @@ from typing import Any
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, is_unlabelled, once, passed_over
-from hftransfer.data.label_sets import form_of_sets, read_labels
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, on_scale, once, passed_over
+from hftransfer.data.label_sets import read_labels, unlabelled_rows
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -49,23 +49,25 @@ class TextColumns:
         texts = passed_over(self.text, settings.text_column, _SINGLES, columns, "texts")
         return [*texts, *passed_over(self.label, settings.label_column, usual_labels, columns, "labels")]
 
-    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
+    def rows(
+        self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None, reader: Reader
+    ) -> list[Row]:
         """Return the rows of records; texts stay as they are (`NA`, `null`, empty). With `left`, rows that lack a text
-        or a label are put there with the reason.
+        or a target, as the reader reads it, are put there with the reason.
 
         Raises:
-            DataError: values are no texts or no labels; lines are named.
+            DataError: values are no texts or no targets; lines are named.
         """
         if left is not None:
-            needs_label = settings.labels != "multi" and form_of_sets(given.values(self.label)) is None
+            unfit = reader.unfit_targets(given.values(self.label), given.wheres, self.label, settings)
             given = given.only(
                 [
                     place
                     for place, record in enumerate(given.records)
-                    if not self._left_out(record, given.wheres[place], left, needs_label=needs_label)
+                    if not self._left_out(record, given.wheres[place], left, unfit.get(place))
                 ]
             )
-        labels = read_labels(given.values(self.label), given.wheres, self.label, settings, found)
+        labels = reader.targets(given.values(self.label), given.wheres, self.label, settings, found)
         faults, rows = [], []
         for record, where, label in zip(given.records, given.wheres, labels, strict=True):
             text, pair = record.get(self.text), record.get(self.pair) if self.pair else None
@@ -77,16 +79,15 @@ class TextColumns:
         raise_first(faults)
         return rows
 
-    def _left_out(self, record: Mapping[str, Any], where: str, left: LeftOutRows, *, needs_label: bool) -> bool:
-        """Return whether a row lacks a text or its label, and was put to those that are left out."""
+    def _left_out(self, record: Mapping[str, Any], where: str, left: LeftOutRows, unfit: str | None) -> bool:
+        """Return whether a row lacks a text or its target, and was put to those that are left out."""
         for column in (self.text, self.pair):
             if column is not None and is_missing(record.get(column)):
                 left.append((where, _no_text(where, column, None)))
                 return True
-        if needs_label and is_unlabelled(record.get(self.label)):
-            left.append((where, must_be(f"{where}: column '{self.label}'", "a label", "nothing")))
-            return True
-        return False
+        if unfit is not None:
+            left.append((where, unfit))
+        return unfit is not None
 
 
 def text_columns(
@@ -183,7 +184,22 @@ class Texts(Reader):
         read = text_columns(given.columns, settings, given.source, given.usual_labels)
         for note in read.notes(given.columns, settings, given.usual_labels):
             found.note(note)
-        return read.rows(given, settings, found, left)
+        return read.rows(given, settings, found, left, self)
+
+    @override
+    def targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Any]:
+        labels = read_labels(values, wheres, column, settings, found)
+        if note := on_scale(labels, column, "text-regression"):
+            found.note(note)
+        return labels
+
+    @override
+    def unfit_targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+    ) -> dict[int, str]:
+        return unlabelled_rows(values, wheres, column, settings)
 
     def record(self, value: Any, where: str) -> Mapping[str, Any]:
         """Return (text, label), ((text, text), label), (text, text, label) or a dict as a record."""

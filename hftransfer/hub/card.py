@@ -152,7 +152,7 @@ def _eval_results(card: Card) -> list[EvalResult]:
     data = plain_text(card.data_source)
     return [
         EvalResult(
-            task_type=card.task.name,
+            task_type=card.task.tags[0],
             task_name=card.task.words.title,
             dataset_type=card.dataset_id or data,
             dataset_name=data,
@@ -262,6 +262,9 @@ def _limits(card: Card) -> Iterator[str]:
     yield f"Its scores are those of {tested} examples of the data named above; other data may score otherwise."
     if card.class_names:
         yield card.task.words.limit
+    if (half := card.facts.half_width) is not None and card.facts.coverage is not None:
+        told = f"the validation split's numbers lay so near in {card.facts.coverage:.0%} of the cases"
+        yield f"Its intervals reach {half:.6g} to both sides, whatever the input: {told}."
     train = list(card.counts.get("train", ()))
     if train and min(train) < _FEW:
         name = plain_text(card.class_names[train.index(min(train))])

@@ -30,6 +30,28 @@ _POOLS = {
     "cls": "tokens[:, 0]",
     "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
 }
+_APART = """transformers has no class for pairs of texts that are read apart; the folder holds the native backbone and
+the head on the features of both:
+
+```python
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, backbone = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{{folder}}/head.safetensors")
+both = []
+for text in ("a text", "another"):
+    inputs = tokenizer([text], return_tensors="pt", padding=True, truncation=True, max_length={max_tokens})
+    with torch.no_grad():
+        tokens = backbone(**inputs).last_hidden_state
+    pooled = {pooled}
+    both.append(pooled / pooled.norm(dim=-1, keepdim=True))
+u, v = both
+features = torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
+SCORES(features @ head["weight"].T + head["bias"])  # in the order of backbone.config.id2label
+```"""
 _LORA = """The folder holds the matrices and the head in peft's layout, to be put into the base model:
 
 ```python
@@ -82,6 +104,8 @@ def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_
     """Return how the model is used without this library; `base` is where the base model is, in Python."""
     text = _native_use(task, facts, base, max_tokens, is_open_clip=is_open_clip)
     text = re.sub(r"SCORES\((.*)\)", lambda found: task.words.scores.format(found[1]), text)
+    if not task.has_labels:
+        text = re.sub(r"  # in the order of .*", "", text)
     if facts.thresholds:
         given = ", ".join(f"`{plain_text(name)}` {value:.3f}" for name, value in facts.thresholds.items())
         text += f"\n\nA label is given from its threshold on, which the validation split chose: {given}."
@@ -94,7 +118,8 @@ def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is
     if facts.pooling == "embedding":
         return _OPEN_CLIP.replace("NORMALIZE", "True") if is_open_clip else _EMBEDDING
     if facts.pooling != "native":
-        text = _POOLED.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
+        form = _APART if facts.pair == "features" else _POOLED
+        text = form.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
         return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
     if is_open_clip:
         return _OPEN_CLIP.replace("NORMALIZE", "False")

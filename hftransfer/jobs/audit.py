@@ -142,9 +142,10 @@ def _probe_job(splits: Splits, recipe: Recipe, progress: Progress) -> Job:
         else LinearProbe(head_init=recipe.strategy.head_init)
     )
     task = for_targets(recipe.chosen_task, splits.kind)
-    pooling = probe.pooling_for(task, checkpoint.pooling)
+    pair = probe.pair_for(task, pairs=splits.has_pairs)
+    pooling = probe.pooling_for(task, checkpoint.pooling, pair)
     names, seed = task.output_names(splits), recipe.train.seed
-    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed)
+    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed, pair=pair)
     return Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),

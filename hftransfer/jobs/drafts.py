@@ -139,7 +139,8 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
     task = task.for_targets(task.targets_of(found))
     sizes, noticed = task.sizes(found, settings, progress)
     if not task.has_labels:
-        return Seen(name, sizes, {}, notes=tuple(noticed), chosen=chosen)
+        of_targets = task.targets_of(found).notes(row for rows in found.values() for row in rows)
+        return Seen(name, sizes, {}, notes=(*noticed, *of_targets), chosen=chosen)
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
         remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."

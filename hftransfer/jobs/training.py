@@ -198,7 +198,8 @@ def _make_ready(
 
     together, seed = session.processes, recipe.train.seed
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
-    pooling = recipe.strategy.pooling_for(task, checkpoint.pooling)
+    pair = recipe.strategy.pair_for(task, pairs=splits.has_pairs)
+    pooling = recipe.strategy.pooling_for(task, checkpoint.pooling, pair)
     load = partial(
         load_adapter,
         checkpoint,
@@ -207,6 +208,7 @@ def _make_ready(
         pooling=pooling,
         seed=seed,
         problem_type=task.problem_type,
+        pair=pair,
     )
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
@@ -290,12 +292,13 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
             "weights_sha256": checkpoint.weights_sha256,
             "path": path,
         }
-    reader, train = recipe.chosen_task.reader, done.splits.train.rows
-    pairs = any(len(row.content.texts) > 1 for row in train) if len(reader.fields) == 1 else None
+    pairs = done.splits.has_pairs if len(done.task.reader.fields) == 1 else None
+    pair = recipe.strategy.pair_for(done.task, pairs=done.splits.has_pairs)
     return ModelFacts(
         task=recipe.task,
-        pooling=recipe.strategy.pooling_for(recipe.chosen_task, checkpoint.pooling),
-        class_names=done.splits.class_names,
+        pooling=recipe.strategy.pooling_for(done.task, checkpoint.pooling, pair),
+        pair=pair,
+        class_names=done.task.output_names(done.splits),
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
         problem_type=done.task.problem_type if base is not None else None,

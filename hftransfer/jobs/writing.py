@@ -79,7 +79,7 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -
     if learned.history.rows:
         figures.draw_history(folder.file("figures/history.png"), learned.history.rows, learned.history.best_epoch)
     if len(learned.l2_path) > 1:
-        figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path)
+        figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.task.l2_measure)
     if prompts := learned.sheets.get("prompts.csv"):
         figures.draw_prompts(folder.file("figures/prompts.png"), prompts, metrics["test"]["accuracy"])
     if shots := learned.sheets.get("shots.csv"):

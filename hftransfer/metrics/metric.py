@@ -15,6 +15,8 @@ class Metric:
     """Its name on pages, where that is another."""
     is_share: bool = False
     """Whether it is a share of examples that are right, each of which counts as 0 or 1."""
+    is_bounded: bool = True
+    """Whether it lies between 0 and 1, of each example too."""
     in_progress: bool = False
     """Whether it is shown after each epoch."""
 

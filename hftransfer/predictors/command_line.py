@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ def predict_inputs(
                 write({"input": one.name, "error": " ".join(outcome.faults)})
                 continue
             shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
-            entry = {"input": shown_input, **asdict(outcome)}
+            entry = {"input": shown_input, **outcome.plain()}
             write(entry)
             if request.as_json:
                 told.append(entry)

@@ -149,9 +149,9 @@ class _Graph(nn.Module):
 
 def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
     given = tuple(torch.cat([tensor, tensor])[:2] for tensor in example.values())  # 1 would be taken for a constant
-    of_texts = "input_ids" in example
-    # Batches of any size; of texts any length, too.
-    free = {0: torch.export.Dim.DYNAMIC, **({1: torch.export.Dim.DYNAMIC} if of_texts else {})}
+    # Batches of any size; of texts, the tokens of which lie along the last side, any length, too.
+    last = example["input_ids"].ndim - 1 if "input_ids" in example else 0
+    free = dict.fromkeys((0, last), torch.export.Dim.DYNAMIC)
     with torch.no_grad(), _quiet():
         try:
             # Once before, so that the graph knows the names of its outputs.

@@ -115,7 +115,10 @@ class Predictor:
     @property
     def task(self) -> HeadTask[Any]:
         """Return what it was trained for."""
-        return head_task(self.facts.task).for_problem(self.adapter.problem_type)
+        kind = self.adapter.problem_type
+        own = head_task(self.facts.task)
+        # Several numbers an input are told, and not judged.
+        return own if kind == "regression" and self.adapter.outputs > 1 else own.for_problem(kind)
 
     @property
     def _tuned(self) -> dict[str, Any]:
@@ -600,7 +603,7 @@ def _load_native(path: Path, facts: ModelFacts) -> Adapter:
 
     checkpoint = find_checkpoint(str(path))
     assert checkpoint is not None
-    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling)
+    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -645,7 +648,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling)
+    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
     matrices.require_weights(adapter.fresh)
     with damage_as_model_error(str(path)):
         adapter.load_lora(path)

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -231,9 +231,9 @@ async def _content(request: Request, limits: Limits) -> bytes:
 def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, object]:
     if isinstance(predictor, DualPredictor):
         image, labels = given
-        found = asdict(predictor.predict([image], labels)[0])
+        found = predictor.predict([image], labels)[0].plain()
     else:
-        found = asdict(_of_one(predictor, form, given))
+        found = _of_one(predictor, form, given).plain()
     try:
         # NaN is no JSON: the browser could not read the answer.
         json.dumps(found, allow_nan=False)

@@ -104,8 +104,8 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     save_figure(figure, path)
 
 
-def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
-    """Draw the validation log loss against the L2 strength of a solved head, the best marked."""
+def draw_l2(path: Path, tried: Sequence[tuple[float, float]], measure: str = "validation log loss") -> None:
+    """Draw the validation log loss, or another measure, against the L2 strength of a solved head, the best marked."""
     figure = figure_of(4.4, 3.2)
     axes = figure.subplots()
     strengths, losses = zip(*tried, strict=True)
@@ -114,7 +114,7 @@ def draw_l2(path: Path, tried: Sequence[tuple[float, float]]) -> None:
     axes.axvline(strengths[best], color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_xlabel("L2 strength", color=QUIET)
-    axes.set_ylabel("validation log loss", color=QUIET)
+    axes.set_ylabel(measure, color=QUIET)
     axes.set_title(f"L2 strength: {strengths[best]:g}", loc="left", color=INK, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -108,5 +108,8 @@ def _colors_of(study: Study) -> dict[str, str]:
 def _end_at_whole_shares(axes: Axes) -> None:
     """Leave no room on the axis of scores for less than none or more than all."""
     low, high = axes.get_ylim()
+    if low < -0.1:  # as R² may be
+        axes.set_ylim(top=min(high, 1.03))
+        return
     pad = 0.03 * (min(high, 1.0) - max(low, 0.0))
     axes.set_ylim(max(low, -pad), min(high, 1.0 + pad))

@@ -65,9 +65,11 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, tuple[float, floa
     return float(np.mean(values)), None if interval is None else (interval[0], interval[1])
 
 
-def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True) -> list[Difference]:
+def differences(
+    arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True, bounded: bool = True
+) -> list[Difference]:
     """Return every pair of arms, each with its runs by seed; seeds that both have are compared. Of `shares`, scores are
-    1 for right and 0 for wrong, and McNemar's test goes with them.
+    1 for right and 0 for wrong, and McNemar's test goes with them; `bounded` ones lie between 0 and 1.
 
     Of an example that several seeds tested, the mean difference counts once: the permutation test (sign flips) draws
     examples, not runs. Intervals are of that test, each at the level at which Holm's correction tests its pair.
@@ -83,7 +85,7 @@ def differences(arms: Mapping[str, Mapping[int, Scores]], *, shares: bool = True
             one,
             two,
             float(own.mean()),
-            test.interval(_LEVEL * p / corrected),
+            test.interval(_LEVEL * p / corrected, bounded=bounded),
             p,
             corrected,
             _mcnemar_by_seed(arms[one], arms[two]) if shares else (),
@@ -163,8 +165,8 @@ class SignFlips:
         speaking = int(np.count_nonzero((self._low <= mean) & (mean <= self._high)))
         return (speaking + self._own) / (self._draws + self._own)
 
-    def interval(self, level: float) -> tuple[float, float]:
-        """Return the means whose p is `level` or more, never beyond what a difference of scores can be."""
+    def interval(self, level: float, *, bounded: bool = True) -> tuple[float, float]:
+        """Return the means whose p is `level` or more, never beyond what a difference of `bounded` scores can be."""
         needed = max(1, int(np.ceil(level * (self._draws + self._own) - self._own - 1e-9)))
         low, high = np.sort(self._low)[needed - 1], np.sort(self._high)[-needed]
-        return max(-1.0, float(low)), min(1.0, float(high))
+        return (max(-1.0, float(low)), min(1.0, float(high))) if bounded else (float(low), float(high))

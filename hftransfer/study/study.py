@@ -127,7 +127,7 @@ def study_of(
     last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
     odd = _tested_on_others(last)
     paired = {arm.name: {r.cell.seed: r.scores or {} for r in arm.results if r not in odd} for arm in last}
-    found = differences(paired, shares=metric.is_share)
+    found = differences(paired, shares=metric.is_share, bounded=metric.is_bounded)
     curve = arms if len({arm.shots for arm in arms}) > 1 else []
     notes = tuple(
         f"{one.cell.name} was made of other data than the other runs of its seed, so it is paired with none: "

@@ -7,10 +7,10 @@ from typing import Any
 from hftransfer.data.targets import TargetKind
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.head_task import HeadTask
-from hftransfer.tasks.image_classification import ImageClassification
+from hftransfer.tasks.image_classification import ImageClassification, ImageRegression
 from hftransfer.tasks.image_text import ImageText
 from hftransfer.tasks.question_answering import QuestionAnswering
-from hftransfer.tasks.text_classification import TextClassification
+from hftransfer.tasks.text_classification import TextClassification, TextRegression
 from hftransfer.tasks.token_classification import TokenClassification
 from hftransfer.tasks.zero_shot import ZeroShot
 
@@ -18,7 +18,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         *(ImageClassification(), TextClassification(), TokenClassification(), QuestionAnswering()),
-        *(ZeroShot(), ImageText()),
+        *(ZeroShot(), ImageText(), TextRegression(), ImageRegression()),
     )
 }
 """All tasks by the name that a recipe gives; other packages may add theirs."""

@@ -194,10 +194,14 @@ class Task(ABC):
     """When a draft of a recipe tries it: what holds questions holds texts too, so those are tried first."""
     pools_tokens: ClassVar[bool] = False
     """Whether its head may lie on pooled tokens."""
+    pairs_by_features: ClassVar[bool] = False
+    """Whether a linear probe of pairs of texts lies on the features of each, where nobody says."""
     has_named_head: ClassVar[bool] = False
     """Whether its head may begin with the names of the classes."""
     losses: ClassVar[tuple[str, ...]] = ()
     """The losses that `train.loss` may name; the first is the usual one."""
+    l2_measure: ClassVar[str] = "validation log loss"
+    """By what the L2 strength of a solved head is chosen."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 

@@ -33,6 +33,12 @@ class ModelFacts(BaseModel):
     """Of several labels: from which probability on each is given."""
     at_least_one: bool = False
     """Of several labels: whether one is given where none reaches its threshold."""
+    half_width: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of numbers: how far from an estimate its interval reaches."""
+    coverage: float | None = Field(None, gt=0, lt=1)
+    """Of numbers: how often the interval should hold the true one."""
+    pair: Literal["joint", "features"] = "joint"
+    """Of pairs of texts: whether both enter the network together, or each by itself, and their features the head."""
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
     pixels: tuple[_Finite, _Finite] | None = None

@@ -82,6 +82,15 @@ class HeadTask(Task, Generic[Outcome]):
         """Return rows as one batch of the network's inputs, texts cut to its length."""
         raise NotImplementedError
 
+    def in_training(self, adapter: Adapter, examples: Examples, loss: str | None) -> HeadTask[Outcome]:
+        """Return the task as the training loop has it, with the loss that is named (None: the usual one); its logits
+        may be in other units than the finished model's."""
+        del adapter, examples, loss
+        return self
+
+    def finish(self, adapter: Adapter) -> None:
+        """Bring a trained head from the units of the loop to those of the finished model."""
+
     @abstractmethod
     def loss(
         self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool

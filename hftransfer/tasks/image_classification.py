@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters.heads import IMAGE_CLASSES, Head
+from hftransfer.data.numbers import NUMBERED_IMAGES
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.splits import Split
@@ -17,6 +18,7 @@ from hftransfer.tasks.contract import Examples, Explains, Starter, Words
 from hftransfer.tasks.head_task import HeadTask, Outcome
 from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
 from hftransfer.tasks.multi_label import LABELS, MultiLabelTask
+from hftransfer.tasks.regression import NUMBERS, RegressionTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -82,6 +84,11 @@ class ImageClassification(ImageTask[ClassOutcome], LabelledTask):
     def several(self) -> HeadTask[Any]:
         return _IMAGE_LABELS
 
+    @property
+    @override
+    def of_numbers(self) -> HeadTask[Any]:
+        return _IMAGE_NUMBERS
+
     @override
     def made_up(self, count: int) -> list[Any]:
         """Return noise around two colours."""
@@ -106,7 +113,31 @@ class ImageLabels(ImageTask[np.ndarray], MultiLabelTask):
         return [(_noise(number, _COLORS[number % 2]), list(sets[number % 4])) for number in range(count)]
 
 
-_IMAGE_LABELS = ImageLabels()
+class ImageRegression(ImageTask[float], RegressionTask):
+    """A number per image."""
+
+    name = "image-regression"
+    classes_task = ImageClassification.name
+    reader: ClassVar[Reader] = NUMBERED_IMAGES
+    drafted: ClassVar[int | None] = 8
+    words = replace(
+        ImageClassification.words,
+        **NUMBERS,
+        title="Image Regression",
+        done="numbers estimated from images",
+        native=_NATIVE.replace("classify", "estimate").replace(
+            'estimate("photo.jpg")', 'estimate("photo.jpg")[0]["score"]  # the number itself'
+        ),
+    )
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return noise around two colours, each with a number."""
+        found = ImageClassification().made_up(count)
+        return [(image, place % 7 + (3.5 if label == "0" else 0.0)) for place, (image, label) in enumerate(found)]
+
+
+_IMAGE_LABELS, _IMAGE_NUMBERS = ImageLabels(), ImageRegression()
 
 
 def _noise(number: int, color: tuple[int, int, int]) -> Any:

@@ -50,6 +50,11 @@ class LabelledTask(HeadTask[ClassOutcome]):
         """The same task for rows with any number of labels."""
         raise NotImplementedError
 
+    @property
+    def of_numbers(self) -> HeadTask[Any]:
+        """The same task for rows with a number each."""
+        raise NotImplementedError
+
     @override
     def for_targets(self, kind: TargetKind) -> Task:
         return self.several if kind is LABEL_SETS else self
@@ -69,6 +74,8 @@ class LabelledTask(HeadTask[ClassOutcome]):
 
     @override
     def for_problem(self, problem_type: str | None) -> HeadTask[Any]:
+        if problem_type == "regression":
+            return self.of_numbers
         return self.several if problem_type == "multi_label_classification" else self
 
     @override

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -37,6 +37,10 @@ class Prediction:
             label = ", ".join([label, *(f"{in_one_line(other)} {score:.2%}" for other, score in others)])
         return f"{self.score:7.2%}  {label}  {name}"
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON and tables have it."""
+        return asdict(self)
+
     def best_first(self) -> Prediction:
         """Return the same with its scores in falling order."""
         ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])
@@ -55,6 +59,33 @@ class LabelsPrediction(Prediction):
         del scoring
         given = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in self.labels)
         return f"{given or '(no label)'}  {in_one_line(name)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Number(Prediction):
+    """The number of one input, `value`, and the interval from `low` to `high` that holds the true one of a new input as
+    often as it was asked for (`data.coverage`): None where the model was not told by a validation split."""
+
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self.score
+
+    def __repr__(self) -> str:
+        return f"Number(value={self.value!r}, low={self.low!r}, high={self.high!r})"
+
+    @override
+    def line(self, name: str, scoring: str) -> str:
+        del scoring
+        interval = "" if self.low is None or self.high is None else f"  ({self.low:.6g} to {self.high:.6g})"
+        return f"{self.value:10.6g}{interval}  {in_one_line(name)}"
+
+    @override
+    def plain(self) -> dict[str, Any]:
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def prediction_of(names: Sequence[str], scores: Sequence[float] | np.ndarray) -> Prediction:
@@ -77,6 +108,10 @@ class Answer:
         """Return the answer in one line."""
         del name, scoring
         return f"{self.score:7.2%}  {in_one_line(self.answer) or '(no answer)'}"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON and tables have it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters.heads import TEXT_CLASSES, Head
+from hftransfer.data.numbers import NUMBERED_TEXTS
+from hftransfer.data.reading import Reader
 from hftransfer.data.splits import Split
 from hftransfer.data.texts import TEXTS
 from hftransfer.tasks.contract import Examples, Explains, Starter, Words
 from hftransfer.tasks.head_task import HeadTask, Outcome
 from hftransfer.tasks.labelled import ClassOutcome, LabelledTask
 from hftransfer.tasks.multi_label import LABELS, MultiLabelTask
+from hftransfer.tasks.regression import NUMBERS, RegressionTask
 
 if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
@@ -33,13 +36,14 @@ from transformers import pipeline
 classify = pipeline("text-classification", model="path/to/this/folder")
 classify("what a film")
 ```"""
+_NATIVE_OF_PAIRS = _NATIVE.replace('"what a film"', '{"text": "a text", "text_pair": "another"}')
 _EXAMPLE = 'ht.load("path/to/this/folder").predict(["what a film"])'
 
 
 class TextTask(HeadTask[Outcome], Generic[Outcome]):
     """A task of texts, or pairs of texts, whose pooled features enter a linear head."""
 
-    reader = TEXTS
+    reader: ClassVar[Reader] = TEXTS
     head: ClassVar[Head] = TEXT_CLASSES
     explains: ClassVar[Explains | None] = "words"
     pools_tokens = True
@@ -78,13 +82,18 @@ class TextClassification(TextTask[ClassOutcome], LabelledTask):
         example_of_pairs=_EXAMPLE.replace('["what a film"]', '[("a text", "another")]'),
         native=_NATIVE,
         auto_class="AutoModelForSequenceClassification",
-        native_of_pairs=_NATIVE.replace('"what a film"', '{"text": "a text", "text_pair": "another"}'),
+        native_of_pairs=_NATIVE_OF_PAIRS,
     )
 
     @property
     @override
     def several(self) -> HeadTask[Any]:
         return _TEXT_LABELS
+
+    @property
+    @override
+    def of_numbers(self) -> HeadTask[Any]:
+        return _TEXT_NUMBERS
 
     @override
     def made_up(self, count: int) -> list[Any]:
@@ -111,7 +120,34 @@ class TextLabels(TextTask[np.ndarray], MultiLabelTask):
         return [(_SENTENCES[number % 2].format(number), list(sets[number % 4])) for number in range(count)]
 
 
-_TEXT_LABELS = TextLabels()
+class TextRegression(TextTask[float], RegressionTask):
+    """A number per text or pair of texts."""
+
+    name = "text-regression"
+    classes_task = TextClassification.name
+    reader: ClassVar[Reader] = NUMBERED_TEXTS
+    drafted: ClassVar[int | None] = 7
+    words = replace(
+        TextClassification.words,
+        **NUMBERS,
+        title="Text Regression",
+        done="numbers estimated from texts",
+        native=_NATIVE.replace("classify", "estimate").replace(
+            'estimate("what a film")', 'estimate("what a film")[0]["score"]  # the number itself'
+        ),
+        native_of_pairs=_NATIVE_OF_PAIRS.replace("classify", "estimate").replace(
+            '"another"})', '"another"})["score"]  # the number itself'
+        ),
+    )
+
+    @override
+    def made_up(self, count: int) -> list[Any]:
+        """Return praise and blame, each with a number."""
+        found = TextClassification().made_up(count)
+        return [(text, place % 7 + (3.5 if label == "0" else 0.0)) for place, (text, label) in enumerate(found)]
+
+
+_TEXT_LABELS, _TEXT_NUMBERS = TextLabels(), TextRegression()
 
 
 def _parts(row: Row) -> tuple[str, str | None]:

@@ -70,6 +70,8 @@ class SolvedHead:
     validation_log_loss: float
     path: tuple[tuple[float, float], ...] = ()
     """The L2 strengths that were tried, from weak to strong, and the validation log loss of each."""
+    measure: str = "validation log loss"
+    """What stands in place of the validation log loss, where that is something else."""
 
     def logits(self, features: Features) -> np.ndarray:
         """Return the logits (N, C) in float64."""
@@ -504,6 +506,85 @@ def _label_losses(
     return np.asarray(total / np.maximum(counts, 1.0))
 
 
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+RIDGE_GRID = tuple(float(10.0**power) for power in np.arange(-6.0, 3.01, 0.25))
+LEAST_JUDGED = 20
+"""Of fewer validation rows their error tells less of an L2 strength than generalised cross-validation does."""
+
+
+def solve_numbers(problem: Problem) -> SolvedHead:
+    """Return the ridge regression of numbers (N,), in closed form: mean squared error + l2 · ‖w‖² over standardised
+    features, the bias free; scikit-learn's `Ridge` with alpha = N · l2.
+
+    One eigendecomposition serves all strengths. The one with the least error on the validation rows is taken; where
+    these are fewer than `LEAST_JUDGED`, the one with the least error by generalised cross-validation on the training
+    rows (Golub, Heath and Wahba 1979). The standardisation is folded into the weight.
+    """
+    mean, deviation = _moments(problem.train)
+    scaled, held_out = (_Standardised(part, mean, deviation) for part in (problem.train, problem.validation))
+    targets = problem.targets.astype(np.float64)
+    grid = np.array(RIDGE_GRID if problem.l2 is None else (problem.l2,))
+    centre = float(targets.mean())
+    directions = _Directions.of(scaled, targets - centre)
+    errors = np.zeros(len(grid))
+    few = len(problem.validation_targets) < LEAST_JUDGED
+    if few:
+        errors = directions.cross_validated(grid, float(np.square(targets - centre).sum()))
+    else:
+        weights = directions.weights(grid)  # (D, G)
+        for part, own in _labelled(held_out, problem.validation_targets.astype(np.float64)):
+            errors += np.square(part @ weights + centre - own[:, None]).sum(axis=0)
+        errors /= len(problem.validation_targets)
+    best = int(errors.argmin())
+    weight = directions.weights(grid[best : best + 1]).T / deviation  # (1, D)
+    roots = np.sqrt(errors)
+    path = tuple(zip(grid.tolist(), roots.tolist(), strict=True))
+    measure = "RMSE by generalised cross-validation" if few else "validation RMSE"
+    return SolvedHead(weight, centre - weight @ mean, float(grid[best]), float(roots[best]), path, measure)
+
+
+class _Directions(NamedTuple):
+    """The features' covariance by its eigenvalues (K,) and eigenvectors (D, K), and the covariance (K,) of the targets
+    with the features along these; of so many rows."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    with_targets: np.ndarray
+    rows: int
+
+    @classmethod
+    def of(cls, features: _Standardised, targets: np.ndarray) -> _Directions:
+        """Find those of features (N, D) and centred targets (N,): of more rows than columns by the covariance (D, D),
+        else by the products (N, N) of the rows."""
+        count, width = features.shape
+        if count >= width:
+            covariance, cross = np.zeros((width, width)), np.zeros(width)
+            for part, own in _labelled(features, targets):
+                covariance += part.T @ part
+                cross += part.T @ own
+            found, vectors = np.linalg.eigh(covariance / count)
+            return cls(np.maximum(found, 0.0), vectors, vectors.T @ cross / count, count)
+        whole = np.concatenate(list(features.parts()))
+        found, sides = np.linalg.eigh(whole @ whole.T / count)
+        there = found > 1e-12 * max(1.0, float(found[-1]))
+        vectors = whole.T @ sides[:, there] / np.sqrt(found[there] * count)
+        return cls(found[there], vectors, vectors.T @ (whole.T @ targets) / count, count)
+
+    def weights(self, grid: np.ndarray) -> np.ndarray:
+        """Return the weights (D, G) for each of the strengths (G,)."""
+        return np.asarray(self.vectors @ (self.with_targets[:, None] / (self.values[:, None] + grid)))
+
+    def cross_validated(self, grid: np.ndarray, squares: float) -> np.ndarray:
+        """Return the mean squared error (G,) by generalised cross-validation: the residuals' mean square by the square
+        of the share of freedom that is left; `squares` is the sum of the squared centred targets."""
+        values, along = self.values[:, None], np.square(self.with_targets)[:, None]
+        residual = squares / self.rows - (along * (values + 2.0 * grid) / np.square(values + grid)).sum(axis=0)
+        freedom = 1.0 + (values / (values + grid)).sum(axis=0)  # the bias is one
+        left = np.maximum(1.0 - freedom / self.rows, 1e-6)
+        return np.asarray(np.maximum(residual, 0.0) / np.square(left))
+
+
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
@@ -570,5 +651,9 @@ def _chosen(features: Features, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-SOLVERS: Mapping[str, Callable[[Problem], SolvedHead]] = {"softmax": _solve_classes, "sigmoid": solve_labels}
+SOLVERS: Mapping[str, Callable[[Problem], SolvedHead]] = {
+    "softmax": _solve_classes,
+    "sigmoid": solve_labels,
+    "ridge": solve_numbers,
+}
 """By the names that tasks give (`HeadTask.solver`)."""

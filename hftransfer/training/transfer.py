@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -419,7 +419,7 @@ def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Feature
 def _take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(f"solved: L2 strength {head.l2:g}, validation log loss {head.validation_log_loss:.4f}")
+    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
     return head.path
 
 
@@ -453,6 +453,7 @@ def _contrast(
 
 def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     """Return what came of a training of what lies above the boundary, the head included."""
+    job = replace(job, task=job.task.in_training(job.adapter, examples["train"], job.train.loss))
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -462,7 +463,9 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     )
 
     judged = partial(_judged, job, sources, examples, "validation")
-    return fit(_plan(job, job.adapter, sources, examples, loss, judged))
+    fitted = fit(_plan(job, job.adapter, sources, examples, loss, judged))
+    job.task.finish(job.adapter)
+    return fitted
 
 
 def _plan(

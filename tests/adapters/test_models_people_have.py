@@ -600,7 +600,7 @@ def test_a_page_is_told_what_scores_are(save_text: SaveText) -> None:
     client = TestClient(make_app(model, "model"), base_url=f"http://{HOST}")
     assert client.get("/about").json()["scores"] == "none"
     answer = client.post("/predict", json={"text": TEXTS[0]}).json()
-    assert answer["score"] == pytest.approx(model.predict(TEXTS[0])[0].score)
+    assert answer["value"] == pytest.approx(model.predict(TEXTS[0])[0].score)
 
 
 # --- what is no text, and what is no image ---------------------------------------------------------------------------

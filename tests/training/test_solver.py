@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from hftransfer.training import solver
 from hftransfer.training.solver import (
@@ -236,6 +236,70 @@ def test_probabilities_of_huge_logits_are_finite():
     assert values[1] == pytest.approx([1 / 3] * 3)
 
 
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def numbers(count: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of very different scales, one of them constant, and numbers far from 0 that follow from them."""
+    random = np.random.default_rng(seed)
+    weight = np.random.default_rng(99).normal(0, 1, width)
+    values = random.normal(0, 1, (count, width))
+    targets = 1000 + 50 * (values @ weight + random.normal(0, 1, count))
+    values = values * np.logspace(-3, 3, width) + np.linspace(-50, 50, width)
+    values[:, 3] = 7.0
+    return values.astype(np.float32), targets
+
+
+@pytest.mark.parametrize("l2", [1e-4, 0.1, 10.0])
+@pytest.mark.parametrize(("count", "width"), [(120, 12), (20, 40)])  # more rows than columns, and fewer
+def test_numbers_are_solved_as_by_ridge_regression(count: int, width: int, l2: float) -> None:
+    values, targets = numbers(count, width)
+    head = solver.solve_numbers(solver.Problem(Plain(values), targets, Plain(values), targets, 0, l2))
+    standard, _, _ = scaled(values)
+    oracle = Ridge(alpha=l2 * count).fit(standard, targets)
+    np.testing.assert_allclose(head.logits(Plain(values))[:, 0], oracle.predict(standard), rtol=1e-7)
+    assert head.weight[0, 3] == 0.0
+    assert head.l2 == l2
+
+
+def test_the_strength_of_a_ridge_regression_is_chosen_on_validation() -> None:
+    (values, targets), (others, wanted) = numbers(60, 30), numbers(200, 30, seed=1)
+    head = solver.solve_numbers(solver.Problem(Plain(values), targets, Plain(others), wanted, 0))
+    standard, mean, deviation = scaled(values)
+    held_out = (others.astype(np.float64) - mean) / deviation
+    errors = {}
+    for l2 in solver.RIDGE_GRID:
+        guessed = Ridge(alpha=l2 * len(values)).fit(standard, targets).predict(held_out)
+        errors[l2] = float(np.sqrt(np.square(guessed - wanted).mean()))
+    assert dict(head.path) == pytest.approx(errors)
+    assert head.l2 == min(errors, key=lambda l2: errors[l2])
+    assert head.measure == "validation RMSE"
+
+
+def test_with_few_validation_rows_it_is_chosen_by_generalised_cross_validation() -> None:
+    values, targets = numbers(60, 12)
+    head = solver.solve_numbers(solver.Problem(Plain(values), targets, Plain(values[:3]), targets[:3], 0))
+    standard, _, _ = scaled(values)
+    whole = np.hstack([np.ones((60, 1)), standard])
+    for l2, told in head.path:
+        penalty = np.diag([0.0] + [l2 * 60] * 12)
+        hat = whole @ np.linalg.solve(whole.T @ whole + penalty, whole.T)
+        residual = targets - hat @ targets
+        expected = np.sqrt(np.square(residual).mean()) / (1 - np.trace(hat) / 60)
+        assert told == pytest.approx(expected, rel=1e-6)
+    assert head.measure == "RMSE by generalised cross-validation"
+
+
+def test_numbers_are_solved_from_features_larger_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, targets = numbers(300, 12)
+    given = solver.Problem(Plain(values), targets, Plain(values), targets, 0)
+    whole = solver.solve_numbers(given)
+    monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(solver, "_ROWS_AT_ONCE", 64)
+    parts = solver.solve_numbers(given)
+    np.testing.assert_allclose(parts.weight, whole.weight, rtol=1e-9)
+
+
 # --- several labels --------------------------------------------------------------------------------------------------
 
 
@@ -311,7 +375,7 @@ def test_tokens_are_read_as_rows() -> None:
 
         def tokens_of(self, items: np.ndarray, tokens: np.ndarray, width: int) -> np.ndarray:
             """Numbers that tell text and token."""
-            return 10.0 * items[:, None] + tokens[:, None] + np.zeros((1, width))
+            return np.asarray(10.0 * items[:, None] + tokens[:, None] + np.zeros((1, width)))
 
     rows = TokenRows(Texts(), [[0, 2], [1]], 4)
     assert rows.shape == (3, 4)
