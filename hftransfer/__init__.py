@@ -55,6 +55,8 @@ _HOMES = {
     "Predictor": "hftransfer.predictors.predictor",
     "DualPredictor": "hftransfer.predictors.dual",
     "Prediction": "hftransfer.tasks.outcomes",
+    "Entities": "hftransfer.tasks.outcomes",
+    "LabelsPrediction": "hftransfer.tasks.outcomes",
     "Number": "hftransfer.tasks.outcomes",
     "Answer": "hftransfer.tasks.outcomes",
     "Study": "hftransfer.study.results",
@@ -98,6 +100,8 @@ if TYPE_CHECKING:
     from hftransfer.study.results import Study as Study
     from hftransfer.study.study import compare as compare
     from hftransfer.tasks.outcomes import Answer as Answer
+    from hftransfer.tasks.outcomes import Entities as Entities
+    from hftransfer.tasks.outcomes import LabelsPrediction as LabelsPrediction
     from hftransfer.tasks.outcomes import Number as Number
     from hftransfer.tasks.outcomes import Prediction as Prediction
     from hftransfer.training.loop import TrainingError as TrainingError

@@ -19,7 +19,7 @@ NOTHING = "(none)"
 _DRAWS, _DRAWS_AT_ONCE = 2000, 100
 
 
-class Found(NamedTuple):
+class TaggedSpan(NamedTuple):
     """An entity: the words [start, end) and its type."""
 
     start: int
@@ -27,15 +27,15 @@ class Found(NamedTuple):
     type: str
 
 
-def entities_of(tags: Sequence[str], *, plain: bool = False) -> list[Found]:
+def entities_of(tags: Sequence[str], *, plain: bool = False) -> list[TaggedSpan]:
     """Return the entities among the tags of a text, in their order."""
     if plain:
-        return [Found(place, place + 1, tag) for place, tag in enumerate(tags) if tag != "O"]
-    found: list[Found] = []
+        return [TaggedSpan(place, place + 1, tag) for place, tag in enumerate(tags) if tag != "O"]
+    found: list[TaggedSpan] = []
     start, kind = 0, ""
     for place, tag in enumerate([*tags, "O"]):
         if kind and tag != f"I-{kind}":
-            found.append(Found(start, place, kind))
+            found.append(TaggedSpan(start, place, kind))
             kind = ""
         if tag.startswith("B-"):
             start, kind = place, tag[2:]
@@ -77,7 +77,7 @@ def score_tags(
     return {**scores, "per_class": per_class, "type_confusion": _confusion(pairs)}
 
 
-def counted_pair(gold: Sequence[Found], predicted: Sequence[Found]) -> tuple[int, int, int]:
+def counted_pair(gold: Sequence[TaggedSpan], predicted: Sequence[TaggedSpan]) -> tuple[int, int, int]:
     """Return how many entities of a text were found right, were predicted, and are there."""
     return len(set(gold) & set(predicted)), len(predicted), len(gold)
 
@@ -93,7 +93,7 @@ def text_f1(gold: Sequence[str], predicted: Sequence[str], *, plain: bool = Fals
     return f1_of(right, said, there) if said + there else 1.0
 
 
-_Pairs = Sequence[tuple[Sequence[Found], Sequence[Found]]]
+_Pairs = Sequence[tuple[Sequence[TaggedSpan], Sequence[TaggedSpan]]]
 
 
 def _per_class(pairs: _Pairs) -> dict[str, dict[str, float]]:
@@ -125,7 +125,7 @@ def _confusion(pairs: _Pairs) -> dict[str, Any]:
     return {"names": list(place), "counts": matrix.tolist()}
 
 
-def _by_words(entities: Iterable[Found]) -> dict[tuple[int, int], str]:
+def _by_words(entities: Iterable[TaggedSpan]) -> dict[tuple[int, int], str]:
     return {(one.start, one.end): one.type for one in entities}
 
 

@@ -144,6 +144,13 @@ def _require_no(request: PredictRequest, names: Sequence[str], allowed: str) -> 
         raise RecipeError(*faults)
 
 
+def _in_cell(several: Sequence[object]) -> str:
+    """Return several labels joined, and other lists as JSON."""
+    if all(isinstance(one, str) for one in several):
+        return "|".join(map(str, several))
+    return json.dumps(several, ensure_ascii=False)
+
+
 @contextmanager
 def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, object]], None]]:
     """Give a function that writes one row of a table; the scores of labels come in columns of their own, in the order
@@ -166,8 +173,7 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[s
                 scores = row.get("scores", {})
                 flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
-                if isinstance(labels := flat.get("labels"), tuple):
-                    flat["labels"] = "|".join(map(str, labels))
+                flat |= {name: _in_cell(value) for name, value in flat.items() if isinstance(value, tuple)}
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
                 # Errors that come first wait until the columns are known.
                 waiting.append(flat)

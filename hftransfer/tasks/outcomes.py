@@ -137,6 +137,10 @@ class Entities:
         told = (f"{in_one_line(one.text)} ({in_one_line(one.label)} {one.score:.2%})" for one in self.entities)
         return f"{in_one_line(name)}  {', '.join(told) or '(no entity)'}"
 
+    def plain(self) -> dict[str, Any]:
+        """Return them as JSON and tables have them."""
+        return asdict(self)
+
 
 def in_one_line(text: str) -> str:
     """Return a text without what would break or steer a line on a terminal."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.base.progress import Progress
     from hftransfer.data.settings import DataSettings
-    from hftransfer.metrics.entities import Found as FoundEntity
+    from hftransfer.metrics.entities import TaggedSpan
     from hftransfer.tasks.words import WordWindow
 
 _NATIVE = """In plain transformers:
@@ -363,7 +363,7 @@ def _groups(
     ]
 
 
-def _marks(content: WordsContent, gold: Sequence[FoundEntity], predicted: Sequence[FoundEntity]) -> Iterator[Mark]:
+def _marks(content: WordsContent, gold: Sequence[TaggedSpan], predicted: Sequence[TaggedSpan]) -> Iterator[Mark]:
     words = content.words or ()
     true = {(one.start, one.end): one.type for one in gold}
     for one in predicted:

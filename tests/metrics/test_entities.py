@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hftransfer.metrics.entities import NOTHING, Found, entities_of, score_tags, text_f1
+from hftransfer.metrics.entities import NOTHING, TaggedSpan, entities_of, score_tags, text_f1
 
 TAGS = ("O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-per-son", "I-per-son")
 
@@ -53,7 +53,7 @@ def test_the_interval_holds_the_score_and_shrinks_with_texts() -> None:
 
 def test_what_is_inside_of_nothing_is_no_entity() -> None:
     tags = ["I-PER", "B-PER", "I-PER", "I-LOC", "B-LOC", "B-LOC"]
-    assert entities_of(tags) == [Found(1, 3, "PER"), Found(4, 5, "LOC"), Found(5, 6, "LOC")]
+    assert entities_of(tags) == [TaggedSpan(1, 3, "PER"), TaggedSpan(4, 5, "LOC"), TaggedSpan(5, 6, "LOC")]
 
 
 def test_types_and_spans_that_are_half_right_are_counted() -> None:
