@@ -21,6 +21,7 @@ from hftransfer.tasks.shown import Example, ExampleGroup, Line, Plot
 if TYPE_CHECKING:
     from torch import Tensor, device
 
+    from hftransfer.adapters.base import Adapter
     from hftransfer.data.roles import Found
     from hftransfer.data.targets import TargetKind
 
@@ -99,6 +100,21 @@ class MultiLabelTask(HeadTask[np.ndarray]):
             return binary_cross_entropy_with_logits(logits, own, pos_weight=by_label, reduction="sum") / classes
 
         return Loss(total, np.ones(len(wanted)))
+
+    @override
+    def in_training(self, adapter: Adapter, examples: Examples, loss: str | None) -> MultiLabelTask:
+        """Let each label begin as likely as it is in training: a head that has to unlearn one half first spends its
+        steps on that (Lin et al., arXiv 1708.02002, section 3.3)."""
+        import torch
+
+        del loss
+        bias = adapter.head.bias
+        if bias is not None:
+            labels = np.asarray(examples.split.targets)
+            shares = (labels.sum(axis=0) + 0.5) / (len(labels) + 1.0)  # (C,), never 0 or 1
+            with torch.no_grad():
+                bias.copy_(torch.from_numpy(np.log(shares / (1.0 - shares))))
+        return self
 
     @override
     def decode(

@@ -310,3 +310,22 @@ def test_a_server_answers_with_the_labels(run_of_texts: Path) -> None:
     client = TestClient(make_app(model, "reviews"), base_url="http://127.0.0.1")
     assert set(client.get("/about").json()["labels"]) == set(WORDS)
     assert set(client.post("/predict", json={"text": "good actor"}).json()["labels"]) == set(WORDS)
+
+
+def test_a_head_that_is_stepped_begins_with_the_share_of_each_label(tiny: TinyModels, table: Path) -> None:
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.loading import load_adapter
+    from hftransfer.data.label_sets import LABEL_SETS
+    from hftransfer.data.rows import Row, TextContent
+    from hftransfer.data.splits import Split
+    from hftransfer.tasks import TASKS, for_targets
+    from hftransfer.tasks.contract import Examples
+
+    task = for_targets(TASKS["text-classification"], LABEL_SETS)
+    checkpoint = find_checkpoint(str(tiny("bert")))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint, ("a", "b"), head=task.head)
+    rows = [Row(str(i), TextContent("x"), own) for i, own in enumerate([("a",), (), ("a",), ("a", "b")])]
+    split = Split(rows, LABEL_SETS.encode(rows, ("a", "b")), [b""] * 4)
+    task.in_training(adapter, Examples(split, None), None)  # type: ignore[arg-type]
+    assert adapter.head.bias.sigmoid().tolist() == pytest.approx([3.5 / 5, 1.5 / 5])
