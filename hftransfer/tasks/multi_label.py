@@ -142,9 +142,10 @@ class MultiLabelTask(HeadTask[np.ndarray]):
 
         labels, names = np.asarray(examples.split.targets).astype(bool), list(class_names)
         probabilities = np.asarray(outcomes, dtype=np.float64).reshape(-1, len(names))  # (N, C)
-        thresholds = extras.get("thresholds") or dict(
-            zip(names, best_thresholds(labels, probabilities).tolist(), strict=True)
-        )
+        if "thresholds" in extras:  # a model that brings none was not tuned: those of the judged rows would flatter it
+            thresholds = extras["thresholds"] or dict.fromkeys(names, _USUAL_THRESHOLD)
+        else:
+            thresholds = dict(zip(names, best_thresholds(labels, probabilities).tolist(), strict=True))
         at_least_one = bool(extras.get("at_least_one"))
         given = chosen(probabilities, _in_order(thresholds, names), at_least_one=at_least_one)
         metrics = score_labels(labels, probabilities, given)

@@ -162,8 +162,15 @@ def test_what_a_regression_gives_is_no_percentage(save_text: SaveText) -> None:
     assert float(line.split()[0]) == pytest.approx(load_model(folder).predict(TEXTS[0])[0].score, abs=1e-4)
 
 
-@pytest.mark.parametrize("head", [HEADS[0], HEADS[3], HEADS[4]], ids=str)
-def test_data_of_one_label_do_not_judge_what_gives_several_or_numbers(
+def test_what_gives_several_labels_is_judged_as_such(save_text: SaveText) -> None:
+    model = load_model(save_text(**HEADS[0]))
+    found = model.evaluate([(TEXTS[0], "toxic"), (TEXTS[1], ["toxic", "insult"])])
+    assert set(found["per_class"]) == set(NAMES.values())
+    assert {scores["threshold"] for scores in found["per_class"].values()} == {0.5}
+
+
+@pytest.mark.parametrize("head", [HEADS[3], HEADS[4]], ids=str)
+def test_data_of_one_label_do_not_judge_what_gives_numbers_or_one_score(
     save_text: SaveText, head: dict[str, Any]
 ) -> None:
     with pytest.raises(ModelError, match="must be one that chooses one label of several"):
