@@ -56,6 +56,8 @@ def _cells(line: str, *, is_tabbed: bool) -> list[str]:
     line = line.rstrip("\r")
     if not line.strip():
         return []
+    if line.startswith("-DOCSTART-"):  # of older files with spaces, whatever parts the columns
+        return ["-DOCSTART-"]
     return [cell.strip() for cell in line.split("\t")] if is_tabbed else line.split()
 
 

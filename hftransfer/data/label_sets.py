@@ -297,6 +297,10 @@ class LabelSets(TargetKind):
             told = "; ".join(f"{one} + {other} {count}" for (one, other), count in pairs.most_common(_SHOWN_PAIRS))
             notes.append(f"most often together: {told}")
         counts = Counter(label for own in sets for label in own)
+        parts = Counter(part.strip() for label in counts for part in label.split(","))
+        joint = [name for name in counts if "," in name and any(parts[part.strip()] > 1 for part in name.split(","))]
+        if joint:
+            notes.append(f"warning: '{joint[0]}' is one label here: part several by | or ;, or write lists")
         always = [label for label, count in counts.items() if count == len(sets)]
         if always:
             notes.append(f"warning: {some(map(repr, always))}: on every row, so there is nothing to tell apart")

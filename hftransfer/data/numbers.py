@@ -48,7 +48,8 @@ def number_of(value: Any, where: str) -> float:
     if isinstance(plain, str):
         text = plain.strip()
         if _WITH_COMMA.fullmatch(text):
-            remedy = f"Write {text.replace(',', '.')}: whether a comma divides thousands or decimals is not guessed at."
+            point, none = text.replace(",", "."), text.replace(",", "")
+            remedy = f"Write {point} or {none}: whether a comma divides thousands or decimals is not guessed at."
             raise DataError(must_be(where, "a number with a decimal point", f"'{text}'", remedy))
         if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise DataError(must_be(where, "a finite number", f"'{text}'", _LEAVES_OUT))

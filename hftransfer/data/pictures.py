@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.columns import (
     column_of,
+    is_unlabelled,
     label_names,
     numbered_columns,
     on_scale,
@@ -253,6 +255,11 @@ class CaptionedImages(Images):
         cells = [given.values(column) for column in columns]
         together = [list(own) for own in zip(*cells, strict=True)] if len(cells) > 1 else list(cells[0])
         values, places = spread(together)
+        told = [str(value).strip() for value in values if not is_unlabelled(value)]
+        if told and all(_NUMBER.fullmatch(text) for text in told):
+            remedy = "Numbers of images are for task image-regression."
+            where = f"the column '{columns[0]}' of {given.source}"
+            raise DataError(must_be(where, "captions", "numbers alone", remedy))
         return label_names(values, [given.wheres[place] for place in places], columns[0], "a caption"), places
 
     @override
@@ -269,6 +276,7 @@ class CaptionedImages(Images):
 
 IMAGES, CAPTIONED_IMAGES = Images(), CaptionedImages()
 
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _PLACE = "\0place"  # no column has this name
 
 

@@ -170,7 +170,8 @@ def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
         if not equals or key not in DataSettings.model_fields or key == "source":
             remedy = nearest(key, DataSettings.model_fields)
             faults.append(must_be("a setting", "key=value with a key of the data section", f"'{text}'", remedy))
-        values[key] = value
+        is_list = key in DataSettings.model_fields and value.startswith("[") and value.endswith("]")
+        values[key] = [part.strip(" '\"") for part in value[1:-1].split(",")] if is_list else value
     if faults:
         raise RecipeError(*faults)
     return settings_of(source, values)

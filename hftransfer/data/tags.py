@@ -233,6 +233,17 @@ class WordTags(TargetKind):
         return found
 
     @override
+    def notes(self, rows: Iterable[Row]) -> list[str]:
+        """Return a warning where tags are numbers: which of them is outside of all entities nothing tells."""
+        tags = {tag for row in rows for tag in row.target}
+        if not tags or not all(tag.isdecimal() for tag in tags):
+            return []
+        return [
+            "warning: tags are numbers without names: each is taken as a tag of its own, 0 too. Of entities write "
+            "names (O, B-PER, I-PER), or give a datasets.Dataset whose ClassLabel has them"
+        ]
+
+    @override
     def in_words(self, target: Tags) -> str:
         return " ".join(target)
 

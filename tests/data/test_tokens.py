@@ -278,3 +278,14 @@ def test_tags_of_other_schemes_judge_a_model() -> None:
     assert WORD_TAGS.encode(rows, ("O", "B-A", "I-A")) == [(1, 2), (1,)]
     with pytest.raises(DataError, match="one of the model's"):
         WORD_TAGS.require_of_model(rows, ("O", "B-B", "I-B"))
+
+
+def test_numbers_without_names_are_a_warning() -> None:
+    rows = [(["a", "b"], [1, 0]), (["c"], [2])] * 3
+    assert any("tags are numbers without names" in note for note in _split(_python(rows)).notes)
+    assert not any("without names" in note for note in _split(_python([(["a", "b"], ["NN", "IN"])] * 6)).notes)
+
+
+def test_documents_begin_whatever_parts_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("-DOCSTART- -X- O\n\nAnn\tB-PER\nleft\tO\n\nOslo\tB-LOC\n")
+    assert next(_plain(row) for row in _read(tmp_path / "train.conll")["all"]) == (["Ann", "left"], ["B-PER", "O"])
