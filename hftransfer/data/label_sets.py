@@ -8,19 +8,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, counted, must_be, nearest, some
-from hftransfer.data.columns import as_label, is_missing, is_unlabelled, label_names
-from hftransfer.data.reading import Records
+from hftransfer.data.columns import as_label, is_missing, is_unlabelled, label_names, on_scale
+from hftransfer.data.reading import Reader, Records
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
-from hftransfer.data.targets import CLASSES, TargetKind, Targets, natural_order
+from hftransfer.data.targets import (
+    CLASSES,
+    TargetKind,
+    Targets,
+    count_to_hold_out,
+    divided,
+    natural_order,
+)
 
 JOINED = "data.label_columns"
 """The name of the column that stands for several of 0 and 1."""
@@ -63,6 +70,28 @@ def unlabelled_rows(
         for place, value in enumerate(values)
         if is_unlabelled(value)
     }
+
+
+class OfLabels(Reader):
+    """Reads the target of each row as a label, or as several, whatever the input is."""
+
+    numbers_task: ClassVar[str]
+    """The task for which labels that are numbers may be meant."""
+
+    @override
+    def targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Any]:
+        labels = read_labels(values, wheres, column, settings, found)
+        if note := on_scale(labels, column, self.numbers_task):
+            found.note(note)
+        return labels
+
+    @override
+    def unfit_targets(
+        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+    ) -> dict[int, str]:
+        return unlabelled_rows(values, wheres, column, settings)
 
 
 def form_of_sets(values: Sequence[Any]) -> str | None:
@@ -195,10 +224,7 @@ class LabelSets(TargetKind):
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
         """Return two parts of the rows with about the same share of each label, rare labels first (iterative
         stratification; Sechidis et al. 2011, On the Stratification of Multi-Label Data)."""
-        wanted = round(fraction * len(rows))
-        if not 1 <= wanted < len(rows):
-            allowed = f"such that both parts of {len(rows)} rows have some"
-            raise DataError(must_be(f"data.{name}_fraction", allowed, f"{fraction:g}"))
+        wanted = count_to_hold_out(rows, fraction, name)
         names = self.class_names(rows)
         labels = self.encode(rows, names).astype(bool)  # (N, C)
         order = np.random.default_rng([seed, *name.encode()]).permutation(len(rows))
@@ -218,9 +244,7 @@ class LabelSets(TargetKind):
             left[own] = False
         rest = [place for place in order.tolist() if left[place]]
         held[rest[: max(0, wanted - int(held.sum()))]] = True
-        return [row for row, gone in zip(rows, held, strict=True) if not gone], [
-            row for row, gone in zip(rows, held, strict=True) if gone
-        ]
+        return divided(rows, set(np.flatnonzero(held).tolist()))
 
     def limited(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most so many rows for each label; a row counts for all of its labels."""

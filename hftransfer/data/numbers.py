@@ -20,7 +20,7 @@ from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
-from hftransfer.data.targets import TargetKind
+from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
 from hftransfer.data.texts import Texts
 
 _FEW_VALUES = 10
@@ -180,15 +180,10 @@ class Numbers(TargetKind):
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
         """Return two parts of the rows: in the order of their numbers, equal ones shuffled, the rows are cut into as
         many bins as there are rows to hold out, and one of each bin is drawn."""
-        count = round(fraction * len(rows))
-        if not 1 <= count < len(rows):
-            allowed = f"such that both parts of {len(rows)} rows have some"
-            raise DataError(must_be(f"data.{name}_fraction", allowed, f"{fraction:g}"))
+        count = count_to_hold_out(rows, fraction, name)
         random = np.random.default_rng([seed, *name.encode()])
         order = np.lexsort((random.random(len(rows)), [row.target for row in rows]))
-        held = {int(random.choice(own)) for own in np.array_split(order, count)}
-        kept = [row for place, row in enumerate(rows) if place not in held]
-        return kept, [row for place, row in enumerate(rows) if place in held]
+        return divided(rows, {int(random.choice(own)) for own in np.array_split(order, count)})
 
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
         """Return the numbers (N,) in float64."""

@@ -17,13 +17,12 @@ from hftransfer.data.columns import (
     is_unlabelled,
     label_names,
     numbered_columns,
-    on_scale,
     passed_over,
     spread,
 )
-from hftransfer.data.label_sets import read_labels, unlabelled_rows
+from hftransfer.data.label_sets import OfLabels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import AbsentContent, BytesContent, Content, DatasetContent, FileContent, Inspection, Row
 from hftransfer.data.settings import DataSettings
@@ -40,7 +39,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-class Images(Reader):
+class Images(OfLabels):
     """Images with a label each."""
 
     inputs = "images"
@@ -48,6 +47,7 @@ class Images(Reader):
     modality = "image"
     usual_columns = IMAGE_COLUMNS
     usual_task = "image-classification"
+    numbers_task = "image-regression"
     python_rows = "(image, label)"
     suffix = ".jpg"
     decodes = True
@@ -124,21 +124,6 @@ class Images(Reader):
         for note in passed_over(column, settings.label_column, given.usual_labels, given.columns, "labels"):
             found.note(note)
         return labels, places
-
-    @override
-    def targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
-    ) -> list[Any]:
-        labels = read_labels(values, wheres, column, settings, found)
-        if note := on_scale(labels, column, "image-regression"):
-            found.note(note)
-        return labels
-
-    @override
-    def unfit_targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
-    ) -> dict[int, str]:
-        return unlabelled_rows(values, wheres, column, settings)
 
     @override
     def record(self, value: Any, where: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, counted, must_be, nearest, some
 from hftransfer.data.rows import Row
 from hftransfer.data.tables import raise_first
-from hftransfer.data.targets import TargetKind, Targets
+from hftransfer.data.targets import TargetKind, Targets, divided
 
 OUTSIDE = "O"
 Tags = tuple[str, ...]
@@ -193,8 +193,7 @@ class WordTags(TargetKind):
             where, got = f"data.{name}_fraction", f"{fraction:g} of {counted(len(rows), 'row')}"
             remedy = f"Add rows, or give a {name} split of your own."
             raise DataError(must_be(where, "such that rows are in both parts, and every tag in the first", got, remedy))
-        kept = [row for place, row in enumerate(rows) if place not in held]
-        return kept, [row for place, row in enumerate(rows) if place in held]
+        return divided(rows, held)
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Return the tags: O first, then by type, B- before I-; plain ones in natural order."""

@@ -135,7 +135,7 @@ class Classes(TargetKind):
             words = [seed, *label.encode(), *name.encode()]
             held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
         raise_first(faults)
-        return _parted(rows, held)
+        return divided(rows, held)
 
     def limited(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most so many rows of each class."""
@@ -223,7 +223,7 @@ class GroupedSpans(TargetKind):
                 free -= 1
         if not held:
             held.update(sorted(drawn, key=len)[0])
-        return _parted(rows, held)
+        return divided(rows, held)
 
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[Any]:
         """Return the answers of each row."""
@@ -253,7 +253,7 @@ class Captions(TargetKind):
             where, got = f"data.{name}_fraction", f"{fraction:g} of {len(order)} images"
             remedy = "Add images with captions." if len(order) < 4 else ""
             raise DataError(must_be(where, "such that images are in both parts", got, remedy))
-        return _parted(rows, set(order[:count]))
+        return divided(rows, set(order[:count]))
 
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[list[str]]:
         """Return the captions of each image."""
@@ -278,7 +278,21 @@ def scaled_digest(digest: bytes, pixels: tuple[float, float]) -> bytes:
     return hashlib.blake2b(digest + repr(tuple(pixels)).encode(), digest_size=16).digest()
 
 
-def _parted(rows: list[Row], held: set[int]) -> tuple[list[Row], list[Row]]:
+def count_to_hold_out(rows: Sequence[Row], fraction: float, name: str) -> int:
+    """Return how many rows are held out for the split `name`.
+
+    Raises:
+        DataError: one part would be empty.
+    """
+    count = round(fraction * len(rows))
+    if not 1 <= count < len(rows):
+        allowed = f"such that both parts of {len(rows)} rows have some"
+        raise DataError(must_be(f"data.{name}_fraction", allowed, f"{fraction:g}"))
+    return count
+
+
+def divided(rows: list[Row], held: set[int]) -> tuple[list[Row], list[Row]]:
+    """Return the rows in two parts, the second with those at the positions `held`; order is kept."""
     kept = [row for index, row in enumerate(rows) if index not in held]
     return kept, [row for index, row in enumerate(rows) if index in held]
 

@@ -10,8 +10,8 @@ from typing import Any
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, on_scale, once, passed_over
-from hftransfer.data.label_sets import read_labels, unlabelled_rows
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, once, passed_over
+from hftransfer.data.label_sets import OfLabels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -163,7 +163,7 @@ def _no_text(where: str, column: str, value: Any) -> str:
     return must_be(f"{where}: column '{column}'", "a text", got, remedy)
 
 
-class Texts(Reader):
+class Texts(OfLabels):
     """Texts, or pairs of them, with a label each."""
 
     inputs = "texts"
@@ -171,6 +171,7 @@ class Texts(Reader):
     modality = "text"
     usual_columns = TEXT_COLUMNS
     usual_task = "text-classification"
+    numbers_task = "text-regression"
     python_rows = "(text, label)"
     suffix = ".txt"
     fields = ("text",)
@@ -185,21 +186,6 @@ class Texts(Reader):
         for note in read.notes(given.columns, settings, given.usual_labels):
             found.note(note)
         return read.rows(given, settings, found, left, self)
-
-    @override
-    def targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
-    ) -> list[Any]:
-        labels = read_labels(values, wheres, column, settings, found)
-        if note := on_scale(labels, column, "text-regression"):
-            found.note(note)
-        return labels
-
-    @override
-    def unfit_targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
-    ) -> dict[int, str]:
-        return unlabelled_rows(values, wheres, column, settings)
 
     def record(self, value: Any, where: str) -> Mapping[str, Any]:
         """Return (text, label), ((text, text), label), (text, text, label) or a dict as a record."""

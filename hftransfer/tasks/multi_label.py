@@ -89,9 +89,9 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         wanted = np.asarray(examples.split.targets, dtype=np.float32)  # (N, C)
-        positive = wanted.sum(axis=0)
-        weights = np.maximum(len(wanted) - positive, 1) / np.maximum(positive, 1)
-        by_label = torch.from_numpy(weights.astype(np.float32)).to(device) if class_weights else None  # (C,)
+        by_label = None
+        if class_weights:
+            by_label = torch.from_numpy(positive_weights(wanted).astype(np.float32)).to(device)  # (C,)
         # Half of what is smoothed goes to each answer.
         labels = torch.from_numpy(wanted * (1 - label_smoothing) + label_smoothing / 2).to(device)
 
@@ -191,6 +191,12 @@ class MultiLabelTask(HeadTask[np.ndarray]):
             "  # kind: fine-tune           # the last stages too",
             "  # unfreeze: 2",
         ]
+
+
+def positive_weights(labels: np.ndarray) -> np.ndarray:
+    """Return how much a row with each label (N, C) counts beside one without, (C,): both as much in all."""
+    positive = labels.sum(axis=0)
+    return np.asarray(np.maximum(len(labels) - positive, 1) / np.maximum(positive, 1))
 
 
 def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -19,6 +19,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
+from hftransfer.tasks.labelled import balanced_weights
+from hftransfer.tasks.multi_label import positive_weights
+
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
 GRID_NEAR = tuple(float(10.0**power) for power in np.arange(-5.0, 3.01, 0.5))
 _ROWS_AT_ONCE = 4096
@@ -134,7 +137,7 @@ def solve_head(
         strengths = [l2] if l2 is not None else [each for each in (10.0, 0.1, 0.001) if each in grid]
         start = np.vstack([near.weight.T.astype(np.float64) * deviation[:, None], near.bias])
     anchor = None if near is None else start
-    by_class = _balanced(train_labels, classes) if balanced else None
+    by_class = balanced_weights(train_labels, classes) if balanced else None
     fits: dict[float, tuple[float, np.ndarray]] = {}
 
     def fit(strength: float, first: np.ndarray) -> None:
@@ -171,6 +174,13 @@ def _edge(fits: dict[float, tuple[float, np.ndarray]], grid: Sequence[float]) ->
     return None
 
 
+class _InParts(Protocol):
+    """Features of which a part of the rows at a time lies in memory."""
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield the rows (n, D) in order."""
+
+
 class _Standardised:
     """Features less their mean, divided by their deviation, in float64: kept if small, else made anew each time."""
 
@@ -198,7 +208,7 @@ def _parts(features: Features) -> Iterator[np.ndarray]:
         yield features.rows(start, min(start + _ROWS_AT_ONCE, count))
 
 
-def _labelled(features: _Standardised, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _labelled(features: _InParts, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     start = 0
     for part in features.parts():
         yield part, labels[start : start + len(part)]
@@ -244,15 +254,9 @@ def _ridge_pass(
     """
     count, width = train.shape
     priors = np.bincount(labels, minlength=classes) / count
-    covariance = np.zeros((width, width))
-    cross = np.zeros((width, classes))
-    for part, part_labels in _labelled(train, labels):
-        covariance += part.T @ part
-        cross += part.T @ (np.eye(classes)[part_labels] - priors)
-    values, vectors = np.linalg.eigh(covariance / count)
-    rotated = vectors.T @ cross / count
+    values, vectors, rotated = _principal(train, labels, lambda own: np.eye(classes)[own] - priors)
     right = np.zeros(len(grid))
-    fits = [vectors @ (rotated / (np.maximum(values, 0.0)[:, None] + strength)) for strength in grid]
+    fits = [vectors @ (rotated / (values[:, None] + strength)) for strength in grid]
     for part, part_labels in _labelled(validation, validation_labels):
         right += [np.sum((part @ fit + priors).argmax(axis=1) == part_labels) for fit in fits]
     # Of equally accurate strengths the strongest; logistic curvature is about a quarter of the squared loss's and
@@ -260,8 +264,23 @@ def _ridge_pass(
     best = max(range(len(grid)), key=lambda index: (right[index], grid[index]))
     near = [grid[index] for index in range(max(0, best - 3), min(len(grid), best + 2))]
     start = np.vstack([4.0 * fits[best], np.log(np.maximum(priors, 1e-12))])
-    basis = _Basis(np.maximum(values, 0.0), vectors) if classes == 2 and count >= 4 * width else None
+    basis = _Basis(values, vectors) if classes == 2 and count >= 4 * width else None
     return sorted(near, reverse=True), start, basis
+
+
+def _principal(
+    features: _Standardised, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the eigenvalues (D,) and eigenvectors (D, D) of the features' covariance, and the covariance (D, C) of the
+    targets with the features along these; `centred` makes (n, C) of the targets of some rows."""
+    count, width = features.shape
+    covariance: np.ndarray = np.zeros((width, width))
+    cross: np.ndarray | float = 0.0
+    for part, own in _labelled(features, targets):
+        covariance += part.T @ part
+        cross = cross + part.T @ centred(own)
+    values, vectors = np.linalg.eigh(covariance / count)
+    return np.maximum(values, 0.0), vectors, np.asarray(vectors.T @ cross / count)
 
 
 class _Basis(NamedTuple):
@@ -352,11 +371,6 @@ def _log_loss(
     return float(total / max(1, len(labels) if by_class is None else by_class[labels].sum()))
 
 
-def _balanced(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return the weight (C,) of each class, N / (C · count): they add up to N over the rows."""
-    return np.asarray(len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1)))
-
-
 # --- several labels at once ------------------------------------------------------------------------------------------
 
 
@@ -375,7 +389,7 @@ def solve_labels(problem: Problem) -> SolvedHead:
         values, vectors, place, start = _ridge_of_labels(scaled, targets, held_out, wanted, grid)
         rotated, rotated_held_out = _Rotated(scaled, vectors), _Rotated(held_out, vectors)
         positive = targets.sum(axis=0)
-        weights = np.maximum(len(targets) - positive, 1) / np.maximum(positive, 1) if problem.balanced else 1.0
+        weights = positive_weights(targets) if problem.balanced else 1.0
         search = _LabelSearch(rotated, targets, values, np.broadcast_to(weights, positive.shape))
         losses = np.full((len(grid), targets.shape[1]), np.inf)  # (G, C)
         fits = np.zeros((len(grid), *start.shape))  # (G, D + 1, C)
@@ -394,7 +408,6 @@ def solve_labels(problem: Problem) -> SolvedHead:
             start = fits[best, :, labels].T
     chosen = fits[best, :, labels].T  # (D + 1, C)
     weight = (vectors @ chosen[:-1]).T / deviation  # (C, D)
-
     l2 = float(np.exp(np.log(grid[best]).mean()))
     return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()))
 
@@ -415,16 +428,12 @@ class _Rotated:
     """Standardised features along the eigenvectors (D, D) of their covariance."""
 
     def __init__(self, features: _Standardised, vectors: np.ndarray) -> None:
-        self.shape = features.shape
         self._features, self._vectors = features, vectors
         self._kept = [part @ vectors for part in features.parts()] if features.in_memory else None
 
-    def labelled(self, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield parts of the rows (n, D) with their targets (n, C)."""
-        start = 0
-        for part in self._kept if self._kept is not None else (one @ self._vectors for one in self._features.parts()):
-            yield part, targets[start : start + len(part)]
-            start += len(part)
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield the rows (n, D) in order."""
+        return iter(self._kept) if self._kept is not None else (one @ self._vectors for one in self._features.parts())
 
 
 @dataclass
@@ -451,7 +460,7 @@ class _LabelSearch:
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             weights = scales * flat.reshape(scales.shape)
             gradient, loss = np.zeros(scales.shape), np.zeros(scales.shape[1])
-            for part, wanted in self.features.labelled(self.targets):
+            for part, wanted in _labelled(self.features, self.targets):
                 logits = part @ weights[:-1] + weights[-1]  # (n, C)
                 own = 1.0 + (self.positive_weights - 1.0) * wanted
                 loss += (own * (np.logaddexp(0.0, logits) - wanted * logits)).sum(axis=0)
@@ -471,15 +480,8 @@ def _ridge_of_labels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the eigenvalues (D,) and eigenvectors (D, D) of the features' covariance, the place in the grid (C,) where
     ridge regression of each label is best on validation, and weights (D + 1, C) on the eigenvectors to start from."""
-    count, width = train.shape
     priors = targets.mean(axis=0)  # (C,)
-    covariance, cross = np.zeros((width, width)), np.zeros((width, targets.shape[1]))
-    for part, own in _labelled(train, targets):
-        covariance += part.T @ part
-        cross += part.T @ (own - priors)
-    found, vectors = np.linalg.eigh(covariance / count)
-    values = np.maximum(found, 0.0)
-    rotated = vectors.T @ cross / count  # (D, C)
+    values, vectors, rotated = _principal(train, targets, lambda own: own - priors)
     fits = [rotated / (values[:, None] + strength) for strength in grid]
     errors = np.zeros((len(grid), targets.shape[1]))
     for part, own in _labelled(validation, wanted):
@@ -498,7 +500,7 @@ def _label_losses(
 ) -> np.ndarray:
     """Return the mean log loss (C,) of each label."""
     total, counts = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
-    for part, wanted in features.labelled(targets):
+    for part, wanted in _labelled(features, targets):
         logits = part @ weights[:-1] + weights[-1]
         own = 1.0 + (positive_weights - 1.0) * wanted
         total += (own * (np.logaddexp(0.0, logits) - wanted * logits)).sum(axis=0)
@@ -559,12 +561,7 @@ class _Directions(NamedTuple):
         else by the products (N, N) of the rows."""
         count, width = features.shape
         if count >= width:
-            covariance, cross = np.zeros((width, width)), np.zeros(width)
-            for part, own in _labelled(features, targets):
-                covariance += part.T @ part
-                cross += part.T @ own
-            found, vectors = np.linalg.eigh(covariance / count)
-            return cls(np.maximum(found, 0.0), vectors, vectors.T @ cross / count, count)
+            return cls(*_principal(features, targets, lambda own: own), count)
         whole = np.concatenate(list(features.parts()))
         found, sides = np.linalg.eigh(whole @ whole.T / count)
         there = found > 1e-12 * max(1.0, float(found[-1]))
