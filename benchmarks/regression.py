@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import data, ours
 from benchmarks.harness import Benchmark, Side, faster
-from benchmarks.trainers import training_arguments
+from benchmarks.trainers import trained_on_texts
 
 
 def prepare(settings: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     """The Trainer with one output and squared error, by its usual settings."""
     import datasets
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     datasets.disable_progress_bars()
     torch.manual_seed(settings["seed"])
@@ -149,17 +149,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
         dtype=torch.float32,
         ignore_mismatched_sizes=True,
     )
-    more: dict[str, Any] = {"bf16": bool(settings.get("bf16"))}
-    if settings.get("grouped"):
-        more["train_sampling_strategy"] = "group_by_length"
-    trainer = Trainer(
-        model=model,
-        args=training_arguments(settings, **more),
-        train_dataset=parts["train"],
-        eval_dataset=parts["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
-    )
-    trainer.train()
+    trainer = trained_on_texts(settings, model, tokenizer, parts)
     given = trainer.predict(parts["test"]).predictions.reshape(-1)
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "accuracy": _spearman(parts["test"]["labels"], given)}

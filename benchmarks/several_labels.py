@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import data, ours
 from benchmarks.harness import Benchmark, Side, faster
-from benchmarks.trainers import training_arguments
+from benchmarks.trainers import trained_on_texts
 
 
 def prepare(settings: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
     import datasets
     import numpy as np
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     datasets.disable_progress_bars()
     torch.manual_seed(settings["seed"])
@@ -164,17 +164,7 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
         dtype=torch.float32,
         ignore_mismatched_sizes=True,
     )
-    more: dict[str, Any] = {"bf16": bool(settings.get("bf16"))}
-    if settings.get("grouped"):
-        more["train_sampling_strategy"] = "group_by_length"
-    trainer = Trainer(
-        model=model,
-        args=training_arguments(settings, **more),
-        train_dataset=parts["train"],
-        eval_dataset=parts["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
-    )
-    trainer.train()
+    trainer = trained_on_texts(settings, model, tokenizer, parts)
     logits = trainer.predict(parts["test"]).predictions
     seconds = time.perf_counter() - began
     labels = np.asarray(parts["test"]["labels"])
