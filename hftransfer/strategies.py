@@ -53,9 +53,11 @@ class _Strategy(BaseModel):
         "the head has u, v, |u - v| and u · v of their pooled features (a bi-encoder); auto is joint, but features for "
         "a linear probe of numbers",
     )
-    head_init: Literal["random", "zero-shot"] = Field(
-        "random",
-        description="of images and a dual encoder such as CLIP: zero-shot begins with the texts that name the classes",
+    head_init: Literal["auto", "solved", "random", "zero-shot"] = Field(
+        "auto",
+        description="what the head begins as: solved, before the first step, is the linear probe; auto is solved where "
+        "the task's head can be, else random; zero-shot, of images and a dual encoder such as CLIP, is made of the "
+        "texts that name the classes",
     )
 
     default_epochs: ClassVar[int] = 5
@@ -86,6 +88,11 @@ class _Strategy(BaseModel):
     def from_zero_shot(self) -> bool:
         """Return whether training begins with what the names of the classes say."""
         return self.head_init == "zero-shot"
+
+    @property
+    def begins_solved(self) -> bool:
+        """Return whether a head that can be solved is, before the first step."""
+        return self.head_init in ("auto", "solved")
 
     @property
     def _usual_pooling(self) -> Literal["native", "mean"]:
@@ -120,7 +127,8 @@ class _Strategy(BaseModel):
         if self.pair != "auto" and not task.pools_tokens:
             raise RecipeError(must_be("strategy.pair", f"left out for task {task.name}", self.pair))
         if self.from_zero_shot and not task.has_named_head:
-            raise RecipeError(must_be("strategy.head_init", f"random for task {task.name}", f"'{self.head_init}'"))
+            allowed = f"auto or random for task {task.name}"
+            raise RecipeError(must_be("strategy.head_init", allowed, f"'{self.head_init}'"))
         if task.pools_tokens:
             if pair == "features" and self.pooling == "native":
                 raise RecipeError(

@@ -104,12 +104,20 @@ def _image_runs() -> list[Path]:
     ]
 
 
-_TAKE_LONG = ("torchrun", "--processes", "_few_shot.yaml", "hftransfer export")
+_TAKE_LONG = (
+    "torchrun",
+    "--processes",
+    "hftransfer run",
+    "hftransfer compare",
+    "hftransfer export",
+    "ht.run(",
+    "ht.compare(",
+)
 
 
-def _marked(command: str) -> Any:
-    takes_long = any(words in command for words in _TAKE_LONG)
-    return pytest.param(command, marks=pytest.mark.slow) if takes_long else command
+def _marked(code: str) -> Any:
+    takes_long = any(words in code for words in _TAKE_LONG)
+    return pytest.param(code, marks=pytest.mark.slow) if takes_long else code
 
 
 @pytest.mark.parametrize("command", [_marked(command) for command in _commands()])
@@ -133,7 +141,7 @@ def _loaded(path: Path) -> Image.Image:
         return image.copy()
 
 
-@pytest.mark.parametrize("code", _blocks("python"))
+@pytest.mark.parametrize("code", [_marked(code) for code in _blocks("python")])
 def test_python(code: str) -> None:
     rows = [(_loaded(path), path.parent.name) for path in sorted(Path("pets").rglob("*.png"))]
     code = code.replace('[(image, "cat"), (other, "dog")]', "rows").replace(RUN_IN_README, _newest_run())

@@ -223,6 +223,13 @@ class Adapter(ABC):
         return self.split.head_is_direct and self.head_port.is_solvable(self.head, self.trace.features)
 
     @property
+    def last_layer_is_solvable(self) -> bool:
+        """Return whether the last layer makes the logits of what enters it, (B, D) or of tokens (B, T, D), with a bias;
+        other layers of the head may lie below it."""
+        is_fit = self.head_port.of_tokens or self.head_port.is_solvable(self.head, self.trace.features)
+        return self.split.trace.head_gives_logits and is_fit and self.head.bias is not None
+
+    @property
     def head_is_direct(self) -> bool:
         """Return whether the head's outputs are the logits, of whatever shape the features are."""
         return self.split.head_is_direct and self.head.bias is not None

@@ -117,7 +117,8 @@ def _require_head(recipe: Recipe, family: str) -> None:
     if family not in PAIRED or family in FAMILIES:
         return
     where = f"strategy.head_init for the dual encoder '{recipe.model.name}'"
-    raise ModelError(must_be(where, "zero-shot", "random", "Its head then sits on its image embedding."))
+    remedy = "Its head then sits on its image embedding."
+    raise ModelError(must_be(where, "zero-shot", recipe.strategy.head_init, remedy))
 
 
 def _look_at_pair(recipe: Recipe) -> None:

@@ -287,7 +287,7 @@ def fit(
         learned.adapter,
         facts=learned.model_facts,
         metrics=metrics,
-        history=learned.history.rows,
+        history=learned.history.table,
         write_card=lambda draft: write_own_card(draft, learned, metrics),
     )
 

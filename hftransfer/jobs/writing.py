@@ -63,7 +63,7 @@ def _write_model(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -
 def _write_tables(folder: RunFolder, learned: Learned) -> None:
     for name, columns in learned.tables.items():
         write_table(folder, name, dict(columns))
-    sheets = {**learned.sheets, **({"history.csv": learned.history.rows} if learned.history.rows else {})}
+    sheets = {**learned.sheets, **({"history.csv": learned.history.table} if learned.history.rows else {})}
     for name, rows in sheets.items():
         folder.write_text(name, csv_text(list(rows[0]), [row.values() for row in rows]))
     if learned.splits.skipped:
@@ -77,7 +77,7 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -
 
     splits, names, test = learned.splits, learned.splits.class_names, learned.judged.get("test")
     if learned.history.rows:
-        figures.draw_history(folder.file("figures/history.png"), learned.history.rows, learned.history.best_epoch)
+        figures.draw_history(folder.file("figures/history.png"), learned.history.table, learned.history.best_epoch)
     if len(learned.l2_path) > 1:
         figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.task.l2_measure)
     if prompts := learned.sheets.get("prompts.csv"):

@@ -99,7 +99,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
             axes.set_ylim(top=1.005)  # these are shares
         if len(epochs) == 1:
             axes.set_xticks(epochs)
-    best = f"Best epoch: {best_epoch} of {len(rows)}" if best_epoch else "Best: as it was before training"
+    best = f"Best epoch: {best_epoch} of {int(epochs[-1])}" if best_epoch else "Best: as it was before training"
     left.set_title(best, loc="left", color=INK, fontsize=11)
     save_figure(figure, path)
 

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters.heads import Head
+from hftransfer.base.errors import must_be
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
 from hftransfer.tasks.contract import Examples, Judged, Loss, Task, Wishes
@@ -17,7 +18,7 @@ from hftransfer.tasks.outcomes import Prediction, prediction_of
 from hftransfer.tasks.sense import faults_of_head
 
 if TYPE_CHECKING:
-    from torch import device
+    from torch import Tensor, device
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
@@ -47,7 +48,10 @@ class HeadTask(Task, Generic[Outcome]):
 
     @override
     def faults(self, wishes: Wishes) -> list[str]:
-        return faults_of_head(self, wishes)
+        faults = faults_of_head(self, wishes)
+        if self.solver is None and wishes.strategy.head_init == "solved":
+            faults.append(must_be("strategy.head_init", f"auto or random for task {self.name}", "solved"))
+        return faults
 
     def for_problem(self, problem_type: str | None) -> HeadTask[Any]:
         """Return the task as it is for a model whose configuration says what its head is for."""
@@ -87,6 +91,10 @@ class HeadTask(Task, Generic[Outcome]):
         may be in other units than the finished model's."""
         del adapter, examples, loss
         return self
+
+    def begin_solved(self, adapter: Adapter, weight: Tensor, bias: Tensor) -> None:
+        """Let the head begin as a solved one, of weight (C, D) and bias (C,), in the units of the loop."""
+        adapter.set_head(weight, bias)
 
     def finish(self, adapter: Adapter) -> None:
         """Bring a trained head from the units of the loop to those of the finished model."""

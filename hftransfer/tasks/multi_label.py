@@ -74,7 +74,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         if wishes.strategy.contrasts:
             faults.append(must_be("strategy.objective", "cross-entropy for several labels a row", "contrastive"))
         if wishes.strategy.from_zero_shot:
-            faults.append(must_be("strategy.head_init", "random for several labels a row", "zero-shot"))
+            faults.append(must_be("strategy.head_init", "auto, solved or random for several labels a row", "zero-shot"))
         if wishes.data.shots is not None:
             faults.append(must_be("data.shots", several, wishes.data.shots, "data.limit takes the first of each."))
         return faults

@@ -105,6 +105,10 @@ class RegressionTask(HeadTask[float]):
         return task
 
     @override
+    def begin_solved(self, adapter: Adapter, weight: Tensor, bias: Tensor) -> None:
+        adapter.set_head(weight / self.scale, (bias - self.mean) / self.scale)
+
+    @override
     def finish(self, adapter: Adapter) -> None:
         import torch
 

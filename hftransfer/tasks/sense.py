@@ -74,8 +74,9 @@ def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:
     faults, beside, train = list[str](), "left out with strategy.objective: contrastive", wishes.train
     if not task.has_classes:
         faults.append(must_be("strategy.objective", f"cross-entropy for task {task.name}", "contrastive"))
-    if wishes.strategy.from_zero_shot:
-        faults.append(must_be("strategy.head_init", beside, "zero-shot"))
+    if (init := wishes.strategy.head_init) in ("zero-shot", "solved"):
+        remedy = "The head is solved at the end." if init == "solved" else ""
+        faults.append(must_be("strategy.head_init", beside, init, remedy))
     if getattr(wishes.strategy, "gradual", False):
         faults.append(must_be("strategy.gradual", beside, "true", "The head is the last to learn there."))
     if train.batch_size < 2:

@@ -60,11 +60,20 @@ class Evaluation:
 
 @dataclass
 class History:
-    """One row per epoch, which of them was the best, and its score."""
+    """One row per epoch, which of them was the best, and its score; epoch 0 is what was there before training."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: tuple[float, ...] = ()
+    start: dict[str, float] = field(default_factory=dict)
+    """The row of epoch 0, where the model was judged before training."""
+
+    @property
+    def table(self) -> list[dict[str, float]]:
+        """The rows with that of epoch 0 first, which has neither training loss nor learning rate."""
+        if not self.start or not self.rows:
+            return self.rows
+        return [{name: self.start.get(name, math.nan) for name in self.rows[0]}, *self.rows]
 
     def stops(self, patience: int | None) -> bool:
         """Return whether so many epochs passed without a better score."""
@@ -255,10 +264,12 @@ class _Run:
     def judge_start(self) -> Evaluation:
         """Return how the validation split is judged before training: the first model that others must be better
         than."""
+        began = time.perf_counter()
         with self._judged_weights():
             found = self.plan.evaluate()
             self.history.best_score = found.score
             self.best, self.best_file = _kept(self.judged), None
+        self.history.start = {"epoch": 0, **found.metrics, "seconds": time.perf_counter() - began}
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
         self.plan.progress.line(f"before training: validation {shown}")
         return found

@@ -125,6 +125,14 @@ class Job:
         return isinstance(self.strategy, LinearProbe) and is_linear and self.task.solver is not None
 
     @property
+    def begins_solved(self) -> bool:
+        """Return whether the loop begins with the head that a linear probe would end with."""
+        has_own_start = self.solves or self.strategy.contrasts or self.names is not None
+        if has_own_start or not self.strategy.begins_solved or self.task.solver is None:
+            return False
+        return self.adapter.last_layer_is_solvable
+
+    @property
     def epochs(self) -> int:
         """Return how often the loop passes over the training split."""
         return self.train.epochs or self.strategy.usual_epochs
@@ -207,6 +215,9 @@ def _require_sense(job: Job) -> None:
     if job.strategy.contrasts:
         _require_pairs(job)
     if not job.solves:
+        if job.strategy.head_init == "solved" and not job.begins_solved:
+            allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
+            raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))
         return
     faults = [
         must_be(f"train.{name}", "left out for a linear probe, which is solved", value)
@@ -255,6 +266,8 @@ class _Sources:
     train: Callable[[int], Source]
     others: dict[str, Source]
     views: list[StoredActivations]
+    plain: Source
+    """The training split as it is, or in its first view."""
 
 
 def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | None) -> _Sources:
@@ -283,7 +296,7 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
         for name, part in examples.items()
         if name != "train"
     }
-    return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored)
+    return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored, sources[0])
 
 
 def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
@@ -333,7 +346,7 @@ def _live_sources(job: Job, examples: dict[str, Examples]) -> _Sources:
         return _source(job, _augmented(job, train, epoch % job.views if job.views else epoch), frozen=frozen)
 
     others = {name: _source(job, e.items, frozen=frozen) for name, e in examples.items() if name != "train"}
-    return _Sources(of_epoch, others, [])
+    return _Sources(of_epoch, others, [], _source(job, train.items, frozen=frozen))
 
 
 @contextmanager
@@ -389,25 +402,32 @@ class _Together:
 
 def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried; the adapter's head is the solved one."""
-    strategy, task = cast(LinearProbe, job.strategy), job.task
-    assert task.solver is not None
     validation = sources.others["validation"].stored
     assert validation is not None
-    targets = {name: task.solver_targets(examples[name]) for name in ("train", "validation")}
     train = _Together([_rows_of(job, view, examples["train"]) for view in sources.views])
+    return _take_head(job, _solved(job, train, _rows_of(job, validation, examples["validation"]), examples))
+
+
+def _solved(job: Job, train: Features, validation: Features, examples: dict[str, Examples]) -> SolvedHead:
+    """Return the head that is solved on the features of the training split, in one or more views."""
+    task = job.task
+    l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
+    assert task.solver is not None
+    targets = {name: task.solver_targets(examples[name]) for name in ("train", "validation")}
+    views = max(1, train.shape[0] // max(1, len(targets["train"])))
     problem = Problem(
         train,
-        np.concatenate([targets["train"]] * len(sources.views)),
-        _rows_of(job, validation, examples["validation"]),
+        np.concatenate([targets["train"]] * views),
+        validation,
         targets["validation"],
         classes=len(job.splits.class_names),
-        l2=None if strategy.l2 == "auto" else strategy.l2,
+        l2=None if l2 == "auto" else l2,
         near=None if job.names is None else job.names.head,
         balanced=job.train.class_weights == "auto",
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
     )
     solve = SOLVERS[task.solver]
-    return _take_head(job, job.compute.processes.first(lambda: solve(problem)))
+    return job.compute.processes.first(lambda: solve(problem))
 
 
 def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Features:
@@ -453,7 +473,10 @@ def _contrast(
 
 def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     """Return what came of a training of what lies above the boundary, the head included."""
+    finished = job.task
     job = replace(job, task=job.task.in_training(job.adapter, examples["train"], job.train.loss))
+    if job.begins_solved:
+        _begin_solved(job, sources, examples)
     loss = job.task.loss(
         examples["train"],
         len(job.splits.class_names),
@@ -465,7 +488,38 @@ def _fit(job: Job, sources: _Sources, examples: dict[str, Examples]) -> Fitted:
     judged = partial(_judged, job, sources, examples, "validation")
     fitted = fit(_plan(job, job.adapter, sources, examples, loss, judged))
     job.task.finish(job.adapter)
-    return fitted
+    if job.begins_solved and fitted.history.best_epoch == 0:
+        job.progress.line(
+            "no epoch was better on validation than the linear probe that training began with: the model is that probe"
+        )
+    # In other units the numbers differ by rounding: those of the finished model count.
+    return fitted if job.task is finished else replace(fitted, best=None)
+
+
+def _begin_solved(job: Job, sources: _Sources, examples: dict[str, Examples]) -> None:
+    """Let the head begin as the linear probe of the features as they are: trained from a random head, features are
+    distorted before the head says anything (Kumar et al., arXiv 2202.10054)."""
+    if job.keeping is not None and job.keeping.resume is not None:
+        return  # the checkpoint has the head
+    job.adapter.model.to(job.compute.device)
+
+    def rows(name: str, source: Source) -> InMemory:
+        tokens = job.task.token_rows(examples[name])
+
+        def kept(places: Sequence[int], features: list[np.ndarray]) -> list[np.ndarray]:
+            if tokens is None:
+                return [own[None] for own in features]  # (1, D)
+            return [own[tokens[place]] for place, own in zip(places, features, strict=True)]  # (n, D)
+
+        features = cast(Any, FeatureAdapter(job.adapter))
+        return InMemory(np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept)))
+
+    train, validation = rows("train", sources.plain), rows("validation", sources.others["validation"])
+    if not (np.isfinite(train.values).all() and np.isfinite(validation.values).all()):
+        return  # the first step's loss tells of it
+    head = _solved(job, train, validation, examples)
+    job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
+    job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
 
 
 def _plan(
@@ -499,7 +553,7 @@ def _plan(
         progress=job.progress,
         keeping=job.keeping,
         log=job.log,
-        from_start=job.names is not None,
+        from_start=job.names is not None or job.begins_solved,
         keeps_last=job.strategy.contrasts,
     )
 

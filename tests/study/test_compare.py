@@ -302,7 +302,7 @@ def test_shots_are_those_of_the_recipe_unless_they_are_given(tiny: TinyModels, f
     loaded = load_recipe(recipe)
     (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,)))
     assert (cell.shots, cell.document["data"]["shots"]) == (4, 4)
-    assert cell.document["strategy"] == {"kind": "lora", "rank": 2, "pooling": "native", "head_init": "random"}
+    assert cell.document["strategy"] == {"kind": "lora", "rank": 2, "pooling": "native", "head_init": "auto"}
     (cell,) = cells_of(loaded, CompareSettings(strategies=("lora:2",), seeds=(0,), shots=("all",)))
     assert "shots" not in cell.document["data"]
     many = cells_of(

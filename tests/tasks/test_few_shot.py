@@ -350,7 +350,7 @@ def test_an_interrupted_curve_goes_on_where_it_stopped(
     [
         ({"model": "bundled/efficientnet-lite0"}, ("one with an image tower and a text tower", "bundled/dual-encoder")),
         ({"prompts": "a photo"}, ("prompts must be a template with {}",)),
-        ({"strategy.head_init": "zeroshot"}, ("random or zero-shot", "Did you mean 'zero-shot'?")),
+        ({"strategy.head_init": "zeroshot"}, ("auto, solved, random or zero-shot", "Did you mean 'zero-shot'?")),
         ({"strategy": {"kind": "fine-tune", "interpolate": 1.5}}, ("at most 1",)),
         ({"strategy.head_init": "random"}, ("prompts must be left out", "strategy.head_init: zero-shot")),
         ({"data.shots": 0}, ("data.shots", "at least 1")),
@@ -386,7 +386,7 @@ def test_names_of_classes_are_checked_without_training(tiny: TinyModels, folder_
 
 def test_a_dual_encoder_with_a_random_head_is_refused(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
     document = _recipe(tiny, folder_data, "vision-text-dual", class_names=None, prompts=None)
-    with pytest.raises(ModelError, match=r"strategy.head_init for the dual encoder .* must be zero-shot; got random"):
+    with pytest.raises(ModelError, match=r"strategy.head_init for the dual encoder .* must be zero-shot; got auto"):
         run(document, {"strategy": "linear-probe"}, out=tmp_path / "run", progress=SILENT)
 
 

@@ -61,7 +61,7 @@ def _recipe(model: Path, source: Path, **more: Any) -> dict[str, Any]:
 def run_of_texts(tiny: TinyModels, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished fine-tune of two epochs with its page."""
     out = tmp_path_factory.mktemp("runs") / "fine-tune"
-    recipe = _recipe(tiny("bert"), table, strategy="fine-tune", train={"epochs": 2})
+    recipe = _recipe(tiny("bert"), table, strategy={"kind": "fine-tune", "head_init": "random"}, train={"epochs": 2})
     return ht.run(recipe, out=out, progress=Progress(None)).folder
 
 

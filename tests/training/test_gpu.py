@@ -77,6 +77,7 @@ def test_resuming_fails_where_bits_differ(setting: Setting, monkeypatch: pytest.
         gpu_checks.resume("vit-bf16", setting)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_what_fails_or_hangs_harms_no_other_check(tmp_path: Path) -> None:
     from benchmarks import gpu
@@ -106,6 +107,7 @@ def test_what_fails_or_hangs_harms_no_other_check(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "gpu.json").read_text())) == 4
 
 
+@pytest.mark.slow
 def test_the_program_runs_in_fresh_processes(tmp_path: Path) -> None:
     only = ["--only", "parts", "--fresh"]
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--small", "--out", str(tmp_path), *only]

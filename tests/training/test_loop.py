@@ -23,7 +23,7 @@ from hftransfer.training.optimizer import share_of_rate
 from tests.builders import TinyModels
 from tests.training.builders import adapter_for, rows_for, transferred
 
-ALL = FineTune(learning_rate=1e-2, head_lr=5e-2)
+ALL = FineTune(learning_rate=1e-2, head_lr=5e-2, head_init="random")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_the_rate_rises_and_falls_as_asked(schedule: Any, wanted: list[float]) -
 def test_sgd_is_torchs(tiny: TinyModels) -> None:
     """One step from the same start by hand."""
     options: dict[str, Any] = {"epochs": 1, "batch_size": 16, "optimizer": "sgd", "weight_decay": 0.0, "warmup": 0.0}
-    strategy = FineTune(learning_rate=0.1, head_lr=0.1)
+    strategy = FineTune(learning_rate=0.1, head_lr=0.1, head_init="random")
     done, _ = transferred(tiny, "vit", "image-classification", strategy, max_grad_norm=1e9, **options)
     start, _ = adapter_for(tiny, "vit", "image-classification", ALL)
     rows = rows_for("image-classification", 16, 1)
