@@ -45,7 +45,7 @@ class _Strategy(BaseModel):
     pooling: PoolingName = Field(
         "auto",
         description="how a text's tokens become one vector: mean, cls, last, or native (as the model's own class does "
-        "it); auto is native, but for a linear probe mean, or as sentence-transformers has it of this model",
+        "it); auto is as sentence-transformers has it of this model, else native, but for a linear probe mean",
     )
     pair: Literal["auto", "joint", "features"] = Field(
         "auto",
@@ -96,7 +96,8 @@ class _Strategy(BaseModel):
 
     @property
     def _usual_pooling(self) -> Literal["native", "mean"]:
-        """Of a text whose head is solved on features, the mean; else as the model's own class pools."""
+        """Of a text whose head is solved on features, the mean; else as the model's own class pools. (Not asked where
+        the model is one of sentence-transformers', whose way its features were trained for.)"""
         return "mean" if self.contrasts else "native"
 
     def pair_for(self, task: Pools, *, pairs: bool) -> Literal["joint", "features"]:
@@ -134,7 +135,7 @@ class _Strategy(BaseModel):
                 raise RecipeError(
                     must_be("strategy.pooling", "mean, cls or last with strategy.pair: features", "native")
                 )
-            usual = (own or "mean") if self._usual_pooling == "mean" or pair == "features" else "native"
+            usual = own or ("mean" if pair == "features" else self._usual_pooling)
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))

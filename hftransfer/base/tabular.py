@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -24,8 +25,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def cell(value: object) -> object:
-    """Return the value as a cell of a table: a text shows, steers nothing, and is no formula."""
+    """Return the value as a cell of a table: a text shows, steers nothing, and is no formula; what is no number is an
+    empty cell."""
     if not isinstance(value, str):
-        return value
+        return "" if isinstance(value, float) and math.isnan(value) else value
     shown = printable(value)
     return f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) else shown

@@ -350,7 +350,7 @@ def test_an_interrupted_curve_goes_on_where_it_stopped(
     [
         ({"model": "bundled/efficientnet-lite0"}, ("one with an image tower and a text tower", "bundled/dual-encoder")),
         ({"prompts": "a photo"}, ("prompts must be a template with {}",)),
-        ({"strategy.head_init": "zeroshot"}, ("auto, solved, random or zero-shot", "Did you mean 'zero-shot'?")),
+        ({"strategy.head_init": "zeroshot"}, ("auto or solved or random or zero-shot", "Did you mean 'zero-shot'?")),
         ({"strategy": {"kind": "fine-tune", "interpolate": 1.5}}, ("at most 1",)),
         ({"strategy.head_init": "random"}, ("prompts must be left out", "strategy.head_init: zero-shot")),
         ({"data.shots": 0}, ("data.shots", "at least 1")),

@@ -1,0 +1,140 @@
+"""Training begins where the linear probe ends: the head is solved first, and that start counts as epoch 0."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hftransfer as ht
+from hftransfer.base.progress import Progress
+from hftransfer.strategies import FineTune, LinearProbe, LoRA
+from hftransfer.tasks import TASKS
+from tests.builders import TinyModels
+from tests.training.builders import adapter_for, transferred
+
+SILENT = Progress(None)
+STILL: dict[str, Any] = {"learning_rate": 1e-12, "head_lr": 1e-12}
+"""Rates at which nothing moves."""
+WORDS = ("good", "bad", "film", "story", "actor", "plot")
+
+
+def _texts(count: int, seed: int) -> list[list[str]]:
+    random = np.random.default_rng(seed)
+    return [random.choice(WORDS, random.integers(3, 6)).tolist() for _ in range(count)]
+
+
+def _rows(task: str, count: int, seed: int) -> list[Any]:
+    texts = _texts(count, seed)
+    if task == "text-classification":
+        return [(" ".join(words), "pos" if "good" in words else "neg") for words in texts]
+    if task == "several labels":
+        return [(" ".join(words), [word for word in ("film", "plot") if word in words]) for words in texts]
+    if task == "text-regression":
+        return [(" ".join(words), 1000.0 + 7.5 * len(words)) for words in texts]
+    tags = {"film": "B-WORK", "story": "B-WORK", "actor": "B-PER"}
+    return [{"tokens": words, "tags": [tags.get(word, "O") for word in words]} for words in texts]
+
+
+@pytest.mark.parametrize(
+    ("task", "headline"),
+    [
+        ("text-classification", "log_loss"),
+        ("several labels", "macro_f1"),
+        ("text-regression", "rmse"),
+        ("token-classification", "f1"),
+    ],
+)
+@pytest.mark.parametrize("strategy", [FineTune(**STILL, pooling="native"), LoRA(**STILL, rank=2, dropout=0.0)])
+def test_the_start_is_the_linear_probe(tiny: TinyModels, task: str, headline: str, strategy: Any) -> None:
+    name = "text-classification" if task == "several labels" else task
+    train, validation = _rows(task, 40, 0), _rows(task, 16, 1)
+    common: dict[str, Any] = {
+        "model": str(tiny("bert")),
+        "train": train,
+        "validation": validation,
+        "progress": SILENT,
+        "precision": "fp32",
+    }
+    pooling = {"pooling": "native"} if name != "token-classification" else {}
+    probe = ht.fit(name, strategy={"kind": "linear-probe", **pooling}, **common)
+    tuned = ht.fit(name, strategy=strategy, epochs=1, **common)
+    wanted = probe.metrics["validation"][headline]
+    before, after = tuned.history
+    assert before["epoch"] == 0
+    assert math.isnan(before["train_loss"])
+    for row in (before, after):  # so little moved since
+        if headline in row:
+            assert row[headline] == pytest.approx(wanted, rel=1e-4)
+    assert tuned.metrics["validation"][headline] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, tmp_path: Path, text_data: Path) -> None:
+    recipe: dict[str, Any] = {
+        "task": "text-classification",
+        "model": str(tiny("bert")),
+        "data": str(text_data),
+        "strategy": {"kind": "linear-probe", "pooling": "native"},
+        "train": {"precision": "fp32"},
+    }
+    probe = ht.run(recipe, out=tmp_path / "probe", progress=SILENT)
+    told = io.StringIO()
+    harmful = {"kind": "fine-tune", "learning_rate": 1.0, "head_lr": 1.0}
+    settings = {"train.epochs": 2, "train.schedule": "constant", "train.warmup": 0.0}
+    own = ht.run({**recipe, "strategy": harmful}, settings, out=tmp_path / "own", progress=Progress(told))
+    assert own.metrics["best_epoch"] == 0
+    assert "no epoch was better on validation than the linear probe that training began with" in told.getvalue()
+    assert own.metrics["test"]["log_loss"] == pytest.approx(probe.metrics["test"]["log_loss"], rel=1e-4)
+    with (own.folder / "history.csv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert (rows[0]["train_loss"], rows[0]["learning_rate"]) == ("", "")
+    assert float(rows[0]["accuracy"]) == own.metrics["validation"]["accuracy"]
+
+
+def test_random_begins_at_random(tiny: TinyModels) -> None:
+    strategy = FineTune(**STILL, head_init="random")
+    begun, _ = adapter_for(tiny, "vit", "image-classification", strategy)
+    done, _ = transferred(tiny, "vit", "image-classification", strategy, epochs=1)
+    assert torch.allclose(begun.head.weight, done.adapter.head.weight, atol=1e-6)
+    assert done.history.start == {}
+    assert done.history.table == done.history.rows
+
+
+def test_augmented_images_begin_with_the_probe_of_the_images_as_they_are(tiny: TinyModels) -> None:
+    probe, _ = transferred(tiny, "vit", "image-classification", LinearProbe())
+    done, _ = transferred(tiny, "vit", "image-classification", FineTune(**STILL), epochs=1, augment="light")
+    assert torch.allclose(probe.adapter.head.weight, done.adapter.head.weight, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "changes", "words"),
+    [
+        ("question-answering", "bert", {}, "auto or random for task question-answering"),
+        ("text-classification", "bert", {"objective": "contrastive"}, "left out with strategy.objective: contrastive"),
+        ("text-classification", "gpt2", {}, "one whose last layer is linear with a bias"),
+    ],
+)
+def test_a_head_that_can_not_be_solved_is_told(
+    tiny: TinyModels, task: str, family: str, changes: dict[str, Any], words: str
+) -> None:
+    strategy = {"kind": "fine-tune", "head_init": "solved", **changes}
+    rows: Any = [("good", "pos"), ("bad", "neg")] * 8
+    if task == "question-answering":
+        rows = [{"question": "what", "context": "a film", "answers": {"text": ["film"], "answer_start": [2]}}] * 8
+    with pytest.raises(ht.HftransferError, match=words):
+        ht.fit(task, model=str(tiny(family)), train=rows, strategy=strategy, progress=SILENT)
+
+
+def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
+    task = TASKS["text-classification"]
+    for strategy in (LinearProbe(), FineTune(), LoRA()):
+        assert strategy.pooling_for(task, "cls") == "cls"
+    assert [kind().pooling_for(task) for kind in (LinearProbe, FineTune, LoRA)] == ["mean", "native", "native"]
+    assert FineTune(pooling="native").pooling_for(task, "mean") == "native"
