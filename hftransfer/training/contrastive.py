@@ -126,6 +126,13 @@ class Projections(nn.Module):
         return normalize(projection(self.dropout(features) if learns else features), dim=-1)
 
 
+def _deviations(features: np.ndarray) -> np.ndarray:
+    """Return the standard deviation (D,) of each of the features (N, D); of dead ones, which hardly vary, that of all, so
+    that they stay small instead of becoming noise of the size of the others."""
+    own, usual = features.std(axis=0), float(features.std()) + 1e-12
+    return np.asarray(np.where(own > 1e-4 * usual, own, usual))
+
+
 class ProjectionAdapter:
     """The projections of a dual encoder as that which the loop trains: all of it the head."""
 
@@ -146,8 +153,7 @@ class ProjectionAdapter:
             for name, values in features.items()
         }
         self.deviations: dict[Side, Tensor] = {
-            name: torch.from_numpy(np.maximum(values.std(axis=0), 1e-6 * float(values.std()) + 1e-12))
-            for name, values in features.items()
+            name: torch.from_numpy(_deviations(values)) for name, values in features.items()
         }
         with seeded(seed):
             made = {name: self._starting(name, new=new) for name in self.layers}

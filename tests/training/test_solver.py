@@ -123,6 +123,19 @@ def test_a_feature_that_is_constant_but_for_rounding_gets_no_huge_weight():
     assert np.abs(head.weight[:, -2:]).max() < 100
 
 
+@pytest.mark.parametrize("size", [2e-9, 1e-6])
+def test_a_dead_unit_gets_no_weight(size: float):
+    """One that varies ten thousand times less than the others (unit 319 of all-MiniLM-L6-v2, by 2e-9) would be blown up
+    to their size, and decide as soon as the network below moves a little."""
+    values, labels = problem()
+    dead = (np.random.default_rng(0).normal(size=(len(values), 1)) * size + labels[:, None] * size).astype(np.float32)
+    plain = solved((values, labels), (values, labels), 3, 1e-3)
+    both = np.hstack([values, dead])
+    head = solved((both, labels), (both, labels), 3, 1e-3)
+    assert np.abs(head.weight[:, -1]).max() < 1e-6
+    assert head.weight[:, :-1] == pytest.approx(plain.weight, abs=1e-4)
+
+
 def test_features_that_are_all_constant_give_the_share_of_each_class():
     values, labels = np.ones((30, 4), dtype=np.float32), np.array([0] * 20 + [1] * 10)
     head = solved((values, labels), (values, labels), 2)
