@@ -127,8 +127,8 @@ class Projections(nn.Module):
 
 
 def _deviations(features: np.ndarray) -> np.ndarray:
-    """Return the standard deviation (D,) of each of the features (N, D); of dead ones, which hardly vary, that of all, so
-    that they stay small instead of becoming noise of the size of the others."""
+    """Return the standard deviation (D,) of each of the features (N, D); of dead ones, which hardly vary, that of all,
+    so that they stay small instead of becoming noise of the size of the others."""
     own, usual = features.std(axis=0), float(features.std()) + 1e-12
     return np.asarray(np.where(own > 1e-4 * usual, own, usual))
 

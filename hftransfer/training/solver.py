@@ -216,8 +216,8 @@ def _labelled(features: _InParts, labels: np.ndarray) -> Iterator[tuple[np.ndarr
 
 
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and standard deviation (D,) of each feature; those of constant features are infinite, and those of
-    features that vary ten thousand times less than the others do."""
+    """Return the mean and standard deviation (D,) of each feature; infinite ones of constant features, and of those that
+    vary ten thousand times less than the others do."""
     count, width = features.shape
     total = np.zeros(width)
     for part in _parts(features):
@@ -229,8 +229,8 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     deviation = np.sqrt(squares / count)
     # What varies less than float32 resolves is rounding noise: as a constant it gets no weight.
     varies = deviation > 1e-6 * np.abs(mean) + 1e-12
-    # So does a dead unit (unit 319 of all-MiniLM-L6-v2 varies by 2e-9): standardised, it would get a weight of a million
-    # on the raw feature, which then decides as soon as precision, or a step of training, moves it.
+    # So does a dead unit (unit 319 of all-MiniLM-L6-v2 varies by 2e-9): standardised, it would get a weight of a
+    # million on the raw feature, which then decides as soon as precision, or a step of training, moves it.
     usual = float(np.median(deviation[varies])) if varies.any() else 0.0
     return mean, np.where(varies & (deviation > 1e-4 * usual), deviation, np.inf)
 
