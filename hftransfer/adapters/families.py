@@ -1,6 +1,6 @@
 """The facts about each model family, by the `model_type` in its config.json; imports nothing heavy.
 
-A family is one line: where its stages lie (a path below its base model) and which layers LoRA goes to. Another image
+A family is one line: where its stages lie (a path below its base model), and which convolutions LoRA goes to. Another image
 or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
 """
 
@@ -16,49 +16,42 @@ Modality = Literal["image", "text"]
 
 @dataclass(frozen=True)
 class Family:
-    """A model family: the path of its stages below the base model, and the layers that LoRA adapts by default.
-
-    `lora` are names of linear or convolutional layers within the stages: attention's query and value where there is
-    attention (Hu et al., arXiv 2106.09685, section 4.2), the dense convolutions elsewhere.
-    """
+    """A model family: the path of its stages below the base model, and the convolutions that LoRA adapts by default,
+    beside all linear layers of the stages."""
 
     modality: Modality
     stages: str
-    lora: tuple[str, ...]
+    lora: tuple[str, ...] = ()
 
 
 FAMILIES: dict[str, Family] = {
     "resnet": Family("image", "encoder.stages", ("convolution",)),
     "efficientnet": Family("image", "encoder.blocks", ("expand_conv", "project_conv")),
-    "vit": Family("image", "layers", ("q_proj", "v_proj")),
-    "deit": Family("image", "layers", ("q_proj", "v_proj")),
-    "dinov2": Family("image", "encoder.layer", ("q_proj", "v_proj")),
-    "convnext": Family("image", "encoder.stages", ("pwconv1", "pwconv2")),
-    "convnextv2": Family("image", "encoder.stages", ("pwconv1", "pwconv2")),
-    "swin": Family("image", "encoder.layers", ("q_proj", "v_proj")),
-    "clip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
-    "siglip": Family("image", "vision_model.encoder.layers", ("q_proj", "v_proj")),
-    "timm_wrapper": Family("image", "", ("qkv", "conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
-    "open_clip": Family("image", "", ("c_fc", "c_proj", "qkv", "conv1", "conv2", "conv3")),
-    "bert": Family("text", "encoder.layer", ("query", "value")),
-    "mpnet": Family("text", "encoder.layer", ("q", "v")),
-    "distilbert": Family("text", "transformer.layer", ("q_lin", "v_lin")),
-    "roberta": Family("text", "encoder.layer", ("query", "value")),
-    "xlm-roberta": Family("text", "encoder.layer", ("query", "value")),
-    "camembert": Family("text", "encoder.layer", ("query", "value")),
-    "electra": Family("text", "encoder.layer", ("query", "value")),
-    "deberta-v2": Family("text", "encoder.layer", ("query_proj", "value_proj")),
-    "modernbert": Family("text", "layers", ("Wqkv",)),
-    "gpt2": Family("text", "h", ("c_attn",)),
-    "llama": Family("text", "layers", ("q_proj", "v_proj")),
+    "vit": Family("image", "layers"),
+    "deit": Family("image", "layers"),
+    "dinov2": Family("image", "encoder.layer"),
+    "convnext": Family("image", "encoder.stages"),
+    "convnextv2": Family("image", "encoder.stages"),
+    "swin": Family("image", "encoder.layers"),
+    "clip": Family("image", "vision_model.encoder.layers"),
+    "siglip": Family("image", "vision_model.encoder.layers"),
+    "timm_wrapper": Family("image", "", ("conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
+    "open_clip": Family("image", "", ("conv1", "conv2", "conv3")),
+    "bert": Family("text", "encoder.layer"),
+    "mpnet": Family("text", "encoder.layer"),
+    "distilbert": Family("text", "transformer.layer"),
+    "roberta": Family("text", "encoder.layer"),
+    "xlm-roberta": Family("text", "encoder.layer"),
+    "camembert": Family("text", "encoder.layer"),
+    "electra": Family("text", "encoder.layer"),
+    "deberta-v2": Family("text", "encoder.layer"),
+    "modernbert": Family("text", "layers"),
+    "gpt2": Family("text", "h"),
+    "llama": Family("text", "layers"),
 }
 
-# Names that LoRA tries in turn in a family of which nothing is known.
-GENERAL_LORA = (
-    *(("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q_lin", "v_lin"), ("q", "v")),
-    *(("qkv",), ("Wqkv",), ("c_attn",), ("query_key_value",)),
-    *(("pwconv1", "pwconv2"), ("convolution",), ("conv1", "conv2")),
-)
+# Names of dense convolutions that LoRA tries in turn in a family of which nothing is known.
+GENERAL_LORA = (("convolution",), ("conv1", "conv2"))
 
 
 # Families of which transformers (or open_clip) loads an image tower and a text tower into one space.

@@ -27,17 +27,17 @@ class LoraLayers:
     family: str
 
     def modules(self, targets: Sequence[str] | None = None) -> list[str]:
-        """Return the full names of the layers within the stages that have these names; by default the family's, or of
-        an unknown family those that attention is usually made of, or else all.
+        """Return the full names of the layers within the stages that have these names; by default all linear layers,
+        and the family's convolutions.
 
         Raises:
             ModelError: there is no layer that LoRA could go to.
             RecipeError: a name matches no such layer.
         """
         usable = self._usable()
-        last_names = sorted({name.rsplit(".", 1)[-1] for name in usable})
         if targets is None:
-            targets = self._default_targets(last_names)
+            return self._default_modules(usable)
+        last_names = sorted({name.rsplit(".", 1)[-1] for name in usable})
         if not targets:
             raise RecipeError(must_be("strategy.targets", "auto or names of layers", "none"))
         chosen: set[str] = set()
@@ -56,15 +56,21 @@ class LoraLayers:
         modules = self.split.model.named_modules()
         return [name for name, module in modules if module in stages - head and _takes_lora(module)]
 
-    def _default_targets(self, last_names: Sequence[str]) -> list[str]:
+    def _default_modules(self, usable: Sequence[str]) -> list[str]:
+        """Return all linear layers, which learn more at the same rank than query and value alone (Schulman et al., "LoRA
+        Without Regret", 2025; docs/strategies.md has our own numbers), and the dense convolutions that a family names.
+        """
+        is_linear = {name: not isinstance(self.split.model.get_submodule(name), nn.Conv2d) for name in usable}
+        last_names = {name.rsplit(".", 1)[-1] for name in usable if not is_linear[name]}
         family = FAMILIES.get(self.family)
-        # The family's own layers, then usual names of attention, at last whatever there is.
-        choices = [*([family.lora] if family else []), *GENERAL_LORA, tuple(last_names)]
-        choice = next((choice for choice in choices if set(choice) & set(last_names)), None)
-        if choice is None:
+        # The family's own convolutions, then usual names, at last whatever there is where no layer is linear.
+        choices = [family.lora if family else (), *GENERAL_LORA, () if any(is_linear.values()) else tuple(last_names)]
+        choice = next((choice for choice in choices if set(choice) & last_names), ())
+        chosen = [name for name in usable if is_linear[name] or name.rsplit(".", 1)[-1] in choice]
+        if not chosen:
             allowed = "one with linear or dense convolutional layers, for LoRA"
             raise self.split.unfit(allowed, "none in its stages")
-        return [name for name in choice if name in last_names]
+        return sorted(chosen)
 
     def lowest_stage_of(self, modules: Sequence[str]) -> int:
         """Return the index of the first stage with one of these modules."""

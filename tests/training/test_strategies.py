@@ -29,9 +29,9 @@ CASES = [
 ]
 STRATEGIES: dict[str, Any] = {
     "linear-probe": LinearProbe(),
-    "fine-tune-1": FineTune(unfreeze=1, learning_rate=1e-3, head_lr=5e-3),
-    "fine-tune-all": FineTune(learning_rate=1e-3, head_lr=5e-3),
-    "lora": LoRA(rank=4, learning_rate=1e-2, head_lr=1e-2, dropout=0.0),
+    "fine-tune-1": FineTune(unfreeze=1, learning_rate=1e-3, head_lr=5e-3, head_init="random"),
+    "fine-tune-all": FineTune(learning_rate=1e-3, head_lr=5e-3, head_init="random"),
+    "lora": LoRA(rank=4, learning_rate=1e-2, head_lr=1e-2, dropout=0.0, head_init="random"),
 }
 
 
@@ -238,7 +238,7 @@ def few_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["fine-tune-all", "lora"])
 @pytest.mark.parametrize("family", IMAGE_FAMILIES)
 def test_the_loss_on_drawn_pets_falls(tiny: TinyModels, few_pets: Path, family: str, name: str) -> None:
-    strategy = STRATEGIES[name].model_copy(update={"head_init": "random"})
+    strategy = STRATEGIES[name]
     model = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
     fitted = ht.fit(
         "image-classification",
