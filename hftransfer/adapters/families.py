@@ -1,7 +1,7 @@
 """The facts about each model family, by the `model_type` in its config.json; imports nothing heavy.
 
-A family is one line: where its stages lie (a path below its base model), and which convolutions LoRA goes to. Another image
-or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
+A family is one line: where its stages lie (a path below its base model), and which convolutions LoRA goes to. Another
+image or text classifier of transformers is tried without a line here: its stages are then the longest list of blocks.
 """
 
 from __future__ import annotations

@@ -57,16 +57,17 @@ class LoraLayers:
         return [name for name, module in modules if module in stages - head and _takes_lora(module)]
 
     def _default_modules(self, usable: Sequence[str]) -> list[str]:
-        """Return all linear layers, which learn more at the same rank than query and value alone (Schulman et al., "LoRA
-        Without Regret", 2025; docs/strategies.md has our own numbers), and the dense convolutions that a family names.
-        """
-        is_linear = {name: not isinstance(self.split.model.get_submodule(name), nn.Conv2d) for name in usable}
-        last_names = {name.rsplit(".", 1)[-1] for name in usable if not is_linear[name]}
+        """Return all linear layers, which learn more than query and value alone ("LoRA Without Regret", Schulman et
+        al., 2025; our own numbers are in docs/strategies.md), and the dense convolutions that a family names."""
+        modules = {name: self.split.model.get_submodule(name) for name in usable}
+        # A pooler lies idle where tokens are pooled by their mean.
+        is_linear = {n: not isinstance(module, nn.Conv2d) for n, module in modules.items() if "pooler" not in n}
+        last_names = {name.rsplit(".", 1)[-1] for name, linear in is_linear.items() if not linear}
         family = FAMILIES.get(self.family)
         # The family's own convolutions, then usual names, at last whatever there is where no layer is linear.
         choices = [family.lora if family else (), *GENERAL_LORA, () if any(is_linear.values()) else tuple(last_names)]
         choice = next((choice for choice in choices if set(choice) & last_names), ())
-        chosen = [name for name in usable if is_linear[name] or name.rsplit(".", 1)[-1] in choice]
+        chosen = [name for name, linear in is_linear.items() if linear or name.rsplit(".", 1)[-1] in choice]
         if not chosen:
             allowed = "one with linear or dense convolutional layers, for LoRA"
             raise self.split.unfit(allowed, "none in its stages")

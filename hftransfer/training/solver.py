@@ -216,8 +216,8 @@ def _labelled(features: _InParts, labels: np.ndarray) -> Iterator[tuple[np.ndarr
 
 
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and standard deviation (D,) of each feature; infinite ones of constant features, and of those that
-    vary ten thousand times less than the others do."""
+    """Return the mean and standard deviation (D,) of each feature; infinite ones of features that are constant, or vary
+    ten thousand times less than the others do."""
     count, width = features.shape
     total = np.zeros(width)
     for part in _parts(features):
