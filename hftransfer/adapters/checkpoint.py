@@ -17,9 +17,11 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS, bundled_folder, file_sha256
+from hftransfer.adapters.keras_files import KERAS_FILE, LOCAL, PREFIX, KerasFile, application_folder, local_file
 from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
 from hftransfer.adapters.terms import license_of, open_twin
 from hftransfer.base.errors import ModelError, first_line, must_be, nearest, user_path
+from hftransfer.base.extras import require_extra
 from hftransfer.data.rows import LFS_POINTER
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -34,13 +36,14 @@ class Checkpoint:
     """A folder with `config.json` and safetensors weights.
 
     `name` is what the user wrote, `revision` the commit a Hub id was resolved to, `whole` the folder of
-    sentence-transformers that the model lies in or is.
+    sentence-transformers that the model lies in or is; `keras` is the one file in which Keras keeps a whole model.
     """
 
     name: str
     folder: Path
     revision: str | None = None
     whole: Path | None = None
+    keras: KerasFile | None = None
 
     @cached_property
     def pooling(self) -> Literal["mean", "cls", "last"] | None:
@@ -61,11 +64,15 @@ class Checkpoint:
     @property
     def config_file(self) -> Path:
         """The file that says what the model is."""
+        if self.keras is not None:
+            return self.keras.path
         return self.folder / (OPEN_CLIP_CONFIG if self.is_open_clip else "config.json")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The parsed configuration."""
+        if self.keras is not None:
+            return {"model_type": "keras"}
         return json_object(self.config_file)
 
     @property
@@ -90,7 +97,9 @@ class Checkpoint:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The safetensors files that hold the weights."""
+        """The safetensors files that hold the weights; of Keras its own file."""
+        if self.keras is not None:
+            return [self.keras.path]
         whole = self.folder / (OPEN_CLIP_WEIGHTS if self.is_open_clip else "model.safetensors")
         index = self.folder / "model.safetensors.index.json"
         if whole.exists() or not index.exists():  # the order in which transformers looks
@@ -102,11 +111,15 @@ class Checkpoint:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor, by name, as the headers of the weight files tell."""
+        if self.keras is not None:
+            return self.keras.shapes
         return shapes_in(self.weight_files)
 
     @cached_property
     def weights_sha256(self) -> str:
         """The SHA-256 of the weight file; of several files, that over their SHA-256s."""
+        if self.keras is not None:
+            return self.keras.sha256
         files = [file_sha256(file) for file in self.weight_files]
         return hashlib.sha256("".join(files).encode()).hexdigest() if len(files) > 1 else files[0]
 
@@ -126,7 +139,11 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         return _checked(_found_inside(Checkpoint(name, converted))) if converted else None
     if name.startswith("open_clip:"):
         return _open_clip_checkpoint(name, revision, fetch=fetch)
+    if name.startswith(PREFIX):
+        return _keras_checkpoint(name, fetch=fetch)
     folder = user_path(name, "model", ModelError)
+    if (folder / KERAS_FILE).is_file() and not (folder / "config.json").is_file():
+        return _of_keras(name, folder / KERAS_FILE)
     if folder.is_dir():
         return _checked(_found_inside(Checkpoint(name, folder)))
     if folder.is_file():
@@ -137,6 +154,22 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
     return _checked(_found_inside(_fetched(name, revision, _FETCHED))) if fetch else None
+
+
+def _keras_checkpoint(name: str, *, fetch: bool) -> Checkpoint | None:
+    """Return the model behind `keras:local-dir:PATH` or `keras:NAME`."""
+    if name.startswith(LOCAL):
+        return _of_keras(name, local_file(name))
+    folder = application_folder(name, fetch=fetch)
+    return _of_keras(name, folder / KERAS_FILE) if folder is not None else None
+
+
+def _of_keras(name: str, file: Path) -> Checkpoint:
+    """Return the model in a file of Keras', found whole and without code of its own."""
+    require_extra("keras", f"model '{name}'")
+    found = KerasFile(file, name)
+    found.require_safe()
+    return Checkpoint(name, file.parent, keras=found)
 
 
 def _open_clip_checkpoint(name: str, revision: str | None, *, fetch: bool) -> Checkpoint | None:

@@ -37,6 +37,8 @@ FAMILIES: dict[str, Family] = {
     "siglip": Family("image", "vision_model.encoder.layers"),
     "timm_wrapper": Family("image", "", ("conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
     "open_clip": Family("image", "", ("conv1", "conv2", "conv3")),
+    # Without LoRA: its matrices have no place in Keras' file.
+    "keras": Family("image", "stages"),
     "bert": Family("text", "encoder.layer"),
     "mpnet": Family("text", "encoder.layer"),
     "distilbert": Family("text", "transformer.layer"),

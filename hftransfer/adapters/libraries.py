@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import random
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
+from hftransfer.base.extras import require_extra
 
 # What a model's own code raises when it is called in a way that it is not made for.
 FAULTS_OF_MODELS = (
@@ -65,3 +72,79 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+# --- Keras -----------------------------------------------------------------------------------------------------------
+
+
+def keras_on_torch() -> ModuleType:
+    """Return Keras on its torch backend, which is chosen before Keras is imported.
+
+    Raises:
+        ModelError: Keras is not installed, or was imported on another backend before.
+    """
+    require_extra("keras", "models of Keras")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    found = str(keras.backend.backend())
+    if found != "torch":
+        remedy = "Set KERAS_BACKEND=torch before keras is imported, or import hftransfer's models first."
+        got = f"{found}, on which this process imported it"
+        raise ModelError(must_be("the backend of Keras", "torch", got, remedy))
+    module: ModuleType = keras
+    return module
+
+
+def other_keras_backend() -> str | None:
+    """Return the backend that a person chose for Keras, if it is not torch; None where none was chosen.
+
+    Keras writes `keras.json` itself, with tensorflow in it: that is no choice.
+    """
+    told = os.environ.get("KERAS_BACKEND")
+    if told is None:
+        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+        try:
+            told = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+        except (OSError, ValueError, AttributeError):
+            return None
+        told = None if told == "tensorflow" else told
+    return told if told not in (None, "torch") else None
+
+
+@contextmanager
+def seeded_keras(seed: int) -> Iterator[None]:
+    """Let Keras draw from a seed within the block; numbers of torch, numpy and Python go on as before."""
+    import numpy as np
+
+    keras = keras_on_torch()
+    plain, arrays = random.getstate(), np.random.get_state()
+    with seeded(seed):
+        keras.utils.set_random_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(arrays)
+
+
+@contextmanager
+def keras_without_network(*, offline: bool) -> Iterator[None]:
+    """Let Keras fetch no file within the block, where a person works offline.
+
+    Raises:
+        OSError: it would have to.
+    """
+    from keras.src.utils import file_utils
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("not fetched: HF_HUB_OFFLINE is set")
+
+    fetch = file_utils.urlretrieve
+    if offline:
+        file_utils.urlretrieve = refuse
+    try:
+        yield
+    finally:
+        file_utils.urlretrieve = fetch

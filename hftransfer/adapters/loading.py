@@ -12,6 +12,7 @@ from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
+from hftransfer.adapters.keras import load_keras
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
@@ -82,6 +83,12 @@ def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
     if checkpoint.family == "open_clip":
         with seeded(seed):
             adapter = load_open_clip(checkpoint, form.class_names)
+            if form.new_head:
+                adapter.begin_head()
+            return adapter
+    if checkpoint.keras is not None:
+        with seeded(seed):
+            adapter = load_keras(checkpoint, form.class_names, form.head, form.problem_type)
             if form.new_head:
                 adapter.begin_head()
             return adapter

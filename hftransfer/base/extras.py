@@ -9,6 +9,7 @@ from hftransfer.base.errors import ModelError, must_be
 EXTRAS = {
     "audit": ("cleanlab", "imagehash", "ftfy", "py3langid"),
     "explain": ("pytorch_grad_cam",),
+    "keras": ("keras", "h5py"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
 }
