@@ -731,6 +731,7 @@ def _listed(what: str) -> list[str]:
                 f"{'any image classifier':<28} {general}{', '.join(families_of('image'))}",
                 f"{'any text model':<28} {general}{', '.join(families_of('text'))}",
                 f"{'open_clip:NAME/TAG':<28} the image tower of an open_clip model; open_clip:local-dir:PATH too",
+                f"{'keras:NAME':<28} of keras.applications, on torch; keras:local-dir:PATH for a .keras or .h5 file",
             ]
         case "tasks":
             from hftransfer.tasks import TASKS

@@ -54,6 +54,9 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 }
 
+LOCAL_PREFIXES = ("open_clip:local-dir:", "keras:local-dir:")
+"""What stands before the path of a model that another library than transformers reads."""
+
 T = TypeVar("T")
 Path_ = tuple[str, ...]
 
@@ -69,6 +72,9 @@ class ModelSettings(BaseModel):
 
     name: str = Field(min_length=1, description="Hub id, local folder or bundled/<name>")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    weights: Literal["imagenet", "none"] | None = Field(
+        None, description="of keras:NAME: imagenet, or none for random weights; imagenet if left out"
+    )
     image: str | None = Field(None, min_length=1, description="of image-text: an image backbone, with text beside it")
     text: str | None = Field(None, min_length=1, description="of image-text: a text backbone, with image beside it")
     width: int = Field(256, ge=1, le=65536, description="of a pair of towers: the dimensions of their common space")
@@ -80,6 +86,24 @@ class ModelSettings(BaseModel):
         if isinstance(value, dict) and "name" not in value and value.get("image") and value.get("text"):
             return {"name": f"{value['image']} + {value['text']}", **value}
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_in_name(cls, value: object) -> object:
+        """Let the name of a network of Keras tell its weights, as it is written for other commands: keras:NAME/none."""
+        if not isinstance(value, dict) or value.get("weights") not in ("imagenet", "none"):
+            return value
+        name, weights = str(value.get("name", "")), value["weights"]
+        if name.startswith("keras:") and "/" not in name and not name.startswith(LOCAL_PREFIXES):
+            return {**value, "name": f"{name}/{weights}"}
+        return value
+
+    @model_validator(mode="after")
+    def _weights_of_keras_alone(self) -> ModelSettings:
+        if self.weights is not None and not re.fullmatch(rf"keras:\w+/{self.weights}", self.name):
+            remedy = "A file, or a model of the Hub, brings its own."
+            raise ValueError(must_be("weights", "left out for another model than keras:NAME", self.weights, remedy))
+        return self
 
     @property
     def is_pair(self) -> bool:
@@ -215,13 +239,17 @@ _PATHS: tuple[Path_, ...] = (
     *(("data",), ("data", "source"), ("zero_shot_data",)),
     *(("model",), ("model", "name"), ("model", "image"), ("model", "text")),
 )
-_LOCAL_OPEN_CLIP = "open_clip:local-dir:"
+
+
+def _prefix_of(name: str) -> str:
+    """Return what stands before the path in the name of a model on this disk."""
+    return next((prefix for prefix in LOCAL_PREFIXES if name.startswith(prefix)), "")
 
 
 def _from_folder(value: str, folder: Path) -> str:
     """Return a relative path as it is from the current folder, if it leads somewhere from another one; else as it
     stands."""
-    before = _LOCAL_OPEN_CLIP if value.startswith(_LOCAL_OPEN_CLIP) else ""
+    before = _prefix_of(value)
     path = value.removeprefix(before)
     try:
         here = Path(path).is_absolute() or path.startswith("~") or not (folder / path).exists()
@@ -236,7 +264,7 @@ def seen_from(recipe: Recipe, folder: Path) -> Recipe:
     """Return the same recipe, whose relative paths of data and models on this disk are those from a folder."""
 
     def way(value: str | None) -> str | None:
-        before = _LOCAL_OPEN_CLIP if str(value).startswith(_LOCAL_OPEN_CLIP) else ""
+        before = _prefix_of(str(value))
         path = Path(str(value).removeprefix(before))
         if value is None or value == "memory" or path.is_absolute() or not path.exists():
             return value

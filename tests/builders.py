@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import shutil
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ IMAGE_FAMILIES = (
     *(*FAMILIES, "efficientnet", "dinov2", "convnext", "convnextv2", "swin", "clip", "siglip"),
     *("timm_resnet", "open_clip"),
 )
+KERAS = ("keras",) if find_spec("keras") is not None and find_spec("h5py") is not None else ()
+"""The family of Keras' models, where the extra `keras` is installed."""
 TEXT_FAMILIES = ("bert", "mpnet", "distilbert", "roberta", "electra", "deberta-v2", "modernbert", "gpt2", "llama")
 GENERAL_TEXT_FAMILIES = ("albert", "openai-gpt", "mixtral", "t5")
 WORDS: tuple[str, ...] = ("a", "an", "the", "film", "story", "actor", "was", "is", "very", "not", "who", "where")
@@ -267,6 +271,55 @@ def write_tiny_open_clip(folder: Path) -> None:
         folder / "open_clip_model.safetensors",
     )
     (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+def tiny_keras(classes: int = PRETRAINED_CLASSES, side: int | None = 32, *, named: str = "mobilenetv2_tiny") -> Any:
+    """A model of Keras with residual sums, a branch that weighs channels, and odd paddings; its weights vary."""
+    from hftransfer.adapters.libraries import keras_on_torch
+
+    keras = keras_on_torch()
+    layers = keras.layers
+    keras.utils.set_random_seed(7)
+
+    def normed(x: Any, name: str) -> Any:
+        return layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(x)
+
+    image = keras.Input((side, side, 3))
+    x = layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False, name="stem")(image)
+    x = layers.ReLU(6.0)(normed(x, "stem"))
+    for block in range(3):
+        y = layers.ZeroPadding2D(((0, 1), (0, 1)))(x) if block == 1 else x
+        y = layers.DepthwiseConv2D(3, padding="valid" if block == 1 else "same", strides=1 + (block == 1))(y)
+        y = layers.Activation("silu")(normed(y, f"block{block}"))
+        weighed = layers.Reshape((1, 1, 12))(layers.GlobalAveragePooling2D()(y))
+        y = layers.Multiply()([y, layers.Conv2D(12, 1, activation="sigmoid")(weighed)])
+        y = layers.Conv2D(12, 1)(y)
+        x = layers.Activation("relu")(y if block == 1 else layers.Add()([x, y]))
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, layers.Dense(classes, activation="softmax", name="predictions")(x), name=named)
+    random = np.random.default_rng(3)
+    for variable in model.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "moving_mean", "bias"):
+            variable.assign(random.uniform(-0.5, 0.5, variable.shape))
+        elif variable.name == "kernel":
+            variable.assign(random.normal(0, 0.6, variable.shape))
+    return model
+
+
+def write_tiny_keras(folder: Path) -> None:
+    """A folder with a tiny model in Keras' own file."""
+    folder.mkdir(parents=True)
+    save_keras(tiny_keras(), folder / "model.keras")
+
+
+def save_keras(model: Any, file: Path) -> Path:
+    """The file with a model of Keras, which warns of numpy's ways as it writes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(file)
+    return file
 
 
 DUAL_FAMILIES = ("clip-dual", "siglip-dual", "vision-text-dual")

@@ -23,6 +23,7 @@ from tests.builders import (  # first: one thread and no network, before torch i
     tiny_model,
     write_classes,
     write_tiny_dual_encoder,
+    write_tiny_keras,
     write_tiny_open_clip,
     write_tiny_text_model,
 )
@@ -60,6 +61,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
                     return folder
                 if family == "open_clip":
                     write_tiny_open_clip(folder)
+                    return folder
+                if family == "keras":
+                    write_tiny_keras(folder)
                     return folder
                 if family in DUAL_FAMILIES:
                     write_tiny_dual_encoder(family, folder)

@@ -37,6 +37,8 @@ class Adapter(ABC):
     modality: ClassVar[Modality]
     carried: ClassVar[tuple[str, ...]] = ()
     """The inputs that cross each boundary beside the hidden state."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the model was loaded."""
 
     model: PreTrainedModel
     """The network that is trained and saved; a network of ours has the same attributes."""

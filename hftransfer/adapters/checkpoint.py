@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from hftransfer.data.rows import LFS_POINTER
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 # Of weights safetensors alone: a pickle could run code when it is loaded.
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md"]
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md", KERAS_FILE]
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 
@@ -142,7 +142,7 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
     if name.startswith(PREFIX):
         return _keras_checkpoint(name, fetch=fetch)
     folder = user_path(name, "model", ModelError)
-    if (folder / KERAS_FILE).is_file() and not (folder / "config.json").is_file():
+    if _is_of_keras(folder):
         return _of_keras(name, folder / KERAS_FILE)
     if folder.is_dir():
         return _checked(_found_inside(Checkpoint(name, folder)))
@@ -153,7 +153,12 @@ def find_checkpoint(name: str, revision: str | None = None, *, fetch: bool = Tru
         remedy = nearest(name, BUNDLED_MODELS) if "bundled" in name else f"The current folder is {Path.cwd()}."
         allowed = "an existing folder, a Hub id or bundled/<name>"
         raise ModelError(must_be("model", allowed, f"'{name}'", remedy))
-    return _checked(_found_inside(_fetched(name, revision, _FETCHED))) if fetch else None
+    if not fetch:
+        return None
+    fetched = _fetched(name, revision, _FETCHED)
+    if _is_of_keras(fetched.folder):
+        return replace(_of_keras(name, fetched.folder / KERAS_FILE), revision=fetched.revision)
+    return _checked(_found_inside(fetched))
 
 
 def _keras_checkpoint(name: str, *, fetch: bool) -> Checkpoint | None:
@@ -162,6 +167,11 @@ def _keras_checkpoint(name: str, *, fetch: bool) -> Checkpoint | None:
         return _of_keras(name, local_file(name))
     folder = application_folder(name, fetch=fetch)
     return _of_keras(name, folder / KERAS_FILE) if folder is not None else None
+
+
+def _is_of_keras(folder: Path) -> bool:
+    """Return whether a folder holds a model of Keras, and none of transformers beside it."""
+    return (folder / KERAS_FILE).is_file() and not (folder / "config.json").is_file()
 
 
 def _of_keras(name: str, file: Path) -> Checkpoint:
@@ -228,6 +238,13 @@ def fetch_config(name: str, revision: str | None = None) -> Checkpoint:
     return _configured(
         _found_inside(_fetched(name, revision, ["config.json", "modules.json", "0*/config.json", "README.md"]))
     )
+
+
+def family_by_name(name: str) -> str:
+    """Return the family of a model whose name alone tells it: a bundled one, or one of Keras; else ""."""
+    if name in BUNDLED_MODELS:
+        return BUNDLED_MODELS[name].family
+    return "keras" if name.startswith(PREFIX) else ""
 
 
 def is_hub_id(name: str) -> bool:

@@ -77,6 +77,19 @@ def require_paired(name: str, family: str) -> None:
     raise ModelError(must_be(f"model '{name}'", allowed, f"the {known.modality} model {family}", remedy))
 
 
+def require_lora(name: str, of_family: str, strategy: str) -> None:
+    """Return if a family's layers can have LoRA's matrices, where the strategy is LoRA.
+
+    Raises:
+        ModelError: they can't.
+    """
+    family = FAMILIES.get(of_family)
+    if strategy == "lora" and family is not None and not family.lora:
+        remedy = "Its own file has no place for the matrices; fine-tune its last stages (strategy.unfreeze: 2)."
+        where = f"strategy.kind for model '{name}' ({of_family})"
+        raise ModelError(must_be(where, "linear-probe or fine-tune", "lora", remedy))
+
+
 def families_of(modality: Modality) -> list[str]:
     """Return the names of the families known for images or for texts."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]

@@ -88,7 +88,7 @@ class KerasClassifier(nn.Module):
             taken = {layer.name for layer in features.layers}
             name = next(name for name in ("head", *(f"head_{n}" for n in range(len(taken) + 1))) if name not in taken)
             layer = keras.layers.Dense(self.head.out_features, activation=activation, name=name)
-            model = keras.Model(features.inputs, layer(features.outputs[0]))
+            model = keras.Model(features.inputs, layer(features.outputs[0]), name=features.name)
             layer.set_weights([self.head.weight.detach().cpu().numpy().T, self.head.bias.detach().cpu().numpy()])
         return model
 
@@ -227,14 +227,14 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
             raise ModelError(must_be(f"model '{name}'", "one whose head lies at its end", "inside another model"))
         bias = layer.bias.value if layer.use_bias else torch.zeros(layer.units)
         weight = layer.kernel.value.detach().T.contiguous()
-        return _Cut(keras.Model(model.inputs, layer.input), activation, weight, bias.detach().clone())
+        return _Cut(keras.Model(model.inputs, layer.input, name=model.name), activation, weight, bias.detach().clone())
     output = model.outputs[0]
     if len(output.shape) == 4:
         output = keras.layers.GlobalAveragePooling2D()(output)
     if len(output.shape) != 2 or output.shape[-1] is None:
         got = f"an output of shape {tuple(output.shape)}"
         raise ModelError(must_be(f"model '{name}'", "one that makes features or a map of an image", got))
-    return _Cut(keras.Model(model.inputs, output))
+    return _Cut(keras.Model(model.inputs, output, name=model.name))
 
 
 def _config_of(

@@ -185,15 +185,21 @@ def stages_of(steps: list[Step], start: int) -> tuple[list[Stage], list[tuple[nn
 def _parts(steps: list[Step], start: int) -> list[list[Step]]:
     """Return the steps of each stage."""
     cuts = [place for place in _places_where_all_meets(steps, start) if place + 1 < len(steps)]
-    # From a meeting on, what has no weights still belongs to it: an activation, mostly.
-    behind = [next((at for at in cuts if at >= place and steps[at + 1].learns), None) for place in _meetings(steps)]
-    chosen = sorted({place for place in behind if place is not None} & set(cuts))
+    behind = [_last_before_weights(steps, cuts, place) for place in _meetings(steps)]
+    chosen = sorted({place for place in behind if place is not None})
     if len(chosen) < _FEW:
         chosen = [place for place in cuts if _shrinks(steps[place + 1])]
     chosen = [place for place in chosen if any(step.learns for step in steps[place + 1 :])]
     ends = [*chosen, len(steps) - 1]
     parts = [steps[begin + 1 : end + 1] for begin, end in zip([-1, *ends], ends, strict=False)]
     return _with_weights(parts)
+
+
+def _last_before_weights(steps: list[Step], cuts: list[int], meeting: int) -> int | None:
+    """Return the last cut from a meeting on before the next layer with weights: what has none, an activation mostly,
+    still belongs to it."""
+    following = next((place for place in range(meeting + 1, len(steps)) if steps[place].learns), len(steps))
+    return next((at for at in reversed(cuts) if meeting <= at < following), None)
 
 
 def _with_weights(parts: list[list[Step]]) -> list[list[Step]]:

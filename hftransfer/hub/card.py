@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hftransfer.adapters.checkpoint import object_in
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import printable
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
-from hftransfer.hub.usage import dual_use, native_use, with_hftransfer
+from hftransfer.hub.usage import dual_use, keras_use, native_use, with_hftransfer
 from hftransfer.report.rendering import plain_text
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
@@ -60,6 +61,8 @@ class Card:
     version: str
     bases: tuple[str, ...]
     """The base model, or the two towers."""
+    library: str = "transformers"
+    """The one that reads the model, by its name on the Hub."""
     hub_id: str | None = None
     """That of the base model, None where it isn't on the Hub."""
     base_licenses: tuple[str, ...] = ()
@@ -110,10 +113,7 @@ def write_card(folder: Path, card: Card) -> None:
     """
     from huggingface_hub import ModelCard
 
-    is_open_clip = (folder / "open_clip_config.json").is_file()
-    body = _template().render(
-        **_results_section(card), **_data_section(card), **_usage_section(card, is_open_clip=is_open_clip)
-    )
+    body = _template().render(**_results_section(card), **_data_section(card), **_usage_section(card, folder))
     page = f"---\n{metadata(card).to_yaml()}\n---\n{BEGIN}\n{body.strip()}\n\n{END}\n"
     ModelCard(page).save(folder / "README.md")
 
@@ -131,7 +131,7 @@ def metadata(card: Card) -> ModelCardData:
     if card.examples:
         more["widget"] = [{key: printable(text) for key, text in example.items()} for example in card.examples]
     return ModelCardData(
-        library_name="peft" if is_lora else "transformers",
+        library_name="peft" if is_lora else card.library,
         pipeline_tag=pipeline_tag,
         base_model=card.hub_id,
         # Of the base models' licences only Creative Commons' are sure to have the names of the Hub's list.
@@ -292,14 +292,12 @@ def _most_confused(card: Card) -> str | None:
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-def _usage_section(card: Card, *, is_open_clip: bool) -> dict[str, object]:
+def _usage_section(card: Card, folder: Path) -> dict[str, object]:
     base = f'"{card.hub_id or "path/to/" + plain_text(card.bases[0])}"'
     recipe = printable(public_text(card.recipe).strip())
     parameters = card.metrics["parameters"]
     return {
-        "native": dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
-        if card.is_dual
-        else native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip),
+        "native": _native(card, folder, base),
         "own": with_hftransfer(card.task, card.facts),
         "parameters": {f"{name}_text": f"{parameters[name]:,}" for name in ("trainable", "total")},
         "learned": "" if card.is_dual else _learned(card),
@@ -309,6 +307,16 @@ def _usage_section(card: Card, *, is_open_clip: bool) -> dict[str, object]:
         "recipe": "" if set("<>`") & set(recipe) else recipe,  # it lies beside the card in any case
         "citations": list(_citations(card)),
     }
+
+
+def _native(card: Card, folder: Path, base: str) -> str:
+    """Return how the model is used in plain Keras, open_clip, peft or transformers."""
+    if card.library == "keras":
+        return keras_use(card.task, object_in(folder / "preprocessor_config.json"))
+    is_open_clip = (folder / "open_clip_config.json").is_file()
+    if card.is_dual:
+        return dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
+    return native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip)
 
 
 def _learned(card: Card) -> str:

@@ -26,7 +26,8 @@ MANIFEST = "hftransfer_files.json"
 """What the last push put there, by name and SHA-256: what is no longer part of it goes with the next."""
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
-_MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".md")
+_MODEL_FILES = (".json", ".safetensors", ".keras", ".txt", ".model", ".md")
+_MAIN_FILES = ("config.json", "adapter_config.json", "open_clip_config.json", "model.keras")
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
 _WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
@@ -74,7 +75,7 @@ def collect(run: str | Path, repo_id: str) -> Upload:
     """
     folder = user_path(run, "the run", ModelError)
     model = folder / "model" if (folder / "model").is_dir() else folder
-    if not any((model / name).is_file() for name in ("config.json", "adapter_config.json", "open_clip_config.json")):
+    if not any((model / name).is_file() for name in _MAIN_FILES):
         raise ModelError(must_be(f"the run {run}", "one with a trained model", "none"))
     files: dict[str, bytes | Path] = {}
     notes: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from hftransfer.report.rendering import plain_text
 from hftransfer.tasks.contract import Task
@@ -98,6 +99,36 @@ with torch.no_grad():
     embedded = model.eval().encode_image(pixels, normalize=NORMALIZE)
 SCORES(embedded @ head["weight"].T + head["bias"])  # in the order of the labels above
 ```"""
+
+
+_KERAS = """The folder holds the model in Keras' own format; it runs on any backend of Keras 3, and gives {what}:
+
+```python
+import keras
+
+model = keras.saving.load_model("path/to/this/folder/model.keras")
+{pixels}
+{scores} = model.predict(keras.ops.convert_to_numpy(pixels)[None])[0]  # in the order of the labels above
+```"""
+_KERAS_RESIZED = {
+    "keras": """image = keras.utils.img_to_array(keras.utils.load_img("photo.jpg"))  # (H, W, 3): RGB, 0 to 255
+pixels = keras.ops.image.resize(image, ({height}, {width}))""",
+    "pillow": """size = ({height}, {width})
+pixels = keras.utils.img_to_array(keras.utils.load_img("photo.jpg", target_size=size, interpolation="bilinear"))""",
+}
+
+
+def keras_use(task: Task, settings: Mapping[str, object]) -> str:
+    """Return how a model in Keras' file is used without this library; `settings` are those of its pixels."""
+    mode = settings["mode"]
+    lines = [_KERAS_RESIZED[str(settings["resizing"])].format(**settings)]
+    if mode == "unit":
+        lines.append("pixels = pixels / 255")
+    elif mode != "none":
+        lines.append(f'pixels = keras.applications.imagenet_utils.preprocess_input(pixels, mode="{mode}")')
+    named = "value" if task.words.scores.startswith("value") else "probabilities"
+    text = _KERAS.format(what="probabilities" if named != "value" else "the value", pixels="\n".join(lines), scores=named)
+    return text if task.has_labels else re.sub(r"  # in the order of .*", "", text)
 
 
 def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:

@@ -15,7 +15,7 @@ from hftransfer.data.sources import is_hub_data
 from hftransfer.hub.card import Card, write_card
 from hftransfer.jobs.identity import public_name
 from hftransfer.jobs.learned import Learned
-from hftransfer.recipe import Recipe, recipe_yaml
+from hftransfer.recipe import LOCAL_PREFIXES, Recipe, recipe_yaml
 from hftransfer.tasks.facts import ModelFacts
 
 EXAMPLES = "examples"
@@ -38,6 +38,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], fa
         metrics=metrics,
         bases=tuple(_public_model(str(name), base) for name, base in pairs),
         hub_id=hub_id,
+        library="keras" if learned.bases[0].keras is not None else "transformers",
         base_licenses=tuple(base.license for base in learned.bases if base.license is not None),
         class_names=splits.class_names,
         facts=facts,
@@ -100,7 +101,10 @@ def _public_model(name: str, checkpoint: Checkpoint) -> str:
 
 
 def _last_part(name: str) -> str:
-    return Path(name).resolve().name
+    if name.startswith("keras:") and not name.startswith(LOCAL_PREFIXES):
+        network, _, weights = name.partition("/")  # no path
+        return f"{network} (random weights)" if weights == "none" else network
+    return Path(name[len(next((p for p in LOCAL_PREFIXES if name.startswith(p)), "")) :]).resolve().name
 
 
 def _hub_id_of(model: str, checkpoint: Checkpoint) -> str | None:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any, cast
 
-from hftransfer.adapters.bundled import BUNDLED_MODELS
-from hftransfer.adapters.checkpoint import Checkpoint, fetch_config, find_checkpoint
-from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_modality, require_paired
+from hftransfer.adapters.checkpoint import Checkpoint, family_by_name, fetch_config, find_checkpoint
+from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_lora, require_modality, require_paired
 from hftransfer.adapters.terms import license_of, note_on_license
 from hftransfer.adapters.vocabulary import require_tokenizer_files
 from hftransfer.base.errors import HftransferError, ModelError, RecipeError, must_be
@@ -64,10 +63,10 @@ def _look_at_model(recipe: Recipe, *, fetches_config: bool) -> Checkpoint | None
         _look_at_pair(recipe)
         return None
     checkpoint = seen = find_checkpoint(model.name, model.revision, fetch=False)
-    if seen is None and fetches_config and not model.name.startswith("bundled/"):
-        seen = fetch_config(model.name, model.revision)
-    bundle = BUNDLED_MODELS.get(model.name)
-    family = seen.family if seen is not None else bundle.family if bundle is not None else ""
+    family = seen.family if seen is not None else family_by_name(model.name)
+    if seen is None and fetches_config and not family:
+        family = fetch_config(model.name, model.revision).family
+    require_lora(model.name, family, recipe.strategy.kind)
     reads_texts = bool(task.reader.fields) or task.learns != "head"
     if recipe.strategy.from_zero_shot:
         require_paired(model.name, family)
@@ -131,8 +130,7 @@ def _look_at_pair(recipe: Recipe) -> None:
         raise RecipeError(must_be("model", f"one model for task {recipe.task}", "a pair of towers"))
     for modality, name, reads_texts in (("image", recipe.model.image, False), ("text", recipe.model.text, True)):
         seen = find_checkpoint(str(name), fetch=False)
-        bundle = BUNDLED_MODELS.get(str(name))
-        family = seen.family if seen is not None else bundle.family if bundle is not None else ""
+        family = seen.family if seen is not None else family_by_name(str(name))
         require_modality(str(name), family, f"{recipe.task} (model.{modality})", cast(Modality, modality))
         if seen is not None and reads_texts:
             require_tokenizer_files(seen)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = (
     *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
-    *("huggingface_hub", "safetensors", "numpy", "scipy", "pillow"),
+    *("huggingface_hub", "safetensors", "numpy", "scipy", "pillow", "keras"),
 )
 _SHAPES_NO_WEIGHTS = (
     *("output", "hub", "compare", "resolved", "train.checkpoint_", "train.keep_checkpoints"),

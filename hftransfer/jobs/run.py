@@ -361,6 +361,8 @@ def not_looked_at(recipe: Recipe) -> list[str]:
     """Return what `check` can't tell without fetching or loading a model, for people."""
     notes, model = [], recipe.model
     for name in [str(model.image), str(model.text)] if model.is_pair else [model.name]:
+        if name.startswith("keras:"):
+            continue  # its name was found in Keras' list; its weights come from Keras' own cache
         if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
             notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
     named = [key for key in ("unfreeze", "targets") if getattr(recipe.strategy, key, None) not in (None, "all", "auto")]

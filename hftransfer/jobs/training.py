@@ -232,6 +232,8 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
     where = ready.compute.describe() + (", fsdp" if sharded and together.count > 1 else "")
     batches = f"batches of {recipe.train.batch_size}"
     progress.line(f"{checkpoint.name}: {type(model).__name__}; {learns}; {batches}; {where}")
+    for told in ready.adapter.notes:
+        progress.line(told)
     if (note := note_on_license(checkpoint.name, checkpoint.license)) is not None:
         progress.line(note)
     if sharded and together.count == 1:

@@ -508,7 +508,7 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trained model lies, and what its run measured; of a bundled model or one of open_clip the checkpoint."""
+    """Where a trained model lies, and what its run measured; of one that is named by its library the checkpoint."""
 
     folder: Path
     metrics: dict[str, Any]
@@ -525,7 +525,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
 
     name = os.fspath(reference)
-    if name.startswith(("bundled/", "open_clip:")):
+    if name.startswith(("bundled/", "open_clip:", "keras:")):
         checkpoint = find_checkpoint(name, revision)
         assert checkpoint is not None
         return Place(checkpoint.folder, {}, checkpoint)
@@ -556,8 +556,8 @@ def load_predictor(
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
     path, metrics = place.folder, place.metrics
-    facts = _facts_of(path, base)
-    adapter = _load_native(path, facts) if facts.base is None else None
+    facts = _facts_of(place, base)
+    adapter = _load_native(place, facts) if facts.base is None else None
     if adapter is None:
         adapter, facts = _load_lora(path, facts, base)
 
@@ -568,12 +568,13 @@ def load_predictor(
     return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
 
 
-def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
+def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
     """Return what `hftransfer.json` says; without it, the task that the configuration's architecture is for, or of
     plain peft's layout the base model alone."""
     from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
     from hftransfer.adapters.matrices import ADAPTER_CONFIG, Matrices
 
+    path = place.folder
     try:
         said = sidecar(path)
         if said:
@@ -582,7 +583,7 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
         raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
     if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
         return ModelFacts(base=Matrices(path).base if moved_to is None else {"name": os.fspath(moved_to)})
-    checkpoint = find_checkpoint(str(path))
+    checkpoint = place.checkpoint or find_checkpoint(str(path))
     assert checkpoint is not None
     architectures = checkpoint.architectures
     for task in head_tasks():
@@ -597,11 +598,11 @@ def _facts_of(path: Path, moved_to: str | os.PathLike[str] | None) -> ModelFacts
 _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
 
 
-def _load_native(path: Path, facts: ModelFacts) -> Adapter:
+def _load_native(place: Place, facts: ModelFacts) -> Adapter:
     from hftransfer.adapters.checkpoint import find_checkpoint
     from hftransfer.adapters.loading import load_adapter
 
-    checkpoint = find_checkpoint(str(path))
+    checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     assert checkpoint is not None
     return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
 

@@ -16,11 +16,12 @@ from hftransfer.adapters.loading import load_adapter
 from hftransfer.base.errors import ModelError
 from hftransfer.strategies import LoRA
 from hftransfer.tasks import head_task
-from tests.builders import GENERAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES, TinyModels, picture, tiny_tokenizer
+from tests.builders import GENERAL_FAMILIES, IMAGE_FAMILIES, KERAS, TEXT_FAMILIES, TinyModels, picture, tiny_tokenizer
 
 TEXTS = ["a great film", "the story was very dull and the actor was not good", "fine"]
 CASES = [
     *((family, "image-classification", "native") for family in IMAGE_FAMILIES),
+    *((family, "image-classification", "native") for family in KERAS),
     *((family, "text-classification", "native") for family in TEXT_FAMILIES),
     *((family, "text-classification", "mean") for family in TEXT_FAMILIES),
     *(("bert", "text-classification", pooling) for pooling in ("cls", "last")),
