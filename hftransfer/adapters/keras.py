@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +22,7 @@ from hftransfer.adapters.keras_files import KERAS_FILE
 from hftransfer.adapters.keras_graph import Stage, Step, stages_of, steps_of
 from hftransfer.adapters.keras_layers import Weight
 from hftransfer.adapters.keras_pixels import Mode, Preprocessing, mode_of, preprocessing_for
-from hftransfer.adapters.libraries import keras_on_torch, other_keras_backend
+from hftransfer.adapters.libraries import keras_on_torch, other_keras_backend, quiet_keras
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
@@ -112,7 +110,7 @@ class KerasAdapter(ImageAdapter):
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, which gives probabilities (numbers, of a regression), and what its pixels are."""
-        with _quiet_keras():
+        with quiet_keras():
             self.model.native(_ACTIVATIONS[self.scoring]).save(folder / KERAS_FILE)
         self.save_processor(folder)
 
@@ -147,17 +145,18 @@ def load_keras(
     name = checkpoint.name
     keras = keras_on_torch()
     chosen = other_keras_backend()
-    with keras.device("cpu"), _quiet_keras():
+    with keras.device("cpu"), quiet_keras():
         cut = _cut_at_head(_read(checkpoint), name)
         steps, start = steps_of(cut.features, name)
-        processor = _preprocessing(checkpoint, cut.features, steps, start)
+        processor = _preprocessing(checkpoint, cut.features, steps)
         stages, weights = stages_of(steps, start)
     width = cut.features.output_shape[-1]
     config = _config_of(checkpoint, class_names, cut, problem_type)
     linear = nn.Linear(width, head.outputs(config))
     body = KerasBody(stages, bgr=processor.bgr)
     if class_names is None:
-        assert cut.weight is not None and cut.bias is not None
+        assert cut.weight is not None
+        assert cut.bias is not None
         head.set(linear, cut.weight, cut.bias)
     model = KerasClassifier(body, linear, _Source(cut.features, ()), config).eval()
     names = {id(module): way for way, module in model.named_modules()}
@@ -174,22 +173,6 @@ def _notes(checkpoint: Checkpoint, processor: Preprocessing, chosen: str | None)
     if chosen is not None:
         notes.append(f"Keras is set to the backend {chosen}: it runs on torch here")
     return notes
-
-
-@contextmanager
-def _quiet_keras() -> Iterator[None]:
-    """Silence Keras' warnings: of .h5 as an old format, of models that aren't compiled."""
-    import logging
-
-    log = logging.getLogger("absl")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def _read(checkpoint: Checkpoint) -> keras.Model:
@@ -223,7 +206,7 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
     activation = own if own != "linear" or activation is None else activation
     outer = model.layers[-1] if not isinstance(model.layers[-1], keras.Model) else None
     if last.kind == "Dense" and activation in _PROBLEMS and len(last.shape) == 2:
-        if layer is not outer and not (outer is steps[-1].operation):
+        if layer is not outer and outer is not steps[-1].operation:
             raise ModelError(must_be(f"model '{name}'", "one whose head lies at its end", "inside another model"))
         bias = layer.bias.value if layer.use_bias else torch.zeros(layer.units)
         weight = layer.kernel.value.detach().T.contiguous()
@@ -260,15 +243,14 @@ def _config_of(
     return PreTrainedConfig(id2label=dict(enumerate(names)), problem_type=kind)
 
 
-def _preprocessing(checkpoint: Checkpoint, model: keras.Model, steps: Sequence[Step], start: int) -> Preprocessing:
+def _preprocessing(checkpoint: Checkpoint, model: keras.Model, steps: Sequence[Step]) -> Preprocessing:
     """Return the range and size of the pixels that a model takes."""
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[-1] != 3:
         got = f"an input of shape {shape}"
         allowed = "one that takes RGB images, channels last: (None, height, width, 3)"
         raise ModelError(must_be(f"model '{checkpoint.name}'", allowed, got))
-    mode = "none" if _begins_with_arithmetic(steps) else mode_of(_names_in(model))
-    found: Mode | None = mode  # type: ignore[assignment]
+    found: Mode | None = "none" if _begins_with_arithmetic(steps) else mode_of(_names_in(model))
     return preprocessing_for(checkpoint.folder, checkpoint.name, found, (shape[1], shape[2]))
 
 
@@ -277,7 +259,7 @@ def _begins_with_arithmetic(steps: Sequence[Step]) -> bool:
     for step in steps:
         if step.kind in _ARITHMETIC:
             return True
-        if getattr(step.operation, "trainable_variables", ()):
+        if step.learns:
             return False
     return False
 
@@ -295,7 +277,7 @@ def _require_equal(model: KerasClassifier, processor: Preprocessing, name: str) 
         ModelError: it doesn't: a layer does something else than its kind.
     """
     keras = keras_on_torch()
-    noise = torch.randint(0, 256, (2, 3, processor.height, processor.width), generator=torch.Generator().manual_seed(0))
+    noise = torch.randint(0, 256, (1, 3, processor.height, processor.width), generator=torch.Generator().manual_seed(0))
     pixels = noise.float() / 127.5 - 1 if processor.mode in ("tf", "torch", "unit") else noise.float()
     with torch.no_grad(), keras.device("cpu"):
         ours = model.body(pixels)

@@ -10,8 +10,10 @@ import hashlib
 import io
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 from hftransfer.adapters.bundled import file_sha256
 from hftransfer.adapters.keras_pixels import APPLICATIONS, Preprocessing
-from hftransfer.adapters.libraries import keras_on_torch, keras_without_network, seeded_keras
+from hftransfer.adapters.libraries import keras_on_torch, keras_without_network, quiet_keras, seeded_keras
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import ModelError, first_line, must_be, nearest, some, user_path
 from hftransfer.base.extras import require_extra
@@ -137,7 +139,9 @@ class KerasFile:
         nodes = list(_described({**config, "compile_config": None, "build_config": None}))
         never = sorted({kind for kind, _, _ in nodes if kind in _NEVER})
         if never:
-            remedy = "Such a layer runs code of the file. Write it as a layer of Keras, or of keras.ops, and save again."
+            remedy = (
+                "Such a layer runs code of the file. Write it as a layer of Keras, or of keras.ops, and save again."
+            )
             raise self._unfit("one without code of its own", f"a layer {' and '.join(never)}", remedy)
         foreign = sorted({f"{place or where}.{kind}" for kind, where, place in nodes if not _is_of_keras(where, place)})
         if foreign:
@@ -236,13 +240,18 @@ def _write_application(name: str, network: str, weights: str | None, folder: Pat
     mode, side = APPLICATIONS[network]
     try:
         offline = bool(os.environ.get("HF_HUB_OFFLINE"))
+        # Keras tells on standard output of what it fetches, where only results belong.
+        told = redirect_stdout(io.StringIO() if offline else sys.stderr)
         # One seed: what is random is the same wherever it is made.
-        with keras_without_network(offline=offline), seeded_keras(0), keras.device("cpu"):
+        with told, keras_without_network(offline=offline), quiet_keras(), seeded_keras(0), keras.device("cpu"):
             make = getattr(keras.applications, network)
             model = make(weights=weights, include_top=False, pooling="avg", input_shape=(side, side, 3))
     except Exception as error:  # whatever Keras meets on the way to its weights
         got = f"none ({first_line(error)})"
         remedy = f"Put them into Keras' own cache (~/.keras/models), or begin with random ones: {PREFIX}{network}/none."
-        raise ModelError(must_be(f"the weights of model '{name}'", "in Keras' cache, or fetched", got, remedy)) from error
-    model.save(folder / KERAS_FILE)
+        raise ModelError(
+            must_be(f"the weights of model '{name}'", "in Keras' cache, or fetched", got, remedy)
+        ) from error
+    with quiet_keras():
+        model.save(folder / KERAS_FILE)
     Preprocessing(mode, side, side).save(folder)

@@ -43,8 +43,8 @@ class Step:
 
     @property
     def learns(self) -> bool:
-        """Return whether it has weights."""
-        return bool(getattr(self.operation, "variables", ()))
+        """Return whether it has weights that can learn (the state of a dropout's random numbers can't)."""
+        return bool(getattr(self.operation, "trainable_variables", ()))
 
 
 class Stage(nn.Module):

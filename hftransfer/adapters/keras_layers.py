@@ -213,7 +213,7 @@ def _as_depthwise(tensor: Tensor) -> Tensor:
 
 
 def _from_depthwise(multiplier: int) -> _Way:
-    return lambda tensor: tensor.unflatten(0, (-1, multiplier)).squeeze(2).permute(2, 3, 0, 1)
+    return lambda tensor: tensor.reshape(-1, multiplier, *tensor.shape[2:]).permute(2, 3, 0, 1)
 
 
 def _transposed(tensor: Tensor) -> Tensor:

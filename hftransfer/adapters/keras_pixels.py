@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from hftransfer.base.errors import ModelError, first_line, must_be
 
@@ -40,9 +40,8 @@ def _of(names: str, mode: Mode, side: int = _USUAL_SIDE) -> dict[str, tuple[Mode
 
 APPLICATIONS: dict[str, tuple[Mode, int]] = {
     **_of("VGG16 VGG19 ResNet50 ResNet101 ResNet152", "caffe"),
-    **_of("ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2 NASNetMobile", "tf"),
+    **_of("ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2", "tf"),
     **_of("InceptionV3 InceptionResNetV2 Xception", "tf", 299),
-    **_of("NASNetLarge", "tf", 331),
     **_of("DenseNet121 DenseNet169 DenseNet201", "torch"),
     **_of("MobileNetV3Small MobileNetV3Large EfficientNetB0 EfficientNetV2B0", "none"),
     **_of("ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge", "none"),
@@ -56,7 +55,8 @@ APPLICATIONS: dict[str, tuple[Mode, int]] = {
     **_of("EfficientNetV2S", "none", 384),
     **_of("EfficientNetV2M EfficientNetV2L", "none", 480),
 }
-"""The range of pixels and the side of images, in pixels, of each model of keras.applications."""
+"""The range of pixels and the side of images, in pixels, of each model of keras.applications that Keras has on torch
+(it refuses to build NASNet there)."""
 
 # The names that keras.applications gives its networks, the longer first.
 _NAMED: tuple[tuple[str, Mode], ...] = (
@@ -165,7 +165,8 @@ def preprocessing_for(
             faults.append(must_be(f"{name} in {FILE} of model '{model}'", f"{own}, as the model takes", side))
     if faults:
         raise ModelError(*faults)
-    return Preprocessing(mode, *wanted, resizing)  # type: ignore[arg-type]
+    height, width = (cast(int, side) for side in wanted)
+    return Preprocessing(cast(Mode, mode), height, width, cast(Resizing, resizing))
 
 
 def _settings_in(file: Path) -> dict[str, object]:

@@ -114,6 +114,20 @@ def other_keras_backend() -> str | None:
 
 
 @contextmanager
+def quiet_keras() -> Iterator[None]:
+    """Silence Keras' warnings: of .h5 as an old format, of models that aren't compiled, of numpy's ways."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
 def seeded_keras(seed: int) -> Iterator[None]:
     """Let Keras draw from a seed within the block; numbers of torch, numpy and Python go on as before."""
     import numpy as np

@@ -126,8 +126,12 @@ def keras_use(task: Task, settings: Mapping[str, object]) -> str:
         lines.append("pixels = pixels / 255")
     elif mode != "none":
         lines.append(f'pixels = keras.applications.imagenet_utils.preprocess_input(pixels, mode="{mode}")')
-    named = "value" if task.words.scores.startswith("value") else "probabilities"
-    text = _KERAS.format(what="probabilities" if named != "value" else "the value", pixels="\n".join(lines), scores=named)
+    of_numbers = task.words.scores.startswith("value")
+    text = _KERAS.format(
+        what="the number" if of_numbers else "probabilities",
+        pixels="\n".join(lines),
+        scores="value" if of_numbers else "probabilities",
+    )
     return text if task.has_labels else re.sub(r"  # in the order of .*", "", text)
 
 
