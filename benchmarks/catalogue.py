@@ -8,6 +8,7 @@ from benchmarks import (
     few_shot,
     fine_tune,
     growth,
+    keras_probe,
     limit,
     linear_probe,
     predict,
@@ -23,6 +24,7 @@ from benchmarks import (
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
     *(predict, question_answering, boundary_cache, several_labels, token_classification, regression),
+    keras_probe,
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 

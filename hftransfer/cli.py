@@ -401,11 +401,15 @@ def export(
     model: ModelName,
     form: Annotated[
         str,
-        typer.Option("--format", metavar="merged|onnx", help="LoRA merged into its base model, or a graph of ONNX."),
+        typer.Option(
+            "--format",
+            metavar="merged|onnx|keras",
+            help="LoRA merged into its base model, a graph of ONNX, or Keras' file.",
+        ),
     ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="The folder (default: MODEL's name and the format).")] = None,
     data: Annotated[
-        str | None, typer.Option(help="What ONNX is compared with PyTorch on; the run's own data if left out.")
+        str | None, typer.Option(help="What it is compared with PyTorch on; the run's own data if left out.")
     ] = None,
     base: Base = None,
     quiet: Quiet = False,
@@ -414,21 +418,22 @@ def export(
     """Write a trained model in another form."""
 
     def work() -> None:
-        if form not in ("merged", "onnx"):
-            raise RecipeError(must_be("--format", "merged or onnx", f"'{form}'"))
+        if form not in ("merged", "onnx", "keras"):
+            raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{form}'"))
         target = out or Path(
             f"{Path(model).resolve().name if Path(model).exists() else model.replace('/', '-')}-{form}"
         )
         import hftransfer
 
         loaded = hftransfer.load(model, base=base)
-        from hftransfer.predictors.export import export_merged, export_onnx, require_classifier
+        from hftransfer.predictors.export import export_keras, export_merged, export_onnx, require_classifier
 
         predictor = require_classifier(loaded)
         if form == "merged":
             print(export_merged(predictor, target))
             return
-        found = export_onnx(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
+        write = export_keras if form == "keras" else export_onnx
+        found = write(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
         print(found.folder)
         _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
 

@@ -20,6 +20,7 @@ from hftransfer.adapters.families import FAMILIES
 from hftransfer.cli import app
 from hftransfer.jobs import doctor
 from hftransfer.jobs.drafts import draft, write_draft
+from tests.builders import KERAS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,6 +79,7 @@ def _stand_ins(command: str) -> list[str]:
     words = shlex.split(command.replace("~", str(Path.home())))
     if "cats_dogs_resnet50_hub" in words:
         words += ["model=bundled/efficientnet-lite0", "data.source=~/pets", "~data.label_column"]
+    words = [re.sub(r"(model=keras:\w+)", r"\1/none", word) for word in words]
     if any("cats_dogs_few_shot" in word for word in words):
         words += ["data.shots=[1]", "data.shot_draws=1"]
     if "pets.yaml" in words:  # what is written first may have been written elsewhere, by another worker
@@ -104,20 +106,17 @@ def _image_runs() -> list[Path]:
     ]
 
 
+_OF_KERAS = pytest.mark.skipif(not KERAS, reason="needs the packages of the extra `keras`")
 _TAKE_LONG = (
-    "torchrun",
-    "--processes",
-    "hftransfer run",
-    "hftransfer compare",
-    "hftransfer export",
-    "ht.run(",
-    "ht.compare(",
+    *("keras:", "import keras", "torchrun", "--processes", "hftransfer run", "hftransfer compare", "hftransfer export"),
+    *("ht.run(", "ht.compare("),
 )
 
 
 def _marked(code: str) -> Any:
-    takes_long = any(words in code for words in _TAKE_LONG)
-    return pytest.param(code, marks=pytest.mark.slow) if takes_long else code
+    marks = [pytest.mark.slow] if any(words in code for words in _TAKE_LONG) else []
+    marks += [_OF_KERAS] if "keras" in code else []
+    return pytest.param(code, marks=marks)
 
 
 @pytest.mark.parametrize("command", [_marked(command) for command in _commands()])
@@ -142,9 +141,11 @@ def _loaded(path: Path) -> Image.Image:
 
 
 @pytest.mark.parametrize("code", [_marked(code) for code in _blocks("python")])
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, as it reads its weights
 def test_python(code: str) -> None:
     rows = [(_loaded(path), path.parent.name) for path in sorted(Path("pets").rglob("*.png"))]
     code = code.replace('[(image, "cat"), (other, "dog")]', "rows").replace(RUN_IN_README, _newest_run())
+    code = code.replace("keras:ResNet50", "keras:ResNet50/none").replace('weights="imagenet"', "weights=None")
     exec(compile(code, "documents", "exec"), {"rows": rows})
 
 

@@ -1,14 +1,17 @@
-"""A trained model in other forms: LoRA merged into its base model, or the graph of ONNX, compared before it is kept."""
+"""A trained model in other forms, compared before it is kept: LoRA merged into its base model, the graph of ONNX, or
+Keras' file."""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hftransfer.adapters.anatomy import Inputs
+from hftransfer.adapters.anatomy import Inputs, logits_of
 from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.keras_files import KERAS_FILE
+from hftransfer.adapters.libraries import keras_on_torch
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.base.cache import new_folder
 from hftransfer.base.errors import HftransferError, ModelError, OutputError, WriteError, first_line, must_be, user_path
@@ -35,6 +40,7 @@ MOST_DIFFERENT = 1e-3
 """Between logits of PyTorch and of ONNX's graph, or of those above 1 as a share of the largest; more is no export."""
 _OPSET = 18
 _EXAMPLES = 16
+_OF_KERAS_HUB = ("vit", "swin")
 
 
 class ExportError(HftransferError):
@@ -114,6 +120,91 @@ def export_onnx(
             raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, "Nothing was written."))
         _write_beside(predictor, adapter, graph, draft, difference)
     return Exported(path, difference, _count(inputs), source)
+
+
+def export_keras(
+    predictor: Predictor, out: str | Path, *, run: str | None = None, data: str | None = None, progress: Progress
+) -> Exported:
+    """Return a ViT or Swin as a model of Keras, converted by keras_hub, after it gave what PyTorch gives on examples.
+
+    These are as in `export_onnx`. keras_hub reads no other classifier of ours, and not every setting of these.
+
+    Raises:
+        ModelError: packages are missing, or the model is none that keras_hub reads.
+        ExportError: the converted model gives other logits.
+        OutputError: the folder holds other files.
+    """
+    adapter = _readable_by_keras_hub(predictor)
+    path = _new(out)
+    adapter.model.to("cpu").float().eval()
+    inputs, source = _examples(predictor, run, data, progress)
+    with new_folder(path) as draft, tempfile.TemporaryDirectory() as native:
+        adapter.save(Path(native))
+        difference = _write_keras(adapter, Path(native), inputs, draft / KERAS_FILE)
+        if not difference <= MOST_DIFFERENT:
+            got = f"{difference:.2g} on {_count(inputs)} {source}"
+            where = "the largest difference of a logit between keras_hub and PyTorch"
+            remedy = "keras_hub reads neither hidden_act nor layer_norm_eps. Nothing was written."
+            raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, remedy))
+        said = {
+            "task": predictor.facts.task,
+            "loaded_by": "import keras_hub; keras.saving.load_model('model.keras')",
+            "inputs": "pixels (B, H, W, 3)",
+            "outputs": "logits (B, C)",
+            "scores": predictor.scoring,
+            "labels": list(predictor.class_names),
+            "preprocessing": adapter.processor_settings(),
+            "max_difference": difference,
+        }
+        _write_json(draft / "keras.json", said)
+    return Exported(path, difference, _count(inputs), source)
+
+
+def _readable_by_keras_hub(predictor: Predictor) -> Adapter:
+    """Return the adapter of a model, merged, that keras_hub converts.
+
+    Raises:
+        ModelError: packages are missing, or it doesn't.
+    """
+    adapter = predictor.source.merged() if predictor.source.peft is not None else predictor.source
+    if adapter.family == "keras":
+        remedy = f"Its folder holds {KERAS_FILE}."
+        raise ModelError(must_be("what is exported to Keras", "a model of transformers", "one of Keras", remedy))
+    if adapter.family not in _OF_KERAS_HUB or predictor.facts.pooling != "native":
+        allowed = " or ".join(_OF_KERAS_HUB)
+        remedy = "keras_hub converts no other image classifier of ours with equal outputs."
+        raise ModelError(must_be("the model exported to Keras", f"a {allowed} of transformers", adapter.family, remedy))
+    keras_on_torch()
+    if find_spec("keras_hub") is None:
+        remedy = "Install it: pip install keras-hub."
+        raise ModelError(must_be("the packages for --format keras", "installed", "no keras_hub", remedy))
+    return adapter
+
+
+def _write_keras(adapter: Adapter, native: Path, batches: Sequence[Inputs], file: Path) -> float:
+    """Write a native folder as keras_hub converts it, and return the largest difference of a logit of what was written.
+
+    Raises:
+        ModelError: keras_hub can't read it.
+    """
+    keras = keras_on_torch()
+    with _quiet(), keras.device("cpu"):
+        try:
+            import keras_hub
+
+            keras_hub.models.ImageClassifier.from_preset(str(native)).save(file)
+            written = keras.saving.load_model(file, compile=False)
+        except Exception as error:  # whatever keras_hub comes upon in a configuration
+            got = f"{type(adapter.model).__name__} ({first_line(error)})"
+            raise ModelError(must_be(f"model '{adapter.name}'", "one that keras_hub reads", got)) from error
+        found = []
+        for inputs in batches:
+            with torch.no_grad():
+                wanted = logits_of(adapter.model(**inputs))  # (B, C)
+                there = written(inputs["pixel_values"].permute(0, 2, 3, 1), training=False)
+            require_numbers(wanted, adapter.name)
+            found.append(float((wanted - there).abs().max()) / max(1.0, float(wanted.abs().max())))
+    return float(np.max(found))  # NaN if one is NaN
 
 
 def _count(batches: Sequence[Inputs]) -> int:
@@ -229,8 +320,12 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
         "opset": _OPSET,
         "max_difference": difference,
     }
+    _write_json(folder / "onnx.json", said)
+
+
+def _write_json(file: Path, said: Mapping[str, object]) -> None:
     text = json.dumps(said, indent=1, ensure_ascii=False, default=str)
-    (folder / "onnx.json").write_text(text + "\n", encoding="utf-8")
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 # --- what it is tried on ---------------------------------------------------------------------------------------------

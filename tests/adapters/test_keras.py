@@ -88,6 +88,7 @@ def _layers() -> dict[str, Callable[[Any], Any]]:
         "a model in a model": lambda x: keras.Sequential([make.Conv2D(4, 3), make.BatchNormalization(), make.ReLU()])(
             x
         ),
+        "two models whose layers have the same names": lambda x: make.Add()([_named(x, "one"), _named(x, "two")]),
         "two outputs, one of use": lambda x: keras.ops.split(make.Conv2D(6, 1)(x), 2, axis=-1)[1],
     }
 
@@ -96,6 +97,12 @@ def _attended(make: Any, x: Any) -> Any:
     tokens = make.Reshape((-1, 3))(x)
     tokens = make.LayerNormalization()(make.MultiHeadAttention(2, 4)(tokens, tokens))
     return make.GlobalAveragePooling1D()(tokens)
+
+
+def _named(x: Any, name: str) -> Any:
+    keras = keras_on_torch()
+    image = keras.Input(x.shape[1:])
+    return keras.Model(image, keras.layers.Conv2D(4, 3, name="conv")(image), name=name)(x)
 
 
 def _twice(layer: Any, x: Any) -> Any:

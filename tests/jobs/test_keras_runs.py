@@ -8,21 +8,24 @@ import json
 import re
 import warnings
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.libraries import keras_on_torch
 from hftransfer.attribution.explanation import ImageExplanation
-from hftransfer.base.errors import HftransferError
+from hftransfer.base.errors import HftransferError, ModelError
 from hftransfer.base.progress import Progress
 from hftransfer.hub.publish import collect
 from hftransfer.jobs.early import early_look
+from hftransfer.predictors.export import ExportError, export_keras, export_onnx
 from hftransfer.recipe import load_recipe
 from tests.builders import KERAS, Finished, TinyModels, load_model, picture
 
@@ -141,8 +144,6 @@ def test_a_path_counts_from_the_recipe(tiny: TinyModels, tmp_path: Path, folder_
 
 
 def test_the_graph_of_onnx_gives_the_same(finished: Finished, tmp_path: Path) -> None:
-    from hftransfer.predictors.export import export_onnx
-
     done = export_onnx(load_model(finished("keras").folder), tmp_path / "onnx", progress=Progress(None))
     assert done.max_difference < 1e-4
     said = json.loads((tmp_path / "onnx" / "onnx.json").read_text())
@@ -155,3 +156,34 @@ def test_what_speaks_for_a_class_is_shown(finished: Finished) -> None:
     assert found.map.shape == (32, 32)
     # What the model saw is the image, red first, whatever order its channels have.
     assert found.seen[..., 0].mean() > 2 * found.seen[..., 2].mean()
+
+
+def test_what_keras_hub_does_not_read_is_not_exported(finished: Finished, tmp_path: Path) -> None:
+    for family, words in (("keras", "got one of Keras. Its folder holds model.keras"), ("resnet", "a vit or swin")):
+        with pytest.raises(ModelError, match=words):
+            export_keras(load_model(finished(family).folder), tmp_path / "out", progress=Progress(None))
+    if find_spec("keras_hub") is None:
+        with pytest.raises(ModelError, match=r"got no keras_hub\. Install it: pip install keras-hub"):
+            export_keras(load_model(finished("vit").folder), tmp_path / "out", progress=Progress(None))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("keras_hub") is None, reason="needs keras_hub, which brings TensorFlow")
+@pytest.mark.parametrize("family", ["vit", "swin"])
+def test_keras_hub_gives_the_same_logits(tiny: TinyModels, folder_data: Path, tmp_path: Path, family: str) -> None:
+    fitted = ht.fit(
+        "image-classification", model=str(tiny(family)), train=folder_data / "train", progress=Progress(None)
+    )
+    done = export_keras(fitted, tmp_path / "out", progress=Progress(None))
+    assert done.max_difference < 1e-3
+    assert json.loads((done.folder / "keras.json").read_text())["labels"] == ["blue", "green", "red"]
+    # A setting that keras_hub doesn't read is noticed by its logits.
+    fitted.source.model.config.hidden_act = "relu"
+    for module in fitted.source.model.modules():
+        if hasattr(module, "activation_fn"):
+            module.activation_fn = torch.nn.ReLU()
+        if hasattr(module, "intermediate_act_fn"):
+            module.intermediate_act_fn = torch.nn.ReLU()
+    with pytest.raises(ExportError, match="keras_hub reads neither hidden_act"):
+        export_keras(fitted, tmp_path / "other", progress=Progress(None))
+    assert not (tmp_path / "other").exists()
