@@ -8,10 +8,10 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-# Without what keras_hub depends on for texts: TensorFlow, among others.
-"$folder/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps keras-hub==0.32.0
 "$folder/venv/bin/python" -m pip install -q --disable-pip-version-check \
   keras==3.15.1 transformers==5.23.0 torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow sentencepiece kagglehub==1.0.3
+# Without what keras_hub depends on for texts: TensorFlow, among others.
+"$folder/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps keras-hub==0.32.0
 cd "$folder"
 HF_HUB_OFFLINE=1 KERAS_HOME="$folder" KERAS_BACKEND=torch "$folder/venv/bin/python" -W ignore - <<'PY'
 import keras_hub

@@ -136,7 +136,7 @@ def test_what_can_not_be_exported_is_told(finished: Any, tiny: TinyModels, tmp_p
     whole = call("export", folder, "--format", "merged", "--out", tmp_path / "x")
     assert missing_words(whole.stderr, ("a model with LoRA's matrices", "loads in plain transformers")) == []
     odd = call("export", folder, "--format", "tflite")
-    assert missing_words(odd.stderr, ("--format must be merged or onnx; got 'tflite'",)) == []
+    assert missing_words(odd.stderr, ("--format must be merged, onnx or keras; got 'tflite'",)) == []
     dual = call("export", tiny("clip-dual"), "--out", tmp_path / "x")
     assert missing_words(dual.stderr, ("one with classes of its own", "head_init: zero-shot")) == []
     assert not (tmp_path / "x").exists()
