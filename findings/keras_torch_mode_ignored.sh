@@ -5,6 +5,7 @@
 # of the batch, eval() switches both off, and requires_grad_(True) lets weights learn. Seen: a call without training=True
 # is inference in either mode, so that a loop of torch trains without dropout and with old statistics. And the
 # statistics are parameters, no buffers: after requires_grad_(True) they have gradients, and an optimizer moves them.
+# Where there is a dropout layer, requires_grad_(True) fails: the state of its random numbers is a parameter of integers.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -26,6 +27,15 @@ print("train() as eval():", torch.equal(in_train, in_eval), "- training=True dif
 assert torch.equal(in_train, in_eval), "this has changed: train() has an effect"
 assert (told - in_eval).abs().max() > 0.1
 
+try:
+    model.requires_grad_(True)
+    told = "nothing"
+except RuntimeError as error:
+    told = str(error)
+print("requires_grad_(True) with a dropout layer:", told)
+assert "floating point" in told, "this has changed: the state of a dropout's random numbers is no parameter"
+
+model = keras.Model(inputs, x)
 model.requires_grad_(True)
 statistics = dict(model.named_parameters())["_torch_params.batch_normalization/moving_mean"]
 before = statistics.detach().clone()

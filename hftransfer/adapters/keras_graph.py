@@ -203,12 +203,13 @@ def _last_before_weights(steps: list[Step], cuts: list[int], meeting: int) -> in
 
 
 def _with_weights(parts: list[list[Step]]) -> list[list[Step]]:
-    """Return the parts, those without weights put before the next."""
+    """Return the parts, those without weights put before the next; a last one that only normalises, behind the one
+    before it: as a stage of its own it would be little to unfreeze."""
     found: list[list[Step]] = []
     before: list[Step] = []
     for part in parts:
         before = [*before, *part]
-        if any(step.learns for step in before):
+        if any(step.learns and not step.kind.endswith("Normalization") for step in before):
             found.append(before)
             before = []
     if before:

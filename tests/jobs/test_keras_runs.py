@@ -18,6 +18,8 @@ import torch
 from PIL import Image
 
 import hftransfer as ht
+from benchmarks.environments import CannotRun
+from benchmarks.keras_probe import dog_breeds
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.libraries import keras_on_torch
 from hftransfer.attribution.explanation import ImageExplanation
@@ -28,6 +30,7 @@ from hftransfer.jobs.early import early_look
 from hftransfer.predictors.export import ExportError, export_keras, export_onnx
 from hftransfer.recipe import load_recipe
 from tests.builders import KERAS, Finished, TinyModels, load_model, picture
+from tests.real import PHOTOS, shared
 
 pytestmark = pytest.mark.skipif(not KERAS, reason="needs the packages of the extra `keras`")
 
@@ -187,3 +190,21 @@ def test_keras_hub_gives_the_same_logits(tiny: TinyModels, folder_data: Path, tm
     with pytest.raises(ExportError, match="keras_hub reads neither hidden_act"):
         export_keras(fitted, tmp_path / "other", progress=Progress(None))
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@shared
+def test_a_network_of_dog_breeds_tells_cats_from_dogs(tmp_path: Path) -> None:
+    try:
+        file = dog_breeds()  # the pickle beside it is not read
+    except CannotRun as error:
+        pytest.skip(str(error))
+    recipe = {"task": "image-classification", "model": f"keras:local-dir:{file}", "data": str(PHOTOS)}
+    done = ht.run(recipe, out=tmp_path / "run", progress=Progress(None))
+    assert done.metrics["test"]["accuracy"] >= 0.95
+    images = [Image.open(photo).convert("RGB") for photo in sorted((PHOTOS / "test").glob("*/*"))[::25]]
+    ours = [[one.scores[name] for name in ("cat", "dog")] for one in load_model(done.folder).predict(images)]
+    assert np.array(ours) == pytest.approx(_in_plain_keras(done.folder / "model", images, 160), abs=1e-5)
+    tuned = ht.run({**recipe, "strategy": {"kind": "fine-tune", "unfreeze": 1}}, ["train.epochs=3"], out=tmp_path / "2")
+    assert tuned.metrics["test"]["accuracy"] >= 0.95
