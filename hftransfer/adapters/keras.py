@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, sidecar
 from hftransfer.adapters.heads import Head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.keras_files import KERAS_FILE
-from hftransfer.adapters.keras_graph import Stage, Step, stages_of, steps_of
+from hftransfer.adapters.keras_graph import Stage, Step, flattened, given_to, stages_of, steps_of
 from hftransfer.adapters.keras_layers import Weight
 from hftransfer.adapters.keras_pixels import Mode, Preprocessing, mode_of, preprocessing_for
 from hftransfer.adapters.libraries import keras_on_torch, other_keras_backend, quiet_keras
@@ -132,6 +132,8 @@ class _Cut:
     """(C, D)."""
     bias: Tensor | None = None
     """(C,)."""
+    names: tuple[str, ...] = ()
+    """Those of the model, and of models that were inside it."""
 
 
 def load_keras(
@@ -144,11 +146,10 @@ def load_keras(
     """
     name = checkpoint.name
     keras = keras_on_torch()
-    chosen = other_keras_backend()
     with keras.device("cpu"), quiet_keras():
         cut = _cut_at_head(_read(checkpoint), name)
         steps, start = steps_of(cut.features, name)
-        processor = _preprocessing(checkpoint, cut.features, steps)
+        processor = _preprocessing(checkpoint, cut, steps)
         stages, weights = stages_of(steps, start)
     width = cut.features.output_shape[-1]
     config = _config_of(checkpoint, class_names, cut, problem_type)
@@ -163,14 +164,14 @@ def load_keras(
     model.source.weights = [(f"{names[id(module)]}.{weight.name}", weight) for module, weight in weights]
     if not sidecar(checkpoint.folder):  # what we wrote ourselves was compared when it was made
         _require_equal(model, processor, name)
-    return KerasAdapter(model, processor, checkpoint, head, _notes(checkpoint, processor, chosen))
+    return KerasAdapter(model, processor, checkpoint, head, _notes(checkpoint, processor))
 
 
-def _notes(checkpoint: Checkpoint, processor: Preprocessing, chosen: str | None) -> list[str]:
+def _notes(checkpoint: Checkpoint, processor: Preprocessing) -> list[str]:
     notes = [f"pixels: {processor.mode}, {processor.height} × {processor.width}, resized as {processor.resizing} does"]
     if checkpoint.name.endswith("/none"):
         notes.append(f"the weights of {checkpoint.name} are random: it has learned nothing yet")
-    if chosen is not None:
+    if (chosen := other_keras_backend()) is not None:
         notes.append(f"Keras is set to the backend {chosen}: it runs on torch here")
     return notes
 
@@ -198,6 +199,7 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
     places."""
     keras = keras_on_torch()
     steps, _ = steps_of(model, name)
+    names = tuple(_names_in(model))
     last, activation = steps[-1], None
     if last.kind in ("Softmax", "Activation") and len(steps) > 1:
         activation, last = ("softmax" if last.kind == "Softmax" else last.operation.activation.__name__), steps[-2]
@@ -206,18 +208,19 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
     activation = own if own != "linear" or activation is None else activation
     outer = model.layers[-1] if not isinstance(model.layers[-1], keras.Model) else None
     if last.kind == "Dense" and activation in _PROBLEMS and len(last.shape) == 2:
-        if layer is not outer and outer is not steps[-1].operation:
-            raise ModelError(must_be(f"model '{name}'", "one whose head lies at its end", "inside another model"))
+        if layer is not outer and outer is not steps[-1].operation:  # it lies in a model inside
+            return replace(_cut_at_head(flattened(model, name), name), names=names)
         bias = layer.bias.value if layer.use_bias else torch.zeros(layer.units)
         weight = layer.kernel.value.detach().T.contiguous()
-        return _Cut(keras.Model(model.inputs, layer.input, name=model.name), activation, weight, bias.detach().clone())
+        below = keras.Model(model.inputs, given_to(layer, model), name=model.name)
+        return _Cut(below, activation, weight, bias.detach().clone(), names)
     output = model.outputs[0]
     if len(output.shape) == 4:
         output = keras.layers.GlobalAveragePooling2D()(output)
     if len(output.shape) != 2 or output.shape[-1] is None:
         got = f"an output of shape {tuple(output.shape)}"
         raise ModelError(must_be(f"model '{name}'", "one that makes features or a map of an image", got))
-    return _Cut(keras.Model(model.inputs, output, name=model.name))
+    return _Cut(keras.Model(model.inputs, output, name=model.name), names=names)
 
 
 def _config_of(
@@ -243,14 +246,14 @@ def _config_of(
     return PreTrainedConfig(id2label=dict(enumerate(names)), problem_type=kind)
 
 
-def _preprocessing(checkpoint: Checkpoint, model: keras.Model, steps: Sequence[Step]) -> Preprocessing:
+def _preprocessing(checkpoint: Checkpoint, cut: _Cut, steps: Sequence[Step]) -> Preprocessing:
     """Return the range and size of the pixels that a model takes."""
-    shape = tuple(model.inputs[0].shape)
+    shape = tuple(cut.features.inputs[0].shape)
     if len(shape) != 4 or shape[-1] != 3:
         got = f"an input of shape {shape}"
         allowed = "one that takes RGB images, channels last: (None, height, width, 3)"
         raise ModelError(must_be(f"model '{checkpoint.name}'", allowed, got))
-    found: Mode | None = "none" if _begins_with_arithmetic(steps) else mode_of(_names_in(model))
+    found: Mode | None = "none" if _begins_with_arithmetic(steps) else mode_of(cut.names)
     return preprocessing_for(checkpoint.folder, checkpoint.name, found, (shape[1], shape[2]))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from hftransfer.adapters.keras_layers import Translated, Weight, translate
-from hftransfer.base.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     import keras
@@ -87,6 +87,36 @@ def steps_of(model: keras.Model, name: str) -> tuple[list[Step], int]:
     start = walk.number(())
     result = walk.through(graph, [start], ())[0]
     return _needed(walk.steps, result), start
+
+
+def flattened(model: keras.Model, name: str) -> keras.Model:
+    """Return a functional model of the same layers with no model inside it.
+
+    Raises:
+        ModelError: two of its layers have one name.
+    """
+    import keras
+
+    steps, start = steps_of(model, name)
+    known = {start: keras.Input(model.inputs[0].shape[1:])}
+    for step in steps:
+        args, kwargs = step.arguments([known[tensor] for tensor in step.takes])
+        found = step.operation(*args, **kwargs)
+        known |= zip(step.gives, found if isinstance(found, list | tuple) else (found,), strict=True)
+    try:
+        return keras.Model(known[start], known[steps[-1].gives[0]], name=model.name)
+    except ValueError as error:
+        got = first_line(error)
+        raise ModelError(must_be(f"model '{name}'", "one whose layers have different names", got)) from error
+
+
+def given_to(operation: keras.Operation, model: keras.Model) -> keras.KerasTensor:
+    """Return what an operation is given in a model; a layer itself tells of its first call alone, wherever it was."""
+    import keras
+
+    nodes = [node for nodes in _graph_of(model)._nodes_by_depth.values() for node in nodes]
+    (node,) = [node for node in nodes if node.operation is operation]
+    return keras.tree.flatten(node.arguments.args)[0]
 
 
 def _graph_of(model: object) -> Any:

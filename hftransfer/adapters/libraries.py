@@ -77,6 +77,10 @@ def seeded(seed: int) -> Iterator[None]:
 # --- Keras -----------------------------------------------------------------------------------------------------------
 
 
+# What a person had set, where torch was chosen over it.
+_OTHER_BACKENDS: list[str] = []
+
+
 def keras_on_torch() -> ModuleType:
     """Return Keras on its torch backend, which is chosen before Keras is imported.
 
@@ -85,6 +89,7 @@ def keras_on_torch() -> ModuleType:
     """
     require_extra("keras", "models of Keras")
     if "keras" not in sys.modules:
+        _OTHER_BACKENDS.extend(filter(None, [_chosen_keras_backend()]))
         os.environ["KERAS_BACKEND"] = "torch"
     import keras
 
@@ -98,6 +103,11 @@ def keras_on_torch() -> ModuleType:
 
 
 def other_keras_backend() -> str | None:
+    """Return the backend that a person had set for Keras, over which torch was chosen; None where there is none."""
+    return _OTHER_BACKENDS[-1] if _OTHER_BACKENDS else None
+
+
+def _chosen_keras_backend() -> str | None:
     """Return the backend that a person chose for Keras, if it is not torch; None where none was chosen.
 
     Keras writes `keras.json` itself, with tensorflow in it: that is no choice.

@@ -204,7 +204,7 @@ def test_a_network_of_dog_breeds_tells_cats_from_dogs(tmp_path: Path) -> None:
     done = ht.run(recipe, out=tmp_path / "run", progress=Progress(None))
     assert done.metrics["test"]["accuracy"] >= 0.95
     images = [Image.open(photo).convert("RGB") for photo in sorted((PHOTOS / "test").glob("*/*"))[::25]]
-    ours = [[one.scores[name] for name in ("cat", "dog")] for one in load_model(done.folder).predict(images)]
+    ours = [[one.scores[name] for name in ("cats", "dogs")] for one in load_model(done.folder).predict(images)]
     assert np.array(ours) == pytest.approx(_in_plain_keras(done.folder / "model", images, 160), abs=1e-5)
     tuned = ht.run({**recipe, "strategy": {"kind": "fine-tune", "unfreeze": 1}}, ["train.epochs=3"], out=tmp_path / "2")
     assert tuned.metrics["test"]["accuracy"] >= 0.95
