@@ -34,7 +34,7 @@ _WEIGHTS = ("imagenet", "none")
 # Layers that hold code of their own, or other libraries' files.
 _NEVER = ("Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer", "PyDataset")
 _SIZES = ("units", "filters", "input_dim", "output_dim", "depth_multiplier", "projection_dim")
-_MOST_BYTES, _LARGEST_SIZE = 1 << 25, 4096
+_MOST_BYTES, _MOST_TIMES, _LARGEST_SIZE = 1 << 24, 20, 4096
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,16 @@ class KerasFile:
         return found
 
     def _zipped_config(self) -> str:
+        return self._part("config.json").decode("utf-8")
+
+    def _part(self, name: str) -> bytes:
+        """Return a part of a zipped file, which isn't far larger than it is there."""
         with zipfile.ZipFile(self.path) as archive:
-            if archive.getinfo("config.json").file_size > _MOST_BYTES:
-                raise self._unfit("one that a few megabytes describe", "more")
-            return archive.read("config.json").decode("utf-8")
+            part = archive.getinfo(name)
+            if part.file_size > max(_MOST_BYTES, _MOST_TIMES * part.compress_size):
+                got = f"{name} of {part.file_size:,} bytes, packed into {part.compress_size:,}"
+                raise self._unfit("about as large as its file", got)
+            return archive.read(name)
 
     def _hdf5_config(self) -> str:
         import h5py
@@ -117,16 +123,14 @@ class KerasFile:
 
         if not self.zipped:
             return h5py.File(self.path, "r")
-        with zipfile.ZipFile(self.path) as archive:
-            return h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
+        return h5py.File(io.BytesIO(self._part("model.weights.h5")), "r")
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of network and weights; the date in a file of Keras 3's is no part of it."""
         if not self.zipped:
             return file_sha256(self.path)
-        with zipfile.ZipFile(self.path) as archive:
-            parts = [archive.read(name) for name in ("config.json", "model.weights.h5")]
+        parts = [self._part(name) for name in ("config.json", "model.weights.h5")]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def require_safe(self) -> None:
@@ -136,7 +140,10 @@ class KerasFile:
             ModelError: it holds code, or asks for code or files from elsewhere; all such places are named.
         """
         config = self.config
-        nodes = list(_described({**config, "compile_config": None, "build_config": None}))
+        try:
+            nodes, sizes = list(_described({**config, "compile_config": None})), list(_sizes(config))
+        except RecursionError as error:
+            raise self._unfit("a network of a few levels", "too many in one another") from error
         never = sorted({kind for kind, _, _ in nodes if kind in _NEVER})
         if never:
             remedy = (
@@ -148,7 +155,7 @@ class KerasFile:
             remedy = "Layers of other packages aren't imported."
             raise self._unfit("one of Keras' own layers", some(foreign), remedy)
         largest = max(_LARGEST_SIZE, *(max(shape, default=0) for shape in self.shapes.values())) if self.shapes else 0
-        for key, size in _sizes(config):
+        for key, size in sizes:
             if size > max(largest, _LARGEST_SIZE):
                 raise self._unfit("about as large as its weights", f"{key} of {size:,}")
 

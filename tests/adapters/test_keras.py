@@ -382,6 +382,17 @@ def test_weights_in_another_file_are_not_followed(tmp_path: Path) -> None:
         _loaded(file)
 
 
+def test_a_file_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> None:
+    file = save_keras(tiny_keras(), tmp_path / "model.keras")
+    with zipfile.ZipFile(file) as archive:
+        config = archive.read("config.json")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", bytes(1 << 25))
+    with pytest.raises(ModelError, match=r"about as large as its file; got model.weights.h5 of 33,554,432 bytes"):
+        _loaded(file)
+
+
 def test_a_model_of_two_images_is_refused(tmp_path: Path) -> None:
     keras = keras_on_torch()
     images = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
