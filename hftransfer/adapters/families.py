@@ -22,6 +22,7 @@ class Family:
     modality: Modality
     stages: str
     lora: tuple[str, ...] = ()
+    takes_lora: bool = True
 
 
 FAMILIES: dict[str, Family] = {
@@ -38,7 +39,7 @@ FAMILIES: dict[str, Family] = {
     "timm_wrapper": Family("image", "", ("conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
     "open_clip": Family("image", "", ("conv1", "conv2", "conv3")),
     # Without LoRA: its matrices have no place in Keras' file.
-    "keras": Family("image", "stages"),
+    "keras": Family("image", "stages", takes_lora=False),
     "bert": Family("text", "encoder.layer"),
     "mpnet": Family("text", "encoder.layer"),
     "distilbert": Family("text", "transformer.layer"),
@@ -84,7 +85,7 @@ def require_lora(name: str, of_family: str, strategy: str) -> None:
         ModelError: they can't.
     """
     family = FAMILIES.get(of_family)
-    if strategy == "lora" and family is not None and not family.lora:
+    if strategy == "lora" and family is not None and not family.takes_lora:
         remedy = "Its own file has no place for the matrices; fine-tune its last stages (strategy.unfreeze: 2)."
         where = f"strategy.kind for model '{name}' ({of_family})"
         raise ModelError(must_be(where, "linear-probe or fine-tune", "lora", remedy))
