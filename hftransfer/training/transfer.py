@@ -224,6 +224,11 @@ def _require_sense(job: Job) -> None:
         for name, value in (("mixup", job.train.mixup), ("cutmix", job.train.cutmix))
         if value is not None
     ]
+    # Not refused: compare gives the same settings to a probe and to what is stepped.
+    idle = {"label_smoothing": job.train.label_smoothing, "loss": job.train.loss if job.train.loss == "huber" else None}
+    for name, value in idle.items():
+        if value:
+            job.progress.line(f"train.{name}: {value} has no effect on a head that is solved")
     if job.train.augment != "none" and not job.train.views:
         faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
     if faults:

@@ -138,3 +138,22 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
         assert strategy.pooling_for(task, "cls") == "cls"
     assert [kind().pooling_for(task) for kind in (LinearProbe, FineTune, LoRA)] == ["mean", "native", "native"]
     assert FineTune(pooling="native").pooling_for(task, "mean") == "native"
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "words"),
+    [
+        (
+            "text-classification",
+            {"label_smoothing": 0.1},
+            "train.label_smoothing: 0.1 has no effect on a head that is solved",
+        ),
+        ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a head that is solved"),
+    ],
+)
+def test_what_a_solved_head_does_not_heed_is_told(
+    tiny: TinyModels, task: str, settings: dict[str, Any], words: str
+) -> None:
+    told = io.StringIO()
+    ht.fit(task, model=str(tiny("bert")), train=_rows(task, 30, 0), progress=Progress(told), **settings)
+    assert words in told.getvalue()
