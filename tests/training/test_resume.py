@@ -61,7 +61,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     assert _weights(whole.folder) == _weights(resumed.folder)
     assert whole.metrics["test"] == resumed.metrics["test"]
     assert whole.metrics["best_epoch"] == resumed.metrics["best_epoch"]
-    assert len((resumed.folder / "history.csv").read_text().splitlines()) == 5
+    assert len((resumed.folder / "history.csv").read_text().splitlines()) == 6  # the start is one
     assert not (resumed.folder / CHECKPOINTS).exists()
     names = [sorted(file.name for file in folder.iterdir()) for folder in (whole.folder, resumed.folder)]
     assert names[0] == names[1]
