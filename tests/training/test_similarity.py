@@ -37,7 +37,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("clip", "image-classification", FineTune(objective="contrastive", learning_rate=5e-3, unfreeze=1)),
     ("bert", "text-classification", ALL),
     ("gpt2", "text-classification", FineTune(objective="contrastive", learning_rate=5e-3, unfreeze=1)),
-    ("roberta", "text-classification", LoRA(objective="contrastive", learning_rate=2.5e-2)),
+    ("roberta", "text-classification", LoRA(objective="contrastive", learning_rate=2.5e-2, targets=["query", "value"])),
 ]
 
 
