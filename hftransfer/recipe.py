@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 OTHER_TASKS = (
     *("any-to-any", "audio-classification", "audio-text-to-text", "audio-to-audio", "automatic-speech-recognition"),
     *("depth-estimation", "document-question-answering", "feature-extraction", "fill-mask", "graph-ml"),
-    *("image-captioning", "image-feature-extraction", "image-segmentation", "image-text-to-image", "image-to-3d"),
+    *("image-captioning", "image-feature-extraction", "image-text-to-image", "image-to-3d"),
     *("image-text-to-text", "image-to-image", "image-to-text", "image-to-video", "instance-segmentation"),
     *("keypoint-detection", "mask-generation", "multiple-choice"),
-    *("object-detection", "panoptic-segmentation", "reinforcement-learning", "robotics", "semantic-segmentation"),
+    *("object-detection", "panoptic-segmentation", "reinforcement-learning", "robotics"),
     *("sentence-similarity", "sentiment-analysis", "summarization", "table-question-answering", "text-ranking"),
     *("tabular-classification", "tabular-regression", "text-generation", "text-to-3d", "text-to-audio"),
     *("text-to-image", "text-to-speech", "text-to-video", "text2text-generation", "time-series-forecasting"),
@@ -45,6 +45,7 @@ OTHER_NAMES = {
     **dict.fromkeys(
         ("ner", "named-entity-recognition", "part-of-speech", "pos", "pos-tagging"), "token-classification"
     ),
+    **dict.fromkeys(("semantic-segmentation", "segmentation"), "image-segmentation"),
 }
 """Other names of tasks that are ours."""
 _MOST_BYTES = 1 << 20

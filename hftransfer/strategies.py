@@ -33,6 +33,10 @@ class Pools(Protocol):
         """Return whether a linear probe of pairs lies on the features of each text, where nobody says."""
 
     @property
+    def has_maps(self) -> bool:
+        """Return whether its head lies on maps of features."""
+
+    @property
     def has_named_head(self) -> bool:
         """Return whether its head may begin with the names of the classes."""
 
@@ -118,7 +122,7 @@ class _Strategy(BaseModel):
         task: Pools,
         own: Literal["mean", "cls", "last"] | None = None,
         pair: Literal["joint", "features"] = "joint",
-    ) -> Literal["native", "mean", "cls", "last", "embedding"]:
+    ) -> Literal["native", "mean", "cls", "last", "embedding", "dense"]:
         """Return the pooling of a task's model; only text classification pools tokens. Where the recipe leaves it open
         and tokens are pooled, the model's `own` way counts, as sentence-transformers keeps it.
 
@@ -139,6 +143,8 @@ class _Strategy(BaseModel):
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))
+        if task.has_maps and self._usual_pooling == "mean":  # the head alone learns
+            return "dense"
         return "embedding" if self.from_zero_shot else "native"
 
 

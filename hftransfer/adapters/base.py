@@ -37,8 +37,13 @@ class Adapter(ABC):
     modality: ClassVar[Modality]
     carried: ClassVar[tuple[str, ...]] = ()
     """The inputs that cross each boundary beside the hidden state."""
+<<<<<<< HEAD
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was loaded."""
+=======
+    keeps_in_16_bits: ClassVar[bool] = False
+    """Whether features are stored in bfloat16: maps have many, and are no solution to the last digit."""
+>>>>>>> aa0f313 (Image segmentation: masks read and looked at, a linear layer solved on a backbone's maps)
 
     model: PreTrainedModel
     """The network that is trained and saved; a network of ours has the same attributes."""
@@ -299,6 +304,6 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     return {"total": total, "trainable": trainable}
 
 
-Pooling = Literal["native", "mean", "cls", "last", "embedding"]
+Pooling = Literal["native", "mean", "cls", "last", "embedding", "dense"]
 """The features that enter the head: `native`, as the model's own class has it; of texts, their tokens' mean, first or
-last; of images, the normalised embedding that a dual encoder makes of them."""
+last; of images, the normalised embedding that a dual encoder makes of them, or (dense) a backbone's maps."""

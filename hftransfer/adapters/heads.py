@@ -41,6 +41,8 @@ class Head:
 
     of_tokens: ClassVar[bool] = False
     """Whether it gives logits of each token."""
+    of_maps: ClassVar[bool] = False
+    """Whether it gives logits of each place of an image."""
     is_new: ClassVar[bool] = True
     """True if training begins with new weights, rather than with those of the checkpoint."""
 
@@ -111,6 +113,22 @@ class ConvHead(Head):
         return layer.out_channels == outputs and layer.kernel_size == (1, 1) and layer.groups == 1
 
 
+class MapHead(ConvHead):
+    """A linear layer from maps of features to logits of each place (B, C, h, w): one on maps of several sizes
+    (`PyramidHead`), or the last convolution of a decoder."""
+
+    of_maps = True
+
+    def fits(self, layer: nn.Module, outputs: int) -> bool:
+        """Return whether a layer is such a one with so many outputs."""
+        return super().fits(layer, outputs) or (hasattr(layer, "of_maps") and len(layer.bias) == outputs)
+
+    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
+        """Return whether the layer has a bias."""
+        del features
+        return layer.bias is not None
+
+
 class TiedHead(Head):
     """A language model's own output layer (B, T, D) to (B, T, V), without bias; often it is the word embedding too."""
 
@@ -150,6 +168,13 @@ TAGS = TokenHead(
     "ForTokenClassification",
     "a token classifier that transformers loads",
     peft_type="TOKEN_CLS",
+)
+
+SEGMENTS = MapHead(
+    "image",
+    "AutoModelForSemanticSegmentation",
+    "ForSemanticSegmentation",
+    "an image backbone, or a segmentation model, that transformers loads",
 )
 
 

@@ -17,6 +17,7 @@ from hftransfer.adapters.libraries import damage_as_model_error, quiet_transform
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
+from hftransfer.adapters.segmenters import MapForm, load_segmenter
 from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.text_pairs import PairedClassifier, PairedTextAdapter
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
@@ -60,16 +61,23 @@ def load_adapter(
     seed: int = 0,
     problem_type: str | None = None,
     pair: Literal["joint", "features"] = "joint",
+    size: tuple[int, int] | None = None,
 ) -> Adapter:
     """Return the adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
     The seed initialises what is new; `problem_type` is what transformers calls a new head's purpose. Of pairs of texts
-    whose `pair` is by features each text is read by itself.
+    whose `pair` is by features each text is read by itself. Of a head on maps `size` is what images are brought to,
+    (height, width); the model's own where None.
 
     Raises:
         ModelError: the weights are not whole, or no model with such a head can be made of them.
     """
+    if head.of_maps:
+        with damage_as_model_error(checkpoint.name), quiet_transformers(), seeded(seed):
+            dense: Literal["dense", "native"] = "dense" if pooling == "dense" else "native"
+            names = None if class_names is None else tuple(class_names)
+            return load_segmenter(checkpoint, MapForm(head, names, size, dense))
     form = Form(head, None if class_names is None else tuple(class_names), pooling, seed, problem_type, pair)
     with damage_as_model_error(checkpoint.name):
         return _loaded(checkpoint, form)

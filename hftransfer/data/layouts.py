@@ -21,7 +21,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
 
 _IGNORED = {"thumbs.db", "desktop.ini"}
-_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})
+IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures", "jpegimages", "rgb"})
 MASK_FOLDERS = frozenset(
     {"masks", "mask", "annotations", "annotation", "labels", "segmentation", "segmentations", "segmentationclass"}
     | {"groundtruth", "ground_truth", "gt", "trimaps", "bboxes", "xmls"}
@@ -166,7 +166,7 @@ class FolderReader:
 
     def _beside_masks(self, folders: Sequence[Path]) -> Path | None:
         """Return the folder of images where the others hold what belongs to each: masks, boxes."""
-        pictures = [entry for entry in folders if entry.name.lower() in _IMAGE_FOLDERS]
+        pictures = [entry for entry in folders if entry.name.lower() in IMAGE_FOLDERS]
         masks = [entry for entry in folders if entry.name.lower() in self.reader.mask_folders]
         if len(pictures) == 1 and masks and len(folders) == 1 + len(masks):
             return pictures[0]
@@ -229,7 +229,7 @@ class FolderReader:
             self.found.note(f"{self._shown(again[0])} holds the other folders again, and is left out")
             return [entry for entry in classes if entry not in again]
         common = set.intersection(*inside.values()) if len(classes) > 1 else set()
-        if len(common) < 2 or common <= _IMAGE_FOLDERS | MASK_FOLDERS | {name.capitalize() for name in MASK_FOLDERS}:
+        if len(common) < 2 or common <= IMAGE_FOLDERS | MASK_FOLDERS | {name.capitalize() for name in MASK_FOLDERS}:
             return classes
         told = [entry.name for entry in classes]
         numbered = all(re.fullmatch(r"[^\W\d_]*[\W_]*\d+", name) for name in told)  # years, folds, scanners
@@ -247,7 +247,7 @@ class FolderReader:
     def _rows_of_class(self, label: Path, rows: list[Row], faults: list[str]) -> None:
         """Add the rows of a class folder, and the files of it that may not be read."""
         inner = [entry for entry in visible(label) if entry.is_dir()]
-        pictures = self._beside_masks([one for one in inner if one.name.lower() in _IMAGE_FOLDERS | MASK_FOLDERS])
+        pictures = self._beside_masks([one for one in inner if one.name.lower() in IMAGE_FOLDERS | MASK_FOLDERS])
         above = frozenset({self.root.resolve(), label.parent.resolve()})
         files = sorted(walk(pictures or label, above), key=lambda walked: walked.path)
         if pictures is not None:

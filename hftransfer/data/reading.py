@@ -173,6 +173,15 @@ class Reader(ABC):
         del suffixes
         return self.from_folders
 
+    def of_folder(self, folder: Path, settings: DataSettings, found: Found) -> bool:
+        """Return whether a folder is laid out as such rows alone are: then they are in `found`, by split.
+
+        Raises:
+            DataError: it is, and something is missing; all of it is told.
+        """
+        del folder, settings, found
+        return False
+
     def of_files(self, rows: list[Row], settings: DataSettings) -> list[Row]:
         """Return rows found as files with the contents that a model takes.
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hftransfer.base.errors import RecipeError, must_be, nearest, settings_in_words
 
 Shots = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=8, le=4096)]
 
 
 class DataSettings(BaseModel):
@@ -66,6 +67,35 @@ class DataSettings(BaseModel):
     )
     coverage: float = Field(
         0.9, gt=0, lt=1, description="of numbers: the share of new examples whose number the interval should hold"
+    )
+    mask_column: str | None = Field(
+        None, description="column with the mask of each image (mask, label, annotation, segmentation if left out)"
+    )
+    mask_template: str | None = Field(
+        None, description="how masks are named after their images, as in '{stem}_mask.png'; the same stem if left out"
+    )
+    classes: str | list[str] | dict[str, Any] | None = Field(
+        None,
+        description="of masks: the names of values, as a list, a file (classes.txt, JSON with id2label), or a map such "
+        "as {0: road, 255: null}, {road: [1, 2]} or {road: '#804080'}",
+    )
+    ignore_value: Literal["auto", "none"] | int | list[int] = Field(
+        "auto",
+        description="of masks: values of pixels that count nowhere; auto is 255 where it has no name and others are "
+        "there",
+    )
+    size: Annotated[int, Field(ge=8, le=4096)] | Annotated[list[Size], Field(min_length=2, max_length=2)] | None = (
+        Field(
+            None,
+            description="of segmentation: what images are brought to, as one edge or [height, width]; the model's own "
+            "size if left out",
+        )
+    )
+    tile: int | None = Field(
+        None,
+        ge=32,
+        le=8192,
+        description="of segmentation: cut larger images into overlapping squares of so many pixels",
     )
     split_column: str | None = Field(
         None,
@@ -135,6 +165,13 @@ class DataSettings(BaseModel):
         if not known:
             raise ValueError(must_be("the encoding", "one that Python knows, such as latin-1 or cp1252", f"'{value}'"))
         return value
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """What images are brought to; None where nobody says."""
+        if self.size is None:
+            return None
+        return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])
 
     @property
     def numbers_of_shots(self) -> tuple[int, ...]:

@@ -82,6 +82,9 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     if not path.is_dir():
         got = "a pipe, a device or another special file"
         raise DataError(must_be(f"data.source {path}", "a folder or a table", got))
+    own = Found()
+    if reader.of_folder(path, settings, own):
+        return own
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
         return _saved_dataset_rows(path, settings, reader)
     tables = _tables_in(path, reader)

@@ -322,7 +322,7 @@ def require_examples(splits: Splits, settings: DataSettings) -> None:
         if len(split) == 0 and (name != "test" or settings.test_fraction):
             raise DataError(must_be(f"the {name} split", "of at least one readable example", "none"))
     missing = [splits.class_names[i] for i, count in enumerate(splits.counts()["train"]) if count == 0]
-    if missing:
+    if missing and splits.kind.needs_every_class:
         raise DataError(must_be("the training split", "of readable images of every class", f"none of {some(missing)}"))
 
 

@@ -25,6 +25,8 @@ class TargetKind(ABC):
 
     has_names: ClassVar[bool] = False
     """Whether targets are labels with names."""
+    needs_every_class: ClassVar[bool] = True
+    """Whether there must be training examples of every class."""
     hold_out_words: ClassVar[str]
     """How rows are held out, for people."""
 

@@ -31,6 +31,42 @@ _POOLS = {
     "cls": "tokens[:, 0]",
     "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
 }
+_DENSE = """transformers has no class for a linear layer on a backbone's maps; the folder holds the native backbone and
+the layer:
+
+```python
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn.functional import interpolate
+from transformers import AutoImageProcessor, AutoModel
+
+folder, image = "path/to/this/folder", Image.open("photo.jpg").convert("RGB")
+processor, backbone = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+head = load_file(f"{folder}/head.safetensors")
+pixels = processor(images=[image], return_tensors="pt")["pixel_values"]
+with torch.no_grad():
+MAPS
+weights = head["weight"].split([one.shape[1] for one in maps], dim=1)
+logits = [torch.einsum("cd,bdhw->bchw", weight, one) for weight, one in zip(weights, maps)]
+logits = sum(interpolate(one, size=maps[0].shape[2:], mode="bilinear") for one in logits) + head["bias"][:, None, None]
+mask = interpolate(logits, size=image.size[::-1], mode="bilinear").argmax(1)[0]  # ids of backbone.config.id2label
+```"""
+_MAPS = {
+    "blocks": """    x, maps = backbone.timm_model.bn1(backbone.timm_model.conv_stem(pixels)), []
+    for stage in backbone.timm_model.blocks:
+        maps.append(x := stage(x))
+maps = [one for one in maps if 4 * one.shape[2] <= pixels.shape[2]]""",
+    "timm": """    maps = backbone.timm_model.forward_intermediates(pixels, norm=True, intermediates_only=True)
+is_pyramid = len({one.shape[2:] for one in maps}) > 1
+maps = [one for one in maps if 4 * one.shape[2] <= pixels.shape[2]] if is_pyramid else maps[-1:]""",
+    "pyramid": """    out = backbone(pixels, output_hidden_states=True)
+maps = {one.shape[2:]: one for one in getattr(out, "reshaped_hidden_states", None) or out.hidden_states}
+maps = [one for one in maps.values() if 4 * one.shape[2] <= pixels.shape[2]]""",
+    "tokens": """    tokens = backbone(pixels, interpolate_pos_encoding=True).last_hidden_state
+rows, columns = (edge // backbone.config.patch_size for edge in pixels.shape[2:])
+maps = [tokens[:, -rows * columns :].transpose(1, 2).reshape(1, -1, rows, columns)]""",
+}
 _APART = """transformers has no class for pairs of texts that are read apart; the folder holds the native backbone and
 the head on the features of both:
 
@@ -152,7 +188,9 @@ def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is
         return _lora_use(task, facts, base) + (_MERGED if facts.merge else "")
     if facts.pooling == "embedding":
         return _OPEN_CLIP.replace("NORMALIZE", "True") if is_open_clip else _EMBEDDING
-    if facts.pooling != "native":
+    if facts.pooling == "dense" and facts.maps is not None:
+        return _DENSE.replace("MAPS", _MAPS[facts.maps], 1)
+    if facts.pooling not in ("native", "dense"):
         form = _APART if facts.pair == "features" else _POOLED
         text = form.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)
         return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text

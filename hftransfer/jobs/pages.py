@@ -22,7 +22,7 @@ from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked
-from hftransfer.tasks.shown import ExampleGroup, Mark
+from hftransfer.tasks.shown import ExampleGroup, Layers, Mark
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
@@ -35,6 +35,7 @@ _SHOWN, _EXPLAINED = 12, 6
 _PATIENCE_SECONDS = 6.0
 """No further mistake is explained after so long."""
 _PX, _LONGEST_TEXT, _AROUND = 192, 400, 80
+_STRIP_PX, _MOST_KEYS = 1000, 60
 _MOST_AUDITED = 4_000_000
 """Numbers in the features of an audit that takes a few seconds."""
 
@@ -148,6 +149,9 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
     if any(one.marks for one in group.examples):
         texts = [Said(one.caption, _marked(rows[one.place].content.texts[0], one.marks)) for one in group.examples]
         return Group(group.title, group.kind, group.note, texts=texts[:_SHOWN])
+    if any(one.layers for one in group.examples):
+        strips = [Picture(_strip(rows[one.place], one.layers), one.caption) for one in group.examples if one.layers]
+        return Group(group.title, group.kind, group.note, pictures=[_key_of(group), *strips][: _SHOWN + 1], wide=True)
     outputs = {one.place: one.output for one in group.examples if one.output is not None}
     said = {one.place: one.caption for one in group.examples}
     max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
@@ -156,6 +160,47 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
     tested = _Tested(rows, outputs, said, adapter, max_tokens, group.explained)
     shown = show(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
     return replace(shown, note=" ".join(filter(None, (group.note, shown.note))))
+
+
+def _strip(row: Row, layers: Layers) -> Image.Image:
+    """Return an image, and over it the truth, the prediction, and where they differ, side by side."""
+    from hftransfer.tasks.outcomes import colored_over
+
+    height, width = layers.truth.shape
+    picture = decode_row(row).resize((width, height))
+    wrong = (layers.truth >= 0) & (layers.truth != layers.predicted)
+    pixels = np.asarray(picture, dtype=np.float32) * 0.45 + 40
+    pixels[wrong] = (214, 60, 50)
+    pixels[layers.truth < 0] = (235, 235, 235)
+    parts = [
+        *(picture, colored_over(picture, layers.truth, 0.65), colored_over(picture, layers.predicted, 0.65)),
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)),
+    ]
+    factor = min(2.0, _STRIP_PX / (4 * width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    strip = Image.new("RGB", (4 * size[0] + 6, size[1]), "white")
+    for place, part in enumerate(parts):
+        strip.paste(part.resize(size), (place * (size[0] + 2), 0))
+    return strip
+
+
+def _key_of(group: ExampleGroup) -> Picture:
+    """Return the colours of the classes."""
+    from PIL import ImageDraw, ImageFont
+
+    from hftransfer.tasks.outcomes import class_color
+
+    names = next(one.layers.names for one in group.examples if one.layers)
+    shown, columns = list(enumerate(names))[:_MOST_KEYS], 6
+    rows = -(-len(shown) // columns)
+    key = Image.new("RGB", (_STRIP_PX, 26 * rows + 6), "white")
+    pen, font = ImageDraw.Draw(key), ImageFont.load_default(15)
+    for place, name in shown:
+        x, y = 8 + (place % columns) * (_STRIP_PX // columns), 6 + 26 * (place // columns)
+        pen.rectangle((x, y, x + 18, y + 18), fill=class_color(place))
+        pen.text((x + 24, y), "".join(c if c.isprintable() else "?" for c in name[:18]), fill="black", font=font)
+    more = f" (the first {_MOST_KEYS} of {len(names)})" if len(names) > _MOST_KEYS else ""
+    return Picture(key, f"the colours of the classes{more}")
 
 
 def _marked(text: str, marks: Sequence[Mark]) -> list[Marked]:

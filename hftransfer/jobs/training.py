@@ -209,6 +209,7 @@ def _make_ready(
         seed=seed,
         problem_type=task.problem_type,
         pair=pair,
+        size=recipe.data.height_and_width,
     )
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
@@ -303,6 +304,9 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         class_names=done.task.output_names(done.splits),
         max_tokens=recipe.data.max_tokens,
         stride_tokens=recipe.data.stride_tokens,
+        size=recipe.data.height_and_width,
+        tile=recipe.data.tile,
+        maps=getattr(done.adapter.model, "form", None),
         problem_type=done.task.problem_type if base is not None else None,
         **done.extras,
         pixels=done.splits.pixels,

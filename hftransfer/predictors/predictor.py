@@ -89,6 +89,8 @@ class Predictor:
         self.metrics = metrics or {}
         self.history = list(history)
         self._write_card = write_card
+        self.tile = self.facts.tile
+        """The edge of the squares that larger images are cut into, of segmentation."""
         # A tokenizer is told how long texts may be, and hooks catch what goes through the network: threads take turns.
         self._one_at_a_time = threading.Lock()
         self.source = adapter
@@ -255,7 +257,7 @@ class Predictor:
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
         names = self.class_names if task.head.names_classes else ()
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
-        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
+        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
         examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
         # As in predict: a model trained without unanswerable questions never answers nothing.
         return task.judge(outcomes, examples, names, **self._tuned).metrics
@@ -374,8 +376,9 @@ class Predictor:
 
     def _answer_each(self, inputs: Sequence[Any]) -> Iterator[Any]:
         """Return what is said of each input in turn, or the error that says what is wrong with it."""
-        for start in range(0, len(inputs), _ANSWERED_AT_ONCE):
-            part = inputs[start : start + _ANSWERED_AT_ONCE]
+        size = self.task.answered_at_once
+        for start in range(0, len(inputs), size):
+            part = inputs[start : start + size]
             read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
             rows = [one for one in read if not isinstance(one, DataError)]
             answers: Iterator[Any] = iter(())
@@ -399,12 +402,8 @@ class Predictor:
         from hftransfer.data.splits import Split
 
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
-        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens}
+        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
         return self._outcomes(split, DataSettings(source="memory", **tokens), whole=True)
-
-
-_ANSWERED_AT_ONCE = 256
-"""Inputs that are answered together: their windows share batches."""
 
 
 def in_batches(

@@ -292,9 +292,11 @@ def draw_plot(path: Path, plot: Plot) -> None:
             axes.plot(ends, ends, color=QUIET, linewidth=1, linestyle="--")
         elif plot.reference == "zero":
             axes.axhline(0.0, color=QUIET, linewidth=1, linestyle="--")
-    for number, line in enumerate(plot.lines):
+    if plot.bars:
+        _draw_bars(axes, plot)
+    for number, line in enumerate(() if plot.bars else plot.lines):
         axes.plot(line.x, line.y, label=short_label(line.name, 28), color=_LINE_COLORS[number % len(_LINE_COLORS)])
-    if plot.lines:
+    if plot.lines and not plot.bars:
         axes.legend(frameon=False, fontsize=8)
     axes.set_xlabel(plot.x_label, color=QUIET)
     axes.set_ylabel(plot.y_label, color=QUIET)
@@ -302,6 +304,19 @@ def draw_plot(path: Path, plot: Plot) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     save_figure(figure, path)
+
+
+def _draw_bars(axes: Any, plot: Plot) -> None:
+    """Draw the values of the first line as bars with their names."""
+    values = plot.lines[0].y
+    axes.bar(range(len(values)), values, color=RIGHT, width=0.7)
+    if len(values) <= 30:
+        for place, value in enumerate(values.tolist()):
+            axes.text(place, value, f"{value:.2f}", ha="center", va="bottom", fontsize=8, color=INK)
+    axes.set_xticks(
+        range(len(values)), [short_label(name, 20) for name in plot.names], rotation=60, ha="right", fontsize=8
+    )
+    axes.set_ylim(0, max(1.0, float(values.max(initial=0)) * 1.05))
 
 
 def _draw_matrix(path: Path, plot: Plot) -> None:

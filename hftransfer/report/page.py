@@ -42,6 +42,8 @@ class Group:
     """right, wrong or neither."""
     note: str = ""
     pictures: Sequence[Picture] = ()
+    wide: bool = False
+    """Whether pictures are strips, each of which takes a row."""
     texts: Sequence[Said] = ()
 
 
@@ -163,6 +165,7 @@ def _shown(group: Group) -> dict[str, object]:
         "title": group.title,
         "kind": group.kind,
         "note": group.note,
+        "wide": group.wide,
         "pictures": [{"caption": one.caption, "source": jpeg_uri(one.image)} for one in group.pictures],
         "texts": [{"caption": one.caption, "words": marked_words(one.words)} for one in group.texts],
     }

@@ -8,6 +8,7 @@ from hftransfer.data.targets import TargetKind
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.image_classification import ImageClassification, ImageRegression
+from hftransfer.tasks.image_segmentation import ImageSegmentation
 from hftransfer.tasks.image_text import ImageText
 from hftransfer.tasks.question_answering import QuestionAnswering
 from hftransfer.tasks.text_classification import TextClassification, TextRegression
@@ -18,6 +19,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         *(ImageClassification(), TextClassification(), TokenClassification(), QuestionAnswering()),
+        ImageSegmentation(),
         *(ZeroShot(), ImageText(), TextRegression(), ImageRegression()),
     )
 }

@@ -91,6 +91,13 @@ class Loss:
     classes: np.ndarray | None = None
     """The class (N,) of each item, where a batch should hold several items of a class."""
 
+    of_view: Callable[[Tensor, Sequence[int], Items], Tensor] | None = None
+    """The same where targets go along when images are changed: given the items as training sees them."""
+
+    def of(self, logits: Tensor, chosen: Sequence[int], items: Items) -> Tensor:
+        """Return the weighted sum of the losses of these positions, as the items of an epoch are."""
+        return self.total(logits, chosen) if self.of_view is None else self.of_view(logits, chosen, items)
+
     def weight(self, chosen: Sequence[int]) -> float:
         """Return the sum of the weights of these items."""
         return float(self.weights[list(chosen)].sum())
@@ -196,6 +203,8 @@ class Task(ABC):
     """Whether its head may lie on pooled tokens."""
     pairs_by_features: ClassVar[bool] = False
     """Whether a linear probe of pairs of texts lies on the features of each, where nobody says."""
+    has_maps: ClassVar[bool] = False
+    """Whether its head lies on maps of features, and gives logits of each place."""
     has_named_head: ClassVar[bool] = False
     """Whether its head may begin with the names of the classes."""
     losses: ClassVar[tuple[str, ...]] = ()

@@ -24,7 +24,7 @@ class ModelFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: str = "image-classification"
-    pooling: Literal["native", "mean", "cls", "last", "embedding"] = "native"
+    pooling: Literal["native", "mean", "cls", "last", "embedding", "dense"] = "native"
     class_names: tuple[str, ...] = ()
     max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
     stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
@@ -33,6 +33,14 @@ class ModelFacts(BaseModel):
     """Of several labels: from which probability on each is given."""
     at_least_one: bool = False
     """Of several labels: whether one is given where none reaches its threshold."""
+    mask_values: dict[str, int] | None = None
+    """Of masks: the value that stands for each class, as in training."""
+    size: tuple[int, int] | None = None
+    """Of masks: the height and width that images are brought to."""
+    maps: Literal["blocks", "timm", "pyramid", "tokens"] | None = None
+    """Of a linear layer on maps: how those of its backbone are found."""
+    tile: int | None = Field(None, ge=1, le=1 << 16)
+    """Of masks: the edge of the squares that larger images are cut into."""
     half_width: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Of numbers: how far from an estimate its interval reaches."""
     coverage: float | None = Field(None, gt=0, lt=1)

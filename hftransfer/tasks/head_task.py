@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.rows import Row
+    from hftransfer.tasks.items import Augment, Encoder, Items
+    from hftransfer.tasks.pixels import MapTargets
 
 Outcome = TypeVar("Outcome")
 """What a task keeps of the logits of one item."""
@@ -37,6 +39,8 @@ class HeadTask(Task, Generic[Outcome]):
     """The one that it needs."""
     from_windows: ClassVar[bool] = False
     """Whether an input may become several items."""
+    answered_at_once: ClassVar[int] = 256
+    """Inputs that may become several items are predicted so many at a time."""
     trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}
     """The strategy of a small run that tries an installation."""
     solver: ClassVar[SolverName | None] = "softmax"
@@ -73,6 +77,19 @@ class HeadTask(Task, Generic[Outcome]):
     def token_names(self, examples: Examples) -> list[tuple[int, str]]:
         """Return the row of each of the `token_rows`, one after the other, and what a person knows it by."""
         raise NotImplementedError
+
+    def map_targets(self, examples: Examples, classes: int) -> MapTargets:
+        """Return what a solver learns of maps of features, where the task has such."""
+        raise NotImplementedError
+
+    def augmented(
+        self, adapter: Adapter, examples: Examples, augment: Augment, decode: Literal["exact", "draft"]
+    ) -> Items:
+        """Return the training images as an epoch sees them, changed at random."""
+        from hftransfer.tasks.items import ImageItems
+
+        split = examples.split
+        return ImageItems(split.rows, split.digests, cast("Encoder", adapter), augment, decode)
 
     def solver_targets(self, examples: Examples) -> np.ndarray:
         """Return what a solver learns, one entry for each row of features: class ids (N,), labels (N, C), numbers."""

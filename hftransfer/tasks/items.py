@@ -89,7 +89,7 @@ class ImageItems:
             except DataError as error:
                 faults[item] = str(error)
                 continue
-            images.append(self._changed(image, item) if self.augment else image)
+            images.append(self._shown(image, item))
             kept.append(item)
         return Batch(kept, self.adapter.encode(images) if images else {}, faults)
 
@@ -98,19 +98,70 @@ class ImageItems:
         del chosen, tokens
         return {}
 
-    def _changed(self, image: Image.Image, item: int) -> Image.Image:
-        """Return a random part of the image (60-100 % of its area, near its own shape), mirrored or not."""
-        assert self.augment is not None
-        words = int.from_bytes(self.digests[item][:8], "little")
-        random = np.random.default_rng(words)
+    def _shown(self, image: Image.Image, item: int) -> Image.Image:
+        """Return what the network is to see of an image."""
+        change = self.change_of(item, image.size)
+        return image if change is None else change.image(image)
+
+    def change_of(self, item: int, size: tuple[int, int]) -> Change | None:
+        """Return how an image of a size (width, height) is changed; None where images stay as they are."""
+        if self.augment is None:
+            return None
+        random = np.random.default_rng(int.from_bytes(self.digests[item][:8], "little"))
+        return Change.drawn(size, random, strong=self.augment.kind == "strong")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A part of an image, mirrored or not, and of strong ones two changes of tone and shape."""
+
+    box: tuple[int, int, int, int]
+    mirrored: bool
+    tone: float = 1.0
+    chosen: tuple[int, ...] = ()
+    bits: int = 8
+
+    @classmethod
+    def drawn(cls, size: tuple[int, int], random: np.random.Generator, *, strong: bool) -> Change:
+        """Draw one: 60-100 % of the area, near its own shape."""
         area, shape = random.uniform(0.6, 1.0), np.exp(random.uniform(-0.2, 0.2))
-        width = min(image.width, max(1, round(image.width * np.sqrt(area * shape))))
-        height = min(image.height, max(1, round(image.height * np.sqrt(area / shape))))
-        left, top = random.integers(0, image.width - width + 1), random.integers(0, image.height - height + 1)
-        cut = image.crop((int(left), int(top), int(left) + width, int(top) + height))
-        if random.random() < 0.5:
+        width = min(size[0], max(1, round(size[0] * np.sqrt(area * shape))))
+        height = min(size[1], max(1, round(size[1] * np.sqrt(area / shape))))
+        left, top = int(random.integers(0, size[0] - width + 1)), int(random.integers(0, size[1] - height + 1))
+        box, mirrored = (left, top, left + width, top + height), bool(random.random() < 0.5)
+        if not strong:
+            return cls(box, mirrored)
+        tone = float(random.uniform(0.6, 1.4))
+        chosen = tuple(random.choice(_STRONG, 2, replace=False).tolist())
+        return cls(box, mirrored, tone, chosen, int(random.integers(4, 8)) if _POSTERIZE in chosen else 8)
+
+    def image(self, image: Image.Image) -> Image.Image:
+        """Return an image so changed."""
+        cut = image.crop(self.box)
+        if self.mirrored:
             cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _strongly_changed(cut, random) if self.augment.kind == "strong" else cut
+        for choice in self.chosen:
+            cut = _strongly_changed(cut, choice, self)
+        return cut
+
+    def mask(self, ids: np.ndarray, fill: int) -> np.ndarray:
+        """Return class ids (H, W) whose places went the same way, `fill` where the image now has nothing."""
+        left, top, right, bottom = self.box
+        cut = ids[top:bottom, left:right]
+        cut = cut[:, ::-1] if self.mirrored else cut
+        if _ROTATE not in self.chosen:
+            return cut
+        turned = Image.fromarray(np.ascontiguousarray(cut).astype(np.int32), "I")
+        return np.asarray(turned.rotate(self._angle, Image.Resampling.NEAREST, fillcolor=fill)).astype(ids.dtype)
+
+    @property
+    def _angle(self) -> float:
+        """Degrees against the clock."""
+        return 40 * (self.tone - 1)
+
+
+_STRONG, _ROTATE, _POSTERIZE = 7, 4, 6
+"""How many strong changes there are, and the places of those by which masks go along or which draw a number."""
 
 
 def _changed_digest(digest: bytes, changes: Sequence[str]) -> bytes:
@@ -122,24 +173,23 @@ def _edge_of(adapter: Encoder) -> int:
     return max(adapter.encode([Image.new("RGB", (64, 64))])["pixel_values"].shape[-2:])
 
 
-def _strongly_changed(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Two of Pillow's changes of tone and shape in random strength, in the manner of RandAugment
+def _strongly_changed(image: Image.Image, choice: int, drawn: Change) -> Image.Image:
+    """Return one of Pillow's changes of tone and shape in random strength, in the manner of RandAugment
     (Cubuk et al., arXiv 1909.13719)."""
     from torchvision.transforms.v2 import functional as change
 
-    tone = float(random.uniform(0.6, 1.4))
+    tone = drawn.tone
     choices: list[Any] = [
         lambda given: change.adjust_brightness(given, tone),
         lambda given: change.adjust_contrast(given, tone),
         lambda given: change.adjust_saturation(given, tone),
         lambda given: change.adjust_sharpness(given, tone**3),
-        lambda given: change.rotate(given, 40 * (tone - 1)),
+        lambda given: change.rotate(given, drawn._angle),
         lambda given: change.autocontrast(given),
-        lambda given: change.posterize(given, int(random.integers(4, 8))),
+        lambda given: change.posterize(given, drawn.bits),
     ]
-    for choice in random.choice(len(choices), 2, replace=False):
-        image = choices[choice](image)
-    return image
+    changed: Image.Image = choices[choice](image)
+    return changed
 
 
 class TokenItems:

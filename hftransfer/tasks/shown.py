@@ -34,7 +34,9 @@ class Plot:
     matrix: np.ndarray | None = None
     """Counts (R, C), drawn as shades instead of lines and points."""
     names: Sequence[str] = ()
-    """Those of the matrix' rows and columns."""
+    """Those of the matrix' rows and columns, or of bars."""
+    bars: bool = False
+    """Whether the one line is drawn as bars."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """What is drawn over an example's image: the true and the predicted class ids (h, w); below 0 nothing."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Example:
     """An example of a split by its place, what is said of it, and the marks in its first text."""
 
@@ -56,6 +67,7 @@ class Example:
     marks: Sequence[Mark] = ()
     output: int | None = None
     """The logit that is explained beside it; None for none."""
+    layers: Layers | None = None
 
 
 @dataclass(frozen=True)

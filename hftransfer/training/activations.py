@@ -132,7 +132,7 @@ class StoredActivations:
         for shard in np.unique(places[:, 0]):
             here = places[:, 0] == shard
             rows = self.shards[shard].reshape(-1, width)[places[here, 1] // width + tokens[here]]
-            gathered[here] = _as_tensor(rows).float().numpy()
+            gathered[here] = as_tensor(rows).float().numpy()
         return gathered
 
     def rows(self, start: int, stop: int) -> np.ndarray:
@@ -414,7 +414,7 @@ def _fill(
     if not missing:
         return faults
     frozen = frozen_twin(adapter, compute)
-    at_head = boundary == len(adapter.stages)
+    at_head = keeps_exactly(adapter, boundary)
     with store.writing() as take:
         passes = passes_of(missing, items.lengths, compute)
         batches = read_batches(lambda chosen: _staged(items.batch(chosen), compute), passes, compute)
@@ -428,6 +428,12 @@ def _fill(
                 take([items.digests[item] for item in batch.items], _flat(hidden, lengths, exact=at_head))
             advance(len(batch.items) + len(batch.faults))
     return faults
+
+
+def keeps_exactly(adapter: Frozen, boundary: int) -> bool:
+    """Return whether activations are kept in float32, whatever they are computed in: those that enter a head, but
+    maps."""
+    return boundary == len(adapter.stages) and not getattr(adapter, "keeps_in_16_bits", False)
 
 
 _ADVICE = "`hftransfer check` lists all such files."
@@ -465,10 +471,12 @@ def _computed(
     frozen: Frozen, boundary: int, batches: Iterator[Batch], compute: Compute
 ) -> Iterator[tuple[Batch, _Computing | None]]:
     """Yield each batch with what is computed of it: of an unreadable one nothing. On a GPU the next are under way."""
-    exact, ahead = boundary == len(frozen.stages), _PASSES_AHEAD if compute.device.type == "cuda" else 0
+    exact, ahead = keeps_exactly(frozen, boundary), _PASSES_AHEAD if compute.device.type == "cuda" else 0
     waiting: deque[tuple[Batch, _Computing | None]] = deque()
     for batch in batches:
         hidden = _forward(frozen, boundary, batch.inputs, compute) if batch.items else None
+        if hidden is not None and getattr(frozen, "keeps_in_16_bits", False) and boundary == len(frozen.stages):
+            hidden = hidden.to(torch.bfloat16)
         waiting.append((batch, None if hidden is None else _Computing(hidden, exact=exact)))
         if len(waiting) > ahead:
             yield waiting.popleft()
@@ -599,7 +607,7 @@ class Source:
             if batch.faults:
                 raise DataError(*batch.faults.values(), _ADVICE)
             return pinned(batch.inputs, self.compute)
-        rows = [_as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
+        rows = [as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
         beside = self.items.beside(chosen, tokens)
         if self._shape[0] == -1:
             hidden = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, T, D)
@@ -618,7 +626,7 @@ class Source:
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in below.items()}
 
 
-def _as_tensor(row: np.ndarray) -> Tensor:
+def as_tensor(row: np.ndarray) -> Tensor:
     if row.dtype == np.uint16:
         # numpy has no bfloat16: its bits lie there as whole numbers.
         return torch.from_numpy(row.view(np.int16).copy()).view(torch.bfloat16)

@@ -384,7 +384,7 @@ class _Run:
         dropout = nullcontext() if self.settings.compile else cheap_dropout(self.compute.device, streams)
         with self.accelerator.autocast(), dropout:
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
-        total = sum(own * self.plan.loss.total(logits, items[part]) for own, items in targets)
+        total = sum(own * self.plan.loss.of(logits, items[part], source.items) for own, items in targets)
         loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)
         self.accelerator.backward(loss * self.processes.count if self.shards else loss)  # FSDP takes the mean
         return float(loss.detach())

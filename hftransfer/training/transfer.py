@@ -25,7 +25,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.contract import Examples, Judged, Loss
 from hftransfer.tasks.head_task import HeadTask
-from hftransfer.tasks.items import Augment, ImageItems
+from hftransfer.tasks.items import Augment, Items
 from hftransfer.training.activations import (
     ActivationStore,
     Source,
@@ -172,7 +172,9 @@ def transfer(job: Job) -> Transferred:
             with job.stage("evaluate"):
                 by_names.look("before")
         with job.stage("train"):
-            if job.solves:
+            if job.solves and job.task.head.of_maps:
+                l2_path = _solve_maps(job, sources, examples)
+            elif job.solves:
                 l2_path = _solve(job, sources, examples)
             elif job.strategy.contrasts:
                 fitted, l2_path = _contrast(job, sources, examples)
@@ -192,7 +194,8 @@ def transfer(job: Job) -> Transferred:
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save = fitted.save if fitted is not None else None
-    features = _features(sources) if job.solves and not job.task.head.of_tokens else {}
+    pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
+    features = _features(sources) if pooled else {}
     return Transferred(
         job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, features
     )
@@ -273,6 +276,8 @@ class _Sources:
     views: list[StoredActivations]
     plain: Source
     """The training split as it is, or in its first view."""
+    items: Sequence[Items] = ()
+    """Those of each view."""
 
 
 def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | None) -> _Sources:
@@ -301,7 +306,7 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
         for name, part in examples.items()
         if name != "train"
     }
-    return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored, sources[0])
+    return _Sources(lambda epoch: sources[epoch % len(sources)], others, stored, sources[0], views)
 
 
 def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
@@ -335,9 +340,9 @@ def _views(job: Job, train: Examples) -> list[Any]:
     return [_augmented(job, train, view) for view in range(job.views)]
 
 
-def _augmented(job: Job, train: Examples, view: int) -> ImageItems:
-    split, augment = train.split, Augment(cast(Any, job.train.augment), job.train.seed, view)
-    return ImageItems(split.rows, split.digests, cast(Any, job.adapter), augment, job.data.decode)
+def _augmented(job: Job, train: Examples, view: int) -> Items:
+    augment = Augment(cast(Any, job.train.augment), job.train.seed, view)
+    return job.task.augmented(job.adapter, train, augment, job.data.decode)
 
 
 def _live_sources(job: Job, examples: dict[str, Examples]) -> _Sources:
@@ -433,6 +438,26 @@ def _solved(job: Job, train: Features, validation: Features, examples: dict[str,
     )
     solve = SOLVERS[task.solver]
     return job.compute.processes.first(lambda: solve(problem))
+
+
+def _solve_maps(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
+    """Return the L2 strengths that were tried; the adapter's head on maps is the solved one."""
+    from hftransfer.training.maps import MapProblem, StoredMaps, solve_maps
+
+    strategy, classes = cast(LinearProbe, job.strategy), len(job.splits.class_names)
+    grids = getattr(job.adapter.head, "grids", None) or (tuple(job.adapter.trace.features.shape[1:]),)
+    views = [job.task.map_targets(replace(examples["train"], items=items), classes) for items in sources.items]
+    validation = sources.others["validation"].stored
+    assert validation is not None
+    problem = MapProblem(
+        [StoredMaps(view, grids, targets) for view, targets in zip(sources.views, views, strict=True)],
+        StoredMaps(validation, grids, job.task.map_targets(examples["validation"], classes)),
+        classes,
+        l2=None if strategy.l2 == "auto" else strategy.l2,
+        balanced=job.train.class_weights == "auto",
+        seed=job.train.seed,
+    )
+    return _take_head(job, job.compute.processes.first(lambda: solve_maps(problem)))
 
 
 def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Features:
