@@ -308,6 +308,13 @@ def predict(
     base: Base = None,
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Of segmentation: write masks into this folder, as PNG.")] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="With --out: images with their masks over them, too.")
+    ] = False,
+    tile: Annotated[
+        int | None, typer.Option(help="Of segmentation: cut larger images into squares of so many pixels.")
+    ] = None,
     as_json: Json = False,
     precision: Precision = "fp32",
     quiet: Quiet = False,
@@ -330,6 +337,9 @@ def predict(
             prompts=tuple(prompt or ()),
             threshold=threshold,
             csv=csv,
+            out=out,
+            overlay=overlay,
+            tile=tile,
             as_json=as_json,
         )
         import hftransfer

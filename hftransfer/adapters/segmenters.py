@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.processors import load_image_processor
-from hftransfer.adapters.sizes import require_fitting_model
+from hftransfer.adapters.sizes import require_fitting_model, require_small_images
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def is_segmenter(checkpoint: Checkpoint) -> bool:
 
 def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
     backbone = _backbone(checkpoint, form.class_names)
-    processor = sized_processor(load_image_processor(checkpoint), form.size)
+    processor = sized_processor(_processor_of(checkpoint, form), form.size)
     size = size_of(processor)
     _require_whole_patches(checkpoint.name, backbone.config, size)
     classes = len(backbone.config.id2label)
@@ -65,6 +65,17 @@ def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
     if form.class_names is None:
         load_head(model.head, checkpoint)  # type: ignore[arg-type]
     return DenseAdapter(model, processor, checkpoint.name, checkpoint.family, form.head)
+
+
+def _processor_of(checkpoint: Checkpoint, form: MapForm) -> BaseImageProcessor:
+    """Return the image processor of a pretrained backbone, or the one that lies beside a trained layer: of timm's
+    networks transformers would look into their configuration alone."""
+    from transformers import SegformerImageProcessor
+
+    if form.class_names is None and (checkpoint.folder / "preprocessor_config.json").is_file():
+        require_small_images(checkpoint.name, object_in(checkpoint.folder / "preprocessor_config.json"))
+        return SegformerImageProcessor.from_pretrained(str(checkpoint.folder))
+    return load_image_processor(checkpoint)
 
 
 def _backbone(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> PreTrainedModel:

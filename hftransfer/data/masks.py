@@ -54,7 +54,7 @@ class Mask:
 
     content: Content
     name: str
-    said: NamedValues = NamedValues()
+    said: NamedValues = field(default_factory=NamedValues)
     space: LabelSpace | None = None
     """None before the masks of all rows were looked at."""
     pixels: tuple[int, ...] = ()

@@ -39,10 +39,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn.functional import interpolate
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoModel, SegformerImageProcessor
 
 folder, image = "path/to/this/folder", Image.open("photo.jpg").convert("RGB")
-processor, backbone = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+processor, backbone = SegformerImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 head = load_file(f"{folder}/head.safetensors")
 pixels = processor(images=[image], return_tensors="pt")["pixel_values"]
 with torch.no_grad():

@@ -45,6 +45,10 @@ class PredictRequest(InputRequest):
     prompts: tuple[str, ...] = ()
     threshold: float | None = None
     csv: Path | None = None
+    out: Path | None = None
+    """Of segmentation: the folder for masks."""
+    overlay: bool = False
+    tile: int | None = None
     as_json: bool = False
 
 
@@ -63,6 +67,7 @@ def predict_inputs(
     """
     if request.threshold is not None:
         require_several(predictor).use_threshold(request.threshold)
+    masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)
     _tell_passed_over(request, predictor.reader)
     _warn_of_drawings(predictor, named)
@@ -81,6 +86,8 @@ def predict_inputs(
                 continue
             shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
             entry = {"input": shown_input, **outcome.plain()}
+            if masks is not None:
+                entry["mask"] = str(masks.write(one, outcome))
             write(entry)
             if request.as_json:
                 told.append(entry)
@@ -93,6 +100,66 @@ def predict_inputs(
         print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
     if faults:
         raise DataError(*faults)
+
+
+def _masks_of(predictor: Predictor | DualPredictor, request: PredictRequest) -> MaskWriter | None:
+    """Return what writes masks, where they are wanted.
+
+    Raises:
+        RecipeError: the model makes none, or an option goes with another.
+        OutputError: the folder can't be written.
+    """
+    makes_masks = isinstance(predictor, Predictor) and predictor.task.has_maps
+    given = {"--out": request.out, "--overlay": request.overlay or None, "--tile": request.tile}
+    if not makes_masks:
+        faults = [must_be(name, "left out: the model makes no masks", v) for name, v in given.items() if v is not None]
+        if faults:
+            raise RecipeError(*faults)
+        return None
+    if request.tile is not None and isinstance(predictor, Predictor):
+        predictor.use_tiles(request.tile)
+    if request.out is None:
+        if request.overlay:
+            raise RecipeError(must_be("--overlay", "given with --out, the folder for masks", "alone"))
+        return None
+    return MaskWriter(user_path(request.out, "--out", OutputError), overlay=request.overlay)
+
+
+class MaskWriter:
+    """Writes masks into a folder, each under the name of its image."""
+
+    def __init__(self, folder: Path, *, overlay: bool) -> None:
+        self.folder, self.overlay = folder, overlay
+        self._names: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(must_be(f"the folder {folder}", "writable", error.strerror or str(error))) from error
+
+    def write(self, one: NamedInput, outcome: Any) -> Path:
+        """Return the file with the mask of an input.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        from hftransfer.predictors.predictor import decoded
+
+        stem = base = Path(one.name).stem or "image"
+        number = 1
+        while stem in self._names:  # images of several folders may have one name
+            number += 1
+            stem = f"{base}-{number}"
+        self._names.add(stem)
+        file = self.folder / f"{stem}.png"
+        try:
+            outcome.save(file)
+            if self.overlay:
+                picture = decoded(one.value, 0)
+                if not isinstance(picture, DataError):
+                    outcome.overlay(picture).save(self.folder / f"{stem}-overlay.jpg", quality=90)
+        except OSError as error:
+            raise OutputError(must_be(f"the mask {file}", "writable", error.strerror or str(error))) from error
+        return file
 
 
 def _tell_passed_over(request: PredictRequest, reader: Reader) -> None:

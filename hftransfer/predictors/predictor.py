@@ -295,6 +295,18 @@ class Predictor:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
 
+    def use_tiles(self, edge: int | None) -> None:
+        """Cut larger images into overlapping squares of this edge, in pixels; None sees each as a whole.
+
+        Raises:
+            RecipeError: the model makes no masks, or the edge is no length.
+        """
+        if not self.task.has_maps:
+            raise RecipeError(must_be("the tile", "left out: the model makes no masks", edge))
+        if edge is not None and edge < _LEAST_TILE_PX:
+            raise RecipeError(must_be("the tile", f"{_LEAST_TILE_PX} pixels or more", edge))
+        self.tile = edge
+
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Return the folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA:
         peft).
@@ -404,6 +416,9 @@ class Predictor:
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
         return self._outcomes(split, DataSettings(source="memory", **tokens), whole=True)
+
+
+_LEAST_TILE_PX = 32
 
 
 def in_batches(

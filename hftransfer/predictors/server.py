@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hftransfer.base.errors import HftransferError, RecipeError, must_be
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Predictor
-from hftransfer.tasks.outcomes import Answer, Prediction
+from hftransfer.tasks.outcomes import Answer, Prediction, SegmentedImage
 
 if TYPE_CHECKING:
     import uvicorn
@@ -233,7 +233,8 @@ def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> di
         image, labels = given
         found = predictor.predict([image], labels)[0].plain()
     else:
-        found = _of_one(predictor, form, given).plain()
+        outcome = _of_one(predictor, form, given)
+        found = outcome.served() if isinstance(outcome, SegmentedImage) else outcome.plain()
     try:
         # NaN is no JSON: the browser could not read the answer.
         json.dumps(found, allow_nan=False)

@@ -291,7 +291,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         found = []
         for number in range(count):
             random = np.random.default_rng(number)
-            x, y, radius = random.uniform(30, 66, 2).tolist() + [random.uniform(14, 26)]
+            x, y, radius = *random.uniform(30, 66, 2).tolist(), random.uniform(14, 26)
             disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
             pixels = np.where(disc[..., None], (200, 90, 60), (60, 90, 200)) + random.normal(0, 20, (96, 96, 3))
             image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
@@ -307,7 +307,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
 
 
 def decided(logits: np.ndarray, tile: Tile) -> np.ndarray:
-    """Return the class ids (H, W) of what a tile decides, from its logits (C, h, w), enlarged bilinearly to its size."""
+    """Return the class ids (H, W) of what a tile decides, from its logits (C, h, w), enlarged to its size."""
     import torch
     from torch.nn.functional import interpolate
 

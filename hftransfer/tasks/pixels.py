@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -55,7 +56,7 @@ def _cuts(length: int, edge: int) -> list[tuple[int, int, int, int]]:
         return [(0, length, 0, length)]
     count = -(-(length - edge) // (edge - edge // _OVERLAP)) + 1
     starts = [round(place * (length - edge) / (count - 1)) for place in range(count)]
-    borders = [0, *((after + before + edge) // 2 for before, after in zip(starts, starts[1:], strict=False)), length]
+    borders = [0, *((after + before + edge) // 2 for before, after in pairwise(starts)), length]
     return [(start, start + edge, borders[k], borders[k + 1]) for k, start in enumerate(starts)]
 
 

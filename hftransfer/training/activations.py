@@ -627,6 +627,7 @@ class Source:
 
 
 def as_tensor(row: np.ndarray) -> Tensor:
+    """Return a row as it is kept as a tensor of its own precision."""
     if row.dtype == np.uint16:
         # numpy has no bfloat16: its bits lie there as whole numbers.
         return torch.from_numpy(row.view(np.int16).copy()).view(torch.bfloat16)

@@ -65,7 +65,7 @@ class TrainSettings(BaseModel):
     loss: LossName | None = Field(
         None,
         description="of image-text: infonce as CLIP was trained (if left out), or sigmoid as SigLIP was; of numbers: "
-        "mse (if left out), or huber, which large errors pull less; of pixels: ce+dice (if left out), ce, dice or focal",
+        "mse (if left out), or huber, which large errors pull less; of pixels: ce+dice (if left out), ce, dice, focal",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     class_weights: Literal["none", "auto"] = Field(
