@@ -233,7 +233,7 @@ class FineTune(_Stepped):
             allowed = f"all or a number of 1 to {stages}, the stages of {adapter.name}"
             raise RecipeError(must_be("strategy.unfreeze", allowed, got))
         adapter.split.freeze_below(stages - self.unfreeze)
-        return stages - self.unfreeze
+        return adapter.computed_from(stages - self.unfreeze)
 
     @staticmethod
     def _prepare_names(adapter: Adapter, names: list[str]) -> int:
@@ -251,7 +251,7 @@ class FineTune(_Stepped):
         adapter.split.freeze_below(len(adapter.stages))
         for name in names:
             modules[name].requires_grad_(True)
-        return adapter.split.lowest_learning()
+        return adapter.computed_from(adapter.split.lowest_learning())
 
 
 class Contrastive(FineTune):
@@ -302,7 +302,7 @@ class LoRA(_Stepped):
             )
         except (ValueError, TypeError, NotImplementedError) as error:
             raise ModelError(must_be(f"model '{adapter.name}'", "one that peft adapts", str(error))) from error
-        return lowest
+        return adapter.computed_from(lowest)
 
 
 Strategy = Annotated[LinearProbe | FineTune | LoRA, Field(discriminator="kind")]

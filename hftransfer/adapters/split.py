@@ -100,6 +100,8 @@ class SplitModel:
 
     def _find_head_parts(self) -> list[nn.Module]:
         """Return the modules above the base model, the head among them; the head alone where it lies inside."""
+        if self.port.decoder is not None:
+            return [self.model.get_submodule(self.port.decoder)]
         base = getattr(self.model, "base_model", None)
         inside = set(base.modules()) if base is not None and base is not self.model else set()
         if self.head in inside or not inside:

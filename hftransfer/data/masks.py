@@ -173,6 +173,7 @@ class MaskedImages(Images):
     python_rows = "(image, mask)"
     usual_columns = ("mask", "annotation", "segmentation")
     describes_files = False
+    takes_masks = True
 
     @override
     def target_column(self, settings: DataSettings) -> tuple[str | None, str]:

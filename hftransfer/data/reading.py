@@ -82,6 +82,8 @@ class Reader(ABC):
 
     decodes: ClassVar[bool] = False
     """Whether inputs are decoded when they are needed, and may turn out to be unsound then."""
+    takes_masks: ClassVar[bool] = False
+    """Whether each input has a mask."""
     from_folders: ClassVar[bool] = True
     """Whether a folder of files for each class holds such rows."""
     suffix: ClassVar[str]

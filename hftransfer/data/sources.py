@@ -65,6 +65,8 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     """
     look_at_source(settings, reader)
     source = settings.source
+    if source == DRAWINGS and reader.takes_masks:
+        return _path_rows(_drawn_pets_folder(progress, masks=True), settings, reader)
     if source == DRAWINGS:
         return _folder_rows(_drawn_pets_folder(progress), settings, reader)
     bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
@@ -236,15 +238,15 @@ def _python_rows(data: Any, settings: DataSettings, reader: Reader) -> Found:
 # --- folders -------------------------------------------------------------------------
 
 
-def _drawn_pets_folder(progress: Progress) -> Path:
+def _drawn_pets_folder(progress: Progress, *, masks: bool = False) -> Path:
     from hftransfer.demo.pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
-    folder = cache_folder("data") / f"drawn-pets-{DRAWING_VERSION}"
+    folder = cache_folder("data") / f"drawn-pets-{'masks-' if masks else ''}{DRAWING_VERSION}"
     mark_in_use(folder)
     if not folder.is_dir():
         total = sum(DEFAULT_SIZES.values())
         with new_entry(folder) as draft, progress.stage("drawing cats and dogs", total) as advance:
-            write_drawn_pets(draft, on_progress=advance)
+            write_drawn_pets(draft, on_progress=advance, masks=masks)
     return folder
 
 

@@ -604,16 +604,17 @@ def draw_peeking(brush: Brush, coat: Coat, build: Build, extras: Random) -> None
     """Draw the animal looking over the edge of a box or a wall."""
     draw_head(brush.at(0, 0, 1.0, extras.uniform(-9, 9)), coat, build)
     edge = brush.at(0, 0.72)
+    wall_edge = edge.labelled(0)  # what hides the animal is none of it
     colour = extras.choice(((190, 140, 94), (214, 174, 124), (156, 168, 180), (204, 116, 98), (130, 156, 118)))
     # A box is narrow, a wall wider than the picture.
     reach = extras.uniform(1.7, 2.2) if extras.random() < 0.5 else 6.0
     line = blend(colour, INK, 0.6)
     wall: Points = np.array([(-reach, 0.0), (reach, 0.0), (reach * 0.97, 5.0), (-reach * 0.97, 5.0)])
-    edge.form(wall, colour, fur=0.1, shade=0.35, light=0.2, line=line)
+    wall_edge.form(wall, colour, fur=0.1, shade=0.35, light=0.2, line=line)
     rim = np.array([(-reach - 0.08, 0.0), (reach + 0.08, 0.0), (reach + 0.08, 0.24), (-reach - 0.08, 0.24)])
-    edge.form(rim, blend(colour, CREAM, 0.25), fur=0.1, shade=0.25, line=line)
+    wall_edge.form(rim, blend(colour, CREAM, 0.25), fur=0.1, shade=0.25, line=line)
     for k in range(1, 4):
-        edge.stroke([(-reach, 0.24 + k * 0.75), (reach, 0.24 + k * 0.75)], blend(colour, INK, 0.2), 0.03)
+        wall_edge.stroke([(-reach, 0.24 + k * 0.75), (reach, 0.24 + k * 0.75)], blend(colour, INK, 0.2), 0.03)
     for side in (-1, 1):
         draw_front_paw(edge, coat, side * extras.uniform(0.85, 1.1), 0.08, 0.34)
 

@@ -192,6 +192,18 @@ def fur_sheet(curly: bool, strength: float) -> Image.Image:
 # --- the brush ------------------------------------------------------------------------------------------------
 
 
+class Labels:
+    """A second canvas, on which each shape leaves the class of what it is a part of; soft spots leave nothing."""
+
+    def __init__(self, canvas: Image.Image, label: int = 0, draw: ImageDraw.ImageDraw | None = None) -> None:
+        self.canvas, self.label = canvas, label
+        self.draw = draw or ImageDraw.Draw(canvas)
+
+    def of(self, label: int) -> "Labels":
+        """Return the same canvas for shapes of another class."""
+        return Labels(self.canvas, label, self.draw)
+
+
 class Brush:
     """Paints shapes given in its own coordinates onto a canvas."""
 
@@ -202,8 +214,10 @@ class Brush:
         random: Random,
         curly: bool = False,
         draw: ImageDraw.ImageDraw | None = None,
+        labels: "Labels | None" = None,
     ) -> None:
         self.canvas, self.frame, self.random, self.curly = canvas, frame, random, curly
+        self.labels = labels
         self.draw = draw or ImageDraw.Draw(canvas)
         # Pixels that one unit of the brush is long, the mean of both directions.
         self.unit = math.sqrt(abs(frame[0, 0] * frame[1, 1] - frame[0, 1] * frame[1, 0]))
@@ -215,7 +229,12 @@ class Brush:
         c, s = scale * math.cos(math.radians(tilt)), scale * math.sin(math.radians(tilt))
         local = np.array([[c, -s, x], [s, c, y], [0.0, 0.0, 1.0]])
         local[:2, 0] *= -wide if mirror else wide
-        return Brush(self.canvas, self.frame @ local, self.random, self.curly, self.draw)
+        return Brush(self.canvas, self.frame @ local, self.random, self.curly, self.draw, self.labels)
+
+    def labelled(self, label: int) -> "Brush":
+        """Return the same brush, whose shapes are of another class."""
+        labels = self.labels and self.labels.of(label)
+        return Brush(self.canvas, self.frame, self.random, self.curly, self.draw, labels)
 
     def place(self, points: Sequence[Point] | Points) -> Points:
         """Return the points in canvas pixels."""
@@ -224,14 +243,20 @@ class Brush:
 
     def fill(self, points: Sequence[Point] | Points, colour: Colour) -> None:
         """Fill a shape with one flat colour."""
-        self.draw.polygon(flat_list(self.place(points)), fill=colour)
+        outline = flat_list(self.place(points))
+        self.draw.polygon(outline, fill=colour)
+        if self.labels is not None:
+            self.labels.draw.polygon(outline, fill=self.labels.label)
 
     def stroke(self, points: Sequence[Point] | str, colour: Colour, width: float) -> None:
         """Draw a smooth open line; the width is in the brush's units."""
         knots = way(points) if isinstance(points, str) else points
         line = smooth(knots, steps=5, closed=False) if len(knots) > 2 else knots
         thick = max(2, round(width * self.unit))
-        self.draw.line(flat_list(self.place(line)), fill=colour, width=thick, joint="curve" if thick > 3 else None)
+        placed, joint = flat_list(self.place(line)), "curve" if thick > 3 else None
+        self.draw.line(placed, fill=colour, width=thick, joint=joint)
+        if self.labels is not None:
+            self.labels.draw.line(placed, fill=self.labels.label, width=thick, joint=joint)
 
     def disc(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """Fill an ellipse."""
@@ -288,8 +313,13 @@ class Brush:
         mask = Image.new("L", size)
         ImageDraw.Draw(mask).polygon(flat_list(placed - (left, top)), fill=255)
         self.canvas.paste(part, (left, top), mask)
+        if self.labels is not None:
+            self.labels.draw.polygon(flat_list(placed), fill=self.labels.label)
         if line is not None:
             # An outline that is open at its root grows out of the body without a seam.
             skip = int(len(placed) * open_part)
             edge = placed[skip : len(placed) - skip] if skip else np.concatenate([placed, placed[:2]])
-            self.draw.line(flat_list(edge), fill=line, width=max(2, round(width * self.unit)), joint="curve")
+            thick = max(2, round(width * self.unit))
+            self.draw.line(flat_list(edge), fill=line, width=thick, joint="curve")
+            if self.labels is not None:
+                self.labels.draw.line(flat_list(edge), fill=self.labels.label, width=thick, joint="curve")

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from hftransfer.demo.animals import POSES, Kind, choose_build, choose_coat
-from hftransfer.demo.brush import SHADOW, SIDE, Brush, blend
+from hftransfer.demo.brush import SHADOW, SIDE, Brush, Labels, blend
 from hftransfer.demo.scenes import paint_background, paint_clutter, paint_cover
 
 CLASS_NAMES: tuple[Kind, Kind] = ("cat", "dog")
@@ -35,24 +35,33 @@ IN_PROCESS_LIMIT = 64
 
 def draw_pet(kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0, size_px: int = 256) -> Image.Image:
     """Return the picture of one cat or dog, which depends on the arguments alone."""
+    return draw_pet_with_mask(kind, seed=seed, split=split, index=index, size_px=size_px)[0]
+
+
+def draw_pet_with_mask(
+    kind: Kind, *, seed: int = 0, split: str = "train", index: int = 0, size_px: int = 256
+) -> tuple[Image.Image, Image.Image]:
+    """Return the same picture, and its mask: 0 where there is no animal, 1 for a cat, 2 for a dog."""
     name = f"drawn-pets/{DRAWING_VERSION}/{seed}/{split}/{index}"
     # Streams of their own: what is drawn from one changes nothing in the others.
     scene, looks, extras = Random(f"{name}/scene"), Random(f"{name}/coat"), Random(f"{name}/pose")
     animal = Random(f"{name}/{kind}")
     canvas = paint_background(scene)
-    whole = Brush(canvas, np.diag([float(SIDE), float(SIDE), 1.0]), scene)
+    labels = Labels(Image.new("L", (SIDE, SIDE)))
+    whole = Brush(canvas, np.diag([float(SIDE), float(SIDE), 1.0]), scene, labels=labels)
     paint_clutter(whole, scene)
     coat, build, pose = choose_coat(looks), choose_build(kind, animal), extras.choice(POSES)
     # As large as fits the picture, or a little more: parts may be cut off.
     scale = min(1 / pose.high, 1 / pose.wide) * extras.uniform(0.78, 1.02)
     x, y = 0.5 + extras.uniform(-0.3, 0.3) / pose.wide, extras.uniform(0.5, 0.58)
     place = whole.at(x, y + pose.middle * scale, scale, extras.uniform(-4, 4), mirror=extras.random() < 0.5)
-    brush = Brush(canvas, place.frame, animal, build.fur == "curly")
+    brush = Brush(canvas, place.frame, animal, build.fur == "curly", labels=labels.of(1 + CLASS_NAMES.index(kind)))
     if pose.on_ground:
         brush.glow(0.1, 0.05, pose.wide * 0.6, 0.42, SHADOW, 0.6)
     pose.draw(brush, coat, build, extras)
     paint_cover(whole, scene)
-    return finish(canvas, Random(f"{name}/finish"), size_px)
+    mask = labels.canvas.resize((size_px, size_px), Image.Resampling.NEAREST)
+    return finish(canvas, Random(f"{name}/finish"), size_px), mask
 
 
 def finish(picture: Image.Image, random: Random, size_px: int) -> Image.Image:
@@ -93,12 +102,13 @@ def grain_sheet(size_px: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class Order:
-    """One picture to draw and where it goes."""
+    """One picture to draw and where it goes; its mask too, if it has a path."""
 
     path: str
     split: str
     index: int
     seed: int
+    mask_path: str = ""
 
 
 def write_drawn_pets(
@@ -106,13 +116,16 @@ def write_drawn_pets(
     sizes: Mapping[str, int] = DEFAULT_SIZES,
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    masks: bool = False,
 ) -> None:
-    """Write the data set as folder/<split>/<cat|dog>/<NNNN>.jpg; a smaller set is the beginning of a bigger one.
+    """Write the data set as folder/<split>/<cat|dog>/<NNNN>.jpg; a smaller set is the beginning of a bigger one. With
+    `masks` as folder/images/<split>/<NNNN>.jpg and folder/masks/<split>/<NNNN>.png, and the classes in classes.txt.
 
     Even numbers are cats and odd numbers are dogs. `on_progress` gets the number of pictures finished since the
     last call.
     """
-    orders = list_orders(folder, sizes, seed)
+    orders = list_masked_orders(folder, sizes, seed) if masks else list_orders(folder, sizes, seed)
     done = 0
     if len(orders) > IN_PROCESS_LIMIT:
         for count in draw_over_pool(orders):
@@ -137,10 +150,28 @@ def list_orders(folder: Path, sizes: Mapping[str, int], seed: int) -> list[Order
     return orders
 
 
+def list_masked_orders(folder: Path, sizes: Mapping[str, int], seed: int) -> list[Order]:
+    """Return every picture of the set and its mask, after creating the folders that they go to."""
+    orders = []
+    for split, count in sizes.items():
+        images, masks = (folder / name / split for name in ("images", "masks"))
+        for own in (images, masks):
+            own.mkdir(parents=True, exist_ok=True)
+        orders += [
+            Order(str(images / f"{index:04d}.jpg"), split, index, seed, str(masks / f"{index:04d}.png"))
+            for index in range(count)
+        ]
+    (folder / "classes.txt").write_text("\n".join(("background", *CLASS_NAMES)) + "\n", encoding="utf-8")
+    return orders
+
+
 def draw_order(order: Order) -> int:
     """Draw and write one picture, and answer how many that makes."""
-    picture = draw_pet(CLASS_NAMES[order.index % 2], seed=order.seed, split=order.split, index=order.index)
+    kind = CLASS_NAMES[order.index % 2]
+    picture, mask = draw_pet_with_mask(kind, seed=order.seed, split=order.split, index=order.index)
     picture.save(order.path, quality=92)
+    if order.mask_path:
+        mask.save(order.mask_path)
     return 1
 
 

@@ -56,13 +56,13 @@ _MAPS = {
     "blocks": """    x, maps = backbone.timm_model.bn1(backbone.timm_model.conv_stem(pixels)), []
     for stage in backbone.timm_model.blocks:
         maps.append(x := stage(x))
-maps = [one for one in maps if 4 * one.shape[2] <= pixels.shape[2]]""",
+maps = [one for one in maps if 2 * one.shape[2] <= pixels.shape[2]]""",
     "timm": """    maps = backbone.timm_model.forward_intermediates(pixels, norm=True, intermediates_only=True)
 is_pyramid = len({one.shape[2:] for one in maps}) > 1
-maps = [one for one in maps if 4 * one.shape[2] <= pixels.shape[2]] if is_pyramid else maps[-1:]""",
+maps = [one for one in maps if 2 * one.shape[2] <= pixels.shape[2]] if is_pyramid else maps[-1:]""",
     "pyramid": """    out = backbone(pixels, output_hidden_states=True)
 maps = {one.shape[2:]: one for one in getattr(out, "reshaped_hidden_states", None) or out.hidden_states}
-maps = [one for one in maps.values() if 4 * one.shape[2] <= pixels.shape[2]]""",
+maps = [one for one in maps.values() if 2 * one.shape[2] <= pixels.shape[2]]""",
     "tokens": """    tokens = backbone(pixels, interpolate_pos_encoding=True).last_hidden_state
 rows, columns = (edge // backbone.config.patch_size for edge in pixels.shape[2:])
 maps = [tokens[:, -rows * columns :].transpose(1, 2).reshape(1, -1, rows, columns)]""",

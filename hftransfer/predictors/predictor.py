@@ -618,7 +618,8 @@ def _load_native(place: Place, facts: ModelFacts) -> Adapter:
 
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     assert checkpoint is not None
-    return load_adapter(checkpoint, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
+    head = head_task(facts.task).head
+    return load_adapter(checkpoint, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)
 
 
 def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
@@ -663,7 +664,8 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
-    adapter = load_adapter(checkpoint, names, head=head_task(facts.task).head, pooling=facts.pooling, pair=facts.pair)
+    head = head_task(facts.task).head
+    adapter = load_adapter(checkpoint, names, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)
     matrices.require_weights(adapter.fresh)
     with damage_as_model_error(str(path)):
         adapter.load_lora(path)

@@ -112,6 +112,10 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             faults.append(must_be("data.decode", f"exact for task {self.name}", "draft", remedy))
         return faults
 
+    @override
+    def usual_train(self, strategy: str) -> Mapping[str, Any]:
+        return {} if strategy == "linear-probe" else {"epochs": 20, "batch_size": 8}
+
     # --- data --------------------------------------------------------------------------------------------------------
 
     @override

@@ -330,7 +330,9 @@ class _Run:
             self.optimizer.zero_grad()
             failure = error
         numbers = [value, float(due and self.processes.is_first), float(failure is not None)]
-        value, clock, failed = self.processes.sum_gradients(list(self.learning.values()), numbers)
+        value, clock, failed = self.processes.sum_gradients(
+            [one for one in self.learning.values() if isinstance(one, nn.Parameter)], numbers
+        )
         if failed:
             self.processes.agree(lambda: _raise(failure))
         return value, clock > 0
@@ -490,9 +492,10 @@ class _Run:
         self.plan.progress.line(f"going on after step {self.at.steps} (checkpoint {saved.folder.name})")
 
 
-def _learning(adapter: Adapter) -> dict[str, nn.Parameter]:
-    """Return what learns, by name."""
-    return {name: parameter for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
+def _learning(adapter: Adapter) -> dict[str, Tensor]:
+    """Return what learns, by name: parameters, and the running statistics of layers that begin anew."""
+    own = {name: parameter for name, parameter in adapter.model.named_parameters() if parameter.requires_grad}
+    return {**own, **adapter.learning_buffers()}
 
 
 def _whole_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

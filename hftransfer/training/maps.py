@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 1 << 26
 """Numbers in the features that a head is solved on: 256 MiB."""
-_MOST_ROWS, _PILOT_ROWS, _ROWS_AT_ONCE = 80_000, 16_000, 4096
+_MOST_ROWS, _PILOT_ROWS, _ROWS_AT_ONCE = 72_000, 12_000, 4096
 _LEAST_CELLS = 16
 """Of each image."""
-_DRAWN_MORE, _LEAST_CHANCE = 0.25, 1e-3
+_DRAWN_MORE, _LEAST_CHANCE = 0.5, 1e-3
 """Cells are drawn by this power of how rare their classes are; ignored ones hardly ever."""
 GRID = tuple(float(10.0**power) for power in np.arange(-4.0, 0.51, 0.5))
 _FROM = (5, 4, 3)
@@ -40,7 +40,7 @@ _CURVATURE = 0.1
 """About how strongly the loss bends along a standardised feature."""
 _STEPS, _PILOT_STEPS = 40, 20
 _MEASURE = "1 - validation mean IoU"
-_MOST_JUDGED = 200
+_MOST_JUDGED = 100
 """Validation items by which strengths are chosen."""
 
 
@@ -87,8 +87,8 @@ def solve_maps(problem: MapProblem) -> SolvedHead:
     search = _Search(problem, _drawn_cells(problem, min(rows, _PILOT_ROWS)), judge)
     balance, l2 = search.best()
     cells = search.cells if rows <= _PILOT_ROWS else _drawn_cells(problem, rows)
-    if problem.l2 is None:  # fewer rows ask for more of it
-        l2 *= float(np.sqrt(len(search.cells.wanted) / len(cells.wanted)))
+    if problem.l2 is None:  # what is best for the sum of the losses stays about the same; here is their mean
+        l2 *= len(search.cells.wanted) / len(cells.wanted)
     head = _solved(cells, balance, l2, _STEPS)
     path = search.path(balance)
     return SolvedHead(
@@ -147,7 +147,9 @@ class _Cells:
 
     def __init__(self, features: Tensor, wanted: Tensor) -> None:
         self.wanted = wanted
-        self.mean, deviation = features.mean(dim=0), features.std(dim=0)
+        self.mean = features.mean(dim=0)
+        squares = sum(part.sub(self.mean).square_().sum(dim=0) for part in features.split(_ROWS_AT_ONCE))
+        deviation = torch.sqrt(torch.as_tensor(squares) / len(features))
         # What varies less than float32 resolves is a constant, and gets no weight.
         self.deviation = torch.where(deviation > 1e-6 * self.mean.abs() + 1e-12, deviation, torch.inf)
         scaled = features.sub_(self.mean).div_(self.deviation)

@@ -127,7 +127,7 @@ class Job:
     @property
     def begins_solved(self) -> bool:
         """Return whether the loop begins with the head that a linear probe would end with."""
-        has_own_start = self.solves or self.strategy.contrasts or self.names is not None
+        has_own_start = self.solves or self.strategy.contrasts or self.names is not None or self.task.head.of_maps
         if has_own_start or not self.strategy.begins_solved or self.task.solver is None:
             return False
         return self.adapter.last_layer_is_solvable
