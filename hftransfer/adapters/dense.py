@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.heads import save_head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.libraries import quiet_transformers
@@ -174,6 +175,14 @@ class DenseAdapter(ImageAdapter):
     """A backbone under a linear layer on its maps."""
 
     keeps_in_16_bits = True
+
+    def _find_stages(self) -> list[nn.Module]:
+        """Return the stages as the family has them; of an image tower alone the way to them is shorter."""
+        try:
+            return super()._find_stages()
+        except AttributeError:
+            way = FAMILIES[self.family].stages.removeprefix("vision_model.")
+            return list(self.model.backbone.get_submodule(way).children())
 
     def save(self, folder: Path) -> None:
         """Write the native backbone, the image processor, and the head into `head.safetensors`."""

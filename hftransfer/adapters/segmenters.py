@@ -192,6 +192,7 @@ def _native(checkpoint: Checkpoint, form: MapForm) -> SegmenterAdapter:
 
 def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
     """Return a checkpoint's backbone as transformers puts it below a decoder; None where it has no such class."""
+    import transformers
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 
@@ -199,14 +200,14 @@ def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
         return _timm_backbone(checkpoint)
     if checkpoint.family not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
         return None
-    from transformers import AutoBackbone
-
     config = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
     stages = len(getattr(config, "stage_names", ())) - 1
     if stages < 1:
         return None
     wanted = sorted({max(1, round(stages * share)) for share in (0.25, 0.5, 0.75, 1.0)})
-    backbone, info = AutoBackbone.from_pretrained(
+    # AutoBackbone asks the Hub for a timm model of this name before it looks at a local folder.
+    kind = getattr(transformers, MODEL_FOR_BACKBONE_MAPPING_NAMES[checkpoint.family])
+    backbone, info = kind.from_pretrained(
         str(checkpoint.folder), out_indices=wanted, use_safetensors=True, dtype=torch.float32, output_loading_info=True
     )
     # Norms of single stages are new in a backbone, and begin as they should.

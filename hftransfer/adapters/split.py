@@ -102,6 +102,8 @@ class SplitModel:
         """Return the modules above the base model, the head among them; the head alone where it lies inside."""
         if self.port.decoder is not None:
             return [self.model.get_submodule(self.port.decoder)]
+        if self.port.of_maps:
+            return [self.head]
         base = getattr(self.model, "base_model", None)
         inside = set(base.modules()) if base is not None and base is not self.model else set()
         if self.head in inside or not inside:

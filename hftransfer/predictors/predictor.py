@@ -256,6 +256,7 @@ class Predictor:
             raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
         names = self.class_names if task.head.names_classes else ()
+        rows = task.to_be_judged(rows, names, **self._tuned)
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
         examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)

@@ -136,6 +136,15 @@ class HeadTask(Task, Generic[Outcome]):
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
 
+    def to_be_judged(self, rows: list[Row], names: Sequence[str], **tuned: Any) -> list[Row]:
+        """Return rows as a trained model with these outputs is judged by them.
+
+        Raises:
+            DataError: their targets have no meaning for it.
+        """
+        del names, tuned
+        return rows
+
     def judging_settings(self, settings: DataSettings) -> dict[str, Any]:
         """Return what judging is told beside what it finds itself."""
         del settings

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from hftransfer.adapters import heads
 from hftransfer.base.errors import must_be
+from hftransfer.data.mask_labels import LabelSpace
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, Mask, survey
 from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row
@@ -246,6 +247,14 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             plots=_plots(metrics, names),
             groups=_groups(outcomes, examples, columns, names),
         )
+
+    @override
+    def to_be_judged(self, rows: list[Row], names: Sequence[str], **tuned: Any) -> list[Row]:
+        if not rows or rows[0].target.space is not None:
+            return rows
+        values = tuned.get("mask_values") or {name: place for place, name in enumerate(names)}
+        known = LabelSpace(tuple(names), tuple((values.get(name, place),) for place, name in enumerate(names)))
+        return survey({"": rows}, lambda _: None, known=known).parts[""]
 
     @override
     def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:

@@ -1,0 +1,274 @@
+"""Image segmentation from rows to predictions: what learns, what is kept, and every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import hftransfer as ht
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.cli import app
+from hftransfer.tasks import head_task
+from hftransfer.tasks.items import Change
+from hftransfer.tasks.outcomes import SegmentedImage
+from tests.builders import TinyModels, load_model, missing_words
+
+TASK = head_task("image-segmentation")
+SILENT = Progress(None)
+
+
+def _pairs(count: int) -> list[tuple[Image.Image, np.ndarray]]:
+    found: list[tuple[Image.Image, np.ndarray]] = TASK.made_up(count)
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs on noise, and the mask of each, in three splits."""
+    folder = tmp_path_factory.mktemp("discs")
+    pairs = iter(_pairs(28))
+    for split, count in (("train", 16), ("validation", 6), ("test", 6)):
+        for part in ("images", "masks"):
+            (folder / part / split).mkdir(parents=True)
+        for number in range(count):
+            image, mask = next(pairs)
+            image.save(folder / "images" / split / f"{number}.png")
+            Image.fromarray(np.where(mask == 1, 7, 0).astype(np.uint8)).save(folder / "masks" / split / f"{number}.png")
+    (folder / "classes.txt").write_text("0 ground\n7 disc\n")
+    return folder
+
+
+def _recipe(tiny: TinyModels, data: Path, family: str = "timm", **more: Any) -> dict[str, Any]:
+    settings = {"source": str(data), "size": 64, **more.pop("of_data", {})}
+    train = {"precision": "fp32", **more.pop("train", {})}
+    return {"task": "image-segmentation", "model": str(tiny(family)), "data": settings, "train": train, **more}
+
+
+def _run(recipe: dict[str, Any], out: Path) -> dict[str, Any]:
+    return ht.run(recipe, out=out, progress=SILENT).metrics
+
+
+def _invoke(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("family", ["timm", "vit", "resnet", "dinov2", "convnext", "swin", "clip", "siglip"])
+def test_a_linear_layer_on_every_backbone_comes_back_as_it_was(
+    family: str, tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    metrics = _run(_recipe(tiny, data, family), tmp_path / "run")
+    assert metrics["test"]["mean_iou"] > 0.75
+    model = load_model(tmp_path / "run")
+    again = model.evaluate(str(data))
+    assert again["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)  # maps were kept in 16 bits
+    found = model.predict([_pairs(1)[0][0]])[0]
+    assert isinstance(found, SegmentedImage)
+    assert (found.mask.shape, set(np.unique(found.mask))) == ((96, 96), {0, 7})
+    saved = load_model(model.save(tmp_path / "saved"))
+    assert (saved.predict([_pairs(1)[0][0]])[0].ids == found.ids).all()
+
+
+def test_the_card_says_how_to_use_it_without_this_library(
+    tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = _pairs(1)[0][0]
+    for family in ("timm", "vit", "resnet", "swin"):
+        run = tmp_path / family
+        _run(_recipe(tiny, data, family), run)
+        code = (run / "model" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+        picture.save(tmp_path / "photo.jpg", quality=100, subsampling=0)
+        monkeypatch.chdir(tmp_path)
+        scope: dict[str, Any] = {}
+        exec(code.replace("path/to/this/folder", str(run / "model")), scope)
+        own = load_model(run).predict([str(tmp_path / "photo.jpg")])[0]
+        assert (np.asarray(scope["mask"]) == own.ids).mean() > 0.999
+
+
+@pytest.mark.parametrize("family", ["timm", "resnet", "convnext"])
+def test_fine_tuned_decoders_are_native(
+    family: str, tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    from transformers import AutoModelForSemanticSegmentation, pipeline
+
+    recipe = _recipe(tiny, data, family, strategy={"kind": "fine-tune", "head_lr": 0.01}, train={"epochs": 6})
+    metrics = _run(recipe, tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert type(model.source.model).__name__ == "UperNetForSemanticSegmentation"
+    assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=1e-6)
+    picture = _pairs(1)[0][0]
+    own = model.predict([picture])[0]
+    assert AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "run" / "model").config.id2label[1] == "disc"
+    segment = pipeline("image-segmentation", model=str(tmp_path / "run" / "model"))
+    for part in segment(picture):
+        place = own.names.index(part["label"])
+        assert ((np.asarray(part["mask"]) > 0) == (own.ids == place)).mean() > 0.999
+
+
+def test_lora_and_single_stages_learn_what_they_should(
+    tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    for place, strategy in enumerate(({"kind": "lora", "rank": 2}, {"kind": "fine-tune", "unfreeze": 1})):
+        run = tmp_path / str(place)
+        metrics = _run(_recipe(tiny, data, strategy=strategy, train={"epochs": 2, "augment": "strong"}), run)
+        assert load_model(run).evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=1e-6)
+    from safetensors.torch import load_file
+
+    before, after = (
+        load_file(tiny("timm") / "model.safetensors"),
+        load_file(tmp_path / "1" / "model" / "model.safetensors"),
+    )
+    stem = next(name for name in before if name.endswith("conv_stem.weight"))
+    assert torch.equal(before[stem], after[f"backbone._backbone.{stem.split('timm_model.')[1]}"])
+
+
+@pytest.fixture(scope="module")
+def segformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny segmenter of other classes."""
+    import transformers as tf
+
+    torch.manual_seed(3)
+    config = tf.SegformerConfig(
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        sr_ratios=[2, 1],
+        hidden_sizes=[8, 16],
+        patch_sizes=[3, 3],
+        strides=[2, 2],
+        num_attention_heads=[1, 2],
+        mlp_ratios=[2, 2],
+        decoder_hidden_size=16,
+        id2label={k: f"thing {k}" for k in range(5)},
+    )
+    folder = tmp_path_factory.mktemp("segformer")
+    tf.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    tf.SegformerImageProcessor(size={"height": 64, "width": 64}, do_reduce_labels=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["linear-probe", "fine-tune"])
+def test_of_a_segmenter_the_last_layer_is_replaced(
+    kind: str, segformer: Path, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    train = {"precision": "fp32", **({"epochs": 2} if kind != "linear-probe" else {})}
+    recipe = {"task": "image-segmentation", "model": str(segformer), "data": str(data), "strategy": kind}
+    metrics = _run({**recipe, "train": train}, tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert (type(model.source.model).__name__, model.class_names) == (
+        "SegformerForSemanticSegmentation",
+        ("ground", "disc"),
+    )
+    assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
+    if kind == "linear-probe":
+        assert metrics["test"]["mean_iou"] > 0.6
+
+
+def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "discs.yaml"
+    recipe.write_text(json.dumps(_recipe(tiny, data)))
+    told = _invoke("check", recipe, "--quiet")
+    assert missing_words(told, ("ground", "disc", "mask values:", "sound")) == []
+    run = tmp_path / "run"
+    shown = _invoke("run", recipe, "--out", run, "--quiet")
+    assert missing_words(shown, ("mean iou", "boundary f1")) == []
+    assert missing_words((run / "report.html").read_text(), ("Worst images", "the colours of the classes")) == []
+    pictures = [data / "images" / "test" / f"{n}.png" for n in range(2)]
+    line = _invoke("predict", run, *pictures, "--out", tmp_path / "masks", "--overlay", "--tile", 48, "--quiet")
+    assert "ground" in line
+    with Image.open(tmp_path / "masks" / "0.png") as mask:
+        assert (mask.mode, mask.size, set(np.unique(np.asarray(mask)))) == ("P", (96, 96), {0, 7})
+    assert (tmp_path / "masks" / "1-overlay.jpg").is_file()
+    assert "mean iou" in _invoke("eval", run, "--quiet")
+    drafted = _invoke("init", "--data", data, "--task", "image-segmentation", "--out", tmp_path / "draft.yaml")
+    assert drafted
+    assert missing_words((tmp_path / "draft.yaml").read_text(), ("task: image-segmentation", "16")) == []
+    audit = ht.audit(_recipe(tiny, data), progress=SILENT)
+    assert audit.rows == 28
+
+
+def test_predicted_masks_are_labels_again(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
+    _run(_recipe(tiny, data), tmp_path / "run")
+    _invoke("predict", tmp_path / "run", data / "images" / "test", "--out", tmp_path / "again" / "masks", "--quiet")
+    (tmp_path / "again" / "images").symlink_to(data / "images" / "test")
+    (tmp_path / "again" / "classes.txt").write_text("0 ground\n7 disc\n")
+    own = load_model(tmp_path / "run").evaluate(str(tmp_path / "again"), allow_outside_paths=True)
+    assert own["mean_iou"] == 1.0
+
+
+def test_tiles_of_a_large_picture_are_put_together(
+    tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    metrics = _run(_recipe(tiny, data, of_data={"tile": 64}), tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert (model.tile, metrics["test"]["mean_iou"] > 0.7) == (64, True)
+    assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
+    wide = Image.new("RGB", (500, 90), (60, 90, 200))
+    assert model.predict([wide])[0].ids.shape == (90, 500)
+    with pytest.raises(RecipeError, match="32 pixels"):
+        model.use_tiles(3)
+
+
+def test_a_mask_goes_with_its_image_through_every_change() -> None:
+    random = np.random.default_rng(0)
+    for seed in range(40):
+        ids = (random.random((40, 50)) < 0.5).astype(np.int16)
+        image = Image.fromarray((ids * 255).astype(np.uint8)).convert("RGB")
+        change = Change.drawn(image.size, np.random.default_rng(seed), strong=False)
+        shown = np.asarray(change.image(image))[..., 0] > 128
+        assert (shown == (change.mask(ids, -1) == 1)).all()
+    turned = Change((0, 0, 50, 40), False, tone=1.4, chosen=(4,))
+    assert (turned.mask(np.ones((40, 50), dtype=np.int16), -1)[0, 0], turned.mask(ids, -1)[20, 25] >= 0) == (-1, True)
+
+
+@pytest.mark.parametrize("loss", ["ce", "dice", "ce+dice", "focal"])
+def test_losses_fall_with_better_logits_and_ignore_what_is_void(loss: str) -> None:
+    from hftransfer.tasks.pixel_loss import PixelLoss
+
+    class Items:
+        tiles = (0,)
+
+        def ids(self, item: int) -> np.ndarray:
+            return np.array([[0, 0, 1, 1], [0, 0, 1, -1]] * 2, dtype=np.int16)
+
+    own = PixelLoss(Items(), torch.ones(2), loss)  # type: ignore[arg-type]
+    wanted = torch.tensor(np.where(Items().ids(0) == 1, 1.0, -1.0), dtype=torch.float32)
+    good, bad = (torch.stack([-sign * wanted, sign * wanted])[None] * 3 for sign in (1, -1))
+    assert own.total(good, [0], own.items) < own.total(bad, [0], own.items)
+    void = good.clone()
+    void[0, :, 1, 3] = torch.tensor([50.0, -50.0])
+    assert torch.allclose(own.total(void, [0], own.items), own.total(good, [0], own.items))
+    if loss == "ce":
+        ids = torch.from_numpy(Items().ids(0)).long()[None]
+        plain = torch.nn.functional.cross_entropy(good, ids, ignore_index=-1)
+        assert torch.allclose(own.total(good, [0], own.items), plain)
+
+
+def test_what_does_not_go_is_told_in_words(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
+    def told(recipe: dict[str, Any], kind: type[HftransferError]) -> str:
+        with pytest.raises(kind) as caught:
+            _run(recipe, tmp_path / "never")
+        return " ".join(caught.value.faults)
+
+    many = told(_recipe(tiny, data, train={"mixup": 0.2, "loss": "mse"}, of_data={"shots": 2}), RecipeError)
+    assert missing_words(many, ("train.mixup", "train.loss", "ce+dice", "data.shots")) == []
+    assert (
+        missing_words(told(_recipe(tiny, data, "vit", of_data={"size": [60, 64]}), ModelError), ("data.size", "[64, 64]"))
+        == []
+    )
+    single = [(image, np.zeros_like(mask)) for image, mask in _pairs(8)]
+    with pytest.raises(DataError, match="two classes"):
+        ht.fit("image-segmentation", model=str(tiny("timm")), train=single)
+    model = ht.fit("image-segmentation", model=str(tiny("timm")), train=_pairs(12), data={"size": 64})
+    assert model.class_names == ("background", "foreground")
+    with pytest.raises(DataError, match="an image"):
+        model.predict([b"nothing"])
+    assert model.predict([Image.new("RGB", (1, 1))])[0].ids.shape == (1, 1)
