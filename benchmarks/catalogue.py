@@ -14,6 +14,7 @@ from benchmarks import (
     predict,
     question_answering,
     regression,
+    segmentation,
     several_labels,
     text_embedding,
     token_classification,
@@ -23,7 +24,7 @@ from benchmarks import (
 
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
-    *(predict, question_answering, boundary_cache, several_labels, token_classification, regression),
+    *(predict, question_answering, boundary_cache, several_labels, token_classification, regression, segmentation),
     keras_probe,
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}

@@ -33,6 +33,7 @@ QUESTIONS = _default("data/squad", "")
 EMOTIONS = _default("data/goemotions", "")
 ENTITIES = _default("data/wnut17", "")
 SIMILARITIES = _default("data/stsb", "")
+SCENES = _default("data/camvid", "")
 IMAGE_MODEL = _default("models/vit_tiny_patch16_224", "bundled/efficientnet-lite0")
 TEXT_MODEL = "bundled/minilm-l6"
 
@@ -51,6 +52,26 @@ def photos(settings: dict[str, Any]) -> dict[str, Any]:
             target.mkdir(parents=True, exist_ok=True)
             _write_copies(row, target / f"{number:05d}{Path(row.id).suffix}", settings.get("times", 1))
     return {"data": str(folder), **model(settings)}
+
+
+def copied_masks(settings: dict[str, Any]) -> str:
+    """A folder with `images/` and `masks/`: `rows` limits those of each split (0: all are taken), `times` copies each
+    training image, each with bytes of its own after its end."""
+    rows, times = settings.get("rows", 0), settings.get("times", 1)
+    if not rows and times == 1:
+        return str(settings["data"])
+    source, folder = Path(settings["data"]), Path(settings["folder"]) / "scenes"
+    for split in ("train", "validation", "test"):
+        for file in sorted((source / "images" / split).iterdir())[: rows or None]:
+            mask = source / "masks" / split / f"{file.stem}.png"
+            for copy in range(times if split == "train" else 1):
+                for one, part in ((file, "images"), (mask, "masks")):
+                    target = folder / part / split / f"{file.stem}-{copy}{one.suffix}"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(one.read_bytes() + (f"copy {copy}".encode() if copy and one is file else b""))
+    if (source / "classes.txt").is_file():
+        (folder / "classes.txt").write_bytes((source / "classes.txt").read_bytes())
+    return str(folder)
 
 
 def _write_copies(row: Row, file: Path, times: int) -> None:

@@ -37,15 +37,12 @@ class Adapter(ABC):
     modality: ClassVar[Modality]
     carried: ClassVar[tuple[str, ...]] = ()
     """The inputs that cross each boundary beside the hidden state."""
-<<<<<<< HEAD
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was loaded."""
-=======
     joins_stages: ClassVar[bool] = False
     """Whether the head reads several stages, so that no one map crosses a boundary between them."""
     keeps_in_16_bits: ClassVar[bool] = False
     """Whether features are stored in bfloat16: maps have many, and are no solution to the last digit."""
->>>>>>> aa0f313 (Image segmentation: masks read and looked at, a linear layer solved on a backbone's maps)
 
     model: PreTrainedModel
     """The network that is trained and saved; a network of ours has the same attributes."""

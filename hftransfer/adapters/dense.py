@@ -44,6 +44,7 @@ class PyramidHead(nn.Module):
         width = sum(grid[0] for grid in grids)
         self.weight = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes))
+        self.outputs = classes
 
     def forward(self, flat: Tensor) -> Tensor:
         """Return the logits (B, C, H, W) of maps laid out one after the other (B, N)."""
@@ -52,7 +53,7 @@ class PyramidHead(nn.Module):
     def of_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the logits (B, C, H, W) of maps (B, D, h, w), the finest first."""
         size = maps[0].shape[-2:]
-        parts = self.weight.split([one.shape[1] for one in maps], dim=1)
+        parts = torch.split(self.weight, [one.shape[1] for one in maps], dim=1)
         total: Tensor | None = None
         for weight, own in zip(parts, maps, strict=True):
             logits = torch.einsum("cd,bdhw->bchw", weight, own.to(weight.dtype))  # (B, C, h, w)
@@ -65,7 +66,7 @@ class PyramidHead(nn.Module):
 
 def apart(flat: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
     """Return the maps (B, D, h, w) that lie one after the other in a vector (B, N)."""
-    parts = flat.split([math.prod(grid) for grid in grids], dim=1)
+    parts = torch.split(flat, [math.prod(grid) for grid in grids], dim=1)
     return [part.reshape(len(flat), *grid) for part, grid in zip(parts, grids, strict=True)]
 
 

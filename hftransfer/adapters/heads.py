@@ -123,7 +123,9 @@ class MapHead(ConvHead):
 
     def fits(self, layer: nn.Module, outputs: int) -> bool:
         """Return whether a layer is such a one with so many outputs."""
-        return super().fits(layer, outputs) or (hasattr(layer, "of_maps") and len(layer.bias) == outputs)
+        return super().fits(layer, outputs) or (
+            hasattr(layer, "of_maps") and getattr(layer, "outputs", None) == outputs
+        )
 
     def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
         """Return whether the layer has a bias."""

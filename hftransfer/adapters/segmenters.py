@@ -392,7 +392,7 @@ def sized_processor(processor: BaseImageProcessor, size: tuple[int, int] | None)
         return processor
     return SegformerImageProcessor(
         size={"height": height, "width": width},
-        resample=int(resample),
+        resample=resample,
         image_mean=list(mean) if mean is not None else None,
         image_std=list(std) if std is not None else None,
         do_normalize=bool(told) or bool(getattr(processor, "do_normalize", True)),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.layouts import IMAGE_FOLDERS, MASK_FOLDERS, files_below, path_fault, visible
+from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import NamedValues, named_values
-from hftransfer.data.masks import Mask
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.roles import Found, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
@@ -110,7 +110,7 @@ def _paired(
     if template is not None:
         own = _template(template)
         images = [file for file in images if not together or own.fullmatch(file.name) is None]
-        wanted = {file: [_named(template, file, pair)] for file in images}
+        wanted: Mapping[Path, list[Path]] = {file: [_named(template, file, pair)] for file in images}
     else:
         masks = [file for file in sorted(files_below(pair.masks)) if file.suffix.lower() in _MASK_SUFFIXES]
         if not masks:
@@ -180,8 +180,8 @@ def _additions(stems: Sequence[str], masks: Sequence[str]) -> list[tuple[str, st
     if not stems:
         return []
     first = Path(stems[0]).name
-    names = [Path(mask).name for mask in masks]
-    return list(dict.fromkeys(tuple(name.split(first, 1)) for name in names if first in name))  # type: ignore[arg-type]
+    parted = (Path(mask).name.partition(first) for mask in masks)
+    return list(dict.fromkeys((before, after) for before, own, after in parted if own))
 
 
 def _split_by_lists(folder: Path, found: Found) -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from typing_extensions import override
 
-from hftransfer.base.errors import DataError, counted, must_be, nearest, some, user_path
+from hftransfer.base.errors import DataError, counted, must_be, nearest, some
+from hftransfer.data.mask_files import DAMAGE, Mask, as_mask_content, read_mask
 from hftransfer.data.mask_labels import (
     BINARY_NAMES,
     VOID,
     LabelSpace,
     NamedValues,
-    color_value,
     in_words,
     is_color,
     named_values,
@@ -29,7 +28,7 @@ from hftransfer.data.mask_labels import (
 from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import BytesContent, Content, DatasetContent, FileContent, Row
+from hftransfer.data.rows import DatasetContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import TargetKind, divided
@@ -41,126 +40,9 @@ MASK_COLUMNS = (
     *("mask", "masks", "label", "annotation", "segmentation", "semantic_mask", "segmentation_mask", "mask_path"),
     *("labels", "annotations", "semantic_segmentation", "label_path", "mask_file"),
 )
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, Image.DecompressionBombError)
 _MOST_TOLD, _MOST_SHOWN = 5, 24
 _NEAR = 24
 """How far from 0 or 255 a JPEG file's smeared values of two classes are."""
-_ARRAY = b"\x93NUMPY"
-
-
-@dataclass(frozen=True, eq=False)
-class Mask:
-    """The mask of an image: where it lies, what its values mean, and how many pixels of each class it has."""
-
-    content: Content
-    name: str
-    said: NamedValues = field(default_factory=NamedValues)
-    space: LabelSpace | None = None
-    """None before the masks of all rows were looked at."""
-    pixels: tuple[int, ...] = ()
-    """Of each class."""
-    digest: bytes = b""
-
-    def values(self) -> np.ndarray:
-        """Return the values (H, W) of int64 as the file has them: indices, also of palettes, or those of colours.
-
-        Raises:
-            DataError: it can't be read.
-        """
-        return read_mask(self.content, self.name).values
-
-    def ids(self) -> np.ndarray:
-        """Return the class ids (H, W) of int16, -1 for pixels that are ignored.
-
-        Raises:
-            DataError: it can't be read.
-        """
-        assert self.space is not None
-        try:
-            return self.space.ids(self.values())
-        except ValueError as error:
-            raise DataError(must_be(self.name, "a mask of the values seen before", str(error))) from error
-
-
-@dataclass(frozen=True)
-class ReadMask:
-    """The values (H, W) of a mask, whether its file smears them, and its bytes' digest."""
-
-    values: np.ndarray
-    is_jpeg: bool
-    digest: bytes
-
-
-def read_mask(content: Content, name: str) -> ReadMask:
-    """Return the values of a mask in whatever mode it is: greyscale, palette (its indices), 1 bit, 16 or 32 bits,
-    colours, or a NumPy array.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    try:
-        data = content.read()
-        digest = hashlib.blake2b(data, digest_size=16).digest()
-        if data.startswith(_ARRAY):
-            return ReadMask(_of_array(np.load(io.BytesIO(data), allow_pickle=False), name), False, digest)
-        with Image.open(io.BytesIO(data)) as image:
-            is_jpeg = image.format == "JPEG"
-            return ReadMask(_of_image(ImageOps.exif_transpose(image)), is_jpeg, digest)
-    except _DAMAGE as error:
-        got = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        remedy = "Mend it, or leave its image out: data.on_error=skip."
-        raise DataError(must_be(name, "a mask that Pillow reads", f"one that can't be read ({got})", remedy)) from error
-
-
-def _of_image(image: Image.Image) -> np.ndarray:
-    if image.mode in ("L", "P", "1") or image.mode.startswith("I"):
-        return np.asarray(image).astype(np.int64)
-    if image.mode == "LA":
-        return np.asarray(image.getchannel("L")).astype(np.int64)
-    if image.mode == "F":
-        return _of_array(np.asarray(image), "the mask")
-    return _of_colors(np.asarray(image.convert("RGB")))
-
-
-def _of_colors(pixels: np.ndarray) -> np.ndarray:
-    """Return the values (H, W) of colours (H, W, 3); those of an image that is grey all over are its indices."""
-    wide = pixels.astype(np.int64)
-    red, green, blue = wide[..., 0], wide[..., 1], wide[..., 2]
-    if (red == green).all() and (green == blue).all():
-        return np.asarray(red)
-    return np.asarray(color_value(0, 0, 0) + (red << 16) + (green << 8) + blue)
-
-
-def _of_array(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim == 3 and array.shape[-1] in (3, 4) and array.dtype == np.uint8:
-        return _of_colors(array[..., :3])
-    whole = array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool((array == np.floor(array)).all()))
-    if array.ndim != 2 or not whole or 0 in array.shape:
-        got = f"{array.dtype} of shape {array.shape}"
-        raise DataError(must_be(name, "an array (H, W) of whole numbers, or (H, W, 3) of colours", got))
-    return np.asarray(array.astype(np.int64))
-
-
-def as_mask_content(value: Any, where: str) -> Content:
-    """Return the content of a mask given from Python: a path, bytes, a Pillow image (palettes stay), or an array.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    if isinstance(value, str | Path):
-        return FileContent(user_path(value, where, DataError))
-    if isinstance(value, bytes):
-        return BytesContent(value)
-    buffer = io.BytesIO()
-    if isinstance(value, Image.Image):
-        value.save(buffer, "TIFF" if value.mode.startswith("I") or value.mode == "F" else "PNG")
-        return BytesContent(buffer.getvalue())
-    if isinstance(value, np.ndarray):
-        np.save(buffer, value, allow_pickle=False)
-        return BytesContent(buffer.getvalue())
-    raise DataError(must_be(where, "a mask: a path, bytes, a PIL image or an array", type(value).__name__))
 
 
 # --- the reader ------------------------------------------------------------------------------------------------------
@@ -171,7 +53,7 @@ class MaskedImages(Images):
 
     usual_task = "image-segmentation"
     python_rows = "(image, mask)"
-    usual_columns = ("mask", "annotation", "segmentation")
+    usual_columns: ClassVar[Sequence[str]] = ("mask", "annotation", "segmentation")
     describes_files = False
     takes_masks = True
 
@@ -366,7 +248,7 @@ def _size_of(row: Row) -> tuple[int, int]:
         with Image.open(io.BytesIO(row.content.read())) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             return (image.height, image.width) if turned else image.size
-    except _DAMAGE as error:
+    except DAMAGE as error:
         got = getattr(error, "strerror", None) or str(error)
         raise DataError(must_be(row.id, "an image that Pillow reads", f"another ({got})")) from error
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
@@ -45,7 +45,7 @@ class Images(OfLabels):
     inputs = "images"
     one = "image"
     modality = "image"
-    usual_columns = IMAGE_COLUMNS
+    usual_columns: ClassVar[Sequence[str]] = IMAGE_COLUMNS
     usual_task = "image-classification"
     numbers_task = "image-regression"
     python_rows = "(image, label)"

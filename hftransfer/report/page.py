@@ -42,9 +42,9 @@ class Group:
     """right, wrong or neither."""
     note: str = ""
     pictures: Sequence[Picture] = ()
-    wide: bool = False
-    """Whether pictures are strips, each of which takes a row."""
     texts: Sequence[Said] = ()
+    wide: bool = False
+    """Whether pictures are strips, which take more room."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from hftransfer.adapters import heads
 from hftransfer.base.errors import must_be
+from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import LabelSpace
-from hftransfer.data.masks import MASKED_IMAGES, MASKS, Mask, survey
+from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split, Splits
@@ -304,7 +305,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         found = []
         for number in range(count):
             random = np.random.default_rng(number)
-            x, y, radius = *random.uniform(30, 66, 2).tolist(), random.uniform(14, 26)
+            x, y, radius = (float(random.uniform(*ends)) for ends in ((30, 66), (30, 66), (14, 26)))
             disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
             pixels = np.where(disc[..., None], (200, 90, 60), (60, 90, 200)) + random.normal(0, 20, (96, 96, 3))
             image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -159,7 +159,8 @@ class SegmentedImage:
         """The mask (H, W) of uint8 with the values that masks in training have."""
         import numpy as np
 
-        return np.asarray(self.values, dtype=np.uint8 if max(self.values) < 256 else np.uint16)[self.ids]
+        values = np.asarray(self.values, dtype=np.uint8 if max(self.values) < 256 else np.uint16)
+        return np.asarray(values[self.ids])
 
     @property
     def shares(self) -> dict[str, float]:

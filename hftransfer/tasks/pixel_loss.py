@@ -16,7 +16,7 @@ from hftransfer.tasks.contract import Examples, Loss
 from hftransfer.tasks.pixels import PixelItems, at_size, shares
 
 if TYPE_CHECKING:
-    from hftransfer.data.masks import Mask
+    from hftransfer.data.mask_files import Mask
     from hftransfer.tasks.items import Items
 
 _GAMMA = 2.0

@@ -20,7 +20,7 @@ from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.items import Augment, Encoder, ImageItems
 
 if TYPE_CHECKING:
-    from hftransfer.data.masks import Mask
+    from hftransfer.data.mask_files import Mask
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, the last two not counted."""
@@ -96,7 +96,7 @@ class PixelItems(ImageItems):
         left, top, right, bottom = tile.box
         ids = mask.ids()[top:bottom, left:right]
         change = self.change_of(item, (ids.shape[1], ids.shape[0]))
-        return ids if change is None else change.mask(ids, IGNORED)
+        return np.asarray(ids if change is None else change.mask(ids, IGNORED))
 
 
 def _digest(digest: bytes, tile: Tile) -> bytes:
@@ -118,7 +118,7 @@ def at_size(ids: np.ndarray, rows: int, columns: int) -> np.ndarray:
     height, width = ids.shape
     down = ((np.arange(rows) + 0.5) * height / rows).astype(np.int64)
     across = ((np.arange(columns) + 0.5) * width / columns).astype(np.int64)
-    return ids[down[:, None], across]
+    return np.asarray(ids[down[:, None], across])
 
 
 def shares(ids: np.ndarray, rows: int, columns: int, classes: int, places: np.ndarray | None = None) -> np.ndarray:
@@ -131,7 +131,7 @@ def shares(ids: np.ndarray, rows: int, columns: int, classes: int, places: np.nd
     count = len(cells)
     flat = np.where(cells < 0, classes, cells) + (classes + 1) * np.arange(count)[:, None]
     found = np.bincount(flat.ravel(), minlength=count * (classes + 1)).reshape(count, classes + 1)
-    return (found[:, :classes] / (fine * fine)).astype(np.float32)
+    return np.asarray(found[:, :classes] / (fine * fine), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class MapTargets:
     def pixels(self) -> np.ndarray:
         """Return how many pixels of each class there are, (C,)."""
         found = {id(row): row for row in self.items.rows}  # once each, whatever tiles it has
-        return np.sum([cast("Mask", row.target).pixels for row in found.values()], axis=0)
+        return np.asarray(np.sum([cast("Mask", row.target).pixels for row in found.values()], axis=0))
 
     def shares(self, item: int, rows: int, columns: int, places: np.ndarray | None = None) -> np.ndarray:
         """Return the shares (n, C) in the cells of an item's grid, or in those at `places`."""

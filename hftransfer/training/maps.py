@@ -148,14 +148,14 @@ class _Cells:
     def __init__(self, features: Tensor, wanted: Tensor) -> None:
         self.wanted = wanted
         self.mean = features.mean(dim=0)
-        squares = sum(part.sub(self.mean).square_().sum(dim=0) for part in features.split(_ROWS_AT_ONCE))
+        squares = sum(part.sub(self.mean).square_().sum(dim=0) for part in torch.split(features, _ROWS_AT_ONCE))
         deviation = torch.sqrt(torch.as_tensor(squares) / len(features))
         # What varies less than float32 resolves is a constant, and gets no weight.
         self.deviation = torch.where(deviation > 1e-6 * self.mean.abs() + 1e-12, deviation, torch.inf)
         scaled = features.sub_(self.mean).div_(self.deviation)
         values, vectors = torch.linalg.eigh((scaled.T @ scaled / len(scaled)).double())
         self.values, self.vectors = values.clamp(min=0).float(), vectors.float()
-        for part in scaled.split(_ROWS_AT_ONCE):  # in place: they are many
+        for part in torch.split(scaled, _ROWS_AT_ONCE):  # in place: they are many
             part.copy_(part @ self.vectors)
         self.along = scaled
 

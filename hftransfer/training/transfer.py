@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.dense import Grid
 from hftransfer.base.errors import ModelError, RecipeError, must_be, some
 from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import inspect_rows
@@ -445,7 +446,8 @@ def _solve_maps(job: Job, sources: _Sources, examples: dict[str, Examples]) -> t
     from hftransfer.training.maps import MapProblem, StoredMaps, solve_maps
 
     strategy, classes = cast(LinearProbe, job.strategy), len(job.splits.class_names)
-    grids = getattr(job.adapter.head, "grids", None) or (tuple(job.adapter.trace.features.shape[1:]),)
+    shape = job.adapter.trace.features.shape[1:]
+    grids: Sequence[Grid] = getattr(job.adapter.head, "grids", None) or [(shape[0], shape[1], shape[2])]
     views = [job.task.map_targets(replace(examples["train"], items=items), classes) for items in sources.items]
     validation = sources.others["validation"].stored
     assert validation is not None

@@ -20,6 +20,7 @@ from tests.builders import missing_words, picture
 
 SILENT = Progress(None)
 SIZE = (12, 8)
+_PARTS = (("image", "images"), ("label", "masks"))
 HALVES = np.zeros((8, 12), dtype=np.uint8)
 HALVES[:, 6:] = 1
 
@@ -217,11 +218,8 @@ def test_rows_come_from_python_tables_and_data_sets(tmp_path: Path) -> None:
     assert len(survey(rows, lambda _: None).parts["all"]) == 3
     import datasets
 
-    data = datasets.Dataset.from_dict(
-        {part: [str(folder / part[0] / f"{n}.png") for n in range(3)] for part in ()}
-        | {"image": [str(folder / "images" / f"{n}.png") for n in range(3)]}
-        | {"label": [str(folder / "masks" / f"{n}.png") for n in range(3)]}
-    )
+    files = {column: [str(folder / part / f"{n}.png") for n in range(3)] for column, part in _PARTS}
+    data = datasets.Dataset.from_dict(files)
     data = data.cast_column("image", datasets.Image()).cast_column("label", datasets.Image())
     own = survey(rows_from_python(data, DataSettings(source="memory"), MASKED_IMAGES), lambda _: None)
     assert (own.parts["all"][2].target.ids() == HALVES).all()

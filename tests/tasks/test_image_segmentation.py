@@ -46,6 +46,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _segmented(model: Any, picture: Any) -> SegmentedImage:
+    (found,) = model.predict([picture])
+    assert isinstance(found, SegmentedImage)
+    return found
+
+
 def _recipe(tiny: TinyModels, data: Path, family: str = "timm", **more: Any) -> dict[str, Any]:
     settings = {"source": str(data), "size": 64, **more.pop("of_data", {})}
     train = {"precision": "fp32", **more.pop("train", {})}
@@ -71,11 +77,10 @@ def test_a_linear_layer_on_every_backbone_comes_back_as_it_was(
     model = load_model(tmp_path / "run")
     again = model.evaluate(str(data))
     assert again["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)  # maps were kept in 16 bits
-    found = model.predict([_pairs(1)[0][0]])[0]
-    assert isinstance(found, SegmentedImage)
+    found = _segmented(model, _pairs(1)[0][0])
     assert (found.mask.shape, set(np.unique(found.mask))) == ((96, 96), {0, 7})
     saved = load_model(model.save(tmp_path / "saved"))
-    assert (saved.predict([_pairs(1)[0][0]])[0].ids == found.ids).all()
+    assert (_segmented(saved, _pairs(1)[0][0]).ids == found.ids).all()
 
 
 def test_the_card_says_how_to_use_it_without_this_library(
@@ -90,7 +95,7 @@ def test_the_card_says_how_to_use_it_without_this_library(
         monkeypatch.chdir(tmp_path)
         scope: dict[str, Any] = {}
         exec(code.replace("path/to/this/folder", str(run / "model")), scope)
-        own = load_model(run).predict([str(tmp_path / "photo.jpg")])[0]
+        own = _segmented(load_model(run), str(tmp_path / "photo.jpg"))
         assert (np.asarray(scope["mask"]) == own.ids).mean() > 0.999
 
 
@@ -106,7 +111,7 @@ def test_fine_tuned_decoders_are_native(
     assert type(model.source.model).__name__ == "UperNetForSemanticSegmentation"
     assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=1e-6)
     picture = _pairs(1)[0][0]
-    own = model.predict([picture])[0]
+    own = _segmented(model, picture)
     assert AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "run" / "model").config.id2label[1] == "disc"
     segment = pipeline("image-segmentation", model=str(tmp_path / "run" / "model"))
     for part in segment(picture):
@@ -212,7 +217,7 @@ def test_tiles_of_a_large_picture_are_put_together(
     assert (model.tile, metrics["test"]["mean_iou"] > 0.7) == (64, True)
     assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
     wide = Image.new("RGB", (500, 90), (60, 90, 200))
-    assert model.predict([wide])[0].ids.shape == (90, 500)
+    assert _segmented(model, wide).ids.shape == (90, 500)
     with pytest.raises(RecipeError, match="32 pixels"):
         model.use_tiles(3)
 
@@ -261,7 +266,9 @@ def test_what_does_not_go_is_told_in_words(tiny: TinyModels, data: Path, tmp_pat
     many = told(_recipe(tiny, data, train={"mixup": 0.2, "loss": "mse"}, of_data={"shots": 2}), RecipeError)
     assert missing_words(many, ("train.mixup", "train.loss", "ce+dice", "data.shots")) == []
     assert (
-        missing_words(told(_recipe(tiny, data, "vit", of_data={"size": [60, 64]}), ModelError), ("data.size", "[64, 64]"))
+        missing_words(
+            told(_recipe(tiny, data, "vit", of_data={"size": [60, 64]}), ModelError), ("data.size", "[64, 64]")
+        )
         == []
     )
     single = [(image, np.zeros_like(mask)) for image, mask in _pairs(8)]
@@ -271,4 +278,4 @@ def test_what_does_not_go_is_told_in_words(tiny: TinyModels, data: Path, tmp_pat
     assert model.class_names == ("background", "foreground")
     with pytest.raises(DataError, match="an image"):
         model.predict([b"nothing"])
-    assert model.predict([Image.new("RGB", (1, 1))])[0].ids.shape == (1, 1)
+    assert _segmented(model, Image.new("RGB", (1, 1))).ids.shape == (1, 1)
