@@ -595,6 +595,9 @@ def explain(
     question: Question = None,
     context: Context = None,
     pair: Pair = None,
+    region: Annotated[
+        str | None, typer.Option(help="Of segmentation: the part asked about, as in 0.2,0.4,0.5,0.9 (left, top, …).")
+    ] = None,
     truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = True,
     out: Annotated[Path | None, typer.Option(help="The folder (default: explanations).")] = None,
     base: Base = None,
@@ -615,6 +618,7 @@ def explain(
             labels=tuple(_parts_of(labels)),
             method=method,
             truth=truth,
+            region=region,
             column=column,
             pair_column=pair_column,
             question=question,

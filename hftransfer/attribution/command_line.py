@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from hftransfer.attribution.explaining import explain_each
 from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
-from hftransfer.base.errors import DataError, WriteError, must_be, printable
+from hftransfer.base.errors import DataError, RecipeError, WriteError, must_be, printable
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import new_folder
 from hftransfer.data.inputs import InputRequest
@@ -34,7 +34,25 @@ class ExplainRequest(InputRequest):
     labels: tuple[str, ...] = ()
     method: str = "auto"
     truth: bool = True
+    region: str | None = None
+    """Of a segmenter: left, top, right, bottom as shares of the image's sides."""
     out: Path | None = None
+
+
+def region_of(text: str | None) -> tuple[float, float, float, float] | None:
+    """Return the part of an image that a text such as `0.2,0.4,0.5,0.9` names.
+
+    Raises:
+        RecipeError: it names none.
+    """
+    if text is None:
+        return None
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError:
+        allowed = "left,top,right,bottom as shares of the image's sides, such as 0.2,0.4,0.5,0.9"
+        raise RecipeError(must_be("--region", allowed, f"'{text}'")) from None
+    return left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,13 @@ def _outcomes(
     named = request.named(model.reader, lines, pairs=pairs)
     values = [one.value for one in named]
     explained = explain_each(
-        model, values, label=request.label, labels=request.labels, method=request.method, truth=request.truth
+        model,
+        values,
+        label=request.label,
+        labels=request.labels,
+        method=request.method,
+        truth=request.truth,
+        region=region_of(request.region),
     )
     with progress.stage("explaining", len(named)) as advance:
         for one, outcome in zip(named, explained, strict=True):

@@ -36,6 +36,7 @@ def explain(
     labels: Sequence[str] = (),
     method: str = "auto",
     truth: bool = False,
+    region: tuple[float, float, float, float] | None = None,
     question: str | None = None,
     context: str | None = None,
 ) -> list[Explained]:
@@ -45,8 +46,9 @@ def explain(
     label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
     occlusion, or attention rollout; layers are chosen by looking at the network. A dual encoder is given `labels`,
     prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
-    Of texts, or pairs of them, words are weighed by integrated gradients. Of questions, given as to `predict`, the
-    spans that came next are told.
+    Of a segmenter the map shows what speaks for a class in a `region`: left, top, right and bottom as shares of the
+    image's sides; where the class is predicted, if left out. Of texts, or pairs of them, words are weighed by
+    integrated gradients. Of questions, given as to `predict`, the spans that came next are told.
 
     >>> ht.explain("runs/pets/20261124-101500", ["photo.jpg"])[0].map.shape
     (224, 224)
@@ -66,7 +68,7 @@ def explain(
         raise RecipeError(must_be("question and context", f"left out for a model of {model.takes}", "given"))
     else:
         given = as_list(inputs, model.reader)
-    outcomes = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth))
+    outcomes = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth, region=region))
     if faults := [fault for one in outcomes if isinstance(one, DataError) for fault in one.faults]:
         raise DataError(*faults)
     return [one for one in outcomes if not isinstance(one, DataError)]
@@ -80,6 +82,7 @@ def explain_each(
     labels: Sequence[str] = (),
     method: str = "auto",
     truth: bool = False,
+    region: tuple[float, float, float, float] | None = None,
 ) -> Iterator[Explained | DataError]:
     """Yield an explanation of each input in turn, or the error that says why it can't be read.
 
@@ -89,8 +92,10 @@ def explain_each(
     way = model.explains
     if way is None:
         raise RecipeError(must_be("the model to explain", "one whose task has explanations", f"one of {model.takes}"))
+    if region is not None:
+        _require_region(model, region)
     if way == "maps":
-        yield from _explained_images(model, inputs, label, labels, method, truth=truth)
+        yield from _explained_images(model, inputs, label, labels, method, truth=truth, region=region)
         return
     if labels:
         raise RecipeError(must_be("labels", "left out for a model with classes of its own", some_of(labels)))
@@ -113,9 +118,11 @@ def _explained_images(
     method: str,
     *,
     truth: bool,
+    region: tuple[float, float, float, float] | None = None,
 ) -> Iterator[Explained | DataError]:
     require_method(method)
     network, names = _asked(model, labels)
+    network.region = region
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
     spot = find_spot(network)
@@ -147,6 +154,20 @@ def _explained_image(
     # A blank map names no place that could be taken away.
     tested = faithfulness(network, pixels, found, target) if truth and not is_blank(found) else None
     return ImageExplanation(names[target], score, found, network.seen(pixels)[0], method_for(method, spot), tested)
+
+
+def _require_region(model: Predictor | DualPredictor, region: tuple[float, float, float, float]) -> None:
+    """Return if a part of an image may be asked about.
+
+    Raises:
+        RecipeError: the model gives no class to each pixel, or the part is none.
+    """
+    if not isinstance(model, Predictor) or not model.task.has_maps:
+        raise RecipeError(must_be("the region", "left out: the model makes no masks", list(region)))
+    left, top, right, bottom = region
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        allowed = "left, top, right and bottom as shares of the image's sides, such as 0.2,0.4,0.5,0.9"
+        raise RecipeError(must_be("the region", allowed, list(region)))
 
 
 def _asked(model: Predictor | DualPredictor, labels: Sequence[str]) -> tuple[PixelModel, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,17 +30,47 @@ class PixelModel(nn.Module):
         self.adapter = adapter
         self.texts, self.scale = texts, scale
         """Of a dual encoder: the normalised embeddings (L, D) of what images are compared with."""
+        self.region: Region = None
+        """Of a segmenter: the part of the image that is asked about; None: where each class is predicted."""
+        self._shares = torch.empty(0)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return the logits (B, C)."""
         logits = logits_of(self.model(pixel_values=pixel_values))
+        if logits.ndim == 4:
+            return self._of_places(logits)
         if self.texts is None:
             return logits
         scores: Tensor = self.scale * normalize(logits, dim=-1) @ self.texts.T  # (B, L)
         return scores
 
+    def _of_places(self, logits: Tensor) -> Tensor:
+        """Return the mean logit (B, C) of each class over the places (B, C, h, w) that are asked about: as in
+        Seg-Grad-CAM (Vinogradova et al., arXiv 2002.11434)."""
+        best = logits.argmax(dim=1, keepdim=True)  # (B, 1, h, w)
+        classes = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
+        predicted = (best == classes).to(logits.dtype)  # (B, C, h, w)
+        asked = torch.ones_like(predicted)
+        if self.region is None:
+            asked = torch.where(predicted.sum(dim=(2, 3), keepdim=True) > 0, predicted, asked)
+        elif self.region != "all":
+            left, top, right, bottom = self.region
+            rows, columns = logits.shape[2:]
+            asked = torch.zeros_like(predicted)
+            first_row, first_column = int(top * rows), int(left * columns)
+            asked[..., first_row : max(first_row + 1, round(bottom * rows)), :] = 1
+            asked[..., :first_column] = 0
+            asked[..., max(first_column + 1, round(right * columns)) :] = 0
+        self._shares = ((predicted * asked).sum(dim=(2, 3)) / asked.sum(dim=(2, 3))).detach()
+        if self.region is None:
+            self._shares = predicted.mean(dim=(2, 3)).detach()
+        return (logits * asked).sum(dim=(2, 3)) / asked.sum(dim=(2, 3))
+
     def scores(self, logits: Tensor) -> Tensor:
-        """Return what logits (B, C) are as scores: of prompts their probabilities, of one alone its cosine."""
+        """Return what logits (B, C) are as scores: of prompts their probabilities, of one alone its cosine; of a
+        segmenter the share of the places asked about that each class has."""
+        if self.adapter.head_port.of_maps:
+            return self._shares
         if self.texts is None:
             return scores_of(logits, self.adapter.scoring)
         return scores_of(logits, "softmax") if logits.shape[1] > 1 else logits.float() / self.scale
@@ -59,6 +90,10 @@ class PixelModel(nn.Module):
         shown = ((pixels - black) / (white - black)).clamp(0, 1)  # (B, 3, H, W)
         found: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
         return found
+
+
+Region = tuple[float, float, float, float] | Literal["all"] | None
+"""Left, top, right and bottom of a part of an image, as shares of its sides."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +129,13 @@ def find_spot(network: PixelModel, target: int = 0) -> Spot:
             outputs.append((module, output))
 
     handles = [module.register_forward_hook(keep) for module in candidates]
+    asked, network.region = network.region, "all"
     try:
         with torch.enable_grad():
             logit = network(pixels)[0, target]
             gradients = torch.autograd.grad(logit, [output for _, output in outputs], allow_unused=True)
     finally:
+        network.region = asked
         for handle in handles:
             handle.remove()
     size = int(pixels.shape[2]), int(pixels.shape[3])

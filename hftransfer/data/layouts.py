@@ -152,7 +152,7 @@ class FolderReader:
                 others = some(entry.name for entry in folders if entry != pictures)
                 got = f"images in {pictures.name} beside {others}, which look like a mask or annotation of each image"
                 allowed = f"a folder with a folder of {self.reader.inputs} per class"
-                remedy = "Those are for segmentation or detection. Classes are given by folders, or by a table."
+                remedy = "Masks are for task image-segmentation. Classes are given by folders, or by a table."
                 raise DataError(must_be(f"data.source {folder}", allowed, got, remedy))
             others = some(entry.name for entry in folders if entry != pictures)
             self.found.note(f"the images are found in {self._shown(pictures)}; {others} beside it are left out")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.mask_labels import LabelSpace, NamedValues, color_value
 from hftransfer.data.rows import BytesContent, Content, FileContent
 
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, Image.DecompressionBombError)
-"""What Pillow's and NumPy's readers raise on damaged files."""
+if TYPE_CHECKING:
+    from PIL import Image
+
 _ARRAY = b"\x93NUMPY"
 
 
@@ -63,6 +64,14 @@ class ReadMask:
     digest: bytes
 
 
+@cache
+def damage() -> tuple[type[Exception], ...]:
+    """Return what Pillow's and NumPy's readers raise on damaged files."""
+    from PIL import Image
+
+    return (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, Image.DecompressionBombError)
+
+
 def read_mask(content: Content, name: str) -> ReadMask:
     """Return the values of a mask in whatever mode it is: greyscale, palette (its indices), 1 bit, 16 or 32 bits,
     colours, or a NumPy array.
@@ -70,6 +79,8 @@ def read_mask(content: Content, name: str) -> ReadMask:
     Raises:
         DataError: it can't be read.
     """
+    from PIL import Image, ImageOps
+
     try:
         data = content.read()
         digest = hashlib.blake2b(data, digest_size=16).digest()
@@ -78,7 +89,7 @@ def read_mask(content: Content, name: str) -> ReadMask:
         with Image.open(io.BytesIO(data)) as image:
             is_jpeg = image.format == "JPEG"
             return ReadMask(_of_image(ImageOps.exif_transpose(image)), is_jpeg, digest)
-    except DAMAGE as error:
+    except damage() as error:
         got = getattr(error, "strerror", None) or str(error) or type(error).__name__
         remedy = "Mend it, or leave its image out: data.on_error=skip."
         raise DataError(must_be(name, "a mask that Pillow reads", f"one that can't be read ({got})", remedy)) from error
@@ -125,6 +136,8 @@ def as_mask_content(value: Any, where: str) -> Content:
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):
         return BytesContent(value)
+    from PIL import Image
+
     buffer = io.BytesIO()
     if isinstance(value, Image.Image):
         value.save(buffer, "TIFF" if value.mode.startswith("I") or value.mode == "F" else "PNG")

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, counted, must_be, nearest, some
-from hftransfer.data.mask_files import DAMAGE, Mask, as_mask_content, read_mask
+from hftransfer.data.mask_files import Mask, as_mask_content, damage, read_mask
 from hftransfer.data.mask_labels import (
     BINARY_NAMES,
     VOID,
@@ -56,6 +55,7 @@ class MaskedImages(Images):
     usual_columns: ClassVar[Sequence[str]] = ("mask", "annotation", "segmentation")
     describes_files = False
     takes_masks = True
+    from_folders = False
 
     @override
     def target_column(self, settings: DataSettings) -> tuple[str | None, str]:
@@ -244,11 +244,13 @@ def _look_at(row: Row) -> _Seen:
 
 def _size_of(row: Row) -> tuple[int, int]:
     """Return the width and height of an image, turned upright; only its header is read."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(row.content.read())) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             return (image.height, image.width) if turned else image.size
-    except DAMAGE as error:
+    except damage() as error:
         got = getattr(error, "strerror", None) or str(error)
         raise DataError(must_be(row.id, "an image that Pillow reads", f"another ({got})")) from error
 

@@ -154,6 +154,7 @@ def _files_as_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     if not reader.is_of_folder(suffixes):
         remedy = "Images are for task image-classification." if suffixes & IMAGE_SUFFIXES else ""
         allowed = f"a CSV, TSV, JSONL or Parquet file of {reader.inputs}, or a folder of such"
+        allowed = "a folder with images/ beside masks/, or a table of both" if reader.takes_masks else allowed
         got = "a folder without tables" if suffixes else "an empty folder"
         raise DataError(must_be(f"data.source {path}", allowed, got, remedy))
     found = _folder_rows(path, settings, reader)

@@ -59,14 +59,16 @@ def audit(
         return Audit(len(unreadable), in_order(unreadable), ("no image can be read: there is nothing else to look at",))
     splits = load_splits(loaded, found, progress)
     probes = task.judges_labels
+    of_masks = task.has_maps
     of_words = probes and for_targets(task, splits.kind).head.of_tokens
     seen = probes and not of_words
     subject = _seen_by_the_network(splits, loaded, progress) if seen else Subject.of(splits, task.reader)
     subject.odd |= {place: odd[id(row)] for place, row in enumerate(subject.rows) if id(row) in odd}
     with progress.stage("comparing rows", STEPS) as advance:
         audit = examine(subject, loaded.train.seed, advance)
-    more = () if probes else (f"labels and outliers are not judged for task {loaded.task}",)
+    more = () if probes or of_masks else (f"labels and outliers are not judged for task {loaded.task}",)
     tagged = _judged_words(splits, loaded, progress) if of_words else []
+    tagged += _judged_masks(splits, loaded, progress) if of_masks else []
     findings = in_order([*unreadable, *audit.findings, *tagged])
     more = (*(note for note in splits.notes if note.startswith("warning: ") and " are in both " not in note), *more)
     return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
@@ -111,6 +113,15 @@ def _judged_words(splits: Splits, recipe: Recipe, progress: Progress) -> list[Fi
         return tag_findings(splits, words, recipe.train.seed)
 
 
+def _judged_masks(splits: Splits, recipe: Recipe, progress: Progress) -> list[Finding]:
+    """Return the images with parts whose class is likely wrong."""
+    from hftransfer.auditing.masks import mask_findings
+    from hftransfer.training.transfer import maps_of
+
+    with maps_of(_probe_job(splits, recipe, progress)) as (_, maps):
+        return mask_findings(splits, maps, recipe.train.seed)
+
+
 def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
     """Return the rows with their features; texts that are cut are odd."""
     from hftransfer.training.transfer import features_of
@@ -145,7 +156,8 @@ def _probe_job(splits: Splits, recipe: Recipe, progress: Progress) -> Job:
     pair = probe.pair_for(task, pairs=splits.has_pairs)
     pooling = probe.pooling_for(task, checkpoint.pooling, pair)
     names, seed = task.output_names(splits), recipe.train.seed
-    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed, pair=pair)
+    size = recipe.data.height_and_width
+    adapter = load_adapter(checkpoint, names, head=task.head, pooling=pooling, seed=seed, pair=pair, size=size)
     return Job(
         adapter=adapter,
         boundary=probe.prepare(adapter),

@@ -110,15 +110,16 @@ def export_onnx(
     inputs, source = _examples(predictor, run, data, progress)
     graph = _Graph(adapter.model, list(inputs[0]))
     with new_folder(path) as draft:
-        _write_graph(graph, inputs[0], draft / "model.onnx", adapter.name)
-        difference = float(
-            np.max(list(_difference(graph, draft / "model.onnx", inputs, adapter.name)))
-        )  # NaN if one is NaN
+        file = draft / "model.onnx"
+        any_size = predictor.task.has_maps and _written_for_any_size(graph, inputs, file, adapter.name)
+        if not any_size:
+            _write_graph(graph, inputs[0], file, adapter.name)
+        difference = float(np.max(list(_difference(graph, file, inputs, adapter.name))))  # NaN if one is NaN
         if not difference <= MOST_DIFFERENT:
             got = f"{difference:.2g} on {_count(inputs)} {source}"
             where = "the largest difference of a logit between ONNX and PyTorch"
             raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, "Nothing was written."))
-        _write_beside(predictor, adapter, graph, draft, difference)
+        _write_beside(predictor, adapter, graph, draft, difference, any_size=any_size)
     return Exported(path, difference, _count(inputs), source)
 
 
@@ -238,11 +239,26 @@ class _Graph(nn.Module):
         return (found.logits,)
 
 
-def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str) -> None:
+def _written_for_any_size(graph: _Graph, batches: Sequence[Inputs], file: Path, name: str) -> bool:
+    """Return whether there is a graph for images of any size, that gives what PyTorch gives for larger ones too."""
+    larger = {
+        key: torch.nn.functional.interpolate(own, scale_factor=(2.0, 1.5)) if own.ndim == 4 else own
+        for key, own in batches[0].items()
+    }
+    try:
+        _write_graph(graph, batches[0], file, name, any_size=True)
+        return bool(np.max(list(_difference(graph, file, [batches[0], larger], name))) <= MOST_DIFFERENT)
+    except (ModelError, RuntimeError, ValueError):
+        return False
+    except Exception as error:  # onnxruntime's own errors have no common class
+        return not str(error)
+
+
+def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str, *, any_size: bool = False) -> None:
     given = tuple(torch.cat([tensor, tensor])[:2] for tensor in example.values())  # 1 would be taken for a constant
     # Batches of any size; of texts, the tokens of which lie along the last side, any length, too.
     last = example["input_ids"].ndim - 1 if "input_ids" in example else 0
-    free = dict.fromkeys((0, last), torch.export.Dim.DYNAMIC)
+    free = dict.fromkeys((0, 2, 3) if any_size else (0, last), torch.export.Dim.DYNAMIC)
     with torch.no_grad(), _quiet():
         try:
             # Once before, so that the graph knows the names of its outputs.
@@ -298,7 +314,9 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str)
             yield float(np.max(np.abs(one.numpy() - other)) / max(1.0, float(np.abs(one.numpy()).max(initial=0.0))))
 
 
-def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder: Path, difference: float) -> None:
+def _write_beside(
+    predictor: Predictor, adapter: Adapter, graph: _Graph, folder: Path, difference: float, *, any_size: bool
+) -> None:
     """Write what one needs to use the graph: labels, preprocessing, and the native processor's files."""
     from hftransfer.adapters.libraries import quiet_transformers
 
@@ -317,6 +335,7 @@ def _write_beside(predictor: Predictor, adapter: Adapter, graph: _Graph, folder:
         "preprocessing": {} if predictor.reader.fields else adapter.processor_settings(),
         "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,
         **{name: getattr(facts, name) for name in ("null_threshold", *predictor.task.tuned)},
+        **({"any_size": any_size} if predictor.task.has_maps else {}),
         "opset": _OPSET,
         "max_difference": difference,
     }

@@ -19,7 +19,7 @@ from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split, Splits
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Starter, Wishes, Words
+from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.tasks.shown import Example, ExampleGroup, Layers, Line, Plot
@@ -70,9 +70,10 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         Metric("boundary_f1"),
     )
     head = heads.SEGMENTS
-    drafted = 1
+    drafted = 7
     has_maps = True
     from_windows = True
+    explains: ClassVar[Explains | None] = "maps"
     answered_at_once: ClassVar[int] = 8
     judges_labels = False
     losses = ("ce+dice", "ce", "dice", "focal")

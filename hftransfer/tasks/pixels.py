@@ -3,6 +3,7 @@ each class in each place of a map."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,13 @@ class PixelItems(ImageItems):
             image = image.crop(tile.box)
         return super()._shown(image, item)
 
+    def only(self, chosen: Sequence[int]) -> PixelItems:
+        """Return some of the items."""
+        own = copy.copy(self)
+        own.rows, own.tiles = [self.rows[place] for place in chosen], [self.tiles[place] for place in chosen]
+        own.digests = [self.digests[place] for place in chosen]
+        return own
+
     def ids(self, item: int) -> np.ndarray:
         """Return the class ids (H, W) of what the network sees of an image, -1 for what counts nowhere."""
         tile, mask = self.tiles[item], cast("Mask", self.rows[item].target)
@@ -143,6 +151,10 @@ class MapTargets:
 
     def __len__(self) -> int:
         return len(self.items.tiles)
+
+    def only(self, chosen: Sequence[int]) -> MapTargets:
+        """Return those of some items."""
+        return MapTargets(self.items.only(chosen), self.classes)
 
     def pixels(self) -> np.ndarray:
         """Return how many pixels of each class there are, (C,)."""

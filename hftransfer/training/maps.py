@@ -60,6 +60,11 @@ class StoredMaps:
         """Return the maps (1, D, h, w) of an item in float32."""
         return apart(as_tensor(self.stored.row(item)).float()[None], self.grids)
 
+    def only(self, chosen: Sequence[int]) -> StoredMaps:
+        """Return those of some items."""
+        stored = StoredActivations(self.stored.shards, self.stored.places[np.asarray(chosen, dtype=np.int64)])
+        return StoredMaps(stored, self.grids, self.targets.only(chosen))
+
     @property
     def width(self) -> int:
         """The channels of all maps."""
@@ -94,6 +99,18 @@ def solve_maps(problem: MapProblem) -> SolvedHead:
     return SolvedHead(
         head.weight.double().numpy(), head.bias.double().numpy(), l2, 1.0 - judge.score(head), path, _MEASURE
     )
+
+
+def solve_at(maps: Sequence[StoredMaps], classes: int, l2: float, seed: int = 0) -> PyramidHead:
+    """Return the head on these maps at one strength, rare classes counting somewhat more: nothing is tried."""
+    rows = min(_PILOT_ROWS, _MOST_NUMBERS // maps[0].width)
+    problem = MapProblem(maps, maps[0], classes, l2, seed=seed)
+    found = _solved(_drawn_cells(problem, rows), BALANCES[-1], l2, _STEPS)
+    head = PyramidHead(maps[0].grids, classes)
+    with torch.no_grad():
+        head.weight.copy_(found.weight)
+        head.bias.copy_(found.bias)
+    return head
 
 
 class _Search:

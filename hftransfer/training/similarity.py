@@ -40,6 +40,10 @@ class FeatureAdapter:
         """Switch what is above the boundary to train mode and back."""
         self.adapter.learn_mode(boundary, on=on)
 
+    def learning_buffers(self) -> dict[str, Tensor]:
+        """Return nothing: no running statistics change."""
+        return {}
+
     def depth_of(self) -> dict[nn.Parameter, int]:
         """Return the depths of the adapter's parameters."""
         return self.adapter.depth_of()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ from hftransfer.training.solver import (
     solve_head,
 )
 from hftransfer.training.tracking import Log, not_tracked
+
+if TYPE_CHECKING:
+    from hftransfer.training.maps import StoredMaps
 
 Stage = Callable[[str], Any]
 _PILOT_TOKENS = 8192
@@ -208,6 +211,28 @@ def features_of(job: Job) -> Iterator[tuple[dict[str, Examples], dict[str, Store
     examples = _examples(job)
     with _store(job) as store:
         yield examples, _features(_sources(job, examples, store))
+
+
+@contextmanager
+def maps_of(job: Job) -> Iterator[tuple[dict[str, Examples], dict[str, StoredMaps]]]:
+    """The examples of every split, and the maps that a head would be solved on, with their masks; nothing learns."""
+    from hftransfer.training.maps import StoredMaps
+
+    with features_of(job) as (examples, stored):
+        classes, grids = len(job.splits.class_names), _grids_of(job)
+        yield (
+            examples,
+            {
+                name: StoredMaps(own, grids, job.task.map_targets(examples[name], classes))
+                for name, own in stored.items()
+            },
+        )
+
+
+def _grids_of(job: Job) -> Sequence[Grid]:
+    """Return the sizes of the maps that enter the head."""
+    shape = job.adapter.trace.features.shape[1:]
+    return getattr(job.adapter.head, "grids", None) or [(shape[0], shape[1], shape[2])]
 
 
 def _features(sources: _Sources) -> dict[str, StoredActivations]:
@@ -446,8 +471,7 @@ def _solve_maps(job: Job, sources: _Sources, examples: dict[str, Examples]) -> t
     from hftransfer.training.maps import MapProblem, StoredMaps, solve_maps
 
     strategy, classes = cast(LinearProbe, job.strategy), len(job.splits.class_names)
-    shape = job.adapter.trace.features.shape[1:]
-    grids: Sequence[Grid] = getattr(job.adapter.head, "grids", None) or [(shape[0], shape[1], shape[2])]
+    grids = _grids_of(job)
     views = [job.task.map_targets(replace(examples["train"], items=items), classes) for items in sources.items]
     validation = sources.others["validation"].stored
     assert validation is not None

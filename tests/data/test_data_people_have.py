@@ -278,7 +278,7 @@ def test_masks_beside_the_images_of_a_class_are_left_out_and_told(tmp_path: Path
 
 def test_images_beside_masks_are_for_another_task(tmp_path: Path) -> None:
     write_classes(tmp_path, {"images": 3, "masks": 3})
-    assert missing_words(told(tmp_path), ("mask or annotation of each image", "for segmentation or detection")) == []
+    assert missing_words(told(tmp_path), ("mask or annotation of each image", "for task image-segmentation")) == []
 
 
 @pytest.mark.parametrize("place", ["PetImages", "archive/PetImages", "train/images", "images/train"])

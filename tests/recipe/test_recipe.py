@@ -500,6 +500,19 @@ def test_every_shipped_recipe_starts_with_its_command(path):
     assert first == f"# hftransfer {command} recipes/{path.name}"
 
 
+def _discs(folder: Path) -> Path:
+    """Pictures with masks, without splits."""
+    from PIL import Image
+
+    from hftransfer.tasks import head_task
+
+    for number, (image, mask) in enumerate(head_task("image-segmentation").made_up(12)):
+        for part, own in (("images", image), ("masks", Image.fromarray(mask))):
+            (folder / "discs" / part).mkdir(parents=True, exist_ok=True)
+            own.save(folder / "discs" / part / f"{number}.png")
+    return folder / "discs"
+
+
 @pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, text_data, squad_data, tmp_path, silent):
@@ -507,6 +520,7 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
         "image-classification": (tiny("resnet"), folder_data),
         "text-classification": (tiny("bert"), text_data),
         "token-classification": (tiny("bert"), "bundled/short-notes"),
+        "image-segmentation": (tiny("timm"), _discs(tmp_path)),
         "question-answering": (tiny("bert"), squad_data),
         "text-regression": (tiny("bert"), "bundled/short-adverts"),
         "zero-shot-image-classification": (tiny("clip-dual"), folder_data),

@@ -196,8 +196,31 @@ def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path
     drafted = _invoke("init", "--data", data, "--task", "image-segmentation", "--out", tmp_path / "draft.yaml")
     assert drafted
     assert missing_words((tmp_path / "draft.yaml").read_text(), ("task: image-segmentation", "16")) == []
-    audit = ht.audit(_recipe(tiny, data), progress=SILENT)
-    assert audit.rows == 28
+    explained = (
+        "explain",
+        run,
+        pictures[0],
+        "--label",
+        "disc",
+        "--region",
+        "0.2,0.2,0.9,0.9",
+        "--out",
+        tmp_path / "why",
+    )
+    assert "disc" in _invoke(*explained, "--quiet")
+    with pytest.raises(RecipeError, match="shares of the image's sides"):
+        ht.explain(str(run), [str(pictures[0])], region=(0.5, 0.0, 0.2, 1.0))
+    onnx = _invoke("export", run, "--format", "onnx", "--out", tmp_path / "onnx", "--quiet")
+    assert json.loads((tmp_path / "onnx" / "onnx.json").read_text())["any_size"] is True, onnx
+
+
+def test_an_audit_finds_a_part_of_another_class(tiny: TinyModels, data: Path) -> None:
+    rows = [(np.asarray(image), mask.copy()) for image, mask in _pairs(24)]
+    rows[5][1][:] = 0  # the disc is not drawn
+    audit = ht.audit(_recipe(tiny, data), {"data.test_fraction": 0.2}, data=rows, progress=SILENT)
+    worst = next(one for one in audit.findings if one.kind == "label")
+    assert ("[5]" in worst.id, worst.label, worst.suggested) == (True, "background", "foreground")
+    assert "left, top, right, bottom" in worst.reason
 
 
 def test_predicted_masks_are_labels_again(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
