@@ -151,7 +151,8 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
         return Group(group.title, group.kind, group.note, texts=texts[:_SHOWN])
     if any(one.layers for one in group.examples):
         strips = [Picture(_strip(rows[one.place], one.layers), one.caption) for one in group.examples if one.layers]
-        return Group(group.title, group.kind, group.note, pictures=[_key_of(group), *strips][: _SHOWN + 1], wide=True)
+        key = [_key_of(group)] if group.kind == "wrong" else []
+        return Group(group.title, group.kind, group.note, pictures=[*key, *strips][: _SHOWN + 1], wide=True)
     outputs = {one.place: one.output for one in group.examples if one.output is not None}
     said = {one.place: one.caption for one in group.examples}
     max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
