@@ -6,11 +6,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from hftransfer.base.errors import DataError, must_be, nearest, some
+from hftransfer.data.rows import Target
 from hftransfer.data.tables import raise_first
 
 LABEL_COLUMNS = (
@@ -72,7 +72,7 @@ def _shown(columns: Sequence[str]) -> str:
     return some((column[:60] for column in columns), 30)
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Return whether a cell holds nothing: None, NaN, or what pandas writes for them."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -91,7 +91,7 @@ def numbered_columns(name: str, columns: Sequence[str]) -> list[str]:
     return [column for _, column in sorted(found)]
 
 
-def spread(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+def spread(values: Sequence[object]) -> tuple[list[object], list[int]]:
     """Return the values, those in lists one by one, and the row that each is of."""
     found, places = [], []
     for place, value in enumerate(values):
@@ -108,7 +108,7 @@ def passed_over(chosen: str, named: str | None, usual: Sequence[str], columns: S
     return [f"{what} are those in the column '{chosen}', not '{others[0]}'"] if others and named is None else []
 
 
-def is_unlabelled(value: Any) -> bool:
+def is_unlabelled(value: object) -> bool:
     """Return whether a cell holds no label."""
     if isinstance(value, list | tuple | np.ndarray):
         return len(value) == 0
@@ -150,7 +150,7 @@ def as_label(name: str) -> str:
 _WHOLE = re.compile(r"(-?\d+)(\.0*)?")
 
 
-def _whole_as_such(values: Sequence[Any]) -> list[Any]:
+def _whole_as_such(values: Sequence[object]) -> list[object]:
     """Return the values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are
     whole numbers, of texts where all in the column are."""
     found = [_alone(value.item() if isinstance(value, np.generic) else value) for value in values]
@@ -163,7 +163,7 @@ def _whole_as_such(values: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _alone(value: Any) -> Any:
+def _alone(value: object) -> object:
     """Return the label in a list of one; of an empty one nothing."""
     given = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(given, list | tuple) and len(given) < 2:
@@ -171,7 +171,7 @@ def _alone(value: Any) -> Any:
     return given
 
 
-def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
+def label_names(values: Sequence[object], wheres: Sequence[str], column: str, what: str = "a label") -> list[str]:
     """Return the labels as names. Captions stay as they are written.
 
     Raises:
@@ -207,7 +207,7 @@ def label_names(values: Sequence[Any], wheres: Sequence[str], column: str, what:
     return names
 
 
-def on_scale(labels: Iterable[Any], column: str, numbers_task: str) -> str | None:
+def on_scale(labels: Iterable[Target], column: str, numbers_task: str) -> str | None:
     """Return a note where labels look like the steps of a scale: a few whole numbers from 1 on, or in a column whose
     name is usual for numbers."""
     found = set(labels)

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.tables import Table, decoded_text, raise_first
@@ -83,7 +82,7 @@ def _sentences(rows: Sequence[tuple[int, list[str]]], width: int, name: str) -> 
     raise_first(faults)
 
 
-def _names_of(width: int, sentences: Sequence[tuple[int, Any]]) -> tuple[list[str], list[str]]:
+def _names_of(width: int, sentences: Sequence[tuple[int, Sequence[Sequence[str]]]]) -> tuple[list[str], list[str]]:
     """Return the names of the columns, and what was noticed."""
     if width == len(_CONLL_U) and all(_NUMBER.fullmatch(row[0]) for _, rows in sentences for row in rows):
         return list(_CONLL_U), []

@@ -16,10 +16,10 @@ _OF_PRODIGY = frozenset({"_input_hash", "_task_hash", "_view_id", "accept"})
 _COCO = {"images", "annotations", "categories"}
 
 
-Plain = tuple[list[dict[str, Any]], list[int], str]
+Plain = tuple[list[dict[str, object]], list[int], str]
 
 
-def plain_records(records: Sequence[Mapping[str, Any]], source: str) -> Plain | None:
+def plain_records(records: Sequence[Mapping[str, object]], source: str) -> Plain | None:
     """Return the records of a tool's export as plain ones, the places in the export that they are of, and a note; None
     where they are of no such tool.
 
@@ -65,8 +65,8 @@ def _label_studio(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
     return plain, places, f"{source}: an export of Label Studio, its choices are the labels{beside}"
 
 
-def _choices(annotation: Mapping[str, Any]) -> list[Any]:
-    found: list[Any] = []
+def _choices(annotation: Mapping[str, Any]) -> list[object]:
+    found: list[object] = []
     for result in annotation.get("result") or []:
         value = result.get("value") if isinstance(result, Mapping) else None
         for kind in _CHOICE:
@@ -76,7 +76,7 @@ def _choices(annotation: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def _prodigy(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
+def _prodigy(records: Sequence[Mapping[str, object]], source: str) -> Plain:
     plain, places = [], []
     for place, record in enumerate(records):
         if record["answer"] == "accept":
@@ -94,11 +94,13 @@ def _prodigy(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
     return plain, places, f"{source}: an export of Prodigy, what was accepted is the label{beside}"
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
-def from_one_hot(records: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str) -> list[dict[str, Any]]:
+def from_one_hot(
+    records: Sequence[Mapping[str, object]], columns: Sequence[str], source: str
+) -> list[dict[str, object]]:
     """Return records with a column for each class (Roboflow's `_classes.csv`: `filename`, then 0 or 1) as records with
     `image` and `label`; several classes at once are a list of them.
 

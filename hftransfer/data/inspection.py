@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,7 +18,7 @@ from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspe
 from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
 
 
-def as_content(value: Any, where: str) -> Content:
+def as_content(value: object, where: str) -> Content:
     """Return the content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8,
     or (H, W) of uint16. Deep greyscale images keep their depth.
 

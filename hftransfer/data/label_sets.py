@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -17,7 +17,7 @@ from hftransfer.base.errors import DataError, counted, must_be, nearest, some
 from hftransfer.data.columns import as_label, is_missing, is_unlabelled, label_names, on_scale
 from hftransfer.data.reading import Reader, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, Target
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import (
@@ -39,8 +39,8 @@ _SHOWN_PAIRS = 5
 
 
 def read_labels(
-    values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
-) -> list[Any]:
+    values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+) -> list[Target]:
     """Return the label of each cell, or the labels, as a tuple of names: as the settings say, else as the cells look.
 
     Raises:
@@ -60,7 +60,7 @@ def read_labels(
 
 
 def unlabelled_rows(
-    values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+    values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings
 ) -> dict[int, str]:
     """Return the cells without a label, by their place, and what is said of each; none where a row may have none."""
     if settings.labels == "multi" or form_of_sets(values) is not None:
@@ -80,8 +80,8 @@ class OfLabels(Reader):
 
     @override
     def targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
-    ) -> list[Any]:
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Target]:
         labels = read_labels(values, wheres, column, settings, found)
         if note := on_scale(labels, column, self.numbers_task):
             found.note(note)
@@ -89,12 +89,12 @@ class OfLabels(Reader):
 
     @override
     def unfit_targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings
     ) -> dict[int, str]:
         return unlabelled_rows(values, wheres, column, settings)
 
 
-def form_of_sets(values: Sequence[Any]) -> str | None:
+def form_of_sets(values: Sequence[object]) -> str | None:
     """Return how a column holds several labels a row, in words; None where it holds one.
 
     Texts such as `a|b` are several labels where a part of one is found in another, too.
@@ -115,7 +115,7 @@ def form_of_sets(values: Sequence[Any]) -> str | None:
     return None
 
 
-def _label_sets(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[tuple[str, ...]]:
+def _label_sets(values: Sequence[object], wheres: Sequence[str], column: str) -> list[tuple[str, ...]]:
     """Return the labels of each cell; none of an empty one.
 
     Raises:
@@ -130,7 +130,7 @@ def _label_sets(values: Sequence[Any], wheres: Sequence[str], column: str) -> li
     return [tuple(dict.fromkeys(next(names) for _ in own)) for own in split]
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: object) -> list[object]:
     """Return the labels in a cell: those of a list, or of a text that is a list or joins them."""
     given = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(given, list | tuple):
@@ -148,7 +148,7 @@ def _parts(value: Any) -> list[Any]:
     return [part.strip() for part in given.split(separator)] if separator else [given]
 
 
-def _listed_text(text: str) -> list[Any] | None:
+def _listed_text(text: str) -> list[object] | None:
     """Return the list that a text is written as, by JSON or by Python; None where it is none."""
     if not (text.startswith("[") and text.endswith("]")):
         return None
@@ -193,14 +193,14 @@ def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, Dat
     return joined, settings.model_copy(update={"label_column": JOINED, "label_columns": None, "labels": "multi"})
 
 
-def _flag(value: Any) -> bool | None:
+def _flag(value: object) -> bool | None:
     """Return whether a cell says that a label is given; None where it says neither."""
     plain = value.item() if isinstance(value, np.generic) else value
     text = str(plain).strip().lower()
     return {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(text)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return "nothing" if is_missing(value) or value == "" else f"{value!r}"[:60]
 
 
@@ -298,7 +298,7 @@ class LabelSets(TargetKind):
         return labels
 
     @override
-    def labels_of(self, target: Any) -> tuple[str, ...]:
+    def labels_of(self, target: Target) -> tuple[str, ...]:
         own: tuple[str, ...] = target
         return own
 
@@ -331,7 +331,7 @@ class LabelSets(TargetKind):
         return notes
 
     @override
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         return ", ".join(target) or "(no label)"
 
 

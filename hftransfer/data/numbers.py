@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -17,7 +16,7 @@ from hftransfer.data.columns import NUMBER_COLUMNS, is_unlabelled
 from hftransfer.data.pictures import Images
 from hftransfer.data.reading import LeftOutRows, Reader, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, Target
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
@@ -32,7 +31,7 @@ _USUAL_NAME, _NO_NAMES = "value", ("label", "labels", "target")
 # --- how they are written --------------------------------------------------------------------------------------------
 
 
-def number_of(value: Any, where: str) -> float:
+def number_of(value: object, where: str) -> float:
     """Return the number in a cell: of Python, numpy or pandas, or a text such as 3.8 or 1e-3.
 
     Raises:
@@ -69,7 +68,7 @@ def number_of(value: Any, where: str) -> float:
 _LEAVES_OUT = "data.on_error: skip leaves such rows out, 5 % at most."
 
 
-def read_numbers(values: Sequence[Any], wheres: Sequence[str], column: str) -> list[float]:
+def read_numbers(values: Sequence[object], wheres: Sequence[str], column: str) -> list[float]:
     """Return the number in each cell of a column.
 
     Raises:
@@ -116,7 +115,7 @@ class OfNumbers(Reader):
 
     @override
     def targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
     ) -> list[float]:
         del settings
         found.target_column = column
@@ -124,7 +123,7 @@ class OfNumbers(Reader):
 
     @override
     def unfit_targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings
     ) -> dict[int, str]:
         del settings
         told = {}
@@ -208,7 +207,7 @@ class Numbers(TargetKind):
         ]
 
     @override
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         return f"{target:g}"
 
 

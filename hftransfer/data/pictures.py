@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from typing_extensions import override
 
@@ -24,11 +24,22 @@ from hftransfer.data.label_sets import OfLabels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import AbsentContent, BytesContent, Content, DatasetContent, FileContent, Inspection, Row
+from hftransfer.data.rows import (
+    AbsentContent,
+    BytesContent,
+    Content,
+    DatasetContent,
+    FileContent,
+    Inspection,
+    Row,
+    Target,
+)
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import Table, raise_first
 
 if TYPE_CHECKING:
+    import datasets
+
     from hftransfer.base.progress import Advance
     from hftransfer.data.depth import PixelRange
 
@@ -111,7 +122,7 @@ class Images(OfLabels):
 
     def _targets(
         self, given: Records, columns: Sequence[str], settings: DataSettings, found: Found, left: LeftOutRows | None
-    ) -> tuple[list[Any], list[int]]:
+    ) -> tuple[list[Target], list[int]]:
         """Return the labels, and the record that each is of. With `left`, rows without a label are put there."""
         column = columns[0]
         cells = given.values(column)
@@ -126,7 +137,7 @@ class Images(OfLabels):
         return labels, places
 
     @override
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         if isinstance(value, Mapping):
             return value
         if isinstance(value, tuple | list) and len(value) == 2:
@@ -134,7 +145,12 @@ class Images(OfLabels):
         raise DataError(must_be(where, "an (image, label) pair or a dict", type(value).__name__))
 
     def of_dataset(
-        self, dataset: Any, records: list[dict[str, Any]], given: Records, settings: DataSettings, images: Sequence[str]
+        self,
+        dataset: datasets.Dataset,
+        records: list[dict[str, object]],
+        given: Records,
+        settings: DataSettings,
+        images: Sequence[str],
     ) -> Records:
         """Return the records with the place of each in its data set, where its images stay."""
         import datasets
@@ -148,14 +164,16 @@ class Images(OfLabels):
         raw = dataset.cast_column(column, datasets.Image(decode=False)).select_columns([column])
         placed = [{**record, _PLACE: place} for place, record in enumerate(records)]
         return replace(
-            given, records=placed, content=lambda record, column, _: DatasetContent(raw, column, record[_PLACE])
+            given,
+            records=placed,
+            content=lambda record, column, _: DatasetContent(raw, column, cast(int, record[_PLACE])),
         )
 
     @override
     def in_memory(self, given: Records) -> Records:
         from hftransfer.data.inspection import as_content
 
-        def content(record: Mapping[str, Any], column: str, where: str) -> Content:
+        def content(record: Mapping[str, object], column: str, where: str) -> Content:
             return as_content(record.get(column), where)
 
         return replace(given, content=content, source=given.wheres[0])
@@ -248,7 +266,7 @@ class CaptionedImages(Images):
         return label_names(values, [given.wheres[place] for place in places], columns[0], "a caption"), places
 
     @override
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         found = super().record(value, where)
         return found if isinstance(value, Mapping) else {"image": found["image"], "caption": found["label"]}
 
@@ -293,7 +311,7 @@ class _ImageFolder:
         self.before, self.suffix = before, suffix
 
     @classmethod
-    def of(cls, folder: Path, values: Sequence[Any], found: Found) -> _ImageFolder:
+    def of(cls, folder: Path, values: Sequence[object], found: Found) -> _ImageFolder:
         """Look for the first images: as they are written, else in the folders beside the table and with usual
         suffixes. What is found so is noted."""
         first = [value for value in values if isinstance(value, str) and value.strip()][:3]
@@ -309,7 +327,7 @@ class _ImageFolder:
                 return cls(before, suffix)
         return cls()
 
-    def path(self, value: Any) -> Any:
+    def path(self, value: object) -> object:
         """Return the path in a cell as it leads to the image."""
         return f"{self.before}{value}{self.suffix}" if isinstance(value, str) and value else value
 
@@ -321,7 +339,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def table_content(value: Any, folder: Path, where: str, settings: DataSettings) -> Content:
+def table_content(value: object, folder: Path, where: str, settings: DataSettings) -> Content:
     """Return the image in a cell of a table: a path from the folder of the table, or bytes.
 
     Raises:

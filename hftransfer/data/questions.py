@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -50,7 +50,7 @@ class QuestionColumns:
         return [column for column in all_columns if column is not None]
 
     def rows(
-        self, records: Sequence[Mapping[str, Any]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
+        self, records: Sequence[Mapping[str, object]], wheres: Sequence[str], left: list[tuple[str, str]] | None = None
     ) -> list[Row]:
         """Return the rows of records; no answers means that the context has none. With `left`, rows that can't be
         learned from (an answer is not where it is said to be) are put there with the reason.
@@ -79,7 +79,7 @@ class QuestionColumns:
         raise_first(faults)
         return rows
 
-    def _content(self, record: Mapping[str, Any], where: str) -> tuple[QuestionContent, tuple[GoldAnswer, ...]]:
+    def _content(self, record: Mapping[str, object], where: str) -> tuple[QuestionContent, tuple[GoldAnswer, ...]]:
         question, context = record.get(self.question), record.get(self.context)
         faults = [
             must_be(f"{where}: column '{column}'", "a text", _shown(value))
@@ -105,7 +105,7 @@ class QuestionColumns:
         )
         return content, tuple(answers)
 
-    def _answers(self, record: Mapping[str, Any], where: str) -> list[GoldAnswer]:
+    def _answers(self, record: Mapping[str, object], where: str) -> list[GoldAnswer]:
         value = record.get(self.answers)
         if self.start is None:
             return _squad_answers(value, where)
@@ -141,7 +141,7 @@ def question_columns(columns: Sequence[str], settings: DataSettings, source: obj
     return QuestionColumns(**found, start=start, id=lowered.get("id"), title=lowered.get("title"))
 
 
-def _squad_answers(value: Any, where: str) -> list[GoldAnswer]:
+def _squad_answers(value: object, where: str) -> list[GoldAnswer]:
     """Return the answers in one of SQuAD's forms."""
     given = value
     if isinstance(given, str):
@@ -163,7 +163,7 @@ def _squad_answers(value: Any, where: str) -> list[GoldAnswer]:
     return _checked_answers(texts, starts, value, where)
 
 
-def _checked_answers(texts: Sequence[Any], starts: Sequence[Any], shown: Any, where: str) -> list[GoldAnswer]:
+def _checked_answers(texts: Sequence[object], starts: Sequence[object], shown: object, where: str) -> list[GoldAnswer]:
     answers = []
     for text, start in zip(texts, starts, strict=True):
         place = _whole_number(start)
@@ -188,7 +188,7 @@ def _answer_fault(answer: GoldAnswer, context: str, where: str) -> str | None:
     return must_be(f"{where}: answer_start", allowed, f"{answer.start}{beyond}", remedy)
 
 
-def _whole_number(value: Any) -> int | None:
+def _whole_number(value: object) -> int | None:
     """Return the number that a cell holds: of whole numbers pandas makes fractions where others are missing, CSV
     texts."""
     if isinstance(value, bool):
@@ -198,12 +198,12 @@ def _whole_number(value: Any) -> int | None:
     return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value.strip()) else None
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Return a NumPy array (as pandas reads lists out of Parquet) as a list."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if is_missing(value):
         return "nothing"
     return "an empty text" if isinstance(value, str) and not value.strip() else f"{value!r}"[:80]
@@ -232,7 +232,7 @@ class Questions(Reader):
         return question_columns(given.columns, settings, given.source).rows(given.records, given.wheres, left)
 
     @override
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         if isinstance(value, Mapping):
             return value
         raise DataError(must_be(where, "a dict with question, context and answers", type(value).__name__))
@@ -279,7 +279,7 @@ class Questions(Reader):
         return require_some_sound(_asked(name, table, first, second))
 
     @override
-    def from_fields(self, values: Mapping[str, str]) -> Any:
+    def from_fields(self, values: Mapping[str, str]) -> object:
         return dict(values)
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from hftransfer.base.errors import DataError
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Content, Inspection, Row, digest_rows
+from hftransfer.data.rows import Content, Inspection, Row, Target, digest_rows
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import Table, raise_first, read_table
 
 if TYPE_CHECKING:
+    import datasets
+
     from hftransfer.base.progress import Advance
     from hftransfer.data.depth import PixelRange
 
@@ -27,13 +29,13 @@ LeftOutRows = list[tuple[str, str]]
 class Records:
     """Records with the place of each, all columns of them, and what they are of."""
 
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[Mapping[str, object]]
     wheres: Sequence[str]
     columns: Sequence[str]
     source: object
     folder: Path | None = None
     """The folder that paths in a table count from."""
-    content: Callable[[Mapping[str, Any], str, str], Content] | None = None
+    content: Callable[[Mapping[str, object], str, str], Content] | None = None
     """The image of a record in a column, by its place, where objects are in memory."""
     usual_images: Sequence[str] = ()
     usual_labels: Sequence[str] = LABEL_COLUMNS
@@ -43,7 +45,7 @@ class Records:
         records, wheres = [self.records[place] for place in places], [self.wheres[place] for place in places]
         return replace(self, records=records, wheres=wheres)
 
-    def values(self, column: str) -> list[Any]:
+    def values(self, column: str) -> list[object]:
         """Return the values in a column."""
         return [record.get(column) for record in self.records]
 
@@ -135,8 +137,8 @@ class Reader(ABC):
         """
 
     def targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
-    ) -> list[Any]:
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings, found: Found
+    ) -> list[Target]:
         """Return the target in each cell of a column, and note in `found` what people should know.
 
         Raises:
@@ -145,13 +147,13 @@ class Reader(ABC):
         raise NotImplementedError
 
     def unfit_targets(
-        self, values: Sequence[Any], wheres: Sequence[str], column: str, settings: DataSettings
+        self, values: Sequence[object], wheres: Sequence[str], column: str, settings: DataSettings
     ) -> dict[int, str]:
         """Return the cells of a column, by their place, whose rows may be left out for them, and why."""
         raise NotImplementedError
 
     @abstractmethod
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         """Return an example given from Python as a record.
 
         Raises:
@@ -194,7 +196,12 @@ class Reader(ABC):
         return rows
 
     def of_dataset(
-        self, dataset: Any, records: list[dict[str, Any]], given: Records, settings: DataSettings, images: Sequence[str]
+        self,
+        dataset: datasets.Dataset,
+        records: list[dict[str, object]],
+        given: Records,
+        settings: DataSettings,
+        images: Sequence[str],
     ) -> Records:
         """Return the records of a `datasets.Dataset` with what reads its images, which lie in the columns `images`."""
         del dataset, settings, images
@@ -267,7 +274,7 @@ class Reader(ABC):
         """Return whether a file is, by its name, what people and cameras keep beside inputs."""
         return is_table or file.suffix.lower() in self.note_suffixes
 
-    def from_fields(self, values: Mapping[str, str]) -> Any:
+    def from_fields(self, values: Mapping[str, str]) -> object:
         """Return the input of a request with `fields`."""
         return values[self.fields[0]]
 

@@ -9,11 +9,13 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from hftransfer.base.errors import DataError, must_be
 
 if TYPE_CHECKING:
+    import datasets
+
     from hftransfer.data.depth import Depth, PixelRange
 
 
@@ -95,7 +97,7 @@ class BytesContent(_Image, _NoFile):
 class DatasetContent(_Image, _NoFile):
     """The image in one row of a `datasets.Dataset` whose image column was cast to `Image(decode=False)`."""
 
-    dataset: Any
+    dataset: datasets.Dataset
     column: str
     index: int
 
@@ -171,9 +173,13 @@ class QuestionContent(_NoFile):
         return json_bytes([self.question, self.context])
 
 
-def json_bytes(value: list[Any]) -> bytes:
+def json_bytes(value: list[object]) -> bytes:
     """Return a value as JSON, lone surrogates kept apart from all other characters."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+Target: TypeAlias = Any
+"""The name of a class, several, a number, tags, spans, captions: what the task says, and it alone looks into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,7 @@ class Row:
 
     id: str
     content: Content
-    target: Any
+    target: Target
     pixels: PixelRange | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -181,7 +181,7 @@ class DataSettings(BaseModel):
         return (self.shots,) if isinstance(self.shots, int) else tuple(self.shots)
 
 
-def settings_of(source: str, values: Mapping[str, Any]) -> DataSettings:
+def settings_of(source: str, values: Mapping[str, object]) -> DataSettings:
     """Return the settings of a source, given one by one and not in a recipe.
 
     Raises:
@@ -200,7 +200,7 @@ def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
     Raises:
         RecipeError: some are not as they must be; all of them are told.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     faults = []
     for text in given:
         key, equals, value = text.removeprefix("data.").partition("=")

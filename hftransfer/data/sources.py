@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import DataError, first_line, must_be, nearest, some, user_path
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
 from hftransfer.data.exports import from_one_hot
@@ -42,6 +43,11 @@ from hftransfer.data.tables import (
 from hftransfer.data.texts import TEXTS
 from hftransfer.data.tokens import TAGGED_TEXTS
 from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
 BUNDLED = {
@@ -202,7 +208,7 @@ def look_at_source(settings: DataSettings, reader: Reader = IMAGES) -> None:
         raise DataError(must_be("data.source", allowed, f"'{source}'", remedy))
 
 
-def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES) -> Found:
+def rows_from_python(data: object, settings: DataSettings, reader: Reader = IMAGES) -> Found:
     """Return the rows of Python objects: a `datasets.Dataset` or `DatasetDict`, a pandas frame, or a sequence of
     (image, label) or (text, label) tuples or of dicts; a path; or a mapping of split names to any of these.
 
@@ -214,7 +220,7 @@ def rows_from_python(data: Any, settings: DataSettings, reader: Reader = IMAGES)
     return _without_hidden(settled(lambda own: _python_rows(data, own, reader), settings), settings)
 
 
-def _python_rows(data: Any, settings: DataSettings, reader: Reader) -> Found:
+def _python_rows(data: object, settings: DataSettings, reader: Reader) -> Found:
     if hasattr(data, "cast_column") and isinstance(data, Mapping):
         return _dataset_splits(data, settings, reader)
     found = Found()
@@ -446,7 +452,7 @@ def _hub_rows(settings: DataSettings, reader: Reader) -> Found:
     wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
     try:
         if wanted["train"]:
-            parts: Mapping[str, Any] = {
+            parts: Mapping[str, datasets.Dataset] = {
                 role: datasets.load_dataset(source, settings.config, split=name, revision=settings.revision)
                 for role, name in wanted.items()
                 if name
@@ -473,7 +479,7 @@ def _saved_dataset_rows(path: Path, settings: DataSettings, reader: Reader) -> F
     return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings, reader)
 
 
-def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings, reader: Reader) -> Found:
+def _dataset_splits(parts: Mapping[str, datasets.Dataset], settings: DataSettings, reader: Reader) -> Found:
     found = Found()
     roles = {name: split_role(name, settings) for name in parts}
     if not any(roles.values()) and len(parts) == 1:
@@ -488,7 +494,9 @@ def _dataset_splits(parts: Mapping[str, Any], settings: DataSettings, reader: Re
     raise DataError(must_be(f"data.source '{settings.source}'", "a data set with a train split", some(parts), remedy))
 
 
-def _add_dataset(dataset: Any, settings: DataSettings, name: str, reader: Reader, found: Found, role: str) -> None:
+def _add_dataset(
+    dataset: datasets.Dataset, settings: DataSettings, name: str, reader: Reader, found: Found, role: str
+) -> None:
     """Add the rows of a `datasets.Dataset`, class ids as names; its images stay where they are."""
     import datasets
 
@@ -521,7 +529,7 @@ def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> lis
         return list(given.columns)
 
 
-def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
+def _named_records(dataset: datasets.Dataset, wheres: Sequence[str]) -> list[JsonObject]:
     """Return the records of a `datasets.Dataset`, class ids replaced by names.
 
     Raises:
@@ -530,7 +538,7 @@ def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
     import datasets
 
     classes = {c: feature for c, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
-    records: list[dict[str, Any]] = dataset.to_list()
+    records: list[JsonObject] = dataset.to_list()
     faults = []
     several = {c: f.feature for c, f in dataset.features.items() if _is_list_of(f, datasets.ClassLabel)}
     for record, where in zip(records, wheres, strict=True):
@@ -547,14 +555,14 @@ def _named_records(dataset: Any, wheres: Sequence[str]) -> list[dict[str, Any]]:
     return records
 
 
-def _is_list_of(feature: Any, kind: type) -> bool:
+def _is_list_of(feature: object, kind: type) -> bool:
     return isinstance(getattr(feature, "feature", None), kind)
 
 
 # --- Python objects ------------------------------------------------------------------
 
 
-def _add_python(data: Any, settings: DataSettings, name: str, reader: Reader, found: Found, role: str) -> None:
+def _add_python(data: object, settings: DataSettings, name: str, reader: Reader, found: Found, role: str) -> None:
     """Add the rows of objects in memory, or of a path that stands for one split."""
     if isinstance(data, str | Path):
         own = _rows_of_path(data, settings, name, reader)
@@ -589,14 +597,14 @@ def _add_python(data: Any, settings: DataSettings, name: str, reader: Reader, fo
     _add_records(given, settings, reader, found, role)
 
 
-def _frame_records(frame: Any) -> tuple[list[str], list[dict[str, Any]]]:
+def _frame_records(frame: pd.DataFrame) -> tuple[list[str], list[dict[str, object]]]:
     """Return all columns of a pandas frame, and its records: where two columns have a name, of the last of them."""
     columns = [str(column) for column in frame.columns]
     values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
     return columns, [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def _dicts(records: Sequence[Any], wheres: Sequence[str], reader: Reader) -> list[dict[str, Any]]:
+def _dicts(records: Sequence[object], wheres: Sequence[str], reader: Reader) -> list[dict[str, object]]:
     """Records given from Python, tuples and dicts, as dicts.
 
     Raises:

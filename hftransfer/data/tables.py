@@ -13,11 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hftransfer.base.errors import DataError, must_be, printable, some
+from hftransfer.base.plain import JsonObject
 from hftransfer.data.exports import plain_records
 from hftransfer.data.rows import LFS_POINTER
+
+if TYPE_CHECKING:
+    import pyarrow
+
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -33,7 +38,7 @@ class Table:
     """
 
     numbers: list[int]
-    records: list[dict[str, Any]]
+    records: Sequence[Mapping[str, object]]
     columns: list[str]
     notes: list[str] = field(default_factory=list)
 
@@ -204,7 +209,7 @@ class _Twice(ValueError):
     """A key that an object of JSON has twice."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
@@ -238,7 +243,7 @@ def json_lines(lines: Iterable[str], source: str) -> Table:
     return Table(numbers, records, _all_columns(records))
 
 
-def _all_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+def _all_columns(records: Iterable[Mapping[str, object]]) -> list[str]:
     """Return the columns of records, which need not all be in the first one."""
     return list(dict.fromkeys(column for record in records for column in record))
 
@@ -270,7 +275,7 @@ def _json(text: str, path: Path) -> Table:
     return Table(list(range(1, len(records) + 1)), records, _all_columns(records), notes)
 
 
-def _squad_records(articles: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
+def _squad_records(articles: Sequence[JsonObject], path: Path) -> list[dict[str, object]]:
     """Return the questions of SQuAD's own files (v1 or v2), articles of paragraphs, in the flat form of the Hub."""
     records = []
     try:
@@ -312,7 +317,7 @@ def _parquet(path: Path) -> Table:
     return Table(numbers, records, columns)
 
 
-def class_name(value: Any, names: Sequence[str]) -> Any:
+def class_name(value: object, names: Sequence[str]) -> object:
     """Return the name of a class id; None where there is none (None or -1), a name that stands there already as it is.
 
     Raises:
@@ -327,7 +332,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
     raise ValueError(f"a class id of 0 to {len(names) - 1} ({some(names, 3)}), or -1 for none")
 
 
-def _class_names(schema: Any) -> dict[str, list[str]]:
+def _class_names(schema: pyarrow.Schema) -> dict[str, list[str]]:
     """Return the names of the classes by column, where `datasets` wrote them into the file's metadata."""
     written = (schema.metadata or {}).get(b"huggingface")
     try:
@@ -338,7 +343,7 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
         return {}
 
 
-def _class_feature(feature: Any) -> Any:
+def _class_feature(feature: Any) -> JsonObject | None:
     """Return the ClassLabel that a feature is, or has a list of; None where it is something else."""
     if isinstance(feature, list) and len(feature) == 1:  # as datasets wrote lists before its version 4
         feature = feature[0]

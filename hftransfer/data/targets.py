@@ -6,17 +6,17 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import label_notes
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, Target
 from hftransfer.data.tables import raise_first
 
-Targets = np.ndarray | list[Any]
+Targets = np.ndarray | list[Target]
 """The targets of a split as a loss takes them: class ids (N,) of int64, or a list with an entry of each row."""
 
 
@@ -72,7 +72,7 @@ class TargetKind(ABC):
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> Targets:
         """Return the targets of rows as losses and metrics take them."""
 
-    def labels_of(self, target: Any) -> tuple[str, ...]:
+    def labels_of(self, target: Target) -> tuple[str, ...]:
         """Return the labels of a row, by name; none where targets are no labels."""
         del target
         return ()
@@ -82,11 +82,11 @@ class TargetKind(ABC):
         del targets, class_names
         return []
 
-    def mark(self, target: Any) -> Any:
+    def mark(self, target: Target) -> Target:
         """Return what tells an encoded target from others in a fingerprint; it can be compared and printed."""
         return target
 
-    def entry(self, split: str, content: bytes, mark: Any) -> bytes:
+    def entry(self, split: str, content: bytes, mark: Target) -> bytes:
         """Return what stands for one example in a fingerprint."""
         return f"{split}:{mark}:".encode() + content
 
@@ -100,7 +100,7 @@ class TargetKind(ABC):
         return self.notes(row for rows in parts.values() for row in rows)
 
     @abstractmethod
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         """Return a row's target as people read it."""
 
 
@@ -175,7 +175,7 @@ class Classes(TargetKind):
         raise_first(faults)
 
     @override
-    def labels_of(self, target: Any) -> tuple[str, ...]:
+    def labels_of(self, target: Target) -> tuple[str, ...]:
         return (target,)
 
     @override
@@ -193,7 +193,7 @@ class Classes(TargetKind):
         return label_notes(row.target for row in rows)
 
     @override
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         return str(target)
 
 
@@ -227,18 +227,18 @@ class GroupedSpans(TargetKind):
             held.update(sorted(drawn, key=len)[0])
         return divided(rows, held)
 
-    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[Any]:
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[Target]:
         """Return the answers of each row."""
         del class_names
         return [row.target for row in rows]
 
-    def mark(self, target: Any) -> Any:
+    def mark(self, target: Target) -> Target:
         """Return 0: the digest of a question's content holds its answers already."""
         del target
         return 0
 
     @override
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         return " / ".join(dict.fromkeys(answer.text for answer in target)) or "(no answer)"
 
 
@@ -263,10 +263,10 @@ class Captions(TargetKind):
         return [list(row.target) for row in rows]
 
     @override
-    def entry(self, split: str, content: bytes, mark: Any) -> bytes:
+    def entry(self, split: str, content: bytes, mark: Target) -> bytes:
         return split.encode() + content + repr(mark).encode("utf-8", "surrogatepass")
 
-    def in_words(self, target: Any) -> str:
+    def in_words(self, target: Target) -> str:
         """Return nothing: captions are no labels by which rows are compared."""
         del target
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from typing_extensions import override
 
@@ -75,11 +75,11 @@ class TextColumns:
                 faults.append(_no_text(where, self.text, text))
             if self.pair and not isinstance(pair, str):
                 faults.append(_no_text(where, self.pair, pair))
-            rows.append(Row(where, TextContent(str(text), pair), label))
+            rows.append(Row(where, TextContent(str(text), cast(str | None, pair)), label))
         raise_first(faults)
         return rows
 
-    def _left_out(self, record: Mapping[str, Any], where: str, left: LeftOutRows, unfit: str | None) -> bool:
+    def _left_out(self, record: Mapping[str, object], where: str, left: LeftOutRows, unfit: str | None) -> bool:
         """Return whether a row lacks a text or its target, and was put to those that are left out."""
         for column in (self.text, self.pair):
             if column is not None and is_missing(record.get(column)):
@@ -153,7 +153,7 @@ def _partner(text: str, columns: Sequence[str]) -> str | None:
     return lowered.get(_PAIRS.get(text.lower(), ""))
 
 
-def _no_text(where: str, column: str, value: Any) -> str:
+def _no_text(where: str, column: str, value: object) -> str:
     if is_missing(value):
         got = "nothing"
         remedy = "Leave the row out or write an empty text (pandas: read_csv(…, keep_default_na=False))."
@@ -187,7 +187,7 @@ class Texts(OfLabels):
             found.note(note)
         return read.rows(given, settings, found, left, self)
 
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         """Return (text, label), ((text, text), label), (text, text, label) or a dict as a record."""
         if isinstance(value, Mapping):
             return value

@@ -81,7 +81,7 @@ class TokenColumns:
     target: str
     has_spans: bool
 
-    def row(self, record: Mapping[str, Any], where: str) -> Row:
+    def row(self, record: Mapping[str, object], where: str) -> Row:
         """Return the row of a record.
 
         Raises:
@@ -129,7 +129,7 @@ def _tags_column(settings: DataSettings) -> str | None:
 # --- words with tags -------------------------------------------------------------------------------------------------
 
 
-def _row_of_tags(tokens: Any, tags: Any, where: str, columns: TokenColumns) -> Row:
+def _row_of_tags(tokens: object, tags: object, where: str, columns: TokenColumns) -> Row:
     words = _listed(tokens, where, columns.content, "the words of a text")
     names = _listed(tags, where, columns.target, "a tag for each word")
     faults = []
@@ -151,7 +151,7 @@ def _row_of_tags(tokens: Any, tags: Any, where: str, columns: TokenColumns) -> R
     return Row(where, joined(words), tuple(as_label(str(tag)) for tag in names))
 
 
-def _tag_fault(tag: Any) -> str | None:
+def _tag_fault(tag: object) -> str | None:
     """Return what a tag is that is no name and no id."""
     if is_missing(tag) or (isinstance(tag, str) and not tag.strip()):
         return "nothing"
@@ -159,7 +159,7 @@ def _tag_fault(tag: Any) -> str | None:
     return None if isinstance(tag, str) or is_id else f"{tag!r} ({type(tag).__name__})"[:60]
 
 
-def _listed(value: Any, where: str, column: str, what: str) -> list[Any]:
+def _listed(value: object, where: str, column: str, what: str) -> list[Any]:
     """Return the values in a cell: a list, JSON or Python's way to write one, or names with spaces between them.
 
     Raises:
@@ -178,7 +178,7 @@ def _listed(value: Any, where: str, column: str, what: str) -> list[Any]:
     return list(given)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
@@ -196,7 +196,7 @@ class _Span(NamedTuple):
     label: str
 
 
-def _row_of_spans(text: Any, given: Any, where: str, columns: TokenColumns) -> Row:
+def _row_of_spans(text: object, given: object, where: str, columns: TokenColumns) -> Row:
     if not isinstance(text, str) or not text.strip():
         got = "nothing" if is_missing(text) or text == "" else repr(text)[:60]
         raise DataError(must_be(f"{where}: column '{columns.content}'", "a text with words", got))
@@ -226,7 +226,7 @@ def _told(span: _Span, text: str) -> str:
     return f"'{text[span.start : span.end][:40]}' ({span.start} to {span.end}, {span.label})"
 
 
-def _span(given: Any, text: str, where: str) -> _Span:
+def _span(given: object, text: str, where: str) -> _Span:
     """Return a span without the whitespace at its ends.
 
     Raises:
@@ -257,13 +257,15 @@ def _span(given: Any, text: str, where: str) -> _Span:
     return _Span(start, end, as_label(str(label)))
 
 
-def _first(given: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _first(given: Mapping[str, object], names: Sequence[str]) -> object:
     return next((given[name] for name in names if name in given), None)
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
     if isinstance(value, Integral):
-        return None if value is True or value is False else int(value)
+        return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
@@ -360,7 +362,7 @@ class TaggedTexts(Texts):
         raise_first(faults)
         return rows
 
-    def record(self, value: Any, where: str) -> Mapping[str, Any]:
+    def record(self, value: object, where: str) -> Mapping[str, object]:
         """Return (words, tags), (text, spans) or a dict as a record."""
         if isinstance(value, Mapping):
             return value

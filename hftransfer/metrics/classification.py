@@ -6,14 +6,20 @@ take `predictions` of shape (N, C), rows summing to 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import datasets
 import evaluate
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hftransfer.metrics.intervals import share_interval
+from hftransfer.metrics.metric import Scores
+
+if TYPE_CHECKING:
+    from datasets.features.features import FeatureType
 
 _LABELS = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
 _PROBABILITIES = {
@@ -25,18 +31,18 @@ _PROBABILITIES = {
 class _LocalMetric(evaluate.Metric):
     """A metric whose code is this class: no module file, no download, data kept in memory."""
 
-    takes: ClassVar[dict[str, Any]]
+    takes: ClassVar[Mapping[str, FeatureType]]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(keep_in_memory=True, **options)
 
-    def _info(self) -> Any:
+    def _info(self) -> evaluate.MetricInfo:
         text = (type(self).__doc__ or "").strip()
         return evaluate.MetricInfo(
             description=text, citation="", inputs_description="", features=datasets.Features(self.takes)
         )
 
-    def _download_and_prepare(self, dl_manager: Any) -> None:
+    def _download_and_prepare(self, dl_manager: datasets.DownloadManager) -> None:
         """Fetch nothing: the code is here."""
 
 
@@ -45,7 +51,7 @@ class Accuracy(_LocalMetric):
 
     takes = _LABELS
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
         return {"accuracy": float(np.mean(np.asarray(predictions) == np.asarray(references)))}
 
 
@@ -54,7 +60,7 @@ class BalancedAccuracy(_LocalMetric):
 
     takes = _LABELS
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
         return {"balanced_accuracy": _balanced_accuracy(_counts(np.asarray(predictions), np.asarray(references)))}
 
 
@@ -63,7 +69,7 @@ class MacroF1(_LocalMetric):
 
     takes = _LABELS
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
         return {"macro_f1": _macro_f1(_counts(np.asarray(predictions), np.asarray(references)))}
 
 
@@ -72,7 +78,9 @@ class ConfusionMatrix(_LocalMetric):
 
     takes = _LABELS
 
-    def _compute(self, predictions: Any, references: Any, num_classes: int = 0) -> dict[str, Any]:
+    def _compute(
+        self, predictions: ArrayLike, references: ArrayLike, num_classes: int = 0
+    ) -> dict[str, list[list[int]]]:
         matrix = confusion(np.asarray(predictions), np.asarray(references), num_classes)
         return {"confusion_matrix": matrix.tolist()}
 
@@ -82,7 +90,7 @@ class TopKAccuracy(_LocalMetric):
 
     takes = _PROBABILITIES
 
-    def _compute(self, predictions: Any, references: Any, k: int = 5) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike, k: int = 5) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
         return {f"top_{k}_accuracy": float(np.mean(rivals_of(scores, labels) < k))}
 
@@ -95,7 +103,7 @@ class ExpectedCalibrationError(_LocalMetric):
 
     takes = _PROBABILITIES
 
-    def _compute(self, predictions: Any, references: Any, bins: int = 15) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike, bins: int = 15) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
         return {"expected_calibration_error": _calibration(scores.max(axis=1), scores.argmax(axis=1) == labels, bins)}
 
@@ -105,7 +113,7 @@ class LogLoss(_LocalMetric):
 
     takes = _PROBABILITIES
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
         scores, labels = np.asarray(predictions), np.asarray(references)
         return {"log_loss": _log_loss(scores[np.arange(len(labels)), labels])}
 
@@ -148,11 +156,11 @@ def rivals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return rivals
 
 
-def score_guesses(guesses: Guesses, labels: np.ndarray, classes: int) -> dict[str, Any]:
+def score_guesses(guesses: Guesses, labels: np.ndarray, classes: int) -> Scores:
     """Return all metrics for labels (N,); top-5 where there are more than five classes."""
     predicted, right = guesses.predicted, guesses.predicted == labels
     counts = _counts(predicted, labels)
-    scores: dict[str, Any] = {
+    scores: Scores = {
         "accuracy": float(np.mean(right)),
         "balanced_accuracy": _balanced_accuracy(counts),
         "macro_f1": _macro_f1(counts),
@@ -167,7 +175,7 @@ def score_guesses(guesses: Guesses, labels: np.ndarray, classes: int) -> dict[st
     return scores
 
 
-def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     """Return all metrics of probabilities (N, C) for labels (N,)."""
     return score_guesses(Guesses.of(probabilities, labels), labels, probabilities.shape[1])
 

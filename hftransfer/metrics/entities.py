@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from hftransfer.metrics.metric import Scores
 
 NOTHING = "(none)"
 """In a confusion of types: what is an entity on one side alone."""
@@ -42,9 +44,7 @@ def entities_of(tags: Sequence[str], *, plain: bool = False) -> list[TaggedSpan]
     return found
 
 
-def score_tags(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, plain: bool = False
-) -> dict[str, Any]:
+def score_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, plain: bool = False) -> Scores:
     """Return the scores in [0, 1] of predicted tags, one list a text, against the true ones.
 
     `f1`, `precision` and `recall` of all entities together, the 95 % interval of `f1` (percentile bootstrap over
@@ -62,7 +62,7 @@ def score_tags(
         one == other for own, found in zip(gold, predicted, strict=True) for one, other in zip(own, found, strict=True)
     ]
     per_class = _per_class(pairs)
-    scores: dict[str, Any] = {
+    scores: Scores = {
         "f1": f1_of(right, said, there),
         "precision": right / said if said else 0.0,
         "recall": right / there if there else 0.0,
@@ -113,7 +113,7 @@ def _per_class(pairs: _Pairs) -> dict[str, dict[str, float]]:
     }
 
 
-def _confusion(pairs: _Pairs) -> dict[str, Any]:
+def _confusion(pairs: _Pairs) -> Scores:
     """Return the types, and how often each true one (R) was predicted as each (C) for the same words."""
     names = sorted({one.type for pair in pairs for own in pair for one in own})
     place = {name: index for index, name in enumerate([*names, NOTHING])}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Scores: TypeAlias = dict[str, Any]
+"""Metrics by their names: a number in most cases, an interval of two, or a confusion matrix as lists of counts."""
 
 
 @dataclass(frozen=True)

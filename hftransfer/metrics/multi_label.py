@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from hftransfer.metrics.intervals import mean_interval
+from hftransfer.metrics.metric import Scores
 
 _DRAWS, _AT_ONCE = 1000, 50
 
 
-def score_labels(labels: np.ndarray, probabilities: np.ndarray, given: np.ndarray) -> dict[str, Any]:
+def score_labels(labels: np.ndarray, probabilities: np.ndarray, given: np.ndarray) -> Scores:
     """Return the metrics of labels (N, C) that were predicted: `given` (N, C) of 0 and 1, by these probabilities.
 
     As scikit-learn defines them, a share without any case counting as 0: F1 micro and macro (the mean over all labels)
@@ -53,9 +52,7 @@ def f1_of_rows(labels: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.where(either == 0, 1.0, 2.0 * both / np.maximum(either, 1))
 
 
-def per_label(
-    labels: np.ndarray, probabilities: np.ndarray, given: np.ndarray, names: list[str]
-) -> dict[str, dict[str, Any]]:
+def per_label(labels: np.ndarray, probabilities: np.ndarray, given: np.ndarray, names: list[str]) -> dict[str, Scores]:
     """Return precision, recall, F1, average precision and the number of rows of each label."""
     wanted, given = labels.astype(bool), given.astype(bool)
     hits, taken, there = ((part.sum(axis=0)) for part in (wanted & given, given, wanted))

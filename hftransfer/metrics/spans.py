@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import datasets
 import evaluate
 
 from hftransfer.metrics.intervals import mean_interval
+from hftransfer.metrics.metric import Scores
+
+if TYPE_CHECKING:
+    from datasets.features.features import FeatureType
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -24,21 +28,21 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 class _SpanMetric(evaluate.Metric):
     """A metric of one text and the gold answers of its question, whose code is this class; data kept in memory."""
 
-    takes: ClassVar[dict[str, Any]] = {
+    takes: ClassVar[Mapping[str, FeatureType]] = {
         "predictions": datasets.Value("string"),
         "references": datasets.Sequence(datasets.Value("string")),
     }
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(keep_in_memory=True, **options)
 
-    def _info(self) -> Any:
+    def _info(self) -> evaluate.MetricInfo:
         text = (type(self).__doc__ or "").strip()
         return evaluate.MetricInfo(
             description=text, citation="", inputs_description="", features=datasets.Features(self.takes)
         )
 
-    def _download_and_prepare(self, dl_manager: Any) -> None:
+    def _download_and_prepare(self, dl_manager: datasets.DownloadManager) -> None:
         """Fetch nothing: the code is here."""
 
 
@@ -48,7 +52,7 @@ class ExactMatch(_SpanMetric):
     No gold answer at all means that the empty prediction is the right one.
     """
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
         return {"exact_match": _mean([exact_match(*pair) for pair in zip(predictions, references, strict=True)])}
 
 
@@ -58,7 +62,7 @@ class SpanF1(_SpanMetric):
     No gold answer at all means 1 for the empty prediction and 0 for any other.
     """
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
         return {"f1": _mean([span_f1(*pair) for pair in zip(predictions, references, strict=True)])}
 
 
@@ -78,7 +82,7 @@ def span_f1(prediction: str, answers: Sequence[str]) -> float:
     return max(_bag_f1(words, answer.split()) for answer in _gold(answers))
 
 
-def score_spans(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Any]:
+def score_spans(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scores:
     """`exact_match` and `f1` in [0, 1] of the predicted texts, one per question, for the gold answers of each.
 
     Where some questions have no gold answer, also `no_answer_accuracy` of those, and `has_answer_exact_match` and
@@ -99,8 +103,8 @@ def score_spans(predictions: Sequence[str], answers: Sequence[Sequence[str]]) ->
     return scores
 
 
-def _both(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
+def _both(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scores:
+    scores: Scores = {}
     for metric in (ExactMatch(), SpanF1()):
         scores |= metric.compute(predictions=predictions, references=answers)
     return scores
