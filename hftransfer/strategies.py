@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from hftransfer.base.errors import ModelError, RecipeError, must_be, nearest, settings_in_words, some
+from hftransfer.base.plain import JsonObject
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hftransfer.adapters.base import Adapter
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -68,7 +78,7 @@ class _Strategy(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_words(cls, values: Any, validate: Any, info: ValidationInfo) -> Any:
+    def _in_words(cls, values: object, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         """Return the strategy; faults of one made in Python are told in the house's form (a recipe tells its own)."""
         try:
             return validate(values)
@@ -237,7 +247,7 @@ class FineTune(_Stepped):
 
     @staticmethod
     def _prepare_names(adapter: Adapter, names: list[str]) -> int:
-        modules: dict[str, Any] = {name: module for name, module in adapter.model.named_modules() if name}
+        modules: dict[str, nn.Module] = {name: module for name, module in adapter.model.named_modules() if name}
         unknown = [name for name in names if name not in modules]
         if unknown or not names:
             known = [name for name in modules if name.count(".") <= 4]
@@ -315,13 +325,14 @@ CONTRASTIVE = "contrastive"
 _WORDS = {"linear-probe": "a linear probe", "fine-tune": "fine-tuning", "lora": "LoRA"}
 
 
-def method_in_words(metrics: Mapping[str, Any]) -> str:
+def method_in_words(metrics: JsonObject) -> str:
     """Return what a run did, by its metrics."""
-    words = _WORDS.get(metrics["strategy"], metrics["strategy"])
+    kind: str = metrics["strategy"]
+    words = _WORDS.get(kind, kind)
     return f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
 
 
-def strategy_of(short: str) -> dict[str, Any]:
+def strategy_of(short: str) -> JsonObject:
     """Return the settings of a strategy written in short: `linear-probe`, `contrastive`, `fine-tune:2`,
     `fine-tune:all`, `lora:8`.
 

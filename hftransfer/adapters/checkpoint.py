@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -22,6 +22,7 @@ from hftransfer.adapters.sizes import require_fitting_numbers, shapes_in
 from hftransfer.adapters.terms import license_of, open_twin
 from hftransfer.base.errors import ModelError, first_line, must_be, nearest, user_path
 from hftransfer.base.extras import require_extra
+from hftransfer.base.plain import JsonObject
 from hftransfer.data.rows import LFS_POINTER
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -69,7 +70,7 @@ class Checkpoint:
         return self.folder / (OPEN_CLIP_CONFIG if self.is_open_clip else "config.json")
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The parsed configuration."""
         if self.keras is not None:
             return {"model_type": "keras"}
@@ -293,7 +294,7 @@ def _modules_in(folder: Path) -> list[dict[str, str]]:
     return modules
 
 
-def _pooling_of(settings: dict[str, object]) -> Literal["mean", "cls", "last"] | None:
+def _pooling_of(settings: JsonObject) -> Literal["mean", "cls", "last"] | None:
     """Return the one way of pooling that a module of sentence-transformers is set to."""
     names: dict[str, Literal["mean", "cls", "last"]] = {
         "pooling_mode_mean_tokens": "mean",
@@ -422,7 +423,7 @@ def _is_lfs_pointer(file: Path) -> bool:
         return False
 
 
-def sidecar(folder: Path) -> dict[str, Any]:
+def sidecar(folder: Path) -> JsonObject:
     """Return what `hftransfer.json` in a model folder says beyond the native files; nothing where there is none.
 
     Raises:
@@ -431,7 +432,7 @@ def sidecar(folder: Path) -> dict[str, Any]:
     return object_in(folder / "hftransfer.json")
 
 
-def object_in(file: Path) -> dict[str, Any]:
+def object_in(file: Path) -> JsonObject:
     """Return the JSON object in a file beside a model; an empty one where there is no file.
 
     Raises:
@@ -445,7 +446,7 @@ def object_in(file: Path) -> dict[str, Any]:
         raise ModelError(must_be(str(file), "a file with a JSON object", f"another ({first_line(error)})")) from error
 
 
-def json_object(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> JsonObject:
     """Return the JSON object in a file.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -267,7 +267,7 @@ def _begins_with_arithmetic(steps: Sequence[Step]) -> bool:
     return False
 
 
-def _names_in(model: Any) -> list[str]:
+def _names_in(model: keras.Model) -> list[str]:
     """Return the names of a model and of those inside it."""
     inner = [layer for layer in getattr(model, "layers", ()) if hasattr(layer, "layers")]
     return [model.name, *(name for layer in inner for name in _names_in(layer))]

@@ -17,7 +17,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.bundled import file_sha256
 from hftransfer.adapters.keras_pixels import APPLICATIONS, Preprocessing
@@ -25,6 +25,10 @@ from hftransfer.adapters.libraries import keras_on_torch, keras_without_network,
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import ModelError, first_line, must_be, nearest, some, user_path
 from hftransfer.base.extras import require_extra
+from hftransfer.base.plain import JsonObject
+
+if TYPE_CHECKING:
+    import h5py
 
 KERAS_FILE = "model.keras"
 PREFIX = "keras:"
@@ -51,7 +55,7 @@ class KerasFile:
         return self.path.suffix == ".keras"
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The network as the file describes it.
 
         Raises:
@@ -99,7 +103,7 @@ class KerasFile:
 
         found: dict[str, tuple[int, ...]] = {}
 
-        def walk(group: Any, way: str) -> None:
+        def walk(group: h5py.Group, way: str) -> None:
             for key in group:
                 if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
                     raise self._unfit("one with all its weights in it", f"a link to another file ({way}/{key})")
@@ -118,7 +122,7 @@ class KerasFile:
             raise self._unfit("a whole file of Keras", f"a damaged one ({first_line(error)})") from error
         return found
 
-    def _weights(self) -> Any:
+    def _weights(self) -> h5py.File:
         import h5py
 
         if not self.zipped:

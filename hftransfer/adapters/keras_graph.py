@@ -6,13 +6,13 @@ follows it. Networks without these are cut where their maps become smaller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from hftransfer.adapters.keras_layers import Translated, Weight, translate
+from hftransfer.adapters.keras_layers import Arguments, Translated, Weight, translate
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Step:
     """Of what it takes, as in Keras."""
     shape: tuple[int | None, ...]
     """Of what it gives first."""
-    arguments: Callable[[Sequence[Tensor]], tuple[Any, Any]]
+    arguments: Arguments
     """Puts tensors into the places that they have in the call."""
 
     @property
@@ -114,12 +114,14 @@ def given_to(operation: keras.Operation, model: keras.Model) -> keras.KerasTenso
     """Return what an operation is given in a model; a layer itself tells of its first call alone, wherever it was."""
     import keras
 
-    nodes = [node for nodes in _graph_of(model)._nodes_by_depth.values() for node in nodes]
+    graph = _graph_of(model)
+    assert graph is not None
+    nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
     (node,) = [node for node in nodes if node.operation is operation]
     return keras.tree.flatten(node.arguments.args)[0]
 
 
-def _graph_of(model: object) -> Any:
+def _graph_of(model: keras.Operation) -> keras.Model | None:
     """Return the graph of a functional or Sequential model; None of one that has none."""
     found = getattr(model, "_functional", None) or model  # a Sequential model keeps its own in it
     return found if hasattr(found, "_nodes_by_depth") and hasattr(found, "inputs") else None
@@ -135,7 +137,7 @@ class _Walk:
     def number(self, key: tuple[int, ...]) -> int:
         return self.numbers.setdefault(key, len(self.numbers))
 
-    def through(self, graph: Any, given: Sequence[int], way: tuple[int, ...]) -> list[int]:
+    def through(self, graph: keras.Model, given: Sequence[int], way: tuple[int, ...]) -> list[int]:
         """Return the numbers of a graph's outputs, given those of its inputs; `way` tells one call from another."""
         import keras
 
@@ -168,14 +170,14 @@ def _symbolic(value: object) -> bool:
 class _Places:
     """The arguments of a call with places for tensors; copies of a module share it."""
 
-    def __init__(self, args: Any, kwargs: Any) -> None:
+    def __init__(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         self.args, self.kwargs = args, kwargs
 
-    def __call__(self, tensors: Sequence[Tensor]) -> tuple[Any, Any]:
+    def __call__(self, tensors: Sequence[object]) -> tuple[Sequence[object], Mapping[str, object]]:
         import keras
 
         left = iter(tensors)
-        found: tuple[Any, Any] = keras.tree.map_structure(
+        found: tuple[Sequence[object], Mapping[str, object]] = keras.tree.map_structure(
             lambda value: next(left) if _symbolic(value) else value, (self.args, self.kwargs)
         )
         return found
@@ -184,7 +186,7 @@ class _Places:
         return self
 
 
-def _arguments(args: Any, kwargs: Any) -> _Places:
+def _arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> _Places:
     # Whether a mask goes along is Keras' own matter.
     return _Places(args, {name: value for name, value in kwargs.items() if name != "mask" or value is not None})
 

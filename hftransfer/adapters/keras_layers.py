@@ -7,7 +7,7 @@ own runs as Keras has it, its weights handed to it at each call.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 _Way = Callable[[Tensor], Tensor]
+Arguments = Callable[[Sequence[Any]], tuple[Sequence[Any], Mapping[str, Any]]]
+"""Puts tensors, of torch or of Keras, into the places that they have in a call: its arguments by place and by name."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Merge(nn.Module):
         return first
 
 
-class Pooled(nn.Module):
+class GlobalPool(nn.Module):
     """The mean, or the most, of each channel over all places of a map."""
 
     def __init__(self, *, most: bool, keep: bool) -> None:
@@ -112,9 +114,9 @@ class Flat(nn.Module):
 
 
 class _Held:
-    """An object of Keras that copies of a module share."""
+    """An operation of Keras that copies of a module share."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: keras.Operation) -> None:
         self.value = value
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Held:
@@ -124,7 +126,7 @@ class _Held:
 class KerasCall(nn.Module):
     """A call of a layer of Keras, or of another operation, by Keras itself; its weights lie here."""
 
-    def __init__(self, operation: keras.Operation, arguments: Callable[[Sequence[Tensor]], tuple[Any, Any]]) -> None:
+    def __init__(self, operation: keras.Operation, arguments: Arguments) -> None:
         super().__init__()
         self.held, self.arguments = _Held(operation), arguments
         learning, fixed = _variables(operation)
@@ -156,7 +158,7 @@ def _device(tensor: Tensor) -> str:
     return f"{'gpu' if tensor.device.type == 'cuda' else tensor.device.type}{index}"
 
 
-def _variables(operation: keras.Operation) -> tuple[list[Any], list[Any]]:
+def _variables(operation: keras.Operation) -> tuple[list[keras.Variable], list[keras.Variable]]:
     return list(getattr(operation, "trainable_variables", ())), list(getattr(operation, "non_trainable_variables", ()))
 
 
@@ -171,9 +173,7 @@ def _channels_first(tensor: Tensor) -> Tensor:
 # --- from layers to modules ------------------------------------------------------------------------------------------
 
 
-def translate(
-    operation: keras.Operation, shapes: Sequence[tuple[int | None, ...]], arguments: Callable[..., tuple[Any, Any]]
-) -> Translated:
+def translate(operation: keras.Operation, shapes: Sequence[tuple[int | None, ...]], arguments: Arguments) -> Translated:
     """Return a layer, or another operation, as a module that is given tensors of these shapes (those in Keras).
 
     `arguments` puts tensors into the places that they have in the call.
@@ -225,7 +225,7 @@ class _Row:
     """Modules one behind another, and which of their tensors stands for which variable."""
 
     parts: list[nn.Module] = field(default_factory=list)
-    weights: list[tuple[int, str, Any, _Way]] = field(default_factory=list)
+    weights: list[tuple[int, str, keras.Variable, _Way]] = field(default_factory=list)
 
     def add(self, module: nn.Module) -> None:
         self.parts.append(module)
@@ -266,7 +266,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _finished(row: _Row, layer: Any) -> Translated | None:
+def _finished(row: _Row, layer: keras.Layer) -> Translated | None:
     """Return a row with the layer's activation at its end; None where that has no module."""
     activation = _activation(layer.activation)
     if activation is None:
@@ -276,7 +276,12 @@ def _finished(row: _Row, layer: Any) -> Translated | None:
     return row.done()
 
 
-def _convolve(row: _Row, layer: Any, channels: tuple[int, int], groups: int) -> nn.Conv2d:
+def _convolve(
+    row: _Row,
+    layer: keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D,
+    channels: tuple[int, int],
+    groups: int,
+) -> nn.Conv2d:
     """Add a convolution as a layer describes it, with its padding."""
     kernel, stride, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
     around: tuple[int, int] = (0, 0)
@@ -291,7 +296,7 @@ def _convolve(row: _Row, layer: Any, channels: tuple[int, int], groups: int) -> 
     return found
 
 
-def _conv(layer: Any, ranks: list[int]) -> Translated | None:
+def _conv(layer: keras.layers.Conv2D, ranks: list[int]) -> Translated | None:
     if ranks != [4] or layer.data_format != "channels_last":
         return None
     row = _Row()
@@ -303,7 +308,7 @@ def _conv(layer: Any, ranks: list[int]) -> Translated | None:
     return _finished(row, layer)
 
 
-def _depthwise(layer: Any, ranks: list[int]) -> Translated | None:
+def _depthwise(layer: keras.layers.DepthwiseConv2D, ranks: list[int]) -> Translated | None:
     if ranks != [4] or layer.data_format != "channels_last":
         return None
     row = _Row()
@@ -315,7 +320,7 @@ def _depthwise(layer: Any, ranks: list[int]) -> Translated | None:
     return _finished(row, layer)
 
 
-def _separable(layer: Any, ranks: list[int]) -> Translated | None:
+def _separable(layer: keras.layers.SeparableConv2D, ranks: list[int]) -> Translated | None:
     if ranks != [4] or layer.data_format != "channels_last":
         return None
     row = _Row()
@@ -329,7 +334,7 @@ def _separable(layer: Any, ranks: list[int]) -> Translated | None:
     return _finished(row, layer)
 
 
-def _dense(layer: Any, ranks: list[int]) -> Translated | None:
+def _dense(layer: keras.layers.Dense, ranks: list[int]) -> Translated | None:
     if layer.quantization_mode or (ranks == [4] and getattr(layer.activation, "__name__", "") == "softmax"):
         return None
     row, (into, out) = _Row(), layer.kernel.shape
@@ -342,7 +347,7 @@ def _dense(layer: Any, ranks: list[int]) -> Translated | None:
     return _finished(row, layer)
 
 
-def _batch_norm(layer: Any, ranks: list[int]) -> Translated | None:
+def _batch_norm(layer: keras.layers.BatchNormalization, ranks: list[int]) -> Translated | None:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if ranks not in ([4], [2]) or list(axes) not in ([-1], [ranks[0] - 1]) or getattr(layer, "renorm", False):
         return None
@@ -364,7 +369,7 @@ def _batch_norm(layer: Any, ranks: list[int]) -> Translated | None:
     return row.done()
 
 
-def _layer_norm(layer: Any, ranks: list[int]) -> Translated | None:
+def _layer_norm(layer: keras.layers.LayerNormalization, ranks: list[int]) -> Translated | None:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if list(axes) not in ([-1], [ranks[0] - 1]) or getattr(layer, "rms_scaling", False):
         return None
@@ -379,20 +384,20 @@ def _layer_norm(layer: Any, ranks: list[int]) -> Translated | None:
     return row.done()
 
 
-def _relu(layer: Any, ranks: list[int]) -> Translated | None:
+def _relu(layer: keras.layers.ReLU, ranks: list[int]) -> Translated | None:
     del ranks
     if layer.threshold or layer.negative_slope or layer.max_value not in (None, 6):
         return None
     return Translated(nn.ReLU() if layer.max_value is None else nn.ReLU6())
 
 
-def _activated(layer: Any, ranks: list[int]) -> Translated | None:
+def _activated(layer: keras.layers.Activation, ranks: list[int]) -> Translated | None:
     name = getattr(layer.activation, "__name__", "")
     found = _activation(layer.activation)
     return Translated(found) if found is not None and (name != "softmax" or ranks in ([2], [4])) else None
 
 
-def _merge(operation: Any, ranks: list[int]) -> Translated | None:
+def _merge(operation: keras.Operation, ranks: list[int]) -> Translated | None:
     kind = type(operation).__name__
     if len(ranks) < 2 or len(set(ranks)) != 1:
         return None
@@ -401,13 +406,13 @@ def _merge(operation: Any, ranks: list[int]) -> Translated | None:
     return Translated(Merge(kind))
 
 
-def _zeros(layer: Any, ranks: list[int]) -> Translated | None:
+def _zeros(layer: keras.layers.ZeroPadding2D, ranks: list[int]) -> Translated | None:
     del ranks
     (top, bottom), (left, right) = layer.padding
     return Translated(nn.ZeroPad2d((left, right, top, bottom))) if layer.data_format == "channels_last" else None
 
 
-def _pool(layer: Any, ranks: list[int]) -> Translated | None:
+def _pool(layer: keras.layers.MaxPooling2D | keras.layers.AveragePooling2D, ranks: list[int]) -> Translated | None:
     del ranks
     most = type(layer).__name__ == "MaxPooling2D"
     kernel, stride = layer.pool_size, layer.strides
@@ -418,24 +423,26 @@ def _pool(layer: Any, ranks: list[int]) -> Translated | None:
     return row.done()
 
 
-def _pool_all(layer: Any, ranks: list[int]) -> Translated | None:
+def _pool_all(
+    layer: keras.layers.GlobalAveragePooling2D | keras.layers.GlobalMaxPooling2D, ranks: list[int]
+) -> Translated | None:
     del ranks
     if layer.data_format != "channels_last":
         return None
-    return Translated(Pooled(most="Max" in type(layer).__name__, keep=layer.keepdims))
+    return Translated(GlobalPool(most="Max" in type(layer).__name__, keep=layer.keepdims))
 
 
-def _drop(layer: Any, ranks: list[int]) -> Translated | None:
+def _drop(layer: keras.layers.Dropout, ranks: list[int]) -> Translated | None:
     del ranks
     return Translated(nn.Dropout(layer.rate)) if layer.noise_shape is None else None
 
 
-def _flatten(layer: Any, ranks: list[int]) -> Translated | None:
+def _flatten(layer: keras.layers.Flatten, ranks: list[int]) -> Translated | None:
     del ranks
     return Translated(Flat()) if layer.data_format == "channels_last" else None
 
 
-_MAKERS: dict[str, Callable[[Any, list[int]], Translated | None]] = {
+_MAKERS: dict[str, Callable[[keras.Operation, list[int]], Translated | None]] = {
     "Conv2D": _conv,
     "DepthwiseConv2D": _depthwise,
     "SeparableConv2D": _separable,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
@@ -16,6 +15,7 @@ from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.heads import Head
 from hftransfer.adapters.sizes import shapes_in
 from hftransfer.base.errors import ModelError, must_be, some
+from hftransfer.base.plain import JsonObject
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -29,7 +29,7 @@ class Matrices:
     folder: Path
 
     @cached_property
-    def config(self) -> dict[str, object]:
+    def config(self) -> JsonObject:
         """The parsed `adapter_config.json`."""
         return object_in(self.folder / ADAPTER_CONFIG)
 
@@ -129,7 +129,7 @@ class Matrices:
         ]
         return tops[-1][0] if tops else None
 
-    def _config_of(self, count: int, base: Checkpoint) -> dict[str, Any]:
+    def _config_of(self, count: int, base: Checkpoint) -> JsonObject:
         """Return the configuration that names so many classes: the one here or the base model's; an empty one else."""
         wanted = {str(index) for index in range(count)}
         for config in (object_in(self.folder / "config.json"), base.config):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+from hftransfer.base.plain import JsonObject
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, BertModel
@@ -44,7 +45,7 @@ def mean_pooled_bert(bert: BertModel) -> BertModel:
     return pooled.eval()
 
 
-def native_image_processor(settings: Mapping[str, Any]) -> BaseImageProcessor:
+def native_image_processor(settings: JsonObject) -> BaseImageProcessor:
     """Return a processor of transformers that does what timm's settings say: those of TimmWrapper can't be saved
     alone."""
     import transformers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -70,6 +70,6 @@ def _backbone(checkpoint: Checkpoint, kind: str) -> PreTrainedModel:
 
 def _size_px(processor: BaseImageProcessor) -> tuple[int, int]:
     cropped = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
-    size: dict[str, Any] = dict(cropped or processor.size)
+    size: dict[str, int] = dict(cropped or processor.size)
     edge = size.get("shortest_edge", 224)
     return int(size.get("height", edge)), int(size.get("width", edge))
