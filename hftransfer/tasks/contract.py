@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits, build_splits
 from hftransfer.data.targets import CLASSES, TargetKind
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.shown import ExampleGroup, Plot
 
 if TYPE_CHECKING:
@@ -62,13 +62,17 @@ class Examples:
         return str(self.split.rows[row].id)
 
 
+Columns: TypeAlias = dict[str, Any]
+"""A table of predictions by its columns: each a sequence or an array, with a value for every row."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """Metrics of a split, what chooses the best model (the higher the better), and a table of predictions."""
 
-    metrics: dict[str, Any]
+    metrics: Scores
     score: tuple[float, ...]
-    columns: dict[str, Any]
+    columns: Columns
     probabilities: np.ndarray | None = None
     extras: dict[str, Any] = field(default_factory=dict)
     """What a loaded model must know to judge in the same way: fields of `ModelFacts` that the task names as `tuned`."""
@@ -265,7 +269,7 @@ class Task(ABC):
 
     # --- recipes -----------------------------------------------------------------------------------------------------
 
-    def usual_train(self, strategy: str) -> Mapping[str, Any]:
+    def usual_train(self, strategy: str) -> Mapping[str, object]:
         """Return the settings of `train:` that hold for a kind of strategy where they aren't given."""
         del strategy
         return {}
@@ -304,7 +308,7 @@ class Task(ABC):
         """Return so many examples, as Python takes them, to warm up, to try an export or an installation with."""
         raise NotImplementedError
 
-    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    def of_each(self, columns: Columns) -> list[float]:
         """Return what each row in a table of predictions adds to the metric by which models are compared."""
         return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
 

@@ -41,7 +41,7 @@ class HeadTask(Task, Generic[Outcome]):
     """Whether an input may become several items."""
     answered_at_once: ClassVar[int] = 256
     """Inputs that may become several items are predicted so many at a time."""
-    trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "linear-probe"}
+    trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "linear-probe"}
     """The strategy of a small run that tries an installation."""
     solver: ClassVar[SolverName | None] = "softmax"
     """By which method a linear head on features is solved; None where it is stepped."""
@@ -132,7 +132,7 @@ class HeadTask(Task, Generic[Outcome]):
 
     @abstractmethod
     def judge(
-        self, outcomes: Sequence[Outcome], examples: Examples, class_names: Sequence[str], **extras: Any
+        self, outcomes: Sequence[Outcome], examples: Examples, class_names: Sequence[str], **extras: object
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
 
@@ -145,19 +145,19 @@ class HeadTask(Task, Generic[Outcome]):
         del names, tuned
         return rows
 
-    def judging_settings(self, settings: DataSettings) -> dict[str, Any]:
+    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
         """Return what judging is told beside what it finds itself."""
         del settings
         return {}
 
     # --- predictions -------------------------------------------------------------------------------------------------
 
-    def present(self, scores: np.ndarray, names: Sequence[str], **tuned: Any) -> Prediction:
+    def present(self, scores: np.ndarray, names: Sequence[str], **tuned: object) -> Prediction:
         """Return what is said of one input with these scores (C,)."""
         del tuned
         return prediction_of(names, scores)
 
-    def row_of(self, value: Any, place: int) -> Row:
+    def row_of(self, value: object, place: int) -> Row:
         """Return an input to predict as a row, where an input may become several items.
 
         Raises:
@@ -165,6 +165,8 @@ class HeadTask(Task, Generic[Outcome]):
         """
         raise NotImplementedError
 
-    def said(self, outcomes: Sequence[Outcome], examples: Examples, names: Sequence[str], **tuned: Any) -> list[Any]:
+    def said(
+        self, outcomes: Sequence[Outcome], examples: Examples, names: Sequence[str], **tuned: object
+    ) -> Sequence[Any]:
         """Return what is said of each row, where an input may become several items."""
         raise NotImplementedError

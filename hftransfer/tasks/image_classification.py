@@ -21,6 +21,8 @@ from hftransfer.tasks.multi_label import LABELS, MultiLabelTask
 from hftransfer.tasks.regression import NUMBERS, RegressionTask
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.rows import Row
@@ -140,7 +142,7 @@ class ImageRegression(ImageTask[float], RegressionTask):
 _IMAGE_LABELS, _IMAGE_NUMBERS = ImageLabels(), ImageRegression()
 
 
-def _noise(number: int, color: tuple[int, int, int]) -> Any:
+def _noise(number: int, color: tuple[int, int, int]) -> Image.Image:
     from PIL import Image
 
     noise = np.random.default_rng(number).normal(0, 25, (96, 96, 3))

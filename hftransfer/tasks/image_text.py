@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from typing_extensions import override
 
@@ -21,9 +20,9 @@ from hftransfer.tasks.contract import Task, Wishes, Words
 from hftransfer.tasks.prompts import templates_of
 from hftransfer.tasks.sense import faults_of
 
-PROBE_OF_CAPTIONS: Mapping[str, Any] = {"batch_size": 512, "epochs": 100, "patience": None}
+PROBE_OF_CAPTIONS: Mapping[str, object] = {"batch_size": 512, "epochs": 100, "patience": None}
 """The settings that the projections of two towers are trained with, where they aren't given."""
-TOWERS_OF_CAPTIONS: Mapping[str, Any] = {"batch_size": 64, "epochs": 10}
+TOWERS_OF_CAPTIONS: Mapping[str, object] = {"batch_size": 64, "epochs": 10}
 """Those of whole towers."""
 _SHOWN = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
 
@@ -55,7 +54,7 @@ class ImageText(Task):
         return "zero-shot-image-classification", self.name
 
     @override
-    def usual_train(self, strategy: str) -> Mapping[str, Any]:
+    def usual_train(self, strategy: str) -> Mapping[str, object]:
         """Return large batches and many passes: images with captions are learned from so."""
         return PROBE_OF_CAPTIONS if strategy == "linear-probe" else TOWERS_OF_CAPTIONS
 

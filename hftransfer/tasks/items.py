@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -179,7 +179,7 @@ def _strongly_changed(image: Image.Image, choice: int, drawn: Change) -> Image.I
     from torchvision.transforms.v2 import functional as change
 
     tone = drawn.tone
-    choices: list[Any] = [
+    choices: list[Callable[[Image.Image], Image.Image]] = [
         lambda given: change.adjust_brightness(given, tone),
         lambda given: change.adjust_contrast(given, tone),
         lambda given: change.adjust_saturation(given, tone),

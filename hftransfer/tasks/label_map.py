@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, some
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, Target
 
 LabelMap = Mapping[str, str] | Literal["position"]
 """Which class of a model each label of data means: name by name, or by their order."""
@@ -48,12 +48,12 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
     return [replace(row, target=_mapped(row.target, meant)) for row in rows]
 
 
-def _labels_in(target: Any) -> tuple[str, ...]:
+def _labels_in(target: Target) -> tuple[str, ...]:
     """Return the labels of a row: one, or several."""
     return target if isinstance(target, tuple) else (target,)
 
 
-def _mapped(target: Any, meant: Mapping[str, str]) -> Any:
+def _mapped(target: Target, meant: Mapping[str, str]) -> Target:
     if isinstance(target, tuple):
         return tuple(dict.fromkeys(meant.get(label, label) for label in target))
     return meant.get(target, target)

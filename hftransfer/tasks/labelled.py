@@ -13,7 +13,7 @@ from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.targets import TargetKind
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Task
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task
 from hftransfer.tasks.head_task import HeadTask
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
 
     @override
     def judge(
-        self, outcomes: Sequence[ClassOutcome], examples: Examples, class_names: Sequence[str], **extras: Any
+        self, outcomes: Sequence[ClassOutcome], examples: Examples, class_names: Sequence[str], **extras: object
     ) -> Judged:
         """Return accuracy and its kin; the best model has the highest accuracy, of equals the lowest log loss."""
         from hftransfer.metrics.classification import Guesses, score_guesses
@@ -123,7 +123,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
         labels, names = examples.split.class_ids, list(class_names)
         kept = [np.array([outcome[field] for outcome in outcomes]) for field in range(4)]
         metrics = score_guesses(Guesses(*kept), labels, len(names))
-        columns: dict[str, Any] = {
+        columns: Columns = {
             "id": [row.id for row in examples.split.rows],
             "label": [names[label] for label in labels],
             "prediction": [names[outcome.predicted] for outcome in outcomes],

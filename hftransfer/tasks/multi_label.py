@@ -13,7 +13,7 @@ from hftransfer.base.errors import must_be
 from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.settings import DataSettings
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Wishes
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Wishes
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import LabelsPrediction
 from hftransfer.tasks.shown import Example, ExampleGroup, Line, Plot
@@ -127,7 +127,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         return list(expit(np.asarray(logits, dtype=np.float64).reshape(len(places), -1)))
 
     @override
-    def judging_settings(self, settings: DataSettings) -> dict[str, Any]:
+    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
         return {"at_least_one": settings.at_least_one}
 
     @override
@@ -153,7 +153,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
             name: {**scores, "threshold": thresholds[name]}
             for name, scores in per_label(labels, probabilities, given, names).items()
         }
-        columns: dict[str, Any] = {
+        columns: Columns = {
             "id": [row.id for row in examples.split.rows],
             "labels": _named(labels, names),
             "prediction": _named(given, names),
@@ -168,7 +168,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         )
 
     @override
-    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    def of_each(self, columns: Columns) -> list[float]:
         """Return the F1 of each row's labels."""
         pairs = [(set(g), set(p)) for g, p in zip(columns["labels"], columns["prediction"], strict=True)]
         return [2 * len(g & p) / (len(g) + len(p)) if g or p else 1.0 for g, p in pairs]

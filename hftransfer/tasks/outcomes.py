@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -40,7 +40,7 @@ class Prediction:
             label = ", ".join([label, *(f"{in_one_line(other)} {score:.2%}" for other, score in others)])
         return f"{self.score:7.2%}  {label}  {name}"
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         return asdict(self)
 
@@ -87,7 +87,7 @@ class Number(Prediction):
         return f"{self.value:10.6g}{interval}  {in_one_line(name)}"
 
     @override
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
@@ -112,7 +112,7 @@ class Answer:
         del name, scoring
         return f"{self.score:7.2%}  {in_one_line(self.answer) or '(no answer)'}"
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         return asdict(self)
 
@@ -140,7 +140,7 @@ class Entities:
         told = (f"{in_one_line(one.text)} ({in_one_line(one.label)} {one.score:.2%})" for one in self.entities)
         return f"{in_one_line(name)}  {', '.join(told) or '(no entity)'}"
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return them as JSON and tables have them."""
         return asdict(self)
 

@@ -15,7 +15,7 @@ from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split
 from hftransfer.data.targets import SPANS
 from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Starter, Words
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import Answer
 from hftransfer.tasks.spans import WindowSpans
@@ -64,7 +64,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
     judges_labels = False
     solver = None
     tuned = ("null_threshold",)
-    trial_strategy: ClassVar[Mapping[str, Any]] = {"kind": "fine-tune", "unfreeze": 1}
+    trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "fine-tune", "unfreeze": 1}
     words = Words(
         title="Question Answering",
         unit="questions",
@@ -195,7 +195,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         return merged(_windows(examples), outcomes, contexts, null_threshold=null_threshold)
 
     @override
-    def row_of(self, value: Any, place: int) -> Row:
+    def row_of(self, value: object, place: int) -> Row:
         from hftransfer.data.rows import QuestionContent
 
         fields = [value.get(name) if isinstance(value, Mapping) else None for name in self.reader.fields]
@@ -218,13 +218,13 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         ]
 
     @override
-    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    def of_each(self, columns: Columns) -> list[float]:
         from hftransfer.metrics.spans import span_f1
 
         return [span_f1(p, list(gold)) for p, gold in zip(columns["prediction"], columns["answers"], strict=True)]
 
     @override
-    def made_up(self, count: int) -> list[Any]:
+    def made_up(self, count: int) -> list[object]:
         """Return questions about as many scenes."""
         return [_question(number) for number in range(count)]
 
@@ -243,7 +243,7 @@ def window_tokens(adapter: TextAdapter, max_tokens: int | None) -> int:
     return min(max_tokens or LONGEST_WINDOW_TOKENS, int(adapter.max_tokens))
 
 
-def _question(number: int) -> dict[str, Any]:
+def _question(number: int) -> dict[str, object]:
     context = f"In scene {number} the captain was Ann Lee."
     answers = {"text": ["Ann Lee"], "answer_start": [context.index("Ann Lee")]}
     return {"id": str(number), "title": f"{number}", "question": "Who was it?", "context": context, "answers": answers}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import must_be
 from hftransfer.data.numbers import Numbers
-from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Task, Wishes
+from hftransfer.metrics.metric import Metric, Scores
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task, Wishes
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import Number, Prediction
 from hftransfer.tasks.shown import Example, ExampleGroup, Plot
@@ -149,7 +149,7 @@ class RegressionTask(HeadTask[float]):
         return [float(value) for value in self.mean + self.scale * values]
 
     @override
-    def judging_settings(self, settings: DataSettings) -> dict[str, Any]:
+    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
         return {"coverage": settings.coverage}
 
     @override
@@ -160,9 +160,9 @@ class RegressionTask(HeadTask[float]):
 
         del class_names
         wanted, given = np.asarray(examples.split.targets, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
-        metrics: dict[str, Any] = score_numbers(wanted, given)
+        metrics: Scores = score_numbers(wanted, given)
         coverage, half = extras.get("coverage"), extras.get("half_width")
-        columns: dict[str, Any] = {"id": [row.id for row in examples.split.rows], "value": wanted, "prediction": given}
+        columns: Columns = {"id": [row.id for row in examples.split.rows], "value": wanted, "prediction": given}
         if half is not None:
             metrics["interval_half_width"] = half
             metrics["interval_coverage"] = float((np.abs(given - wanted) <= half).mean())
@@ -179,7 +179,7 @@ class RegressionTask(HeadTask[float]):
         )
 
     @override
-    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    def of_each(self, columns: Columns) -> list[float]:
         """Return what each row adds to R²."""
         from hftransfer.metrics.regression import shares_explained
 
@@ -229,7 +229,7 @@ def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
     def told(place: int) -> str:
         return f"{wanted[place]:.6g}, estimated as {given[place]:.4g} ({given[place] - wanted[place]:+.3g})"
 
-    shown: list[tuple[str, Any, list[int]]] = [
+    shown: list[tuple[str, Literal["", "right", "wrong"], list[int]]] = [
         (f"Farthest off of {len(wanted)} test examples", "wrong", order[:_SHOWN_EXAMPLES]),
         ("Nearest", "right", order[::-1][:_SHOWN_EXAMPLES]),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,8 +17,8 @@ from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split, Splits
 from hftransfer.data.tags import OUTSIDE, WORD_TAGS, are_entities, entities_in_words, in_one_scheme, parted
 from hftransfer.data.tokens import TAGGED_TEXTS, WordsContent, joined
-from hftransfer.metrics.metric import Metric
-from hftransfer.tasks.contract import Examples, Judged, Loss, Starter, Words
+from hftransfer.metrics.metric import Metric, Scores
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import Entities, Entity
 from hftransfer.tasks.shown import Example, ExampleGroup, Mark, Plot
@@ -212,7 +212,7 @@ class TokenClassification(HeadTask[WordScores]):
         predicted = [[tag for tag, _ in own] for own in _said(outcomes, examples, class_names)]
         scores = score_tags(gold, predicted, plain=plain)
         contents = [cast("WordsContent", row.content) for row in examples.split.rows]
-        columns: dict[str, Any] = {
+        columns: Columns = {
             "id": [row.id for row in examples.split.rows],
             "text": [clean_text(content.text) for content in contents],
             "tokens": [[clean_text(content.text[a:b]) for a, b in content.words or ()] for content in contents],
@@ -226,7 +226,7 @@ class TokenClassification(HeadTask[WordScores]):
         return Judged(scores, (scores["f1"], scores["token_accuracy"]), columns, plots=[plot], groups=groups)
 
     @override
-    def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    def of_each(self, columns: Columns) -> list[float]:
         """Return the F1 of each sentence's entities; 1 where there is none and none was predicted."""
         from hftransfer.metrics.entities import text_f1
 
@@ -237,7 +237,7 @@ class TokenClassification(HeadTask[WordScores]):
     # --- predictions -------------------------------------------------------------------------------------------------
 
     @override
-    def row_of(self, value: Any, place: int) -> Row:
+    def row_of(self, value: object, place: int) -> Row:
         if isinstance(value, str):
             return Row(f"text {place}", WordsContent(value, None), ())
         if isinstance(value, list | tuple) and all(isinstance(word, str) and word.strip() for word in value):
@@ -257,7 +257,7 @@ class TokenClassification(HeadTask[WordScores]):
         return [_entities(content, own, plain=plain) for content, own in zip(contents, said, strict=True)]
 
     @override
-    def made_up(self, count: int) -> list[Any]:
+    def made_up(self, count: int) -> list[object]:
         """Return sentences with a name and a place each."""
         tags = ["B-PER", "O", "O", "B-LOC", "I-LOC", "O"]
         return [([("Ann", "Ben", "Cem")[n % 3], "moved", "to", "San", f"Rio{n}", "."], tags) for n in range(count)]
@@ -336,7 +336,7 @@ def _groups(
     contents: Sequence[WordsContent],
     gold: Sequence[Sequence[str]],
     predicted: Sequence[Sequence[str]],
-    scores: Mapping[str, Any],
+    scores: Scores,
     *,
     plain: bool,
 ) -> list[ExampleGroup]:

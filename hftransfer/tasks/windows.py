@@ -7,10 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.texts import Tokens, clean_text
 from hftransfer.base.errors import DataError, ModelError, must_be
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
+
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _CHUNK_QUESTIONS = 1000
@@ -30,7 +35,7 @@ class Window:
 
 
 def make_windows(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerFast,
     questions: Sequence[str],
     contexts: Sequence[str],
     max_tokens: int,
@@ -80,7 +85,7 @@ def answer_tokens(window: Window, start_char: int, end_char: int) -> tuple[int, 
     return (first, last) if first <= last else (0, 0)
 
 
-def _windows_of(encoded: Any, contexts: Sequence[str], first: int) -> Iterator[Window]:
+def _windows_of(encoded: BatchEncoding, contexts: Sequence[str], first: int) -> Iterator[Window]:
     """Yield the windows in one result of the tokenizer; `first` is the index of its first question."""
     # The same pairs of numbers come again and again: one object each saves memory.
     kept: dict[tuple[int, int], tuple[int, int]] = {}
@@ -96,7 +101,7 @@ def _windows_of(encoded: Any, contexts: Sequence[str], first: int) -> Iterator[W
             yield Window(question, tokens, tuple(pair and kept.setdefault(pair, pair) for pair in pairs))
 
 
-def _context_offsets(encoding: Any) -> list[tuple[int, int] | None]:
+def _context_offsets(encoding: Encoding) -> list[tuple[int, int] | None]:
     pairs = zip(encoding.offsets, encoding.sequence_ids, strict=True)
     return [pair if sequence == 1 else None for pair, sequence in pairs]
 
@@ -120,7 +125,7 @@ def _with_marks(
 
 
 @contextmanager
-def _truncation_kept(tokenizer: Any) -> Iterator[None]:
+def _truncation_kept(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
     """Put the tokenizer's own truncation, which a saved tokenizer carries along, back afterwards."""
     backend = tokenizer.backend_tokenizer
     before = backend.truncation
@@ -134,7 +139,11 @@ def _truncation_kept(tokenizer: Any) -> Iterator[None]:
 
 
 def _check_room(
-    tokenizer: Any, questions: Sequence[str], max_tokens: int, stride_tokens: int, ids: Sequence[str] | None
+    tokenizer: PreTrainedTokenizerFast,
+    questions: Sequence[str],
+    max_tokens: int,
+    stride_tokens: int,
+    ids: Sequence[str] | None,
 ) -> None:
     """Tell all faults at once: the tokenizer itself would panic, which no `except Exception` catches."""
     free = max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
@@ -163,7 +172,7 @@ def _room_faults(name: str, count: int, free: int, stride_tokens: int) -> list[s
     return []
 
 
-def _token_counts(tokenizer: Any, questions: Sequence[str]) -> Iterator[int]:
+def _token_counts(tokenizer: PreTrainedTokenizerFast, questions: Sequence[str]) -> Iterator[int]:
     """Yield how many tokens each question has, without special ones."""
     for first in range(0, len(questions), _CHUNK_QUESTIONS):
         chunk = list(questions[first : first + _CHUNK_QUESTIONS])

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.texts import clean_text
 from hftransfer.base.errors import DataError, ModelError, must_be
 from hftransfer.tasks.windows import Window
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
+
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.tokens import Words, WordsContent
 
@@ -76,7 +79,7 @@ def word_windows(
     return WindowedTexts(windows, words)
 
 
-def pipeline_words(tokenizer: Any, encoding: Any, text: str) -> Words:
+def pipeline_words(tokenizer: PreTrainedTokenizerFast, encoding: Encoding, text: str) -> Words:
     """Return the characters of the words that transformers' `TokenClassificationPipeline` makes with
     `aggregation_strategy="first"`: its own rule of which token goes on with a word, so that entities are the same."""
     marks_pieces = bool(getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None))
@@ -123,7 +126,7 @@ class _Encoded:
     after: int
 
     @classmethod
-    def of(cls, encoded: Any, row: int) -> _Encoded:
+    def of(cls, encoded: BatchEncoding, row: int) -> _Encoded:
         encoding = encoded.encodings[row]
         own = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
         names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded]

@@ -16,13 +16,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hftransfer.base.errors import WriteError, must_be
+from hftransfer.base.plain import JsonObject
 
 _FORMAT = 1
 _NAME = re.compile(r"step-\d{9}(\.\d+)?")
@@ -37,7 +37,7 @@ class Saved:
     """A whole checkpoint on the disk."""
 
     folder: Path
-    state: dict[str, Any]
+    state: JsonObject
     read: Mapping[str, dict[str, Tensor]] | None = None
     """The tensors of its files, if they were read already."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
+_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 _asked: list[int] = []
 _HAS_TIMER = hasattr(signal, "setitimer")
 
@@ -20,7 +20,7 @@ class Interrupted(BaseException):
         self.number = number
         super().__init__(signal.Signals(number).name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Interrupted, (self.number,)
 
     @property
@@ -49,11 +49,11 @@ def listening(grace_seconds: float = 10.0) -> Iterator[None]:
         if _HAS_TIMER:
             signal.setitimer(signal.ITIMER_REAL, grace_seconds)
 
-    def time_is_up(*_: Any) -> None:
+    def time_is_up(*_: object) -> None:
         if _asked:
             raise Interrupted(_asked[0])
 
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, _Handler] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     if _HAS_TIMER:
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, time_is_up)
     try:

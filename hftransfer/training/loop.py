@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.base.errors import HftransferError, first_line, must_be, some
@@ -99,7 +100,7 @@ class Keeping:
     """Where checkpoints go, what they belong to, and the one to go on from."""
 
     checkpoints: Checkpoints
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     resume: Saved | None = None
 
 
@@ -522,14 +523,14 @@ def _on(tensors: Mapping[str, Tensor], compute: Compute) -> dict[str, Tensor]:
     return {name: tensor.to(compute.device) for name, tensor in tensors.items()}
 
 
-def _optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return an optimiser's state as whole tensors, by the number of the parameter and the name of the entry."""
     entries = optimizer.state_dict()["state"]
     named = {f"{index}.{name}": value for index, own in entries.items() for name, value in own.items()}
     return {name: whole(torch.as_tensor(value)) for name, value in named.items()}
 
 
-def _load_optimizer(optimizer: Any, tensors: Mapping[str, Tensor]) -> None:
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():

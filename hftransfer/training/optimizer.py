@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -45,7 +45,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, fused=fused)
 
 
-def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, object]]:
     """Return what learns, in groups by depth below the head: each with its learning rate, norms and biases without
     decay."""
     depths = adapter.depth_of()

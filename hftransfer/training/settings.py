@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,7 +12,7 @@ Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clea
 """Experiment trackers, by the names of their packages."""
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Return a list of one where a name alone is given."""
     return [value] if isinstance(value, str) else value
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hftransfer.training.devices import Compute
 
@@ -20,7 +19,7 @@ def not_tracked(values: Mapping[str, float], step: int) -> None:
 
 @contextmanager
 def tracked(
-    trackers: Sequence[str], folder: Path, project: str, settings: Mapping[str, Any], compute: Compute
+    trackers: Sequence[str], folder: Path, project: str, settings: Mapping[str, object], compute: Compute
 ) -> Iterator[Log]:
     """Takes what is measured and tells it to these trackers; their local files go into the folder.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ from hftransfer.training.tracking import Log, not_tracked
 if TYPE_CHECKING:
     from hftransfer.training.maps import StoredMaps
 
-Stage = Callable[[str], Any]
+Stage = Callable[[str], AbstractContextManager[object]]
 _PILOT_TOKENS = 8192
 """Tokens of which a linear probe's L2 strength is chosen: texts have many, and look alike."""
 
@@ -70,8 +70,8 @@ class Transferred:
     splits: Splits
     judged: dict[str, Judged]
     history: History
-    extras: dict[str, Any] = field(default_factory=dict)
-    by_names: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, object] = field(default_factory=dict)
+    by_names: dict[str, object] = field(default_factory=dict)
     """Of a head that began with the names of the classes: accuracy before and after, by those and by other prompts."""
     save: Callable[[], None] | None = None
     """Writes a checkpoint of the finished training, where there was one."""
@@ -355,11 +355,11 @@ def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:
         examples.update(_examples(job))
 
 
-def _source(job: Job, items: Any, stored: StoredActivations | None = None, frozen: Adapter | None = None) -> Source:
+def _source(job: Job, items: Items, stored: StoredActivations | None = None, frozen: Adapter | None = None) -> Source:
     return Source(items, job.adapter, job.boundary, job.compute, stored, frozen)
 
 
-def _views(job: Job, train: Examples) -> list[Any]:
+def _views(job: Job, train: Examples) -> list[Items]:
     """Return the training items: as they are, or in several augmented views."""
     if not job.views:
         return [train.items]
@@ -624,7 +624,7 @@ class _ByNames:
         self.source, self.labels = sources.others[self.split], examples[self.split].split.targets
         learning = job.adapter.model.named_parameters() if job.strategy.interpolate is not None else ()
         self.start = {name: p.detach().clone() for name, p in learning if p.requires_grad}
-        self.found: dict[str, Any] = {}
+        self.found: dict[str, object] = {}
         if self.names is not None:
             self.found = {"split": self.split, "held_out_prompts": list(self.names.held_out_templates)}
 
@@ -682,7 +682,7 @@ def _judge(job: Job, sources: _Sources, examples: dict[str, Examples], fitted: F
     return judged
 
 
-def _judged(job: Job, sources: _Sources, examples: dict[str, Examples], name: str, **extras: Any) -> Judged:
+def _judged(job: Job, sources: _Sources, examples: dict[str, Examples], name: str, **extras: object) -> Judged:
     own = examples[name]
     keep = partial(job.task.decode, examples=own)
     outcomes = outcomes_of(
