@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import HubSettings, OutputSettings
 from hftransfer.data.settings import DataSettings
 from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, strategy_of
@@ -371,7 +372,7 @@ def find_recipe(source: str | Path) -> Path:
     raise RecipeError(must_be("the recipe", "an existing file or the name of a shipped recipe", f"'{source}'", remedy))
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema() -> JsonObject:
     """Return the JSON Schema of recipes, for completion in editors."""
     schema = Recipe.model_json_schema()
     for path, key in _SHORT.items():
@@ -404,7 +405,7 @@ def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, object, str]]:
     ]
 
 
-def plain_settings(recipe: Recipe) -> dict[str, Any]:
+def plain_settings(recipe: Recipe) -> JsonObject:
     """Return the settings of a recipe that its task has, as nested plain values."""
     values = recipe.model_dump(mode="json")
     if values["resolved"] is None:
@@ -417,7 +418,7 @@ def plain_settings(recipe: Recipe) -> dict[str, Any]:
     return kept
 
 
-def flat_settings(recipe: Recipe) -> dict[str, object]:
+def flat_settings(recipe: Recipe) -> JsonObject:
     """Return every setting by its dotted key, as a plain value."""
 
     def walk(values: Mapping[str, object], above: Path_) -> Iterator[tuple[str, object]]:
@@ -445,7 +446,7 @@ def _origin(origins: Mapping[Path_, str], key: Path_) -> str:
 class _Document:
     """Plain values, the line of each key in its file, and the keys that overrides set."""
 
-    values: dict[str, Any]
+    values: JsonObject
     lines: dict[Path_, int]
     file: str
     overridden: dict[Path_, str | None] = field(default_factory=dict)
@@ -504,7 +505,7 @@ class _Document:
                     faults.append(must_be(f"override {_cut(key)}", "a value", "too many levels in one another"))
 
     def _set(self, key: Path_, value: object, raw: str | None, faults: list[str]) -> None:
-        inside: Any = self.values
+        inside = self.values
         for depth, part in enumerate(key[:-1], start=1):
             below = inside.get(part)
             if below is None:
@@ -536,9 +537,9 @@ class _Document:
         del inside[key[-1]]
         self._forget(key)
 
-    def _section_of(self, key: Path_) -> dict[str, Any] | None:
+    def _section_of(self, key: Path_) -> JsonObject | None:
         """Return the section that holds a key; None where there is none."""
-        inside: object = self.values
+        inside: Any = self.values
         for part in key[:-1]:
             inside = inside.get(part) if isinstance(inside, dict) else None
         return inside if isinstance(inside, dict) else None
@@ -594,7 +595,7 @@ def _plain_value(node: Node, key: Path_, lines: dict[Path_, int], faults: list[s
         faults.append(must_be(where, "a plain value", f"the YAML tag {_cut(str(node.tag))}"))
         return None
     if node.id == "mapping":
-        values: dict[str, object] = {}
+        values: JsonObject = {}
         for key_node, value_node in node.value:
             name = str(key_node.value)
             below = (*key, name)
@@ -672,7 +673,7 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
         return None
 
 
-def _drop_unreadable(document: _Document, inside: dict[str, Any], above: Path_) -> list[str]:
+def _drop_unreadable(document: _Document, inside: JsonObject, above: Path_) -> list[str]:
     """Drop keys that are no Unicode (halves of surrogate pairs), and return what is to be told of them."""
     faults = []
     for key in list(inside):
@@ -696,7 +697,7 @@ def _retyped(document: _Document, error: ValidationError) -> bool:
         key = _shown_key(tuple(str(part) for part in fault["loc"]))
         wants_text = fault["type"] == "string_type" or (key in _SHORT and fault["type"].startswith("model_"))
         if wants_text and document.overridden.get(key) is not None and not isinstance(fault["input"], str):
-            inside: Any = document.values
+            inside = document.values
             for part in key[:-1]:
                 inside = inside[part]
             inside[key[-1]] = document.overridden[key]

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import printable
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
@@ -54,7 +55,7 @@ class Card:
     """The content of a model card, as values."""
 
     task: Task
-    metrics: Mapping[str, Any]
+    metrics: JsonObject
     """As in `metrics.json`."""
     data_source: str
     """Without the way to it on this disk."""
@@ -77,7 +78,7 @@ class Card:
     """By split, how many examples of each class there are."""
     skipped: int = 0
     recipe: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: JsonObject = field(default_factory=dict)
     seed: int | None = None
     pads_always: bool = False
     """Of a dual encoder: whether its texts are all padded to one length."""
@@ -95,9 +96,9 @@ class Card:
         return plain_text(f"{' + '.join(Path(name).name for name in self.bases)} {self.metrics['strategy']}")
 
     @property
-    def judged(self) -> Mapping[str, Any]:
+    def judged(self) -> JsonObject:
         """The metrics of the test split, or of the validation split where there is none."""
-        judged: Mapping[str, Any] = self.metrics["test"] or self.metrics["validation"]
+        judged: JsonObject = self.metrics["test"] or self.metrics["validation"]
         return judged
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
 from hftransfer.data.rows import Row
 from hftransfer.data.sources import is_hub_data
@@ -24,7 +24,7 @@ _SHOWN = 3
 _LONGEST_TEXT, _LARGEST_PX = 600, 384
 
 
-def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], facts: ModelFacts | None = None) -> None:
+def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: ModelFacts | None = None) -> None:
     """Write the card of a trained model into its folder; `facts` where they are not those of the run."""
     recipe, splits, task = learned.recipe, learned.splits, learned.task
     facts = facts or learned.model_facts or ModelFacts()
@@ -54,7 +54,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: dict[str, object], fa
 
 def provisional_card(recipe: Recipe) -> Card:
     """Return the card of a run before it has run, for the Hub to judge its metadata: nothing is measured yet."""
-    nothing: dict[str, object] = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
+    nothing: JsonObject = {"task": recipe.task, "strategy": recipe.strategy.kind, "test": {}, "validation": {}}
     name = BUNDLED_MODELS[recipe.model.name].hub_id if recipe.model.name in BUNDLED_MODELS else None
     return Card(**_of_recipe(recipe), metrics=nothing, bases=(_last_part(recipe.model.name or "towers"),), hub_id=name)
 
@@ -70,7 +70,7 @@ def write_examples(folder: RunFolder, rows: list[Row]) -> None:
         image.save(folder.file(f"{EXAMPLES}/{number}.jpg"), quality=90)
 
 
-def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+def _of_recipe(recipe: Recipe) -> JsonObject:
     """Return what a card takes from the recipe alone."""
     is_on_hub = is_hub_data(recipe.data.source)
     return {

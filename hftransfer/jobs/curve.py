@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from hftransfer.base.errors import WriteError, must_be
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import require_same_identity
 from hftransfer.metrics.intervals import student_interval
@@ -41,7 +42,7 @@ def _recipe_of(recipe: Recipe, shots: int, draw: int) -> Recipe:
 class FinishedCells:
     """The rows of a curve that were measured before an interruption, in the folder of the checkpoints."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], *, keeps: bool) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, object], *, keeps: bool) -> None:
         self.file, self.identity, self.keeps = folder / _FILE, dict(identity), keeps
         self.rows: list[dict[str, float]] = []
 
@@ -87,13 +88,16 @@ class FinishedCells:
         return any(row["shots"] == shots and row["draw"] == draw for row in self.rows)
 
 
+Trained = TypeVar("Trained")
+
+
 def learn_curve(
     recipe: Recipe,
     finished: FinishedCells,
     progress: Progress,
-    train: Callable[[Recipe, Progress], Any],
-    measured: Callable[[Any], Mapping[str, float]],
-) -> tuple[Any, list[dict[str, float]]]:
+    train: Callable[[Recipe, Progress], Trained],
+    measured: Callable[[Trained], Mapping[str, float]],
+) -> tuple[Trained, list[dict[str, float]]]:
     """Return what `train` made of the last cell, and a row of every cell: shots, draw, and what was `measured`."""
     cells = cells_of(recipe)
     for index, (shots, draw, own) in enumerate(cells):
@@ -115,7 +119,7 @@ def _others(rows: Sequence[dict[str, float]], shots: int, draw: int) -> Iterator
     return (row for row in rows if (row["shots"], row["draw"]) != (shots, draw))
 
 
-def summarised(rows: Sequence[Mapping[str, float]], metric: str) -> list[dict[str, Any]]:
+def summarised(rows: Sequence[Mapping[str, float]], metric: str) -> list[JsonObject]:
     """By number of shots: the mean of a metric over the draws, and its 95 % interval (Student's t; None for one)."""
     found = []
     for shots in sorted({int(row["shots"]) for row in rows}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
-from typing import Any, cast
+from typing import cast
 
 from hftransfer.adapters.checkpoint import Checkpoint, family_by_name, fetch_config, find_checkpoint
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_lora, require_modality, require_paired
@@ -15,7 +15,7 @@ from hftransfer.data.sources import look_at_source
 from hftransfer.recipe import Recipe
 
 
-def early_look(recipe: Recipe, data: Any, *, fetches_config: bool = False) -> Checkpoint | None:
+def early_look(recipe: Recipe, data: object, *, fetches_config: bool = False) -> Checkpoint | None:
     """Return the model's checkpoint where its files are on this disk.
 
     Faults of model and data that show without reading or fetching either are told together, before any work; with

@@ -7,9 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hftransfer.base.errors import DataError, RecipeError, must_be
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
@@ -49,7 +50,7 @@ def evaluate_model(
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     base: str | None = None,
     progress: Progress,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the metrics of a model on a split of some data, or without `data` on the test split of the run it came
     from.
 
@@ -123,7 +124,7 @@ def _of_split(found: Found, split: str | None) -> Found:
 
 def _judged_on_own(
     predictor: Predictor, run: Path, split: str, label_map: LabelMap | None, progress: Progress
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the metrics on a split of the data that the model's run was made of, split as then."""
     file = run / "recipe.yaml"
     if not file.is_file():
@@ -141,7 +142,7 @@ def _judged_on_own(
 
 def _judged_by_names(
     predictor: DualPredictor, found: Found, settings: DataSettings, prompts: str | Sequence[str], progress: Progress
-) -> dict[str, Any]:
+) -> JsonObject:
     from hftransfer.predictors.dual import NamesJob, evaluate
 
     splits: Splits = build_test_only(found, settings, progress)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hftransfer.base.plain import JsonObject
 from hftransfer.data.splits import Splits
 from hftransfer.jobs.identity import environment, peak_memory_bytes
 from hftransfer.recipe import Recipe, ResolvedFacts
@@ -16,6 +17,7 @@ from hftransfer.tasks.contract import Judged, Task
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.tasks.contract import Columns
     from hftransfer.tasks.facts import ModelFacts
     from hftransfer.training.activations import StoredActivations
     from hftransfer.training.devices import Compute
@@ -39,11 +41,11 @@ class Learned:
     """How it learned, in the words of `metrics.json`."""
     bases: tuple[Checkpoint, ...] = ()
     """The pretrained model, or the two towers."""
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
     """Further entries of `metrics.json`."""
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: Mapping[str, Columns] = field(default_factory=dict)
     """Tables of columns by the name of their Parquet file."""
-    sheets: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    sheets: Mapping[str, Sequence[JsonObject]] = field(default_factory=dict)
     """Tables of rows by the name of their CSV file."""
     save_model: Callable[[Path, Path], None] | None = None
     """Writes the trained model in its native layout into a folder, given where that will lie in the end."""
@@ -64,11 +66,11 @@ class Learned:
         return self.recipe.chosen_task.for_targets(self.splits.kind)
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> JsonObject:
         """Versions and hardware: on the card, on the page, and in a file."""
         return environment(self.compute)
 
-    def metrics(self, seconds: Mapping[str, float]) -> dict[str, Any]:
+    def metrics(self, seconds: Mapping[str, float]) -> JsonObject:
         """Return what a run measured, as it stands in `metrics.json`."""
         by_split = {name: self.judged[name].metrics if name in self.judged else {} for name in ("test", "validation")}
         rows = self.history.rows

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from hftransfer.base.errors import HftransferError, counted
 from hftransfer.base.extras import has_extra
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
@@ -46,7 +47,7 @@ _ON_AUDIT = (
 )
 
 
-def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: dict[str, Any]) -> None:
+def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject) -> None:
     """Write `report.html`."""
     page = RunPage(
         title=loaded.name,
@@ -342,7 +343,7 @@ def _weighed(tested: _Tested, texts: tuple[str, ...], target: int) -> list[Marke
     return [Marked(word.text, word.weight, word.weight is not None) for part in parts for word in part]
 
 
-def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
+def _answers(rows: list[Row], columns: JsonObject) -> list[Group]:
     """Return the worst answers beside those that were wanted, and the surest right ones."""
     from hftransfer.metrics.spans import span_f1
 
@@ -358,7 +359,7 @@ def _answers(rows: list[Row], columns: dict[str, Any]) -> list[Group]:
     ]
 
 
-def _answer(row: Row, columns: dict[str, Any], index: int) -> Said:
+def _answer(row: Row, columns: JsonObject, index: int) -> Said:
     question, context = row.content.texts
     start, end = columns["start"][index], columns["end"][index]
     gold = " / ".join(dict.fromkeys(columns["answers"][index])) or "(no answer)"

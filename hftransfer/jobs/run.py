@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -22,6 +22,7 @@ from hftransfer.base.errors import (
     must_be,
     user_path,
 )
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
 from hftransfer.data.splits import Splits, few_shots, require_shots
@@ -49,14 +50,14 @@ class Result:
     """A finished run: its folder and its metrics (as in `metrics.json`)."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: JsonObject
 
 
 def run(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: Any = None,
+    data: object = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -129,7 +130,7 @@ def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
         ) from error
 
 
-def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) -> Path | None:
+def _unfinished(recipe: str | Path | Mapping[str, object], out: str | Path | None) -> Path | None:
     """Return the folder of an unfinished run, where it is given instead of a recipe."""
     if isinstance(recipe, Mapping) or not isinstance(recipe, str | Path):
         return None
@@ -141,7 +142,7 @@ def _unfinished(recipe: str | Path | Mapping[str, Any], out: str | Path | None) 
     return path
 
 
-def _as_asked(folder: Path, overrides: Mapping[str, Any] | Sequence[str]) -> LoadedRecipe:
+def _as_asked(folder: Path, overrides: Mapping[str, object] | Sequence[str]) -> LoadedRecipe:
     """Return the recipe of the unfinished run in a folder."""
     found = asked_in(folder)
     assert found is not None
@@ -174,9 +175,9 @@ def _end_told(progress: Progress) -> Iterator[None]:
 def _written(
     folder: RunFolder,
     session: Session,
-    write: Callable[[], dict[str, Any]],
+    write: Callable[[], JsonObject],
     save_checkpoint: Callable[[], None] | None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the metrics of a run whose results are in its folder.
 
     Raises:
@@ -232,11 +233,11 @@ def fit(
     task: str,
     *,
     model: str,
-    train: Any,
-    validation: Any = None,
-    test: Any = None,
-    strategy: Strategy | type[Strategy] | str | Mapping[str, Any] | None = None,
-    data: Mapping[str, Any] | None = None,
+    train: object,
+    validation: object = None,
+    test: object = None,
+    strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None = None,
+    data: Mapping[str, object] | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Predictor:
@@ -263,10 +264,12 @@ def fit(
     from hftransfer.predictors.predictor import Predictor
 
     whole = isinstance(train, str | os.PathLike) and validation is None and test is None
-    rows: Any = os.fspath(train) if whole else _rows_by_split(train, validation, test)
+    rows: str | JsonObject = (
+        os.fspath(cast(str | os.PathLike[str], train)) if whole else _rows_by_split(train, validation, test)
+    )
     if isinstance(strategy, type) and issubclass(strategy, BaseModel):
         strategy = strategy()
-    chosen: Any = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
+    chosen: object = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
     document = {
         "task": task,
         "model": model,
@@ -292,7 +295,7 @@ def fit(
     )
 
 
-def _rows_by_split(train: Any, validation: Any, test: Any) -> dict[str, Any]:
+def _rows_by_split(train: object, validation: object, test: object) -> JsonObject:
     """Return the rows of each split; `train` may itself be a mapping of split names to rows, such as a `DatasetDict`.
 
     Raises:
@@ -308,10 +311,10 @@ def _rows_by_split(train: Any, validation: Any, test: Any) -> dict[str, Any]:
 
 
 def check(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: Any = None,
+    data: object = None,
     progress: Progress | None = None,
 ) -> Splits:
     """Return the splits a run of the recipe would see, after all that can be checked without training: the recipe, the
@@ -323,7 +326,7 @@ def check(
     return check_loaded(load_recipe(recipe, with_memory(overrides, data)), data, progress or Progress())
 
 
-def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
+def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Splits:
     """Return the same of a recipe that is loaded.
 
     Raises:
@@ -341,8 +344,8 @@ def check_loaded(loaded: LoadedRecipe, data: Any, progress: Progress) -> Splits:
 
 
 def require_sound(
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    recipe: str | Path | Mapping[str, object],
+    overrides: Mapping[str, object] | Sequence[str] = (),
     *,
     resume: bool = False,
 ) -> None:

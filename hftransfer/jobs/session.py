@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.base.errors import RecipeError
@@ -62,7 +62,7 @@ class Session:
     clock: Clock = field(default_factory=Clock)
     name: str = "hftransfer"
     """What experiment trackers call it."""
-    data: Any = None
+    data: object = None
     """The rows as objects of Python, where the recipe names no source."""
     logs: Path = Path(LOGS)
     checkpoints: Checkpoints | None = None
@@ -70,7 +70,7 @@ class Session:
     """The checkpoint to go on from."""
 
     @classmethod
-    def begin(cls, progress: Progress | None = None, data: Any = None, name: str = "hftransfer") -> Session:
+    def begin(cls, progress: Progress | None = None, data: object = None, name: str = "hftransfer") -> Session:
         """Return a session of this process, and of others where several share the work: the first shows progress."""
         from hftransfer.training.processes import processes
 
@@ -107,7 +107,7 @@ class Session:
         return _importing_ahead() if self.data is None and recipe.data.source == DRAWINGS else nullcontext()
 
 
-def load_rows(recipe: Recipe, data: Any, progress: Progress) -> Found:
+def load_rows(recipe: Recipe, data: object, progress: Progress) -> Found:
     """Return the rows of a recipe's data, or of objects of Python, as they are found."""
     reader = recipe.chosen_task.reader
     return find_rows(recipe.data, progress, reader) if data is None else rows_from_python(data, recipe.data, reader)

@@ -66,7 +66,6 @@ def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         if resume:
             together.together(finished.read)
     kept: list[Adapter] = []
-    learned: Learned
     learned, rows = learn_curve(
         recipe,
         finished,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.errors import HftransferError, first_line
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import LOGS, RunFolder, write_table
 from hftransfer.base.tabular import csv_text
 from hftransfer.jobs.cards import write_examples, write_own_card
@@ -18,7 +18,7 @@ from hftransfer.predictors.predictor import save_model
 from hftransfer.recipe import LoadedRecipe
 
 
-def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> dict[str, Any]:
+def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> JsonObject:
     """Write all that a run leaves, and return its metrics."""
     metrics = learned.metrics(session.clock.all_seconds())
     _write_model(folder, learned, metrics)
@@ -38,7 +38,7 @@ def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session
     return metrics
 
 
-def _write_model(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -> None:
+def _write_model(folder: RunFolder, learned: Learned, metrics: JsonObject) -> None:
     """Write the model, where one was trained, with its card; of LoRA the merged model too, where it is wanted."""
     write_native, adapter, facts = learned.save_model, learned.adapter, learned.model_facts
     if write_native is None:
@@ -71,7 +71,7 @@ def _write_tables(folder: RunFolder, learned: Learned) -> None:
         folder.write_text("skipped.csv", csv_text(["split", "id", "reason"], skipped))
 
 
-def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -> None:
+def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> None:
     """Draw what there is to be seen of a run: its epochs, what was tried, and how its test examples were judged."""
     from hftransfer.report import figures
 
@@ -104,7 +104,7 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: dict[str, Any]) -
 
 
 def _write_page(
-    folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: dict[str, Any], session: Session
+    folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject, session: Session
 ) -> None:
     """Write the page, or say why there is none: what is computed is not lost for it."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import (
     DataError,
@@ -21,6 +21,7 @@ from hftransfer.base.errors import (
     some,
     user_path,
 )
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.tabular import cell
 from hftransfer.data.inputs import InputRequest, passed_over
@@ -74,7 +75,7 @@ def predict_inputs(
     scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
     names = predictor.class_names if isinstance(predictor, Predictor) else ()
     faults: list[str] = []
-    told: list[dict[str, object]] = []
+    told: list[JsonObject] = []
     total = len(named) if len(named) >= _BAR_FROM else 0
     with _table(request.csv, names) as write, progress.stage("predicting", total) as on:
         for one, outcome in zip(named, outcomes, strict=True):
@@ -219,7 +220,7 @@ def _in_cell(several: Sequence[object]) -> str:
 
 
 @contextmanager
-def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[str, object]], None]]:
+def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[JsonObject], None]]:
     """Give a function that writes one row of a table; the scores of labels come in columns of their own, in the order
     of the model's names where it has some.
 
@@ -233,10 +234,10 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[dict[s
     try:
         with file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv_format.writer(stream, lineterminator="\n")
-            waiting: list[dict[str, Any]] = []
+            waiting: list[JsonObject] = []
             columns: list[str] = []
 
-            def write(row: dict[str, Any]) -> None:
+            def write(row: JsonObject) -> None:
                 scores = row.get("scores", {})
                 flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.base.errors import DataError
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.settings import DataSettings
@@ -52,14 +53,14 @@ class Evaluated:
     """The results of zero-shot classification of a split."""
 
     splits: Splits
-    metrics: dict[str, object]
+    metrics: JsonObject
     probabilities: np.ndarray
     """(N, C)."""
-    columns: dict[str, object]
+    columns: JsonObject
     """A table of predictions."""
-    classes: list[dict[str, object]]
+    classes: list[JsonObject]
     """One row per class: how often it was found, and what it was taken for."""
-    prompts: list[dict[str, object]]
+    prompts: list[JsonObject]
     """One row per template, best first, where they were compared."""
 
 
@@ -314,7 +315,7 @@ def _embed_images(job: NamesJob, folder: Path | None) -> tuple[Splits, StoredAct
 
 def _compared(
     images: StoredActivations, labels: np.ndarray, per_template: np.ndarray, templates: Sequence[str], dual: DualEncoder
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Return one row per template: its accuracy alone, and by how much accuracy and log loss (in nats) of all together
     are better with it than without; most helpful first."""
     summed = per_template.sum(axis=0)  # (C, D)
@@ -329,7 +330,7 @@ def _compared(
             right[place] += np.sum(probabilities.argmax(axis=1) == own)
             lost[place] -= np.log(np.maximum(probabilities[np.arange(len(own)), own], 1e-12)).sum()
     accuracy, log_loss, count = right / len(labels), lost / len(labels), len(templates)
-    rows: list[dict[str, Any]] = [
+    rows: list[JsonObject] = [
         {
             "template": template,
             "accuracy_alone": float(accuracy[1 + index]),
@@ -341,7 +342,7 @@ def _compared(
     return sorted(rows, key=lambda row: -row["log_loss_gain"])
 
 
-def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[dict[str, object]]:
+def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) -> list[JsonObject]:
     rows = []
     for index, name in enumerate(names):
         own, others = counts[index, index], np.delete(counts[index], index)
@@ -359,7 +360,7 @@ def _by_class(counts: np.ndarray, names: Sequence[str], words: Sequence[str]) ->
     return rows
 
 
-def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[dict[str, object]]:
+def _most_confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> list[JsonObject]:
     """Return the pairs of classes that are confused most often, both directions counted together."""
     pairs = [
         (int(counts[first, second] + counts[second, first]), first, second)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from hftransfer.base.cache import new_folder
 from hftransfer.base.errors import (
@@ -24,6 +24,7 @@ from hftransfer.base.errors import (
     some,
     user_path,
 )
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import MANIFEST
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.tasks import head_task, head_tasks
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.adapters.scoring import Scoring
+    from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.reading import Reader
     from hftransfer.data.rows import Row
     from hftransfer.data.settings import DataSettings
@@ -77,7 +79,7 @@ class Predictor:
         adapter: Adapter,
         precision: Literal["auto", "fp32", "bf16"] = "fp32",
         facts: ModelFacts | None = None,
-        metrics: dict[str, Any] | None = None,
+        metrics: JsonObject | None = None,
         history: Sequence[dict[str, float]] = (),
         write_card: Callable[[Path], None] = lambda _: None,
     ) -> None:
@@ -123,7 +125,7 @@ class Predictor:
         return own if kind == "regression" and self.adapter.outputs > 1 else own.for_problem(kind)
 
     @property
-    def _tuned(self) -> dict[str, Any]:
+    def _tuned(self) -> JsonObject:
         """Return what was found on the validation split, for later judgements."""
         return {name: getattr(self.facts, name) for name in self.task.tuned}
 
@@ -194,12 +196,12 @@ class Predictor:
             _require_no_images(given)
         return all_or_faults(self.predict_each(given))
 
-    def predict_each(self, inputs: Sequence[Any]) -> Iterator[Any]:
+    def predict_each(self, inputs: Sequence[object]) -> Iterator[Any]:
         """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
         it can't be read."""
         yield from self._answer_each(inputs) if self.task.from_windows else self._predict_each(inputs)
 
-    def _predict_each(self, inputs: Sequence[Any]) -> Iterator[Prediction | DataError]:
+    def _predict_each(self, inputs: Sequence[object]) -> Iterator[Prediction | DataError]:
         images = partial(decoded, pixels=self.facts.pixels)
         read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
         say = partial(self.task.present, names=self.class_names, **self._tuned)
@@ -210,8 +212,8 @@ class Predictor:
         yield from (one if isinstance(one, DataError) else one.best_first() for one in outcomes)
 
     def evaluate(
-        self, rows: Any, split: str | None = None, *, label_map: LabelMap | None = None, **data: Any
-    ) -> dict[str, Any]:
+        self, rows: object, split: str | None = None, *, label_map: LabelMap | None = None, **data: object
+    ) -> JsonObject:
         """Return the metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
         Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
@@ -234,7 +236,7 @@ class Predictor:
 
     def evaluate_rows(
         self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return the metrics of labelled rows; class ids follow the model's labels.
 
         Raises:
@@ -342,18 +344,17 @@ class Predictor:
             saved = self.save(Path(folder) / "model")
             return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
 
-    def probabilities(self, examples: Sequence[Any]) -> np.ndarray:
+    def probabilities(self, examples: Sequence[object]) -> np.ndarray:
         """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what
         `scoring` says."""
         return self._probabilities(self._encoded(examples))
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
         if self.reader.fields:
-            adapter: Any = self.adapter
+            adapter = cast(TextAdapter, self.adapter)
             with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
-            padded: Inputs = adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
-            return padded
+            return adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
         return self.adapter.encode(examples)
 
     def _probabilities(self, inputs: Inputs) -> np.ndarray:
@@ -373,7 +374,7 @@ class Predictor:
         require_numbers(values, self.source.name)
         return values
 
-    def spans_of(self, question: Any, place: int = 0) -> QuestionPrediction:
+    def spans_of(self, question: object, place: int = 0) -> QuestionPrediction:
         """Return the answer to a question, a dict with `question` and `context`, and the spans that came next:
         `alternatives`, the best first. Errors name the question by its place.
 
@@ -387,21 +388,21 @@ class Predictor:
         examples, outcomes = self._outcomes_of_rows([task.row_of(question, place)])
         return task.predictions(outcomes, examples, self.facts.null_threshold)[0]
 
-    def _answer_each(self, inputs: Sequence[Any]) -> Iterator[Any]:
+    def _answer_each(self, inputs: Sequence[object]) -> Iterator[Any]:
         """Return what is said of each input in turn, or the error that says what is wrong with it."""
         size = self.task.answered_at_once
         for start in range(0, len(inputs), size):
             part = inputs[start : start + size]
             read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
             rows = [one for one in read if not isinstance(one, DataError)]
-            answers: Iterator[Any] = iter(())
+            answers: Iterator[object] = iter(())
             if rows:
                 examples, outcomes = self._outcomes_of_rows(rows)
                 answers = iter(self.task.said(outcomes, examples, self.class_names, **self._tuned))
             for one in read:
                 yield one if isinstance(one, DataError) else next(answers)
 
-    def _row_or_fault(self, given: Any, place: int) -> Row | DataError:
+    def _row_or_fault(self, given: object, place: int) -> Row | DataError:
         if isinstance(given, DataError):
             return given
         try:
@@ -423,7 +424,7 @@ _LEAST_TILE_PX = 32
 
 
 def in_batches(
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     compute: Compute,
     read: Callable[[Any, int], Any],
     encode: Callable[[list[Any]], Inputs],
@@ -436,7 +437,7 @@ def in_batches(
     Batches are read and encoded in threads."""
     from hftransfer.training.activations import read_batches
 
-    def ready(places: range) -> tuple[list[Any], Inputs | None]:
+    def ready(places: range) -> tuple[list[DataError | None], Inputs | None]:
         given = [(inputs[place], place) for place in places]  # what could not even be found has its error for a value
         outcomes = [value if isinstance(value, DataError) else read(value, place) for value, place in given]
         readable = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
@@ -526,7 +527,7 @@ class Place:
     """Where a trained model lies, and what its run measured; of one that is named by its library the checkpoint."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: JsonObject
     checkpoint: Checkpoint | None = None
 
 
@@ -675,7 +676,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     return adapter, facts
 
 
-def _require_no_images(texts: Sequence[Any]) -> None:
+def _require_no_images(texts: Sequence[object]) -> None:
     """Return if no text is the name of an image file: it would be judged by the letters of its name.
 
     Raises:
@@ -690,7 +691,7 @@ def _require_no_images(texts: Sequence[Any]) -> None:
         raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
 
 
-def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None) -> Any:
+def decoded(image: object, position: int, pixels: tuple[float, float] | None = None) -> Image.Image | DataError:
     """Return an RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
     if isinstance(image, DataError):
         return image
@@ -708,7 +709,7 @@ def decoded(image: Any, position: int, pixels: tuple[float, float] | None = None
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 
 
-def as_list(inputs: Any, reader: Reader) -> list[Any]:
+def as_list(inputs: object, reader: Reader) -> list[object]:
     """Return the inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
 
     Raises:
@@ -727,7 +728,9 @@ def as_list(inputs: Any, reader: Reader) -> list[Any]:
     return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
 
 
-def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
+def as_questions(
+    inputs: object, question: str | Sequence[str] | None, context: str | Sequence[str] | None
+) -> list[object]:
     """Questions as dicts; what is none of them is told one by one later."""
     if question is not None and context is not None and inputs is None:
         asked = [question] if isinstance(question, str) else list(question)
@@ -740,10 +743,10 @@ def as_questions(inputs: Any, question: Any, context: Any) -> list[Any]:
         raise DataError(must_be("the inputs", "question=… and context=…, or a list of dicts with both", got))
     if isinstance(inputs, str):
         raise DataError(must_be("the inputs", "a dict with the texts question and context", f"the text {inputs!r:.80}"))
-    return [inputs] if isinstance(inputs, Mapping) else list(inputs)
+    return [inputs] if isinstance(inputs, Mapping) else list(cast(Iterable[object], inputs))
 
 
-def _as_text(value: Any, position: int, pairs: bool | None) -> Any:
+def _as_text(value: Any, position: int, pairs: bool | None) -> tuple[str, str | None] | DataError:
     """Return a text and its pair (None where there is none), or the error that says why it is none."""
     if isinstance(value, DataError):
         return value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from hftransfer.base.errors import printable
+from hftransfer.base.plain import JsonObject
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
@@ -144,7 +145,7 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     save_figure(figure, path)
 
 
-def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
+def draw_prompts(path: Path, rows: Sequence[JsonObject], accuracy: float) -> None:
     """Draw the accuracy of each template alone, and how much it adds to all of them together, in log loss (of many, the
     ten that add most and the ten that add least)."""
     shown = list(rows) if len(rows) <= 20 else [*rows[:10], *rows[-10:]]
@@ -167,9 +168,7 @@ def draw_prompts(path: Path, rows: Sequence[Mapping[str, Any]], accuracy: float)
     save_figure(figure, path)
 
 
-def draw_shots(
-    path: Path, rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]], zero_shot: float | None
-) -> None:
+def draw_shots(path: Path, rows: Sequence[JsonObject], summary: Sequence[JsonObject], zero_shot: float | None) -> None:
     """Draw accuracy against the training examples of each class: every draw, their mean and its 95 % interval, and
     where it is known what the names of the classes alone give."""
     figure = figure_of(6.4, 4.0)

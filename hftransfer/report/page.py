@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from hftransfer.base.plain import JsonObject
 from hftransfer.report.rendering import Marked, data_uri, jpeg_uri, marked_words, render_page
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
@@ -53,14 +53,14 @@ class RunPage:
 
     title: str
     task: Task
-    metrics: Mapping[str, Any]
+    metrics: JsonObject
     class_names: Sequence[str]
     counts: Mapping[str, Sequence[int]]
     data: str
     recipe: str
     command: str
     usage: str
-    environment: Mapping[str, Any]
+    environment: JsonObject
     figures: Sequence[Path] = ()
     groups: Sequence[Group] = field(default_factory=list)
 
@@ -86,8 +86,8 @@ class RunPage:
         )
 
     @property
-    def _judged(self) -> Mapping[str, Any]:
-        judged: Mapping[str, Any] = self.metrics["test"] or self.metrics["validation"]
+    def _judged(self) -> JsonObject:
+        judged: JsonObject = self.metrics["test"] or self.metrics["validation"]
         return judged
 
     def _subtitle(self) -> str:
@@ -132,7 +132,7 @@ class RunPage:
             rows.append({"name": name, **sizes, **scores})
         return rows
 
-    def _class_row(self, name: str, scores: Mapping[str, Any]) -> dict[str, str]:
+    def _class_row(self, name: str, scores: JsonObject) -> dict[str, str]:
         sizes = dict.fromkeys(("train", "validation", "test"), "")
         if name in self.class_names and self.counts:
             place = list(self.class_names).index(name)

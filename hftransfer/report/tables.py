@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import some
+from hftransfer.base.plain import JsonObject
 
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
@@ -49,7 +50,7 @@ def data_table(splits: Splits, inputs: str) -> str:
     return "\n".join([_columns(lines), *notes])
 
 
-def results_table(metrics: Mapping[str, Any], folder: Path) -> str:
+def results_table(metrics: JsonObject, folder: Path) -> str:
     """Return what was measured, how long it took, and where everything lies."""
     test, validation = metrics["test"], metrics["validation"]
     names = [name for name, value in (test or validation).items() if isinstance(value, float)]
@@ -74,7 +75,7 @@ def results_table(metrics: Mapping[str, Any], folder: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _shot_lines(curve: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[list[str]]:
+def _shot_lines(curve: Sequence[JsonObject], metrics: JsonObject) -> list[list[str]]:
     """Return one line for each number of shots, after what the names of the classes alone give."""
     lines = [["shots", "accuracy", "from", "to"]]
     before = metrics.get("zero_shot", {}).get("before")
@@ -88,14 +89,14 @@ def _shot_lines(curve: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) 
     return lines
 
 
-def metrics_table(metrics: Mapping[str, Any]) -> str:
+def metrics_table(metrics: JsonObject) -> str:
     """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
     lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
     return _columns(lines)
 
 
-def _score(scores: Mapping[str, object], name: str) -> str:
+def _score(scores: JsonObject, name: str) -> str:
     return f"{scores[name]:.4f}" if name in scores else ""
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hftransfer.base.errors import HftransferError, RecipeError, must_be
+from hftransfer.base.plain import JsonObject
 from hftransfer.jobs.early import early_look
 from hftransfer.recipe import CompareSettings, LoadedRecipe, load_recipe, plain_settings
 from hftransfer.strategies import strategy_of
@@ -29,7 +29,7 @@ class Cell:
     """In short, as in `fine-tune:2`."""
     shots: int | str
     seed: int
-    document: dict[str, Any]
+    document: JsonObject
     """Its recipe as plain values."""
 
     @property
@@ -129,9 +129,7 @@ def _differing(cell: Cell, folder: Path) -> str:
     return ", ".join(sorted(key for key in own if key not in _OF_THE_WHOLE and own[key] != found.get(key)))
 
 
-def _document(
-    base: dict[str, Any], own_model: str, model: str, strategy: str, shots: int | str, seed: int
-) -> dict[str, Any]:
+def _document(base: JsonObject, own_model: str, model: str, strategy: str, shots: int | str, seed: int) -> JsonObject:
     chosen = strategy_of(strategy)
     own = base["strategy"]
     # Learning rates and the like are kept for the recipe's own method alone: they suit no other.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import cast
 
 from typing_extensions import TypedDict, Unpack
 
@@ -97,7 +97,7 @@ def compare(
 
 def _settings_of(recipe: Recipe, grid: Grid) -> CompareSettings:
     """Return what to compare: the grid, or what it leaves out as the recipe says."""
-    wishes: Mapping[str, Any] = grid
+    wishes = cast(Mapping[str, Sequence[object]], grid)
     given = {name: tuple(values) for name, values in wishes.items() if values}
     chosen = (recipe.compare or CompareSettings()).model_dump() | given
     of_recipe = recipe.compare.model_fields_set if recipe.compare is not None else ()

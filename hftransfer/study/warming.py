@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.jobs.session import Session
 from hftransfer.recipe import load_recipe
@@ -34,7 +34,7 @@ def warm_up(cells: Sequence[Cell], progress: Progress) -> None:
             advance(1)
 
 
-def _document(cell: Cell) -> dict[str, Any]:
+def _document(cell: Cell) -> JsonObject:
     settings = {name: value for name, value in cell.document["data"].items() if name in _KEPT_SETTINGS}
     once = {"epochs": 1, "cache": "off", "trackers": [], "checkpoint_every_minutes": None}
     return {
