@@ -28,7 +28,7 @@ PoolingName = Literal["auto", "native", "mean", "cls", "last"]
 
 
 class Pools(Protocol):
-    """What a strategy asks of a task."""
+    """The questions that a strategy asks of a task."""
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Pools(Protocol):
 
 
 class _Strategy(BaseModel):
-    """What all strategies share."""
+    """The settings that all strategies share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,8 +110,8 @@ class _Strategy(BaseModel):
 
     @property
     def _usual_pooling(self) -> Literal["native", "mean"]:
-        """Of a text whose head is solved on features, the mean; else as the model's own class pools. (Not asked where
-        the model is one of sentence-transformers', whose way its features were trained for.)"""
+        """How a text is pooled where nobody says: by the mean where its head is solved on features, else as the model's
+        own class pools. (Not asked of a model of sentence-transformers, whose way its features were trained for.)"""
         return "mean" if self.contrasts else "native"
 
     def pair_for(self, task: Pools, *, pairs: bool) -> Literal["joint", "features"]:
@@ -159,7 +159,7 @@ class _Strategy(BaseModel):
 
 
 class _Stepped(_Strategy):
-    """What those share that train more than the head."""
+    """The settings of strategies that train more than the head."""
 
     objective: Literal["cross-entropy", "contrastive"] = Field(
         "cross-entropy",

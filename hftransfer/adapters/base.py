@@ -106,7 +106,7 @@ class Adapter(ABC):
 
     @property
     def problem_type(self) -> str | None:
-        """What the model's configuration calls the purpose of its head, if it says so."""
+        """The purpose of the head by the name that the model's configuration gives it, if it gives one."""
         found = getattr(getattr(self.model, "config", None), "problem_type", None)
         return found if isinstance(found, str) else None
 

@@ -14,7 +14,7 @@ from hftransfer.data.tables import raise_first, read_table, table_suffix
 
 @dataclass(frozen=True)
 class InputRequest:
-    """What a person gives a model on the command line."""
+    """The inputs that a person gives a model on the command line."""
 
     inputs: tuple[str, ...] = ()
     column: str | None = None

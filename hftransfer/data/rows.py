@@ -43,7 +43,7 @@ class Content(Protocol):
 
 
 class _Image:
-    """What the contents of images share: no text, and usually no file of their own."""
+    """The part that contents of images share: no text, and usually no file of their own."""
 
     __slots__ = ()
     texts: ClassVar[tuple[str, ...]] = ()
@@ -73,7 +73,7 @@ class FileContent(_Image):
 
 @dataclass(frozen=True, slots=True)
 class AbsentContent(_Image, _NoFile):
-    """What can't be read, and why: a row whose image is not there, where such rows are left out."""
+    """A content that can't be read, and why: a row whose image is not there, where such rows are left out."""
 
     reason: str
 
@@ -210,7 +210,7 @@ def read_row(row: Row) -> bytes:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a first look at the bytes of all rows found.
+    """The findings of a first look at the bytes of all rows.
 
     `digests[i]` identifies the content of row i (empty where it could not be read), `faults` are the unreadable rows,
     `depths` tell of the images of more than 8 bits.

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -17,7 +17,7 @@ from hftransfer.base.errors import HftransferError, ModelError, first_line, must
 from hftransfer.base.progress import Progress
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelCardData
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData
 
 T = TypeVar("T")
 BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
@@ -119,7 +119,7 @@ def push(
         ModelError: there is no trained model, or the id is none.
         PushError: the Hub refuses, or somebody else changed the repository meanwhile; it is then as they left it.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
     require_repo_id(repo_id)
     progress = progress or Progress()
@@ -141,8 +141,7 @@ def push(
         return Pushed(url, head, changed=False)
     # What others put there is not in our list, and stays.
     gone = [name for name in known if name not in files and name in before]
-    added = [CommitOperationAdd(name, content) for name, content in files.items()]
-    operations = [*added, *(CommitOperationDelete(name) for name in gone)]
+    operations = _operations(files, gone)
 
     def commit() -> str:
         title = f"{'Update' if known else 'Add'} the model trained with hftransfer"
@@ -154,6 +153,18 @@ def push(
     made = remote.committed(commit, head, told)
     progress.line(f"pushed {len(files)} files, {upload.size / 2**20:,.1f} MiB, to {url}")
     return Pushed(url, made, changed=True)
+
+
+def _operations(
+    added: Mapping[str, bytes | Path], gone: Iterable[str]
+) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """Return the parts of a commit."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    return [
+        *(CommitOperationAdd(name, content) for name, content in added.items()),
+        *(CommitOperationDelete(name) for name in gone),
+    ]
 
 
 def require_repo_id(repo_id: str) -> None:

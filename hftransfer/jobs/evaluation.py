@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JudgedBy:
-    """What a model is judged by: a split of the data, what its labels mean, and the prompts of a dual encoder."""
+    """The measure of a model: a split of the data, what its labels mean, and the prompts of a dual encoder."""
 
     split: str | None = None
     prompts: str | Sequence[str] = "simple"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run came to."""
+    """The outcome of a run."""
 
     recipe: Recipe
     splits: Splits

@@ -91,12 +91,10 @@ def run(
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
     session = replace(session, name=loaded.name, logs=folder.path / LOGS, checkpoints=checkpoints)
     with ExitStack() as stack:
+        # Only the first process holds the folder; the others fail with it where another run has it.
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
-            progress.write_log(folder.log_so_far(goes_on=resume))
-            folder.note_asked(loaded.name, plain_settings(seen_from(loaded.recipe, folder.path)))
-            stack.enter_context(_end_told(progress))
-            stack.enter_context(_folder_told(folder.path))
+            stack.enter_context(_noted(folder, loaded, progress, resume=resume))
         # A curve goes on where its cells ended.
         goes_on = resume and not isinstance(loaded.recipe.data.shots, list)
         session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
@@ -108,6 +106,15 @@ def run(
             checkpoints.remove_all()
             _push(loaded.recipe, folder, progress)
     return Result(folder.path, metrics)
+
+
+@contextmanager
+def _noted(folder: RunFolder, loaded: LoadedRecipe, progress: Progress, *, resume: bool) -> Iterator[None]:
+    """Write the log and what was asked for into a run's folder, and tell at the end how it ended and where it is."""
+    progress.write_log(folder.log_so_far(goes_on=resume))
+    folder.note_asked(loaded.name, plain_settings(seen_from(loaded.recipe, folder.path)))
+    with _end_told(progress), _folder_told(folder.path):
+        yield
 
 
 def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
@@ -263,18 +270,14 @@ def fit(
     from hftransfer.jobs.training import train_model
     from hftransfer.predictors.predictor import Predictor
 
-    whole = isinstance(train, str | os.PathLike) and validation is None and test is None
-    rows: str | JsonObject = (
-        os.fspath(cast(str | os.PathLike[str], train)) if whole else _rows_by_split(train, validation, test)
-    )
-    if isinstance(strategy, type) and issubclass(strategy, BaseModel):
-        strategy = strategy()
-    chosen: object = strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
+    rows = _rows_of(train, validation, test)
+    # Rows in hand are wanted for training: none are held out for a test unless some were given for one.
+    untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
     document = {
         "task": task,
         "model": model,
-        "data": {"source": "memory", **({} if "test" in rows and not whole else {"test_fraction": 0}), **(data or {})},
-        "strategy": chosen,
+        "data": {"source": "memory", **untested, **(data or {})},
+        "strategy": _plain_strategy(strategy),
         "train": settings,
     }
     session = Session.begin(progress, rows)
@@ -293,6 +296,20 @@ def fit(
         history=learned.history.table,
         write_card=lambda draft: write_own_card(draft, learned, metrics),
     )
+
+
+def _plain_strategy(strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None) -> object:
+    """Return a strategy as a recipe has it; the class of one stands for its usual settings."""
+    if isinstance(strategy, type) and issubclass(strategy, BaseModel):
+        strategy = strategy()
+    return strategy.model_dump() if isinstance(strategy, BaseModel) else strategy or "linear-probe"
+
+
+def _rows_of(train: object, validation: object, test: object) -> str | JsonObject:
+    """Return the path of all data where one alone is given, else the rows of each split."""
+    if isinstance(train, str | os.PathLike) and validation is None and test is None:
+        return cast(str, os.fspath(train))
+    return _rows_by_split(train, validation, test)
 
 
 def _rows_by_split(train: object, validation: object, test: object) -> JsonObject:

@@ -130,7 +130,7 @@ MOST_IN_MATRIX = 2_000
 
 @dataclass(frozen=True)
 class Guesses:
-    """What metrics need to know of the probabilities (N, C) of N examples: each field has shape (N,)."""
+    """The facts that metrics need of the probabilities (N, C) of N examples: each field has shape (N,)."""
 
     predicted: np.ndarray
     """The most probable class."""

@@ -351,7 +351,7 @@ class Predictor:
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
         if self.reader.fields:
-            adapter = cast(TextAdapter, self.adapter)
+            adapter = cast("TextAdapter", self.adapter)
             with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
             return adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))

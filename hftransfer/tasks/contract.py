@@ -166,7 +166,7 @@ class ModelWish(Protocol):
 
 
 class Wishes(Protocol):
-    """What a task reads of a recipe."""
+    """The part of a recipe that a task reads."""
 
     @property
     def model(self) -> ModelWish: ...  # noqa: D102

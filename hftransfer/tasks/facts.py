@@ -19,7 +19,7 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class ModelFacts(BaseModel):
-    """What a model folder's `hftransfer.json` says beyond the native files."""
+    """The facts that a model folder's `hftransfer.json` tells beyond the native files."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

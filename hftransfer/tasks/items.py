@@ -28,7 +28,7 @@ class Batch:
 
 
 class Encoder(Protocol):
-    """What makes tensors of raw examples."""
+    """A maker of tensors from raw examples."""
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
         """Return what a network takes."""

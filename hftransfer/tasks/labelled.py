@@ -24,7 +24,7 @@ _FROM_MANY = 1000
 
 
 class ClassOutcome(NamedTuple):
-    """What is kept of the logits (C,) of one example."""
+    """The yield of the logits (C,) of one example."""
 
     predicted: int
     confidence: float

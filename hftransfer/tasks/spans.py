@@ -48,7 +48,7 @@ class QuestionPrediction:
 
 
 class WindowSpans(NamedTuple):
-    """What is kept of the logits of one window: its best spans by their characters, and the score of no answer."""
+    """The yield of the logits of one window: its best spans by their characters, and the score of no answer."""
 
     spans: dict[tuple[int, int], float]
     null: float

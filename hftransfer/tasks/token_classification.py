@@ -50,7 +50,7 @@ _FROM_MANY = 300
 
 
 class WordScores(NamedTuple):
-    """What is kept of the logits of a window: the tag (n,) of each of its words, and the probability of that."""
+    """The yield of the logits of a window: the tag (n,) of each of its words, and the probability of that."""
 
     predicted: np.ndarray
     scores: np.ndarray

@@ -51,8 +51,8 @@ class TrainingError(HftransferError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known after an epoch: how the validation split was judged, what of it is shown, and the score, the
-    higher the better, by which the best model is chosen."""
+    """The state after an epoch: how the validation split was judged, what of it is shown, and the score, the higher
+    the better, by which the best model is chosen."""
 
     judged: Judged
     metrics: dict[str, float]
@@ -118,7 +118,7 @@ class Upper(nn.Module):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is made of."""
+    """The parts of a training."""
 
     adapter: Adapter
     boundary: int
@@ -143,7 +143,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was measured epoch by epoch, the best evaluation (None if it was before an interruption), and what writes a
+    """The measurements epoch by epoch, the best evaluation (None if it was before an interruption), and what writes a
     checkpoint of the finished training."""
 
     history: History

@@ -84,7 +84,7 @@ class SolvedHead:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a head is solved from: features (N, D) with their targets, and others by which the L2 strength is chosen.
+    """The data of a head to solve: features (N, D) with their targets, and others by which the L2 strength is chosen.
 
     Targets are class ids (N,), labels (N, C) of 0 and 1, or numbers (N,), as the solver takes them.
     """

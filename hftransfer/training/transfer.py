@@ -63,7 +63,7 @@ _PILOT_TOKENS = 8192
 
 @dataclass
 class Transferred:
-    """What a strategy made of an adapter, and how good it is by split."""
+    """The adapter as a strategy made it, and how good it is by split."""
 
     adapter: Adapter
     task: HeadTask[Any]
