@@ -60,6 +60,7 @@ def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Comp
     return {
         "weights": weights_sha256,
         "model": type(adapter.model).__name__ + str(getattr(adapter.model, "pooling", "")),
+        # Among all stages: were a network told apart otherwise, the same number would be another place.
         "boundary": f"{boundary} of {len(adapter.stages)}",
         "processor": adapter.processor_settings(),
         "precision": compute.precision,
@@ -81,6 +82,7 @@ def worth_keeping(
     shape = adapter.hidden_shape(boundary)
     # Texts are not tokenised yet: this is about what most have.
     tokens = 128 if shape[0] == -1 else 1
+    # As float32; what is kept in bfloat16 takes half.
     needed = 4 * tokens * int(np.prod([size for size in shape if size > 0])) * count
     try:
         free = shutil.disk_usage(cache_folder("activations")).free
@@ -128,16 +130,16 @@ class StoredActivations:
 
     def tokens_of(self, items: np.ndarray, tokens: np.ndarray, width: int) -> np.ndarray:
         """Return the features (n, D) of single tokens of texts (n,), D being `width`, in float32."""
-        places, gathered = self.places[items], np.empty((len(items), width), dtype=np.float32)
+        places, gathered = self.places[items], np.empty((len(items), width), dtype=np.float32)  # (n, 3), (n, D)
         for shard in np.unique(places[:, 0]):
             here = places[:, 0] == shard
-            rows = self.shards[shard].reshape(-1, width)[places[here, 1] // width + tokens[here]]
+            rows = self.shards[shard].reshape(-1, width)[places[here, 1] // width + tokens[here]]  # (m, D)
             gathered[here] = as_tensor(rows).float().numpy()
         return gathered
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return rows start..stop of one length as float32 (stop - start, D)."""
-        wanted, width = self.places[start:stop], self.shape[1]
+        wanted, width = self.places[start:stop], self.shape[1]  # (n, 3)
         gathered = np.empty((len(wanted), width), dtype=np.float32)
         for shard in np.unique(wanted[:, 0]):
             here = wanted[:, 0] == shard
@@ -212,6 +214,7 @@ class ActivationStore:
             try:
                 draft.append(digests, rows)
             except OSError as error:
+                # What was written before is whole, and kept; only these rows go elsewhere.
                 elsewhere = _Shard(self._go_elsewhere(error))
                 self._keep(draft)
                 draft = elsewhere
@@ -299,6 +302,7 @@ class _Shard:
         self._lengths: list[int] = []
         self._whole_bytes = 0
         self._suffix = ".f32"
+        # Unbuffered: a full disk shows at the rows it has no room for, and not when the file is closed.
         self._file = self._draft.open("wb", buffering=0)
         _DRAFTS.add(self._draft)
 
@@ -381,8 +385,11 @@ def fill_store(
     """
     faults: dict[int, str] = {}
     told = 0
+    # First a share of all that is missing; then, where machines don't see each other's files, a share of what this one
+    # still misses; at last all of it.
     for mine in (compute.processes.share, compute.processes.share_of_machine, list):
         missing = [item for item in store.missing(items.digests) if item not in faults]
+        # Asked of all processes: each must take part in every exchange that follows, or none.
         if not any(compute.processes.gather(bool(missing))):
             break
         if items.lengths is not None:  # texts of like length share a batch: little padding
@@ -413,6 +420,7 @@ def _fill(
     faults: dict[int, str] = {}
     if not missing:
         return faults
+    # Not before something is missing: it may be a copy of the whole network.
     frozen = frozen_twin(adapter, compute)
     at_head = keeps_exactly(adapter, boundary)
     with store.writing() as take:
@@ -607,6 +615,7 @@ class Source:
             if batch.faults:
                 raise DataError(*batch.faults.values(), _ADVICE)
             return pinned(batch.inputs, self.compute)
+        # Rows lie flat on the disk: of texts each has a length of its own.
         rows = [as_tensor(self.stored.row(item)).reshape(self._shape) for item in chosen]
         beside = self.items.beside(chosen, tokens)
         if self._shape[0] == -1:
@@ -631,4 +640,5 @@ def as_tensor(row: np.ndarray) -> Tensor:
     if row.dtype == np.uint16:
         # numpy has no bfloat16: its bits lie there as whole numbers.
         return torch.from_numpy(row.view(np.int16).copy()).view(torch.bfloat16)
+    # A copy: torch warns of memory that may only be read, as mapped files are.
     return torch.from_numpy(np.array(row))

@@ -69,6 +69,7 @@ def shares_of_epoch(
     for index, batch in enumerate(batches):
         mixing = None
         if settings.mixup is not None or settings.cutmix is not None:
+            # By the batch's number: all processes draw the same, and so does an epoch that goes on.
             random = np.random.default_rng([settings.seed, epoch, index])
             mixing = draw_mixing(len(batch), settings.mixup, settings.cutmix, random)
         tokens = int(lengths[batch].max()) if lengths is not None else 0
@@ -86,6 +87,7 @@ def passes_of(items: Sequence[int], lengths: np.ndarray | None, compute: Compute
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
     passes, start = [], 0
     while start < len(items):
+        # The first is the longest: all of the pass are padded to it.
         size = max(1, compute.most_tokens // max(1, int(lengths[items[start]])))
         passes.append(list(items[start : start + size]))
         start += size
@@ -103,6 +105,7 @@ def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, se
         pool = 50 * batch_size
         parts = [order[start : start + pool] for start in range(0, count, pool)]
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    # Sorted, every pool would go from short texts to long ones: whole batches are shuffled again.
     batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
     return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
 
@@ -117,6 +120,7 @@ def grouped_batches(classes: np.ndarray, batch_size: int, seed: int, epoch: int)
         items = random.permutation(np.flatnonzero(classes == own))
         of_class = [items[start : start + _OF_ONE_CLASS] for start in range(0, len(items), _OF_ONE_CLASS)]
         groups += of_class
+        # At even distances over the epoch, each moved at random within its own.
         places += ((np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)).tolist()
     order = np.concatenate([groups[index] for index in np.argsort(places)])
     return [part.tolist() for part in np.array_split(order, -(-len(order) // batch_size))]

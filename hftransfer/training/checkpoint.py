@@ -79,6 +79,7 @@ class Checkpoints:
             text = json.dumps({"format": _FORMAT, "files": files}, indent=1)
             # Last of all files: a checkpoint without it was never finished.
             (draft / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+            # Contents before the name: after a power cut a whole name must not stand for files without content.
             for file in draft.iterdir():
                 _sync(file)
             _sync(draft)

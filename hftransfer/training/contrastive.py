@@ -31,6 +31,7 @@ from hftransfer.training.settings import LossName
 _DROPOUT = 0.3
 _START_SCALES: dict[LossName, float] = {"infonce": 14.3, "sigmoid": 10.0}  # CLIP's: a temperature of 0.07; SigLIP's
 _START_BIAS = -10.0  # SigLIP's: most pairs do not belong together
+# CLIP's bound, without which its training was not stable (Radford et al., arXiv 2103.00020, section 2.5).
 _MOST_SCALE = 100.0
 
 
@@ -51,7 +52,7 @@ class Pooled:
 def captions_of_epoch(owners: np.ndarray, images: int, seed: int, epoch: int) -> np.ndarray:
     """Return one of each image's own captions (N,), by the owners (M,) of all captions, which stand in their order."""
     random = np.random.default_rng([seed, epoch])
-    count = np.bincount(owners, minlength=images)
+    count = np.bincount(owners, minlength=images)  # (N,)
     # Captions stand image by image: the first of each, and a random step within its own.
     chosen: np.ndarray = np.cumsum(count) - count + (random.random(images) * count).astype(np.int64)
     return chosen
@@ -88,18 +89,20 @@ class Scores(nn.Module):
 
     def __init__(self, scale: float, loss: LossName, bias: float) -> None:
         super().__init__()
+        # The logarithm learns: the scale itself stays positive.
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.logit_bias = nn.Parameter(torch.tensor(bias or _START_BIAS)) if loss == "sigmoid" else None
 
     def forward(self, cosines: Tensor) -> Tensor:
         """Return the scores (B, B)."""
-        scores: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * cosines
+        scores: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * cosines  # (B, B)
         return scores if self.logit_bias is None else scores + self.logit_bias
 
     def write_back(self, dual: DualEncoder) -> None:
         """Give the dual encoder the scale, and the bias where it has a place for one (a choice between classes
         does not depend on it)."""
         with torch.no_grad():
+            # The parameter may have grown beyond the bound that the scores were held to.
             dual.model.logit_scale.copy_(self.logit_scale.detach().cpu().clamp(max=math.log(_MOST_SCALE)))
             bias = getattr(dual.model, "logit_bias", None)
             if bias is not None and self.logit_bias is not None:
@@ -116,7 +119,7 @@ class Projections(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """Return the scores (B, B) of images, in rows, and texts."""
-        images, texts = self._projected(self.image, image), self._projected(self.text, text)
+        images, texts = self._projected(self.image, image), self._projected(self.text, text)  # (B, D)
         scores: Tensor = self.scores(images @ texts.T)  # (B, B)
         return scores
 
@@ -129,7 +132,7 @@ class Projections(nn.Module):
 def _deviations(features: np.ndarray) -> np.ndarray:
     """Return the standard deviation (D,) of each of the features (N, D); of dead ones, which hardly vary, that of all,
     so that they stay small instead of becoming noise of the size of the others."""
-    own, usual = features.std(axis=0), float(features.std()) + 1e-12
+    own, usual = features.std(axis=0), float(features.std()) + 1e-12  # (D,), ()
     return np.asarray(np.where(own > 1e-4 * usual, own, usual))
 
 
@@ -229,6 +232,7 @@ class TowersAdapter:
     def __init__(self, images: Adapter, texts: TextTowerAdapter, boundaries: tuple[int, int], scores: Scores) -> None:
         self.images, self.texts, self.boundaries = images, texts, boundaries
         self.model = nn.ModuleDict({"image": images.model, "text": texts.model, "scores": scores})
+        # What lies below the boundaries is computed once, and is no part of what learns.
         self.stages = [*images.stages[boundaries[0] :], *texts.stages[boundaries[1] :]]
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
@@ -239,8 +243,8 @@ class TowersAdapter:
             embedded.append(adapter.above(_select_side(activations, side), own))
         # Cosines times a large scale: 16 bits would round them to the same few logits.
         with torch.autocast(embedded[0].device.type, enabled=False):
-            images, texts = (normalize(part.float(), dim=-1) for part in embedded)
-            scores: Tensor = self.model["scores"](images @ texts.T)
+            images, texts = (normalize(part.float(), dim=-1) for part in embedded)  # (B, D)
+            scores: Tensor = self.model["scores"](images @ texts.T)  # (B, B)
         return scores
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:

@@ -59,6 +59,7 @@ class Compute:
         """Return what computes, as far as it shapes results."""
         if self.device.type == "cuda":
             return f"cuda {torch.cuda.get_device_name(self.device)} torch {torch.__version__}"
+        # Kernels for other instructions round otherwise: what was kept is not what this machine computes.
         capability = torch.backends.cpu.get_cpu_capability() if self.device.type == "cpu" else ""
         return f"{self.device.type} {capability} torch {torch.__version__}"
 
@@ -150,6 +151,7 @@ def keep_freed_memory() -> None:
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return
+    # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h.
     trim_threshold, mmap_threshold = -1, -3
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)

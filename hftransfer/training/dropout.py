@@ -62,6 +62,7 @@ def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
     """
     dropped = round(p * _LEVELS)
     kept = torch.empty_like(values, memory_format=torch.contiguous_format, requires_grad=False)
+    # Bits are evenly distributed from -32768 on: below the threshold lie p of all.
     torch.ge(streams.bits(values.shape), dropped - _LEVELS // 2, out=kept)
     return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
 
@@ -95,6 +96,7 @@ class _CheapDropout(TorchFunctionMode):
         return function(*args, **named)
 
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        # What is left, with nothing to draw or in place, is torch's own.
         if training and not inplace and 0 < p < 1 and input.is_floating_point():
             return dropout(input, p, self._streams)
         return functional.dropout(input, p, training, inplace)

@@ -229,6 +229,7 @@ def _at_boundary(
 ) -> dict[str, Source]:
     count = sum(len(part.digests) for part in items.values())
     if not worth_keeping(job.train.cache, tower, boundary, count, job.progress):
+        # Nothing is kept at the input: a fault would show in the midst of the first epoch.
         if boundary == 0 and tower.modality == "image":
             _require_decodable(job)
         frozen = frozen_twin(tower, job.compute) if boundary else None

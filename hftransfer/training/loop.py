@@ -197,6 +197,7 @@ class _Run:
         share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         self.optimizer = self.accelerator.prepare(optimizer)
+        # The same parameters, but for FSDP: there a copy learns in shares, and the plan's own adapter is judged.
         self.learning, self.judged = _learning(self.adapter), _learning(plan.adapter)
         self.average = {name: p.detach().clone() for name, p in self.learning.items()} if self.settings.ema else {}
         self.best: dict[str, Tensor] = {}
@@ -225,6 +226,7 @@ class _Run:
             if on:
                 stage.compile()
             else:
+                # `Module.compile` sets it, and has no way back of its own.
                 stage._compiled_call_impl = None
 
     # --- the descent ---
@@ -237,6 +239,7 @@ class _Run:
         shares = shares_of_epoch(len(source), source.lengths, classes, self.settings, self.at.epoch, self.processes)
         left = shares[self.at.batch :]
         with plan.progress.stage(f"epoch {number} of {plan.epochs}", len(shares)) as advance:
+            # Of an interrupted epoch the first batches are done already.
             advance(self.at.batch)
             self.adapter.learn_mode(self.boundary, on=True)
             if plan.rates.gradual:
@@ -255,6 +258,7 @@ class _Run:
         with self._judged_weights():
             found = plan.evaluate()
             self.is_whole = False
+            # Until the epoch's row is written a checkpoint would have the new best weights without it.
             if plan.keeps_last or not self.history.best_score or found.score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, found.score
                 self.best, self.best_file = _kept(self.judged), None
@@ -293,6 +297,7 @@ class _Run:
         """Return whether a checkpoint is due; the learning part is one step further."""
         value, due = self._gradient(source, share, reads)
         norm = float(whole(self.accelerator.clip_grad_norm_(self.upper.parameters(), self.settings.max_grad_norm)))
+        # Before the optimiser steps: weights that became NaN can't be taken back.
         self._require_finite("loss", value, share.batch)
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
             self._require_finite("gradient's norm", norm, share.batch)
@@ -302,6 +307,7 @@ class _Run:
         self.optimizer.zero_grad()
         self.at.steps += 1
         self.at.batch += 1
+        # The last batch may be smaller: the mean of an epoch is over examples, not over batches.
         self.at.loss_sum += value * self.plan.loss.weight(share.batch)
         if self.average:
             self._move_average()
@@ -320,6 +326,7 @@ class _Run:
             return self._accumulate(source, share, next(reads)), due
         if self.shards:
             read = self.processes.together(lambda: _next_unless_stopped(reads))
+            # Clocks differ: the first process's alone decides, so that all write a checkpoint at the same step.
             numbers = [self._accumulate(source, share, read), float(due and self.processes.is_first)]
             value, clock = self.processes.sum(torch.tensor(numbers, device=self.compute.device)).tolist()
             return value, clock > 0
@@ -329,6 +336,7 @@ class _Run:
                 value = self._accumulate(source, share, next(reads))
         except (Exception, Interrupted) as error:
             self.optimizer.zero_grad()
+            # The others wait for this gradient: a fault goes along with it, and all processes raise it.
             failure = error
         numbers = [value, float(due and self.processes.is_first), float(failure is not None)]
         value, clock, failed = self.processes.sum_gradients(
@@ -350,12 +358,15 @@ class _Run:
                 if self.repeats and has_no_order(error):
                     self._give_up_order(error)
                     continue
+                # With FSDP every process computes as many parts as the others: none can make its own smaller.
                 if not _out_of_memory(error) or self.micro_batch_size == 1 or self.shards:
                     raise
+                # Such a loss compares all examples of a batch: of its parts it would be another loss.
                 if self.plan.loss.whole_batches:
                     got = f"{len(share.places)}, which do not fit the memory"
                     raise TrainingError(must_be("train.batch_size", "smaller", got)) from error
             self.optimizer.zero_grad()
+            # A share may have fewer examples than the setting: half of what was tried, not of what was set.
             self.micro_batch_size = -(-min(self.micro_batch_size, len(share.places)) // 2)
             _free_memory()
             self.plan.progress.line(
@@ -387,6 +398,7 @@ class _Run:
         dropout = nullcontext() if self.settings.compile else cheap_dropout(self.compute.device, streams)
         with self.accelerator.autocast(), dropout:
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
+        # Of mixed images each of the two targets counts by its part of the pixels.
         total = sum(own * self.plan.loss.of(logits, items[part], source.items) for own, items in targets)
         loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)
         self.accelerator.backward(loss * self.processes.count if self.shards else loss)  # FSDP takes the mean
@@ -394,6 +406,7 @@ class _Run:
 
     def _random(self, places: Sequence[int]) -> Streams:
         """Return the random numbers of a part; torch's own generators are seeded for it too."""
+        # By step and place in the batch: a run that goes on later draws the same numbers as one that never stopped.
         seed, step = self.settings.seed, self.at.steps
         torch.manual_seed(int(np.random.SeedSequence([seed, step, places[0]]).generate_state(1, np.uint64)[0] >> 1))
         return Streams(seed, step, places)
@@ -449,6 +462,7 @@ class _Run:
         """
         keeping = self.plan.keeping
         self.saved_at = time.monotonic()
+        # With FSDP every process has to help to put the weights together; one alone writes them.
         if keeping is None or not self.is_whole or (not self.shards and not self.processes.is_first):
             return
         best: Mapping[str, Tensor] | Path = self.best_file or self.best
@@ -470,6 +484,7 @@ class _Run:
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         folder = keeping.checkpoints.save(self.at.steps, {name: part for name, part in parts.items() if part}, state)
+        # Until there are better weights the next checkpoint links to this file.
         if self.best:
             self.best_file = folder / "best.safetensors"
 
@@ -482,10 +497,12 @@ class _Run:
         self.best_file = saved.folder / "best.safetensors" if self.best else None
         _load_optimizer(self.optimizer, saved.tensors("optimizer"))
         for group, initial in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            # A schedule sets rates when it steps: that of the restored step is set by hand.
             group["lr"] = initial * self.schedule.lr_lambdas[0](state["schedule_steps"])
         self.schedule.last_epoch = state["schedule_steps"]
         self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.at = Position(**state["at"])
+        # JSON made a list of the score, and lists don't compare with tuples.
         self.history = History(**{**state["history"], "best_score": tuple(state["history"]["best_score"])})
         self.micro_batch_size = state["micro_batch_size"]
         if self.accelerator.scaler is not None and state["scaler"]:
@@ -536,6 +553,7 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
     for name, tensor in tensors.items():
         index, entry = name.split(".", 1)
         state.setdefault(int(index), {})[entry] = shared_like(tensor, parameters[int(index)])
+    # The groups stay those of this recipe: rates and decays are not restored from a file.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -575,7 +593,9 @@ def outcomes_of(
     No more logits lie in memory than those of a batch, unless they are kept.
     """
     lengths = source.lengths
+    # Texts of like length share a pass: little padding.
     order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
+    # Without a backward pass nothing is kept of the layers: twice as many examples fit.
     batches = passes_of(order.tolist(), lengths, replace(compute, batch_size=2 * compute.batch_size))
 
     def own() -> dict[int, Kept]:

@@ -77,6 +77,7 @@ class Processes:
         """
         if self.count == 1:
             return [work()]
+        # What fails here is not raised before the others have heard of it: they would wait for this process.
         own = _outcome(work)
         found = self.gather(own)
         if own.error is not None:
@@ -113,6 +114,7 @@ class Processes:
         """
         if self.count == 1:
             return work()
+        # One on each machine: machines may not see each other's files.
         leads = self.local_rank == 0
         before = self.together(lambda: work() if leads else None)
         after = self.together(lambda: work() if not leads else None)
@@ -128,6 +130,7 @@ class Processes:
 
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [parameter.grad for parameter in learning]
+        # A process whose share is empty has no gradient where others have one.
         there = [float(gradient is not None) for gradient in gradients]
         # One message for all: numbers, who has which gradient, and the gradients behind each other.
         head = torch.tensor([*numbers, *there], device=learning[0].device if learning else None)
@@ -183,9 +186,11 @@ def processes() -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    # Alone each would train a model of its own, and all would write the same folder.
     if state.num_processes != count:
         raise RuntimeError(f"{count} processes were started and {state.num_processes} found each other")
     atexit.register(_part)
+    # Where the launcher does not say how many are here, all are taken to be.
     local_count = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
     return Processes(state.process_index, count, state.local_process_index, local_count)
 

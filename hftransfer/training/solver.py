@@ -152,9 +152,12 @@ def solve_head(
         while (edge := _edge(fits, grid)) is not None:
             neighbour, strength = edge
             fit(strength, fits[neighbour][1])
+    # Of equal losses the strongest: it rests least on what may be chance.
     best = min(fits, key=lambda strength: (fits[strength][0], -strength))
     loss, weights = fits[best]
     weight = weights[:-1].T / deviation
+    # The head takes features as they are: the standardisation goes into its weight and bias. Constant features, whose
+    # deviation is infinite, get the weight 0.
     path = tuple((strength, fits[strength][0]) for strength in sorted(fits))
     return SolvedHead(weight, weights[-1] - weight @ mean, best, loss, path)
 
@@ -222,11 +225,11 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     total = np.zeros(width)
     for part in _parts(features):
         total += part.sum(axis=0, dtype=np.float64)
-    mean = total / count
+    mean = total / count  # (D,)
     squares = np.zeros(width)
     for part in _parts(features):
         squares += np.square(part.astype(np.float64) - mean).sum(axis=0)
-    deviation = np.sqrt(squares / count)
+    deviation = np.sqrt(squares / count)  # (D,)
     # What varies less than float32 resolves is rounding noise: as a constant it gets no weight.
     varies = deviation > 1e-6 * np.abs(mean) + 1e-12
     # So does a dead unit (unit 319 of all-MiniLM-L6-v2 varies by 2e-9): standardised, it would get a weight of a
@@ -258,7 +261,7 @@ def _ridge_pass(
     eigendecomposition V S Vᵀ of the covariance XᵀX / N.
     """
     count, width = train.shape
-    priors = np.bincount(labels, minlength=classes) / count
+    priors = np.bincount(labels, minlength=classes) / count  # (C,)
     values, vectors, rotated = _principal(train, labels, lambda own: np.eye(classes)[own] - priors)
     right = np.zeros(len(grid))
     fits = [vectors @ (rotated / (values[:, None] + strength)) for strength in grid]
@@ -282,8 +285,8 @@ def _principal(
     covariance: np.ndarray = np.zeros((width, width))
     cross: np.ndarray | float = 0.0
     for part, own in _labelled(features, targets):
-        covariance += part.T @ part
-        cross = cross + part.T @ centred(own)
+        covariance += part.T @ part  # (D, D)
+        cross = cross + part.T @ centred(own)  # (D, C)
     values, vectors = np.linalg.eigh(covariance / count)
     return np.maximum(values, 0.0), vectors, np.asarray(vectors.T @ cross / count)
 
@@ -323,7 +326,8 @@ def _logistic_regression(
         for part, part_labels in _labelled(features, labels):
             logs = log_softmax(part @ weights[:-1] + weights[-1], axis=1)
             chosen = np.arange(len(part)), part_labels
-            residual = np.exp(logs)
+            residual = np.exp(logs)  # (n, C)
+            # Probabilities less the labels: the gradient by the logits.
             residual[chosen] -= 1.0
             if by_class is None:
                 loss -= logs[chosen].sum()
@@ -335,7 +339,7 @@ def _logistic_regression(
             gradient[-1] += residual.sum(axis=0) if anchor is None else 0.0
         gradient /= count
         way = weights[:-1] - centre
-        gradient[:-1] += l2 * way
+        gradient[:-1] += l2 * way  # (D, C)
         return loss / count + 0.5 * l2 * float(np.square(way).sum()), gradient.ravel()
 
     if basis is None:
@@ -402,6 +406,7 @@ def solve_labels(problem: Problem) -> SolvedHead:
         while True:
             start = search.minimum(start, grid[place])
             told = _label_losses(rotated_held_out, wanted, start, search.positive_weights)
+            # Labels whose search has ended go along in the same steps: their first result stands.
             fresh = ~np.isfinite(losses[place, labels])
             losses[place[fresh], labels[fresh]] = told[fresh]
             fits[place[fresh], :, labels[fresh]] = start[:, fresh].T
@@ -413,6 +418,7 @@ def solve_labels(problem: Problem) -> SolvedHead:
             start = fits[best, :, labels].T
     chosen = fits[best, :, labels].T  # (D + 1, C)
     weight = (vectors @ chosen[:-1]).T / deviation  # (C, D)
+    # One number for all labels; strengths lie on a logarithmic grid.
     l2 = float(np.exp(np.log(grid[best]).mean()))
     return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()))
 
@@ -467,9 +473,9 @@ class _LabelSearch:
             gradient, loss = np.zeros(scales.shape), np.zeros(scales.shape[1])
             for part, wanted in _labelled(self.features, self.targets):
                 logits = part @ weights[:-1] + weights[-1]  # (n, C)
-                own = 1.0 + (self.positive_weights - 1.0) * wanted
+                own = 1.0 + (self.positive_weights - 1.0) * wanted  # (n, C)
                 loss += (own * (np.logaddexp(0.0, logits) - wanted * logits)).sum(axis=0)
-                residual = own * (expit(logits) - wanted)
+                residual = own * (expit(logits) - wanted)  # (n, C)
                 gradient[:-1] += part.T @ residual
                 gradient[-1] += residual.sum(axis=0)
             gradient /= counts
@@ -490,7 +496,7 @@ def _ridge_of_labels(
     fits = [rotated / (values[:, None] + strength) for strength in grid]
     errors = np.zeros((len(grid), targets.shape[1]))
     for part, own in _labelled(validation, wanted):
-        turned = part @ vectors
+        turned = part @ vectors  # (n, D)
         errors += [np.square(turned @ fit + priors - own).sum(axis=0) for fit in fits]
     place = errors.argmin(axis=0)  # (C,)
     best = np.stack([fits[index][:, label] for label, index in enumerate(place.tolist())], axis=1)
@@ -567,10 +573,11 @@ class _Directions(NamedTuple):
         count, width = features.shape
         if count >= width:
             return cls(*_principal(features, targets, lambda own: own), count)
-        whole = np.concatenate(list(features.parts()))
+        whole = np.concatenate(list(features.parts()))  # (N, D)
         found, sides = np.linalg.eigh(whole @ whole.T / count)
+        # The other eigenvalues are rounding, and would be divided by.
         there = found > 1e-12 * max(1.0, float(found[-1]))
-        vectors = whole.T @ sides[:, there] / np.sqrt(found[there] * count)
+        vectors = whole.T @ sides[:, there] / np.sqrt(found[there] * count)  # (D, K)
         return cls(found[there], vectors, vectors.T @ (whole.T @ targets) / count, count)
 
     def weights(self, grid: np.ndarray) -> np.ndarray:
@@ -583,6 +590,7 @@ class _Directions(NamedTuple):
         values, along = self.values[:, None], np.square(self.with_targets)[:, None]
         residual = squares / self.rows - (along * (values + 2.0 * grid) / np.square(values + grid)).sum(axis=0)
         freedom = 1.0 + (values / (values + grid)).sum(axis=0)  # the bias is one
+        # As many directions as rows leave no freedom: such a strength must not win by a division by nothing.
         left = np.maximum(1.0 - freedom / self.rows, 1e-6)
         return np.asarray(np.maximum(residual, 0.0) / np.square(left))
 
@@ -630,6 +638,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
     count, most = problem.train.shape[0], problem.pilot_rows
     if problem.l2 is not None or most is None or count <= most:
         return solve(problem.train, problem.targets, l2=problem.l2)
+    # Always the same rows, in the order in which they lie on the disk.
     drawn = np.sort(np.random.default_rng(0).permutation(count)[:most])
     pilot, targets = InMemory(_chosen(problem.train, drawn)), problem.targets[drawn]
     tried: list[SolvedHead] = []

@@ -170,6 +170,7 @@ def transfer(job: Job) -> Transferred:
         fitted: Fitted | None = None
         l2_path: tuple[tuple[float, float], ...] = ()
         if job.solves or job.names is not None:
+            # The loop brings the model to the device by itself; a solver does not.
             job.adapter.model.to(job.compute.device)
         by_names = _ByNames(job, sources, examples)
         if job.names is not None:
@@ -193,6 +194,7 @@ def transfer(job: Job) -> Transferred:
                 by_names.look("after")
             except Interrupted:
                 if fitted is not None:
+                    # What was learned is whole: a run that goes on has only to judge it.
                     fitted.save()
                 raise
     extras = judged["validation"].extras
@@ -316,6 +318,7 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
     total = sum(len(items.digests) for _, items in named)
     stop = job.data.on_error == "stop"
     faults: dict[int, str] = {}
+    # Faults are known by their place among the rows of all splits.
     starts = dict(zip(job.splits.sizes(), np.cumsum([0, *job.splits.sizes().values()]).tolist(), strict=False))
     with job.progress.stage("activations", total) as advance:
         for name, items in named:
@@ -324,6 +327,7 @@ def _sources(job: Job, examples: dict[str, Examples], store: ActivationStore | N
     if faults:
         job.splits = without_faults(job.splits, faults, job.data)
         examples.update(_examples(job))
+        # What could be read is in the store by now, and only found again.
         return _sources(job, examples, store)
     stored = [store.activations(view.digests) for view in views]
     sources = [_source(job, view, activations) for view, activations in zip(views, stored, strict=True)]
