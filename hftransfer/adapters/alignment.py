@@ -95,7 +95,7 @@ def _scale(embedded: Sequence[np.ndarray], rows: np.ndarray, folds: int = 5) -> 
     """Return the scale at which classes whose names the regression has not seen get the likeliest probabilities, their
     own vectors standing for images."""
     fold = np.arange(len(rows)) % folds
-    similarities = np.empty((len(rows), len(rows)))
+    similarities = np.empty((len(rows), len(rows)))  # (K, K)
     for held in range(folds):
         # Classes whose names the regression has seen would be found too surely: each is scored by a fold that left it
         # out.

@@ -48,6 +48,7 @@ class Trace:
                 return value.to(device) if isinstance(value, Tensor) else value
 
             arguments, outputs = tree_map(move, (self.stage_arguments, self.stage_outputs))
+            # The record itself stays: the model may come back to the device it was watched on.
             return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=self.features.to(device))
 
 
@@ -84,6 +85,7 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
         outputs = model(**inputs)
     if last_input:
         trace.features = last_input[0]
+        # The very tensor: nothing comes between the head and the logits.
         trace.head_gives_logits = getattr(outputs, "logits", None) is last_output[0]
     # A model for spans splits its head's output (B, T, 2) in two, so no output is that very tensor.
     if not trace.head_gives_logits and hasattr(outputs, "start_logits"):

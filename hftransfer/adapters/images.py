@@ -90,6 +90,7 @@ class TimmAdapter(ImageAdapter):
     def _find_stages(self) -> list[nn.Module]:
         """Return `blocks` or `stages` as most of timm's networks call them, or `layer1`, `layer2`, … of its ResNets."""
         network = self.model.timm_model
+        # Not in a list: timm's ResNets set `layer1` to `layer4` as attributes of their own.
         numbered = [child for name, child in network.named_children() if re.fullmatch(r"layers?_?\d", name)]
         for name in ("blocks", "stages", "layers"):
             if isinstance(getattr(network, name, None), nn.ModuleList | nn.Sequential):

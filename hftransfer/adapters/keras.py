@@ -53,6 +53,7 @@ class KerasBody(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return features (B, D) of pixels (B, 3, H, W), red first."""
+        # Images are red first everywhere outside the network.
         hidden = pixel_values.flip(1) if self.bgr else pixel_values
         for stage in self.stages:
             hidden = stage(hidden)
@@ -201,6 +202,7 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
     steps, _ = steps_of(model, name)
     names = tuple(_names_in(model))
     last, activation = steps[-1], None
+    # The activation may be a layer of its own behind the dense one.
     if last.kind in ("Softmax", "Activation") and len(steps) > 1:
         activation, last = ("softmax" if last.kind == "Softmax" else last.operation.activation.__name__), steps[-2]
     layer = last.operation
@@ -211,6 +213,7 @@ def _cut_at_head(model: keras.Model, name: str) -> _Cut:
         if layer is not outer and outer is not steps[-1].operation:  # it lies in a model inside
             return replace(_cut_at_head(flattened(model, name), name), names=names)
         bias = layer.bias.value if layer.use_bias else torch.zeros(layer.units)
+        # Keras has a kernel (D, C), torch a weight (C, D).
         weight = layer.kernel.value.detach().T.contiguous()
         below = keras.Model(model.inputs, given_to(layer, model), name=model.name)
         return _Cut(below, activation, weight, bias.detach().clone(), names)
@@ -281,6 +284,7 @@ def _require_equal(model: KerasClassifier, processor: Preprocessing, name: str) 
     """
     keras = keras_on_torch()
     noise = torch.randint(0, 256, (1, 3, processor.height, processor.width), generator=torch.Generator().manual_seed(0))
+    # About the range that the network was trained on: a layer that clips would hide differences else.
     pixels = noise.float() / 127.5 - 1 if processor.mode in ("tf", "torch", "unit") else noise.float()
     with torch.no_grad(), keras.device("cpu"):
         ours = model.body(pixels)

@@ -105,6 +105,7 @@ class KerasFile:
 
         def walk(group: h5py.Group, way: str) -> None:
             for key in group:
+                # A link could lead the reader to any file of this disk.
                 if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
                     raise self._unfit("one with all its weights in it", f"a link to another file ({way}/{key})")
                 entry = group[key]
@@ -134,6 +135,7 @@ class KerasFile:
         """The SHA-256 of network and weights; the date in a file of Keras 3's is no part of it."""
         if not self.zipped:
             return file_sha256(self.path)
+        # A digest of digests: where one part ends and the next begins makes a difference.
         parts = [self._part(name) for name in ("config.json", "model.weights.h5")]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
@@ -210,6 +212,7 @@ def local_file(name: str) -> Path:
     if path.is_file() and path.suffix in _SUFFIXES:
         return path
     inside = sorted(file for file in path.glob("*") if file.suffix in _SUFFIXES) if path.is_dir() else []
+    # What we wrote ourselves has this name, whatever lies beside it.
     own = [file for file in inside if file.name == KERAS_FILE] or inside
     if len(own) == 1:
         return own[0]

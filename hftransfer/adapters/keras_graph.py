@@ -219,8 +219,10 @@ def _parts(steps: list[Step], start: int) -> list[list[Step]]:
     cuts = [place for place in _places_where_all_meets(steps, start) if place + 1 < len(steps)]
     behind = [_last_before_weights(steps, cuts, place) for place in _meetings(steps)]
     chosen = sorted({place for place in behind if place is not None})
+    # Without sums or concatenations (VGG, MobileNet) nothing meets: maps that become smaller are the next best mark.
     if len(chosen) < _FEW:
         chosen = [place for place in cuts if _shrinks(steps[place + 1])]
+    # A stage needs weights behind its end: a cut above the last ones would leave an empty stage.
     chosen = [place for place in chosen if any(step.learns for step in steps[place + 1 :])]
     ends = [*chosen, len(steps) - 1]
     parts = [steps[begin + 1 : end + 1] for begin, end in zip([-1, *ends], ends, strict=False)]

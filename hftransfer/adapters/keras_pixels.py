@@ -97,6 +97,7 @@ class Preprocessing:
         from PIL import Image
 
         size = self.height, self.width
+        # Pillow takes width first.
         if self.resizing == "pillow":
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)

@@ -166,12 +166,14 @@ def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> 
     # The backbone's attribute, `model` or `bert`, with which names of its tensors begin.
     prefix = str(getattr(model, "base_model_prefix", ""))
     backbone = getattr(model, prefix, None) if prefix else None
+    # A new head is missing too, and rightly: names below the prefix are the backbone's.
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
     if backbone is None or not absent:
         return
     bare, report = transformers.AutoModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
+    # Of another class the same names could be other layers.
     if type(bare) is type(backbone) and not report["missing_keys"]:
         backbone.load_state_dict(bare.state_dict())
         info["missing_keys"] = set(info["missing_keys"]) - absent

@@ -93,6 +93,7 @@ class LoraLayers:
         """
         import peft
 
+        # peft only warns of matrices that are not in the file: they would stay as they were initialised.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model = peft.PeftModel.from_pretrained(self.split.model, str(folder), use_safetensors=True)
@@ -113,6 +114,7 @@ def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
 
 def _takes_lora(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
+        # peft can't merge matrices of grouped convolutions into their weights.
         return module.groups == 1
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         return False  # part of torch's MultiheadAttention, which reads its weight without calling it

@@ -35,6 +35,7 @@ def mean_pooled_bert(bert: BertModel) -> BertModel:
         for linear in (attention.query, attention.key, layer.intermediate.dense, layer.output.dense):
             linear.weight.zero_()
             linear.bias.zero_()
+        # Values pass as they are, and enlarged: beside them the residual vanishes.
         for linear, size in ((attention.value, 1.0), (output.dense, _LARGE)):
             linear.weight.copy_(size * torch.eye(width))
             linear.bias.zero_()

@@ -140,6 +140,7 @@ def load_clip(checkpoint: Checkpoint) -> tuple[CLIP, Callable[[Image.Image], Ten
         _require_plain_sizes(checkpoint)
         clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
         settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
+        # Files of other versions have settings that this one does not know.
         known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
         preprocess = PreprocessCfg(**{"size": clip.visual.image_size, **known})
         return clip.eval(), image_transform_v2(preprocess, is_train=False)
@@ -157,6 +158,7 @@ def _require_plain_sizes(checkpoint: Checkpoint) -> None:
         ModelError: one is larger than any side of a tensor.
     """
     settings = checkpoint.config.get("model_cfg")
+    # Some settings are no sides of a tensor: image sizes, contexts.
     largest = max(_LARGEST_SETTING, *(max(shape, default=0) for shape in checkpoint.shapes.values()))
     for part in [settings, *settings.values()] if isinstance(settings, dict) else []:
         for key, value in part.items() if isinstance(part, dict) else ():

@@ -113,6 +113,7 @@ def linear_at(module: nn.Module, path: str) -> nn.Linear | None:
 
 def without_linear(module: M, path: str) -> M:
     """Return the same module, which hands on what the layer (or matrix) at a dotted path was given."""
+    # The code there multiplies only where a matrix is; a layer it calls in any case.
     leaves_out = isinstance(part_at(module, path), nn.Parameter) or path.endswith("text_projection")
     return replaced(module, path, None if leaves_out else nn.Identity())
 

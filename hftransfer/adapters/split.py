@@ -92,6 +92,7 @@ class SplitModel:
 
     def _find_head(self, outputs: int) -> HeadLayer:
         ran = self.trace.with_parameters
+        # What ran last and has weights gives the logits, if anything does.
         if ran and self.port.fits(ran[-1], outputs):
             return cast("HeadLayer", ran[-1])
         children = ", ".join(name for name, _ in self.model.named_children())
@@ -126,6 +127,7 @@ class SplitModel:
 
     def holds(self) -> bool:
         """Return whether the parts below and above a boundary together give what the model gives."""
+        # Two examples: a network that knows one alone would not show it by one.
         inputs, top = self.sample_inputs(2), len(self.stages)
         with torch.no_grad():
             try:
@@ -156,6 +158,7 @@ class SplitModel:
             # Nothing above the boundary need run.
             raise Reached
 
+        # Below the head the last stage runs here; of lower boundaries `above` runs it.
         narrow = self.narrow if boundary == len(self.stages) else ()
         with first_token_only(narrow), target.register_forward_pre_hook(catch, with_kwargs=True), suppress(Reached):
             self.model(**inputs)

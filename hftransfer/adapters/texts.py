@@ -118,7 +118,7 @@ class TextAdapter(Adapter):
         fill = {"input_ids": self.processor.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         padded = {}
         for name in batch[0]:
-            values = np.full(there.shape, fill[name], dtype=np.int64)
+            values = np.full(there.shape, fill[name], dtype=np.int64)  # (B, T)
             values[there] = np.fromiter(chain.from_iterable(tokens[name] for tokens in batch), np.int64, lengths.sum())
             padded[name] = torch.from_numpy(values)
         self._require_known(padded["input_ids"])
@@ -170,6 +170,7 @@ class TextAdapter(Adapter):
         with torch.no_grad():
             alone = self.above(self.sample_inputs(1), 0)[0]
             padded = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
+        # Padding that is attended to would let a text's logits depend on its neighbours in a batch.
         if not alike(padded, alone):
             allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
             raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
@@ -224,7 +225,7 @@ def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
         last = mask.sum(dim=1).clamp(min=1) - 1  # (B,)
         return tokens[torch.arange(len(tokens), device=tokens.device), last].float()  # (B, D)
     weights = mask.unsqueeze(-1).float()  # (B, T, 1)
-    return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, D)
 
 
 def clean_text(text: str) -> str:
@@ -239,6 +240,7 @@ def clean_text(text: str) -> str:
 def _position_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the longest input in tokens that model and tokenizer take, 512 at most."""
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    # A tokenizer without a limit gives a number of thirty digits.
     limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]
     if positions:
         limits.append(positions - (2 if config.model_type in _OFFSET_POSITIONS else 0))

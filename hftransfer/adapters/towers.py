@@ -60,6 +60,7 @@ class TextTowerAdapter(TextAdapter):
     def __init__(self, model: TowerModel, dual: DualEncoder, *, averages: bool = False) -> None:
         self.dual, self.averages, self._width = dual, averages, int(model.projection.out_features)
         self._start(model)
+        # A tokenizer may take longer texts than the tower has positions for.
         self.max_tokens = min(self.max_tokens, dual.longest)
 
     def _start(self, model: TowerModel) -> None:
