@@ -83,7 +83,9 @@ def grad_cam(network: PixelModel, pixels: Tensor, targets: Sequence[int], spot: 
     handle = spot.layer.register_forward_hook(lambda _, __, output: kept.append(output))
     try:
         with torch.enable_grad():
+            # From the pixels on, so that gradients reach the map through frozen layers.
             logits = network(pixels.clone().requires_grad_())
+            # No image's logit depends on another image: one backward pass of the sum serves all.
             chosen = logits.gather(1, torch.tensor(targets, device=logits.device)[:, None]).sum()
             gradient = torch.autograd.grad(chosen, kept[0])[0]
     finally:
@@ -116,6 +118,7 @@ def occlusion(network: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np
     rows, columns = (np.linspace(0, side, _WINDOWS + 1).round().astype(int) for side in (height, width))
     found, least = np.zeros((len(pixels), _WINDOWS, _WINDOWS), np.float32), np.zeros(len(pixels), np.float32)
     for index, (image, target) in enumerate(zip(pixels, targets, strict=True)):
+        # From outside the image on: a place at the border is hidden as often as any other.
         places = [(row, column) for row in range(-1, _WINDOWS) for column in range(-1, _WINDOWS)]
         hidden = image.repeat(len(places), 1, 1, 1)  # (P, 3, H, W), P places of the square
         for copy, (row, column) in zip(hidden, places, strict=True):
@@ -123,7 +126,7 @@ def occlusion(network: PixelModel, pixels: Tensor, targets: Sequence[int]) -> np
             copy[:, top : rows[min(row + 2, _WINDOWS)], left : columns[min(column + 2, _WINDOWS)]] = 0
         # The image as it is goes along in the same batches.
         whole, *others = _margins(network, torch.cat([image[None], hidden]), target)
-        falls = np.zeros((_WINDOWS, _WINDOWS))
+        falls = np.zeros((_WINDOWS, _WINDOWS))  # (7, 7)
         for (row, column), margin in zip(places, others, strict=True):
             falls[max(row, 0) : row + 2, max(column, 0) : column + 2] += whole - margin
         found[index] = falls / 4  # each place is hidden by four squares
@@ -136,10 +139,10 @@ def _margins(network: PixelModel, pixels: Tensor, target: int) -> list[float]:
     logits = torch.cat(
         [network(pixels[at : at + _AT_ONCE]) for at in range(0, len(pixels), _AT_ONCE)]
     ).float()  # (B, C)
-    own = logits[:, target]
+    own = logits[:, target]  # (B,)
     if logits.shape[1] == 1:
         return own.tolist()
-    rest = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
+    rest = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)  # (B, C - 1)
     return (own - rest.logsumexp(dim=1)).tolist()
 
 
@@ -160,7 +163,7 @@ def rollout(network: PixelModel, pixels: Tensor, spot: Spot) -> np.ndarray:
         got = "rollout, which wants attention over patches, told by transformers"
         raise RecipeError(must_be(f"the method for {name}", fitting, got))
     count = attentions[0].shape[-1]
-    rolled = torch.eye(count).expand(len(pixels), count, count)
+    rolled = torch.eye(count).expand(len(pixels), count, count)  # (B, T, T)
     for attention in attentions:
         # Half of it passes by the attention, through the residual connection.
         mixed = 0.5 * attention.mean(dim=1).cpu() + 0.5 * torch.eye(count)  # (B, T, T)
@@ -175,6 +178,7 @@ def _attentions(network: PixelModel, pixels: Tensor) -> list[Tensor]:
     """Return the attention (B, heads, T, T) of every stage; none where a network doesn't tell them."""
     before = getattr(network.model.config, "_attn_implementation", None)
     try:
+        # transformers' other implementations do not tell their weights.
         network.adapter.model.set_attn_implementation("eager")
         outputs = network.model(pixel_values=pixels, output_attentions=True)
         return [one for one in outputs.attentions or () if one.ndim == 4 and one.shape[-1] == one.shape[-2]]

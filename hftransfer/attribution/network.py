@@ -140,6 +140,7 @@ def find_spot(network: PixelModel, target: int = 0) -> Spot:
             handle.remove()
     size = int(pixels.shape[2]), int(pixels.shape[3])
     grids = _grids_of_stages(adapter, size)
+    # From the logits downwards: the map nearest to them is taken.
     for (module, output), gradient in reversed(list(zip(outputs, gradients, strict=True))):
         spot = _spot_at(module, output, size)
         if spot is None or gradient is None or (grids and spot.grid not in grids):

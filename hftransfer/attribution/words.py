@@ -99,6 +99,7 @@ def _score(
         handle.remove()
     if adapter.scoring != "softmax":
         return logits[:, target]
+    # Softmax chooses by differences: what raises all logits alike speaks for no class.
     others = (logits.sum(dim=1) - logits[:, target]) / max(1, logits.shape[1] - 1)
     return logits[:, target] - others
 
