@@ -121,6 +121,7 @@ class LogLoss(_LocalMetric):
 def confusion(predictions: np.ndarray, references: np.ndarray, num_classes: int = 0) -> np.ndarray:
     """Return the confusion matrix (C, C) of counts, rows true, columns predicted."""
     classes = max(num_classes, int(max(predictions.max(initial=0), references.max(initial=0))) + 1)
+    # Each pair of classes is one number: a single count finds all.
     return np.bincount(references * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
 
@@ -151,8 +152,8 @@ class Guesses:
 
 def rivals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return how many other classes (N,) are as probable as the true one or more."""
-    own = probabilities[np.arange(len(labels)), labels][:, None]
-    rivals: np.ndarray = (probabilities >= own).sum(axis=1) - 1
+    own = probabilities[np.arange(len(labels)), labels][:, None]  # (N, 1)
+    rivals: np.ndarray = (probabilities >= own).sum(axis=1) - 1  # (N,)
     return rivals
 
 
@@ -196,6 +197,7 @@ def _counts(predictions: np.ndarray, references: np.ndarray) -> _Counts:
 
 
 def _balanced_accuracy(counts: _Counts) -> float:
+    # Of a class without examples there is no share that was found.
     present = counts.there > 0
     return float((counts.hits[present] / counts.there[present]).mean())
 
@@ -208,10 +210,11 @@ def _macro_f1(counts: _Counts) -> float:
 
 def _calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     # Bins are (a, b]: a confidence of exactly 1 falls into the last one.
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (N,)
     gap = np.bincount(which, weights=confidence, minlength=bins) - np.bincount(which, weights=right, minlength=bins)
     return float(np.abs(gap).sum() / len(right))
 
 
 def _log_loss(own: np.ndarray) -> float:
+    # One class that was held to be impossible would make the mean infinite.
     return float(-np.log(np.clip(own, 1e-12, 1.0)).mean())

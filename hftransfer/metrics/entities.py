@@ -35,6 +35,7 @@ def entities_of(tags: Sequence[str], *, plain: bool = False) -> list[TaggedSpan]
         return [TaggedSpan(place, place + 1, tag) for place, tag in enumerate(tags) if tag != "O"]
     found: list[TaggedSpan] = []
     start, kind = 0, ""
+    # One tag more ends an entity that reaches to the last word.
     for place, tag in enumerate([*tags, "O"]):
         if kind and tag != f"I-{kind}":
             found.append(TaggedSpan(start, place, kind))
@@ -56,7 +57,7 @@ def score_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
         (entities_of(own, plain=plain), entities_of(said, plain=plain))
         for own, said in zip(gold, predicted, strict=True)
     ]
-    counts = np.array([counted_pair(*pair) for pair in pairs], dtype=np.float64).reshape(-1, 3)
+    counts = np.array([counted_pair(*pair) for pair in pairs], dtype=np.float64).reshape(-1, 3)  # (N, 3)
     right, said, there = counts.sum(axis=0).tolist()
     words = [
         one == other for own, found in zip(gold, predicted, strict=True) for one, other in zip(own, found, strict=True)
@@ -117,7 +118,7 @@ def _confusion(pairs: _Pairs) -> Scores:
     """Return the types, and how often each true one (R) was predicted as each (C) for the same words."""
     names = sorted({one.type for pair in pairs for own in pair for one in own})
     place = {name: index for index, name in enumerate([*names, NOTHING])}
-    matrix = np.zeros((len(place), len(place)), dtype=np.int64)
+    matrix = np.zeros((len(place), len(place)), dtype=np.int64)  # (K, K)
     for gold, predicted in pairs:
         true, said = _by_words(gold), _by_words(predicted)
         for words in true.keys() | said.keys():
@@ -152,7 +153,7 @@ def _interval(counts: np.ndarray) -> list[float]:
     random, found = np.random.default_rng(0), list[np.ndarray]()
     for _ in range(_DRAWS // _DRAWS_AT_ONCE):
         often = random.multinomial(texts, np.full(texts, 1 / texts), size=_DRAWS_AT_ONCE)  # (draws, N)
-        right, said, there = (often @ counts).T
+        right, said, there = (often @ counts).T  # (draws,) each
         found.append(2 * right / np.maximum(said + there, 1))
     low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
     return [float(low), float(high)]

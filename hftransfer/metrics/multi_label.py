@@ -41,21 +41,21 @@ def score_labels(labels: np.ndarray, probabilities: np.ndarray, given: np.ndarra
 
 def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the mean over labels of each row's (N,) negative log probability of what it has and has not, in nats."""
-    own = np.where(labels.astype(bool), probabilities, 1.0 - probabilities)
+    own = np.where(labels.astype(bool), probabilities, 1.0 - probabilities)  # (N, C)
     return np.asarray(-np.log(np.clip(own, 1e-12, 1.0)).mean(axis=1))
 
 
 def f1_of_rows(labels: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return the F1 (N,) of each row's labels: 1 where it has none and none is given."""
     wanted, given = labels.astype(bool), given.astype(bool)
-    both, either = (wanted & given).sum(axis=1), wanted.sum(axis=1) + given.sum(axis=1)
+    both, either = (wanted & given).sum(axis=1), wanted.sum(axis=1) + given.sum(axis=1)  # (N,)
     return np.where(either == 0, 1.0, 2.0 * both / np.maximum(either, 1))
 
 
 def per_label(labels: np.ndarray, probabilities: np.ndarray, given: np.ndarray, names: list[str]) -> dict[str, Scores]:
     """Return precision, recall, F1, average precision and the number of rows of each label."""
     wanted, given = labels.astype(bool), given.astype(bool)
-    hits, taken, there = ((part.sum(axis=0)) for part in (wanted & given, given, wanted))
+    hits, taken, there = ((part.sum(axis=0)) for part in (wanted & given, given, wanted))  # (C,) each
     return {
         name: {
             "precision": float(hits[i] / max(1, taken[i])),
@@ -85,7 +85,7 @@ def precision_recall(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.flatnonzero(np.diff(ranked, append=np.nan))  # the last row of each distinct score
-    hits = np.cumsum(labels[order])[last]
+    hits = np.cumsum(labels[order])[last]  # (K,)
     return hits / (last + 1.0), hits / max(1, int(labels.sum())), ranked[last]
 
 
@@ -97,8 +97,9 @@ def ranking_precision(labels: np.ndarray, scores: np.ndarray) -> float:
         if own.all() or not own.any():
             total += 1.0
             continue
+        # Places in sorted lists instead of all comparisons: C² of them would be many.
         ordered, of_true = np.sort(values), np.sort(values[own])
-        ranks = len(values) - np.searchsorted(ordered, values[own], "left")
+        ranks = len(values) - np.searchsorted(ordered, values[own], "left")  # (T,), T true labels
         above = len(of_true) - np.searchsorted(of_true, values[own], "left")
         total += float(np.mean(above / ranks))
     return total / max(1, len(labels))
@@ -114,6 +115,7 @@ def _macro_interval(hits: np.ndarray, given: np.ndarray, wanted: np.ndarray) -> 
     parts = [part.astype(np.float32) for part in (hits, given, wanted)]
     found = []
     for _ in range(_DRAWS // _AT_ONCE):
+        # How often each row is drawn says all of a draw: the sums are products of matrices.
         times = random.multinomial(count, np.full(count, 1.0 / count), size=_AT_ONCE).astype(np.float32)  # (A, N)
         found += _f1(*(times @ part for part in parts)).mean(axis=1).tolist()
     return [float(end) for end in np.percentile(found, [2.5, 97.5])]

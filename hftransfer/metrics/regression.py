@@ -43,6 +43,7 @@ def half_width(wanted: np.ndarray, given: np.ndarray, coverage: float) -> float 
     ⌈(N + 1) coverage⌉-th smallest absolute error of rows that nothing was learned from (split conformal prediction;
     Lei et al. 2018, Distribution-Free Predictive Inference for Regression, algorithm 2). None where the rows are too
     few."""
+    # Less a hair: rounding must not lift a whole number to the next.
     place = math.ceil((len(wanted) + 1) * coverage - 1e-9)
     if place > len(wanted):
         return None
@@ -60,6 +61,7 @@ def _drawn(wanted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
     """Return each metric on rows that are drawn with replacement, many times."""
     random, count = np.random.default_rng(0), len(wanted)
     found: dict[str, list[np.ndarray]] = {}
+    # In parts: all draws at once would take a thousand times the memory of the rows.
     for _ in range(_DRAWS // _AT_ONCE):
         drawn = random.integers(0, count, (_AT_ONCE, count))
         own, other = wanted[drawn], given[drawn]  # (A, N)

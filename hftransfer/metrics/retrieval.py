@@ -20,12 +20,13 @@ def retrieval_ranks(images: np.ndarray, captions: np.ndarray, owners: np.ndarray
     """
     to_captions = np.empty(len(images), dtype=np.int64)
     to_images = np.zeros(len(captions), dtype=np.int64)
-    own_score = np.einsum("md,md->m", captions, images[owners])
+    own_score = np.einsum("md,md->m", captions, images[owners])  # (M,)
+    # All scores (N, M) at once may not fit the memory.
     for start in range(0, len(images), _ROWS_AT_ONCE):
-        scores = images[start : start + _ROWS_AT_ONCE] @ captions.T
+        scores = images[start : start + _ROWS_AT_ONCE] @ captions.T  # (n, M)
         numbers = np.arange(start, start + len(scores))
-        mine = owners[None, :] == numbers[:, None]
-        best = np.where(mine, scores, -np.inf).max(axis=1, keepdims=True)
+        mine = owners[None, :] == numbers[:, None]  # (n, M)
+        best = np.where(mine, scores, -np.inf).max(axis=1, keepdims=True)  # (n, 1)
         to_captions[numbers] = ((scores >= best) & ~mine).sum(axis=1)
         to_images += ((scores >= own_score[None, :]) & ~mine).sum(axis=0)
     return to_captions, to_images
