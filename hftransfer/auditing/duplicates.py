@@ -97,6 +97,7 @@ def text_twins(texts: Sequence[str], candidates: Mapping[tuple[int, int], float]
     for one, other in candidates:
         if min(len(words[one]), len(words[other])) < _LEAST_TEXT or words[one] == words[other]:
             continue
+        # Without `autojunk`, which in longer texts passes over the most frequent letters.
         matcher = difflib.SequenceMatcher(None, words[one], words[other], autojunk=False)
         # Both are upper bounds of the ratio, and far cheaper.
         if matcher.real_quick_ratio() >= _SAME_TEXT and matcher.quick_ratio() >= _SAME_TEXT:
@@ -109,6 +110,7 @@ def text_twins(texts: Sequence[str], candidates: Mapping[tuple[int, int], float]
 def groups_of(twins: Sequence[Twins], count: int) -> np.ndarray:
     """Return a number (N,) for each row, the same for rows that are twins, of twins, and so on."""
     firsts, seconds = [one.first for one in twins], [one.second for one in twins]
+    # Twins of twins belong together: groups are the connected parts of the graph.
     graph = coo_array((np.ones(len(twins)), (firsts, seconds)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
 

@@ -80,6 +80,7 @@ class Subject:
         parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
         features = np.concatenate(parts) if parts else None
         names = splits.class_names if is_labelled else ()
+        # An empty split knows nothing of columns, and does not join with (N, C).
         ids = np.concatenate([part for part in labels if len(part)] or labels[:1])
         return cls(reader, rows, named, digests, ids, names, counts, features)
 

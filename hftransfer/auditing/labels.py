@@ -44,7 +44,7 @@ def out_of_fold_labels(
     of one group are never on both sides."""
     from sklearn.model_selection import GroupKFold
 
-    found = np.empty(labels.shape)
+    found = np.empty(labels.shape)  # (N, C)
     l2 = None
     for kept, held in GroupKFold(folds, shuffle=True, random_state=seed).split(features, groups=groups):
         train, rest = InMemory(features[kept]), InMemory(features[held])
@@ -60,11 +60,12 @@ def wrong_in_sets(labels: np.ndarray, found: np.ndarray) -> dict[int, tuple[int,
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 
     given = [np.flatnonzero(row).tolist() for row in labels]
+    # One process: starting others takes longer than the work.
     issues = np.asarray(find_multilabel_issues_per_class(given, found, n_jobs=1))  # (N, C)
-    doubt = np.where(issues, np.where(labels, 1.0 - found, found), -1.0)
+    doubt = np.where(issues, np.where(labels, 1.0 - found, found), -1.0)  # (N, C)
     # Of many labels most are rare: what a probe merely finds unlikely is no mistake.
     doubt[doubt < _SURELY] = -1.0
-    surest = doubt.max(axis=1)
+    surest = doubt.max(axis=1)  # (N,)
     order = [row for row in np.argsort(-surest, kind="stable").tolist() if surest[row] >= 0]
     return {row: (int(doubt[row].argmax()), float(surest[row])) for row in order}
 

@@ -40,8 +40,9 @@ class Neighbours:
         """
         if not self.places.shape[1]:
             return {}
-        distances = np.maximum(1.0 - self.similarities.mean(axis=1), 1e-6)
+        distances = np.maximum(1.0 - self.similarities.mean(axis=1), 1e-6)  # (N,)
         usual = float(np.median(distances))
+        # Ratios, and not differences: distances of other features have another scale.
         apart = np.log(distances / usual)
         deviation = _NORMAL * float(np.median(np.abs(apart)))
         limit = max(_FAR * deviation, float(np.log(_LEAST_TIMES)))
@@ -57,11 +58,12 @@ def standardised(features: np.ndarray) -> np.ndarray:
 
 def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbours:
     """Return the rows with the highest cosine similarity to each row of the features (N, D)."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)  # (N, 1)
+    unit = (features / np.maximum(lengths, 1e-12)).astype(np.float32)  # (N, D)
     count = min(count, len(unit) - 1)
-    places = np.empty((len(unit), count), dtype=np.int64)
-    similarities = np.empty((len(unit), count), dtype=np.float32)
+    places = np.empty((len(unit), count), dtype=np.int64)  # (N, K)
+    similarities = np.empty((len(unit), count), dtype=np.float32)  # (N, K)
+    # Blocks of rows: a table of all pairs would grow with the square of their number.
     at_once = max(1, _PAIRS_AT_ONCE // max(1, len(unit)))
     for start in range(0, len(unit), at_once):
         block = unit[start : start + at_once] @ unit.T  # (B, N)
@@ -70,7 +72,7 @@ def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbour
         block[own, start + own] = -np.inf
         # The few nearest are found without sorting all, and sorted then.
         nearest = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]  # (B, K)
-        order = np.argsort(-np.take_along_axis(block, nearest, axis=1), axis=1, kind="stable")
+        order = np.argsort(-np.take_along_axis(block, nearest, axis=1), axis=1, kind="stable")  # (B, K)
         places[start : start + at_once] = np.take_along_axis(nearest, order, axis=1)
         similarities[start : start + at_once] = np.take_along_axis(block, places[start : start + at_once], axis=1)
     return Neighbours(places, similarities)
