@@ -77,6 +77,7 @@ class ImageItems:
         self.rows, self.adapter, self.augment = rows, adapter, augment
         self._draft = enough_for(_edge_of(adapter)) if decode == "draft" else None
         changes = [str(change) for change in (augment, self._draft) if change]
+        # Another view is another content: activations of both are kept apart.
         self.digests = [_changed_digest(digest, changes) for digest in digests] if changes else list(digests)
 
     def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
@@ -107,6 +108,7 @@ class ImageItems:
         """Return how an image of a size (width, height) is changed; None where images stay as they are."""
         if self.augment is None:
             return None
+        # From the content, seed and view alone: every epoch, process and resumed run changes an image alike.
         random = np.random.default_rng(int.from_bytes(self.digests[item][:8], "little"))
         return Change.drawn(size, random, strong=self.augment.kind == "strong")
 
@@ -211,6 +213,7 @@ class TokenItems:
 
 def _digest_of(tokens: Tokens) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
+    # Names too: the same numbers could be ids or a mask.
     for name in sorted(tokens):
         digest.update(np.asarray(tokens[name], dtype=np.int64).tobytes() + name.encode())
     return digest.digest()

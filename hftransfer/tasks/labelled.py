@@ -88,6 +88,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
 
         ids = examples.split.class_ids
         labels = torch.from_numpy(ids).to(device)  # (N,)
+        # The same weights divide the sum of the losses afterwards: the mean is over what counts.
         by_class = balanced_weights(ids, classes) if class_weights else np.ones(classes)
         weights = torch.from_numpy(by_class).float().to(device)  # (C,)
 
@@ -121,6 +122,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
 
         del extras
         labels, names = examples.split.class_ids, list(class_names)
+        # The first four fields of an outcome are those of `Guesses`; its probabilities may not be kept.
         kept = [np.array([outcome[field] for outcome in outcomes]) for field in range(4)]
         metrics = score_guesses(Guesses(*kept), labels, len(names))
         columns: Columns = {
@@ -151,5 +153,6 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return class probabilities (N, C) from logits (N, C)."""
+    # Less the largest, so that no power overflows; `initial` for batches without a row.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

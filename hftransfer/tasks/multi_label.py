@@ -91,6 +91,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         wanted = np.asarray(examples.split.targets, dtype=np.float32)  # (N, C)
         by_label = None
         if class_weights:
+            # Of the labels as they are, before they are smoothed.
             by_label = torch.from_numpy(positive_weights(wanted).astype(np.float32)).to(device)  # (C,)
         # Half of what is smoothed goes to each answer.
         labels = torch.from_numpy(wanted * (1 - label_smoothing) + label_smoothing / 2).to(device)

@@ -127,7 +127,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         lengths = torch.from_numpy(np.asarray(examples.items.lengths)).to(device)  # (W,)
 
         def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
-            picked = torch.as_tensor(chosen, device=device)
+            picked = torch.as_tensor(chosen, device=device)  # (B,)
             padding = torch.arange(logits.shape[1], device=device) >= lengths[picked, None]  # (B, T)
             lowest = torch.finfo(logits.dtype).min
             logs = logits.masked_fill(padding.unsqueeze(-1), lowest).log_softmax(dim=1)  # (B, T, 2)
@@ -169,6 +169,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         gold = [[answer.text for answer in answers] for answers in examples.split.targets]
         threshold: float | None = extras.get("null_threshold")
         predictions = self.predictions(outcomes, examples, threshold)
+        # Tuned on validation alone: the test split is judged with the threshold that it found.
         if "null_threshold" not in extras and any(not answers for answers in gold):
             threshold = _tuned_threshold(predictions, gold)
             predictions = self.predictions(outcomes, examples, threshold)

@@ -95,6 +95,7 @@ class RegressionTask(HeadTask[float]):
 
     @override
     def in_training(self, adapter: Adapter, examples: Examples, loss: str | None) -> HeadTask[float]:
+        # The task itself is shared by all runs; units are those of this training split.
         task = copy.copy(self)
         task.loss_name = loss or self.losses[0]
         values = np.asarray(examples.split.targets, dtype=np.float64)
@@ -106,6 +107,7 @@ class RegressionTask(HeadTask[float]):
 
     @override
     def begin_solved(self, adapter: Adapter, weight: Tensor, bias: Tensor) -> None:
+        # A solved head gives numbers as they are; the loop trains in units of their deviation.
         adapter.set_head(weight / self.scale, (bias - self.mean) / self.scale)
 
     @override
@@ -113,6 +115,7 @@ class RegressionTask(HeadTask[float]):
         import torch
 
         with torch.no_grad():
+            # The saved model gives numbers as they are, and knows of no units.
             adapter.head.weight.mul_(self.scale)
             if adapter.head.bias is not None:
                 adapter.head.bias.mul_(self.scale).add_(self.mean)
@@ -164,6 +167,7 @@ class RegressionTask(HeadTask[float]):
         coverage, half = extras.get("coverage"), extras.get("half_width")
         columns: Columns = {"id": [row.id for row in examples.split.rows], "value": wanted, "prediction": given}
         if half is not None:
+            # A width that was chosen on other rows is judged on these.
             metrics["interval_half_width"] = half
             metrics["interval_coverage"] = float((np.abs(given - wanted) <= half).mean())
             columns |= {"low": given - half, "high": given + half}

@@ -58,7 +58,7 @@ def spans_of(
     window: Window, logits: np.ndarray, context: str, longest_answer_tokens: int = 30, count: int = _N_BEST
 ) -> WindowSpans:
     """Return the best spans of one window from its logits (T, 2), T not padded, start before end."""
-    scores = _finite(logits)
+    scores = _finite(logits)  # (T, 2)
     found: dict[tuple[int, int], float] = {}
     for span, score in _best_spans(window, scores, context, longest_answer_tokens, count):
         found.setdefault(span, score)  # best first: tokens of whitespace give the same characters again
@@ -82,8 +82,10 @@ def merged(
     nulls = [float("inf")] * len(contexts)
     for window, outcome in zip(windows, outcomes, strict=True):
         question = window.question
+        # A question has no answer if no window has one: the least of all, as in the official baselines.
         nulls[question] = min(nulls[question], outcome.null)
         for span, score in outcome.spans.items():
+            # Windows overlap: the same span counts once, by its better score.
             found[question][span] = max(score, found[question].get(span, -np.inf))
     predictions = []
     for context, spans, null in zip(contexts, found, nulls, strict=True):
@@ -123,6 +125,7 @@ def best_null_threshold(
     if not finite.any():
         return 0.0
     thresholds, group = np.unique(null_differences[finite], return_inverse=True)
+    # Answering gains the F1 of an answer, and costs the 1 of a question that has none.
     gains = (np.asarray(answers_f1_if_answered, dtype=np.float64) - ~np.asarray(answerable, dtype=bool))[finite]
     totals = np.cumsum(np.bincount(group, weights=gains, minlength=len(thresholds)))
     chosen = int(totals.argmax())
@@ -138,7 +141,7 @@ def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int
     """
     from hftransfer.tasks.windows import answer_tokens
 
-    targets = np.zeros((len(windows), 2), dtype=np.int64)
+    targets = np.zeros((len(windows), 2), dtype=np.int64)  # (W, 2)
     reach = _reach(windows, len(answers))
     for row, window in enumerate(windows):
         if answers[window.question]:
@@ -172,8 +175,9 @@ def _best_spans(
     All pairs of a start and an end within the length limit are compared, in one table (T, longest_tokens).
     """
     edges = [pair or (0, 0) for pair in window.offsets]
-    usable = np.array([bool(context[start:end].strip()) for start, end in edges])
+    usable = np.array([bool(context[start:end].strip()) for start, end in edges])  # (T,)
     rows = np.flatnonzero(usable)
+    # Rows of the table are views of one array, each begun at its own start; behind the last token nothing ends.
     ends = np.concatenate([np.where(usable, logits[:, 1], -np.inf), np.full(longest_tokens - 1, -np.inf)])
     table = logits[rows, :1] + np.lib.stride_tricks.sliding_window_view(ends, longest_tokens)[rows]
     spans = []
@@ -218,6 +222,7 @@ def _prediction(
 
 def _softmax(scores: Sequence[float]) -> list[float]:
     values = np.asarray(scores)
+    # Less the largest, so that no power overflows.
     weights = np.exp(values - values.max())
     chances: list[float] = (weights / weights.sum()).tolist()
     return chances

@@ -313,6 +313,7 @@ def _entities(content: WordsContent, said: Sequence[tuple[str, float]], *, plain
     one, as in transformers' `group_entities`."""
     number, before = 0, ""
     groups = list[int]()
+    # Groups are numbered; neighbours of one number are one entity.
     for tag, _ in said:
         prefix, kind = parted(tag)
         number += plain or prefix == "B" or kind != before

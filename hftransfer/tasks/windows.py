@@ -51,12 +51,14 @@ def make_windows(
         DataError: questions have no token, leave no room for a context, or leave no more room than the stride.
         ModelError: the tokenizer can't say which characters its tokens stand for.
     """
+    # Only fast tokenizers tell which characters a token stands for.
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(must_be("the tokenizer of question answering", "a fast one", type(tokenizer).__name__))
     cleaned = [clean_text(question) for question in questions]
     windows: list[Window] = []
     with _truncation_kept(tokenizer):
         _check_room(tokenizer, cleaned, max_tokens, stride_tokens, ids)
+        # In parts: the tokenizer's own encodings of all questions would take far more memory than the windows.
         for first in range(0, len(cleaned), _CHUNK_QUESTIONS):
             chunk = slice(first, first + _CHUNK_QUESTIONS)
             encoded = tokenizer(
