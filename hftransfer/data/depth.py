@@ -23,6 +23,7 @@ class PixelRange(NamedTuple):
             for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
                 if low <= least and most <= high:
                     return cls(low, high)
+        # Powers of two: the ranges that scanners and exports have, whatever values a sample holds.
         low = -float(2 ** math.ceil(math.log2(-least))) if least < 0 else 0.0
         return cls(low, float(2 ** max(1, math.floor(most).bit_length()) - 1) if most > 0 else 1.0)
 

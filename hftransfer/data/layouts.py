@@ -58,6 +58,7 @@ def visible(folder: Path) -> Iterator[Path]:
 def walk(folder: Path, above: frozenset[Path] = frozenset(), *, by_link: bool = False) -> Iterator[Walked]:
     """Yield the files in a folder and all folders in it; a link back to a folder above comes as such, and is not
     followed."""
+    # Links are told by where they lead: the same folder may have several names.
     real = folder.resolve()
     if real in above:
         yield Walked(folder, by_link=True, is_loop=True)
@@ -107,6 +108,7 @@ class FolderReader:
             allowed = f"a folder with a folder of {self.reader.inputs} per class"
             raise DataError(must_be(f"data.source {folder}", allowed, "an empty folder"))
         roles = {entry: split_role(entry.name, self.settings) for entry in folders}
+        # Archives often wrap all in a folder of their own name.
         inner = self._wrapped(folder, folders)
         if inner is not None and not any(roles.values()) and depth < _DEEPEST:
             return self.read(inner, depth + 1)
@@ -222,6 +224,7 @@ class FolderReader:
         Raises:
             DataError: the folders are variants of the same pictures, not classes.
         """
+        # Folders in class folders tell whether these are classes, or variants of the same classes.
         inside = {entry: {one.name for one in visible(entry) if one.is_dir()} for entry in classes}
         names = {entry.name for entry in classes}
         again = [entry for entry in classes if len(names) > 2 and names - {entry.name} <= inside[entry]]

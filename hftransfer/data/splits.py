@@ -107,6 +107,7 @@ class Splits:
         for name, split in self.items():
             targets = split.targets.tolist() if isinstance(split.targets, np.ndarray) else split.targets
             marks = [self.kind.mark(target) for target in targets]
+            # Sorted: the same examples in another order are the same data.
             for content, mark in sorted(zip(split.digests, marks, strict=True)):
                 digest.update(self.kind.entry(name, content, mark))
         return digest.hexdigest()
@@ -130,10 +131,12 @@ def split_rows(
     kind.require(rows["train"])
     notes = []
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
+        # The test split is held out first: validation then comes from what is left.
         if not rows[name] and fraction:
             rows["train"], rows[name] = kind.hold_out(rows["train"], fraction, seed, name)
             notes.append(f"{name}: {fraction:.0%} of the training examples, {kind.hold_out_words}, seed {seed}")
     if settings.limit is not None:
+        # After holding out, so that a limit does not change which rows are tested.
         rows = {name: kind.limited(part, settings.limit) for name, part in rows.items()}
     return rows, notes
 
@@ -156,6 +159,7 @@ def build_splits(
     """
     found = found if isinstance(found, Found) else Found(found)
     parts, notes = split_rows(found, settings, seed, kind)
+    # From training alone: a class that is only tested could never be learned.
     class_names = kind.class_names(parts["train"])
     kind.require_known(parts, class_names)
     reader.require_alike(parts)
@@ -223,6 +227,7 @@ def few_shots(splits: Splits, shots: int, seed: int) -> Splits:
         split: Split = getattr(splits, name)
         places = []
         for index, label in enumerate(splits.class_names):
+            # By class and split: what is drawn of one does not depend on the others.
             words = [seed, *label.encode(), *name.encode()]
             own = np.random.default_rng(words).permutation(np.flatnonzero(split.class_ids == index))
             places += own[:count].tolist()

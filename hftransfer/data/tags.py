@@ -72,6 +72,7 @@ def scheme_of(rows: Sequence[Row]) -> Scheme:
     bare = [tag for tag in named if not parted(tag)[0]]
     if bare:
         _refuse(places, prefixed[0], bare[0], "Write all with a prefix, as in B-PER and I-PER, or none.")
+    # Reversed, so that the first tag with a prefix is the one that is shown.
     by_prefix = {parted(tag)[0]: tag for tag in reversed(prefixed)}
     of_bioes, of_bilou = ([by_prefix[sign] for sign in signs if sign in by_prefix] for signs in ("ESM", "LU"))
     if of_bioes and of_bilou:
@@ -186,6 +187,7 @@ class WordTags(TargetKind):
         held: set[int] = set()
         for place in np.random.default_rng([seed, *name.encode()]).permutation(len(rows)).tolist():
             own = set(rows[place].target)
+            # A tag without a row in training could not be learned, and would be told as unknown.
             if len(held) < wanted and all(left[tag] > 1 for tag in own):
                 held.add(place)
                 left.subtract(own)

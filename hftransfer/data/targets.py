@@ -224,6 +224,7 @@ class GroupedSpans(TargetKind):
                 held.update(members)
                 free -= 1
         if not held:
+            # No article is small enough for the fraction: the smallest is held out all the same.
             held.update(sorted(drawn, key=len)[0])
         return divided(rows, held)
 
