@@ -98,6 +98,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_drafts(path)
     draft = _draft_of(path)
+    # Held as long as this process lives: a draft whose lock is free was left by a dead one.
     with _locked(_lock_of(draft)):
         draft.mkdir()
         try:
@@ -120,6 +121,7 @@ def new_file(path: Path) -> Iterator[Path]:
     draft = _draft_of(path)
     try:
         yield draft
+        # One step: readers see the old file or the new one.
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -220,6 +222,7 @@ def mark_in_use(entry: Path) -> None:
     if not entry.is_relative_to(root):
         return
     name = entry.relative_to(root).as_posix()
+    # Threads of this process share one mark.
     with _MARKING:
         mark = _MARKS.get(root)
         if mark is not None and mark.process == os.getpid() and name in mark.names and mark.path.is_file():

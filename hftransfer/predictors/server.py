@@ -118,6 +118,7 @@ class _Queue:
         if not self._places.acquire(blocking=False):
             raise _Refused(503, "Too many inputs wait already: try again.")
         future = self._worker.submit(work)
+        # Not when its request ends: work that nobody waits for any more still keeps the worker busy.
         future.add_done_callback(lambda _: self._places.release())
         return future
 
@@ -319,6 +320,7 @@ def serve(
     import uvicorn
 
     with socket.socket() as listening:
+        # The port is free again as soon as the server has ended, and not minutes later.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))
