@@ -800,6 +800,7 @@ def _model_at(key: Path_) -> type[BaseModel] | None:
         if part not in model.model_fields:
             return None
         annotation = model.model_fields[part].annotation
+        # A section may be optional: its class is then one of several types.
         candidates = [annotation, *get_args(annotation)]
         below = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
         if below is None:

@@ -44,6 +44,7 @@ def require_fitting_numbers(name: str, config: Mapping[str, object], shapes: Map
     Raises:
         ModelError: it does; all such settings are named.
     """
+    # Each layer has a tensor of its own at least.
     most = max(_FEW_TENSORS, len(shapes))
     rows = max(_FEW_ROWS, *(max(shape, default=0) for shape in shapes.values())) if shapes else _FEW_ROWS
     faults = []
@@ -81,6 +82,7 @@ def require_fitting_model(
     import torch
     from transformers import initialization
 
+    # Some models compute with numbers while they are built, which have no values without memory.
     careful = getattr(initialization, "meta_device_safe_creation_ops", nullcontext)
     try:
         with torch.device("meta"), careful():

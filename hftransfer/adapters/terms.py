@@ -52,6 +52,7 @@ def _license_of_card(card: Path) -> str | None:
             text = stream.read(_MOST_READ)
     except OSError:
         return None
+    # By patterns, and not as YAML: cards are written by hand, and many are no valid YAML.
     front = re.match(r"---\r?\n(.*?)\n---", text, re.DOTALL)
     named = re.findall(r"^(license|license_name):[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else []
     fields = dict(named)

@@ -35,6 +35,7 @@ class Progress:
     def move_log(self, path: Path) -> None:
         """Put the log so far into the file `path`, where it goes on."""
         if self.log is not None:
+            # Moved, and not copied: the log stands in one place at a time.
             self.log.replace(path)
         self.write_log(path)
 

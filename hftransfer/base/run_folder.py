@@ -129,6 +129,7 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
 
 def _is_unfinished(path: Path) -> bool:
     """Return whether a folder holds nothing but what a process that was killed left of results, or one still writes."""
+    # A killed process leaves its lock's file and its draft, and nothing of a person's.
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return bool(names) and all(name == _LOCK or name.startswith(_DRAFT) for name in names)
 
@@ -268,6 +269,7 @@ class RunFolder:
         Raises:
             OutputError: another run is writing into it.
         """
+        # Held by this process as long as it lives: one that was killed keeps nobody out.
         lock = _lock_alone(self.path)
         goes_on_later = True
         try:
@@ -328,6 +330,7 @@ class RunFolder:
 
     def _publish(self) -> None:
         """Let the files of an earlier run, and only those, give way to what was written."""
+        # Not before all results are written: until here an earlier run is whole.
         self._delete_earlier()
         with new_file(self.path / MANIFEST) as draft:
             draft.write_text(json.dumps({"files": self._names}, indent=1) + "\n", encoding="utf-8")

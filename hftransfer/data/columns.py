@@ -44,6 +44,7 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
             return once(named, columns, source)
         remedy = nearest(named, columns)
         raise DataError(must_be(where, f"a column of {source} ({_shown(columns)})", f"'{named}'", remedy))
+    # Reversed: of columns that differ by case alone the first one is taken.
     lowered = {column.lower(): column for column in reversed(columns)}
     for name in usual:
         if name.lower() in lowered:
@@ -154,6 +155,7 @@ def _whole_as_such(values: Sequence[object]) -> list[object]:
     """Return the values; whole numbers that are written as fractions (1.0, which spreadsheets and pandas make of 1) are
     whole numbers, of texts where all in the column are."""
     found = [_alone(value.item() if isinstance(value, np.generic) else value) for value in values]
+    # Spreadsheets and pandas make 1.0 of a class 1, as soon as a cell is empty.
     found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
     texts = [value for value in found if isinstance(value, str) and value.strip()]
     if any("." in text for text in texts):

@@ -55,6 +55,7 @@ def common_range(depths: Iterable[Depth]) -> PixelRange | None:
     if len({depth.whole for depth in grey}) > 1:
         remedy = "Convert them first: no one range fits both."
         raise DataError(must_be("deep greyscale images", "all of whole numbers, or all of fractions", "both", remedy))
+    # One range for all: each by its own would make a pale image as bright as a dark one.
     least, most = min(depth.least for depth in grey), max(depth.most for depth in grey)
     return PixelRange.around(least, most, whole=grey[0].whole)
 
@@ -99,6 +100,7 @@ def decode_image(content: bytes, name: str, draft: int | None = None, pixels: Pi
 def _rgb_of(image: Image.Image, name: str, pixels: PixelRange | None) -> Image.Image:
     if image.width * image.height <= _HUGE_PX:
         return image_to_rgb(image, name, pixels)
+    # One at a time: threads that decode huge images together would fill the memory.
     with _one_huge_at_a_time, _as_faults(image, name), _quiet_pillow:
         return _reduced(image, pixels)
 
@@ -111,6 +113,7 @@ def _reduced(image: Image.Image, pixels: PixelRange | None) -> Image.Image:
     whole."""
     by_area = math.ceil(math.sqrt(image.width * image.height / _REDUCED_PX))
     factor = max(1, min(by_area, min(image.size) // _REDUCED_EDGE_PX))
+    # Read before the strips are cut, which carry no EXIF.
     orientation = image.getexif().get(_ORIENTATION, 1)
     before = image.width
     image.draft("RGB", (image.width // factor, image.height // factor))
@@ -214,6 +217,7 @@ def _usual_range(values: np.ndarray, mode: str) -> PixelRange:
 
 def _eight_bits(values: np.ndarray, mode: str, pixels: PixelRange | None) -> np.ndarray:
     low, high = pixels or _usual_range(values, mode)
+    # NaN would become any number at all when it is made a whole one.
     numbers = np.nan_to_num(values.astype(np.float64))
     if pixels is not None and float(np.mean((numbers > high) | (numbers < low))) > _MOST_BEYOND:
         raise _Beyond(pixels, float(numbers.max() if numbers.max() > high else numbers.min()))

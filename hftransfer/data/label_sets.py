@@ -152,6 +152,7 @@ def _listed_text(text: str) -> list[object] | None:
     """Return the list that a text is written as, by JSON or by Python; None where it is none."""
     if not (text.startswith("[") and text.endswith("]")):
         return None
+    # As spreadsheets and pandas write lists: with double quotes, or with Python's.
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)
@@ -227,9 +228,10 @@ class LabelSets(TargetKind):
         wanted = count_to_hold_out(rows, fraction, name)
         names = self.class_names(rows)
         labels = self.encode(rows, names).astype(bool)  # (N, C)
+        # By seed and split: validation and test are drawn apart.
         order = np.random.default_rng([seed, *name.encode()]).permutation(len(rows))
-        left = np.ones(len(rows), dtype=bool)
-        held = np.zeros(len(rows), dtype=bool)
+        left = np.ones(len(rows), dtype=bool)  # (N,)
+        held = np.zeros(len(rows), dtype=bool)  # (N,)
         needed = fraction * labels.sum(axis=0)  # (C,): rows with each label that the held part still needs
         while (counts := labels[left].sum(axis=0)).any():
             rarest = int(np.argmin(np.where(counts > 0, counts, len(rows) + 1)))

@@ -319,6 +319,7 @@ class _ImageFolder:
             return cls()
         if any(_is_file(folder / written) for value in first for written in (value, value.replace("\\", "/"))):
             return cls()
+        # Tables often name files that lie in a folder beside them, without its name.
         beside = ["", *(f"{entry.name}/" for entry in sorted(visible(folder)) if entry.is_dir())]
         for before, suffix in itertools.product(beside[:100], ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")):
             if (before or suffix) and all(_is_file(folder / f"{before}{value}{suffix}") for value in first):

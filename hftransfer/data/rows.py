@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from hftransfer.base.errors import DataError, must_be
 
 if TYPE_CHECKING:
+    import os
+
     import datasets
+    import pandas as pd
 
     from hftransfer.data.depth import Depth, PixelRange
 
@@ -180,6 +183,12 @@ def json_bytes(value: list[object]) -> bytes:
 
 Target: TypeAlias = Any
 """The name of a class, several, a number, tags, spans, captions: what the task says, and it alone looks into it."""
+
+
+GivenRows: TypeAlias = (
+    "str | os.PathLike[str] | pd.DataFrame | datasets.Dataset | Mapping[str, object] | Iterable[object]"
+)
+"""Rows as people give them in Python: a path, a frame, a data set, a list of tuples or dicts, or such by split."""
 
 
 @dataclass(frozen=True, slots=True)

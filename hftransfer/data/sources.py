@@ -418,6 +418,7 @@ def _without_hidden(found: Found, settings: DataSettings) -> Found:
     Raises:
         DataError: the settings name a split that was left out.
     """
+    # Competitions give hidden labels as -1; where training has -1 too it is a class.
     learned = {row.target for role in ("train", "all") for row in found.get(role, [])}
     for role in ("validation", "test"):
         if role in found and "-1" not in learned and {row.target for row in found[role]} == {"-1"}:
@@ -509,6 +510,7 @@ def _add_dataset(
     usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in features]
     given = Records([], ids, list(features), where, usual_images=usual_images, usual_labels=usual_labels)
     wanted = set(_columns_read(given, settings, reader)) - set(images)
+    # Columns that nobody asked for may hold large things: they are not read.
     read = dataset.select_columns([column for column in features if column in wanted])
     records = _named_records(read, ids) if wanted else [{} for _ in ids]
     given = reader.of_dataset(dataset, records, given, settings, images)
@@ -626,6 +628,7 @@ def _dicts(records: Sequence[object], wheres: Sequence[str], reader: Reader) -> 
 def _rows_of_path(path: str | Path, settings: DataSettings, name: str, reader: Reader) -> Found:
     """Return the rows of a path that stands for one split, in which no splits of its own are looked for."""
     own = {"source": str(path), **dict.fromkeys(f"{role}_split" for role in SPLIT_NAMES)}
+    # Names of splits are those of the whole data, and mean nothing inside one of them.
     found = find_rows(settings.model_copy(update=own), Progress(None), reader)
     if len(found) > 1:
         remedy = "Give the path of one of its splits there, or the whole path alone."

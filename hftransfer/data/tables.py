@@ -145,6 +145,7 @@ def _csv(text: str, path: Path, suffix: str) -> Table:
     notes = [] if delimiter == usual else [f"{path.name}: columns are separated by {told}"]
     numbers, records, faults = [], [], []
     with _long_cells():
+        # Strict: quotes that don't fit would else swallow the lines behind them.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         columns = [name.strip() for name in next(_numbered(reader, path), [])]
         for cells in _numbered(reader, path):
@@ -256,6 +257,7 @@ def _json(text: str, path: Path) -> Table:
     except _Twice as error:
         raise DataError(must_be(f"{path.name}: the key '{error}'", "given once in an object", "twice")) from error
     except (ValueError, RecursionError) as error:
+        # Many .json files hold an object in each line.
         if text.lstrip().startswith("{") and "\n" in text.strip():
             return json_lines(io.StringIO(text), path.name)
         raise DataError(must_be(str(path), "valid JSON", str(error) or "too many levels in one another")) from error
@@ -301,6 +303,7 @@ def _parquet(path: Path) -> Table:
             raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
     table = pyarrow.parquet.ParquetFile(path).read()
     columns = list(table.schema.names)
+    # Parquet has no lines: rows are counted from 1, as people do.
     numbers = list(range(1, table.num_rows + 1))
     values = [column.to_pylist() for column in table.columns]
     records = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]

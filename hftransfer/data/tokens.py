@@ -66,6 +66,7 @@ def joined(tokens: Sequence[str]) -> WordsContent:
     words, start = [], 0
     for token in tokens:
         words.append((start, start + len(token)))
+        # One for the space between.
         start += len(token) + 1
     return WordsContent(" ".join(tokens), tuple(words))
 
@@ -167,6 +168,7 @@ def _listed(value: object, where: str, column: str, what: str) -> list[Any]:
     """
     given = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(given, str) and given.strip().startswith("["):
+        # numpy prints lists without commas: Python would join the names in them.
         if _ARRAY.search(given) is None:
             given = _parsed(given)
     elif isinstance(given, str):
@@ -211,6 +213,7 @@ def _row_of_spans(text: object, given: object, where: str, columns: TokenColumns
             spans.append(_span(one, text, f"{where}: span {place}"))
         except DataError as error:
             faults += error.faults
+    # Tools write the same span twice where two people marked it.
     spans = sorted(set(spans))
     for one, other in pairwise(spans):
         if other.start < one.end:

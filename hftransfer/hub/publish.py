@@ -80,6 +80,7 @@ def collect(run: str | Path, repo_id: str) -> Upload:
     files: dict[str, bytes | Path] = {}
     notes: list[str] = []
     for file in sorted(model.iterdir()):
+        # Links could lead to files that nobody means to publish.
         if file.is_file() and not file.is_symlink() and file.suffix in _MODEL_FILES and not file.name.startswith("."):
             files[file.name] = file
     if model != folder:
@@ -136,6 +137,7 @@ def push(
     card = remote.text("README.md", head) if "README.md" in before else None
     if card is not None and isinstance(own := files.get("README.md"), bytes):
         files["README.md"] = merged_card(card, own.decode()).encode()
+    # Compared by content: a push that changes nothing makes no commit.
     same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
     if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
         return Pushed(url, head, changed=False)
@@ -149,6 +151,7 @@ def push(
         made = api.create_commit(repo_id, operations, commit_message=title, revision=revision, parent_commit=head)
         return str(made.oid)
 
+    # By these a commit whose answer was lost is known as ours.
     told = {name: _content(files[name]) for name in (MANIFEST, "README.md") if name in files}
     made = remote.committed(commit, head, told)
     progress.line(f"pushed {len(files)} files, {upload.size / 2**20:,.1f} MiB, to {url}")

@@ -17,7 +17,7 @@ from hftransfer.base.extras import require_extra
 from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import GivenRows, Row
 from hftransfer.data.splits import Splits
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_splits
@@ -33,7 +33,7 @@ def audit(
     recipe: str | Path | Mapping[str, object],
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: object = None,
+    data: GivenRows | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Return what is wrong with the data of a recipe: files that can't be read, duplicates within and across splits,

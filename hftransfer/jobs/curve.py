@@ -29,6 +29,7 @@ def cells_of(recipe: Recipe) -> list[tuple[int, int, Recipe]]:
     numbers = sorted(set(recipe.data.numbers_of_shots))
     cells = [(number, draw) for number in numbers for draw in range(recipe.data.shot_draws)]
     kept = (numbers[-1], 0)
+    # Last of all: its model is still in memory when the curve is whole.
     cells.remove(kept)
     return [(*cell, _recipe_of(recipe, *cell)) for cell in [*cells, kept]]
 

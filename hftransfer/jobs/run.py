@@ -41,6 +41,7 @@ from hftransfer.tasks.prompts import words_for
 from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
+    from hftransfer.data.rows import GivenRows
     from hftransfer.predictors.predictor import Predictor
     from hftransfer.training.checkpoint import Saved
 
@@ -57,7 +58,7 @@ def run(
     recipe: str | Path | Mapping[str, object],
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: object = None,
+    data: GivenRows | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -102,6 +103,7 @@ def run(
         write = partial(write_run, folder, loaded, learned, session)
         metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
         if together.is_first:
+            # The results are in their folder: there is nothing left to go on with.
             FinishedCells.remove_from(checkpoints.folder)
             checkpoints.remove_all()
             _push(loaded.recipe, folder, progress)
@@ -217,6 +219,7 @@ def _newest(session: Session, *, resume: bool) -> Saved | None:
     saved = checkpoints.newest(progress.line)
     if saved is None:
         progress.line("there is no whole checkpoint: the run begins anew")
+    # Other processes, on other machines perhaps, are sent the tensors: their disk need not have the file.
     return saved.held() if saved is not None and session.processes.count > 1 else saved
 
 
@@ -240,9 +243,9 @@ def fit(
     task: str,
     *,
     model: str,
-    train: object,
-    validation: object = None,
-    test: object = None,
+    train: GivenRows,
+    validation: GivenRows | None = None,
+    test: GivenRows | None = None,
     strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
     progress: Progress | None = None,
@@ -331,7 +334,7 @@ def check(
     recipe: str | Path | Mapping[str, object],
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: object = None,
+    data: GivenRows | None = None,
     progress: Progress | None = None,
 ) -> Splits:
     """Return the splits a run of the recipe would see, after all that can be checked without training: the recipe, the

@@ -102,6 +102,7 @@ def train_model(
         ready = _make_ready(recipe, checkpoint, task, splits, kept, session)
         facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits)
         require_same_data(together.gather(facts.data_fingerprint))
+        # A resolved recipe says which weights and data it was; others may have come in their place.
         tell_differences(recipe.resolved, facts, progress)
         keeping = _keeping(recipe, facts, session)
     with tracked(recipe.train.trackers, session.logs, session.name, flat_settings(recipe), ready.compute) as log:
@@ -212,6 +213,7 @@ def _make_ready(
     )
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
     if kept is not None and not kept and adapter.head_is_linear:
+        # Before anything is trained: the next cell begins with it, and need not load it again.
         kept.append(copy.deepcopy(adapter))
     texts = _texts_as_head(adapter, recipe, splits.class_names, checkpoint, compute, session.progress)
     ready = _Ready(adapter, together.together(lambda: recipe.strategy.prepare(adapter, seed)), compute, texts)

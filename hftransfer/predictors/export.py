@@ -303,6 +303,7 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str)
     """
     import onnxruntime
 
+    # Read back from the disk: what is compared is what others will load.
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     for inputs in batches:
         with torch.no_grad():

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.scoring import Scoring
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.reading import Reader
-    from hftransfer.data.rows import Row
+    from hftransfer.data.rows import GivenRows, Row
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.splits import Split
     from hftransfer.tasks.contract import Examples, Explains
@@ -63,6 +63,7 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
     if facts.base is not None:
         adapter.save_lora(folder, str(facts.base["name"]))
         if facts.base.get("path"):
+            # Relative: run and base model may be moved together.
             way = os.path.relpath(str(facts.base["path"]), (place or folder).resolve())
             facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
@@ -206,13 +207,14 @@ class Predictor:
         read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
         say = partial(self.task.present, names=self.class_names, **self._tuned)
         outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, say)
+        # Probabilities of one choice stay in the order of the classes; where several may be true the best come first.
         if self.scoring == "softmax" or len(self.class_names) < 2:
             yield from outcomes
             return
         yield from (one if isinstance(one, DataError) else one.best_first() for one in outcomes)
 
     def evaluate(
-        self, rows: object, split: str | None = None, *, label_map: LabelMap | None = None, **data: object
+        self, rows: GivenRows, split: str | None = None, *, label_map: LabelMap | None = None, **data: object
     ) -> JsonObject:
         """Return the metrics of labelled rows: as `ht.run` takes them from Python, or a path.
 
@@ -415,6 +417,7 @@ class Predictor:
         from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
 
+        # Nothing of these rows is kept, so that they need no digests.
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
         tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
         return self._outcomes(split, DataSettings(source="memory", **tokens), whole=True)

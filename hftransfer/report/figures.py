@@ -28,7 +28,7 @@ MAP_COLORS = "inferno"
 def draw_confusion_matrix(path: Path, matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
     """Draw counts as numbers and each row's shares as shades."""
     counts = np.asarray(matrix, dtype=float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (C, C)
     classes = len(class_names)
     side = min(16.0, max(4.0, 0.45 * classes + 2.2))
     figure = figure_of(side, side * 0.92)
@@ -62,7 +62,7 @@ def draw_mistakes(
 ) -> None:
     """Draw the test images whose true class got the least probability, worst first (at most 24)."""
     # The probability of the true class: the least sure come first.
-    own = probabilities[np.arange(len(labels)), labels]
+    own = probabilities[np.arange(len(labels)), labels]  # (N,)
     predicted = probabilities.argmax(axis=1)
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
     captions = [
@@ -127,7 +127,7 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     # A probability of 1 falls into the last bin, not behind it.
     which = np.clip((sure * 10).astype(int), 0, 9)
-    count = np.bincount(which, minlength=10)
+    count = np.bincount(which, minlength=10)  # (10,)
     there = count > 0
     accuracy = np.bincount(which, weights=right, minlength=10)[there] / count[there]
     mean = np.bincount(which, weights=sure, minlength=10)[there] / count[there]
@@ -239,7 +239,7 @@ def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return a map (H, W) in [0, 1] over an image (H, W, 3): the more it says, the less of the image shows through."""
     from matplotlib import colormaps
 
-    alpha = (0.25 + 0.5 * found)[..., None]
+    alpha = (0.25 + 0.5 * found)[..., None]  # (H, W, 1)
     mixed: np.ndarray = (1 - alpha) * seen + alpha * colormaps[MAP_COLORS](found)[..., :3]
     return mixed
 

@@ -75,6 +75,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
             load_recipe(cell.document)
         except HftransferError as error:
             faults |= dict.fromkeys(error.faults)
+    # Cells with one name would write one folder.
     names = [cell.name for cell in cells]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         faults[must_be("the models", "told apart by the last part of their names", twice[0])] = None

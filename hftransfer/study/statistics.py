@@ -111,6 +111,7 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the exact p of McNemar's test (1947) that two classifiers err equally often on the same examples."""
     from scipy.stats import binomtest
 
+    # Examples that both get right, or both wrong, say nothing of which is better.
     better = sum(two > one for one, two in zip(first, second, strict=True))
     worse = sum(two < one for one, two in zip(first, second, strict=True))
     return 1.0 if better + worse == 0 else float(binomtest(better, better + worse).pvalue)
@@ -151,9 +152,9 @@ class SignFlips:
             flips = (here[:, None] >> np.arange(number)) & 1 if every else random.integers(0, 2, (len(here), number))
             counts.append(flips.sum(axis=1))
             sums.append(flips @ gaps)  # (B,)
-        flipped, total = np.concatenate(counts), np.concatenate(sums)
+        flipped, total = np.concatenate(counts), np.concatenate(sums)  # (draws,) each
         with np.errstate(divide="ignore", invalid="ignore"):
-            ends = np.array([total / flipped, (gaps.sum() - total) / (number - flipped)])
+            ends = np.array([total / flipped, (gaps.sum() - total) / (number - flipped)])  # (2, draws)
         slack = 1e-12 * max(1.0, float(np.abs(gaps).max(initial=0.0)))  # sums in another order are no other sums
         unbounded = (flipped == 0) | (flipped == number)
         self._low = np.where(unbounded, -np.inf, ends.min(axis=0) - slack)
@@ -167,6 +168,7 @@ class SignFlips:
 
     def interval(self, level: float, *, bounded: bool = True) -> tuple[float, float]:
         """Return the means whose p is `level` or more, never beyond what a difference of `bounded` scores can be."""
+        # Less a hair: rounding must not lift a whole number to the next.
         needed = max(1, int(np.ceil(level * (self._draws + self._own) - self._own - 1e-9)))
         low, high = np.sort(self._low)[needed - 1], np.sort(self._high)[-needed]
         return (max(-1.0, float(low)), min(1.0, float(high))) if bounded else (float(low), float(high))

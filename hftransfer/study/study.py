@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from typing_extensions import TypedDict, Unpack
 
@@ -28,6 +28,10 @@ from hftransfer.tasks import TASKS, head_task
 from hftransfer.tasks.contract import Task
 from hftransfer.training.interrupts import Interrupted
 
+if TYPE_CHECKING:
+    from hftransfer.data.rows import GivenRows
+
+
 CELLS = "cells"
 
 
@@ -46,7 +50,7 @@ def compare(
     recipe: str | Path | Mapping[str, object],
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
-    data: object = None,
+    data: GivenRows | None = None,
     out: str | Path | None = None,
     skip_done: bool = False,
     progress: Progress | None = None,
@@ -122,10 +126,12 @@ def study_of(
     for result in finished:
         grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
     arms = [_arm(*key, group, several=several) for key, group in grouped.items()]
+    # By name first: the points of a curve stand beside each other.
     arms.sort(key=lambda arm: (arm.name, _place_of(arm.shots)))
     most = max((arm.shots for arm in arms), key=_place_of, default="all")
     last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
     odd = _tested_on_others(last)
+    # Only arms of the same, most shots are compared: others differ in more than the strategy.
     paired = {arm.name: {r.cell.seed: r.scores or {} for r in arm.results if r not in odd} for arm in last}
     found = differences(paired, shares=metric.is_share, bounded=metric.is_bounded)
     curve = arms if len({arm.shots for arm in arms}) > 1 else []
@@ -230,5 +236,6 @@ def _tested_on_others(arms: Sequence[Arm]) -> list[CellResult]:
     results = [result for arm in arms for result in arm.results]
     for result in results:
         found.setdefault(result.cell.seed, Counter())[result.data_fingerprint] += 1
+    # Seeds split the data differently: only runs of one seed should agree.
     usual = {seed: counted.most_common(1)[0][0] for seed, counted in found.items()}
     return [result for result in results if result.data_fingerprint != usual[result.cell.seed]]

@@ -36,6 +36,7 @@ def warm_up(cells: Sequence[Cell], progress: Progress) -> None:
 
 def _document(cell: Cell) -> JsonObject:
     settings = {name: value for name, value in cell.document["data"].items() if name in _KEPT_SETTINGS}
+    # What is computed of made-up examples is worth no place in the cache.
     once = {"epochs": 1, "cache": "off", "trackers": [], "checkpoint_every_minutes": None}
     return {
         **cell.document,

@@ -89,6 +89,7 @@ def pipeline_words(tokenizer: PreTrainedTokenizerFast, encoding: Encoding, text:
     ):
         if special:
             continue
+        # In the order in which the pipeline asks: an unknown token begins a word, whatever it looks like.
         if token == tokenizer.unk_token_id:
             goes_on = False
         elif marks_pieces:
@@ -108,6 +109,7 @@ def _first_pieces(words: Words, offsets: Sequence[tuple[int, int]]) -> dict[int,
     found: dict[int, int] = {}
     token = 0
     for word, (start, end) in enumerate(words):
+        # Tokens before the word, and empty ones, speak for none.
         while token < len(offsets) and (offsets[token][1] <= start or offsets[token][0] == offsets[token][1]):
             token += 1
         if token < len(offsets) and offsets[token][0] < end:
