@@ -99,6 +99,7 @@ def run(
             from hftransfer.jobs import run as pipeline
             from hftransfer.jobs.launch import launch
 
+            # Faults are told once here, and not by every process.
             pipeline.require_sound(recipe, overrides or [], resume=resume)
             flags = {
                 "--overwrite": overwrite,

@@ -125,6 +125,7 @@ def _explained_images(
     network.region = region
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
+    # Found once for all images: it takes a pass forward and one back.
     spot = find_spot(network)
     for place, given in enumerate(inputs):
         image = decoded(given, place, model.pixels)
@@ -147,6 +148,7 @@ def _explained_image(
     pixels = network.encode([image])
     with torch.inference_mode():
         scores = network.scores(network(pixels))[0]
+    # The largest of NaN would be taken for a prediction.
     require_numbers(scores, network.adapter.name)
     target = names.index(label) if label is not None else int(scores.argmax())
     score = float(scores[target])

@@ -83,6 +83,7 @@ class ImageExplanation(Explanation):
     def as_dict(self) -> dict[str, object]:
         truth = asdict(self.truth) if self.truth is not None else None
         told = {"label": self.label, "score": self.score, "method": self.method, "blank": self.is_blank, "truth": truth}
+        # Of the whole map JSON would take megabytes: the picture shows it.
         coarse = [[round(float(value), 3) for value in row] for row in cells_of(self.map)]
         return {**told, "map_14x14": coarse}
 
@@ -115,6 +116,7 @@ class TextExplanation(Explanation):
 
     @override
     def weighed_words(self) -> list[list[dict[str, str]]]:
+        # Of all texts at once: colours of both are on one scale.
         marked = iter(marked_words([Marked(word.text, word.weight, word.weight is not None) for word in self.words]))
         return [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
 

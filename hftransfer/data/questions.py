@@ -101,6 +101,7 @@ class QuestionColumns:
             id=where if is_missing(id) or id == "" else str(id),
             question=str(question),
             context=str(context),
+            # Without titles the questions on one context stay together: they could give away each other's answers.
             group=title if isinstance(title, str) and title else str(context),
         )
         return content, tuple(answers)
@@ -134,6 +135,7 @@ def question_columns(columns: Sequence[str], settings: DataSettings, source: obj
             faults += error.faults
     raise_first(faults)
     lowered = {column.lower(): column for column in reversed(columns)}
+    # Answers in SQuAD's form hold their places themselves.
     start = lowered.get("answer_start") if found["answers"].lower() != "answers" else None
     for column in (start, lowered.get("id"), lowered.get("title")):
         if column is not None:
@@ -179,6 +181,7 @@ def _answer_fault(answer: GoldAnswer, context: str, where: str) -> str | None:
     if answer.text and answer.start >= 0 and context.startswith(answer.text, answer.start):
         return None
     beyond = "" if 0 <= answer.start < len(context) else f", outside the context of {len(context)} characters"
+    # A look-ahead finds places that overlap, too.
     places = [match.start() for match in re.finditer(f"(?={re.escape(answer.text)})", context)] if answer.text else []
     nearest_place = min(places, key=lambda place: abs(place - answer.start), default=None)
     remedy = "It is nowhere in the context." if nearest_place is None else f"It is at {nearest_place}."

@@ -285,6 +285,7 @@ def _most_confused(card: Card) -> str | None:
     matrix = card.judged.get("confusion_matrix")
     if not matrix or len(card.class_names) < 3:
         return None
+    # Off the diagonal alone: those on it are right.
     wrong, true, taken = max((n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j)
     names = [plain_text(card.class_names[index]) for index in (true, taken)]
     return f"Most often `{names[0]}` is taken for `{names[1]}` ({wrong} of {sum(matrix[true])})." if wrong else None

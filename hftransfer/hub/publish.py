@@ -133,10 +133,8 @@ def push(
     head = remote.head()
     before = remote.files(head)
     known = remote.manifest(before, head)
-    files = dict(upload.files)
     card = remote.text("README.md", head) if "README.md" in before else None
-    if card is not None and isinstance(own := files.get("README.md"), bytes):
-        files["README.md"] = merged_card(card, own.decode()).encode()
+    files = _with_their_card(upload.files, card)
     # Compared by content: a push that changes nothing makes no commit.
     same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
     if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
@@ -156,6 +154,14 @@ def push(
     made = remote.committed(commit, head, told)
     progress.line(f"pushed {len(files)} files, {upload.size / 2**20:,.1f} MiB, to {url}")
     return Pushed(url, made, changed=True)
+
+
+def _with_their_card(files: Mapping[str, bytes | Path], card: str | None) -> dict[str, bytes | Path]:
+    """Return the files to upload, what people wrote on the card that is there already kept on ours."""
+    own = files.get("README.md")
+    if card is None or not isinstance(own, bytes):
+        return dict(files)
+    return {**files, "README.md": merged_card(card, own.decode()).encode()}
 
 
 def _operations(

@@ -42,6 +42,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: Mo
         base_licenses=tuple(base.license for base in learned.bases if base.license is not None),
         class_names=splits.class_names,
         facts=facts,
+        # Both may have a limit, and the model of images has none.
         max_tokens=min(facts.max_tokens or 10**9, getattr(learned.adapter, "max_tokens", 10**9)),
         counts=splits.counts() if splits.class_names else {},
         skipped=len(splits.skipped),

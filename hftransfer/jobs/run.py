@@ -276,20 +276,12 @@ def fit(
     rows = _rows_of(train, validation, test)
     # Rows in hand are wanted for training: none are held out for a test unless some were given for one.
     untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
-    document = {
-        "task": task,
-        "model": model,
-        "data": {"source": "memory", **untested, **(data or {})},
-        "strategy": _plain_strategy(strategy),
-        "train": settings,
-    }
+    of_data = {"source": "memory", **untested, **(data or {})}
     session = Session.begin(progress, rows)
-    loaded = load_recipe(document)
-    if isinstance(loaded.recipe.data.shots, list):
-        got = str(loaded.recipe.data.shots)
-        raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
-    checkpoint = early_look(loaded.recipe, rows, fetches_config=True)
-    learned = train_model(loaded.recipe, session, checkpoint)
+    recipe = _recipe_of_one_run(
+        {"task": task, "model": model, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
+    )
+    learned = train_model(recipe, session, early_look(recipe, rows, fetches_config=True))
     metrics = learned.metrics(session.clock.all_seconds())
     assert learned.adapter is not None
     return Predictor(
@@ -299,6 +291,19 @@ def fit(
         history=learned.history.table,
         write_card=lambda draft: write_own_card(draft, learned, metrics),
     )
+
+
+def _recipe_of_one_run(document: Mapping[str, object]) -> Recipe:
+    """Return the recipe of settings from Python.
+
+    Raises:
+        RecipeError: they are not as they must be, or those of a curve, which is many runs.
+    """
+    recipe = load_recipe(document).recipe
+    if isinstance(recipe.data.shots, list):
+        got = str(recipe.data.shots)
+        raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
+    return recipe
 
 
 def _plain_strategy(strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None) -> object:
