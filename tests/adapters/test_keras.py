@@ -141,7 +141,7 @@ def test_stages_end_where_all_ways_meet(tmp_path: Path) -> None:
     assert len(adapter.stages) == 2
     # Behind the first sum and its activation; what has no weights (mean, dropout) is of the last stage.
     assert _kinds(adapter, 0)[-3:] == ["Merge", "ReLU", "ZeroPad2d"]
-    assert _kinds(adapter, 1)[-2:] == ["Pooled", "Dropout"]
+    assert _kinds(adapter, 1)[-2:] == ["GlobalPool", "Dropout"]
 
 
 def test_a_plain_row_of_layers_is_cut_where_maps_become_smaller(tmp_path: Path) -> None:
