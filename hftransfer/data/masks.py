@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -122,7 +122,9 @@ class MaskedImages(Images):
             raw = raw.cast_column(column, datasets.Image(decode=False))
         placed = [{**record, image: None, mask: None, _PLACE: place} for place, record in enumerate(records)]
         return replace(
-            given, records=placed, content=lambda record, column, _: DatasetContent(raw, column, record[_PLACE])
+            given,
+            records=placed,
+            content=lambda record, column, _: DatasetContent(raw, column, cast("int", record[_PLACE])),
         )
 
     @override
