@@ -213,6 +213,10 @@ class ProjectionAdapter:
         del boundary
         self.model.train(on)
 
+    def learning_buffers(self) -> dict[str, Tensor]:
+        """Return nothing: no running statistics change."""
+        return {}
+
     def depth_of(self) -> dict[nn.Parameter, int]:
         """Return 0 for all parameters: all of it is the head."""
         return dict.fromkeys(self.model.parameters(), 0)
@@ -252,6 +256,10 @@ class TowersAdapter:
         del boundary
         for adapter, own in zip((self.images, self.texts), self.boundaries, strict=True):
             adapter.learn_mode(own, on=on)
+
+    def learning_buffers(self) -> dict[str, Tensor]:
+        """Return nothing: no running statistics change."""
+        return {}
 
     def depth_of(self) -> dict[nn.Parameter, int]:
         """Return the depths in both towers; projections and the scale are at the head."""

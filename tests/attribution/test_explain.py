@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from benchmarks.pointing import pointing, probe, shuffle_weights
-from hftransfer.adapters.heads import TEXT_CLASSES
+from hftransfer.adapters.heads import IMAGE_CLASSES, TEXT_CLASSES
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
@@ -181,7 +181,7 @@ class _Corner(torch.nn.Module):
 
 
 class _Bare:
-    name, scoring = "bare", "softmax"
+    name, scoring, head_port = "bare", "softmax", IMAGE_CLASSES
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
