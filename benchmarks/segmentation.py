@@ -117,7 +117,7 @@ def _memory(own: Measured, other: Measured) -> float:
     return other.anonymous_bytes / own.anonymous_bytes
 
 
-_DATA = {"data": data.SCENES, "model": "bundled/efficientnet-lite0", "size": [240, 320], "classes": 11}
+_DATA = {"data": data.SCENES, "model": "bundled/efficientnet-lite0", "size": [240, 320], "classes": 11, "rows": 0}
 
 BENCHMARKS = (
     Benchmark(

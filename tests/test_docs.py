@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 INSTALLS = ("make ", "python3 -m venv", "pip install", "pytest")
 RUN_IN_README = "runs/cats_dogs_linear_probe/20261123-101500"
+RUN_OF_MASKS = "runs/drawn_pets_segmentation/20261124-101500"
 
 pytestmark = [
     pytest.mark.bundled,
@@ -86,7 +87,17 @@ def _stand_ins(command: str) -> list[str]:
         Path("pets.yaml").unlink(missing_ok=True)
         if "init" not in words:
             write_draft(Path("pets.yaml"), draft(str(Path("~/pets").expanduser())))
-    return [_newest_run() if word == RUN_IN_README else word for word in words]
+    stand_ins = {RUN_IN_README: _newest_run, RUN_OF_MASKS: _run_of_masks}
+    return [stand_ins[word]() if word in stand_ins else word for word in words]
+
+
+def _run_of_masks() -> str:
+    """A run of masks on a few of the drawings."""
+    settings = ["data.limit=24", "output.figures=false", "--quiet", "--out", "runs/of-masks"]
+    if not Path("runs/of-masks").exists():
+        outcome = CliRunner().invoke(app, ["run", "drawn_pets_segmentation", *settings])
+        assert outcome.exit_code == 0, outcome.output
+    return "runs/of-masks"
 
 
 def _newest_run() -> str:
@@ -109,7 +120,7 @@ def _image_runs() -> list[Path]:
 _OF_KERAS = pytest.mark.skipif(not KERAS, reason="needs the packages of the extra `keras`")
 _TAKE_LONG = (
     *("keras:", "import keras", "torchrun", "--processes", "hftransfer run", "hftransfer compare", "hftransfer export"),
-    *("ht.run(", "ht.compare("),
+    *("ht.run(", "ht.compare(", RUN_OF_MASKS),
 )
 
 

@@ -98,9 +98,11 @@ class Loss:
     of_view: Callable[[Tensor, Sequence[int], Items], Tensor] | None = None
     """The same where targets go along when images are changed: given the items as training sees them."""
 
-    def of(self, logits: Tensor, chosen: Sequence[int], items: Items) -> Tensor:
-        """Return the weighted sum of the losses of these positions, as the items of an epoch are."""
-        return self.total(logits, chosen) if self.of_view is None else self.of_view(logits, chosen, items)
+    def of(self, logits: Tensor, chosen: Sequence[int], items: Items | None) -> Tensor:
+        """Return the weighted sum of the losses of these positions, as the items of an epoch are, if it has some."""
+        if self.of_view is None or items is None:
+            return self.total(logits, chosen)
+        return self.of_view(logits, chosen, items)
 
     def weight(self, chosen: Sequence[int]) -> float:
         """Return the sum of the weights of these items."""

@@ -62,6 +62,7 @@ class PairSource:
     """The images of a split in one epoch, each with one of its captions."""
 
     lengths: None = None
+    items: None = None
 
     def __init__(self, pooled: Pooled, compute: Compute, seed: int, epoch: int) -> None:
         self.pooled, self.compute = pooled, compute
@@ -271,6 +272,7 @@ class TowersSource:
     """The images of a split in one epoch, each with one of its captions, as they are at the towers' boundaries."""
 
     lengths: None = None
+    items: None = None
 
     def __init__(self, images: Source, texts: Source, chosen: np.ndarray) -> None:
         self.images, self.texts, self.chosen = images, texts, chosen
