@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from hftransfer.training.maps import StoredMaps
 
 Stage = Callable[[str], AbstractContextManager[object]]
+_MOST_START_ROWS = 1 << 16
+"""Rows of features that a training's first head is solved on: they lie in memory."""
 _PILOT_TOKENS = 8192
 """Tokens of which a linear probe's L2 strength is chosen: texts have many, and look alike."""
 
@@ -445,21 +447,21 @@ def _solve(job: Job, sources: _Sources, examples: dict[str, Examples]) -> tuple[
     validation = sources.others["validation"].stored
     assert validation is not None
     train = _Together([_rows_of(job, view, examples["train"]) for view in sources.views])
-    return _take_head(job, _solved(job, train, _rows_of(job, validation, examples["validation"]), examples))
+    held_out = _rows_of(job, validation, examples["validation"])
+    targets = [job.task.solver_targets(examples[name]) for name in ("train", "validation")]
+    return _take_head(job, _solved(job, (train, targets[0]), (held_out, targets[1])))
 
 
-def _solved(job: Job, train: Features, validation: Features, examples: dict[str, Examples]) -> SolvedHead:
-    """Return the head that is solved on the features of the training split, in one or more views."""
+def _solved(job: Job, train: tuple[Features, np.ndarray], validation: tuple[Features, np.ndarray]) -> SolvedHead:
+    """Return the head that is solved on features and targets of the training split, in one or more views."""
     task = job.task
     l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
     assert task.solver is not None
-    targets = {name: task.solver_targets(examples[name]) for name in ("train", "validation")}
-    views = max(1, train.shape[0] // max(1, len(targets["train"])))
+    views = max(1, train[0].shape[0] // max(1, len(train[1])))
     problem = Problem(
-        train,
-        np.concatenate([targets["train"]] * views),
-        validation,
-        targets["validation"],
+        train[0],
+        np.concatenate([train[1]] * views),
+        *validation,
         classes=len(job.splits.class_names),
         l2=None if l2 == "auto" else l2,
         near=None if job.names is None else job.names.head,
@@ -563,21 +565,27 @@ def _begin_solved(job: Job, sources: _Sources, examples: dict[str, Examples]) ->
         return  # the checkpoint has the head
     job.adapter.model.to(job.compute.device)
 
-    def rows(name: str, source: Source) -> InMemory:
-        tokens = job.task.token_rows(examples[name])
+    def rows(name: str, source: Source) -> tuple[InMemory, np.ndarray]:
+        tokens, targets = job.task.token_rows(examples[name]), job.task.solver_targets(examples[name])
+        counts = [1] * len(targets) if tokens is None else [len(own) for own in tokens]
+        first, every = np.cumsum([0, *counts]), max(1, -(-len(targets) // _MOST_START_ROWS))
 
         def kept(places: Sequence[int], features: list[np.ndarray]) -> list[np.ndarray]:
-            if tokens is None:
-                return [own[None] for own in features]  # (1, D)
-            return [own[tokens[place]] for place, own in zip(places, features, strict=True)]  # (n, D)
+            chosen = []
+            for place, own in zip(places, features, strict=True):
+                mine = own[None] if tokens is None else own[tokens[place]]  # (n, D)
+                # Of all rows in their order each `every`-th: this item's begin at first[place].
+                chosen.append(mine[int(-first[place] % every) :: every].copy())
+            return chosen
 
         features = cast(Any, FeatureAdapter(job.adapter))
-        return InMemory(np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept)))
+        found = np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept))
+        return InMemory(found), targets[::every]
 
     train, validation = rows("train", sources.plain), rows("validation", sources.others["validation"])
-    if not (np.isfinite(train.values).all() and np.isfinite(validation.values).all()):
+    if not all(np.isfinite(features.values).all() for features, _ in (train, validation)):
         return  # the first step's loss tells of it
-    head = _solved(job, train, validation, examples)
+    head = _solved(job, train, validation)
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
 

@@ -16,6 +16,7 @@ import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import TASKS
+from hftransfer.training import transfer
 from tests.builders import TinyModels
 from tests.training.builders import adapter_for, transferred
 
@@ -73,6 +74,25 @@ def test_the_start_is_the_linear_probe(tiny: TinyModels, task: str, headline: st
         if headline in row:
             assert row[headline] == pytest.approx(wanted, rel=1e-4)
     assert tuned.metrics["validation"][headline] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("task", ["text-classification", "token-classification"])
+def test_of_many_rows_the_start_is_solved_on_evenly_spread_ones(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    problems: list[Any] = []
+    solve = transfer.SOLVERS["softmax"]
+    monkeypatch.setattr(transfer, "SOLVERS", {"softmax": lambda one: problems.append(one) or solve(one)})
+    common: dict[str, Any] = {"model": str(tiny("bert")), "progress": SILENT, "precision": "fp32", "epochs": 1}
+    rows: dict[str, Any] = {"train": _rows(task, 40, 0), "validation": _rows(task, 16, 1)}
+    ht.fit(task, strategy=FineTune(**STILL), **rows, **common)
+    monkeypatch.setattr(transfer, "_MOST_START_ROWS", 20)
+    ht.fit(task, strategy=FineTune(**STILL), **rows, **common)
+    whole, part = problems
+    every = -(-len(whole.targets) // 20)
+    assert every > 1
+    assert part.targets.tolist() == whole.targets[::every].tolist()
+    assert part.train.values == pytest.approx(whole.train.values[::every], abs=1e-6)
 
 
 def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, tmp_path: Path, text_data: Path) -> None:
