@@ -17,6 +17,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import TASKS
 from hftransfer.training import transfer
+from hftransfer.training.solver import SOLVERS, Problem, SolvedHead
 from tests.builders import TinyModels
 from tests.training.builders import adapter_for, transferred
 
@@ -81,8 +82,12 @@ def test_of_many_rows_the_start_is_solved_on_evenly_spread_ones(
     tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     problems: list[Any] = []
-    solve = transfer.SOLVERS["softmax"]
-    monkeypatch.setattr(transfer, "SOLVERS", {"softmax": lambda one: problems.append(one) or solve(one)})
+
+    def noted(problem: Problem) -> SolvedHead:
+        problems.append(problem)
+        return SOLVERS["softmax"](problem)
+
+    monkeypatch.setattr(transfer, "SOLVERS", {"softmax": noted})
     common: dict[str, Any] = {"model": str(tiny("bert")), "progress": SILENT, "precision": "fp32", "epochs": 1}
     rows: dict[str, Any] = {"train": _rows(task, 40, 0), "validation": _rows(task, 16, 1)}
     ht.fit(task, strategy=FineTune(**STILL), **rows, **common)
