@@ -102,6 +102,7 @@ def test_a_quiet_run_tells_no_progress(recipe, tmp_path):
     assert json.loads(result.stdout)["task"] == "image-classification"
 
 
+@pytest.mark.slow
 def test_a_run_in_a_process_of_its_own_prints_json_alone(recipe, tmp_path):
     """Libraries that print on loading must not get in between."""
     command = [sys.executable, "-W", "error::SyntaxWarning", "-m", "hftransfer", "run", str(recipe), "--json"]

@@ -105,6 +105,7 @@ open(sys.argv[1], "w").write(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_models_come_back_as_they_went(
     hub: WritableHub, tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None
 ) -> None:
@@ -189,6 +190,7 @@ PASSING: list[list[tuple[str, object]]] = [
 
 
 @pytest.mark.parametrize("faults", PASSING, ids=lambda faults: "+".join(f"{part} {what}" for part, what in faults))
+@pytest.mark.slow
 def test_what_passes_is_tried_again_and_done_once(
     hub: WritableHub, finished: Any, faults: list[tuple[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

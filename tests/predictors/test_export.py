@@ -36,6 +36,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", ["vit", "resnet", "timm_resnet"])
+@pytest.mark.slow
 def test_the_graph_of_an_image_model_predicts_as_it_does(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, family: str
 ) -> None:
@@ -59,6 +60,7 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
 
 
 @pytest.mark.parametrize("strategy", [{"kind": "linear-probe"}, {"kind": "lora", "rank": 2}], ids=["mean", "lora"])
+@pytest.mark.slow
 def test_the_graph_of_a_text_model_takes_any_length(
     tiny: TinyModels, text_data: Path, tmp_path: Path, without_figures: None, strategy: dict[str, Any]
 ) -> None:

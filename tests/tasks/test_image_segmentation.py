@@ -177,6 +177,7 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
         assert metrics["test"]["mean_iou"] > 0.6
 
 
+@pytest.mark.slow
 def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "discs.yaml"
     recipe.write_text(json.dumps(_recipe(tiny, data)))

@@ -69,6 +69,7 @@ def test_the_contract_fails_where_parts_differ_from_the_whole(
         gpu_checks.contract(setting)
 
 
+@pytest.mark.slow
 def test_resuming_fails_where_bits_differ(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     above = Adapter.above
     monkeypatch.setattr(Adapter, "above", lambda *given: above(*given) * (1 + 0.01 * float(torch.randn(()).item())))

@@ -218,7 +218,9 @@ def _run_with(tiny: TinyModels, folder: Path, given: dict[str, Any], **keeping: 
 
 
 @pytest.mark.usefixtures("_dropout")
-@pytest.mark.parametrize("call", [1, 9, 17, 26])
+@pytest.mark.parametrize(
+    "call", [pytest.param(1, marks=pytest.mark.slow), 9, pytest.param(17, marks=pytest.mark.slow), 26]
+)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_interrupted_run_ends_with_the_same_bits(
     tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
