@@ -225,7 +225,8 @@ def _fitted(setting: Setting, kind: str, told: Any = None, **settings: Any) -> A
     rate = settings.pop("learning_rate", 1e-3)
     usual: dict[str, Any] = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "precision": "fp32", "patience": None}
     usual |= {"checkpoint_every_minutes": None, "train": _rows(kind, 48, 1), "validation": _rows(kind, 8, 2)}
-    strategy = {"kind": "fine-tune", "learning_rate": rate, "head_lr": rate}
+    # From a solved head nothing may be better than the start, and then no step shows.
+    strategy = {"kind": "fine-tune", "learning_rate": rate, "head_lr": rate, "head_init": "random"}
     task = IMAGES if kind == "vit" else TEXTS
     model = str(setting.model(kind, "middle"))
     return ht.fit(task, model=model, strategy=strategy, progress=Progress(told), **{**usual, **settings})
@@ -306,7 +307,7 @@ def _recipe(
         "task": IMAGES if kind == "vit" else TEXTS,
         "model": str(setting.model(kind, "middle")),
         "data": {"source": str(data)},
-        "strategy": {**strategy, "learning_rate": 1e-3},
+        "strategy": {**strategy, "learning_rate": 1e-3, "head_init": "random"},
         "train": options,
         "output": {"report": False},
     }
@@ -369,7 +370,7 @@ def _learned(setting: Setting, kind: str, strategy: dict[str, Any], train: dict[
     usual: dict[str, Any] = {"epochs": 4, "batch_size": 8, "patience": None, "train": rows, "validation": test[:8]}
     model = str(setting.model(kind, "tiny"))
     task = IMAGES if kind == "vit" else TEXTS
-    asked: Any = {**strategy, **rates}
+    asked: Any = {**strategy, **rates, "head_init": "random"}
     fitted = ht.fit(task, model=model, strategy=asked, test=test, progress=Progress(None), **{**usual, **train})
     scores = fitted.metrics["test"]
     losses = [row["train_loss"] for row in fitted.history]

@@ -194,8 +194,8 @@ def _wait(setting: Setting) -> None:
 # --- training steps --------------------------------------------------------------------------------------------------
 
 _STRATEGIES: dict[str, dict[str, Any]] = {
-    "fine-tune": {"kind": "fine-tune", "learning_rate": 1e-4},
-    "lora": {"kind": "lora", "rank": 8, "learning_rate": 1e-4},
+    "fine-tune": {"kind": "fine-tune", "learning_rate": 1e-4, "head_init": "random"},
+    "lora": {"kind": "lora", "rank": 8, "learning_rate": 1e-4, "head_init": "random"},
 }
 
 
