@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hftransfer.training.solver import varying
+
 MOST_ROWS = 50_000
 """Of more rows the comparison of each with all takes too long."""
 _NEIGHBOURS = 10
@@ -52,8 +54,8 @@ class Neighbours:
 def standardised(features: np.ndarray) -> np.ndarray:
     """Return features (N, D) less their mean and divided by their deviation; constant ones are 0."""
     values = features.astype(np.float32)
-    deviation = values.std(axis=0)
-    return np.asarray((values - values.mean(axis=0)) / np.where(deviation > 1e-6, deviation, np.inf))
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    return np.asarray((values - mean) / np.where(varying(mean, deviation), deviation, np.inf))
 
 
 def find_neighbours(features: np.ndarray, count: int = _NEIGHBOURS) -> Neighbours:

@@ -20,7 +20,7 @@ from torch.nn.functional import grid_sample
 from hftransfer.adapters.dense import Grid, PyramidHead, apart
 from hftransfer.tasks.pixels import MapTargets
 from hftransfer.training.activations import StoredActivations, as_tensor
-from hftransfer.training.solver import SolvedHead
+from hftransfer.training.solver import SolvedHead, varying
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,8 +168,9 @@ class _Cells:
         self.mean = features.mean(dim=0)
         squares = sum(part.sub(self.mean).square_().sum(dim=0) for part in torch.split(features, _ROWS_AT_ONCE))
         deviation = torch.sqrt(torch.as_tensor(squares) / len(features))
-        # What varies less than float32 resolves is a constant, and gets no weight.
-        self.deviation = torch.where(deviation > 1e-6 * self.mean.abs() + 1e-12, deviation, torch.inf)
+        self.deviation = torch.where(
+            torch.from_numpy(varying(self.mean.numpy(), deviation.numpy())), deviation, torch.inf
+        )
         scaled = features.sub_(self.mean).div_(self.deviation)
         values, vectors = torch.linalg.eigh((scaled.T @ scaled / len(scaled)).double())
         self.values, self.vectors = values.clamp(min=0).float(), vectors.float()

@@ -218,6 +218,16 @@ def _labelled(features: _InParts, labels: np.ndarray) -> Iterator[tuple[np.ndarr
         start += len(part)
 
 
+def varying(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return which features (D,), of these means and standard deviations, vary; the others count as constants."""
+    # What varies less than float32 resolves is rounding noise: as a constant it gets no weight.
+    varies = deviation > 1e-6 * np.abs(mean) + 1e-12
+    # So is a dead unit (unit 319 of all-MiniLM-L6-v2 varies by 2e-9): standardised, it would get a weight of a
+    # million on the raw feature, which then decides as soon as precision, or a step of training, moves it.
+    usual = float(np.median(deviation[varies])) if varies.any() else 0.0
+    return np.asarray(varies & (deviation > 1e-4 * usual))
+
+
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and standard deviation (D,) of each feature; infinite ones of features that are constant, or vary
     ten thousand times less than the others do."""
@@ -230,12 +240,7 @@ def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     for part in _parts(features):
         squares += np.square(part.astype(np.float64) - mean).sum(axis=0)
     deviation = np.sqrt(squares / count)  # (D,)
-    # What varies less than float32 resolves is rounding noise: as a constant it gets no weight.
-    varies = deviation > 1e-6 * np.abs(mean) + 1e-12
-    # So does a dead unit (unit 319 of all-MiniLM-L6-v2 varies by 2e-9): standardised, it would get a weight of a
-    # million on the raw feature, which then decides as soon as precision, or a step of training, moves it.
-    usual = float(np.median(deviation[varies])) if varies.any() else 0.0
-    return mean, np.where(varies & (deviation > 1e-4 * usual), deviation, np.inf)
+    return mean, np.where(varying(mean, deviation), deviation, np.inf)
 
 
 def _units_of(near: KnownHead) -> tuple[np.ndarray, np.ndarray]:

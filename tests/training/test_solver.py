@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from hftransfer.training import solver
+from hftransfer.auditing import neighbours
+from hftransfer.training import contrastive, maps, solver
 from hftransfer.training.solver import (
     GRID,
     InMemory,
@@ -19,6 +21,7 @@ from hftransfer.training.solver import (
     probabilities,
     solve_head,
     solve_labels,
+    varying,
 )
 
 
@@ -134,6 +137,20 @@ def test_a_dead_unit_gets_no_weight(size: float):
     head = solved((both, labels), (both, labels), 3, 1e-3)
     assert np.abs(head.weight[:, -1]).max() < 1e-6
     assert head.weight[:, :-1] == pytest.approx(plain.weight, abs=1e-4)
+
+
+def test_every_standardisation_leaves_dead_units_small():
+    """Of a linear layer on maps, the projections of towers and the neighbours of an audit, too."""
+    random = np.random.default_rng(0)
+    features = random.normal(3.0, 2.0, (200, 5)).astype(np.float32)
+    features[:, 4] = random.normal(0.0, 2e-9, 200)
+    assert varying(features.mean(axis=0), features.std(axis=0)).tolist() == [True] * 4 + [False]
+    assert np.abs(neighbours.standardised(features)[:, 4]).max() < 1e-6
+    assert contrastive._deviations(features)[4] > 1.0
+    cells = maps._Cells(torch.from_numpy(features.copy()), torch.eye(2)[torch.from_numpy(features[:, 0] > 3.0).long()])
+    weight, _ = cells.unrotated(torch.ones(6, 2))
+    assert weight[:, 4].abs().max() == 0.0
+    assert weight[:, :4].abs().min() > 0.0
 
 
 def test_features_that_are_all_constant_give_the_share_of_each_class():
