@@ -65,7 +65,7 @@ def _worst_part(chances: np.ndarray, labels: np.ndarray) -> _Part | None:
     doubtful = (labels >= 0) & (likely != labels) & (sure >= _SURE) & (given <= _DOUBTFUL)
     best: _Part | None = None
     for kind in np.unique(likely[doubtful]).tolist():
-        parts, count = ndimage.label(doubtful & (likely == kind))
+        parts, _ = ndimage.label(doubtful & (likely == kind))
         for number, place in enumerate(ndimage.find_objects(parts), start=1):
             inside = parts == number
             share = float(inside.mean())
@@ -76,7 +76,6 @@ def _worst_part(chances: np.ndarray, labels: np.ndarray) -> _Part | None:
             box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
             called = int(np.bincount(labels[inside].astype(np.int64)).argmax())
             best = _Part(share, called, kind, float(sure[inside].mean()), box)
-        del count
     return best
 
 

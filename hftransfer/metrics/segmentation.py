@@ -21,17 +21,23 @@ class Agreement(NamedTuple):
     @classmethod
     def of(cls, truth: np.ndarray, predicted: np.ndarray, classes: int) -> Agreement:
         """Count the pixels (H, W) of class ids; those whose truth is below 0 count nowhere."""
-        known = truth >= 0
-        flat = truth[known].astype(np.int64) * classes + predicted[known]
-        counts = np.bincount(flat, minlength=classes * classes)
+        counts = confusion(truth, predicted, classes).ravel()
         pairs = np.flatnonzero(counts)
-        return cls(pairs.astype(np.int32), counts[pairs].astype(np.int64), _borders(truth, predicted))
+        return cls(pairs.astype(np.int32), counts[pairs], _borders(truth, predicted))
 
     def matrix(self, classes: int) -> np.ndarray:
         """Return the counts (C, C), true classes in rows."""
         found = np.zeros(classes * classes, dtype=np.int64)
         found[self.pairs] = self.counts
         return found.reshape(classes, classes)
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many pixels of class ids there are of each pair (C, C), true classes in rows; those whose truth is
+    below 0 count nowhere."""
+    known = truth >= 0
+    flat = truth[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(flat, minlength=classes * classes).astype(np.int64).reshape(classes, classes)
 
 
 def joined(parts: list[Agreement], classes: int) -> Agreement:
@@ -78,6 +84,13 @@ def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
+def mean_of_classes(values: np.ndarray, matrix: np.ndarray) -> float:
+    """Return the mean of a score (C,) over the classes that occur among the counts (C, C): one without a true pixel has
+    no recall, and its IoU says nothing."""
+    there = matrix.sum(axis=1) > 0
+    return float(values[there].mean()) if there.any() else 0.0
+
+
 def image_score(own: Agreement, classes: int) -> float:
     """Return the mean IoU of the classes that are in an image's mask or its prediction; 1 where none is."""
     found = class_scores(own.matrix(classes))["iou"]
@@ -92,19 +105,17 @@ def score_masks(images: list[Agreement], names: list[str]) -> dict[str, Any]:
     for one in images:
         total += one.matrix(classes)
     scores = class_scores(total)
-    there = total.sum(axis=1) > 0  # a class without a true pixel has no recall, and its IoU says nothing
     each = np.array([image_score(one, classes) for one in images])
     said, near_true, true, near_said = np.sum([one.borders for one in images], axis=0).tolist() if images else [0] * 4
     precision, recall = near_true / max(1, said), near_said / max(1, true)
-    mean_iou = float(np.nanmean(np.where(there, scores["iou"], np.nan))) if there.any() else 0.0
-    low, high = _interval(images, classes, there)
+    low, high = _interval(images, classes, total.sum(axis=1) > 0)
     return {
-        "mean_iou": mean_iou,
+        "mean_iou": mean_of_classes(scores["iou"], total),
         "mean_iou_interval": [low, high],
         "image_mean_iou": float(each.mean()) if len(each) else 0.0,
-        "mean_dice": float(np.nanmean(np.where(there, scores["dice"], np.nan))) if there.any() else 0.0,
+        "mean_dice": mean_of_classes(scores["dice"], total),
         "pixel_accuracy": float(np.trace(total) / max(1, total.sum())),
-        "mean_class_accuracy": float(np.nanmean(np.where(there, scores["recall"], np.nan))) if there.any() else 0.0,
+        "mean_class_accuracy": mean_of_classes(scores["recall"], total),
         "boundary_f1": 2 * precision * recall / max(precision + recall, 1e-12),
         "per_class": {
             name: {

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from hftransfer.adapters.dense import Grid, PyramidHead, apart
+from hftransfer.metrics.segmentation import class_scores, confusion, mean_of_classes
 from hftransfer.tasks.pixels import MapTargets
 from hftransfer.training.activations import StoredActivations, as_tensor
 from hftransfer.training.solver import SolvedHead, varying
@@ -96,10 +97,8 @@ def solve_maps(problem: MapProblem) -> SolvedHead:
     cells = search.cells if rows <= _PILOT_ROWS else _drawn_cells(problem, rows)
     # Cells of an image are alike: more of them from the same images ask for no other strength.
     head = _solved(cells, balance, l2, _STEPS)
-    path = search.path(balance)
-    return SolvedHead(
-        head.weight.double().numpy(), head.bias.double().numpy(), l2, 1.0 - judge.score(head), path, _MEASURE
-    )
+    weight, bias = head.weight.double().numpy(), head.bias.double().numpy()
+    return SolvedHead(weight, bias, l2, 1.0 - judge.score(head), search.path(), _MEASURE)
 
 
 def solve_at(maps: Sequence[StoredMaps], classes: int, l2: float, seed: int = 0) -> PyramidHead:
@@ -119,6 +118,9 @@ class _Search:
 
     def __init__(self, problem: MapProblem, cells: _Cells, judge: _Judge) -> None:
         self.problem, self.cells, self.judge = problem, cells, judge
+        self.balances = (0.5,) if problem.balanced else BALANCES
+        self.usual = self.balances[-1]
+        """How much rare classes count while the L2 strength is looked for."""
         self.tried: dict[tuple[float, float], float] = {}
         self._last: Tensor | None = None
 
@@ -132,27 +134,28 @@ class _Search:
 
     def best(self) -> tuple[float, float]:
         """Return how much rare classes count, and the L2 strength."""
-        balances = (0.5,) if self.problem.balanced else BALANCES
-        usual = balances[-1]
-        l2 = self.problem.l2 if self.problem.l2 is not None else self._climbed(usual)
-        return max(balances, key=lambda one: self.look(one, l2)) if len(balances) > 1 else usual, l2
+        l2 = self.problem.l2 if self.problem.l2 is not None else self._climbed()
+        if len(self.balances) == 1:
+            return self.usual, l2
+        return max(self.balances, key=lambda one: self.look(one, l2)), l2
 
-    def _climbed(self, balance: float) -> float:
+    def _climbed(self) -> float:
         """Return the strength of the grid with the best score, looked for from the strong ones on while it gets
         better."""
-        best = max(_FROM, key=lambda place: self.look(balance, GRID[place]))
+
+        def score(place: int) -> float:
+            return self.look(self.usual, GRID[place])
+
+        best = max(_FROM, key=score)
         for step in (1, -1):
-            while 0 <= best + step < len(GRID) and self.look(balance, GRID[best + step]) > self.look(
-                balance, GRID[best]
-            ):
+            while 0 <= best + step < len(GRID) and score(best + step) > score(best):
                 best += step
         return GRID[best]
 
-    def path(self, balance: float) -> tuple[tuple[float, float], ...]:
-        """Return the strengths that were tried, and by how much the mean IoU fell short of 1."""
-        usual = max({power for power, _ in self.tried}, key=lambda power: sum(p == power for p, _ in self.tried))
-        del balance
-        found = sorted((l2, 1.0 - score) for (power, l2), score in self.tried.items() if power == usual)
+    def path(self) -> tuple[tuple[float, float], ...]:
+        """Return the strengths that were tried, rare classes counting as usual, and by how much the mean IoU fell short
+        of 1."""
+        found = sorted((l2, 1.0 - score) for (balance, l2), score in self.tried.items() if balance == self.usual)
         return tuple(found) if len(found) > 1 else ()
 
 
@@ -298,10 +301,5 @@ class _Judge:
         counts = np.zeros((self.classes, self.classes), dtype=np.int64)
         for item, labels in zip(self.items, self.labels, strict=True):
             predicted = layer.of_maps(self.maps.maps(item))[0].argmax(dim=0).numpy()
-            known = labels >= 0
-            flat = labels[known].astype(np.int64) * self.classes + predicted[known]
-            counts += np.bincount(flat, minlength=self.classes**2).reshape(counts.shape)
-        hits, true = np.diag(counts), counts.sum(axis=1)
-        unions = true + counts.sum(axis=0) - hits
-        there = true > 0
-        return float((hits[there] / unions[there]).mean()) if there.any() else 0.0
+            counts += confusion(labels, predicted, self.classes)
+        return mean_of_classes(class_scores(counts)["iou"], counts)
