@@ -21,6 +21,7 @@ from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
 from hftransfer.adapters.images import crops_center, settings_of, without_long_ends
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
+from hftransfer.adapters.pretrained import config_of, lacking, loading, model_of, require_whole
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.projections import (
     SIDES,
@@ -35,9 +36,8 @@ from hftransfer.adapters.projections import (
     with_linear,
     without_linear,
 )
-from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.texts import clean_text
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -429,30 +429,11 @@ def load_backbone(checkpoint: Checkpoint, where: str, allowed: str, *, may_lack:
     Raises:
         ModelError: it can't be loaded, or its weights are not whole.
     """
-    import safetensors
     import transformers
 
-    try:
-        config = transformers.AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-        require_fitting_model(checkpoint.name, transformers.AutoModel, config, checkpoint.shapes)
-        model, info = transformers.AutoModel.from_pretrained(
-            str(checkpoint.folder),
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except safetensors.SafetensorError as error:
-        got = f"weights that are truncated or damaged ({error})"
-        raise ModelError(must_be(where, "a folder with whole weights", got)) from error
-    except HftransferError:
-        raise
-    except Exception as error:  # whatever transformers comes upon in a configuration
-        raise ModelError(must_be(where, allowed, f"{checkpoint.family} ({first_line(error)})")) from error
-    # A tensor of another shape is left as random as one that is missing.
-    absent = set(info["missing_keys"]) | {str(entry) for entry in info["mismatched_keys"]}
-    if missing := sorted(name for name in absent if may_lack is None or may_lack not in name):
-        raise ModelError(must_be(where, "a checkpoint with all its weights", f"no {some(missing, 1)}"))
+    with loading(where, allowed, checkpoint.family):
+        model, report = model_of(transformers.AutoModel, checkpoint, config_of(checkpoint))
+    require_whole(where, [name for name in lacking(report) if may_lack is None or may_lack not in name])
     return model.eval()
 
 

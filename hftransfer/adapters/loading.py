@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.checkpoint import Checkpoint
@@ -15,24 +15,25 @@ from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.keras import load_keras
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.pretrained import (
+    LoadingReport,
+    config_of,
+    lacking,
+    loading,
+    model_of,
+    name_classes,
+    require_whole,
+    without_new_pooler,
+)
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.segmenters import MapForm, load_segmenter
-from hftransfer.adapters.sizes import require_fitting_model
 from hftransfer.adapters.text_pairs import PairedClassifier, PairedTextAdapter
 from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-
-class LoadingReport(TypedDict):
-    """The part of transformers' loading report that is read: names of tensors, mismatched ones with both shapes."""
-
-    missing_keys: set[str]
-    unexpected_keys: set[str]
-    mismatched_keys: set[str | tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -122,38 +123,18 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
 
 def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | PooledClassifier, LoadingReport]:
     """Return the native model, and what transformers says of missing and mismatched weights."""
-    import safetensors
-    import torch
     import transformers
 
-    name, folder = checkpoint.name, str(checkpoint.folder)
     pooled = form.pooling != "native"
-    auto_class = getattr(transformers, "AutoModel" if pooled else form.head.auto_class)
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    kind = getattr(transformers, "AutoModel" if pooled else form.head.auto_class)
+    with loading(f"model '{checkpoint.name}'", form.head.words, checkpoint.family):
+        config = config_of(checkpoint)
         _adapt_config(config, form)
-        require_fitting_model(name, auto_class, config, checkpoint.shapes)
         if form.head.names_classes:
-            require_names(config.id2label, name)
-        model, info = auto_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=form.new_head,
-            output_loading_info=True,
-        )
-    except safetensors.SafetensorError as error:
-        got = f"weights that are truncated or damaged ({error})"
-        raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got)) from error
-    except HftransferError:
-        raise
-    except Exception as error:  # whatever transformers comes upon in a configuration
-        got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", form.head.words, got)) from error
+            require_names(config.id2label, checkpoint.name)
+        model, info = model_of(kind, checkpoint, config, new_head=form.new_head)
     if form.new_head and not pooled:
-        _fill_backbone(model, info, folder)
+        _fill_backbone(model, info, str(checkpoint.folder))
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
@@ -181,9 +162,7 @@ def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> 
 
 def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint, form: Form) -> PooledClassifier:
     """Return the backbone under pooling and a linear head: a new one, or the one in `head.safetensors`."""
-    unused = {name for name in info["missing_keys"] if name.startswith("pooler.")}
-    if unused and getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # the checkpoint has none, and nothing reads it
+    unused = without_new_pooler(backbone, info)
     info["missing_keys"] = {f"backbone.{name}" for name in set(info["missing_keys"]) - unused}
     kind = PairedClassifier if form.pair == "features" else PooledClassifier
     model = kind(backbone, form.pooling, len(backbone.config.id2label))
@@ -198,12 +177,8 @@ def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
         config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own
     if not form.class_names:
         return
-    config.num_labels = len(form.class_names)  # some configurations keep a number of their own
-    config.id2label = dict(enumerate(form.class_names))
-    config.label2id = {label: index for index, label in enumerate(form.class_names)}
+    name_classes(config, form.class_names)
     config.problem_type = form.problem_type
-    if hasattr(config, "label_names"):  # timm's own list of names would win over id2label when loaded
-        config.label_names = list(form.class_names)
 
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
@@ -228,14 +203,10 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
 def _require_weights(adapter: Adapter, info: LoadingReport, form: Form) -> None:
     """Return if all weights came from the checkpoint; those of a new head may be missing."""
     head_names = adapter.split.new_parameters()
-    mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
-    absent = set(info["missing_keys"]) | mismatched
+    absent = lacking(info)
     adapter.fresh = frozenset(absent)
     _require_no_more_layers(adapter, info["unexpected_keys"])
     if form.new_head:
         absent -= head_names
-    if absent:
-        what = "head weights" if absent <= head_names else "weights"
-        got = f"no {what} {some(sorted(absent), 1)}"
-        remedy = "Missing weights are never filled with random ones."
-        raise ModelError(must_be(f"model '{adapter.name}'", f"a checkpoint with all its {what}", got, remedy))
+    what = "head weights" if absent <= head_names else "weights"
+    require_whole(f"model '{adapter.name}'", absent, what)

@@ -19,10 +19,19 @@ from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.pretrained import (
+    config_of,
+    lacking,
+    loading,
+    model_of,
+    name_classes,
+    require_whole,
+    without_new_pooler,
+)
 from hftransfer.adapters.processors import load_image_processor
 from hftransfer.adapters.scoring import require_names
-from hftransfer.adapters.sizes import require_fitting_model, require_small_images
-from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
+from hftransfer.adapters.sizes import require_small_images
+from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
@@ -151,44 +160,27 @@ class SegmenterAdapter(ImageAdapter):
 def _native(checkpoint: Checkpoint, form: MapForm) -> SegmenterAdapter:
     import transformers
 
-    name, folder = checkpoint.name, str(checkpoint.folder)
-    auto_class = transformers.AutoModelForSemanticSegmentation
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        named(config, form.class_names)
+    name = checkpoint.name
+    with loading(f"model '{name}'", form.head.words, checkpoint.family):
+        config = config_of(checkpoint)
+        if form.class_names is not None:
+            name_classes(config, form.class_names)
+        else:
+            require_names(config.id2label, name)
         if hasattr(config, "use_auxiliary_head"):
             config.use_auxiliary_head = False  # it helps training from scratch alone, and would hide the last layer
-        require_fitting_model(name, auto_class, config, checkpoint.shapes)
-        if form.class_names is None:
-            require_names(config.id2label, name)
-        model, info = auto_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=form.class_names is not None,
-            output_loading_info=True,
-        )
-    except HftransferError:
-        raise
-    except Exception as error:  # whatever transformers comes upon in a configuration
-        got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", form.head.words, got)) from error
+        kind = transformers.AutoModelForSemanticSegmentation
+        model, info = model_of(kind, checkpoint, config, new_head=form.class_names is not None)
     processor = load_image_processor(checkpoint)
     if form.size is not None or form.class_names is not None:
         processor = sized_processor(processor, form.size)
     adapter = SegmenterAdapter(model.eval(), processor, name, checkpoint.family, form.head)
-    mismatched = {entry[0] if isinstance(entry, tuple | list) else entry for entry in info["mismatched_keys"]}
-    absent = set(info["missing_keys"]) | mismatched
+    absent = lacking(info)
     adapter.fresh = frozenset(absent)
     if form.class_names is not None:
         absent -= adapter.split.new_parameters()
         adapter.begin_head()
-    if absent:
-        remedy = "Missing weights are never filled with random ones."
-        got = f"no weights {some(sorted(absent), 1)}"
-        raise ModelError(must_be(f"model '{name}'", "a checkpoint with all its weights", got, remedy))
+    require_whole(f"model '{name}'", absent)
     return adapter
 
 
@@ -198,31 +190,25 @@ def _native(checkpoint: Checkpoint, form: MapForm) -> SegmenterAdapter:
 def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
     """Return a checkpoint's backbone as transformers puts it below a decoder; None where it has no such class."""
     import transformers
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 
     if checkpoint.family == "timm_wrapper":
         return _timm_backbone(checkpoint)
     if checkpoint.family not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
         return None
-    config = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    config = config_of(checkpoint)
     stages = len(getattr(config, "stage_names", ())) - 1
     if stages < 1:
         return None
     wanted = sorted({max(1, round(stages * share)) for share in (0.25, 0.5, 0.75, 1.0)})
     # AutoBackbone asks the Hub for a timm model of this name before it looks at a local folder.
     kind = getattr(transformers, MODEL_FOR_BACKBONE_MAPPING_NAMES[checkpoint.family])
-    backbone, info = kind.from_pretrained(
-        str(checkpoint.folder), out_indices=wanted, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-    )
+    config.out_indices = wanted
+    backbone, info = model_of(kind, checkpoint, config)
     # Norms of single stages are new in a backbone, and begin as they should.
     absent = [key for key in info["missing_keys"] if not re.search(r"(^|\.)(hidden_states_norms|layernorm)\b", key)]
-    if absent:
-        remedy = "Missing weights are never filled with random ones."
-        got = f"no {some(sorted(absent), 1)}"
-        raise ModelError(must_be(f"model '{checkpoint.name}'", "a checkpoint with all its weights", got, remedy))
-    found: PreTrainedModel = backbone
-    return found
+    require_whole(f"model '{checkpoint.name}'", absent)
+    return backbone
 
 
 def _timm_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
@@ -259,7 +245,8 @@ def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -
     config = UperNetConfig(
         backbone_config=backbone.config, hidden_size=DECODER_WIDTH, use_auxiliary_head=False, num_labels=2
     )
-    named(config, form.class_names)
+    assert form.class_names is not None  # a trained one is a segmenter already
+    name_classes(config, form.class_names)
     model = UperNetForSemanticSegmentation(config)
     model.backbone.load_state_dict(backbone.state_dict())
     processor = sized_processor(load_image_processor(checkpoint), form.size)
@@ -304,50 +291,20 @@ def _backbone(checkpoint: Checkpoint, class_names: Sequence[str] | None) -> PreT
     """
     import transformers
 
-    name, folder = checkpoint.name, str(checkpoint.folder)
-    auto_class = getattr(transformers, _VISION.get(checkpoint.family, "AutoModel"))
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    where = f"model '{checkpoint.name}'"
+    kind = getattr(transformers, _VISION.get(checkpoint.family, "AutoModel"))
+    with loading(where, "an image backbone that transformers loads", checkpoint.family):
+        config = config_of(checkpoint)
         config = getattr(config, "vision_config", config) if checkpoint.family in _VISION else config
-        named(config, class_names)
+        if class_names is not None:
+            name_classes(config, class_names)
         if config.model_type == "timm_wrapper":
             config.model_args = {**(config.model_args or {}), **_free_size(config.architecture)}
             config.model_args.pop("num_classes", None)
-        require_fitting_model(name, auto_class, config, checkpoint.shapes)
-        model, info = auto_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except HftransferError:
-        raise
-    except Exception as error:  # whatever transformers comes upon in a configuration
-        got = f"{checkpoint.family} ({first_line(error)})"
-        raise ModelError(must_be(f"model '{name}'", "an image backbone that transformers loads", got)) from error
-    absent = [key for key in info["missing_keys"] if not key.startswith(_UNUSED)]
-    if absent:
-        remedy = "Missing weights are never filled with random ones."
-        raise ModelError(
-            must_be(f"model '{name}'", "a checkpoint with all its weights", f"no {some(sorted(absent), 1)}", remedy)
-        )
-    if getattr(model, "pooler", None) is not None and any(key.startswith("pooler.") for key in info["missing_keys"]):
-        model.pooler = None  # the checkpoint has none, and nothing reads it
-    found: PreTrainedModel = model.eval()
-    return found
-
-
-def named(config: PreTrainedConfig, class_names: Sequence[str] | None) -> None:
-    """Give a configuration the names of classes."""
-    if class_names is None:
-        return
-    config.num_labels = len(class_names)
-    config.id2label = dict(enumerate(class_names))
-    config.label2id = {label: index for index, label in enumerate(class_names)}
-    if hasattr(config, "label_names"):
-        config.label_names = list(class_names)
+        model, info = model_of(kind, checkpoint, config)
+    require_whole(where, [key for key in info["missing_keys"] if not key.startswith(_UNUSED)])
+    without_new_pooler(model, info)
+    return model.eval()
 
 
 def _free_size(architecture: str) -> dict[str, bool]:

@@ -16,8 +16,10 @@ from safetensors import safe_open
 from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+    ModelClass = type[_BaseAutoModelClass] | type[PreTrainedModel]
 
 # Settings that say how often something is built, each time with weights of its own; not how wide it is.
 _COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
@@ -72,7 +74,7 @@ def require_small_images(name: str, settings: object) -> None:
 
 
 def require_fitting_model(
-    name: str, auto_class: type[_BaseAutoModelClass], config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
+    name: str, kind: ModelClass, config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Return if the model that a configuration describes is about as large as its weights; it is built without memory.
 
@@ -86,7 +88,9 @@ def require_fitting_model(
     careful = getattr(initialization, "meta_device_safe_creation_ops", nullcontext)
     try:
         with torch.device("meta"), careful():
-            model = auto_class.from_config(config, trust_remote_code=False)
+            # An auto class, or one that is no auto class, such as a backbone's.
+            build = getattr(kind, "from_config", None)
+            model = kind(config) if build is None else build(config, trust_remote_code=False)
         wanted = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
     except Exception:  # what is wrong with it is told where it is loaded
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.loading import load_adapter
 from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -303,3 +306,22 @@ def test_what_does_not_go_is_told_in_words(tiny: TinyModels, data: Path, tmp_pat
     with pytest.raises(DataError, match="an image"):
         model.predict([b"nothing"])
     assert _segmented(model, Image.new("RGB", (1, 1))).ids.shape == (1, 1)
+
+
+@pytest.mark.parametrize(("family", "pooling"), [("resnet", "native"), ("clip", "dense"), ("vit", "dense")])
+def test_a_configuration_of_a_far_larger_backbone_is_refused(
+    tiny: TinyModels, tmp_path: Path, family: str, pooling: Any
+) -> None:
+    folder = Path(shutil.copytree(tiny(family), tmp_path / family))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    of_images = config.get("vision_config", config)
+    for key in ("hidden_size", "embedding_size", "intermediate_size"):
+        if key in of_images:
+            of_images[key] *= 256
+    if "hidden_sizes" in of_images:
+        of_images["hidden_sizes"] = [256 * size for size in of_images["hidden_sizes"]]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    checkpoint = find_checkpoint(str(folder))
+    assert checkpoint is not None
+    with pytest.raises(ModelError, match="must be about as large as its weights"):
+        load_adapter(checkpoint, ("a", "b"), head=head_task("image-segmentation").head, pooling=pooling)
