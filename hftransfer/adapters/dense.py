@@ -11,19 +11,18 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from hftransfer.adapters.families import FAMILIES
-from hftransfer.adapters.heads import save_head
 from hftransfer.adapters.images import ImageAdapter
-from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.adapters.on_backbone import OnBackbone
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 Grid = tuple[int, int, int]
 """The channels, rows and columns of a map."""
@@ -70,30 +69,17 @@ def apart(flat: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
     return [part.reshape(len(flat), *grid) for part, grid in zip(parts, grids, strict=True)]
 
 
-class DenseClassifier(nn.Module):
+class DenseClassifier(OnBackbone):
     """A backbone of images, its maps of features, and one linear layer to the classes of each place."""
 
-    base_model_prefix: ClassVar[str] = "backbone"
-    in_float32: ClassVar[tuple[str, ...]] = ("head",)
+    head: PyramidHead
 
     def __init__(self, backbone: PreTrainedModel, classes: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.form = form_of(backbone)
         with torch.no_grad():
             maps = self.maps(torch.zeros(1, 3, *size))
         self.head = PyramidHead([(own.shape[1], own.shape[2], own.shape[3]) for own in maps], classes)
-
-    @property
-    def config(self) -> PreTrainedConfig:
-        """The backbone's configuration."""
-        return self.backbone.config
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The backbone."""
-        backbone: nn.Module = self.backbone
-        return backbone
 
     def maps(self, pixel_values: Tensor) -> list[Tensor]:
         """Return the maps (B, D, h, w) of pixels (B, 3, H, W), the finest first."""
@@ -187,7 +173,5 @@ class DenseAdapter(ImageAdapter):
 
     def save(self, folder: Path) -> None:
         """Write the native backbone, the image processor, and the head into `head.safetensors`."""
-        with quiet_transformers():
-            self.model.backbone.save_pretrained(folder)
+        self.model.save(folder)
         self.save_processor(folder)
-        save_head(self.head, folder)

@@ -182,7 +182,7 @@ SEGMENTS = MapHead(
 )
 
 
-def save_head(layer: HeadLayer, folder: Path) -> None:
+def save_head(layer: nn.Module, folder: Path) -> None:
     """Write a head's weight (C, D) and bias (C,) as `head.safetensors`."""
     from safetensors.torch import save_file
 
@@ -190,7 +190,7 @@ def save_head(layer: HeadLayer, folder: Path) -> None:
     save_file(tensors, folder / HEAD_FILE)
 
 
-def load_head(layer: HeadLayer, checkpoint: Checkpoint) -> None:
+def load_head(layer: nn.Module, checkpoint: Checkpoint) -> None:
     """Give a head the weights in `head.safetensors`.
 
     Raises:

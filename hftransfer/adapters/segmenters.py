@@ -268,7 +268,7 @@ def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
     classes = len(backbone.config.id2label)
     model = DenseClassifier(backbone, classes, size)
     if form.class_names is None:
-        load_head(model.head, checkpoint)  # type: ignore[arg-type]
+        load_head(model.head, checkpoint)
     return DenseAdapter(model, processor, checkpoint.name, checkpoint.family, form.head)
 
 

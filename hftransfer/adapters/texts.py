@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.families import Modality
-from hftransfer.adapters.heads import TEXT_CLASSES, Head, save_head
+from hftransfer.adapters.heads import TEXT_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.adapters.on_backbone import OnBackbone
 from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
@@ -176,28 +177,15 @@ class TextAdapter(Adapter):
             raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
 
 
-class PooledClassifier(nn.Module):
-    """A text backbone, its token features pooled, and one linear layer: a form for which transformers has no class."""
+class PooledClassifier(OnBackbone):
+    """A text backbone, its token features pooled, and one linear layer."""
 
-    base_model_prefix: ClassVar[str] = "backbone"  # peft asks models with experts for it
-    in_float32: ClassVar[tuple[str, ...]] = ("head",)  # so that what is pooled is kept as exact as it is computed
+    head: nn.Linear
 
     def __init__(self, backbone: PreTrainedModel, pooling: Pooling, classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.pooling = pooling
         self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
-
-    @property
-    def config(self) -> PreTrainedConfig:
-        """The backbone's configuration."""
-        return self.backbone.config
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The backbone."""
-        backbone: nn.Module = self.backbone
-        return backbone
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
         """Return `logits` (B, C)."""
@@ -211,10 +199,8 @@ class PooledTextAdapter(TextAdapter):
 
     def save(self, folder: Path) -> None:
         """Write the native backbone, the tokenizer, and the head into `head.safetensors`."""
-        with quiet_transformers():
-            self.model.backbone.save_pretrained(folder)
+        self.model.save(folder)
         self.save_processor(folder)
-        save_head(self.head, folder)
 
 
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
