@@ -75,6 +75,8 @@ class _Strategy(BaseModel):
     )
 
     default_epochs: ClassVar[int] = 5
+    head_alone: ClassVar[bool] = False
+    """Whether nothing but the head learns."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -112,7 +114,7 @@ class _Strategy(BaseModel):
     def _usual_pooling(self) -> Literal["native", "mean"]:
         """How a text is pooled where nobody says: by the mean where its head is solved on features, else as the model's
         own class pools. (Not asked of a model of sentence-transformers, whose way its features were trained for.)"""
-        return "mean" if self.contrasts else "native"
+        return "mean" if self.head_alone or self.contrasts else "native"
 
     def pair_for(self, task: Pools, *, pairs: bool) -> Literal["joint", "features"]:
         """Return how the model of a task reads its texts, which are pairs or not.
@@ -123,8 +125,7 @@ class _Strategy(BaseModel):
         if self.pair == "features" and not (task.pools_tokens and pairs):
             raise RecipeError(must_be("strategy.pair", "left out for what is no pair of texts", "features"))
         if self.pair == "auto":
-            by_features = pairs and task.pairs_by_features and self._usual_pooling == "mean" and not self.contrasts
-            return "features" if by_features else "joint"
+            return "features" if pairs and task.pairs_by_features and self.head_alone else "joint"
         return self.pair
 
     def pooling_for(
@@ -153,7 +154,7 @@ class _Strategy(BaseModel):
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))
-        if task.has_maps and self._usual_pooling == "mean":  # the head alone learns
+        if task.has_maps and self.head_alone:
             return "dense"
         return "embedding" if self.from_zero_shot else "native"
 
@@ -189,10 +190,7 @@ class LinearProbe(_Strategy):
     learning_rate: Rate = Field(2e-3, description="peak learning rate of a head that is not one linear layer")
 
     default_epochs: ClassVar[int] = 30
-
-    @property
-    def _usual_pooling(self) -> Literal["native", "mean"]:
-        return "mean"
+    head_alone: ClassVar[bool] = True
 
     @property
     def head_lr(self) -> float:
