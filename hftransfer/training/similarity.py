@@ -41,8 +41,8 @@ class FeatureAdapter:
         self.adapter.learn_mode(boundary, on=on)
 
     def learning_buffers(self) -> dict[str, Tensor]:
-        """Return nothing: no running statistics change."""
-        return {}
+        """Return those of the adapter."""
+        return self.adapter.learning_buffers()
 
     def depth_of(self) -> dict[nn.Parameter, int]:
         """Return the depths of the adapter's parameters."""

@@ -49,7 +49,6 @@ from hftransfer.training.solver import (
     Problem,
     SolvedHead,
     TokenRows,
-    solve_head,
 )
 from hftransfer.training.tracking import Log, not_tracked
 
@@ -498,6 +497,28 @@ def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Feature
     return stored if tokens is None else TokenRows(stored, tokens, job.adapter.head.weight.shape[1])
 
 
+def _learning_rows(
+    job: Job, examples: Examples, source: Source, most: int | None = None
+) -> tuple[InMemory, np.ndarray]:
+    """Return the rows of features that a solver takes, and their targets, as the network gives them now; about so many
+    at the `most`, evenly spread."""
+    tokens, targets = job.task.token_rows(examples), job.task.solver_targets(examples)
+    counts = [1] * len(targets) if tokens is None else [len(own) for own in tokens]
+    first, every = np.cumsum([0, *counts]), max(1, -(-len(targets) // (most or len(targets) or 1)))
+
+    def kept(places: Sequence[int], features: list[np.ndarray]) -> list[np.ndarray]:
+        chosen = []
+        for place, own in zip(places, features, strict=True):
+            mine = own[None] if tokens is None else own[tokens[place]]  # (n, D)
+            # Of all rows in their order each `every`-th: this item's begin at first[place].
+            chosen.append(mine[int(-first[place] % every) :: every].copy())
+        return chosen
+
+    features = cast(Any, FeatureAdapter(job.adapter))
+    found = np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept))
+    return InMemory(found), targets[::every]
+
+
 def _take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
@@ -510,15 +531,12 @@ def _contrast(
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
     """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on
     them."""
-    features, labels = FeatureAdapter(job.adapter), examples["train"].split.class_ids
+    labels = examples["train"].split.class_ids
 
-    def rows(source: Source) -> InMemory:
-        return InMemory(np.stack(predict(cast(Any, features), job.boundary, source, job.compute)))
-
-    def solved() -> tuple[SolvedHead, InMemory]:
-        validation = rows(sources.others["validation"])
-        known = examples["validation"].split.class_ids
-        return solve_head(rows(sources.train(0)), labels, validation, known, len(job.splits.class_names)), validation
+    def solved() -> tuple[SolvedHead, Features]:
+        train = _learning_rows(job, examples["train"], sources.train(0))
+        validation = _learning_rows(job, examples["validation"], sources.others["validation"])
+        return _solved(job, train, validation), validation[0]
 
     def judged() -> Judged:
         head, validation = solved()
@@ -528,7 +546,7 @@ def _contrast(
 
     job.adapter.head.requires_grad_(False)
     loss = similarity_loss(labels, job.compute.device)
-    fitted = fit(_plan(job, cast(Any, features), sources, examples, loss, judged))
+    fitted = fit(_plan(job, cast(Any, FeatureAdapter(job.adapter)), sources, examples, loss, judged))
     job.adapter.head.requires_grad_(True)
     return fitted, _take_head(job, solved()[0])
 
@@ -564,25 +582,9 @@ def _begin_solved(job: Job, sources: _Sources, examples: dict[str, Examples]) ->
     if job.keeping is not None and job.keeping.resume is not None:
         return  # the checkpoint has the head
     job.adapter.model.to(job.compute.device)
-
-    def rows(name: str, source: Source) -> tuple[InMemory, np.ndarray]:
-        tokens, targets = job.task.token_rows(examples[name]), job.task.solver_targets(examples[name])
-        counts = [1] * len(targets) if tokens is None else [len(own) for own in tokens]
-        first, every = np.cumsum([0, *counts]), max(1, -(-len(targets) // _MOST_START_ROWS))
-
-        def kept(places: Sequence[int], features: list[np.ndarray]) -> list[np.ndarray]:
-            chosen = []
-            for place, own in zip(places, features, strict=True):
-                mine = own[None] if tokens is None else own[tokens[place]]  # (n, D)
-                # Of all rows in their order each `every`-th: this item's begin at first[place].
-                chosen.append(mine[int(-first[place] % every) :: every].copy())
-            return chosen
-
-        features = cast(Any, FeatureAdapter(job.adapter))
-        found = np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept))
-        return InMemory(found), targets[::every]
-
-    train, validation = rows("train", sources.plain), rows("validation", sources.others["validation"])
+    most = _MOST_START_ROWS
+    train = _learning_rows(job, examples["train"], sources.plain, most)
+    validation = _learning_rows(job, examples["validation"], sources.others["validation"], most)
     if not all(np.isfinite(features.values).all() for features, _ in (train, validation)):
         return  # the first step's loss tells of it
     head = _solved(job, train, validation)
