@@ -26,7 +26,7 @@ from hftransfer.strategies import LinearProbe
 from hftransfer.tasks import for_targets
 
 if TYPE_CHECKING:
-    from hftransfer.training.transfer import Job
+    from hftransfer.training.job import Job
 
 
 def audit(
@@ -100,7 +100,7 @@ def _judged_words(splits: Splits, recipe: Recipe, progress: Progress) -> list[Fi
     """Return the rows with words whose tags are likely wrong."""
     from hftransfer.auditing.tags import TaggedWords, tag_findings
     from hftransfer.training.solver import TokenRows
-    from hftransfer.training.transfer import features_of
+    from hftransfer.training.sources import features_of
 
     job = _probe_job(splits, recipe, progress)
     task, width = job.task, job.adapter.head.weight.shape[1]
@@ -116,7 +116,7 @@ def _judged_words(splits: Splits, recipe: Recipe, progress: Progress) -> list[Fi
 def _judged_masks(splits: Splits, recipe: Recipe, progress: Progress) -> list[Finding]:
     """Return the images with parts whose class is likely wrong."""
     from hftransfer.auditing.masks import mask_findings
-    from hftransfer.training.transfer import maps_of
+    from hftransfer.training.sources import maps_of
 
     with maps_of(_probe_job(splits, recipe, progress)) as (_, maps):
         return mask_findings(splits, maps, recipe.train.seed)
@@ -124,7 +124,7 @@ def _judged_masks(splits: Splits, recipe: Recipe, progress: Progress) -> list[Fi
 
 def _seen_by_the_network(splits: Splits, recipe: Recipe, progress: Progress) -> Subject:
     """Return the rows with their features; texts that are cut are odd."""
-    from hftransfer.training.transfer import features_of
+    from hftransfer.training.sources import features_of
 
     job = _probe_job(splits, recipe, progress)
     with features_of(job) as (examples, stored):
@@ -142,8 +142,8 @@ def _probe_job(splits: Splits, recipe: Recipe, progress: Progress) -> Job:
     """Return the transfer whose features a linear probe on the recipe's model would be solved on."""
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.training.devices import choose_compute
+    from hftransfer.training.job import Job
     from hftransfer.training.settings import TrainSettings
-    from hftransfer.training.transfer import Job
 
     checkpoint = found_checkpoint(recipe.model.name, recipe.model.revision)
     compute = choose_compute(recipe.train.precision, recipe.train.inference_batch_size)

@@ -95,8 +95,9 @@ def train_model(
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits, task.reader.inputs))
     with session.stage("load"):
+        from hftransfer.training.job import Job
         from hftransfer.training.tracking import tracked
-        from hftransfer.training.transfer import Job, transfer
+        from hftransfer.training.transfer import transfer
 
         checkpoint = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
         ready = _make_ready(recipe, checkpoint, task, splits, kept, session)

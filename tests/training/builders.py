@@ -19,9 +19,10 @@ from hftransfer.data.targets import CLASSES, Targets
 from hftransfer.jobs.session import Clock
 from hftransfer.tasks import head_task
 from hftransfer.training.devices import Compute
+from hftransfer.training.job import Job
 from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
-from hftransfer.training.transfer import Job, Transferred, transfer
+from hftransfer.training.transfer import Transferred, transfer
 from tests.builders import TinyModels, encoded, picture
 
 FP32 = Compute(torch.device("cpu"), "fp32", 8)

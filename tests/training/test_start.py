@@ -16,7 +16,7 @@ import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import TASKS
-from hftransfer.training import transfer
+from hftransfer.training import probe
 from hftransfer.training.solver import SOLVERS, Problem, SolvedHead
 from tests.builders import TinyModels
 from tests.training.builders import adapter_for, transferred
@@ -87,11 +87,11 @@ def test_of_many_rows_the_start_is_solved_on_evenly_spread_ones(
         problems.append(problem)
         return SOLVERS["softmax"](problem)
 
-    monkeypatch.setattr(transfer, "SOLVERS", {"softmax": noted})
+    monkeypatch.setattr(probe, "SOLVERS", {"softmax": noted})
     common: dict[str, Any] = {"model": str(tiny("bert")), "progress": SILENT, "precision": "fp32", "epochs": 1}
     rows: dict[str, Any] = {"train": _rows(task, 40, 0), "validation": _rows(task, 16, 1)}
     ht.fit(task, strategy=FineTune(**STILL), **rows, **common)
-    monkeypatch.setattr(transfer, "_MOST_START_ROWS", 20)
+    monkeypatch.setattr(probe, "_MOST_START_ROWS", 20)
     ht.fit(task, strategy=FineTune(**STILL), **rows, **common)
     whole, part = problems
     every = -(-len(whole.targets) // 20)

@@ -1,0 +1,140 @@
+"""One transfer as a value: what is trained on what, and whether its settings go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hftransfer.adapters.base import Adapter
+from hftransfer.base.errors import ModelError, RecipeError, must_be, some
+from hftransfer.base.progress import Progress
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.splits import Splits
+from hftransfer.strategies import FineTune, LinearProbe, LoRA
+from hftransfer.tasks.head_task import HeadTask
+from hftransfer.training.devices import Compute
+from hftransfer.training.loop import Keeping
+from hftransfer.training.settings import TrainSettings
+from hftransfer.training.solver import KnownHead
+from hftransfer.training.tracking import Log, not_tracked
+
+Stage = Callable[[str], AbstractContextManager[object]]
+
+
+class NamedHeads(Protocol):
+    """Heads on a dual encoder's embedding that are made of the names of classes (zeroshot.ClassTexts)."""
+
+    @property
+    def head(self) -> KnownHead:
+        """The one that training begins with."""
+
+    @property
+    def held_out(self) -> KnownHead:
+        """One of other templates."""
+
+    @property
+    def held_out_templates(self) -> tuple[str, ...]:
+        """Those."""
+
+
+@dataclass
+class Job:
+    """One transfer: everything it needs, as values."""
+
+    adapter: Adapter
+    boundary: int
+    task: HeadTask[Any]
+    strategy: LinearProbe | FineTune | LoRA
+    splits: Splits
+    data: DataSettings
+    train: TrainSettings
+    weights_sha256: str
+    compute: Compute
+    progress: Progress
+    stage: Stage
+    keeping: Keeping | None = None
+    log: Log = not_tracked
+    names: NamedHeads | None = None
+    """Of a head that begins with the names of the classes."""
+
+    @property
+    def at_head(self) -> bool:
+        """Return whether the boundary is the one at the head."""
+        return self.boundary == len(self.adapter.stages)
+
+    @property
+    def solves(self) -> bool:
+        """Return whether what learns is one linear layer on features, which is solved."""
+        is_linear = self.adapter.head_is_linear or (self.task.head.of_tokens and self.adapter.head_is_direct)
+        return isinstance(self.strategy, LinearProbe) and is_linear and self.task.solver is not None
+
+    @property
+    def begins_solved(self) -> bool:
+        """Return whether the loop begins with the head that a linear probe would end with."""
+        has_own_start = self.solves or self.strategy.contrasts or self.names is not None or self.task.head.of_maps
+        if has_own_start or not self.strategy.begins_solved or self.task.solver is None:
+            return False
+        return self.adapter.last_layer_is_solvable
+
+    @property
+    def epochs(self) -> int:
+        """Return how often the loop passes over the training split."""
+        return self.train.epochs or self.strategy.usual_epochs
+
+    @property
+    def changes_images(self) -> bool:
+        """Return whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
+        augmented = self.train.augment != "none" and not self.views
+        return augmented or self.train.mixup is not None or self.train.cutmix is not None
+
+    @property
+    def views(self) -> int:
+        """Return how many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
+        return 0 if self.train.augment == "none" else self.train.views or 0
+
+
+def require_sense(job: Job) -> None:
+    """Return if the settings go together, and the model can do what they ask.
+
+    Raises:
+        RecipeError: settings that don't go together.
+        ModelError: a head that can't be solved, or whose features can't learn alone.
+    """
+    if job.strategy.contrasts:
+        _require_pairs(job)
+    if not job.solves:
+        if job.strategy.head_init == "solved" and not job.begins_solved:
+            allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
+            raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))
+        return
+    faults = [
+        must_be(f"train.{name}", "left out for a linear probe, which is solved", value)
+        for name, value in (("mixup", job.train.mixup), ("cutmix", job.train.cutmix))
+        if value is not None
+    ]
+    # Not refused: compare gives the same settings to a probe and to what is stepped.
+    idle = {"label_smoothing": job.train.label_smoothing, "loss": job.train.loss if job.train.loss == "huber" else None}
+    for name, value in idle.items():
+        if value:
+            job.progress.line(f"train.{name}: {value} has no effect on a head that is solved")
+    if job.train.augment != "none" and not job.train.views:
+        faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
+    if faults:
+        raise RecipeError(*faults)
+
+
+def _require_pairs(job: Job) -> None:
+    """Return if features can learn by pairs of examples here."""
+    if job.compute.processes.count > 1:
+        remedy = "The loss compares all examples of a batch, which processes would share out."
+        allowed = "one with strategy.objective: contrastive"
+        raise RecipeError(must_be("the processes", allowed, job.compute.processes.count, remedy))
+    alone = [n for n, count in zip(job.splits.class_names, job.splits.counts()["train"], strict=True) if count < 2]
+    if alone:
+        job.progress.line(f"no pair of a class can be made of its single training example: {some(alone)}")
+    if not job.adapter.head_is_linear:
+        remedy = "strategy.pooling: mean has one." if job.task.pools_tokens else ""
+        allowed = "one whose head is a single linear layer, with strategy.objective: contrastive"
+        raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another", remedy))

@@ -1,0 +1,145 @@
+"""The linear probe of a job: its head solved on the features of frozen examples, or set before a training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from hftransfer.strategies import LinearProbe
+from hftransfer.tasks.contract import Examples
+from hftransfer.training.activations import Source, StoredActivations
+from hftransfer.training.job import Job
+from hftransfer.training.loop import outcomes_of
+from hftransfer.training.similarity import FeatureAdapter
+from hftransfer.training.solver import SOLVERS, Features, InMemory, Problem, SolvedHead, TokenRows
+from hftransfer.training.sources import Sources, grids_of
+
+_MOST_START_ROWS = 1 << 16
+"""Rows of features that a training's first head is solved on: they lie in memory."""
+_PILOT_TOKENS = 8192
+"""Tokens of which a linear probe's L2 strength is chosen: texts have many, and look alike."""
+
+
+class _Together:
+    """The features of several views, one after the other."""
+
+    def __init__(self, views: Sequence[Features]) -> None:
+        self.views = views
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return sum(view.shape[0] for view in self.views), self.views[0].shape[1]
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as float32 (stop - start, D)."""
+        parts, first = [], 0
+        for view in self.views:
+            count = view.shape[0]
+            if start < first + count and stop > first:
+                parts.append(view.rows(max(0, start - first), min(count, stop - first)))
+            first += count
+        return np.concatenate(parts)
+
+
+def solve_probe(job: Job, sources: Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
+    """Return the L2 strengths that were tried; the adapter's head is the solved one."""
+    validation = sources.others["validation"].stored
+    assert validation is not None
+    train = _Together([_rows_of(job, view, examples["train"]) for view in sources.views])
+    held_out = _rows_of(job, validation, examples["validation"])
+    targets = [job.task.solver_targets(examples[name]) for name in ("train", "validation")]
+    return take_head(job, solved_head(job, (train, targets[0]), (held_out, targets[1])))
+
+
+def solved_head(job: Job, train: tuple[Features, np.ndarray], validation: tuple[Features, np.ndarray]) -> SolvedHead:
+    """Return the head that is solved on features and targets of the training split, in one or more views."""
+    task = job.task
+    l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
+    assert task.solver is not None
+    views = max(1, train[0].shape[0] // max(1, len(train[1])))
+    problem = Problem(
+        train[0],
+        np.concatenate([train[1]] * views),
+        *validation,
+        classes=len(job.splits.class_names),
+        l2=None if l2 == "auto" else l2,
+        near=None if job.names is None else job.names.head,
+        balanced=job.train.class_weights == "auto",
+        pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
+    )
+    solve = SOLVERS[task.solver]
+    return job.compute.processes.first(lambda: solve(problem))
+
+
+def solve_map_head(job: Job, sources: Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
+    """Return the L2 strengths that were tried; the adapter's head on maps is the solved one."""
+    from hftransfer.training.maps import MapProblem, StoredMaps, solve_maps
+
+    strategy, classes = cast(LinearProbe, job.strategy), len(job.splits.class_names)
+    grids = grids_of(job)
+    views = [job.task.map_targets(replace(examples["train"], items=items), classes) for items in sources.items]
+    validation = sources.others["validation"].stored
+    assert validation is not None
+    problem = MapProblem(
+        [StoredMaps(view, grids, targets) for view, targets in zip(sources.views, views, strict=True)],
+        StoredMaps(validation, grids, job.task.map_targets(examples["validation"], classes)),
+        classes,
+        l2=None if strategy.l2 == "auto" else strategy.l2,
+        balanced=job.train.class_weights == "auto",
+        seed=job.train.seed,
+    )
+    return take_head(job, job.compute.processes.first(lambda: solve_maps(problem)))
+
+
+def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Features:
+    """Return the rows of features that a solver takes: one an item, or the tokens of each that count."""
+    tokens = job.task.token_rows(examples)
+    return stored if tokens is None else TokenRows(stored, tokens, job.adapter.head.weight.shape[1])
+
+
+def learning_rows(job: Job, examples: Examples, source: Source, most: int | None = None) -> tuple[InMemory, np.ndarray]:
+    """Return the rows of features that a solver takes, and their targets, as the network gives them now; about so many
+    at the `most`, evenly spread."""
+    tokens, targets = job.task.token_rows(examples), job.task.solver_targets(examples)
+    counts = [1] * len(targets) if tokens is None else [len(own) for own in tokens]
+    first, every = np.cumsum([0, *counts]), max(1, -(-len(targets) // (most or len(targets) or 1)))
+
+    def kept(places: Sequence[int], features: list[np.ndarray]) -> list[np.ndarray]:
+        chosen = []
+        for place, own in zip(places, features, strict=True):
+            mine = own[None] if tokens is None else own[tokens[place]]  # (n, D)
+            # Of all rows in their order each `every`-th: this item's begin at first[place].
+            chosen.append(mine[int(-first[place] % every) :: every].copy())
+        return chosen
+
+    features = cast(Any, FeatureAdapter(job.adapter))
+    found = np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept))
+    return InMemory(found), targets[::every]
+
+
+def take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
+    """Return the L2 strengths that were tried for a solved head; the adapter has it."""
+    job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
+    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
+    return head.path
+
+
+def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> None:
+    """Let the head begin as the linear probe of the features as they are: trained from a random head, features are
+    distorted before the head says anything (Kumar et al., arXiv 2202.10054)."""
+    if job.keeping is not None and job.keeping.resume is not None:
+        return  # the checkpoint has the head
+    job.adapter.model.to(job.compute.device)
+    most = _MOST_START_ROWS
+    train = learning_rows(job, examples["train"], sources.plain, most)
+    validation = learning_rows(job, examples["validation"], sources.others["validation"], most)
+    if not all(np.isfinite(features.values).all() for features, _ in (train, validation)):
+        return  # the first step's loss tells of it
+    head = solved_head(job, train, validation)
+    job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
+    job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
