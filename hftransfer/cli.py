@@ -49,6 +49,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides such as data.source=~/pets; ~KEY drops a key."),
 ]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
+]
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
 ]
@@ -60,10 +64,20 @@ Threshold = Annotated[
 Prompts = Annotated[
     list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]...",
+        help="Image files or texts, as the model takes them; folders, patterns ('photos/*.jpg'), tables (.csv, "
+        ".tsv, .jsonl, .parquet), or - for the lines of standard input (of questions: JSON with both texts).",
+    ),
+]
 Column = Annotated[str | None, typer.Option(help="Of tables: the column with images, texts or questions.")]
 PairColumn = Annotated[str | None, typer.Option(help="Of tables: that with second texts, or contexts.")]
 Question = Annotated[str | None, typer.Option(help="For question answering: the question …")]
 Context = Annotated[str | None, typer.Option(help="… and the text with the answer.")]
+Overlay = Annotated[bool, typer.Option("--overlay", help="With --out: images with their masks over them, too.")]
+Tile = Annotated[int | None, typer.Option(help="Of segmentation: cut larger images into squares of so many pixels.")]
 Pair = Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")]
 Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -95,23 +109,17 @@ def run(
     """Train, test and save a model from a recipe."""
 
     def work() -> None:
+        from hftransfer.jobs import run as pipeline
+
         if processes is not None and processes > 1:
-            from hftransfer.jobs import run as pipeline
             from hftransfer.jobs.launch import launch
 
             # Faults are told once here, and not by every process.
             pipeline.require_sound(recipe, overrides or [], resume=resume)
-            flags = {
-                "--overwrite": overwrite,
-                "--resume": resume,
-                "--json": as_json,
-                "--quiet": quiet,
-                "--debug": debug,
-            }
+            flags = {"overwrite": overwrite, "resume": resume, "json": as_json, "quiet": quiet, "debug": debug}
             to = ["--out", str(out)] if out is not None else []
-            chosen = [flag for flag, given in flags.items() if given]
+            chosen = [f"--{flag}" for flag, given in flags.items() if given]
             raise SystemExit(launch(processes, ["run", recipe, *(overrides or []), *to, *chosen, f"--grace={grace}"]))
-        from hftransfer.jobs import run as pipeline
         from hftransfer.jobs.launch import end_with_launcher
         from hftransfer.report.tables import results_table
         from hftransfer.training.interrupts import listening
@@ -290,14 +298,7 @@ def copy(
 @app.command()
 def predict(
     model: ModelName,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[INPUT]...",
-            help="Image files or texts, as the model takes them; folders, patterns ('photos/*.jpg'), tables (.csv, "
-            ".tsv, .jsonl, .parquet), or - for the lines of standard input (of questions: JSON with both texts).",
-        ),
-    ] = None,
+    inputs: Inputs = None,
     column: Column = None,
     pair_column: PairColumn = None,
     question: Question = None,
@@ -310,12 +311,8 @@ def predict(
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
     out: Annotated[Path | None, typer.Option(help="Of segmentation: write masks into this folder, as PNG.")] = None,
-    overlay: Annotated[
-        bool, typer.Option("--overlay", help="With --out: images with their masks over them, too.")
-    ] = False,
-    tile: Annotated[
-        int | None, typer.Option(help="Of segmentation: cut larger images into squares of so many pixels.")
-    ] = None,
+    overlay: Overlay = False,
+    tile: Tile = None,
     as_json: Json = False,
     precision: Precision = "fp32",
     quiet: Quiet = False,
@@ -354,10 +351,7 @@ def predict(
 @app.command("eval")
 def evaluate(
     model: ModelName,
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
-    ] = None,
+    settings: DataOverrides = None,
     data: Annotated[
         str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
     ] = None,

@@ -28,6 +28,7 @@ Explained = ImageExplanation | TextExplanation | AnswerExplanation
 """What an explanation is: that of an image, of a text, or of an answer."""
 
 
+# More than eight arguments: what a person types, by the names that `predict` and the command line have.
 def explain(
     model: str | os.PathLike[str] | Predictor | DualPredictor,
     inputs: object = None,

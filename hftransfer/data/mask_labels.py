@@ -29,7 +29,7 @@ _COLORED = 1 << 24
 
 @dataclass(frozen=True)
 class NamedValues:
-    """What a person says of the values of masks: the class of each, by name, and which are ignored.
+    """The meaning of the values of masks, as a person says it: the class of each, by name, and which are ignored.
 
     A value is an index, or a colour (see `color_value`). None: nobody says which classes there are.
     """

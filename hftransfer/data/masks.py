@@ -157,7 +157,7 @@ def said_of(settings: DataSettings, folder: Path | None) -> NamedValues:
 
 @dataclass
 class _Seen:
-    """What was seen of one mask."""
+    """A first look at one mask."""
 
     counts: dict[int, int] = field(default_factory=dict)
     """Pixels by value."""
@@ -205,8 +205,7 @@ def survey(
     for place in sound:
         pixels.update(seen[place].counts)
         images.update(seen[place].counts.keys())
-    where = rows[sound[0]][1].target.name
-    space, notes = _space_of(pixels, images, [seen[place] for place in sound], said, where, known)
+    space, notes = _space_of(pixels, images, [seen[place] for place in sound], said, known)
     kept: dict[str, list[Row]] = {name: [] for name in parts}
     for place in sound:
         name, row = rows[place]
@@ -262,7 +261,6 @@ def _space_of(
     images: Counter[int],
     seen: Sequence[_Seen],
     said: NamedValues,
-    where: str,
     known: LabelSpace | None,
 ) -> tuple[LabelSpace, list[str]]:
     """Return the classes of values, and what is to be told.
@@ -280,6 +278,7 @@ def _space_of(
             "and 255; save masks as PNG"
         )
     ignored = set(said.ignored or ())
+    # Of two values 255 is the thing itself: masks of one thing are often 0 and 255.
     if said.ignored is None and VOID in pixels and not _is_named(VOID, said, known) and len(pixels) > 2:
         ignored.add(VOID)
         share = pixels[VOID] / sum(pixels.values())
@@ -297,24 +296,25 @@ def _space_of(
     if said.names is None:
         space = _unnamed_space(values, tuple(sorted(ignored)), smeared=smeared)
     else:
-        by_name: dict[str, list[int]] = {name: [] for name in said.names}
-        for value, name in said.of_value:
-            by_name[name].append(value)
-        space = LabelSpace(
-            said.names, tuple(tuple(own) for own in by_name.values()), tuple(sorted(ignored)), smeared=smeared
-        )
+        of_name = tuple(tuple(value for value, of in said.of_value if of == name) for name in said.names)
+        space = LabelSpace(said.names, of_name, tuple(sorted(ignored)), smeared=smeared)
         _require_named(values, space, pixels, images)
+    return space, [*notes, *_require_several(space, pixels)]
+
+
+def _require_several(space: LabelSpace, pixels: Counter[int]) -> list[str]:
+    """Return what is to be told of classes that no mask has.
+
+    Raises:
+        DataError: there is one class alone.
+    """
     there = [name for name, own in zip(space.names, space.values, strict=True) if any(v in pixels for v in own)]
     if len(there) < 2:
         got = f"'{there[0]}' alone" if there else "none"
         remedy = "A mask of one thing has two: the thing, and the background."
         raise DataError(must_be("the masks", "of two classes or more", got, remedy))
-    absent = [name for name in space.names if name not in there]
-    if absent:
-        told = some(f"'{name}'" for name in absent)
-        notes.append(f"no mask has {told}: nothing can be learned of it")
-    del where
-    return space, notes
+    absent = some(f"'{name}'" for name in space.names if name not in there)
+    return [f"no mask has {absent}: nothing can be learned of it"] if absent else []
 
 
 def _is_named(value: int, said: NamedValues, known: LabelSpace | None) -> bool:

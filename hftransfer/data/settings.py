@@ -168,7 +168,7 @@ class DataSettings(BaseModel):
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
-        """What images are brought to; None where nobody says."""
+        """The height and width, in pixels, that images are brought to; None where nobody says."""
         if self.size is None:
             return None
         return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])

@@ -16,6 +16,7 @@ from hftransfer.demo.brush import (
     SHADOW,
     Brush,
     Colour,
+    Edge,
     Point,
     Points,
     blend,
@@ -228,7 +229,7 @@ def draw_cat_ear(ear: Brush, coat: Coat, build: Build) -> None:
     """Draw one upright cat's ear with its pink inside."""
     shell = curve("-0.4,0 -0.22,-0.38 0.1,-0.72 0.25,-0.8 0.36,-0.6 0.44,-0.15 0.42,0.35 0,0.4")
     colour = coat.mark if coat.pattern in {"mask", "patches"} else coat.base
-    ear.form(grow_fur(shell, build.fur, ear.random, 0.6), colour, line=coat.line, shade=0.35)
+    ear.form(grow_fur(shell, build.fur, ear.random, 0.6), colour, edge=Edge(coat.line), shade=0.35)
     ear.fill(curve("-0.2,0.02 -0.05,-0.35 0.2,-0.62 0.3,-0.2 0.28,0.2"), blend((238, 158, 152), coat.base, 0.2))
     for dx in (0.0, 0.09, 0.18):
         ear.stroke([(-0.16 + dx, 0.15), (-0.02 + dx, -0.18)], blend(coat.pale, coat.base, 0.2), 0.035)
@@ -254,7 +255,7 @@ def draw_cat_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
     cheek = 1.08 if build.fur == "long" else 0.97
     outline = twin_curve(f"0,-0.86 0.45,-0.8 0.86,-0.42 0.99,0.02 {cheek},0.36 0.7,0.66 0.35,0.82 0,0.86")
     fringe = grow_fur(outline, build.fur, head.random)
-    head.form(fringe, coat.base, marks=lambda pen: mark_face(pen, coat, build), line=coat.line)
+    head.form(fringe, coat.base, marks=lambda pen: mark_face(pen, coat, build), edge=Edge(coat.line))
     for side in (-1, 1):
         head.glow(side * 0.66, 0.34, 0.27, 0.19, BLUSH, 0.4)
         draw_eye(head, side * 0.43, -0.06, 0.235, build, closed)
@@ -263,7 +264,7 @@ def draw_cat_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
     for side in (-1, 1):
         head.form(oval(side * 0.2, 0.47, 0.26, 0.19 * build.muzzle), pad, shade=0.25, light=0.2, fur=0.1)
     nose = curve("-0.13,0.24 0,0.22 0.13,0.24 0.06,0.35 0,0.38 -0.06,0.35")
-    head.form(nose, (232, 138, 140), line=(150, 78, 84), fur=0, light=0.6, width=0.02)
+    head.form(nose, (232, 138, 140), edge=Edge((150, 78, 84), width=0.02), fur=0, light=0.6)
     head.stroke([(0.0, 0.38), (0.0, 0.48)], INK, 0.03)
     for side in (-1, 1):
         head.stroke([(0.0, 0.48), (side * 0.1, 0.57), (side * 0.24, 0.54), (side * 0.3, 0.46)], INK, 0.03)
@@ -286,12 +287,12 @@ def draw_cat_profile(brush: Brush, coat: Coat, build: Build, closed: bool = Fals
         )
         pen.glow(-0.65, 0.5, 0.6, 0.45, coat.pale, 0.6 if coat.pattern == "mask" else 0.95)
 
-    brush.form(grow_fur(outline, build.fur, brush.random, 0.55), coat.base, marks=marks, line=coat.line)
+    brush.form(grow_fur(outline, build.fur, brush.random, 0.55), coat.base, marks=marks, edge=Edge(coat.line))
     draw_cat_ear(brush.at(0.36, -0.58, build.ear_size, 6.0, mirror=True), coat, build)
     brush.glow(-0.2, 0.38, 0.24, 0.18, BLUSH, 0.4)
     draw_eye(brush, -0.44, -0.1, 0.22, build, closed, squeeze=0.75)
     nose = curve("-0.98,0.03 -0.84,0.04 -0.86,0.16 -0.95,0.22 -1.03,0.15")
-    brush.form(nose, (232, 138, 140), line=(150, 78, 84), fur=0, light=0.5, width=0.02)
+    brush.form(nose, (232, 138, 140), edge=Edge((150, 78, 84), width=0.02), fur=0, light=0.5)
     brush.stroke("-0.93,0.22 -0.84,0.36 -0.68,0.42 -0.52,0.36", INK, 0.03)
     draw_whiskers(brush.at(-0.42, -0.1, 0.85), coat, -1, dots=False)
     draw_whiskers(brush.at(-0.86, -0.06, 0.95), coat, 1)
@@ -308,7 +309,7 @@ def draw_dog_ear(ear: Brush, coat: Coat, build: Build) -> None:
         "floppy": "-0.22,-0.04 0.15,-0.2 0.5,0.05 0.7,0.5 0.66,0.9 0.42,1 0.2,0.66 0.06,0.3",
     }
     shell = grow_fur(curve(shells[build.ears]), build.fur, ear.random, 0.6)
-    ear.form(shell, colour, line=coat.line, shade=0.55)
+    ear.form(shell, colour, edge=Edge(coat.line), shade=0.55)
     if build.ears == "pointed":
         pink = blend(colour, (220, 154, 144), 0.6)
         ear.fill(curve("-0.16,0 -0.04,-0.38 0.07,-0.62 0.2,-0.35 0.22,0.1"), pink)
@@ -317,7 +318,7 @@ def draw_dog_ear(ear: Brush, coat: Coat, build: Build) -> None:
 def draw_tongue(brush: Brush) -> None:
     """Draw a tongue that hangs from the origin."""
     lick = curve("-0.17,-0.05 0.17,-0.05 0.2,0.35 0.1,0.52 -0.1,0.52 -0.2,0.35")
-    brush.form(lick, (240, 124, 134), fur=0, line=(164, 74, 88), width=0.025)
+    brush.form(lick, (240, 124, 134), fur=0, edge=Edge((164, 74, 88), width=0.025))
     brush.stroke([(0.0, 0.05), (0.0, 0.36)], (206, 90, 104), 0.025)
 
 
@@ -326,10 +327,10 @@ def draw_dog_muzzle(m: Brush, coat: Coat, build: Build, tongue: bool) -> None:
     # A mask covers the muzzle, too.
     pale = coat.mark if coat.pattern == "mask" else coat.pale
     if tongue:
-        m.form(curve("-0.3,0.2 0.3,0.2 0.24,0.5 0,0.6 -0.24,0.5"), (124, 56, 62), fur=0, line=coat.line)
+        m.form(curve("-0.3,0.2 0.3,0.2 0.24,0.5 0,0.6 -0.24,0.5"), (124, 56, 62), fur=0, edge=Edge(coat.line))
         draw_tongue(m.at(0, 0.34))
     else:
-        m.form(oval(0, 0.36, 0.3, 0.2), blend(pale, SHADOW, 0.15), fur=0.2, line=coat.line)
+        m.form(oval(0, 0.36, 0.3, 0.2), blend(pale, SHADOW, 0.15), fur=0.2, edge=Edge(coat.line))
     outline = twin_curve("0,-0.44 0.26,-0.36 0.42,-0.08 0.52,0.18 0.4,0.4 0.14,0.42 0,0.34")
     m.form(grow_fur(outline, build.fur, m.random, 0.6), pale, shade=0.35, light=0.35, fur=0.25)
     for side in (-1, 1):
@@ -353,12 +354,12 @@ def draw_dog_face(brush: Brush, coat: Coat, build: Build, closed: bool = False) 
             draw_dog_ear(ear, coat, build)
     outline = twin_curve("0,-0.92 0.4,-0.86 0.74,-0.6 0.86,-0.15 0.84,0.25 0.66,0.62 0.36,0.86 0,0.92")
     fringe = grow_fur(outline, build.fur, head.random)
-    head.form(fringe, coat.base, marks=lambda pen: mark_face(pen, coat, build), line=coat.line)
+    head.form(fringe, coat.base, marks=lambda pen: mark_face(pen, coat, build), edge=Edge(coat.line))
     if hanging:
         for ear in ears:
             draw_dog_ear(ear, coat, build)
     if build.fur == "curly":
-        head.form(grow_fur(oval(0, -0.8, 0.5, 0.32), build.fur, brush.random), coat.base, line=coat.line)
+        head.form(grow_fur(oval(0, -0.8, 0.5, 0.32), build.fur, brush.random), coat.base, edge=Edge(coat.line))
     # Brows must show on any coat: pale ones on dark, dark ones on pale.
     brow = blend(coat.base, coat.pale, 0.8) if sum(coat.base) < 400 else blend(coat.base, INK, 0.35)
     for side in (-1, 1):
@@ -389,7 +390,7 @@ def draw_dog_profile(brush: Brush, coat: Coat, build: Build, closed: bool = Fals
         )
         pen.fill(smooth([(nose - 0.2, -0.3), (-0.72, -0.1), (-0.45, 0.2), (-0.35, 0.7), (nose, 0.8)]), pale)
 
-    brush.form(grow_fur(outline, build.fur, brush.random, 0.6), coat.base, marks=marks, line=coat.line)
+    brush.form(grow_fur(outline, build.fur, brush.random, 0.6), coat.base, marks=marks, edge=Edge(coat.line))
     brush.stroke([(nose + 0.05, 0.24), (nose * 0.75, 0.33), (-0.62, 0.3), (-0.5, 0.18)], INK, 0.04)
     for x, y in way("0.3,0.1 0.4,0.18 0.5,0.09"):
         brush.disc(nose + x, y, 0.02, 0.02, INK)
@@ -438,9 +439,9 @@ def draw_tail(brush: Brush, coat: Coat, build: Build) -> None:
             pen.disc(*spine[-1], 0.35, 0.35, coat.pale)
 
     outline = grow_fur(tube(spine, widths), build.fur, brush.random, 0.7)
-    brush.form(outline, colour, marks=rings, line=coat.line, shade=0.35)
+    brush.form(outline, colour, marks=rings, edge=Edge(coat.line), shade=0.35)
     if build.tail == "pompom":
-        brush.form(grow_fur(oval(0.65, -0.72, 0.28, 0.28), build.fur, brush.random), colour, line=coat.line)
+        brush.form(grow_fur(oval(0.65, -0.72, 0.28, 0.28), build.fur, brush.random), colour, edge=Edge(coat.line))
 
 
 def draw_leg(brush: Brush, coat: Coat, spine: Sequence[Point], thick: float, far: bool = False) -> None:
@@ -454,14 +455,13 @@ def draw_leg(brush: Brush, coat: Coat, spine: Sequence[Point], thick: float, far
         shape,
         colour,
         marks=lambda pen: pen.glow(x, y, thick * 3, 0.75, sock, 1.0),
-        line=coat.line,
-        open_part=0.05,
+        edge=Edge(coat.line, open_part=0.05),
         shade=0.2,
         light=0.0,
     )
     paw = brush.at(x, y, thick)
     sole = curve("-1.8,0.05 -1.5,-0.7 -0.5,-1.05 0.8,-0.9 1.15,0 0.9,0.65 -1.4,0.65")
-    paw.form(sole, sock, line=coat.line, shade=0.3, light=0.25, width=0.18)
+    paw.form(sole, sock, edge=Edge(coat.line, width=0.18), shade=0.3, light=0.25)
     for dx in (-1.0, -0.35):
         paw.stroke([(dx, -0.1), (dx, 0.5)], coat.line, 0.14)
 
@@ -469,7 +469,7 @@ def draw_leg(brush: Brush, coat: Coat, spine: Sequence[Point], thick: float, far
 def draw_front_paw(brush: Brush, coat: Coat, x: float, y: float, size: float = 0.3) -> None:
     """Draw a paw seen from the front."""
     paw = brush.at(x, y, size)
-    paw.form(twin_curve("0,-0.8 0.8,-0.6 1,0 0.7,0.35"), coat.sock, line=coat.line, shade=0.35, width=0.12)
+    paw.form(twin_curve("0,-0.8 0.8,-0.6 1,0 0.7,0.35"), coat.sock, edge=Edge(coat.line, width=0.12), shade=0.35)
     for dx in (-0.33, 0.33):
         paw.stroke([(dx, -0.15), (dx, 0.28)], coat.line, 0.1)
 
@@ -485,10 +485,10 @@ def draw_collar(brush: Brush, random: Random, wide: float, sag: float) -> None:
     brush.stroke(band, colour, 0.17)
     if style == "bell":
         gold: Colour = (240, 196, 84)
-        brush.form(oval(0, sag + 0.15, 0.13, 0.13), gold, fur=0, line=(130, 90, 40), light=0.8, width=0.025)
+        brush.form(oval(0, sag + 0.15, 0.13, 0.13), gold, fur=0, edge=Edge((130, 90, 40), width=0.025), light=0.8)
     else:
         knot = smooth([(-0.4, sag * 0.75), (0.4, sag * 0.75), (0.05, sag + 0.6), (-0.05, sag + 0.6)], 5)
-        brush.form(knot, colour, fur=0.1, line=blend(colour, INK, 0.5))
+        brush.form(knot, colour, fur=0.1, edge=Edge(blend(colour, INK, 0.5)))
         for dot in way("-0.16,0.12 0.1,0.1 -0.02,0.3"):
             brush.disc(dot[0], sag + dot[1], 0.04, 0.04, CREAM)
 
@@ -501,7 +501,7 @@ def draw_portrait(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     w = 1.05 * build.body
     half = [(0.5, 0.35), (0.75, 0.85), (w, 1.5), (w * 1.12, 2.6), (w * 1.1, 3.6)]
     trunk = grow_fur(smooth([*[(-x, y) for x, y in reversed(half)], *half]), build.fur, brush.random)
-    brush.form(trunk, coat.base, marks=lambda pen: mark_chest(pen, coat, 0.7, 2.6), line=coat.line)
+    brush.form(trunk, coat.base, marks=lambda pen: mark_chest(pen, coat, 0.7, 2.6), edge=Edge(coat.line))
     draw_bib(brush, coat, build, 0.6, 1.7)
     draw_collar(brush.at(0, 0.85), extras, 0.78, 0.25)
     draw_head(brush.at(0, 0, 1.0, extras.uniform(-9, 9)), coat, build)
@@ -514,15 +514,15 @@ def draw_sitting(brush: Brush, coat: Coat, build: Build, extras: Random) -> None
     draw_tail(brush.at(0.75, -0.3, 1.0, extras.uniform(-12, 10)), coat, build)
     half = [(0.45, tall + 0.5), (0.68 * w, tall + 1.1), (0.95 * w, -0.9), (1.05 * w, -0.35), (0.7, 0.0)]
     trunk = grow_fur(smooth([*half, *[(-x, y) for x, y in reversed(half)]]), build.fur, brush.random)
-    brush.form(trunk, coat.base, marks=lambda pen: mark_chest(pen, coat, tall + 0.75, 0.0), line=coat.line)
+    brush.form(trunk, coat.base, marks=lambda pen: mark_chest(pen, coat, tall + 0.75, 0.0), edge=Edge(coat.line))
     for side in (-1, 1):
         haunch = brush.at(0, 0, mirror=side < 0, wide=w)
         thigh = grow_fur(curve("0.6,-0.1 0.62,-0.6 0.95,-0.85 1.22,-0.45 1.15,0"), build.fur, brush.random, 0.6)
-        haunch.form(thigh, coat.base, line=coat.line, shade=0.4, light=0.2)
+        haunch.form(thigh, coat.base, edge=Edge(coat.line), shade=0.4, light=0.2)
         draw_front_paw(brush, coat, side * 0.95 * w, -0.02, 0.3)
     for side in (-1, 1):
         leg = tube([(side * 0.3, tall + 1.35), (side * 0.33, -0.75), (side * 0.32, -0.1)], [0.16, 0.2, 0.18])
-        brush.form(leg, blend(coat.base, CREAM, 0.05), line=coat.line, open_part=0.1, shade=0.3, light=0.1)
+        brush.form(leg, blend(coat.base, CREAM, 0.05), edge=Edge(coat.line, open_part=0.1), shade=0.3, light=0.1)
         draw_front_paw(brush, coat, side * 0.33, 0.02, 0.29)
     draw_bib(brush, coat, build, tall + 0.6, 1.35)
     draw_collar(brush.at(0, tall + 0.85), extras, 0.62, 0.2)
@@ -547,7 +547,9 @@ def draw_standing(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     belly = [(1.75, hip + 0.1), (0.85, hip + (-0.1 if dog else 0.06) * b), (-0.4, hip + 0.26 * b)]
     outline = smooth([*top, *belly, (-1.2, hip + 0.24 * b), (-1.65, hip - 0.3)])
     trunk = grow_fur(outline, build.fur, brush.random)
-    brush.form(trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.7, back, 1.95, hip + 0.3)), line=coat.line)
+    brush.form(
+        trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.7, back, 1.95, hip + 0.3)), edge=Edge(coat.line)
+    )
     front, rear = -1.1 + stride, 1.4 - stride
     draw_leg(brush, coat, [(front, hip - 0.3), (front + 0.04, hip * 0.5), (front - 0.02, -0.05)], thick)
     bend = [(rear - 0.05, hip - 0.35), (rear - 0.02, hip * 0.62), (rear + 0.22, hip * 0.36), (rear + 0.05, -0.05)]
@@ -569,9 +571,9 @@ def draw_lying(brush: Brush, coat: Coat, build: Build, extras: Random) -> None:
     top = [(-1.2, -b - 0.1), (-0.4, -b), (0.7, -b + 0.12), (1.6, -b + 0.05), (2.2, -0.75), (2.15, -0.15)]
     outline = smooth([*top, (1.2, 0.05), (-0.6, 0.05), (-1.35, -0.1), (-1.55, -0.8)])
     trunk = grow_fur(outline, build.fur, brush.random)
-    brush.form(trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.5, -b, 2.2, 0.05)), line=coat.line)
+    brush.form(trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.5, -b, 2.2, 0.05)), edge=Edge(coat.line))
     haunch = grow_fur(curve("0.85,0.02 0.8,-0.6 1.3,-1.05 1.95,-0.75 2.05,-0.1"), build.fur, brush.random, 0.6)
-    brush.form(haunch, coat.base, line=coat.line, shade=0.4)
+    brush.form(haunch, coat.base, edge=Edge(coat.line), shade=0.4)
     draw_leg(brush, coat, way("1.5,-0.12 1.1,-0.08 0.75,-0.06"), 0.17)
     draw_leg(brush, coat, way("-0.7,-0.3 -1.2,-0.16 -1.75,-0.1"), 0.18, far=True)
     draw_leg(brush, coat, way("-0.4,-0.3 -1,-0.12 -1.45,-0.02"), 0.19)
@@ -584,16 +586,18 @@ def draw_sleeping(brush: Brush, coat: Coat, build: Build, extras: Random) -> Non
     """Draw the animal curled up with its eyes closed; the ground is at zero."""
     outline = curve("-1.7,-0.75 -1.1,-1.35 0,-1.6 1.1,-1.45 1.85,-0.8 1.6,-0.12 0.4,0.06 -1,0.04")
     trunk = grow_fur(outline, build.fur, brush.random)
-    brush.form(trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.7, -1.55, 1.85, 0.1)), line=coat.line)
+    brush.form(
+        trunk, coat.base, marks=lambda pen: mark_trunk(pen, coat, (-1.7, -1.55, 1.85, 0.1)), edge=Edge(coat.line)
+    )
     haunch = grow_fur(curve("0.5,-0.05 0.45,-0.7 1,-1.15 1.65,-0.75 1.5,-0.05"), build.fur, brush.random, 0.6)
-    brush.form(haunch, coat.base, line=coat.line, open_part=0.1, shade=0.4)
+    brush.form(haunch, coat.base, edge=Edge(coat.line, open_part=0.1), shade=0.4)
     if build.kind == "cat":
         wide = 0.27 if build.tail == "fluffy" else 0.17
         wrap = tube(way("1.6,-0.35 0.9,-0.05 0,0 -0.6,-0.08"), [wide * 0.8, wide, wide, wide * 0.8])
     else:
         wrap = tube(way("1.6,-0.4 1.1,-0.1 0.55,-0.08"), [0.18, 0.18, 0.1])
     tail = coat.mark if coat.pattern == "mask" else coat.base
-    brush.form(grow_fur(wrap, build.fur, brush.random, 0.6), tail, line=coat.line, open_part=0.08)
+    brush.form(grow_fur(wrap, build.fur, brush.random, 0.6), tail, edge=Edge(coat.line, open_part=0.08))
     # One paw lies under the head, the other before it.
     draw_front_paw(brush, coat, -1.75, -0.02, 0.28)
     draw_head(brush.at(-1.0, -0.82, 1.0, extras.uniform(-4, 16)), coat, build, closed=True)
@@ -610,9 +614,9 @@ def draw_peeking(brush: Brush, coat: Coat, build: Build, extras: Random) -> None
     reach = extras.uniform(1.7, 2.2) if extras.random() < 0.5 else 6.0
     line = blend(colour, INK, 0.6)
     wall: Points = np.array([(-reach, 0.0), (reach, 0.0), (reach * 0.97, 5.0), (-reach * 0.97, 5.0)])
-    wall_edge.form(wall, colour, fur=0.1, shade=0.35, light=0.2, line=line)
+    wall_edge.form(wall, colour, fur=0.1, shade=0.35, light=0.2, edge=Edge(line))
     rim = np.array([(-reach - 0.08, 0.0), (reach + 0.08, 0.0), (reach + 0.08, 0.24), (-reach - 0.08, 0.24)])
-    wall_edge.form(rim, blend(colour, CREAM, 0.25), fur=0.1, shade=0.25, line=line)
+    wall_edge.form(rim, blend(colour, CREAM, 0.25), fur=0.1, shade=0.25, edge=Edge(line))
     for k in range(1, 4):
         wall_edge.stroke([(-reach, 0.24 + k * 0.75), (reach, 0.24 + k * 0.75)], blend(colour, INK, 0.2), 0.03)
     for side in (-1, 1):

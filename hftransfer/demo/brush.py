@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,14 @@ def fur_sheet(curly: bool, strength: float) -> Image.Image:
     return hairs(curly).point([round(v * strength) for v in range(256)])
 
 
+class Edge(NamedTuple):
+    """The line around a body part: its width in the brush's units, and the share left open at either end."""
+
+    colour: Colour
+    width: float = 0.035
+    open_part: float = 0.0
+
+
 # --- the brush ------------------------------------------------------------------------------------------------
 
 
@@ -279,9 +288,7 @@ class Brush:
         shade: float = 0.5,
         light: float = 0.3,
         fur: float = 0.3,
-        line: Colour | None = None,
-        open_part: float = 0.0,
-        width: float = 0.035,
+        edge: Edge | None = None,
     ) -> None:
         """Paint a rounded body part: colour and marks, then fur, shadow, light and an outline."""
         placed = self.place(points)
@@ -315,11 +322,15 @@ class Brush:
         self.canvas.paste(part, (left, top), mask)
         if self.labels is not None:
             self.labels.draw.polygon(flat_list(placed), fill=self.labels.label)
-        if line is not None:
-            # An outline that is open at its root grows out of the body without a seam.
-            skip = int(len(placed) * open_part)
-            edge = placed[skip : len(placed) - skip] if skip else np.concatenate([placed, placed[:2]])
-            thick = max(2, round(width * self.unit))
-            self.draw.line(flat_list(edge), fill=line, width=thick, joint="curve")
-            if self.labels is not None:
-                self.labels.draw.line(flat_list(edge), fill=self.labels.label, width=thick, joint="curve")
+        if edge is not None:
+            self._outline(placed, edge)
+
+    def _outline(self, placed: Points, edge: Edge) -> None:
+        """Draw the line around a body part whose points (N, 2) are pixels."""
+        # An outline that is open at its root grows out of the body without a seam.
+        skip = int(len(placed) * edge.open_part)
+        way = flat_list(placed[skip : len(placed) - skip] if skip else np.concatenate([placed, placed[:2]]))
+        thick = max(2, round(edge.width * self.unit))
+        self.draw.line(way, fill=edge.colour, width=thick, joint="curve")
+        if self.labels is not None:
+            self.labels.draw.line(way, fill=self.labels.label, width=thick, joint="curve")

@@ -1,12 +1,27 @@
 """The scenes of the drawn pets: backgrounds, clutter on the ground and things close to the viewer."""
 
 import math
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from hftransfer.demo.brush import BRIGHTS, CREAM, INK, PASTELS, SHADOW, SIDE, Brush, Colour, Point, blend, oval, smooth
+from hftransfer.demo.brush import (
+    BRIGHTS,
+    CREAM,
+    INK,
+    PASTELS,
+    SHADOW,
+    SIDE,
+    Brush,
+    Colour,
+    Edge,
+    Point,
+    blend,
+    oval,
+    smooth,
+)
 
 
 def gradient(top: Colour, bottom: Colour, size: int) -> Image.Image:
@@ -263,10 +278,10 @@ def paint_thing(brush: Brush, random: Random) -> None:
         pen.fill(smooth([(-1.1, -0.2), (0.0, 0.05), (1.1, -0.2), (1.1, 0.2), (0.0, 0.45), (-1.1, 0.2)]), other)
 
     if style == "ball":
-        brush.form(oval(0, 0, 1, 1), colour, marks=band, fur=0, light=0.7, line=edge, width=0.07)
+        brush.form(oval(0, 0, 1, 1), colour, marks=band, fur=0, light=0.7, edge=Edge(edge, width=0.07))
     elif style == "box":
         brush.form(
-            np.array([(-1.1, -0.8), (1.1, -0.8), (1.05, 1.0), (-1.05, 1.0)]), colour, fur=0, line=edge, width=0.07
+            np.array([(-1.1, -0.8), (1.1, -0.8), (1.05, 1.0), (-1.05, 1.0)]), colour, fur=0, edge=Edge(edge, width=0.07)
         )
         brush.form(np.array([(-0.15, -0.8), (0.15, -0.8), (0.15, 1.0), (-0.15, 1.0)]), other, fur=0)
     else:
@@ -276,8 +291,7 @@ def paint_thing(brush: Brush, random: Random) -> None:
             ),
             colour,
             fur=0.1,
-            line=edge,
-            width=0.06,
+            edge=Edge(edge, width=0.06),
         )
 
 
@@ -287,52 +301,76 @@ def paint_cover(brush: Brush, random: Random) -> None:
     side = random.random() < 0.5
     # One picture in two is mirrored, so that things come from either side.
     near = brush.at(1, 0, mirror=True) if side else brush
-    if style == "grass":
-        green = random.choice(((96, 150, 84), (140, 172, 90), (70, 120, 90), (190, 170, 96)))
-        for _ in range(46):
-            x, h, lean = random.uniform(-0.02, 1.02), random.uniform(0.06, 0.2), random.uniform(-0.05, 0.05)
-            tone = blend(green, random.choice((CREAM, INK)), random.uniform(0, 0.25))
-            near.fill([(x - 0.012, 1.01), (x + lean, 1.0 - h), (x + 0.012, 1.01)], tone)
-    elif style == "fence":
-        wood, top = random.choice(((248, 242, 230), (180, 136, 98), (150, 170, 160))), random.uniform(0.78, 0.86)
-        near.form(
-            np.array([(-0.1, top + 0.06), (1.1, top + 0.06), (1.1, top + 0.1), (-0.1, top + 0.1)]),
-            blend(wood, INK, 0.1),
-            fur=0,
+    if style != "none":
+        COVERS[style](near, random)
+
+
+def cover_with_grass(near: Brush, random: Random) -> None:
+    """Paint blades of grass along the lower edge."""
+    green = random.choice(((96, 150, 84), (140, 172, 90), (70, 120, 90), (190, 170, 96)))
+    for _ in range(46):
+        x, h, lean = random.uniform(-0.02, 1.02), random.uniform(0.06, 0.2), random.uniform(-0.05, 0.05)
+        tone = blend(green, random.choice((CREAM, INK)), random.uniform(0, 0.25))
+        near.fill([(x - 0.012, 1.01), (x + lean, 1.0 - h), (x + 0.012, 1.01)], tone)
+
+
+def cover_with_fence(near: Brush, random: Random) -> None:
+    """Paint a fence across the lower part."""
+    wood, top = random.choice(((248, 242, 230), (180, 136, 98), (150, 170, 160))), random.uniform(0.78, 0.86)
+    near.form(
+        np.array([(-0.1, top + 0.06), (1.1, top + 0.06), (1.1, top + 0.1), (-0.1, top + 0.1)]),
+        blend(wood, INK, 0.1),
+        fur=0,
+    )
+    for k in range(8):
+        x = k * 0.14 + 0.02
+        board: list[Point] = [(x, 1.1), (x, top + 0.03), (x + 0.04, top), (x + 0.08, top + 0.03), (x + 0.08, 1.1)]
+        near.form(np.array(board), wood, fur=0.1, light=0, edge=Edge(blend(wood, INK, 0.45), width=0.006))
+
+
+def cover_with_curtain(near: Brush, random: Random) -> None:
+    """Paint a curtain at the left side."""
+    cloth, w = random.choice(BRIGHTS + PASTELS), random.uniform(0.1, 0.2)
+    near.form(
+        smooth([(-0.1, -0.1), (w, -0.1), (w * 0.85, 0.3), (w * 1.1, 0.7), (w, 1.1), (-0.1, 1.1)]),
+        cloth,
+        fur=0,
+        edge=Edge(blend(cloth, INK, 0.4), width=0.006),
+    )
+    for k in range(1, 4):
+        near.stroke(
+            [(w * k / 4, -0.1), (w * k / 4 - 0.01, 0.4), (w * k / 4 + 0.015, 1.1)], blend(cloth, INK, 0.2), 0.008
         )
-        for k in range(8):
-            x = k * 0.14 + 0.02
-            board: list[Point] = [(x, 1.1), (x, top + 0.03), (x + 0.04, top), (x + 0.08, top + 0.03), (x + 0.08, 1.1)]
-            near.form(np.array(board), wood, fur=0.1, light=0, line=blend(wood, INK, 0.45), width=0.006)
-    elif style == "curtain":
-        cloth, w = random.choice(BRIGHTS + PASTELS), random.uniform(0.1, 0.2)
-        near.form(
-            smooth([(-0.1, -0.1), (w, -0.1), (w * 0.85, 0.3), (w * 1.1, 0.7), (w, 1.1), (-0.1, 1.1)]),
-            cloth,
-            fur=0,
-            line=blend(cloth, INK, 0.4),
-            width=0.006,
+
+
+def cover_with_leaves(near: Brush, random: Random) -> None:
+    """Paint leaves that reach in from the left side."""
+    green = random.choice(((86, 140, 92), (110, 160, 90), (60, 112, 92), (190, 130, 70)))
+    for _ in range(9):
+        leaf = near.at(
+            random.uniform(-0.03, 0.14),
+            random.uniform(0.55, 1.05),
+            random.uniform(0.1, 0.2),
+            random.uniform(-70, 20),
         )
-        for k in range(1, 4):
-            near.stroke(
-                [(w * k / 4, -0.1), (w * k / 4 - 0.01, 0.4), (w * k / 4 + 0.015, 1.1)], blend(cloth, INK, 0.2), 0.008
-            )
-    elif style == "leaves":
-        green = random.choice(((86, 140, 92), (110, 160, 90), (60, 112, 92), (190, 130, 70)))
-        for _ in range(9):
-            leaf = near.at(
-                random.uniform(-0.03, 0.14),
-                random.uniform(0.55, 1.05),
-                random.uniform(0.1, 0.2),
-                random.uniform(-70, 20),
-            )
-            leaf.form(
-                smooth([(-0.1, 0.0), (0.4, -0.26), (1.0, 0.0), (0.4, 0.26)]),
-                green,
-                fur=0,
-                line=blend(green, INK, 0.4),
-                width=0.025,
-            )
-            leaf.stroke([(0.0, 0.0), (0.85, 0.0)], blend(green, INK, 0.25), 0.025)
-    elif style == "thing":
-        paint_thing(near.at(random.uniform(0.1, 0.4), random.uniform(0.86, 0.95), random.uniform(0.08, 0.13)), random)
+        leaf.form(
+            smooth([(-0.1, 0.0), (0.4, -0.26), (1.0, 0.0), (0.4, 0.26)]),
+            green,
+            fur=0,
+            edge=Edge(blend(green, INK, 0.4), width=0.025),
+        )
+        leaf.stroke([(0.0, 0.0), (0.85, 0.0)], blend(green, INK, 0.25), 0.025)
+
+
+def cover_with_thing(near: Brush, random: Random) -> None:
+    """Paint something that stands close, near the lower edge."""
+    paint_thing(near.at(random.uniform(0.1, 0.4), random.uniform(0.86, 0.95), random.uniform(0.08, 0.13)), random)
+
+
+COVERS: dict[str, Callable[[Brush, Random], None]] = {
+    "grass": cover_with_grass,
+    "fence": cover_with_fence,
+    "curtain": cover_with_curtain,
+    "leaves": cover_with_leaves,
+    "thing": cover_with_thing,
+}

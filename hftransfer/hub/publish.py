@@ -135,13 +135,10 @@ def push(
     known = remote.manifest(before, head)
     card = remote.text("README.md", head) if "README.md" in before else None
     files = _with_their_card(upload.files, card)
-    # Compared by content: a push that changes nothing makes no commit.
-    same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
-    if same_card and known == json.loads(_content(files[MANIFEST]))["files"]:
+    if _is_unchanged(files, card, known):
         return Pushed(url, head, changed=False)
     # What others put there is not in our list, and stays.
-    gone = [name for name in known if name not in files and name in before]
-    operations = _operations(files, gone)
+    operations = _operations(files, [name for name in known if name not in files and name in before])
 
     def commit() -> str:
         title = f"{'Update' if known else 'Add'} the model trained with hftransfer"
@@ -154,6 +151,12 @@ def push(
     made = remote.committed(commit, head, told)
     progress.line(f"pushed {len(files)} files, {upload.size / 2**20:,.1f} MiB, to {url}")
     return Pushed(url, made, changed=True)
+
+
+def _is_unchanged(files: Mapping[str, bytes | Path], card: str | None, known: Mapping[str, str]) -> bool:
+    """Return whether the Hub has these very files already; compared by content, as such a push makes no commit."""
+    same_card = "README.md" not in files or (card is not None and card.encode() == _content(files["README.md"]))
+    return same_card and known == json.loads(_content(files[MANIFEST]))["files"]
 
 
 def _with_their_card(files: Mapping[str, bytes | Path], card: str | None) -> dict[str, bytes | Path]:

@@ -65,7 +65,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         progress.line(f"{recipe.model.name}: {type(towers.dual.model).__name__}; {learns}; {compute.describe()}")
         # A pair has two models, of which one commit would say nothing.
         revision = None if recipe.model.is_pair else towers.checkpoints[0].revision
-        facts = resolved_facts(towers.both_sha256, revision, splits)
+        facts = resolved_facts(towers.both_sha256, revision, splits, session.processes)
         tell_differences(recipe.resolved, facts, progress)
         assert session.checkpoints is not None
         keeping = Keeping(session.checkpoints, identity_of(recipe, facts), session.saved)

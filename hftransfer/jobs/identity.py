@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings
 if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
     from hftransfer.training.loop import Keeping
+    from hftransfer.training.processes import Processes
 
 LIBRARIES = (
     *("hftransfer", "torch", "torchvision", "transformers", "datasets", "accelerate", "peft", "evaluate", "timm"),
@@ -30,26 +30,24 @@ _SHAPES_NO_WEIGHTS = (
 )
 
 
-def resolved_facts(weights_sha256: str, revision: str | None, splits: Splits) -> ResolvedFacts:
-    """Return what a run is made of."""
-    return ResolvedFacts(
-        weights_sha256=weights_sha256,
-        model_revision=revision,
-        data_fingerprint=splits.fingerprint(),
-        hftransfer_version=version("hftransfer"),
-    )
-
-
-def require_same_data(fingerprints: Sequence[str]) -> None:
-    """Return if all processes see the same data.
+def resolved_facts(weights_sha256: str, revision: str | None, splits: Splits, together: Processes) -> ResolvedFacts:
+    """Return what a run is made of.
 
     Raises:
-        DataError: they do not.
+        DataError: the processes do not all see the same data.
     """
-    others = [str(rank) for rank, found in enumerate(fingerprints) if found != fingerprints[0]]
+    fingerprint = splits.fingerprint()
+    every = together.gather(fingerprint)
+    others = [str(rank) for rank, found in enumerate(every) if found != every[0]]
     if others:
         where = "the data in every process"
         raise DataError(must_be(where, "those of process 0", f"others in process {', '.join(others)}"))
+    return ResolvedFacts(
+        weights_sha256=weights_sha256,
+        model_revision=revision,
+        data_fingerprint=fingerprint,
+        hftransfer_version=version("hftransfer"),
+    )
 
 
 def tell_differences(before: ResolvedFacts | None, now: ResolvedFacts, progress: Progress) -> None:

@@ -43,7 +43,7 @@ from hftransfer.training.interrupts import Interrupted
 if TYPE_CHECKING:
     from hftransfer.data.rows import GivenRows
     from hftransfer.predictors.predictor import Predictor
-    from hftransfer.training.checkpoint import Saved
+    from hftransfer.training.checkpoint import Checkpoints, Saved
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ def run(
         loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
     checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True))
     # What takes time is imported when what is asked for is known to be sound.
-    from hftransfer.jobs.curve import FinishedCells
     from hftransfer.jobs.engines import ENGINES
     from hftransfer.jobs.writing import write_run
     from hftransfer.training.checkpoint import Checkpoints
@@ -103,11 +102,17 @@ def run(
         write = partial(write_run, folder, loaded, learned, session)
         metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
         if together.is_first:
-            # The results are in their folder: there is nothing left to go on with.
-            FinishedCells.remove_from(checkpoints.folder)
-            checkpoints.remove_all()
+            _forget_checkpoints(checkpoints)
             _push(loaded.recipe, folder, progress)
     return Result(folder.path, metrics)
+
+
+def _forget_checkpoints(checkpoints: Checkpoints) -> None:
+    """Remove what a run could go on from: its results are in their folder."""
+    from hftransfer.jobs.curve import FinishedCells
+
+    FinishedCells.remove_from(checkpoints.folder)
+    checkpoints.remove_all()
 
 
 @contextmanager
@@ -239,6 +244,7 @@ def how_to_go_on(folder: Path | None) -> str:
     return f"there is no checkpoint yet; begin anew, with what the cache holds: {resume_command(folder)}"
 
 
+# More than eight arguments: what a person types. An editor shows each by its name, which one of a noun would hide.
 def fit(
     task: str,
     *,

@@ -17,7 +17,6 @@ from hftransfer.data.sources import BUNDLED
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.jobs.identity import (
     identity_of,
-    require_same_data,
     require_same_run,
     resolved_facts,
     tell_differences,
@@ -60,8 +59,7 @@ def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
         for number in recipe.data.numbers_of_shots:
             require_shots(splits, number)
         known = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
-        facts = resolved_facts(known.weights_sha256, known.revision, splits)
-        require_same_data(together.gather(facts.data_fingerprint))
+        facts = resolved_facts(known.weights_sha256, known.revision, splits, together)
         finished = FinishedCells(session.checkpoints.folder, identity_of(recipe, facts), keeps=together.is_first)
         if resume:
             together.together(finished.read)
@@ -87,7 +85,7 @@ def train_model(
 ) -> Learned:
     """Return what the strategy learned, and its scores: the data come first (where they aren't given), then the model.
     In the list `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
-    together, progress = session.processes, session.progress
+    progress = session.progress
     with session.stage("data"), session.importing_ahead(recipe):
         splits = splits or session.splits(recipe)
         task = for_targets(recipe.chosen_task, splits.kind)
@@ -101,8 +99,7 @@ def train_model(
 
         checkpoint = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
         ready = _make_ready(recipe, checkpoint, task, splits, kept, session)
-        facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits)
-        require_same_data(together.gather(facts.data_fingerprint))
+        facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits, session.processes)
         # A resolved recipe says which weights and data it was; others may have come in their place.
         tell_differences(recipe.resolved, facts, progress)
         keeping = _keeping(recipe, facts, session)

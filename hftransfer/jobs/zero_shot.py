@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hftransfer.adapters.checkpoint import Checkpoint
-from hftransfer.jobs.identity import require_same_data, resolved_facts, tell_differences
+from hftransfer.jobs.identity import resolved_facts, tell_differences
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.session import Session
 from hftransfer.recipe import LoadedRecipe
@@ -33,8 +33,7 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
         parameters = sum(parameter.numel() for parameter in dual.model.parameters())
         kind = f"{known.name}: {type(dual.model).__name__}; {parameters:,} parameters, none learns"
         progress.line(f"{kind}; {len(templates)} templates, {len(words)} classes; {compute.describe()}")
-        facts = resolved_facts(known.weights_sha256, known.revision, splits)
-        require_same_data(together.gather(facts.data_fingerprint))
+        facts = resolved_facts(known.weights_sha256, known.revision, splits, together)
         tell_differences(recipe.resolved, facts, progress)
     job = NamesJob(
         dual=dual,

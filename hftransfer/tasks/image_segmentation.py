@@ -49,8 +49,8 @@ _FROM_MANY = 100
 
 
 class SegmentOutcome(NamedTuple):
-    """What is kept of the logits of an image, or a tile of it: how its pixels agree with the truth, where that is
-    known; the class ids of what it decides; and for pages these made small, packed."""
+    """The decision on an image, or a tile of it: how its pixels agree with the truth, where that is known; their class
+    ids (h, w); and for pages these made small, packed, with their height and width."""
 
     agreement: Agreement | None
     ids: np.ndarray | None

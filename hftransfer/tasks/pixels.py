@@ -144,7 +144,7 @@ def shares(ids: np.ndarray, rows: int, columns: int, classes: int, places: np.nd
 
 @dataclass(frozen=True)
 class MapTargets:
-    """What a linear layer on maps learns: the share of each class in the cells of each item."""
+    """The targets of a linear layer on maps: the share of each class in the cells of each item."""
 
     items: PixelItems
     classes: int

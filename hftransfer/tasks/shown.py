@@ -51,7 +51,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Layers:
-    """What is drawn over an example's image: the true and the predicted class ids (h, w); below 0 nothing."""
+    """The layers drawn over an example's image: the true and the predicted class ids (h, w); below 0 nothing."""
 
     truth: np.ndarray
     predicted: np.ndarray

@@ -6,8 +6,9 @@ its time forward (ViT-Tiny, 32 images of 197 tokens), and backward a third of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,42 +20,60 @@ from torch.overrides import TorchFunctionMode
 _MOST_TOKENS = 256
 
 
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-    *,
-    drop: Callable[[Tensor, float], Tensor] | None = None,
-) -> Tensor:
-    """Return scaled dot-product attention (B, heads, T, D), as torch documents its own; `drop` drops weights, with the
-    probability that it is given.
+@dataclass(frozen=True)
+class AttentionCall:
+    """A call of torch's scaled_dot_product_attention, its arguments by torch's own names and in its order (2.10)."""
 
-    Source: Vaswani et al., arXiv 1706.03762, section 3.2.1.
-    """
-    device = query.device.type
-    if torch.is_autocast_enabled(device):
-        query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
-    if enable_gqa:
-        # Several heads of queries share one of keys and values (grouped-query attention).
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    with torch.autocast(device, enabled=False):  # the softmax, too, in the precision of what it is given
-        scores = query @ (key * (scale or query.shape[-1] ** -0.5)).transpose(-2, -1)  # (B, heads, T, T)
-        # The least number, not -inf: a row that is masked throughout would be NaN.
-        least = torch.finfo(scores.dtype).min
-        if is_causal:
-            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            scores = scores.masked_fill(~attn_mask, least)
-        elif attn_mask is not None:
-            scores = scores + attn_mask.clamp(min=least).to(scores.dtype)
-        weights = scores.softmax(dim=-1)  # (B, heads, T, T)
-        return (weights if drop is None else drop(weights, dropout_p)) @ value
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    attn_mask: Tensor | None = None
+    dropout_p: float = 0.0
+    is_causal: bool = False
+    scale: float | None = None
+    enable_gqa: bool = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Return whether `attend`, with nothing to drop, is quicker than torch's own."""
+        if self.dropout_p or self.query.device.type != "cpu" or self.key.shape[-2] > _MOST_TOKENS:
+            return False
+        autocasts = torch.is_autocast_enabled("cpu")
+        return (torch.get_autocast_dtype("cpu") if autocasts else self.query.dtype) is torch.bfloat16
+
+    def attend(self, drop: Callable[[Tensor, float], Tensor] | None = None) -> Tensor:
+        """Return scaled dot-product attention (B, heads, T, D); `drop` drops weights, with the call's probability.
+
+        Source: Vaswani et al., arXiv 1706.03762, section 3.2.1.
+        """
+        query, key, value = self.query, self.key, self.value  # (B, heads, T, D)
+        device = query.device.type
+        if torch.is_autocast_enabled(device):
+            query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
+        if self.enable_gqa:
+            # Several heads of queries share one of keys and values (grouped-query attention).
+            repeats = query.shape[-3] // key.shape[-3]
+            key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
+        with torch.autocast(device, enabled=False):  # the softmax, too, in the precision of what it is given
+            scores = query @ (key * (self.scale or query.shape[-1] ** -0.5)).transpose(-2, -1)  # (B, heads, T, T)
+            # The least number, not -inf: a row that is masked throughout would be NaN.
+            least = torch.finfo(scores.dtype).min
+            mask = self.attn_mask  # (…, T, T)
+            if self.is_causal:
+                mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()  # (T, T)
+            if mask is not None and mask.dtype == torch.bool:
+                scores = scores.masked_fill(~mask, least)
+            elif mask is not None:
+                scores = scores + mask.clamp(min=least).to(scores.dtype)
+            weights = scores.softmax(dim=-1)  # (B, heads, T, T)
+            return (weights if drop is None else drop(weights, self.dropout_p)) @ value  # (B, heads, T, D)
+
+
+def attention_call(function: object, args: Sequence[Any], named: Mapping[str, Any]) -> AttentionCall | None:
+    """Return the call, if it is one of torch's attention, whichever arguments it has by place or by name."""
+    if function is not functional.scaled_dot_product_attention:
+        return None
+    return AttentionCall(*args, **named)
 
 
 def quick_attention(model: nn.Module, device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
@@ -78,19 +97,5 @@ class _QuickAttention(TorchFunctionMode):
     ) -> object:
         del types
         named = kwargs or {}
-        if is_attention(function, args) and is_quick(*args[:2], **named):
-            return attention(*args, **named)
-        return function(*args, **named)
-
-
-def is_attention(function: object, args: Sequence[object]) -> bool:
-    """Return whether torch's attention is called, with query, key and value by their places."""
-    return function is functional.scaled_dot_product_attention and len(args) > 2
-
-
-def is_quick(query: Tensor, key: Tensor, *, dropout_p: float = 0.0, **_: object) -> bool:
-    """Return whether `attention`, called with these and nothing to drop, is quicker than torch's own."""
-    if dropout_p or query.device.type != "cpu" or key.shape[-2] > _MOST_TOKENS:
-        return False
-    autocasts = torch.is_autocast_enabled("cpu")
-    return (torch.get_autocast_dtype("cpu") if autocasts else query.dtype) is torch.bfloat16
+        call = attention_call(function, args, named)
+        return call.attend() if call is not None and call.is_quick else function(*args, **named)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from hftransfer.training.attention import attention, is_attention, is_quick
+from hftransfer.training.attention import attention_call
 
 _LEVELS = 1 << 16
 
@@ -83,11 +83,11 @@ class _CheapDropout(TorchFunctionMode):
         named = kwargs or {}
         if function is functional.dropout:
             return self._dropout(*args, **named)
-        if is_attention(function, args):
-            if 0 < named.get("dropout_p", 0.0) < 1:
-                return attention(*args, **named, drop=partial(dropout, streams=self._streams))
-            if is_quick(*args[:2], **named):
-                return attention(*args, **named)
+        call = attention_call(function, args, named)
+        if call is not None and 0 < call.dropout_p < 1:
+            return call.attend(drop=partial(dropout, streams=self._streams))
+        if call is not None and call.is_quick:
+            return call.attend()
         if function is torch.rand and isinstance(args[0], Sequence):  # transformers' stochastic depth
             return self._shares(args[0]).to(named.get("dtype") or torch.get_default_dtype())
         if function is Tensor.bernoulli_ and len(args) == 2:  # timm's

@@ -75,7 +75,7 @@ class StoredMaps:
 
 @dataclass(frozen=True)
 class MapProblem:
-    """What a head on maps is solved from: training items, in several views where they are augmented, and others by
+    """The data of a head on maps to solve: training items, in several views where they are augmented, and others by
     which its strengths are chosen."""
 
     train: Sequence[StoredMaps]

@@ -125,8 +125,7 @@ def solve_head(
     W₀, features as they are, and the bias that of `near` (as in CLAP; Silva-Rodríguez et al., arXiv 2312.12730).
     """
     mean, deviation = _moments(train) if near is None else _units_of(near)
-    scaled = _Standardised(train, mean, deviation)
-    held_out = _Standardised(validation, mean, deviation)
+    scaled, held_out = _Standardised(train, mean, deviation), _Standardised(validation, mean, deviation)
     if near is None:
         grid = (l2,) if l2 is not None else GRID
         strengths, start, basis = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
@@ -155,11 +154,16 @@ def solve_head(
     # Of equal losses the strongest: it rests least on what may be chance.
     best = min(fits, key=lambda strength: (fits[strength][0], -strength))
     loss, weights = fits[best]
-    weight = weights[:-1].T / deviation
-    # The head takes features as they are: the standardisation goes into its weight and bias. Constant features, whose
-    # deviation is infinite, get the weight 0.
     path = tuple((strength, fits[strength][0]) for strength in sorted(fits))
-    return SolvedHead(weight, weights[-1] - weight @ mean, best, loss, path)
+    return SolvedHead(*_for_raw_features(weights, mean, deviation), best, loss, path)
+
+
+def _for_raw_features(weights: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight (C, D) and bias (C,) of a head on features as they are, from weights (D + 1, C) on
+    standardised ones, the bias in the last row."""
+    # Constant features, whose deviation is infinite, get the weight 0.
+    weight = weights[:-1].T / deviation  # (C, D)
+    return weight, weights[-1] - weight @ mean
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

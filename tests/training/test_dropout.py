@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hftransfer.training.attention import attention, quick_attention
+from hftransfer.training.attention import AttentionCall, quick_attention
 from hftransfer.training.dropout import Streams, cheap_dropout, dropout
 
 CPU = torch.device("cpu")
@@ -108,13 +108,13 @@ def test_attention_is_torchs_where_nothing_is_dropped(options: dict[str, Any]) -
     torch.manual_seed(4)
     query, key, value = (torch.randn(2, 4, 5, 8) for _ in range(3))
     wanted = functional.scaled_dot_product_attention(query, key, value, **options)
-    assert torch.allclose(attention(query, key, value, **options), wanted, atol=1e-6)
+    assert torch.allclose(AttentionCall(query, key, value, **options).attend(), wanted, atol=1e-6)
 
 
 def test_grouped_heads_share_keys() -> None:
     query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
     wanted = functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
-    assert torch.allclose(attention(query, key, value, enable_gqa=True), wanted, atol=1e-6)
+    assert torch.allclose(AttentionCall(query, key, value, enable_gqa=True).attend(), wanted, atol=1e-6)
 
 
 def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +136,21 @@ def test_modules_and_attention_take_it_while_it_is_on(monkeypatch: pytest.Monkey
         functional.scaled_dot_product_attention(query, query, query, dropout_p=0.125)
     nn.Dropout(0.5)(query)
     assert calls == [0.25, 0.125]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_what_is_dropped_of_attention_is_known_by_its_place_too(precision: torch.dtype) -> None:
+    query = torch.ones(1, 1, 64, 64, dtype=precision)
+    mask = torch.ones(64, 64, dtype=torch.bool)
+    with cheap_dropout(CPU, _streams()):
+        by_name = functional.scaled_dot_product_attention(query, query, query, attn_mask=mask, dropout_p=0.5)
+    with cheap_dropout(CPU, _streams()):
+        by_place = functional.scaled_dot_product_attention(query, query, query, mask, 0.5)
+    assert torch.equal(by_name, by_place)
+    assert not torch.allclose(by_name, query)  # of equal values nothing but what is dropped makes a difference
+    with torch.inference_mode(), quick_attention(nn.Identity(), CPU, precision):
+        by_keyword = functional.scaled_dot_product_attention(query=query, key=query, value=query)
+    assert torch.allclose(by_keyword, query)
 
 
 def test_what_it_does_not_do_is_torchs() -> None:
@@ -196,11 +211,13 @@ def test_a_frozen_network_attends_quickly_where_that_pays(
 ) -> None:
     calls: list[int] = []
 
-    def spied(*args: Any, **named: Any) -> torch.Tensor:
-        calls.append(1)
-        return attention(*args, **named)
+    attend = AttentionCall.attend
 
-    monkeypatch.setattr("hftransfer.training.attention.attention", spied)
+    def spied(call: AttentionCall) -> torch.Tensor:
+        calls.append(1)
+        return attend(call)
+
+    monkeypatch.setattr(AttentionCall, "attend", spied)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     query, key, value = (torch.randn(2, 3, tokens, 8, dtype=dtype) for _ in range(3))
     wanted = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
