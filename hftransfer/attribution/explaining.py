@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from hftransfer.adapters.scoring import require_numbers
-from hftransfer.attribution.explanation import AnswerExplanation, ImageExplanation, TextExplanation
+from hftransfer.attribution.explanation import (
+    AnswerExplanation,
+    EntitiesExplanation,
+    EntityExplanation,
+    ImageExplanation,
+    TextExplanation,
+)
 from hftransfer.attribution.faithfulness import faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
-from hftransfer.attribution.words import attribute_words
+from hftransfer.attribution.words import attribute_tag, attribute_words
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest
+from hftransfer.data.tags import OUTSIDE, parted
 from hftransfer.predictors.predictor import Predictor, as_list, as_questions, decoded
-from hftransfer.tasks.outcomes import Answer
+from hftransfer.tasks.outcomes import Answer, Entities
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from hftransfer.adapters.texts import TextAdapter
     from hftransfer.predictors.dual import DualPredictor
 
 
-Explained = ImageExplanation | TextExplanation | AnswerExplanation
-"""What an explanation is: that of an image, of a text, or of an answer."""
+Explained = ImageExplanation | TextExplanation | EntitiesExplanation | AnswerExplanation
+"""What an explanation is: that of an image, of a text, of its entities, or of an answer."""
 
 
 # More than eight arguments: what a person types, by the names that `predict` and the command line have.
@@ -49,7 +57,8 @@ def explain(
     prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
     Of a segmenter the map shows what speaks for a class in a `region`: left, top, right and bottom as shares of the
     image's sides; where the class is predicted, if left out. Of texts, or pairs of them, words are weighed by
-    integrated gradients. Of questions, given as to `predict`, the spans that came next are told.
+    integrated gradients; of words with tags, for each entity that is found. Of questions, given as to `predict`, the
+    spans that came next are told.
 
     >>> ht.explain("runs/pets/20261124-101500", ["photo.jpg"])[0].map.shape
     (224, 224)
@@ -105,6 +114,9 @@ def explain_each(
     assert isinstance(model, Predictor)
     if way == "words":
         yield from _explained_texts(model, inputs, label)
+        return
+    if way == "tags":
+        yield from _explained_entities(model, inputs, label)
         return
     if label is not None:
         raise RecipeError(must_be("the label", f"left out for {model.takes}", f"'{label}'"))
@@ -215,6 +227,31 @@ def _explained_texts(
         chosen = label or prediction.label
         found = attribute_words(model.source, given, names.index(chosen), max_tokens=model.facts.max_tokens)
         yield TextExplanation(chosen, prediction.scores[chosen], found)
+
+
+def _explained_entities(
+    model: Predictor, inputs: Sequence[Any], label: str | None
+) -> Iterator[EntitiesExplanation | DataError]:
+    """Yield what speaks for the tag that begins each entity of a text: all of them, or those of a type."""
+    names, most = list(model.class_names), model.facts.max_tokens
+    adapter = cast("TextAdapter", model.source)
+    tags = {tag: place for place, tag in reversed(list(enumerate(names)))}
+    of_type = {parted(tag)[1]: place for tag, place in tags.items() if tag != OUTSIDE}  # B- stands before I-
+    if label is not None and label not in of_type:
+        raise RecipeError(must_be("the label", "one of the model's types", f"'{label}'", nearest(label, of_type)))
+    for given, found in zip(inputs, model.predict_each(inputs), strict=True):
+        if isinstance(found, DataError):
+            yield found
+            continue
+        assert isinstance(found, Entities)
+        text = given if isinstance(given, str) else " ".join(given)
+        chosen = [one for one in found.entities if label in (None, one.label)]
+        yield EntitiesExplanation(
+            tuple(
+                EntityExplanation(one, attribute_tag(adapter, text, of_type[one.label], one.start, max_tokens=most))
+                for one in chosen
+            )
+        )
 
 
 def _explained_answers(model: Predictor, questions: Sequence[Any]) -> Iterator[AnswerExplanation | DataError]:

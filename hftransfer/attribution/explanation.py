@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from hftransfer.attribution.faithfulness import Faithfulness, cells_of
 from hftransfer.attribution.maps import is_blank
 from hftransfer.attribution.words import Attributed, Word
 from hftransfer.report.rendering import Marked, marked_words
-from hftransfer.tasks.outcomes import Answer
+from hftransfer.tasks.outcomes import Answer, Entity
 from hftransfer.tasks.spans import Span
 
 BLANK = "blank map: no place speaks for it"
@@ -103,12 +104,9 @@ class TextExplanation(Explanation):
 
     @override
     def line(self, name: str) -> str:
-        weights = [(word.text, word.weight) for word in self.words if word.weight is not None]
-        most = sorted(weights, key=lambda weighed: -abs(weighed[1]))[:5]
-        words = ", ".join(f"{text} {weight:+.2f}" for text, weight in most) or "no word was read"
         count = sum(word.weight is None for word in self.words)
         unread = f"; {count} word{'s were' if count > 1 else ' was'} not read" if count else ""
-        return f"{name}: {self.label} {self.score:.4f}; {words}{unread}"
+        return f"{name}: {self.label} {self.score:.4f}; {_strongest(self.words)}{unread}"
 
     @override
     def as_dict(self) -> dict[str, object]:
@@ -117,8 +115,60 @@ class TextExplanation(Explanation):
     @override
     def weighed_words(self) -> list[list[dict[str, str]]]:
         # Of all texts at once: colours of both are on one scale.
-        marked = iter(marked_words([Marked(word.text, word.weight, word.weight is not None) for word in self.words]))
+        marked = iter(marked_words(_as_marked(self.words)))
         return [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
+
+
+@dataclass(frozen=True)
+class EntityExplanation:
+    """One entity, and the words of its text that speak for the tag of its first word."""
+
+    entity: Entity
+    attributed: Attributed | None
+    """None where the entity lies behind what the model reads at once."""
+
+    @property
+    def words(self) -> list[Word]:
+        """The words of the text."""
+        return [] if self.attributed is None else list(self.attributed.words[0])
+
+
+@dataclass(frozen=True)
+class EntitiesExplanation(Explanation):
+    """The entities of a text, each with the words that speak for it, and those against it."""
+
+    entities: tuple[EntityExplanation, ...]
+
+    @override
+    def line(self, name: str) -> str:
+        told = "; ".join(
+            f"'{one.entity.text}' {one.entity.label} {one.entity.score:.4f} ({_strongest(one.words)})"
+            for one in self.entities
+        )
+        return f"{name}: {told or 'no entity'}"
+
+    @override
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @override
+    def weighed_words(self) -> list[list[dict[str, str]]]:
+        shown = []
+        for one in self.entities:
+            entity = [{"text": f"{one.entity.text} · {one.entity.label}:", "title": "", "style": "font-weight: 600"}]
+            shown.append(entity + marked_words(_as_marked(one.words)))
+        return shown
+
+
+def _strongest(words: Sequence[Word]) -> str:
+    """Return the five words that weigh most."""
+    weights = [(word.text, word.weight) for word in words if word.weight is not None]
+    most = sorted(weights, key=lambda weighed: -abs(weighed[1]))[:5]
+    return ", ".join(f"{text} {weight:+.2f}" for text, weight in most) or "no word was read"
+
+
+def _as_marked(words: Sequence[Word]) -> list[Marked]:
+    return [Marked(word.text, word.weight, word.weight is not None) for word in words]
 
 
 @dataclass(frozen=True)

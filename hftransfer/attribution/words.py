@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,15 @@ from hftransfer.base.errors import ModelError, must_be
 
 _STEPS = 48
 _AT_ONCE = 16
+_Pieces = list[tuple[str, list[tuple[int, int, int]]]]
+"""Each text with its pieces: the place among the tokens, start and end."""
+
+
+class Output(NamedTuple):
+    """The logit that is explained: that of a label; where each token has logits, of one of them."""
+
+    label: int
+    token: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,41 @@ def attribute_words(
     Raises:
         ModelError: the model has no word embeddings of its own, or its tokenizer doesn't tell places in the text.
     """
-    inputs = adapter.pad([adapter.tokenize(text, max_tokens)])
-    embedding = _embedding_of(adapter)
+    inputs, pieces = _pieces_of(adapter, text, max_tokens)
+    return _attributed(adapter, inputs, pieces, Output(target), steps)
+
+
+def attribute_tag(
+    adapter: TextAdapter, text: str, target: int, start: int, steps: int = _STEPS, max_tokens: int | None = None
+) -> Attributed | None:
+    """Return how much each word of a text raises the logit of a tag of the word that begins at a character, as
+    `attribute_words` does; None where that word was cut off.
+
+    Raises:
+        ModelError: the model has no word embeddings of its own, or its tokenizer doesn't tell places in the text.
+    """
+    inputs, pieces = _pieces_of(adapter, text, max_tokens)
+    token = next((place for place, _, end in pieces[0][1] if end > start), None)
+    return None if token is None else _attributed(adapter, inputs, pieces, Output(target, token), steps)
+
+
+def _pieces_of(adapter: Any, text: str | tuple[str, str], max_tokens: int | None) -> tuple[dict[str, Tensor], _Pieces]:
+    """Return the inputs of a text on the model's device, and where its pieces are."""
     device = next(adapter.model.parameters()).device
-    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-    per_piece, difference = integrated_gradients(adapter, embedding, inputs, target, steps)
-    offsets = _offsets(adapter, text, max_tokens, inputs["input_ids"].shape[-1])
-    words = tuple(_words(part, places, per_piece) for part, places in offsets)
+    inputs = {name: tensor.to(device) for name, tensor in adapter.pad([adapter.tokenize(text, max_tokens)]).items()}
+    return inputs, _offsets(adapter, text, max_tokens, inputs["input_ids"].shape[-1])
+
+
+def _attributed(
+    adapter: TextAdapter, inputs: dict[str, Tensor], pieces: _Pieces, output: Output, steps: int
+) -> Attributed:
+    per_piece, difference = integrated_gradients(adapter, _embedding_of(adapter), inputs, output, steps)
+    words = tuple(_words(part, places, per_piece) for part, places in pieces)
     return Attributed(words, float(per_piece.sum()), difference)
 
 
 def integrated_gradients(
-    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], target: int, steps: int
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], output: Output, steps: int
 ) -> tuple[np.ndarray, float]:
     """Return the attribution of each token (T,), of two texts one after the other, by the midpoint rule, and the
     difference of logits that they add up to."""
@@ -77,31 +109,33 @@ def integrated_gradients(
     for part in torch.split(shares, _AT_ONCE):
         along = part.reshape(-1, *[1] * (whole.ndim - 1))
         path = (empty + along * (whole - empty)).requires_grad_()  # (B, …, T, D)
-        score = _score(adapter, embedding, inputs, path, target).sum()
+        score = _score(adapter, embedding, inputs, path, output).sum()
         total += torch.autograd.grad(score, path)[0].sum(dim=0, keepdim=True) / steps
     with torch.no_grad():
-        ends = [_score(adapter, embedding, inputs, one, target).item() for one in (whole, empty)]
+        ends = [_score(adapter, embedding, inputs, one, output).item() for one in (whole, empty)]
     per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1).flatten().detach().cpu().numpy()  # (T,), (2T,)
     return per_piece, ends[0] - ends[1]
 
 
 def _score(
-    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, target: int
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, output: Output
 ) -> Tensor:
-    """Return the logit of the target less the mean of the others it is chosen from, (B,), of texts given as embeddings
-    (B, T, D), or pairs (B, 2, T, D); where each label is judged by itself, its logit alone."""
+    """Return the logit that is explained less the mean of the others it is chosen from, (B,), of texts given as
+    embeddings (B, T, D), or pairs (B, 2, T, D); where each label is judged by itself, its logit alone."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
     # The model's own code runs, and is given embeddings on the path in place of those of its input.
     handle = embedding.register_forward_hook(lambda *_: embedded.flatten(0, -3))
     try:
-        logits = logits_of(adapter.model(**repeated)).float()
+        logits = logits_of(adapter.model(**repeated)).float()  # (B, C), of each token (B, T, C)
     finally:
         handle.remove()
+    logits = logits if output.token is None else logits[:, output.token]  # (B, C)
+    own = logits[:, output.label]
     if adapter.scoring != "softmax":
-        return logits[:, target]
+        return own
     # Softmax chooses by differences: what raises all logits alike speaks for no class.
-    others = (logits.sum(dim=1) - logits[:, target]) / max(1, logits.shape[1] - 1)
-    return logits[:, target] - others
+    others = (logits.sum(dim=1) - own) / max(1, logits.shape[1] - 1)
+    return own - others
 
 
 def _embedding_of(adapter: TextAdapter) -> nn.Embedding:
@@ -115,16 +149,13 @@ def _embedding_of(adapter: TextAdapter) -> nn.Embedding:
     return sized[0]
 
 
-def _offsets(
-    adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None, length: int
-) -> list[tuple[str, list[tuple[int, int, int]]]]:
-    """Return each text with its pieces: the place among the tokens, start and end. Pairs that are read apart are padded
-    to this length."""
+def _offsets(adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int | None, length: int) -> _Pieces:
+    """Return each text with its pieces. Pairs that are read apart are padded to this length."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
     if not adapter.processor.is_fast:
         raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
     limit = min(max_tokens or adapter.max_tokens, adapter.max_tokens)
-    found: list[tuple[str, list[tuple[int, int, int]]]] = []
+    found: _Pieces = []
     if isinstance(adapter, PairedTextAdapter):
         for number, one in enumerate(texts):
             alone = adapter.processor(one, truncation=True, max_length=limit, return_offsets_mapping=True)

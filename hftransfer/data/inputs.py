@@ -9,7 +9,7 @@ from pathlib import Path
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
 from hftransfer.data.layouts import files_below
 from hftransfer.data.reading import Columns, NamedInput, Reader
-from hftransfer.data.tables import raise_first, read_table, table_suffix
+from hftransfer.data.tables import raise_first, table_suffix
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def _expanded(
     path = _path(name)
     if name == "-":
         yield from reader.lines(lines, columns)
-    elif path is not None and table_suffix(path) and path.is_file():
-        table = read_table(path)
+    elif path is not None and (table_suffix(path) or path.suffix.lower() in reader.own_tables) and path.is_file():
+        table = reader.table(path, None)
         if not table.records:
             raise DataError(must_be(str(path), "a table with rows", "none"))
         yield from reader.of_table(path, table, columns, pairs=pairs)

@@ -34,8 +34,8 @@ Outcome = TypeVar("Outcome")
 """What a task keeps of the logits of one item."""
 Learns = Literal["head", "towers", "nothing"]
 """What a run trains: a head (and stages below it) on one network, two towers by captions, or nothing at all."""
-Explains = Literal["maps", "words", "spans"]
-"""What an explanation is: maps over an image, weights of words, or the spans that came next."""
+Explains = Literal["maps", "words", "tags", "spans"]
+"""What an explanation is: maps over an image, weights of words, those for each entity, or the spans that came next."""
 
 OPTIONAL_KEYS = frozenset(
     {"strategy", "prompts", "class_names", "compare_prompts", "zero_shot_data"}

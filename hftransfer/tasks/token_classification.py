@@ -67,6 +67,7 @@ class TokenClassification(HeadTask[WordScores]):
         *(Metric("precision"), Metric("recall"), Metric("token_accuracy", in_progress=True)),
     )
     head = heads.TAGS
+    explains = "tags"
     drafted = 1
     from_windows = True
     words = Words(

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.texts import TextAdapter
-from hftransfer.base.errors import DataError
+from hftransfer.attribution.explanation import EntitiesExplanation
+from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.settings import DataSettings
@@ -300,6 +301,50 @@ def test_a_run_is_whole(run: Path, data: Path, tmp_path: Path) -> None:
     conll = tmp_path / "other.conll"
     conll.write_text("Ann S-PER\nleft O\nSan B-LOC\nRio E-LOC\n")
     assert "f1" in _invoke("eval", run, "--data", conll, "--quiet")
+    assert "Ann left San Rio  Ann (PER " in _invoke("predict", run, conll, "--quiet")
+
+
+def test_an_explanation_weighs_words_for_each_entity(run: Path, tmp_path: Path) -> None:
+    """Completeness, of each tag's logit; words of a list and of a text alike."""
+    text = "Ann Lee left Ghent on day 3."
+    (found,) = cast(list[EntitiesExplanation], ht.explain(run, [text]))
+    assert [(one.entity.text, one.entity.label) for one in found.entities] == [("Ann Lee", "PER"), ("Ghent", "LOC")]
+    for one in found.entities:
+        assert one.attributed is not None
+        assert one.attributed.total == pytest.approx(one.attributed.difference, rel=0.05, abs=0.05)
+    place = found.entities[1].attributed
+    assert place is not None
+    both = [_place_above_others(run, text, empty=empty) for empty in (False, True)]
+    assert place.difference == pytest.approx(both[0] - both[1], abs=1e-3)
+    words = ht.explain(run, [text.replace(".", " .").split()], label="LOC")
+    assert "'Ghent' LOC" in words[0].line("it")
+    assert "PER" not in words[0].line("it")
+    with pytest.raises(RecipeError, match="one of the model's types; got 'ORG'"):
+        ht.explain(run, [text], label="ORG")
+    told = _invoke("explain", run, text, "it is raining", "--out", tmp_path / "why", "--quiet")
+    assert "'Ann Lee' PER" in told
+    page = (tmp_path / "why" / "explanations.html").read_text()
+    assert missing_words(page, ("Ann Lee · PER:", "Ghent · LOC:")) == []
+    far = " ".join(["it rained on day 3."] * 30 + [text])
+    (behind,) = cast(list[EntitiesExplanation], ht.explain(run, [far], label="LOC"))
+    assert behind.entities[-1].attributed is None
+    assert "no word was read" in behind.line("it")
+
+
+def _place_above_others(run: Path, text: str, *, empty: bool) -> float:
+    """Return the native model's logit of B-LOC at the fifth token, less the mean of the others; `empty`: of a text
+    whose words are padding, to which nothing is masked."""
+    import transformers as tf
+
+    native = tf.AutoModelForTokenClassification.from_pretrained(run / "model")
+    tokenizer = tf.AutoTokenizer.from_pretrained(run / "model")
+    inputs = tokenizer(text, return_tensors="pt")
+    if empty:
+        inputs["input_ids"][0, 1:-1] = tokenizer.pad_token_id
+    with torch.no_grad():
+        logits = native(**inputs).logits[0, 4]  # [CLS] ann lee left ghent
+    own = logits[native.config.label2id["B-LOC"]]
+    return float(own - (logits.sum() - own) / (len(logits) - 1))
 
 
 def test_it_is_checked_drafted_audited_and_compared(model: Path, data: Path, tmp_path: Path) -> None:
@@ -359,11 +404,11 @@ def test_lora_is_loaded_again(model: Path, tmp_path: Path) -> None:
 def test_a_limit_on_the_features_streams_the_solver(
     model: Path, data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hftransfer.training import solver, transfer
+    from hftransfer.training import probe, solver
 
     monkeypatch.setattr(solver, "_ROWS_AT_ONCE", 50)
     monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(transfer, "_PILOT_TOKENS", 100)
+    monkeypatch.setattr(probe, "_PILOT_TOKENS", 100)
     ht.run(_recipe(model, data), out=tmp_path / "streamed", progress=SILENT)
     before, after = (json.loads((one / "metrics.json").read_text()) for one in (run, tmp_path / "streamed"))
     assert after["test"]["f1"] == pytest.approx(before["test"]["f1"], abs=0.05)
