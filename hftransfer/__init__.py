@@ -59,6 +59,7 @@ _HOMES = {
     "LabelsPrediction": "hftransfer.tasks.outcomes",
     "Number": "hftransfer.tasks.outcomes",
     "Answer": "hftransfer.tasks.outcomes",
+    "Generation": "hftransfer.tasks.outcomes",
     "Study": "hftransfer.study.results",
     "Audit": "hftransfer.auditing.findings",
     "Explanation": "hftransfer.attribution.explanation",
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from hftransfer.study.study import compare as compare
     from hftransfer.tasks.outcomes import Answer as Answer
     from hftransfer.tasks.outcomes import Entities as Entities
+    from hftransfer.tasks.outcomes import Generation as Generation
     from hftransfer.tasks.outcomes import LabelsPrediction as LabelsPrediction
     from hftransfer.tasks.outcomes import Number as Number
     from hftransfer.tasks.outcomes import Prediction as Prediction

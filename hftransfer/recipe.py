@@ -35,7 +35,7 @@ OTHER_TASKS = (
     *("keypoint-detection", "mask-generation", "multiple-choice"),
     *("object-detection", "panoptic-segmentation", "reinforcement-learning", "robotics"),
     *("sentence-similarity", "sentiment-analysis", "summarization", "table-question-answering", "text-ranking"),
-    *("tabular-classification", "tabular-regression", "text-generation", "text-to-3d", "text-to-audio"),
+    *("tabular-classification", "tabular-regression", "text-to-3d", "text-to-audio"),
     *("text-to-image", "text-to-speech", "text-to-video", "text2text-generation", "time-series-forecasting"),
     *("translation", "unconditional-image-generation", "video-classification"),
     *("video-text-to-text", "visual-document-retrieval", "visual-question-answering", "voice-activity-detection"),
@@ -47,6 +47,7 @@ OTHER_NAMES = {
         ("ner", "named-entity-recognition", "part-of-speech", "pos", "pos-tagging"), "token-classification"
     ),
     **dict.fromkeys(("semantic-segmentation", "segmentation"), "image-segmentation"),
+    **dict.fromkeys(("causal-lm", "language-modeling", "sft", "instruction-tuning", "chat"), "text-generation"),
 }
 """Other names of tasks that are ours."""
 _MOST_BYTES = 1 << 20

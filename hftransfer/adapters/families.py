@@ -23,6 +23,8 @@ class Family:
     stages: str
     lora: tuple[str, ...] = ()
     takes_lora: bool = True
+    writes: bool = False
+    """Whether it is a decoder, which can write texts."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -49,8 +51,11 @@ FAMILIES: dict[str, Family] = {
     "electra": Family("text", "encoder.layer"),
     "deberta-v2": Family("text", "encoder.layer"),
     "modernbert": Family("text", "layers"),
-    "gpt2": Family("text", "h"),
-    "llama": Family("text", "layers"),
+    "gpt2": Family("text", "h", writes=True),
+    **{
+        name: Family("text", "layers", writes=True)
+        for name in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "smollm3")
+    },
 }
 
 # Names of dense convolutions that LoRA tries in turn in a family of which nothing is known.
@@ -89,6 +94,19 @@ def require_lora(name: str, of_family: str, strategy: str) -> None:
         remedy = "Its own file has no place for the matrices; fine-tune its last stages (strategy.unfreeze: 2)."
         where = f"strategy.kind for model '{name}' ({of_family})"
         raise ModelError(must_be(where, "linear-probe or fine-tune", "lora", remedy))
+
+
+def require_decoder(name: str, of_family: str) -> None:
+    """Return if a model may write texts, as far as its family tells.
+
+    Raises:
+        ModelError: it can't.
+    """
+    family = FAMILIES.get(of_family)
+    if family is not None and family.modality == "text" and not family.writes:
+        got = f"the encoder '{name}' ({of_family}), which reads texts"
+        remedy = "Try bundled/smollm2-135m, or a GPT-2, Llama or Qwen from the Hub."
+        raise ModelError(must_be("model for task text-generation", "a decoder", got, remedy))
 
 
 def families_of(modality: Modality) -> list[str]:

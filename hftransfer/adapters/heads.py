@@ -30,7 +30,7 @@ class Head:
     modality: Modality
     auto_class: str
     """The auto class of transformers that loads a model with this head."""
-    ending: str
+    ending: str | tuple[str, ...]
     """How the names of such model classes end."""
     words: str
     """Such a model, in the words of an error message."""
@@ -47,6 +47,8 @@ class Head:
     """Whether it gives logits of each place of an image."""
     is_new: ClassVar[bool] = True
     """True if training begins with new weights, rather than with those of the checkpoint."""
+    writes: ClassVar[bool] = False
+    """Whether its outputs are the next tokens of a text."""
 
     @property
     def names_classes(self) -> bool:
@@ -134,17 +136,19 @@ class MapHead(ConvHead):
 
 
 class TiedHead(Head):
-    """A language model's own output layer (B, T, D) to (B, T, V), without bias; often it is the word embedding too."""
+    """A language model's own output layer (B, T, D) to (B, T, V); often it is the word embedding too."""
 
     is_new: ClassVar[bool] = False
+    writes: ClassVar[bool] = True
+
+    @property
+    def names_classes(self) -> bool:
+        """Return False: its outputs are the tokens of a vocabulary."""
+        return False
 
     def outputs(self, config: PreTrainedConfig) -> int:
         """Return the size of the vocabulary."""
         return int(config.get_text_config().vocab_size)
-
-    def fits(self, layer: nn.Module, outputs: int) -> bool:
-        """Return whether a layer is linear with so many outputs and no bias."""
-        return super().fits(layer, outputs) and layer.bias is None
 
 
 IMAGE_CLASSES = LinearHead(
@@ -172,6 +176,14 @@ TAGS = TokenHead(
     "ForTokenClassification",
     "a token classifier that transformers loads",
     peft_type="TOKEN_CLS",
+)
+
+LANGUAGE = TiedHead(
+    "text",
+    "AutoModelForCausalLM",
+    ("ForCausalLM", "LMHeadModel"),
+    "a decoder that transformers loads with AutoModelForCausalLM",
+    peft_type="CAUSAL_LM",
 )
 
 SEGMENTS = MapHead(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.base import Adapter, Pooling
+from hftransfer.adapters.causal import CausalAdapter
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
@@ -115,6 +116,10 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
     if head.modality == "image":
         of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
         return of_images(model, load_image_processor(checkpoint), name, family, head)
+    if head.writes:
+        writer = CausalAdapter(model, load_tokenizer(checkpoint), name, family, head)
+        writer.require_causal()
+        return writer
     of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
     if isinstance(model, PairedClassifier):
         of_texts = PairedTextAdapter

@@ -15,6 +15,11 @@ EXTRAS = {
 }
 
 
+def has_package(name: str) -> bool:
+    """Return whether a package can be imported."""
+    return find_spec(name) is not None
+
+
 def has_extra(name: str) -> bool:
     """Return whether the packages of an extra are installed."""
     return all(find_spec(package) is not None for package in EXTRAS[name])

@@ -42,6 +42,32 @@ class DataSettings(BaseModel):
         description="column with captions of images, one or a list in each row (caption if left out; caption_0, "
         "caption_1, … stand for it)",
     )
+    prompt_column: str | None = Field(
+        None, description="column with prompts (prompt, instruction, question, … if left out)"
+    )
+    completion_column: str | None = Field(
+        None, description="column with what is to be written (completion, response, output, answer if left out)"
+    )
+    references_column: str | None = Field(
+        None, description="column with other right completions of a prompt, as a list (references if left out)"
+    )
+    messages_column: str | None = Field(
+        None, description="column with conversations, lists of {role, content} (messages if left out)"
+    )
+    template: str | None = Field(
+        None,
+        description="of text-generation: what a prompt is put into, as in '{prompt}\\n'; the tokenizer's own chat "
+        "template if left out, and '{prompt}\\n' where it has none",
+    )
+    loss_on: Literal["completion", "all"] = Field(
+        "completion", description="of text-generation: whether prompts are learned too"
+    )
+    max_new_tokens: int = Field(
+        128, ge=1, le=1 << 16, description="of text-generation: the longest text that is written for a prompt"
+    )
+    written: int = Field(
+        64, ge=0, description="of text-generation: for so many validation and test prompts texts are written and judged"
+    )
     question_column: str | None = Field(None, description="column with questions (question if left out)")
     context_column: str | None = Field(None, description="column with the texts asked about (context if left out)")
     answers_column: str | None = Field(None, description="column with answers as in SQuAD (answers if left out)")

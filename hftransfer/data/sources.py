@@ -15,6 +15,7 @@ from hftransfer.base.errors import DataError, first_line, must_be, nearest, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
+from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
@@ -56,7 +57,7 @@ BUNDLED = {
     "bundled/short-notes": "sentences",
 }
 """Data sets that come with the package, and what they hold."""
-_READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS)
+_READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS, DIALOGUES)
 _OWN_TABLES = tuple(suffix for reader in _READERS for suffix in reader.own_tables)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
@@ -591,6 +592,7 @@ def _add_python(data: object, settings: DataSettings, name: str, reader: Reader,
         named = (
             *("image_column", "text_column", "text_pair_column", "label_column", "label_columns"),
             *("split_column", "caption_column", "tokens_column", "tags_column", "spans_column"),
+            *("prompt_column", "completion_column", "references_column", "messages_column"),
         )
         settings = settings.model_copy(update=dict.fromkeys(named))
     dicts = _dicts(records, wheres, reader)

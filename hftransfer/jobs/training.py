@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.terms import note_on_license
 from hftransfer.base.errors import ModelError, user_path
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.sources import BUNDLED
 from hftransfer.data.splits import Splits, few_shots, require_shots
@@ -160,7 +161,7 @@ def _learned(
         history=done.history,
         method=recipe.strategy.kind,
         bases=(checkpoint,),
-        more={**more, **({"zero_shot": done.by_names} if done.by_names else {})},
+        more={**more, **({"zero_shot": done.by_names} if done.by_names else {}), **_before(done)},
         tables={"predictions.parquet": test.columns} if test is not None else {},
         save_model=lambda folder, place: save_model(done.adapter, model_facts, folder, place),
         save_checkpoint=done.save,
@@ -169,6 +170,11 @@ def _learned(
         l2_path=done.l2_path,
         features=done.features,
     )
+
+
+def _before(done: Transferred) -> JsonObject:
+    """Return what was measured before training, where something was."""
+    return {"before": {name: own.metrics for name, own in done.before.items()}} if done.before else {}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.demo.drawings import DRAWINGS, Drawings
 from hftransfer.predictors.predictor import Predictor, require_several
 from hftransfer.tasks.facts import OF_DRAWINGS
-from hftransfer.tasks.outcomes import Answer, Prediction
+from hftransfer.tasks.outcomes import Answer, Generation, Manner, Prediction
 
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
@@ -51,9 +51,17 @@ class PredictRequest(InputRequest):
     overlay: bool = False
     tile: int | None = None
     as_json: bool = False
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+    @property
+    def manner(self) -> Manner:
+        """How texts are written, where a person says it."""
+        return Manner(self.max_new_tokens, self.temperature or 0.0, self.seed or 0)
 
 
-Outcome = Prediction | Answer | DataError
+Outcome = Prediction | Answer | Generation | DataError
 
 
 def predict_inputs(
@@ -92,6 +100,8 @@ def predict_inputs(
             write(entry)
             if request.as_json:
                 told.append(entry)
+            elif isinstance(outcome, Generation) and _is_alone(named, predictor, request):
+                print("" if sys.stdout.isatty() else printable(outcome.text), flush=True)
             elif request.csv is None:
                 print(outcome.line(one.name, scoring), flush=True)
     if request.as_json:
@@ -187,8 +197,33 @@ def _outcomes(
     if not isinstance(predictor, Predictor):
         return _chosen(predictor, request, lines)
     _require_no(request, ("labels", "prompts"), "left out for a model with classes of its own")
+    if not predictor.task.head.writes:
+        _require_no(request, ("max_new_tokens", "temperature", "seed"), "left out for a model that writes no texts")
     given = request.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
-    return given, predictor.predict_each([one.value for one in given])
+    manner = request.manner
+    if _is_alone(given, predictor, request) and sys.stdout.isatty():
+        manner = replace(manner, tell=_Stream().tell)
+    return given, predictor.predict_each([one.value for one in given], manner)
+
+
+def _is_alone(given: Sequence[NamedInput], predictor: Predictor | DualPredictor, request: PredictRequest) -> bool:
+    """Return whether one text alone is written, and shown as it is."""
+    writes = isinstance(predictor, Predictor) and predictor.task.head.writes
+    return writes and len(given) == 1 and not request.as_json and request.csv is None
+
+
+class _Stream:
+    """Shows a text as it grows."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def tell(self, place: int, text: str) -> None:
+        """Print what is new of a text; half a character waits for its other half."""
+        del place
+        if text.startswith(self._shown) and not text.endswith("\ufffd"):
+            print(printable(text[len(self._shown) :]), end="", flush=True)
+            self._shown = text
 
 
 def _chosen(

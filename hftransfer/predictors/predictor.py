@@ -29,7 +29,7 @@ from hftransfer.base.run_folder import MANIFEST
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
-from hftransfer.tasks.outcomes import Answer, Prediction
+from hftransfer.tasks.outcomes import Answer, Generation, Manner, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,7 @@ class Predictor:
         self.source = adapter
         self.adapter = frozen_twin(adapter, self.compute)
         # The solved head stays in float32; a copy, since moving it to a GPU would part the source's own from its model.
-        self._head = copy.deepcopy(adapter.head).float().to(self.compute.device)
+        self._head = copy.deepcopy(adapter.head).float().to(self.compute.device) if adapter.head_is_linear else None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -163,6 +163,10 @@ class Predictor:
         self, inputs: None = None, *, question: Sequence[str], context: str | Sequence[str]
     ) -> list[Answer]: ...
     @overload
+    def predict(
+        self, inputs: Iterable[str], *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Generation]: ...
+    @overload
     def predict(self, inputs: OneInput | Iterable[OneInput]) -> list[Prediction]: ...
 
     def predict(
@@ -171,8 +175,14 @@ class Predictor:
         *,
         question: str | Sequence[str] | None = None,
         context: str | Sequence[str] | None = None,
-    ) -> Answer | list[Answer] | list[Prediction]:
-        """Return one `Prediction` per image or text, one `Answer` per question.
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Any:
+        """Return one `Prediction` per image or text, one `Answer` per question, one `Generation` per prompt.
+
+        Of prompts, texts or lists of messages, at most `max_new_tokens` are written; with a `temperature` above 0
+        tokens are drawn, by the seed.
 
         Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
         tuples); one alone may be given. Questions are dicts with `question` and `context`, or lists of both by these
@@ -187,7 +197,7 @@ class Predictor:
         """
         if len(self.reader.fields) > 1:
             given = as_questions(inputs, question, context)
-            answers = all_or_faults(self._answer_each(given))
+            answers = all_or_faults(self._answer_each(given, Manner()))
             return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
         if inputs is None or question is not None or context is not None:
             got = "none" if inputs is None else "a question or a context"
@@ -195,12 +205,21 @@ class Predictor:
         given = as_list(inputs, self.reader)
         if self.reader.fields:
             _require_no_images(given)
-        return all_or_faults(self.predict_each(given))
+        return all_or_faults(self.predict_each(given, Manner(max_new_tokens, temperature, seed)))
 
-    def predict_each(self, inputs: Sequence[object]) -> Iterator[Any]:
-        """Yield a prediction for each image or text, or an answer to each question, in turn, or the error that says why
-        it can't be read."""
-        yield from self._answer_each(inputs) if self.task.from_windows else self._predict_each(inputs)
+    def predict_each(self, inputs: Sequence[object], manner: Manner | None = None) -> Iterator[Any]:
+        """Yield a prediction for each image or text, an answer to each question, or what is written for each prompt, in
+        turn, or the error that says why it can't be read.
+
+        Raises:
+            RecipeError: texts can't be written in this manner, or the model writes none.
+        """
+        manner = manner or Manner()
+        manner.require_sound()
+        if not self.task.head.writes and manner != Manner():
+            allowed = "left out: the model writes no texts"
+            raise RecipeError(must_be("max_new_tokens, temperature and seed", allowed, "given"))
+        yield from self._answer_each(inputs, manner) if self.task.from_windows else self._predict_each(inputs)
 
     def _predict_each(self, inputs: Sequence[object]) -> Iterator[Prediction | DataError]:
         images = partial(decoded, pixels=self.facts.pixels)
@@ -247,7 +266,6 @@ class Predictor:
             RecipeError: the label map does not fit.
         """
         from hftransfer.data.depth import PixelRange
-        from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import labelled_split
         from hftransfer.tasks.label_map import relabelled
 
@@ -262,10 +280,20 @@ class Predictor:
         names = self.class_names if task.head.names_classes else ()
         rows = task.to_be_judged(rows, names, **self._tuned)
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
-        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
-        examples, outcomes = self._outcomes(split, DataSettings(source="memory", decode=decode, **tokens), whole=False)
+        settings = self._settings(decode)
+        examples, outcomes = self._outcomes(split, settings, whole=False)
+        with self._one_at_a_time:
+            seen = task.looked(self.adapter, examples, settings, self.compute.autocast, lambda _: None)
         # As in predict: a model trained without unanswerable questions never answers nothing.
-        return task.judge(outcomes, examples, names, **self._tuned).metrics
+        return task.judge(outcomes, examples, names, **self._tuned, **seen).metrics
+
+    def _settings(self, decode: Literal["exact", "draft"] = "exact") -> DataSettings:
+        """Return how rows become items, as in training."""
+        from hftransfer.data.settings import DataSettings
+
+        names = ("max_tokens", "stride_tokens", "template", "loss_on", "max_new_tokens")
+        own = {name: getattr(self.facts, name) for name in names}
+        return DataSettings(source="memory", decode=decode, tile=self.tile, **own)
 
     def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
         """Return the examples of a split, and what the task keeps of each one's logits.
@@ -368,7 +396,7 @@ class Predictor:
         top = len(self.adapter.stages)
         with self._one_at_a_time, torch.inference_mode():
             activations = forward(self.adapter, top, inputs, self.compute)
-            if self.adapter.head_is_linear:
+            if self._head is not None:
                 logits = self._head(activations["hidden"].float())
             else:
                 logits = self.adapter.above(activations, top)
@@ -390,7 +418,7 @@ class Predictor:
         examples, outcomes = self._outcomes_of_rows([task.row_of(question, place)])
         return task.predictions(outcomes, examples, self.facts.null_threshold)[0]
 
-    def _answer_each(self, inputs: Sequence[object]) -> Iterator[Any]:
+    def _answer_each(self, inputs: Sequence[object], manner: Manner) -> Iterator[Any]:
         """Return what is said of each input in turn, or the error that says what is wrong with it."""
         size = self.task.answered_at_once
         for start in range(0, len(inputs), size):
@@ -398,7 +426,11 @@ class Predictor:
             read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
             rows = [one for one in read if not isinstance(one, DataError)]
             answers: Iterator[object] = iter(())
-            if rows:
+            if rows and self.task.head.writes:
+                with self._one_at_a_time:
+                    told = self.task.write(self.adapter, rows, self._settings(), manner, self.compute.autocast)
+                answers = iter(told)
+            elif rows:
                 examples, outcomes = self._outcomes_of_rows(rows)
                 answers = iter(self.task.said(outcomes, examples, self.class_names, **self._tuned))
             for one in read:
@@ -414,13 +446,11 @@ class Predictor:
 
     def _outcomes_of_rows(self, rows: list[Row]) -> tuple[Examples, list[Any]]:
         """Return the examples of rows without targets, and what the task keeps of each one's logits."""
-        from hftransfer.data.settings import DataSettings
         from hftransfer.data.splits import Split
 
         # Nothing of these rows is kept, so that they need no digests.
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
-        tokens = {"max_tokens": self.facts.max_tokens, "stride_tokens": self.facts.stride_tokens, "tile": self.tile}
-        return self._outcomes(split, DataSettings(source="memory", **tokens), whole=True)
+        return self._outcomes(split, self._settings(), whole=True)
 
 
 _LEAST_TILE_PX = 32

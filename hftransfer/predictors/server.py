@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hftransfer.base.errors import HftransferError, RecipeError, must_be
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Predictor
-from hftransfer.tasks.outcomes import Answer, Prediction, SegmentedImage
+from hftransfer.tasks.outcomes import Answer, Generation, Prediction, SegmentedImage
 
 if TYPE_CHECKING:
     import uvicorn
@@ -244,7 +244,7 @@ def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> di
     return found
 
 
-def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answer:
+def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answer | Generation:
     """Return the prediction for one input.
 
     Texts do not go through `predict`, which looks whether one names a file here.
@@ -253,7 +253,7 @@ def _of_one(predictor: Predictor, form: _Form, given: Any) -> Prediction | Answe
         given = tuple(given[name] for name in form.fields)
     elif form.fields:
         given = predictor.reader.from_fields(given)
-    outcome: Prediction | Answer | HftransferError = next(iter(predictor.predict_each([given])))
+    outcome: Prediction | Answer | Generation | HftransferError = next(iter(predictor.predict_each([given])))
     if isinstance(outcome, HftransferError):
         raise outcome
     return outcome

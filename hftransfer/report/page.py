@@ -109,9 +109,17 @@ class RunPage:
         for name, value in self._judged.items():
             if isinstance(value, float):
                 told = {split: self.metrics[split].get(name) for split in ("test", "validation")}
+                told["before"] = self._before.get(name)
                 shown = {split: "" if score is None else f"{score:.4f}" for split, score in told.items()}
                 rows.append({"name": name.replace("_", " "), **shown})
         return rows
+
+    @property
+    def _before(self) -> JsonObject:
+        """What was measured before training, on the split that is shown first."""
+        split = "test" if self.metrics["test"] else "validation"
+        before: JsonObject = self.metrics.get("before", {}).get(split, {})
+        return before
 
     def _classes(self) -> list[dict[str, str]]:
         if per_class := self._judged.get("per_class"):

@@ -54,9 +54,12 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
     """Return what was measured, how long it took, and where everything lies."""
     test, validation = metrics["test"], metrics["validation"]
     names = [name for name, value in (test or validation).items() if isinstance(value, float)]
-    lines = [["", "test", "validation"]]
-    lines += [[name.replace("_", " "), _score(test, name), _score(validation, name)] for name in names]
-    lines = [line[:2] for line in lines] if not validation else lines
+    before = metrics.get("before", {}).get("test" if test else "validation", {})
+    lines = [["", *(["before"] if before else []), "test", "validation"]]
+    for name in names:
+        first = [_score(before, name)] if before else []
+        lines.append([name.replace("_", " "), *first, _score(test, name), _score(validation, name)])
+    lines = [line[:-1] for line in lines] if not validation else lines
     sizes, parameters, seconds = metrics["examples"], metrics["parameters"], metrics["seconds"]
     facts = [
         ["examples", f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test"],

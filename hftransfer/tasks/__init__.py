@@ -12,6 +12,7 @@ from hftransfer.tasks.image_segmentation import ImageSegmentation
 from hftransfer.tasks.image_text import ImageText
 from hftransfer.tasks.question_answering import QuestionAnswering
 from hftransfer.tasks.text_classification import TextClassification, TextRegression
+from hftransfer.tasks.text_generation import TextGeneration
 from hftransfer.tasks.token_classification import TokenClassification
 from hftransfer.tasks.zero_shot import ZeroShot
 
@@ -19,7 +20,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         *(ImageClassification(), TextClassification(), TokenClassification(), QuestionAnswering()),
-        ImageSegmentation(),
+        *(ImageSegmentation(), TextGeneration()),
         *(ZeroShot(), ImageText(), TextRegression(), ImageRegression()),
     )
 }

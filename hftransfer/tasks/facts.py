@@ -28,6 +28,12 @@ class ModelFacts(BaseModel):
     class_names: tuple[str, ...] = ()
     max_tokens: int | None = Field(None, ge=1, le=_MOST_TOKENS)
     stride_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
+    template: str | None = None
+    """Of texts that are written: what a prompt is put into; None for the tokenizer's chat template, or a plain one."""
+    loss_on: Literal["completion", "all"] = "completion"
+    """Of texts that are written: what was learned, and is judged."""
+    max_new_tokens: int = Field(128, ge=1, le=1 << 16)
+    """Of texts that are written: after so many tokens each ends."""
     null_threshold: float | None = Field(None, allow_inf_nan=False)
     thresholds: dict[str, _Share] | None = None
     """Of several labels: from which probability on each is given."""

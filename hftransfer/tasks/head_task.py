@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import numpy as np
@@ -14,10 +14,12 @@ from hftransfer.base.errors import must_be
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits
 from hftransfer.tasks.contract import Examples, Judged, Loss, Task, Wishes
-from hftransfer.tasks.outcomes import Prediction, prediction_of
+from hftransfer.tasks.outcomes import Manner, Prediction, prediction_of
 from hftransfer.tasks.sense import faults_of_head
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor, device
 
     from hftransfer.adapters.anatomy import Inputs
@@ -47,6 +49,8 @@ class HeadTask(Task, Generic[Outcome]):
     """By which method a linear head on features is solved; None where it is stepped."""
     problem_type: ClassVar[str | None] = None
     """What transformers calls it in a model's configuration, where that is more than a head's size."""
+    judged_before: ClassVar[bool] = False
+    """Whether the model is judged before training too: its head says something then."""
     tuned: ClassVar[tuple[str, ...]] = ()
     """The fields of `ModelFacts` that judging finds on the validation split, and that later judgements are given."""
 
@@ -136,6 +140,23 @@ class HeadTask(Task, Generic[Outcome]):
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
 
+    def looked(
+        self,
+        adapter: Adapter,
+        examples: Examples,
+        settings: DataSettings,
+        autocast: Callable[[], AbstractContextManager[object]],
+        advance: Callable[[int], None],
+    ) -> dict[str, object]:
+        """Return what judging is told that takes the model itself, such as texts that it writes."""
+        del adapter, examples, settings, autocast, advance
+        return {}
+
+    def look_count(self, examples: Examples, settings: DataSettings) -> int:
+        """Return how many examples are looked at so."""
+        del examples, settings
+        return 0
+
     def to_be_judged(self, rows: list[Row], names: Sequence[str], **tuned: Any) -> list[Row]:
         """Return rows as a trained model with these outputs is judged by them.
 
@@ -162,6 +183,21 @@ class HeadTask(Task, Generic[Outcome]):
 
         Raises:
             DataError: it is no such input.
+        """
+        raise NotImplementedError
+
+    def write(
+        self,
+        adapter: Adapter,
+        rows: Sequence[Row],
+        settings: DataSettings,
+        manner: Manner,
+        autocast: Callable[[], AbstractContextManager[object]],
+    ) -> Sequence[Any]:
+        """Return what a model whose head writes makes of each row.
+
+        Raises:
+            DataError: a row is not one that it can go on with.
         """
         raise NotImplementedError
 

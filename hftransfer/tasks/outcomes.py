@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from hftransfer.base.errors import printable
+from hftransfer.base.errors import RecipeError, must_be, printable
 
 if TYPE_CHECKING:
     import os
@@ -115,6 +115,56 @@ class Answer:
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How texts are written where a person says it."""
+
+    max_new_tokens: int | None = None
+    """After so many tokens a text ends; None for the model's own number."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; above it tokens are drawn, the more evenly the higher it is."""
+    seed: int = 0
+    """What is drawn follows from it."""
+    tell: Callable[[int, str], None] | None = None
+    """Gets each text so far, by its place, as it grows."""
+
+    def require_sound(self) -> None:
+        """Return if texts can be written so.
+
+        Raises:
+            RecipeError: they can't; all that is wrong is told.
+        """
+        faults = []
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            faults.append(must_be("max_new_tokens", "1 or more", self.max_new_tokens))
+        if not 0 <= self.temperature <= 100:
+            faults.append(must_be("temperature", "a number from 0 (the likeliest token) to 100", self.temperature))
+        if self.seed < 0:
+            faults.append(must_be("seed", "0 or more", self.seed))
+        if faults:
+            raise RecipeError(*faults)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was written for one prompt: the text, whether it ended by itself, its tokens (the one that ended it left
+    out), and the log of their probability together, in nats."""
+
+    text: str
+    stopped: bool
+    tokens: tuple[int, ...]
+    log_probability: float
+
+    def line(self, name: str, scoring: str) -> str:
+        """Return the text in one line, after the prompt."""
+        del scoring
+        return f"{in_one_line(name)}  {in_one_line(self.text)}{'' if self.stopped else ' …'}"
+
+    def plain(self) -> dict[str, object]:
+        """Return it as JSON and tables have it."""
+        return {**asdict(self), "tokens": len(self.tokens)}
 
 
 @dataclass(frozen=True)

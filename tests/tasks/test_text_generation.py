@@ -1,0 +1,449 @@
+"""Text generation: which tokens are learned, how likely they are, what is written, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hftransfer as ht
+from hftransfer.adapters.causal import LABELS, CausalAdapter, label_scores
+from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.heads import LANGUAGE
+from hftransfer.adapters.libraries import quiet_peft
+from hftransfer.adapters.loading import load_adapter
+from hftransfer.adapters.writing import Writing, write
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import rows_from_python
+from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
+from hftransfer.tasks.templates import Template, cut, windows
+from hftransfer.tasks.text_generation import encode_rows, prompts_of
+from tests.builders import WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
+
+ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
+QUICK: dict[str, Any] = {"max_new_tokens": 8, "written": 2, "max_tokens": 96}
+
+
+@pytest.fixture(scope="session")
+def writers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("writers")
+    return {family: write_tiny_writer(family, folder / family) for family in WRITERS}
+
+
+def adapter_of(folder: Path) -> CausalAdapter:
+    checkpoint = find_checkpoint(str(folder))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint, (), head=LANGUAGE)
+    assert isinstance(adapter, CausalAdapter)
+    return adapter
+
+
+def dialogue(*turns: tuple[str, str]) -> Dialogue:
+    return Dialogue(tuple(Turn(*turn) for turn in turns))
+
+
+# --- which tokens are learned ----------------------------------------------------------------------------------------
+
+
+def learned_texts(template: Template, encoded: Any) -> list[str]:
+    """The runs of learned tokens, as texts."""
+    runs: list[list[int]] = [[]]
+    for own, label in zip(encoded.ids, encoded.labels, strict=True):
+        if label:
+            runs[-1].append(own)
+        elif runs[-1]:
+            runs.append([])
+    return [template.tokenizer.decode(run) for run in runs if run]
+
+
+@pytest.mark.parametrize("pad", [None, "<pad>"])
+def test_the_assistants_turns_are_learned_each_with_its_end(pad: str | None) -> None:
+    template = Template(byte_tokenizer(pad=pad))
+    turns = dialogue(("system", "S"), ("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2!"))
+    encoded = template.encode(turns, "row 1")
+    assert learned_texts(template, encoded) == ["1<end>", "2!<end>"]
+    assert template.prompt(turns.prompt, "row 1") == encoded.ids[: len(encoded.ids) - len("2!") - 2]
+    assert template.stops == (257,)
+
+
+def test_marks_of_a_template_are_followed_and_the_end_is_added() -> None:
+    marked = (
+        "{% for message in messages %}<s>{{ message['role'] + '\n' }}{% if message['role'] == 'assistant' %}"
+        "{% generation %}{{ message['content'] }}{% endgeneration %}{% else %}{{ message['content'] }}{% endif %}"
+        "{{ '<end>' }}{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    template = Template(byte_tokenizer(chat=marked))
+    turns = dialogue(("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"))
+    assert learned_texts(template, template.encode(turns, "row 1")) == ["1<end>", "2<end>"]
+
+
+def test_a_template_that_ends_no_turn_is_given_an_end() -> None:
+    endless = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
+    endless += "{% if add_generation_prompt %}assistant: {% endif %}"
+    template = Template(byte_tokenizer(chat=endless))
+    encoded = template.encode(dialogue(("user", "one"), ("assistant", "1")), "row 1")
+    assert learned_texts(template, encoded)[-1].endswith("<end>")
+    assert template.stops == (257,)
+
+
+def test_a_template_that_rewrites_earlier_turns_teaches_the_last_alone() -> None:
+    forgetful = (
+        "{% for message in messages %}<s>{{ message['role'] + '\n' }}"
+        "{{ message['content'] if loop.last or message['role'] == 'user' else '…' }}<end>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    template = Template(byte_tokenizer(chat=forgetful))
+    turns = dialogue(("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"))
+    assert learned_texts(template, template.encode(turns, "row 1")) == ["2<end>"]
+
+
+def test_a_plain_template_and_prompts_that_are_learned_too() -> None:
+    turns = dialogue(("user", "one"), ("assistant", "1"))
+    plain = Template.of(byte_tokenizer(chat=None), None, "completion")
+    assert learned_texts(plain, plain.encode(turns, "row 1")) == ["1<end>"]
+    assert plain.tokenizer.decode(plain.encode(turns, "row 1").ids) == "one\n1<end>"
+    own = Template.of(byte_tokenizer(), "Q: {prompt} A:", "all")
+    assert learned_texts(own, own.encode(turns, "row 1")) == [": one A:1<end>"]
+
+
+def test_a_document_is_learned_whole_in_parts_that_share_one_token() -> None:
+    template = Template(byte_tokenizer())
+    encoded = template.encode(dialogue(("", "abcdefghij")), "a.txt")
+    parts = windows(encoded, 4)
+    assert encoded.learned == 10
+    assert sum(part.learned for part in parts) == 10
+    assert max(len(part.ids) for part in parts) == 4
+    assert all(one.ids[-1] == two.ids[0] for one, two in pairwise(parts))
+    assert cut(encoded, 4).ids == encoded.ids[:4]
+
+
+@pytest.mark.parametrize(
+    ("options", "turns", "message"),
+    [
+        ({"end": None}, [("user", "a"), ("assistant", "b")], "one with an end token; got none"),
+        ({"chat": None}, [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")], "conversation of 4"),
+        ({"chat": "{{ raise_exception('no system') }}"}, [("user", "a"), ("assistant", "b")], "no system"),
+        ({"chat": "{{ messages | length }}"}, [("user", "a"), ("assistant", "b")], "grows with each message"),
+    ],
+)
+def test_what_a_template_cant_do_is_said(options: dict[str, Any], turns: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(HftransferError) as caught:
+        Template.of(byte_tokenizer(**options), None, "completion").encode(dialogue(*turns), "row 1")
+    assert message in str(caught.value)
+
+
+def test_a_prompt_without_room_is_told_or_left_out_and_a_cut_is_noted() -> None:
+    template = Template(byte_tokenizer(), "{prompt}")
+    rows = rows_from_python([("p" * 30, "x"), ("p", "y" * 30)], DataSettings(source="memory"), DIALOGUES)["all"]
+    with pytest.raises(DataError, match=r"row\[0\]: the prompt must be shorter than the 16 that fit; got 30 tokens"):
+        encode_rows(rows, template, 16, strict=True)
+    found = encode_rows(rows, template, 16, strict=False)
+    assert [part.encoded.learned for part in found.parts] == [0, 15]
+    assert [note.split(":")[0] for note in found.notes] == ["1 completion cut at 16 tokens", "1 row not learned"]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read(rows: object, **settings: Any) -> list[Any]:
+    found = rows_from_python(rows, DataSettings(source="memory", **settings), DIALOGUES)
+    return [row for part in found.values() for row in part]
+
+
+def test_rows_of_every_form_are_read() -> None:
+    assert read([("p", "c")])[0].content == dialogue(("user", "p"), ("assistant", "c"))
+    assert read([{"instruction": "do", "input": "it", "output": "done"}])[0].content.turns[0].text == "do\n\nit"
+    messages = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
+    assert read([{"conversations": messages}])[0].content == dialogue(("user", "hi"), ("assistant", "yo"))
+    assert read([{"messages": json.dumps(messages)}])[0].target == ("yo",)
+    assert read(["a text", "another"])[1].content.is_document
+    assert read([{"question": "why", "answer": "so"}])[0].target == ("so",)
+    several = {"prompt": "p", "completion": "c", "references": ["c", "d"]}
+    assert read([several])[0].target == ("c", "d")
+    talk = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
+    assert read([talk])[0].content == dialogue(("user", "q"), ("assistant", "a"))
+    assert read([{"a": "p", "b": "c"}], prompt_column="a", completion_column="b")[0].target == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "p"}, "a table with a column such as completion"),
+        ({"prompt": "p", "completion": " "}, "column 'completion' must be a text; got an empty text"),
+        ({"messages": [{"role": "user", "content": "p"}]}, "messages with a turn of the assistant; got user"),
+        (
+            {"messages": [{"role": "assistant", "content": "p"}]},
+            "role of message 1 must be system or user at the start",
+        ),
+        ({"messages": [{"role": "user", "content": "p"}] * 2 + [{"role": "assistant", "content": "a"}]}, "message 2"),
+        ({"messages": [{"role": "oracle", "content": "p"}]}, "{role, content} with texts"),
+        ({"messages": "hello"}, "a list of messages"),
+        ({"label": "x"}, "a table with a column such as text"),
+    ],
+)
+def test_rows_that_teach_nothing_are_told_in_words(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read([row])
+    assert message in str(caught.value)
+
+
+def test_texts_are_found_as_files(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("first\n")
+    (tmp_path / "two.txt").write_text("second\n")
+    found = rows_from_python(str(tmp_path), DataSettings(source="memory"), DIALOGUES)
+    read_texts = [(row.id, row.content.texts[0]) for row in found["all"]]
+    assert read_texts == [("one.txt", "first\n"), ("two.txt", "second\n")]
+    long = tmp_path / "book.txt"
+    long.write_text("\n\n".join(["word " * 150] * 9))
+    passages = rows_from_python(str(long), DataSettings(source="memory"), DIALOGUES)["all"]
+    assert [row.id for row in passages] == ["book.txt:1", "book.txt:7", "book.txt:13"]
+    assert "".join(row.content.texts[0] for row in passages) == long.read_text()
+
+
+def test_prompts_stay_together_and_are_written_for_once() -> None:
+    rows = [(f"p{n // 4}", f"c{n}") for n in range(40)]
+    own = read(rows)
+    kept, held = COMPLETIONS.hold_out(own, 0.25, 0, "test")
+    assert {row.content.texts for row in kept}.isdisjoint(row.content.texts for row in held)
+    assert 8 <= len(held) <= 12
+    assert [own[place].content.texts[0] for place in prompts_of(own, 5)] == ["p0", "p2", "p4", "p6", "p8"]
+
+
+# --- how likely the learned tokens are -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_scores_and_gradients_are_those_of_all_logits(family: str, writers: dict[str, Path]) -> None:
+    adapter = adapter_of(writers[family])
+    ids = torch.randint(0, 250, (3, 12), generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros_like(ids)
+    labels[0, 4:], labels[1, 1:7], labels[2, 11] = 1, 1, 1
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), LABELS: labels}
+    wanted_ids = ids.masked_fill(labels == 0, -100)
+    loss = adapter.model(input_ids=ids, labels=wanted_ids, use_cache=False).loss
+    weight: Any = adapter.stages[1].get_submodule("attn.c_proj" if family == "gpt2" else "self_attn.o_proj").weight
+    (wanted,) = torch.autograd.grad(loss, weight)
+    for boundary in (0, 1, len(adapter.stages)):
+        scores = adapter.above(adapter.below(inputs, boundary), boundary)
+        assert scores.shape == (3, 12, 3)
+        assert float(scores[labels == 0].detach().abs().sum()) == 0
+        assert torch.allclose(scores[..., 0].sum() / labels.sum(), loss, atol=1e-5)
+        (found,) = torch.autograd.grad(scores[..., 0].sum() / labels.sum(), weight)
+        assert torch.allclose(found, wanted, atol=1e-5)
+    with torch.no_grad():
+        logits = adapter.model(input_ids=ids, use_cache=False).logits
+    hits = (logits[:, :-1].argmax(-1) == ids[:, 1:]) & labels[:, 1:].bool()
+    assert torch.equal(scores[:, 1:, 1].bool(), hits)
+    logs = -logits[:, :-1].log_softmax(-1).mean(-1) * labels[:, 1:]
+    assert torch.allclose(scores[:, 1:, 2], logs, atol=1e-5)
+
+
+def test_logits_lie_in_memory_a_few_at_a_time() -> None:
+    seen: list[int] = []
+
+    def head(features: torch.Tensor) -> torch.Tensor:
+        seen.append(len(features))
+        return features @ torch.ones(4, 7)
+
+    labels = torch.ones(2, 9, dtype=torch.int64)
+    labels[:, 0] = 0
+    features = torch.randn(2, 9, 4, requires_grad=True)
+    scores = label_scores(features, torch.zeros(2, 9, dtype=torch.int64), labels, head, 5)
+    torch.autograd.backward(scores[..., 0].sum())
+    assert sorted(seen) == [1, 1, 5, 5, 5, 5, 5, 5]  # once forward, and once more for the gradient
+    assert math.isclose(float(scores[0, 1, 0].detach()), math.log(7), rel_tol=1e-5)
+
+
+def test_an_encoder_is_refused(tiny: TinyModels, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="must be a decoder; got the encoder"):
+        ht.fit("text-generation", model=str(tiny("bert")), train=ROWS, strategy=ht.LoRA())
+    import transformers as tf
+
+    config = tf.BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=264
+    )
+    tf.BertLMHeadModel(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    checkpoint = find_checkpoint(str(tmp_path))
+    assert checkpoint is not None
+    with pytest.raises(ModelError, match="a decoder, for text-generation"):
+        load_adapter(checkpoint, (), head=LANGUAGE)
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def recipe_of(model: object, strategy: object = "lora", **train: Any) -> dict[str, Any]:
+    return {
+        "task": "text-generation",
+        "model": str(model),
+        "data": {"source": "memory", **QUICK},
+        "strategy": strategy,
+        "train": {"epochs": 1, "batch_size": 4, "precision": "fp32", **train},
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "strategy"),
+    [
+        ("gpt2", {"kind": "lora", "merge": True, "learning_rate": 0.01}),
+        ("llama", {"kind": "fine-tune", "unfreeze": "all", "learning_rate": 0.01}),
+        ("qwen2", {"kind": "lora", "rslora": True, "learning_rate": 0.01}),
+        ("gemma2", {"kind": "fine-tune", "unfreeze": 1, "learning_rate": 0.01}),
+    ],
+)
+def test_a_run_learns_and_leaves_a_native_model(
+    family: str, strategy: dict[str, Any], writers: dict[str, Path], tmp_path: Path
+) -> None:
+    import transformers as tf
+
+    result = ht.run(recipe_of(writers[family], strategy, epochs=3), data=ROWS, out=tmp_path / "run")
+    before, after = result.metrics["before"]["test"], result.metrics["test"]
+    assert after["bits_per_byte"] < before["bits_per_byte"]
+    low, high = after["bits_per_byte_interval"]
+    assert low <= after["bits_per_byte"] <= high
+    assert {"bleu", "chrf", "rouge_l", "stopped", "exact_match", "length_ratio"} <= after.keys()
+    ids = torch.randint(0, 250, (1, 20), generator=torch.Generator().manual_seed(1))
+    predictor = ht.load(tmp_path / "run")
+    assert isinstance(predictor, ht.Predictor)
+    with torch.no_grad():
+        own = predictor.adapter.model(input_ids=ids).logits
+        folder = tmp_path / "run" / ("merged" if strategy.get("merge") else "model")
+        if (folder / "adapter_config.json").is_file():
+            import peft
+
+            base = tf.AutoModelForCausalLM.from_pretrained(writers[family])
+            with quiet_peft():
+                model = peft.PeftModel.from_pretrained(base, str(folder)).eval()
+            assert json.loads((folder / "adapter_config.json").read_text())["task_type"] == "CAUSAL_LM"
+        else:
+            model = tf.AutoModelForCausalLM.from_pretrained(folder).eval()
+            ends = model.generation_config.eos_token_id
+            assert 257 in (ends if isinstance(ends, list) else [ends])
+            assert model.config.use_cache
+        assert torch.allclose(model(input_ids=ids).logits, own, atol=1e-5)
+    assert "before:" in (tmp_path / "run" / "report.html").read_text()
+    assert "text-generation" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_kept_activations_give_what_computing_anew_does(writers: dict[str, Path]) -> None:
+    model, strategy = str(writers["llama"]), {"kind": "fine-tune", "unfreeze": 1}
+    losses = []
+    for cache in ("on", "off"):
+        done = ht.fit("text-generation", model=model, train=ROWS, strategy=strategy, data=QUICK, epochs=2, cache=cache)
+        losses.append([row["train_loss"] for row in done.history[1:]])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strategy": "linear-probe"}, "strategy.kind must be lora or fine-tune"),
+        ({"data": {"source": "memory", "template": "Q:"}}, "data.template must be a text with {prompt} in it"),
+        ({"data": {"source": "memory", "max_new_tokens": 0}}, "data.max_new_tokens must be"),
+        ({"train": {"class_weights": "auto"}}, "train.class_weights must be none"),
+        ({"strategy": {"kind": "lora", "head_init": "solved"}}, "strategy.head_init must be auto or random"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(change: dict[str, Any], message: str, writers: dict[str, Path]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        ht.check({**recipe_of(writers["llama"]), **change}, data=ROWS)
+    assert message in str(caught.value)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_texts_written_together_are_those_written_alone(family: str, writers: dict[str, Path]) -> None:
+    adapter = adapter_of(writers[family])
+    random = np.random.default_rng(0)
+    prompts = [random.integers(0, 250, int(size)).tolist() for size in random.integers(1, 40, 10)]
+    # Any token may end a text here, so that some do.
+    stops = tuple(range(0, 256, 17))
+    found = write(adapter, prompts, Writing(stops, 12))
+    for prompt, one in zip(prompts, found, strict=True):
+        ids = torch.tensor([prompt])
+        told = adapter.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, eos_token_id=list(stops)
+        )[0, len(prompt) :].tolist()
+        ended = told[-1] in stops
+        assert (list(one.ids), one.stopped) == (told[:-1] if ended else told, ended)
+        with torch.no_grad():
+            logs = adapter.model(input_ids=torch.tensor([prompt + told])).logits[0].log_softmax(-1)
+        wanted = sum(float(logs[len(prompt) - 1 + place, token]) for place, token in enumerate(told))
+        assert one.log_probability == pytest.approx(wanted, abs=1e-3)
+    assert any(one.stopped for one in found)
+    assert not all(one.stopped for one in found)
+
+
+def test_what_is_drawn_follows_from_the_seed_and_not_from_neighbours(writers: dict[str, Path]) -> None:
+    adapter = adapter_of(writers["llama"])
+    how = Writing((257,), 10, temperature=1.0, seed=5)
+    both = write(adapter, [[1, 2, 3], [4, 5]], how)
+    assert write(adapter, [[1, 2, 3]], how)[0].ids == both[0].ids
+    assert write(adapter, [[1, 2, 3]], Writing((257,), 10, temperature=1.0, seed=6))[0].ids != both[0].ids
+
+
+def test_a_text_ends_where_the_context_does(writers: dict[str, Path]) -> None:
+    adapter = adapter_of(writers["gpt2"])
+    (found,) = write(adapter, [[1] * 250], Writing((), 100))
+    assert len(found.ids) == adapter.max_tokens - 250
+    assert not found.stopped
+
+
+def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> None:
+    model = ht.load(writers["llama"])
+    assert isinstance(model, ht.Predictor)
+    one, other = model.predict(["name[A]", "name[B]"], max_new_tokens=5)
+    assert len(one.tokens) <= 5
+    assert one.log_probability < 0
+    (alone,) = model.predict("name[A]", max_new_tokens=5)
+    assert alone.tokens == one.tokens != other.tokens
+    assert alone.log_probability == pytest.approx(one.log_probability, abs=1e-4)
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "name[A]"}]
+    given: Any = [{"messages": talk}]
+    assert model.predict(given, max_new_tokens=5)[0] != one
+    with pytest.raises(RecipeError, match="max_new_tokens must be 1 or more; got 0"):
+        model.predict(["a"], max_new_tokens=0)
+    with pytest.raises(DataError, match="of 1 to 255 tokens"):
+        model.predict(["a" * 300])
+    with pytest.raises(DataError, match="prompt 1 must be a text"):
+        model.predict(["a", " "])
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def test_likelihood_is_a_ratio_of_sums() -> None:
+    found = score_likelihood(np.array([4.0, 2.0]), np.array([2, 4]), np.array([1, 2]), np.array([10, 5]))
+    assert found["perplexity"] == pytest.approx(math.e)
+    assert found["bits_per_byte"] == pytest.approx(6 / math.log(2) / 15)
+    assert found["token_accuracy"] == 0.5
+    assert found["perplexity_interval"] == pytest.approx([math.exp(0.5), math.exp(2)])
+
+
+def test_written_texts_are_judged_by_the_nearest_reference() -> None:
+    # The numbers are those of rouge-score 0.1.2 (rougeL, no stemmer) and of the definitions.
+    assert rouge_l("the cat sat on the mat", "a cat was on the mat") == pytest.approx(2 / 3)
+    assert rouge_l("Ein Käse!", "käse ein") == 0.5
+    assert rouge_l("", "a") == 0
+    found = score_texts(["the cat", "x y"], [["a dog", "the cat"], ["x y z", "q"]], [True, False])
+    assert found["exact_match"] == 0.5
+    assert found["stopped"] == 0.5
+    assert found["rouge_l"] == pytest.approx((1 + 0.8) / 2)
+    assert found["length_ratio"] == pytest.approx(4 / 3)  # of two that are as near, the shorter counts
+    assert score_texts(["a b c d e"], [["a b c d e"]], [True])["bleu"] == pytest.approx(100)
+
+
+def test_roles_are_known_by_other_names() -> None:
+    turns = turns_of([{"role": "human", "content": "a"}, {"role": "model", "content": "b"}], "row 1", answered=True)
+    assert [turn.role for turn in turns] == ["user", "assistant"]
