@@ -17,6 +17,7 @@ from benchmarks import (
     segmentation,
     several_labels,
     text_embedding,
+    text_generation,
     token_classification,
     whole_job,
     zero_shot,
@@ -25,7 +26,7 @@ from benchmarks import (
 _MODULES = (
     *(linear_probe, text_embedding, fine_tune, few_shot, zero_shot, whole_job, command_line, limit, growth),
     *(predict, question_answering, boundary_cache, several_labels, token_classification, regression, segmentation),
-    keras_probe,
+    *(keras_probe, text_generation),
 )
 BENCHMARKS = {benchmark.name: benchmark for module in _MODULES for benchmark in module.BENCHMARKS}
 

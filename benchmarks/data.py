@@ -33,6 +33,7 @@ QUESTIONS = _default("data/squad", "")
 EMOTIONS = _default("data/goemotions", "")
 ENTITIES = _default("data/wnut17", "")
 SIMILARITIES = _default("data/stsb", "")
+DESCRIPTIONS = _default("data/e2e", "")
 SCENES = _default("data/camvid", "")
 IMAGE_MODEL = _default("models/vit_tiny_patch16_224", "bundled/efficientnet-lite0")
 TEXT_MODEL = "bundled/minilm-l6"

@@ -150,7 +150,7 @@ def init(
     task: Annotated[
         str | None,
         typer.Option(
-            help="image-classification, text-classification, question-answering or image-text; found if left out."
+            help="image-classification, text-classification, text-generation, question-answering, …; found if left out."
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The pretrained model; a bundled one if left out.")] = None,

@@ -280,6 +280,11 @@ class LoRA(_Stepped):
     targets: Literal["auto"] | list[str] = Field(
         "auto", description="names of the layers to adapt; auto takes those of the model's family"
     )
+    last: int | None = Field(
+        None,
+        ge=1,
+        description="adapt layers of so many last stages alone: what lies below them is computed once and kept",
+    )
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
     learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
@@ -294,6 +299,8 @@ class LoRA(_Stepped):
             RecipeError: a target matches no layer.
         """
         names = adapter.lora.modules(None if self.targets == "auto" else self.targets)
+        if self.last is not None:
+            names = adapter.lora.in_last_stages(names, self.last)
         lowest = adapter.lora.lowest_stage_of(names)
         try:
             adapter.add_lora(

@@ -102,10 +102,19 @@ def bundled_folder(name: str, *, convert: bool = True) -> Path | None:
     return _converted_folder(name, bundle, convert=convert)
 
 
+def is_converted(name: str) -> bool:
+    """Return whether a bundled model's weights lie in the cache in the native layout."""
+    return (_cached_folder(name) / "model.safetensors").is_file()
+
+
+def _cached_folder(name: str) -> Path:
+    return cache_folder("models") / f"{name.removeprefix('bundled/')}-{BUNDLED_MODELS[name].sha256[:12]}"
+
+
 def _converted_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | None:
     """Return the folder in the cache that holds a bundled model's weights in the native layout; the package is asked
     for where it does not yet."""
-    folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
+    folder = _cached_folder(name)
     mark_in_use(folder)
     if not (folder / "model.safetensors").is_file():
         weights = _weights_file(name, bundle)
@@ -137,7 +146,7 @@ def fetch(word: str, tell: Callable[[str], None] = lambda _: None) -> tuple[str,
         raise ModelError(must_be("what is fetched", " or ".join(known), f"'{word}'"))
     name = known[word]
     bundle = BUNDLED_MODELS[name]
-    folder = cache_folder("models") / f"{name.removeprefix('bundled/')}-{bundle.sha256[:12]}"
+    folder = _cached_folder(name)
     if not (folder / "model.safetensors").is_file() and _place_of(bundle) is None:
         mark_in_use(folder)
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as draft:

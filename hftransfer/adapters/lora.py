@@ -78,6 +78,22 @@ class LoraLayers:
         wanted = {self.split.model.get_submodule(name) for name in modules}
         return next(index for index, stage in enumerate(self.split.stages) if wanted & set(stage.modules()))
 
+    def in_last_stages(self, modules: Sequence[str], count: int) -> list[str]:
+        """Return those of these modules that lie in so many last stages.
+
+        Raises:
+            RecipeError: there are not so many stages, or none of the modules lies there.
+        """
+        stages = self.split.stages
+        if count > len(stages):
+            allowed = f"a number of 1 to {len(stages)}, the stages of {self.split.name}"
+            raise RecipeError(must_be("strategy.last", allowed, count))
+        inside = {module for stage in stages[len(stages) - count :] for module in stage.modules()}
+        chosen = [name for name in modules if self.split.model.get_submodule(name) in inside]
+        if not chosen:
+            raise RecipeError(must_be("strategy.last", "a number of stages with layers of strategy.targets", count))
+        return chosen
+
     def add(self, settings: Mapping[str, object], seed: int) -> PeftModel:
         """Put matrices beside the layers that these settings of a `LoraConfig` name, initialised by the seed."""
         import peft

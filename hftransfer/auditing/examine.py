@@ -90,7 +90,7 @@ class Subject:
 
     def texts(self) -> list[str]:
         """Return the texts of all rows; of pairs, and of questions with what they are asked of, one after the other."""
-        return ["\n".join(row.content.texts) for row in self.rows]
+        return ["\n".join(self.reader.compared_texts(row)) for row in self.rows]
 
 
 def examine(

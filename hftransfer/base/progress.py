@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,6 +12,7 @@ from typing import IO
 from hftransfer.base.errors import printable
 
 Advance = Callable[[int], None]
+_COLOR, _PLAIN = "\033[1;32m", "\033[0m"
 
 
 class Progress:
@@ -52,6 +53,15 @@ class Progress:
         self._keep(text)
         if self.stream is not None:
             print(printable(text), file=self.stream, flush=True)
+
+    def parts(self, before: str, parts: Sequence[tuple[str, bool]]) -> None:
+        """Tell a text in parts, some of which are marked: in colour on a terminal, in brackets elsewhere."""
+        self._keep(before + "".join(f"[{text}]" if marked else text for text, marked in parts))
+        if self.stream is None:
+            return
+        start, end = (_COLOR, _PLAIN) if self.stream.isatty() else ("[", "]")
+        shown = [f"{start}{printable(text)}{end}" if marked else printable(text) for text, marked in parts]
+        print(printable(before) + "".join(shown), file=self.stream, flush=True)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Advance]:

@@ -370,6 +370,13 @@ class Dialogues(Reader):
         return False
 
     @override
+    def compared_texts(self, row: Row) -> tuple[str, ...]:
+        # A prompt may well have several completions: those are no copies.
+        return (
+            tuple(turn.text for turn in row.content.turns) if isinstance(row.content, Dialogue) else row.content.texts
+        )
+
+    @override
     def table(self, path: Path, encoding: str | None) -> Table:
         if path.suffix.lower() != ".txt":
             return read_table(path, encoding)

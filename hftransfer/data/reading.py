@@ -220,6 +220,10 @@ class Reader(ABC):
         advance(len(rows))
         return Inspection(digests, {})
 
+    def compared_texts(self, row: Row) -> tuple[str, ...]:
+        """Return the texts by which rows are found to be copies of each other."""
+        return row.content.texts
+
     def inspects(self, *, decode: bool) -> str:
         """Return what `inspect` does, for a progress bar."""
         del decode

@@ -261,7 +261,7 @@ def _limits(card: Card) -> Iterator[str]:
         yield f"The licence of what it was made from, `{name}`, allows no commercial use; that holds for it too."
     tested = card.metrics["examples"]["test"] or card.metrics["examples"]["validation"]
     yield f"Its scores are those of {tested} examples of the data named above; other data may score otherwise."
-    if card.class_names:
+    if card.class_names or card.task.lora_use(None):
         yield card.task.words.limit
     if (half := card.facts.half_width) is not None and card.facts.coverage is not None:
         told = f"the validation split's numbers lay so near in {card.facts.coverage:.0%} of the cases"
@@ -323,7 +323,10 @@ def _native(card: Card, folder: Path, base: str) -> str:
 
 def _learned(card: Card) -> str:
     more = _LEARNED["contrastive"] if card.metrics.get("objective") else ""
-    return _LEARNED[card.metrics["strategy"]] + more
+    learned = _LEARNED[card.metrics["strategy"]]
+    if card.task.lora_use(None):  # its head is the pretrained model's own
+        learned = learned.replace(", and the head", "").replace("The head and ", "")
+    return learned + more
 
 
 def _hardware(card: Card) -> str:

@@ -196,7 +196,7 @@ def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is
         return text.replace('["what a film"]', '["a text"], ["another"]') if facts.pairs else text
     if is_open_clip:
         return _OPEN_CLIP.replace("NORMALIZE", "False")
-    return task.words.native_of_pairs if facts.pairs else task.words.native
+    return task.words.native_of_pairs if facts.pairs else task.native_use(facts.template)
 
 
 def _lora_use(task: Task, facts: ModelFacts, base: str) -> str:
@@ -208,6 +208,8 @@ def _lora_use(task: Task, facts: ModelFacts, base: str) -> str:
     more = ""
     if name.startswith("bundled/"):
         more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
+    if own := task.lora_use(facts.template):
+        return own.replace("BASE", base).replace("MORE", more)
     classes, kind = len(facts.class_names) or 2, facts.problem_type
     purpose = f'problem_type="{kind}", ' if kind else ""
     return _LORA.format(auto=task.words.auto_class, base=base, more=more, classes=classes, purpose=purpose)

@@ -114,7 +114,7 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     if alone is not None or len({error.faults[0] for error in faults.values()}) == 1:
         raise alone or next(iter(faults.values()))
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
-    allowed = "images or texts with labels, questions, or images with captions"
+    allowed = "images or texts with labels, questions, prompts with completions, or images with captions"
     raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
 
 

@@ -363,7 +363,7 @@ def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Spli
     Raises:
         HftransferError: something is not as it must be.
     """
-    early_look(loaded.recipe, data)
+    checkpoint = early_look(loaded.recipe, data)
     splits = load_splits(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
     for number in loaded.recipe.data.numbers_of_shots:
         require_shots(splits, number)
@@ -371,6 +371,12 @@ def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Spli
         splits = few_shots(splits, loaded.recipe.data.shots, loaded.recipe.train.seed)
     if splits.class_names and (loaded.recipe.strategy.from_zero_shot or loaded.recipe.chosen_task.learns == "nothing"):
         words_for(splits.class_names, loaded.recipe.class_names)
+    if checkpoint is not None:
+        proofs = loaded.recipe.chosen_task.proofs(splits, loaded.recipe.data, checkpoint)
+        if proofs is not None:
+            for line in proofs.lines:
+                progress.line(f"  {line}")
+            progress.parts("  one example, what is learned marked:\n", proofs.example)
     return splits
 
 

@@ -25,6 +25,7 @@ from hftransfer.tasks.shown import ExampleGroup, Plot
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.base.progress import Progress
     from hftransfer.strategies import Strategy
     from hftransfer.tasks.items import Items
@@ -107,6 +108,14 @@ class Loss:
     def weight(self, chosen: Sequence[int]) -> float:
         """Return the sum of the weights of these items."""
         return float(self.weights[list(chosen)].sum())
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What was found of rows and a model before training: sentences, and one example in parts, learned or not."""
+
+    lines: Sequence[str]
+    example: Sequence[tuple[str, bool]] = ()
 
 
 @dataclass(frozen=True)
@@ -313,6 +322,28 @@ class Task(ABC):
     def of_each(self, columns: Columns) -> list[float]:
         """Return what each row in a table of predictions adds to the metric by which models are compared."""
         return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
+
+    def proofs(self, splits: Splits, settings: DataSettings, checkpoint: Checkpoint) -> Proofs | None:
+        """Return what a model's own files tell of the rows before training; None where the task asks them nothing.
+
+        Raises:
+            HftransferError: rows can't be learned by this model.
+        """
+        del splits, settings, checkpoint
+        return None
+
+    # --- cards -------------------------------------------------------------------------------------------------------
+
+    def native_use(self, template: str | None) -> str:
+        """Return how plain transformers uses a model, in Markdown; `template` is what a prompt is put into, if any."""
+        del template
+        return self.words.native
+
+    def lora_use(self, template: str | None) -> str:
+        """Return how plain peft uses LoRA's matrices, in Markdown with BASE and MORE for the base model and what is
+        imported for it; empty for the usual way of a head with classes."""
+        del template
+        return ""
 
     # --- drafts ------------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,9 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     for name, value in (("mixup", train.mixup), ("cutmix", train.cutmix)):
         if value is not None and not changes_images:
             faults.append(must_be(f"train.{name}", f"left out for task {task.name}", value))
+    for name in ("tokens_per_batch", "micro_tokens"):
+        if (value := getattr(train, name)) is not None and task.reader.modality != "text":
+            faults.append(must_be(f"train.{name}", f"left out for task {task.name}, which reads no texts", value))
     if strategy.contrasts:
         faults += _faults_of_contrast(task, wishes)
     if train.views and train.augment == "none":
@@ -86,7 +89,8 @@ def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:
         remedy = "Two examples of a class make a pair."
         faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))
     usual = type(train)()
-    for name in ("micro_batch_size", "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
+    names = ("micro_batch_size", "tokens_per_batch", "micro_tokens")
+    for name in (*names, "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
         if (value := getattr(train, name)) != getattr(usual, name):
             faults.append(must_be(f"train.{name}", beside, value))
     return faults

@@ -24,7 +24,7 @@ class Tokenizer(Protocol):
 
     chat_template: Any
     eos_token_id: int | None
-    eos_token: str | None
+    pad_token_id: int | None
     all_special_ids: list[int]
 
     def __call__(self, text: str, **options: Any) -> Any: ...  # noqa: D102

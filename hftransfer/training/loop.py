@@ -26,7 +26,7 @@ from hftransfer.base.errors import HftransferError, first_line, must_be, some
 from hftransfer.base.progress import Progress
 from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, read_batches
-from hftransfer.training.batches import Share, passes_of, shares_of_epoch
+from hftransfer.training.batches import Share, count_of_steps, passes_of, shares_of_epoch
 from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute, has_no_order, repeatable
 from hftransfer.training.dropout import Streams, cheap_dropout
@@ -41,6 +41,9 @@ Targets = tuple[tuple[float, Sequence[int]], ...]
 
 
 Kept = TypeVar("Kept")
+_ALL = 1 << 30
+_CPU_TOKENS = 1024
+"""Tokens that go through the network at once on a CPU: enough for its matrix products, and little memory."""
 
 
 class TrainingError(HftransferError):
@@ -187,14 +190,17 @@ class _Run:
         self.plan, self.settings, self.compute = plan, plan.settings, plan.compute
         self.boundary, self.processes = plan.boundary, plan.compute.processes
         self.at, self.history = Position(), History()
-        self.micro_batch_size = self.settings.micro_batch_size or self.settings.batch_size
-        self.steps_per_epoch = math.ceil(len(plan.train(0)) / self.settings.batch_size)
+        self.micro_batch_size = self.settings.micro_batch_size or (
+            self.settings.batch_size if self.settings.tokens_per_batch is None else _ALL
+        )
         self.accelerator = self.compute.accelerator()
         self.shards = self.settings.distributed == "fsdp" and self.processes.count > 1
         self.repeats = self.compute.device.type == "cuda" and not self.shards
         self.adapter = self._placed()
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
-        share = share_of_rate(self.settings.schedule, self.steps_per_epoch * plan.epochs, self.settings.warmup)
+        first = plan.train(0)
+        steps = count_of_steps(len(first), first.lengths, self.settings, plan.epochs)
+        share = share_of_rate(self.settings.schedule, steps, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         self.optimizer = self.accelerator.prepare(optimizer)
         # The same parameters, but for FSDP: there a copy learns in shares, and the plan's own adapter is judged.
@@ -367,7 +373,7 @@ class _Run:
                     raise TrainingError(must_be("train.batch_size", "smaller", got)) from error
             self.optimizer.zero_grad()
             # A share may have fewer examples than the setting: half of what was tried, not of what was set.
-            self.micro_batch_size = -(-min(self.micro_batch_size, len(share.places)) // 2)
+            self.micro_batch_size = -(-min(self._part_size(share), len(share.places)) // 2)
             _free_memory()
             self.plan.progress.line(
                 f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
@@ -382,11 +388,20 @@ class _Run:
     def _parts(self, share: Share) -> list[slice]:
         """Return the parts of a share that go through the network at once; with FSDP as many of them in every
         process."""
-        count, size = len(share.places), self.micro_batch_size
+        count, size = len(share.places), self._part_size(share)
         if not self.shards:
             return [slice(at, at + size) for at in range(0, count, size)]
         most = -(-len(share.batch) // self.processes.count)
         return [slice(at, at + size) for at in range(0, most, size)]
+
+    def _part_size(self, share: Share) -> int:
+        """Return how many examples of a share go through the network at once."""
+        tokens = self.settings.micro_tokens
+        if tokens == "auto":
+            tokens = _CPU_TOKENS if self.compute.device.type == "cpu" else None
+        if tokens is None or not share.tokens or self.plan.loss.whole_batches:
+            return self.micro_batch_size
+        return min(self.micro_batch_size, max(1, tokens // share.tokens))
 
     def _part(self, source: Source, share: Share, read: Activations, targets: Targets, part: slice) -> float:
         """Return what a part of a share adds to the mean loss of its batch; its gradient is added to the others'."""

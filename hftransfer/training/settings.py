@@ -50,6 +50,17 @@ class TrainSettings(BaseModel):
         description="examples of a step that go through the network at once, the gradients summed; all of them if left "
         "out, and fewer where memory does not suffice",
     )
+    tokens_per_batch: int | None = Field(
+        None,
+        ge=1,
+        description="of texts: a step takes examples of like length that fill so many tokens, padding counted, and not "
+        "batch_size of them",
+    )
+    micro_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="of texts: so many tokens of a step go through the network at once, padding counted, the gradients "
+        "summed; auto is 1024 on CPU, and all of them elsewhere",
+    )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what steps")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.01, ge=0, description="norms and biases have none")

@@ -230,8 +230,9 @@ def _judged_before(
         name = _shown_split(examples)
         seen = _seen(job, examples[name])
         judged = _judged(job, sources, examples, name, **seen)
-    value = judged.metrics[job.task.headline.name]
-    job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {value:.4f}")
+    if name == "test":  # the loop tells the same of validation
+        value = judged.metrics[job.task.headline.name]
+        job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {value:.4f}")
     return {name: judged}, {"before": seen.get("samples")}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,15 @@ from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.writing import Writing, write
 from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_generation import encode_rows, prompts_of
+from hftransfer.training.batches import count_of_steps, filled_batches
+from hftransfer.training.settings import TrainSettings
 from tests.builders import WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
 
 ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
@@ -357,6 +362,64 @@ def test_settings_that_make_no_sense_are_told(change: dict[str, Any], message: s
     with pytest.raises(RecipeError) as caught:
         ht.check({**recipe_of(writers["llama"]), **change}, data=ROWS)
     assert message in str(caught.value)
+
+
+def test_batches_of_so_many_tokens_hold_every_text_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 90, 200)
+    batches = filled_batches(lengths, 256, seed=0, epoch=1)
+    assert sorted(item for batch in batches for item in batch) == list(range(200))
+    assert max(len(batch) * lengths[batch].max() for batch in batches) <= 256
+    assert filled_batches(np.array([300, 2]), 256, seed=0, epoch=0) in ([[0], [1]], [[1], [0]])
+    settings = TrainSettings(tokens_per_batch=256)
+    assert count_of_steps(200, lengths, settings, 2) == sum(len(filled_batches(lengths, 256, 0, at)) for at in (0, 1))
+
+
+def test_parts_of_so_many_tokens_have_the_gradient_of_the_whole(writers: dict[str, Path]) -> None:
+    model, strategy = str(writers["llama"]), {"kind": "fine-tune", "learning_rate": 1e-3}
+    histories = []
+    for micro in (None, 100):
+        train: dict[str, Any] = {"epochs": 2, "tokens_per_batch": 400, "micro_tokens": micro, "precision": "fp32"}
+        fitted = ht.fit("text-generation", model=model, train=ROWS, strategy=strategy, data=QUICK, **train)
+        histories.append([row["train_loss"] for row in fitted.history[1:]])
+    assert histories[0] == pytest.approx(histories[1], rel=1e-5)
+
+
+def test_check_proves_the_end_and_shows_what_is_learned(writers: dict[str, Path]) -> None:
+    told = io.StringIO()
+    ht.check(recipe_of(writers["llama"]), data=ROWS, progress=Progress(told))
+    lines = told.getvalue()
+    assert "the chat template of the tokenizer; a text ends with <end>, which is learned" in lines
+    assert "padding is that token too" in lines
+    assert re.search(r"train: \d+ tokens in the middle, .* are learned each epoch", lines)
+    assert "<s>user\nname[A], food[soup]<end>\n<s>assistant\n[A serves soup.<end>]" in lines
+    with pytest.raises(DataError, match=r"row\[0\]: the prompt must be shorter than the 16 that fit"):
+        ht.check({**recipe_of(writers["llama"]), "data": {"source": "memory", "max_tokens": 16}}, data=ROWS)
+
+
+def test_a_template_whose_marks_leave_out_the_end_is_refused(tmp_path: Path) -> None:
+    # The turn ends with a token that is none of the tokenizer's end tokens.
+    chat = "{% for message in messages %}<s>{{ message['role'] + '\n' + message['content'] + '.' }}{% endfor %}"
+    chat += "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    marked = chat.replace(
+        "{{ message['role'] + '\n' + message['content'] + '.' }}",
+        ("{{ message['role'] + '\n' }}{% generation %}{{ message['content'] }}{% endgeneration %}."),
+    )
+    write_tiny_writer("llama", tmp_path, chat=marked)
+    with pytest.raises(DataError, match=r"a text that ends with .* got one without an end"):
+        ht.check(recipe_of(tmp_path), data=ROWS)
+
+
+def test_comparing_ranks_is_by_tokens_that_were_likeliest(writers: dict[str, Path], tmp_path: Path) -> None:
+    study = ht.compare(
+        recipe_of(writers["llama"]), strategies=["lora:2", "fine-tune:all"], seeds=[0], data=ROWS, out=tmp_path / "cmp"
+    )
+    assert {arm.score is not None and 0 <= arm.score <= 1 for arm in study.arms} == {True}
+
+
+def test_several_completions_of_a_prompt_are_no_copies(writers: dict[str, Path]) -> None:
+    rows = [("p", "one answer"), ("p", "another"), ("q", "one answer"), ("q", "one answer"), *ROWS]
+    found = ht.audit(recipe_of(writers["llama"]), data=rows)
+    assert [one.id for one in found.findings if one.kind != "oddity"] == ["row[3]"]
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import torch
 
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import find_checkpoint
-from hftransfer.base.errors import HftransferError
+from hftransfer.base.errors import HftransferError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.predictors.predictor import Predictor, save_model
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
@@ -271,3 +271,13 @@ def test_the_loss_on_drawn_pets_falls(tiny: TinyModels, few_pets: Path, family: 
         precision="fp32",
     )
     assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]
+
+
+def test_lora_of_the_last_stages_leaves_what_is_below_alone(tiny: TinyModels) -> None:
+    adapter, _ = adapter_for(tiny, "bert", "text-classification", LoRA())
+    with pytest.raises(RecipeError, match=r"strategy\.last must be a number of 1 to 2"):
+        LoRA(last=3).prepare(adapter)
+    assert LoRA(last=1).prepare(adapter) == 1
+    learning = [name for name, own in adapter.model.named_parameters() if own.requires_grad and "lora" in name]
+    assert learning
+    assert all(".layer.1." in name for name in learning)
