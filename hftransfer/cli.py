@@ -33,7 +33,9 @@ app = typer.Typer(
     help="Transfer learning on the Hugging Face stack: a pretrained model, a small data set, one recipe.",
     no_args_is_help=True,
     add_completion=False,
+    # Typer's own tracebacks show the values of locals, tokens among them; ours come with --debug alone.
     pretty_exceptions_enable=False,
+    # Help texts hold brackets that are no markup.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -656,6 +658,7 @@ def zero_shot(
         from hftransfer.adapters.checkpoint import find_checkpoint
         from hftransfer.predictors.command_line import PredictRequest, predict_inputs
 
+        # A name that is misspelt is told at once.
         find_checkpoint(model)  # before what takes time to import
         from hftransfer.predictors.dual import dual_predictor
 
@@ -751,6 +754,7 @@ def main() -> None:
     try:
         app()
     except BrokenPipeError:  # what we print goes to a program that has read enough
+        # Python flushes standard output once more when it ends, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
 
@@ -795,6 +799,7 @@ def _headline(recipe: Path) -> str:
     return ""
 
 
+# RANK is what torchrun and our own launcher set: of several processes one speaks.
 def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
@@ -822,6 +827,7 @@ def _guarded(work: Callable[[], None], *, debug: bool, then: str = "") -> None:
         for fault in error.faults if _is_first_process() else ():
             print(printable(f"error: {fault}"), file=sys.stderr)
         raise SystemExit(error.exit_status) from error
+    # An OSError, too, but no fault: main ends quietly.
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, a folder that vanished: no fault of the input, no traceback either
@@ -836,6 +842,7 @@ def _guarded(work: Callable[[], None], *, debug: bool, then: str = "") -> None:
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt as error:
         print(printable(f"interrupted; {then or _how_to_go_on(error)}"), file=sys.stderr)
+        # As shells tell of a program that SIGINT ended: 128 + 2.
         raise SystemExit(130) from None
 
 

@@ -154,6 +154,7 @@ class _Strategy(BaseModel):
             return usual if self.pooling == "auto" else self.pooling
         if self.pooling not in ("auto", "native"):
             raise RecipeError(must_be("strategy.pooling", f"auto or native for task {task.name}", f"'{self.pooling}'"))
+        # A linear layer reads the backbone's maps as they are; a native decoder learns with the stages below it.
         if task.has_maps and self.head_alone:
             return "dense"
         return "embedding" if self.from_zero_shot else "native"
@@ -236,6 +237,7 @@ class FineTune(_Stepped):
             return 0
         if isinstance(self.unfreeze, list):
             return self._prepare_names(adapter, self.unfreeze)
+        # Known when the model is: a recipe alone can't tell how many stages there are.
         if self.unfreeze > stages:
             got = f"{self.unfreeze}"
             allowed = f"all or a number of 1 to {stages}, the stages of {adapter.name}"
@@ -311,6 +313,7 @@ class LoRA(_Stepped):
                     "use_rslora": self.rslora,
                     "use_dora": self.dora,
                     "target_modules": names,
+                    # peft freezes all else, and a head is new: it learns whole, and lies beside the matrices.
                     "modules_to_save": adapter.head_names(),
                 },
                 seed,
@@ -321,6 +324,7 @@ class LoRA(_Stepped):
 
 
 Strategy = Annotated[LinearProbe | FineTune | LoRA, Field(discriminator="kind")]
+# Contrastive is a name for people: in a recipe it is fine-tuning with another objective.
 STRATEGIES: dict[str, type[LinearProbe] | type[FineTune] | type[LoRA]] = {
     "linear-probe": LinearProbe,
     "fine-tune": FineTune,

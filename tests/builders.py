@@ -447,13 +447,18 @@ def load_dual_model(reference: Path | str, **options: Any) -> ht.DualPredictor:
 Finished = Callable[[str], Result]
 
 
+NO_PICTURES = {"figures": False, "report": False}
+"""Of a recipe's output, in tests of other things: figures and the page take longer than all the rest of a tiny run."""
+
+
 def recipe_for(model: Path | str, data: Path | str, **train: Any) -> dict[str, Any]:
-    """A recipe as Python values; in float32 unless told otherwise."""
+    """A recipe as Python values; in float32 unless told otherwise, and without pictures."""
     return {
         "task": "image-classification",
         "model": str(model),
         "data": {"source": str(data)},
         "train": {"precision": "fp32", **train},
+        "output": NO_PICTURES,
     }
 
 

@@ -182,6 +182,7 @@ class Tower:
         self.dual, self.modality, self.pooled = dual, modality, pooled
         self._parts = dual.tower(modality) if pooled else None
         self.model = dual.model
+        # One stage: what is kept lies behind the whole tower, and a boundary inside it has no use.
         self.stages = [dual.model]
 
     def with_model(self, model: nn.Module) -> Tower:

@@ -74,15 +74,18 @@ class LabelSpace:
             ValueError: a value is none of these.
         """
         if self.smeared:
+            # JPEG moves values away from 0 and 255: the nearer of the two counts.
             values = np.where(values >= 128, VOID, 0)
         known = np.array(sorted([*(v for own in self.values for v in own), *self.ignored]), dtype=np.int64)
         by_value = {v: place for place, own in enumerate(self.values) for v in own}
         targets = np.array([by_value.get(v, IGNORED) for v in known.tolist()], dtype=np.int16)
         if known[-1] < 1 << 16:
+            # Indices are looked up in a table, whose last entry stands for all larger ones: -2, none of these.
             table = np.full(int(known[-1]) + 2, -2, dtype=np.int16)
             table[known] = targets
             found = table[np.minimum(values, known[-1] + 1)]
         else:
+            # Colours reach 2^25: a table of so many entries would take longer to fill than a search in few.
             places = np.minimum(np.searchsorted(known, values), len(known) - 1)
             found = np.where(known[places] == values, targets[places], -2).astype(np.int16)
         if (found == -2).any():
@@ -159,11 +162,13 @@ def _from_file(name: str, folder: Path | None) -> Any:
     try:
         if file.stat().st_size > _MOST_BYTES:
             raise ValueError("more than a megabyte")
+        # Editors of Windows put a mark before UTF-8, which would become part of the first name.
         text = file.read_text(encoding="utf-8-sig")
         given = json.loads(text) if file.suffix.lower() == ".json" else _lines(text)
     except (OSError, ValueError, RecursionError) as error:
         got = f"{file} ({first_line(error)})"
         raise DataError(must_be("data.classes", "a file of names in UTF-8", got, remedy)) from error
+    # A config.json of transformers is such a file, too.
     return given.get("id2label", given) if isinstance(given, dict) else given
 
 

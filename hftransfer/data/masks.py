@@ -219,6 +219,7 @@ def survey(
 
 def _look_at_all(rows: Sequence[Row], advance: Advance) -> list[_Seen]:
     found: list[_Seen] = []
+    # Pillow lets other threads run while it decodes; in parts, so that progress shows.
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(rows), 64):
             found += pool.map(_look_at, rows[start : start + 64])
@@ -249,6 +250,7 @@ def _size_of(row: Row) -> tuple[int, int]:
 
     try:
         with Image.open(io.BytesIO(row.content.read())) as image:
+            # The orientations 5 to 8 of EXIF lie on their side.
             turned = image.getexif().get(0x0112, 1) >= 5
             return (image.height, image.width) if turned else image.size
     except damage() as error:
@@ -356,6 +358,7 @@ def _unnamed_space(values: Sequence[int], ignored: tuple[int, ...], *, smeared: 
         got = f"{counted(len(colors), 'colour')} ({some(map(in_words, colors), 6)})"
         remedy = 'Say which class each is: data.classes: {road: "#804080", sky: [70, 130, 180]}.'
         raise DataError(must_be("the masks", "of indices, or of colours that are named", got, remedy))
+    # Two such values are what tools write for a thing and what lies around it.
     if tuple(values) in ((0, VOID), (0, 1)):
         return LabelSpace(BINARY_NAMES, tuple((value,) for value in values), ignored, smeared)
     if len(values) > VOID:
@@ -445,6 +448,7 @@ class Masks(TargetKind):
         held: set[int] = set()
         for place in np.random.default_rng([seed, *name.encode()]).permutation(len(rows)).tolist():
             own = _present(rows[place])
+            # An image with the last of a class stays: a class that training never sees can't be learned.
             if len(held) < wanted and all(left[label] > 1 for label in own):
                 held.add(place)
                 left.subtract(own)
@@ -502,6 +506,7 @@ def _in_order(mask: Mask, names: tuple[str, ...]) -> Mask:
     if space.names == names:
         return mask
     own = dict(zip(space.names, zip(space.values, mask.pixels, strict=True), strict=True))
+    # A class that these masks lack has no values: no pixel is of it.
     values = tuple(own[name][0] if name in own else () for name in names)
     pixels = tuple(own[name][1] if name in own else 0 for name in names)
     return replace(mask, space=replace(space, names=names, values=values), pixels=pixels)

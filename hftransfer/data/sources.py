@@ -92,6 +92,7 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         got = "a pipe, a device or another special file"
         raise DataError(must_be(f"data.source {path}", "a folder or a table", got))
     own = Found()
+    # First the layouts that no other kind of rows has: their parts would look like classes or tables, too.
     if reader.of_folder(path, settings, own):
         return own
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
@@ -179,6 +180,7 @@ def is_hub_data(source: str) -> bool:
 
 def _looks_like_id(source: str) -> bool:
     is_file = bool(table_suffix(Path(source), _OWN_TABLES)) or source.lower().endswith(_ARCHIVES)
+    # An id has one slash at most: with two it is a path, and is told to be missing on this disk.
     is_path = source.startswith((".", "/", "~")) or is_file or source.count("/") > 1
     return not is_path and not source.startswith("bundled/") and _HUB_ID.fullmatch(source) is not None
 
@@ -249,6 +251,7 @@ def _python_rows(data: object, settings: DataSettings, reader: Reader) -> Found:
 def _drawn_pets_folder(progress: Progress, *, masks: bool = False) -> Path:
     from hftransfer.demo.pets import DEFAULT_SIZES, DRAWING_VERSION, write_drawn_pets
 
+    # The version is part of the name: pictures of an earlier one are not taken for these.
     folder = cache_folder("data") / f"drawn-pets-{'masks-' if masks else ''}{DRAWING_VERSION}"
     mark_in_use(folder)
     if not folder.is_dir():

@@ -213,6 +213,7 @@ class GroupedSpans(TargetKind):
             raise DataError(
                 must_be(f"the articles to hold {name} questions out of", "two or more", len(groups), remedy)
             )
+        # Sorted, so that the draw rests on the articles alone and not on the order of their files.
         names = sorted(groups, key=str)
         order = np.random.default_rng([seed, *name.encode()]).permutation(len(names))
         drawn = [groups[names[place]] for place in order]
@@ -265,6 +266,7 @@ class Captions(TargetKind):
 
     @override
     def entry(self, split: str, content: bytes, mark: Target) -> bytes:
+        # Captions of damaged files may hold half of a surrogate pair, which plain UTF-8 refuses.
         return split.encode() + content + repr(mark).encode("utf-8", "surrogatepass")
 
     def in_words(self, target: Target) -> str:
@@ -308,4 +310,5 @@ def _fraction_remedy(members: int, name: str) -> str:
 
 def natural_order(name: str) -> tuple[int, int, str]:
     """Return a key that orders whole numbers as numbers, then names as texts."""
+    # Classes that are numbers keep their order: 9 before 10.
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)

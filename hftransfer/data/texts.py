@@ -20,6 +20,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, raise_first
 
 # A column with texts, and that of a second text which goes with it.
+# They are those of GLUE (MRPC, RTE, STS-B, MNLI, QQP, QNLI) and of the data sets of SetFit.
 _PAIRS = {
     "sentence1": "sentence2",
     "premise": "hypothesis",

@@ -9,6 +9,7 @@ from hftransfer.report.rendering import plain_text
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import ModelFacts
 
+# These are what people copy from a card. Tests run them, and compare what they give with our own predictions.
 _POOLED = """transformers has no class for pooled features under a linear head; the folder holds the native backbone
 and the head:
 
@@ -29,6 +30,7 @@ SCORES(pooled @ head["weight"].T + head["bias"])  # in the order of backbone.con
 _POOLS = {
     "mean": '(tokens * (mask := inputs["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
     "cls": "tokens[:, 0]",
+    # Texts are padded on the right.
     "last": 'tokens[range(len(tokens)), inputs["attention_mask"].sum(1) - 1]',
 }
 _DENSE = """transformers has no class for a linear layer on a backbone's maps; the folder holds the native backbone and
@@ -174,6 +176,7 @@ def keras_use(task: Task, settings: Mapping[str, object]) -> str:
 def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
     """Return how the model is used without this library; `base` is where the base model is, in Python."""
     text = _native_use(task, facts, base, max_tokens, is_open_clip=is_open_clip)
+    # SCORES stands for what the task makes of logits: a softmax, sigmoids, or the numbers themselves.
     text = re.sub(r"SCORES\((.*)\)", lambda found: task.words.scores.format(found[1]), text)
     if not task.has_labels:
         text = re.sub(r"  # in the order of .*", "", text)
@@ -206,6 +209,7 @@ def _lora_use(task: Task, facts: ModelFacts, base: str) -> str:
         form = "a normalised embedding" if facts.pooling == "embedding" else form
         return _LORA_ELSEWHERE.format(form=f"{form} under a linear head")
     more = ""
+    # A bundled model lies in an installed package, where transformers finds nothing by its name.
     if name.startswith("bundled/"):
         more, base = "\n\nfrom hftransfer.adapters.bundled import bundled_folder", f'bundled_folder("{name}")'
     if own := task.lora_use(facts.template):

@@ -171,6 +171,7 @@ def _strip(row: Row, layers: Layers) -> Image.Image:
     height, width = layers.truth.shape
     picture = decode_row(row).resize((width, height))
     wrong = (layers.truth >= 0) & (layers.truth != layers.predicted)
+    # The picture is dimmed, so that what is wrong stands out in red; what is ignored is light grey.
     pixels = np.asarray(picture, dtype=np.float32) * 0.45 + 40
     pixels[wrong] = (214, 60, 50)
     pixels[layers.truth < 0] = (235, 235, 235)

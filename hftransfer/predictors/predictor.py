@@ -551,6 +551,7 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
     if split is not None and split not in found:
         allowed = f"a split of the data ({some(found)})"
         raise DataError(must_be("the split to be judged", allowed, f"'{split}'"))
+    # What was held out of training comes first; data without splits lie in `all`.
     order = [split] if split is not None else ["test", "validation", "train", "all"]
     return next((found[name] for name in order if name in found), [])
 
@@ -635,6 +636,7 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
     checkpoint = place.checkpoint or find_checkpoint(str(path))
     assert checkpoint is not None
     architectures = checkpoint.architectures
+    # transformers names classes by their heads: BertForSequenceClassification.
     for task in head_tasks():
         if any(name.endswith(task.head.ending) for name in architectures):
             return ModelFacts(task=task.name)
@@ -696,6 +698,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         said = {"task": task_name, "problem_type": matrices.problem_type_on(checkpoint)}
         facts = ModelFacts.model_validate({**said, "class_names": names or (), "base": base})
         names = names if head_task(facts.task).head.names_classes else ()
+    # On other weights the matrices would give numbers without meaning, and no error.
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
         got = "other weights than those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
@@ -755,6 +758,7 @@ def as_list(inputs: object, reader: Reader) -> list[object]:
         raise DataError(
             must_be("the inputs", f"{reader.inputs}, or a column of them", f"a table ({some(names)})", remedy)
         )
+    # A PIL image, or one array (H, W[, 3]): both could be iterated over, and are one input.
     one_image = not reader.fields and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
     one_pair = bool(reader.fields) and isinstance(inputs, tuple) and len(inputs) == 2
     alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair

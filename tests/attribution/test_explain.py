@@ -360,12 +360,9 @@ def test_words_that_the_model_never_read_have_no_weight(tiny: TinyModels) -> Non
     assert [word.weight is None for part in pair.words for word in part] == [False] * 3 + [True] * 2 + [False]
 
 
-def test_a_run_with_short_texts_tells_what_was_not_read(
-    tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_short_texts_tells_what_was_not_read(tiny: TinyModels, tmp_path: Path) -> None:
     """In the line, in the numbers, on the page of the command and on that of the run."""
-    monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
-    recipe = recipe_for(tiny("bert"), "memory") | {"task": "text-classification"}
+    recipe = recipe_for(tiny("bert"), "memory") | {"task": "text-classification", "output": {"figures": False}}
     recipe["data"]["max_tokens"] = 8
     words = [(a, b, c) for a in ("film", "story", "actor") for b in ("good", "bad", "dull") for c in WORDS[:6]]
     rows = [(f"the {a} was not very {b} and {c}", str(n % 2)) for n, (a, b, c) in enumerate(words)]

@@ -373,7 +373,7 @@ def test_a_class_of_copies_is_not_judged(tiny: TinyModels, tmp_path: Path) -> No
 def test_a_run_on_few_different_texts_is_whole(tiny: TinyModels, tmp_path: Path) -> None:
     lines = ["good film,pos", "a great one,pos", "dull,neg", "a bad film,neg"] * 10
     (tmp_path / "data.csv").write_text("\n".join(["text,label", *lines]))
-    recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification"}
+    recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification", "output": {}}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert "labels were not judged" in (result.folder / "report.html").read_text()
 
@@ -385,7 +385,8 @@ def test_a_page_that_fails_costs_no_run(
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr("hftransfer.jobs.writing.write_page", broken)
-    result = run(recipe_for(tiny("vit"), folder_data), out=tmp_path / "run", progress=SILENT)
+    recipe = recipe_for(tiny("vit"), folder_data) | {"output": {"figures": False}}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
     log = (result.folder / "log.txt").read_text()
     assert missing_words(log, ("report.html could not be made (ValueError: a fault of ours)", "Traceback")) == []
     assert (result.folder / "model" / "model.safetensors").is_file()
@@ -416,7 +417,7 @@ def test_names_that_are_no_utf8_or_steer_a_terminal_are_told_as_escapes(
     for file, name in zip(copied, names, strict=True):
         shutil.copy(file, file.parent / name)
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(json.dumps(recipe_for(tiny("vit"), data)))
+    recipe.write_text(json.dumps(recipe_for(tiny("vit"), data) | {"output": {}}))
     done = CliRunner().invoke(app, ["audit", str(recipe), "--out", str(tmp_path / "out")], catch_exceptions=False)
     assert done.exit_code == 0
     assert "\x1b" not in done.output + (tmp_path / "out" / "audit.csv").read_text()
@@ -472,12 +473,10 @@ def test_texts_that_no_file_can_hold_are_written_all_the_same(tmp_path: Path) ->
     assert "\\ud800" in (tmp_path / "out" / "audit.csv").read_text()
 
 
-def test_a_probes_page_tells_what_is_wrong_with_its_data(
-    tiny: TinyModels, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
+def test_a_probes_page_tells_what_is_wrong_with_its_data(tiny: TinyModels, planted: Path, tmp_path: Path) -> None:
     (planted / "train" / "red" / "broken.png").unlink()
-    result = run(recipe_for(tiny("vit"), planted), out=tmp_path / "run", progress=SILENT)
+    recipe = recipe_for(tiny("vit"), planted) | {"output": {"figures": False}}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
     page = (result.folder / "report.html").read_text()
     assert missing_words(page, ("in two splits", "leak.png", "with different labels", "hftransfer audit")) == []
     with browser() as driver:

@@ -15,7 +15,7 @@ from hftransfer.cli import app
 from hftransfer.jobs.run import run
 from hftransfer.predictors import export
 from hftransfer.predictors.export import ExportError, export_merged, export_onnx
-from tests.builders import TinyModels, load_model, missing_words, picture
+from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words, picture
 
 SILENT = Progress(None)
 
@@ -85,6 +85,7 @@ def test_the_graph_of_a_model_for_questions_has_two_outputs(tiny: TinyModels, sq
         "model": str(tiny("bert")),
         "data": {"source": str(squad_data), "stride_tokens": 8},
         "strategy": {"kind": "fine-tune"},
+        "output": NO_PICTURES,
     }
     folder = run(recipe, {"train.epochs": 1}, out=tmp_path / "run", progress=SILENT).folder
     found = export_onnx(load_model(folder), tmp_path / "onnx", progress=SILENT)

@@ -29,6 +29,7 @@ from hftransfer.jobs.run import run
 from hftransfer.tasks.facts import ModelFacts
 from hftransfer.tasks.outcomes import Prediction
 from tests.builders import (
+    NO_PICTURES,
     TinyModels,
     faults_of,
     load_dual_model,
@@ -231,7 +232,8 @@ def test_columns_of_other_data_are_named(reviewed: Path, tmp_path: Path) -> None
 
 def test_a_dual_encoder_is_judged_by_names(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
     result = call("eval", tiny("clip-dual"), "--data", folder_data, "--json", "--quiet")
-    recipe = {"task": "zero-shot-image-classification", "model": str(tiny("clip-dual")), "data": str(folder_data)}
+    recipe: dict[str, Any] = {"task": "zero-shot-image-classification", "model": str(tiny("clip-dual"))}
+    recipe |= {"data": str(folder_data), "output": NO_PICTURES}
     expected = run(recipe, {"train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).metrics["test"]
     assert json.loads(result.stdout)["accuracy"] == expected["accuracy"]
     none = call("eval", tiny("clip-dual"))
@@ -277,6 +279,7 @@ def test_a_run_on_drafts_is_judged_on_drafts(tiny: TinyModels, tmp_path: Path) -
 def test_images_are_told_apart_by_names_from_drafts(keep: str, tiny: TinyModels, tmp_path: Path) -> None:
     data = _photos(tmp_path / "photos")
     recipe: dict[str, Any] = {"task": "zero-shot-image-classification", "model": str(tiny("clip-dual"))}
+    recipe |= {"output": NO_PICTURES}
     recipe |= {"class_names": {"red": "film", "blue": "story"}}  # words that the tiny tokenizer knows
     losses = {}
     for decode in ("exact", "draft"):

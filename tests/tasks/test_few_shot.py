@@ -35,7 +35,7 @@ from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import embed_prompts, ensemble, logits
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.solver import InMemory, KnownHead, solve_head
-from tests.builders import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
+from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture
 
 SILENT = Progress(None)
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
@@ -64,6 +64,7 @@ def _recipe(tiny: TinyModels, source: Path, family: str = "clip-dual", **more: A
         "class_names": WORDS,
         "prompts": "the {} was great .",
         "train": {"precision": "fp32", "epochs": 2, "batch_size": 8, **more.pop("train", {})},
+        "output": NO_PICTURES,
     }
     return {**document, **more}
 
@@ -293,7 +294,7 @@ def test_the_interval_is_students() -> None:
 
 
 def test_a_curve_leaves_rows_and_a_picture(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
-    document = _recipe(tiny, folder_data, data={"shots": [1, 4], "shot_draws": 2})
+    document = _recipe(tiny, folder_data, data={"shots": [1, 4], "shot_draws": 2}, output={"report": False})
     result = run(document, out=tmp_path / "run", progress=SILENT)
     with (result.folder / "shots.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -308,7 +309,8 @@ def test_a_curve_leaves_rows_and_a_picture(tiny: TinyModels, folder_data: Path, 
     assert float(rows[2]["accuracy"]) == result.metrics["test"]["accuracy"]
     assert (result.folder / "figures" / "shots.png").stat().st_size > 5000
     assert not (result.folder / "checkpoints").exists()
-    alone = run({**document, "data": {**document["data"], "shots": 4}}, out=tmp_path / "alone", progress=SILENT)
+    single = {**document, "data": {**document["data"], "shots": 4}, "output": NO_PICTURES}
+    alone = run(single, out=tmp_path / "alone", progress=SILENT)
     assert alone.metrics["test"] == result.metrics["test"]
 
 

@@ -22,7 +22,7 @@ from hftransfer.cli import app
 from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
-from tests.builders import TinyModels, load_model, missing_words
+from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words
 
 TASK = head_task("image-segmentation")
 SILENT = Progress(None)
@@ -58,7 +58,8 @@ def _segmented(model: Any, picture: Any) -> SegmentedImage:
 def _recipe(tiny: TinyModels, data: Path, family: str = "timm", **more: Any) -> dict[str, Any]:
     settings = {"source": str(data), "size": 64, **more.pop("of_data", {})}
     train = {"precision": "fp32", **more.pop("train", {})}
-    return {"task": "image-segmentation", "model": str(tiny(family)), "data": settings, "train": train, **more}
+    document = {"task": "image-segmentation", "model": str(tiny(family)), "data": settings, "train": train}
+    return {**document, "output": NO_PICTURES, **more}
 
 
 def _run(recipe: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
 @pytest.mark.slow
 def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "discs.yaml"
-    recipe.write_text(json.dumps(_recipe(tiny, data)))
+    recipe.write_text(json.dumps(_recipe(tiny, data, output={})))
     told = _invoke("check", recipe, "--quiet")
     assert missing_words(told, ("ground", "disc", "mask values:", "sound")) == []
     run = tmp_path / "run"

@@ -34,7 +34,7 @@ from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapte
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import TrainingError, _Run
-from tests.builders import DUAL_FAMILIES, TinyModels, faults_of, load_dual_model, missing_words, picture
+from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, load_dual_model, missing_words, picture
 
 SILENT = Progress(None)
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
@@ -61,7 +61,14 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _recipe(tiny: TinyModels, data: Path, **more: Any) -> dict[str, Any]:
     model = {"image": str(tiny("vit")), "text": str(tiny("bert")), "width": 16}
     train = {"precision": "fp32", "epochs": 6, "batch_size": 16}
-    return {"task": "image-text", "model": model, "data": str(data), "train": train, **more}
+    return {
+        "task": "image-text",
+        "model": model,
+        "data": str(data),
+        "train": train,
+        "output": NO_PICTURES,
+        **more,
+    }
 
 
 # --- formulas --------------------------------------------------------------------------------------------------------
@@ -292,6 +299,7 @@ def test_images_and_captions_find_each_other(
         for path, word in zip(sorted((folder_data / "test").iterdir()), ("film", "story", "actor"), strict=False)
     }
     recipe = _recipe(tiny, captions, zero_shot_data=str(folder_data), class_names=names, prompts="the {}")
+    recipe |= {"output": {}}
     recipe["train"] |= {"epochs": 40}
     recipe["strategy"] = {"kind": "linear-probe", "learning_rate": 0.01}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)

@@ -19,7 +19,7 @@ from hftransfer.cli import app
 from hftransfer.study.study import compare
 from hftransfer.tasks.multi_label import best_thresholds, chosen
 from hftransfer.tasks.outcomes import LabelsPrediction
-from tests.builders import Finished, TinyModels, faults_of, load_model, picture
+from tests.builders import NO_PICTURES, Finished, TinyModels, faults_of, load_model, picture
 
 WORDS = {"praise": "good", "blame": "bad", "plot": "story", "cast": "actor"}
 
@@ -53,6 +53,7 @@ def _recipe(model: Path, source: Path, **more: Any) -> dict[str, Any]:
         "model": str(model),
         "data": {"source": str(source), **more.pop("data", {})},
         "train": {"precision": "fp32", "batch_size": 8, **more.pop("train", {})},
+        "output": NO_PICTURES,
         **more,
     }
 
@@ -61,7 +62,8 @@ def _recipe(model: Path, source: Path, **more: Any) -> dict[str, Any]:
 def run_of_texts(tiny: TinyModels, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished fine-tune of two epochs with its page."""
     out = tmp_path_factory.mktemp("runs") / "fine-tune"
-    recipe = _recipe(tiny("bert"), table, strategy={"kind": "fine-tune", "head_init": "random"}, train={"epochs": 2})
+    strategy = {"kind": "fine-tune", "head_init": "random"}
+    recipe = _recipe(tiny("bert"), table, strategy=strategy, train={"epochs": 2}, output={})
     return ht.run(recipe, out=out, progress=Progress(None)).folder
 
 
@@ -234,7 +236,7 @@ def test_settings_that_do_not_go_with_several_labels_are_told_at_once(tiny: Tiny
 
 
 def test_strategies_are_compared_by_the_f1_of_each_row(tiny: TinyModels, table: Path, tmp_path: Path) -> None:
-    recipe = _recipe(tiny("bert"), table, output={"figures": False, "report": False}, train={"epochs": 1})
+    recipe = _recipe(tiny("bert"), table, train={"epochs": 1})
     study = compare(
         recipe, strategies=["linear-probe", "lora:2"], seeds=[0], out=tmp_path / "study", progress=Progress(None)
     )

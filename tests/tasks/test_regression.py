@@ -19,7 +19,7 @@ from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.study.study import compare
-from tests.builders import TinyModels, faults_of, load_model, missing_words, picture
+from tests.builders import NO_PICTURES, TinyModels, faults_of, load_model, missing_words, picture
 
 SILENT = Progress(None)
 RENTS = {"good": 300.0, "great": 500.0, "bad": -300.0, "awful": -500.0, "film": 50.0, "story": -50.0}
@@ -75,6 +75,7 @@ def _recipe(model: Path, source: Path | str, task: str = "text-regression", **mo
         "model": str(model),
         "data": {"source": str(source), **column, **more.pop("data", {})},
         "train": {"precision": "fp32", "batch_size": 8, **more.pop("train", {})},
+        "output": NO_PICTURES,
         **more,
     }
 
@@ -84,7 +85,7 @@ def run_of_texts(tiny: TinyModels, rents: Path, tmp_path_factory: pytest.TempPat
     """A finished fine-tune with its page."""
     out = tmp_path_factory.mktemp("runs") / "fine-tune"
     strategy = {"kind": "fine-tune", "learning_rate": 2e-3, "head_lr": 3e-2}
-    recipe = _recipe(tiny("bert"), rents, strategy=strategy, train={"epochs": 12, "patience": None})
+    recipe = _recipe(tiny("bert"), rents, strategy=strategy, train={"epochs": 12, "patience": None}, output={})
     return ht.run(recipe, out=out, progress=SILENT).folder
 
 
@@ -180,7 +181,6 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     from hftransfer.training import interrupts, loop
 
     recipe = _recipe(tiny("bert"), rents, strategy="fine-tune", train={"epochs": 2, "checkpoint_every_steps": 3})
-    recipe["output"] = {"figures": False, "report": False}
     whole = ht.run(recipe, out=tmp_path / "whole", progress=SILENT)
     steps, original = 0, loop._Run.step
 
@@ -251,7 +251,6 @@ def test_pairs_read_apart_learn_below_the_head_too(
 ) -> None:
     chosen = {"kind": strategy} if isinstance(strategy, str) else strategy
     recipe = _recipe(tiny("bert"), similar, strategy={**chosen, "pair": "features"}, train={"epochs": 1})
-    recipe["output"] = {"figures": False, "report": False}
     found = ht.run(recipe, out=tmp_path / "run", progress=SILENT)
     model = load_model(found.folder)
     assert model.facts.pair == "features"
@@ -340,7 +339,7 @@ def test_a_server_answers_with_numbers(run_of_pairs: Path) -> None:
 
 
 def test_strategies_are_compared_by_r2(tiny: TinyModels, rents: Path, tmp_path: Path) -> None:
-    recipe = _recipe(tiny("bert"), rents, output={"figures": False, "report": False}, train={"epochs": 1})
+    recipe = _recipe(tiny("bert"), rents, train={"epochs": 1})
     study = compare(recipe, strategies=["linear-probe", "fine-tune:1"], seeds=[0], out=tmp_path / "s", progress=SILENT)
     assert study.metric == "r2"
     assert not study.failed

@@ -27,7 +27,7 @@ from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.outcomes import Entities
 from hftransfer.tasks.token_classification import WordScores
 from hftransfer.tasks.words import WordWindow, word_windows
-from tests.builders import load_model, missing_words
+from tests.builders import NO_PICTURES, load_model, missing_words
 
 TASK = head_task("token-classification")
 NAMES = ("Ann Lee", "Ben", "Cem Kaya", "Dora")
@@ -86,7 +86,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of a linear probe."""
     out = tmp_path_factory.mktemp("runs") / "probe"
-    ht.run(_recipe(model, data), out=out, progress=SILENT)
+    ht.run({**_recipe(model, data), "output": {}}, out=out, progress=SILENT)
     return out
 
 
@@ -98,6 +98,7 @@ def _recipe(model: Path, data: object, **strategy: Any) -> dict[str, Any]:
         "data": str(data),
         "strategy": chosen,
         "train": {"precision": "fp32"},
+        "output": NO_PICTURES,
     }
 
 
@@ -234,7 +235,6 @@ def test_the_native_pipeline_finds_the_same(kind: str, run: Path, model: Path, d
         folder = tmp_path / "run"
         recipe = _recipe(model, data, kind="fine-tune", unfreeze="all")
         recipe["train"]["epochs"] = 2
-        recipe["output"] = {"figures": False, "report": False}
         ht.run(recipe, out=folder, progress=SILENT)
     found = cast(list[Entities], load_model(folder).predict(TRICKY))
     native = pipeline("token-classification", model=str(folder / "model"), aggregation_strategy="first")
@@ -365,7 +365,7 @@ def test_it_is_checked_drafted_audited_and_compared(model: Path, data: Path, tmp
     assert set(wrong) >= {"row[7]", "row[30]", "row[61]"}
     assert missing_words(wrong["row[7]"].reason, ("is tagged B-LOC", "a probe that never saw it says B-PER")) == []
     study = compare(
-        {**_recipe(model, data), "output": {"report": False, "figures": False}},
+        _recipe(model, data),
         strategies=["linear-probe", "lora"],
         seeds=[0],
         out=tmp_path / "study",

@@ -25,7 +25,7 @@ from hftransfer.study.study import compare
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Starter, Words
 from hftransfer.tasks.image_classification import ImageClassification
-from tests.builders import TinyModels, load_model, missing_words
+from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words
 
 # --- the task --------------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ def holidays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _recipe(tiny: TinyModels, data: Path, **more: Any) -> dict[str, Any]:
     recipe = {"task": "picture-brightness", "model": str(tiny("resnet")), "data": {"source": str(data)}}
-    return {**recipe, "train": {"precision": "fp32"}, **more}
+    return {**recipe, "train": {"precision": "fp32"}, "output": NO_PICTURES, **more}
 
 
 def _invoke(*words: object) -> str:
@@ -102,7 +102,7 @@ def _invoke(*words: object) -> str:
 
 def test_a_run_of_it_is_whole(tiny: TinyModels, holidays: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "bright.yaml"
-    recipe.write_text(json.dumps(_recipe(tiny, holidays)))
+    recipe.write_text(json.dumps(_recipe(tiny, holidays, output={})))
     assert missing_words(_invoke("check", recipe), ("bright", "dark", "sound")) == []
     run = tmp_path / "run"
     _invoke("run", recipe, "--out", run, "--quiet")
@@ -127,7 +127,7 @@ def test_it_is_audited_compared_drafted_and_listed(tiny: TinyModels, holidays: P
     audit = ht.audit(_recipe(tiny, holidays), progress=Progress(None))
     assert audit.rows == 48
     study = compare(
-        _recipe(tiny, holidays, output={"report": False, "figures": False}),
+        _recipe(tiny, holidays),
         strategies=["linear-probe", "fine-tune:1"],
         seeds=[0],
         out=tmp_path / "study",

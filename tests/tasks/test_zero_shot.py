@@ -25,7 +25,7 @@ from hftransfer.jobs.run import check, run
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of, words_for, words_of
 from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import embed_prompts, ensemble, logits
-from tests.builders import DUAL_FAMILIES, TinyModels, faults_of, missing_words, picture
+from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture
 from tests.real import PHOTOS, bundled, shared
 
 SILENT = Progress(None)
@@ -231,15 +231,15 @@ def test_a_text_is_embedded_once(tiny: TinyModels, monkeypatch: pytest.MonkeyPat
 
 def _recipe(tiny: TinyModels, data: Path, family: str = "clip-dual", **more: Any) -> dict[str, Any]:
     model = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
-    train = {"precision": "fp32"}
-    return {"task": "zero-shot-image-classification", "model": model, "data": str(data), "train": train, **more}
+    document = {"task": "zero-shot-image-classification", "model": model, "data": str(data)}
+    return {**document, "train": {"precision": "fp32"}, "output": NO_PICTURES, **more}
 
 
 @pytest.mark.parametrize("family", KINDS)
 def test_a_run_judges_the_test_split_and_leaves_tables(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, family: str
 ) -> None:
-    recipe = _recipe(tiny, folder_data, family, prompts=["a {}", "the {}", "{}"], compare_prompts=True)
+    recipe = _recipe(tiny, folder_data, family, prompts=["a {}", "the {}", "{}"], compare_prompts=True, output={})
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     names = {file.relative_to(result.folder).as_posix() for file in result.folder.rglob("*") if file.is_file()}
     assert names == {

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hftransfer.adapters.base import Adapter
-from hftransfer.adapters.checkpoint import find_checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.base.progress import Progress
 from hftransfer.data.rows import BytesContent, GoldAnswer, QuestionContent, Row, TextContent
@@ -58,10 +58,15 @@ def split_for(task: str, count: int, seed: int) -> Split:
     return Split(rows, targets, [hashlib.blake2b(row.content.read(), digest_size=16).digest() for row in rows])
 
 
-def adapter_for(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[Adapter, str]:
+def checkpoint_of(tiny: TinyModels, family: str) -> Checkpoint:
     folder = str(tiny(family))
     checkpoint = find_checkpoint(f"open_clip:local-dir:{folder}" if family == "open_clip" else folder)
     assert checkpoint is not None
+    return checkpoint
+
+
+def adapter_for(tiny: TinyModels, family: str, task: str, strategy: Any) -> tuple[Adapter, str]:
+    checkpoint = checkpoint_of(tiny, family)
     names = () if task == "question-answering" else ("blue", "red")
     adapter = load_adapter(checkpoint, names, head=head_task(task).head, pooling=strategy.pooling_for(head_task(task)))
     return adapter, checkpoint.weights_sha256
@@ -76,8 +81,10 @@ def transferred(
     keeping: Keeping | None = None,
     **train: Any,
 ) -> tuple[Transferred, int]:
-    own, sha = adapter_for(tiny, family, task, strategy)
-    adapter = adapter or own
+    if adapter is None:
+        adapter, sha = adapter_for(tiny, family, task, strategy)
+    else:
+        sha = checkpoint_of(tiny, family).weights_sha256
     names = () if task == "question-answering" else ("blue", "red")
     splits = Splits(split_for(task, 16, 1), split_for(task, 8, 2), split_for(task, 8, 3), names)
     boundary = strategy.prepare(adapter, train.get("seed", 0))

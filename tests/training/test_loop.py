@@ -86,7 +86,6 @@ def test_out_of_memory_with_one_example_is_told(tiny: TinyModels, monkeypatch: p
     def scarce(*_: Any) -> Any:
         raise MemoryError
 
-    _weights(tiny, "vit", "image-classification")
     monkeypatch.setattr(Adapter, "above", scarce)
     with pytest.raises(MemoryError):
         _weights(tiny, "vit", "image-classification")

@@ -18,7 +18,7 @@ from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import TASKS
 from hftransfer.training import probe
 from hftransfer.training.solver import SOLVERS, Problem, SolvedHead
-from tests.builders import TinyModels
+from tests.builders import NO_PICTURES, TinyModels
 from tests.training.builders import adapter_for, transferred
 
 SILENT = Progress(None)
@@ -107,6 +107,7 @@ def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, t
         "data": str(text_data),
         "strategy": {"kind": "linear-probe", "pooling": "native"},
         "train": {"precision": "fp32"},
+        "output": NO_PICTURES,
     }
     probe = ht.run(recipe, out=tmp_path / "probe", progress=SILENT)
     told = io.StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -50,7 +51,7 @@ STRATEGIES: dict[str, Any] = {
 def test_only_what_should_learn_changes_and_the_loss_falls(tiny: TinyModels, family: str, task: str, name: str) -> None:
     strategy = STRATEGIES[name]
     adapter, _ = adapter_for(tiny, family, task, strategy)
-    prepared, _ = adapter_for(tiny, family, task, strategy)
+    prepared = copy.deepcopy(adapter)
     strategy.prepare(prepared)
     learning = {n for n, p in prepared.model.named_parameters() if p.requires_grad}
     before = hashes_of(prepared)
