@@ -80,6 +80,10 @@ Question = Annotated[str | None, typer.Option(help="For question answering: the 
 Context = Annotated[str | None, typer.Option(help="… and the text with the answer.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="With --out: images with their masks over them, too.")]
 Tile = Annotated[int | None, typer.Option(help="Of segmentation: cut larger images into squares of so many pixels.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Of prompts: the longest text that is written, in tokens.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Of prompts: 0 takes the likeliest token (if left out), 1 draws one.")
+]
 Pair = Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")]
 Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -315,12 +319,8 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Of segmentation: write masks into this folder, as PNG.")] = None,
     overlay: Overlay = False,
     tile: Tile = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(help="Of prompts: the longest text that is written, in tokens.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Of prompts: 0 takes the likeliest token (if left out), 1 draws one.")
-    ] = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
     seed: Annotated[int | None, typer.Option(help="Of prompts: what is drawn follows from it.")] = None,
     as_json: Json = False,
     precision: Precision = "fp32",

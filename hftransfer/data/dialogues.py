@@ -37,7 +37,7 @@ _STDIN = "standard input"
 
 
 class Turn(NamedTuple):
-    """What one side says in a conversation."""
+    """A turn of one side in a conversation."""
 
     role: str
     text: str
@@ -63,7 +63,7 @@ class Dialogue:
 
     @property
     def group(self) -> object:
-        """What must not be in two splits at once: the prompt, or the document."""
+        """The prompt, or the document: rows that share it must not be in two splits."""
         return self.prompt or self.turns
 
     @property

@@ -116,7 +116,7 @@ class RunPage:
 
     @property
     def _before(self) -> JsonObject:
-        """What was measured before training, on the split that is shown first."""
+        """Return the metrics before training, on the split that is shown first."""
         split = "test" if self.metrics["test"] else "validation"
         before: JsonObject = self.metrics.get("before", {}).get(split, {})
         return before

@@ -149,7 +149,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class Generation:
-    """What was written for one prompt: the text, whether it ended by itself, its tokens (the one that ended it left
+    """The text written for one prompt, whether it ended by itself, its tokens (the one that ended it left
     out), and the log of their probability together, in nats."""
 
     text: str

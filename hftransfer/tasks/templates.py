@@ -20,7 +20,7 @@ _GENERATION = "{% generation"
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer of transformers."""
+    """The questions asked of a tokenizer of transformers."""
 
     chat_template: Any
     eos_token_id: int | None

@@ -75,7 +75,7 @@ inputs = tokenizer(prompt, return_tensors="pt")"""
 
 
 class TextScores(NamedTuple):
-    """What is known of the learned tokens of an item: the sum of their negative log probabilities in nats, how many
+    """The score of the learned tokens of an item: the sum of their negative log probabilities in nats, how many
     they are, and how many were the likeliest."""
 
     loss: float

@@ -59,8 +59,6 @@ def transfer(job: Job) -> Transferred:
     with activation_store(job) as store:
         with job.stage("activations"):
             sources = sources_of(job, examples, store)
-        fitted: Fitted | None = None
-        l2_path: tuple[tuple[float, float], ...] = ()
         if job.solves or job.names is not None:
             # The loop brings the model to the device by itself; a solver does not.
             job.adapter.model.to(job.compute.device)
@@ -70,14 +68,7 @@ def transfer(job: Job) -> Transferred:
             with job.stage("evaluate"):
                 by_names.look("before")
         with job.stage("train"):
-            if job.solves and job.task.head.of_maps:
-                l2_path = solve_map_head(job, sources, examples)
-            elif job.solves:
-                l2_path = solve_probe(job, sources, examples)
-            elif job.strategy.contrasts:
-                fitted, l2_path = _contrast(job, sources, examples)
-            else:
-                fitted = _fit(job, sources, examples)
+            fitted, l2_path = _learn(job, sources, examples)
         with job.stage("evaluate"):
             try:
                 if job.strategy.interpolate is not None:
@@ -98,6 +89,18 @@ def transfer(job: Job) -> Transferred:
     return Transferred(
         job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, before, features
     )
+
+
+def _learn(
+    job: Job, sources: Sources, examples: dict[str, Examples]
+) -> tuple[Fitted | None, tuple[tuple[float, float], ...]]:
+    """Return what came of the steps, where some were made, and of a solved head the L2 strengths that were tried."""
+    if job.solves:
+        solve = solve_map_head if job.task.head.of_maps else solve_probe
+        return None, solve(job, sources, examples)
+    if job.strategy.contrasts:
+        return _contrast(job, sources, examples)
+    return _fit(job, sources, examples), ()
 
 
 def _contrast(
