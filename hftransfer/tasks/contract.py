@@ -112,7 +112,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Proofs:
-    """What was found of rows and a model before training: sentences, and one example in parts, learned or not."""
+    """The findings on rows and a model before training: sentences, and one example in parts, learned or not."""
 
     lines: Sequence[str]
     example: Sequence[tuple[str, bool]] = ()

@@ -85,7 +85,8 @@ def test_texts_and_answers_are_shown(
     tiny: TinyModels, text_data: Path, squad_data: Path, tmp_path: Path, task: str
 ) -> None:
     data = text_data if task == "text-classification" else squad_data
-    recipe = recipe_for(tiny("bert"), data, epochs=1) | {"task": task, "strategy": {"kind": "fine-tune", "unfreeze": 1}}
+    recipe = recipe_for(tiny("bert"), data, epochs=1) | {"task": task, "output": {}}
+    recipe["strategy"] = {"kind": "fine-tune", "unfreeze": 1}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     page = _page(result.folder)
     shown = "wanted:" if task == "question-answering" else "right"
