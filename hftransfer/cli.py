@@ -40,6 +40,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+runs_app = typer.Typer(help="Runs that were made: list, show, compare, delete.", rich_markup_mode=None)
+app.add_typer(runs_app, name="runs", invoke_without_command=True)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from hftransfer import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
 RecipeOrRun = Annotated[
     str,
@@ -56,7 +77,14 @@ DataOverrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
 ]
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id or a bundled model.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder or a folder of runs (the newest), a model folder, a Hub id, a bundled model.",
+    ),
+]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The folder of a run, or a folder of runs, which means its newest.")
 ]
 Base = Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")]
 Threshold = Annotated[
@@ -313,6 +341,7 @@ def predict(
     labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
     prompt: Prompts = None,
     threshold: Threshold = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Tell so many labels, the most probable first.")] = None,
     base: Base = None,
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
@@ -343,6 +372,7 @@ def predict(
             labels=labels,
             prompts=tuple(prompt or ()),
             threshold=threshold,
+            top=top,
             csv=csv,
             out=out,
             overlay=overlay,
@@ -354,7 +384,8 @@ def predict(
         )
         import hftransfer
 
-        predictor = hftransfer.load(model, precision=precision, base=base, revision=revision)  # type: ignore[arg-type]
+        chosen = _at_newest(model)
+        predictor = hftransfer.load(chosen, precision=precision, base=base, revision=revision)  # type: ignore[arg-type]
         predict_inputs(predictor, asked, _progress(quiet=quiet or as_json), sys.stdin)
 
     _guarded(work, debug=debug)
@@ -392,7 +423,7 @@ def evaluate(
         from hftransfer.tasks.label_map import label_map_of
 
         metrics = evaluate_model(
-            model,
+            _at_newest(model),
             data,
             settings or [],
             by=JudgedBy(
@@ -437,12 +468,13 @@ def export(
     def work() -> None:
         if form not in ("merged", "onnx", "keras"):
             raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{form}'"))
+        chosen = _at_newest(model)
         target = out or Path(
-            f"{Path(model).resolve().name if Path(model).exists() else model.replace('/', '-')}-{form}"
+            f"{Path(chosen).resolve().name if Path(chosen).exists() else chosen.replace('/', '-')}-{form}"
         )
         import hftransfer
 
-        loaded = hftransfer.load(model, base=base)
+        loaded = hftransfer.load(chosen, base=base)
         from hftransfer.predictors.export import export_keras, export_merged, export_onnx, require_classifier
 
         predictor = require_classifier(loaded)
@@ -450,7 +482,7 @@ def export(
             print(export_merged(predictor, target))
             return
         write = export_keras if form == "keras" else export_onnx
-        found = write(predictor, target, run=model, data=data, progress=_progress(quiet=quiet))
+        found = write(predictor, target, run=chosen, data=data, progress=_progress(quiet=quiet))
         print(found.folder)
         _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
 
@@ -459,7 +491,9 @@ def export(
 
 @app.command()
 def push(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder or a folder of runs (the newest), or a model folder.")
+    ],
     repo_id: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The repository on the Hub.")],
     public: Annotated[bool, typer.Option("--public", help="For all to see, if the repository is new.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch, made if there is none.")] = None,
@@ -473,9 +507,10 @@ def push(
         from hftransfer.hub.publish import collect, require_repo_id
         from hftransfer.hub.publish import push as push_model
 
+        chosen = _at_newest(run)
         if dry_run:
             require_repo_id(repo_id)
-            upload = collect(run, repo_id)
+            upload = collect(chosen, repo_id)
             for name, content in sorted(upload.files.items()):
                 size = len(content) if isinstance(content, bytes) else content.stat().st_size
                 _say(f"{size:>14,}  {name}")
@@ -483,7 +518,7 @@ def push(
                 _say(f"note: {note}")
             print(f"{upload.size:>14,}  bytes in all; nothing was sent")
             return
-        pushed = push_model(run, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
+        pushed = push_model(chosen, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
         print(pushed.url if pushed.changed else f"{pushed.url}  (nothing new)")
 
     _guarded(work, debug=debug)
@@ -507,11 +542,12 @@ def serve(
         _require_precision(precision)
         import hftransfer
 
-        predictor = hftransfer.load(model, precision=precision, base=base)  # type: ignore[arg-type]
+        chosen = _at_newest(model)
+        predictor = hftransfer.load(chosen, precision=precision, base=base)  # type: ignore[arg-type]
         from hftransfer.predictors.server import Limits
         from hftransfer.predictors.server import serve as serve_model
 
-        name = Path(model).resolve().name if Path(model).exists() else model
+        name = Path(chosen).resolve().name if Path(chosen).exists() else chosen
         limits = Limits(most_bytes=int(most_mb * 1e6))
         serve_model(predictor, name, port, limits, lambda address: print(f"{address}  (Ctrl-C stops it)", flush=True))
 
@@ -616,7 +652,7 @@ def explain(
     def work() -> None:
         import hftransfer
 
-        predictor = hftransfer.load(model, base=base)
+        predictor = hftransfer.load(_at_newest(model), base=base)
         from hftransfer.attribution.command_line import ExplainRequest, explain_inputs
 
         asked = ExplainRequest(
@@ -664,6 +700,93 @@ def zero_shot(
 
         asked = PredictRequest(inputs=tuple(images), labels=labels, prompts=tuple(prompt or ()), as_json=as_json)
         predict_inputs(dual_predictor(model, precision), asked, _progress(quiet=as_json), sys.stdin)  # type: ignore[arg-type]
+
+    _guarded(work, debug=debug)
+
+
+_RUNS = Path("runs")
+
+
+@runs_app.callback()
+def runs(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Where runs lie.")] = _RUNS,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the runs that were made, the newest first; or show, compare or delete some."""
+
+    def work() -> None:
+        from hftransfer.jobs.runs import list_runs, runs_table
+
+        # Before the first run there is no such folder, which is no fault.
+        found = list_runs(folder) if folder.exists() or folder != _RUNS else []
+        if as_json:
+            print(printable_json(json.dumps({"runs": [one.plain() for one in found]}, indent=2, ensure_ascii=False)))
+        elif found:
+            _say(runs_table(found))
+        else:
+            _say(f"no runs in {folder}")
+
+    if context.invoked_subcommand is None:
+        _guarded(work, debug=debug)
+
+
+@runs_app.command("show")
+def show_run(run: RunName, as_json: Json = False, debug: Debug = False) -> None:
+    """Show what a run is, what it measured and where everything lies."""
+
+    def work() -> None:
+        from hftransfer.jobs.runs import find_run, metrics_of
+        from hftransfer.jobs.runs import show_run as run_in_words
+
+        folder = find_run(run)
+        if as_json:
+            told = {"folder": str(folder), **metrics_of(folder)}
+            print(printable_json(json.dumps(told, indent=2, ensure_ascii=False)))
+        else:
+            _say(run_in_words(folder))
+
+    _guarded(work, debug=debug)
+
+
+@runs_app.command("compare")
+def compare_two(first: RunName, second: RunName, as_json: Json = False, debug: Debug = False) -> None:
+    """Compare two runs on their test examples, which must be the same: what the second is better by, and settings."""
+
+    def work() -> None:
+        from hftransfer.study.paired import compare_runs, paired_table
+
+        found = compare_runs(first, second)
+        if as_json:
+            print(printable_json(json.dumps(found.plain(), indent=2, ensure_ascii=False)))
+        else:
+            _say(paired_table(found))
+
+    _guarded(work, debug=debug)
+
+
+@runs_app.command("delete")
+def delete_runs(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, each named itself.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Delete runs: their own files, and never one that others put beside them."""
+
+    def work() -> None:
+        from hftransfer.jobs.runs import delete_run, require_run, size_of
+
+        folders = list(dict.fromkeys(require_run(run) for run in runs))  # all are there before one goes
+        for folder in folders:
+            _say(f"{folder}  {size_of(folder) / 1e6:,.1f} MB")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise RecipeError(must_be("--yes", "given where nobody can be asked", "none"))
+            typer.confirm("Delete for good?", abort=True)
+        for folder in folders:
+            for left in delete_run(folder):
+                _say(f"{left} is no file of the run and stays")
 
     _guarded(work, debug=debug)
 
@@ -808,6 +931,16 @@ def _progress(*, quiet: bool) -> Progress:
     from hftransfer.base.progress import Progress
 
     return Progress(None if quiet else sys.stderr)
+
+
+def _at_newest(reference: str) -> str:
+    """Return a run or a model as it is named; of a folder of runs the newest, which is told."""
+    from hftransfer.base.runs import at_newest
+
+    chosen = at_newest(reference)
+    if chosen != reference:
+        print(printable(f"{reference}: its newest run, {chosen}"), file=sys.stderr)
+    return chosen
 
 
 def _say(text: str) -> None:

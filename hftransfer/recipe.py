@@ -726,7 +726,8 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
         case "extra_forbidden":
             known, last = _keys_of(full[:-1]), _cut(key[-1])
             section = _dotted(key[:-1]) or "a recipe"
-            return must_be(where, f"a key of {section}", f"the unknown key '{last}'", nearest(last, known))
+            remedy = _meant(key, known) or nearest(last, known)
+            return must_be(where, f"a key of {section}", f"the unknown key '{last}'", remedy)
         case "unknown_task":
             later = f"'{fault['input']}', which hftransfer does not do yet"
             meant = OTHER_NAMES.get(fault["input"], _cut(fault["input"]))
@@ -813,6 +814,49 @@ def _model_at(key: Path_) -> type[BaseModel] | None:
 def _keys_of(key: Path_) -> list[str]:
     model = _model_at(key)
     return list(model.model_fields) if model else []
+
+
+def _meant(key: Path_, known: Sequence[str]) -> str:
+    """Return `Did you mean strategy.learning_rate?` for a key that another section has, whatever others call it; ""
+    where there is none, or one of the keys `known` in its own section is meant."""
+    last = key[-1]
+    if difflib.get_close_matches(last, known, n=1, cutoff=_MISSPELT):
+        return ""  # a slip of the pen is nearer than another section
+    places: dict[str, Path_] = {
+        name: (section, name) for section in ("data", "train", "output", "hub") for name in _keys_of((section,))
+    }
+    for kind in STRATEGIES:
+        own = _keys_of(("strategy", kind))
+        if key == ("strategy", last) and last in own:
+            return f"Of {kind} it is one."
+        places |= {name: ("strategy", name) for name in own if name != "kind"}
+    places |= {name: (name,) for name in Recipe.model_fields if name != "resolved"}
+    name = SHORT_NAMES.get(last, last).replace("-", "_")
+    found = places.get(name)
+    if found is None and len(last) >= _LONG_ENOUGH:
+        close = difflib.get_close_matches(last, places, n=1, cutoff=_MISSPELT)
+        found = places[close[0]] if close else None
+    return f"Did you mean {'.'.join(found)}?" if found is not None and found != key else ""
+
+
+SHORT_NAMES = {
+    **dict.fromkeys(("lr", "learning-rate"), "learning_rate"),
+    **dict.fromkeys(("bs", "batch", "per_device_train_batch_size"), "batch_size"),
+    **dict.fromkeys(("num_epochs", "num_train_epochs", "epoch", "max_epochs"), "epochs"),
+    **dict.fromkeys(("r", "lora_rank", "lora_r"), "rank"),
+    **dict.fromkeys(("lora_alpha",), "alpha"),
+    **dict.fromkeys(("lora_dropout",), "dropout"),
+    **dict.fromkeys(("target_modules",), "targets"),
+    **dict.fromkeys(("dataset", "data_dir", "path"), "source"),
+    **dict.fromkeys(("val_fraction", "val_split", "validation_split_fraction"), "validation_fraction"),
+    **dict.fromkeys(("max_length", "max_seq_length"), "max_tokens"),
+    **dict.fromkeys(("random_seed", "random_state"), "seed"),
+    **dict.fromkeys(("dtype", "mixed_precision"), "precision"),
+    **dict.fromkeys(("wd",), "weight_decay"),
+}
+"""What people call keys of ours, and other trainers do."""
+_MISSPELT = 0.8
+_LONG_ENOUGH = 4
 
 
 def _options(key: Path_) -> list[str]:

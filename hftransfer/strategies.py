@@ -366,3 +366,13 @@ def strategy_of(short: str) -> JsonObject:
         raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'"))
     value: int | str = int(number) if number.isdigit() else number
     return {"kind": kind, ("unfreeze" if kind == "fine-tune" else "rank"): value}
+
+
+def in_short(strategy: Strategy) -> str:
+    """Return a strategy as `compare` is told it: `linear-probe`, `contrastive`, `fine-tune:2`, `fine-tune:all`,
+    `lora:8`; of named stages `fine-tune`."""
+    if isinstance(strategy, LoRA):
+        return f"{strategy.kind}:{strategy.rank}"
+    if isinstance(strategy, FineTune) and not strategy.contrasts:
+        return strategy.kind if isinstance(strategy.unfreeze, list) else f"{strategy.kind}:{strategy.unfreeze}"
+    return CONTRASTIVE if strategy.contrasts else strategy.kind

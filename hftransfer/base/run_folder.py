@@ -351,6 +351,33 @@ class RunFolder:
             if folder.resolve().is_relative_to(inside) and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
+    def delete(self, forget_checkpoints: Callable[[Path], None]) -> list[Path]:
+        """Delete the run's own files, and the folder if no others are in it. Return what others put there, and stays.
+
+        `forget_checkpoints` deletes the checkpoints of an unfinished run, given their folder.
+
+        Raises:
+            OutputError: a run is writing into it, its list of files is none, or it can't be deleted.
+        """
+        lock = _lock_alone(self.path)
+        try:
+            self._delete_earlier()
+            for draft in self._drafts():
+                shutil.rmtree(draft)
+            if (self.path / CHECKPOINTS).is_dir():
+                forget_checkpoints(self.path / CHECKPOINTS)
+            for name in (MANIFEST, _LOG_SO_FAR, _ASKED):
+                (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            got = f"kept by the system ({error.strerror or error})"
+            raise OutputError(must_be(f"the run {self.path}", "one that may be deleted", got)) from error
+        finally:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            lock.release()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()  # only an empty folder can go
+        return sorted(self.path.iterdir()) if self.path.is_dir() else []
+
     def _drafts(self) -> list[Path]:
         """Return folders of results that were never finished."""
         return [entry for entry in self.path.iterdir() if entry.name.startswith(_DRAFT) and entry.is_dir()]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some, user_path
 from hftransfer.base.progress import Progress
+from hftransfer.base.runs import at_newest
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData
@@ -73,7 +74,7 @@ def collect(run: str | Path, repo_id: str) -> Upload:
         ModelError: there is no trained model.
         PushError: a file holds a token, or names a folder of this disk.
     """
-    folder = user_path(run, "the run", ModelError)
+    folder = user_path(at_newest(run), "the run", ModelError)
     model = folder / "model" if (folder / "model").is_dir() else folder
     if not any((model / name).is_file() for name in _MAIN_FILES):
         raise ModelError(must_be(f"the run {run}", "one with a trained model", "none"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from hftransfer.base.errors import DataError, RecipeError, must_be
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
+from hftransfer.base.runs import at_newest
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
@@ -66,6 +67,7 @@ def evaluate_model(
     chosen = settings_from_words(data or "memory", settings)
     if data is None and settings:
         raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
+    model = at_newest(model)
     as_then = _precision_of_run(Path(model))
     if precision is None and as_then != "fp32":
         progress.line("judged in the precision of its run; --precision fp32 is that of plain transformers")

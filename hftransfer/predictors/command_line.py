@@ -45,6 +45,8 @@ class PredictRequest(InputRequest):
     labels: str | None = None
     prompts: tuple[str, ...] = ()
     threshold: float | None = None
+    top: int | None = None
+    """How many labels are told, the most probable first."""
     csv: Path | None = None
     out: Path | None = None
     """Of segmentation: the folder for masks."""
@@ -76,12 +78,12 @@ def predict_inputs(
     """
     if request.threshold is not None:
         require_several(predictor).use_threshold(request.threshold)
+    _require_labels(predictor, request)
     masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)
     _tell_passed_over(request, predictor.reader)
     _warn_of_drawings(predictor, named)
-    scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
-    names = predictor.class_names if isinstance(predictor, Predictor) else ()
+    names = predictor.class_names if isinstance(predictor, Predictor) and request.top is None else ()
     faults: list[str] = []
     told: list[JsonObject] = []
     total = len(named) if len(named) >= _BAR_FROM else 0
@@ -93,24 +95,58 @@ def predict_inputs(
                 faults += outcome.faults
                 write({"input": one.name, "error": " ".join(outcome.faults)})
                 continue
+            shown = outcome
+            if request.top is not None and isinstance(outcome, Prediction):
+                shown = outcome.top(request.top)
             shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
-            entry = {"input": shown_input, **outcome.plain()}
+            entry = {"input": shown_input, **shown.plain()}
             if masks is not None:
                 entry["mask"] = str(masks.write(one, outcome))
-            write(entry)
+            write(entry if request.top is None else _ranked(entry))
             if request.as_json:
                 told.append(entry)
             elif isinstance(outcome, Generation) and _is_alone(named, predictor, request):
                 print("" if sys.stdout.isatty() else printable(outcome.text), flush=True)
             elif request.csv is None:
-                print(outcome.line(one.name, scoring), flush=True)
+                print(_line(shown, one.name, predictor, request), flush=True)
     if request.as_json:
-        # One question on the command line gets its answer alone, not a list.
-        alone = isinstance(predictor, Predictor) and request.question is not None and told
-        shown = {key: value for key, value in told[0].items() if key != "input"} if alone else {"predictions": told}
-        print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
+        _print_json(told, alone=isinstance(predictor, Predictor) and request.question is not None)
     if faults:
         raise DataError(*faults)
+
+
+def _line(outcome: Prediction | Answer | Generation, name: str, predictor: object, request: PredictRequest) -> str:
+    """Return what is said of one input in a line."""
+    if request.top is not None and isinstance(outcome, Prediction):
+        return outcome.line_of_several(name)
+    return outcome.line(name, predictor.scoring if isinstance(predictor, Predictor) else "softmax")
+
+
+def _print_json(told: Sequence[JsonObject], *, alone: bool) -> None:
+    """Print what was said of all inputs; one question on the command line gets its answer alone, not a list."""
+    only = alone and told
+    shown = {key: value for key, value in told[0].items() if key != "input"} if only else {"predictions": told}
+    print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def _require_labels(predictor: Predictor | DualPredictor, request: PredictRequest) -> None:
+    """Return if the model says what the options are about.
+
+    Raises:
+        RecipeError: it gives no scores of labels.
+    """
+    if request.top is None or not isinstance(predictor, Predictor) or predictor.scores_labels:
+        return
+    raise RecipeError(must_be("--top", "left out for a model that gives no scores of labels", request.top))
+
+
+def _ranked(entry: JsonObject) -> JsonObject:
+    """Return a row of a table with the labels in their order: `label`, `score`, `label_2`, `score_2`, …"""
+    ranked = {key: value for key, value in entry.items() if key != "scores"}
+    for place, (label, score) in enumerate(entry["scores"].items(), 1):
+        end = "" if place == 1 else f"_{place}"
+        ranked |= {f"label{end}": label, f"score{end}": score}
+    return ranked
 
 
 def _masks_of(predictor: Predictor | DualPredictor, request: PredictRequest) -> MaskWriter | None:

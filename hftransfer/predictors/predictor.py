@@ -26,6 +26,7 @@ from hftransfer.base.errors import (
 )
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import MANIFEST
+from hftransfer.base.runs import at_newest
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -111,6 +112,12 @@ class Predictor:
         """Return what scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none`
         (numbers)."""
         return self.adapter.scoring
+
+    @property
+    def scores_labels(self) -> bool:
+        """Return whether it gives a score of each of several labels to every input."""
+        task = self.task
+        return self.scoring != "none" and task.has_labels and not task.from_windows and not task.has_maps
 
     @property
     def note(self) -> str | None:
@@ -566,15 +573,15 @@ class Place:
 
 
 def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
-    """Return the place of a run folder, a model folder, a bundled model or a Hub id (fetched: safetensors and settings
-    alone).
+    """Return the place of a run folder, a folder of runs (the newest with a model), a model folder, a bundled model or
+    a Hub id (fetched: safetensors and settings alone).
 
     Raises:
         ModelError: there is no such model, or a run did not finish.
     """
     from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
 
-    name = os.fspath(reference)
+    name = at_newest(reference)
     if name.startswith(("bundled/", "open_clip:", "keras:")):
         checkpoint = find_checkpoint(name, revision)
         assert checkpoint is not None

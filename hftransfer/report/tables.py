@@ -36,7 +36,7 @@ def data_table(splits: Splits, inputs: str) -> str:
         notes.append(f"  unreadable and skipped: {len(splits.skipped)} ({names})")
     if not splits.class_names:
         lines = [["", *splits.sizes()], [inputs, *(str(size) for size in splits.sizes().values())]]
-        return "\n".join([_columns(lines), *notes])
+        return "\n".join([columns_of(lines), *notes])
     counts = splits.counts()
     lines = [["class", *counts]]
     order = range(len(splits.class_names))
@@ -47,7 +47,7 @@ def data_table(splits: Splits, inputs: str) -> str:
     if len(order) > _SHOWN_CLASSES:
         lines.append([f"… {len(order) - _SHOWN_CLASSES} more", *("" for _ in counts)])
     lines.append(["all", *(str(len(split)) for _, split in splits.items())])
-    return "\n".join([_columns(lines), *notes])
+    return "\n".join([columns_of(lines), *notes])
 
 
 def results_table(metrics: JsonObject, folder: Path) -> str:
@@ -70,10 +70,10 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
     files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
     drawn = [file.stem.replace("_", " ") for file in sorted((folder / "figures").glob("*.png"))]
     files += [[f"{folder / 'figures'}", ", ".join(drawn)]] if drawn else []
-    parts = [_columns(lines), _columns(facts), _columns(files)]
+    parts = [columns_of(lines), columns_of(facts), columns_of(files)]
     if curve := metrics.get("shots"):
         most, draws = curve[-1]["shots"], curve[-1]["draws"]
-        parts = [_columns(_shot_lines(curve, metrics)), f"  Of the model, the first draw of {most} shots:", *parts]
+        parts = [columns_of(_shot_lines(curve, metrics)), f"  Of the model, the first draw of {most} shots:", *parts]
         parts[0] = f"  Means over {draws} draws, with 95 % intervals:\n{parts[0]}" if draws > 1 else parts[0]
     return "\n\n".join(parts)
 
@@ -96,14 +96,14 @@ def metrics_table(metrics: JsonObject) -> str:
     """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
     lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
-    return _columns(lines)
+    return columns_of(lines)
 
 
 def _score(scores: JsonObject, name: str) -> str:
     return f"{scores[name]:.4f}" if name in scores else ""
 
 
-def _columns(lines: Sequence[Sequence[str]]) -> str:
+def columns_of(lines: Sequence[Sequence[str]]) -> str:
     """Return text in aligned columns: the first to the left, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     numeric = [all(_is_number(line[column]) for line in lines[1:]) for column in range(len(widths))]

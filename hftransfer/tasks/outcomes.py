@@ -44,6 +44,16 @@ class Prediction:
         """Return it as JSON and tables have it."""
         return asdict(self)
 
+    def top(self, count: int) -> Prediction:
+        """Return the same with the scores of so many labels alone, the best first."""
+        best = self.best_first()
+        return replace(best, scores=dict(list(best.scores.items())[:count]))
+
+    def line_of_several(self, name: str) -> str:
+        """Return the labels in `scores` with their scores in one line, after the name."""
+        told = ", ".join(f"{in_one_line(label)} {score:.2%}" for label, score in self.scores.items())
+        return f"{in_one_line(name)}  {told}"
+
     def best_first(self) -> Prediction:
         """Return the same with its scores in falling order."""
         ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])

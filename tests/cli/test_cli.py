@@ -73,6 +73,16 @@ def test_commands_that_only_tell_import_nothing_heavy(arguments, tmp_path):
     assert sorted(modules_after(arguments, tmp_path / "cache") & set(HEAVY)) == []
 
 
+def test_a_list_of_runs_and_their_comparison_import_nothing_heavy(finished, tmp_path):
+    run = str(finished("vit").folder)
+    for arguments in (["runs", "--in", str(Path(run).parent)], ["runs", "show", run], ["runs", "compare", run, run]):
+        assert sorted(modules_after(arguments, tmp_path / "cache") & {*HEAVY, "scipy"} - {"scipy"}) == []
+
+
+def test_the_version_is_told():
+    assert call("--version").stdout.strip() == hftransfer.__version__
+
+
 # --- run -------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,24 @@ def test_a_batch_larger_than_the_data_is_one_step(
     recipe["train"]["batch_size"] = 65_536
     recipe["strategy"] = {"kind": "fine-tune", "unfreeze": 1}
     assert ht.run(recipe, out=tmp_path / "run", progress=Progress(None)).metrics["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("train.lr=1", "Did you mean strategy.learning_rate?"),
+        ("train.learning_rat=1", "Did you mean strategy.learning_rate?"),
+        ("model.epochs=1", "Did you mean train.epochs?"),
+        ("bs=8", "Did you mean train.batch_size?"),
+        ("train.rank=8", "Did you mean strategy.rank?"),
+        ("strategy.rank=8", "Of lora it is one."),
+        ("data.push_to=me/x", "Did you mean hub.push_to?"),
+        ("train.task=x", "Did you mean task?"),
+        # A slip of the pen is nearer than another section.
+        ("train.batchsize=8", "Did you mean 'batch_size'?"),
+        ("train.zzz=8", "Known: "),
+    ],
+)
+def test_a_key_is_looked_for_in_all_sections(override, remedy):
+    with pytest.raises(RecipeError, match=re.escape(remedy)):
+        load_recipe("cats_dogs_linear_probe", [override])

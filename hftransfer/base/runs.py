@@ -1,0 +1,78 @@
+"""Which runs lie in a folder, when each began, and which is the newest: nothing but the file system is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hftransfer.base.run_folder import MANIFEST, asked_in, is_interrupted
+
+METRICS = "metrics.json"
+_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+# <folder>/<recipe>/<time>
+_DEPTH = 2
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether a folder holds the results of a run."""
+    return (path / MANIFEST).is_file() and (path / METRICS).is_file()
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder holds a run, finished or not."""
+    return is_finished(path) or (is_interrupted(path) and asked_in(path) is not None)
+
+
+def begun(path: Path) -> tuple[datetime.datetime, int]:
+    """Return when a run began, as the name of its folder says, and which of that second it is; of a folder with a name
+    of its own, when its results were written."""
+    stamp = _STAMP.fullmatch(path.name)
+    with contextlib.suppress(ValueError):  # 99999999-000000 is no time
+        if stamp is not None:
+            return datetime.datetime.strptime(stamp[1], "%Y%m%d-%H%M%S"), int(stamp[2] or 1)
+    file = path / METRICS
+    return datetime.datetime.fromtimestamp((file if file.is_file() else path).stat().st_mtime), 1
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the runs that lie in a folder, or in folders right in it, the newest first; links are not followed."""
+    return sorted(_found(folder, _DEPTH), key=lambda path: (begun(path), str(path)), reverse=True)
+
+
+def _found(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            inside = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # what may not be read, or went meanwhile, holds no run for us
+        return
+    for path in inside:
+        if is_run(path):
+            yield path
+        elif depth > 1 and not path.name.startswith("."):
+            yield from _found(path, depth - 1)
+
+
+def newest_in(folder: str | os.PathLike[str], *, with_model: bool = True) -> Path | None:
+    """Return the newest finished run in a folder of runs, as in `runs/flowers`; None where it holds none, or is itself
+    a run or a model. Runs that trained nothing are passed over, unless without `with_model`."""
+    path = Path(folder).expanduser()
+    if not path.is_dir() or is_run(path) or any((path / name).is_file() for name in _OF_A_MODEL):
+        return None
+    found = (run for run in runs_in(path) if is_finished(run))
+    return next((run for run in found if not with_model or (run / "model").is_dir()), None)
+
+
+_OF_A_MODEL = ("config.json", "adapter_config.json", "modules.json", "open_clip_config.json", "hftransfer.json")
+
+
+def at_newest(reference: str | os.PathLike[str], *, with_model: bool = True) -> str:
+    """Return the newest run where a folder of runs is named; any other name of a run or a model as it is."""
+    name = os.fspath(reference)
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # what can be no path is told by who reads it
+        found = newest_in(name, with_model=with_model)
+        return name if found is None else str(found)
+    return name
