@@ -82,6 +82,7 @@ class Learned:
             **by_split,
             **self.more,
             **({"best_epoch": self.history.best_epoch, "epochs": len(rows)} if rows else {}),
+            **({"averaged_epochs": True} if self.history.mean else {}),
             "parameters": dict(self.parameters),
             "seconds": dict(seconds),
             "examples": self.splits.sizes(),

@@ -77,7 +77,8 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
 
     splits, names, test = learned.splits, learned.splits.class_names, learned.judged.get("test")
     if learned.history.rows:
-        figures.draw_history(folder.file("figures/history.png"), learned.history.table, learned.history.best_epoch)
+        history = learned.history
+        figures.draw_history(folder.file("figures/history.png"), history.table, history.best_epoch, history.kept)
     if len(learned.l2_path) > 1:
         figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.task.l2_measure)
     if prompts := learned.sheets.get("prompts.csv"):

@@ -80,8 +80,9 @@ def draw_mistakes(
         draw_sheet(path, [thumbnail(rows[i]) for i in wrong[:24]], captions, title, WRONG)
 
 
-def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
-    """Draw the training loss and the validation metrics over the epochs, the best epoch marked."""
+def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int, kept: str) -> None:
+    """Draw the training loss and the validation metrics over the epochs, the best epoch marked; the title says what
+    was kept."""
     epochs = [row["epoch"] for row in rows]
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
     losses = ["train_loss", *(name for name in names if "loss" in name)]
@@ -100,8 +101,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
             axes.set_ylim(top=1.005)  # these are shares
         if len(epochs) == 1:
             axes.set_xticks(epochs)
-    best = f"Best epoch: {best_epoch} of {int(epochs[-1])}" if best_epoch else "Best: as it was before training"
-    left.set_title(best, loc="left", color=INK, fontsize=11)
+    left.set_title(f"Kept: {kept}", loc="left", color=INK, fontsize=11)
     save_figure(figure, path)
 
 

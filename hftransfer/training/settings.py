@@ -69,6 +69,11 @@ class TrainSettings(BaseModel):
     ema: float | None = Field(
         None, gt=0, lt=1, description="judge and keep an exponential moving average of the weights, such as 0.999"
     )
+    average_epochs: bool = Field(
+        True,
+        description="where training begins with a solved head: keep the mean of the weights of all epochs and of that "
+        "start, unless validation says surely that the best epoch is better; false always keeps the best epoch",
+    )
     metric: str | None = Field(
         None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"
     )

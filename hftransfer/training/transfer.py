@@ -13,6 +13,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.tasks.contract import Examples, Judged, Loss
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.training.activations import StoredActivations
+from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Job, require_sense
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
@@ -145,7 +146,7 @@ def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:
     judged = partial(_judged, job, sources, examples, "validation")
     fitted = fit(_plan(job, job.adapter, sources, examples, loss, judged))
     job.task.finish(job.adapter)
-    if job.begins_solved and fitted.history.best_epoch == 0:
+    if job.begins_solved and fitted.history.best_epoch == 0 and not fitted.history.mean:
         job.progress.line(
             "no epoch was better on validation than the linear probe that training began with: the model is that probe"
         )
@@ -186,7 +187,22 @@ def _plan(
         log=job.log,
         from_start=job.names is not None or job.begins_solved or job.task.judged_before,
         keeps_last=job.strategy.contrasts,
+        mean_serves=partial(_mean_serves, job, examples["validation"]) if _averages(job) else None,
     )
+
+
+def _averages(job: Job) -> bool:
+    """Return whether the mean of all epochs' weights may be kept: where the start is worth something, and nothing else
+    is asked for."""
+    return job.begins_solved and job.train.average_epochs and job.train.ema is None
+
+
+def _mean_serves(job: Job, validation: Examples, best: Judged, mean: Judged) -> bool:
+    """Return whether the mean of all epochs' weights is kept: where a metric is named to choose by it must be as good
+    by that."""
+    if job.train.metric is not None:
+        return _score(job, mean) >= _score(job, best)
+    return mean_serves(job.task, validation.split.class_ids if job.task.has_classes else None, best, mean)
 
 
 def _score(job: Job, judged: Judged) -> tuple[float, ...]:

@@ -14,6 +14,8 @@ from PIL import Image
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import RecipeError
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
+from hftransfer.tasks.contract import Judged
+from hftransfer.training import transfer
 from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute
 from hftransfer.training.interrupts import Interrupted
@@ -177,6 +179,45 @@ def test_half_precision_that_the_device_does_not_compute_is_refused() -> None:
         choose_compute("fp16", None)
 
 
+@pytest.mark.parametrize("serves", [True, False])
+def test_the_mean_of_the_weights_of_all_epochs_and_the_start_is_kept_where_it_serves(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, serves: bool
+) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    judged: list[dict[str, float]] = []
+
+    def noted(run: _Run, epoch: int) -> None:
+        states.append({name: weight.detach().clone() for name, weight in run.judged.items()})
+        take(run, epoch)
+
+    def told(_: Any, labels: Any, best: Judged, mean: Judged) -> bool:
+        judged.extend([best.metrics, mean.metrics])
+        return serves
+
+    take = _Run._take_into_mean
+    monkeypatch.setattr(_Run, "_take_into_mean", noted)
+    monkeypatch.setattr(transfer, "mean_serves", told)
+    strategy = FineTune(learning_rate=1e-2, head_lr=5e-2, unfreeze=1)
+    done, _ = transferred(tiny, "vit", "image-classification", strategy, epochs=3)
+    assert len(states) == 4  # the start and three epochs
+    own = dict(done.adapter.model.named_parameters())
+    for name in states[0]:
+        mean = torch.stack([state[name] for state in states]).mean(dim=0)
+        wanted = mean if serves else states[done.history.best_epoch][name]
+        assert torch.allclose(own[name], wanted, atol=1e-6), name
+    assert bool(done.history.mean) is serves
+    assert done.history.kept.startswith("the mean of the weights of epochs 0 to 3") is serves
+    best, mean_metrics = judged
+    assert done.judged["validation"].metrics == (mean_metrics if serves else best)
+
+
+@pytest.mark.parametrize("options", [{"average_epochs": False}, {"ema": 0.9}])
+def test_no_mean_is_kept_where_something_else_is_asked_for(tiny: TinyModels, options: dict[str, Any]) -> None:
+    done, _ = transferred(tiny, "vit", "image-classification", FineTune(unfreeze=1), epochs=2, **options)
+    assert done.history.start
+    assert not done.history.mean
+
+
 # --- going on after an interruption ---
 
 
@@ -237,6 +278,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     for mine, theirs in zip(whole.history.rows, resumed.history.rows, strict=True):
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
     assert whole.history.best_epoch == resumed.history.best_epoch
+    assert whole.history.mean == resumed.history.mean
     assert whole.judged["test"].metrics == resumed.judged["test"].metrics
 
 
