@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 PoolingName = Literal["auto", "native", "mean", "cls", "last"]
+
+
+class Rates(NamedTuple):
+    """How fast what learns."""
+
+    learning_rate: float
+    """The peak learning rate of the last stage."""
+    head_lr: float
+    """The head's peak learning rate."""
+    layer_decay: float = 1.0
+    """The share of the rate above at which each further stage learns."""
+    gradual: bool = False
+    """Whether one stage more learns at each epoch."""
 
 
 class Pools(Protocol):
@@ -193,14 +206,12 @@ class LinearProbe(_Strategy):
     default_epochs: ClassVar[int] = 30
     head_alone: ClassVar[bool] = True
 
-    @property
-    def head_lr(self) -> float:
-        """The head is all that learns."""
-        return self.learning_rate
-
-    layer_decay: ClassVar[float] = 1.0
-    gradual: ClassVar[bool] = False
     interpolate: ClassVar[float | None] = None
+
+    def rates(self, *, gently: bool = False) -> Rates:
+        """Return how fast the head learns, which is all that does."""
+        del gently
+        return Rates(self.learning_rate, self.learning_rate)
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """Return the boundary, at the head: all below it is frozen and in eval mode."""
@@ -217,12 +228,22 @@ class FineTune(_Stepped):
     unfreeze: Literal["all"] | Annotated[int, Field(ge=1)] | list[str] = Field(
         "all", description="all, how many of the last stages learn, or the names of modules that learn"
     )
-    learning_rate: Rate = Field(1e-4, description="peak learning rate of the stages")
+    learning_rate: Literal["auto"] | Rate = Field(
+        "auto",
+        description="peak learning rate of the stages; auto is 1e-4, but 3e-5 for images where training begins with a "
+        "solved head",
+    )
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
     layer_decay: Rate = Field(
         1.0, description="each stage learns at this share of the rate of the stage above it (0.65-0.9 is usual)"
     )
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
+
+    def rates(self, *, gently: bool = False) -> Rates:
+        """Return how fast what learns; `gently` where features serve already, and large steps would distort them."""
+        usual = 3e-5 if gently else 1e-4
+        rate = usual if self.learning_rate == "auto" else self.learning_rate
+        return Rates(rate, self.head_lr, self.layer_decay, self.gradual)
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """Return the boundary, below the lowest part that learns.
@@ -290,8 +311,11 @@ class LoRA(_Stepped):
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
     learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
-    layer_decay: ClassVar[float] = 1.0
-    gradual: ClassVar[bool] = False
+
+    def rates(self, *, gently: bool = False) -> Rates:
+        """Return how fast what learns."""
+        del gently
+        return Rates(self.learning_rate, self.head_lr)
 
     def prepare(self, adapter: Adapter, seed: int = 0) -> int:
         """Return the boundary, below the lowest stage with an adapted layer; the matrices are in the model afterwards,

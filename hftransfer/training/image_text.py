@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -277,7 +277,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
             loss=contrastive_loss(job.loss, len(rows)),
             evaluate=evaluate,
             name_of=lambda item: str(rows[item].id),
-            rates=cast(Any, job.strategy),
+            rates=job.strategy.rates(),
             settings=job.train,
             epochs=job.train.epochs or job.strategy.usual_epochs,
             compute=job.compute,

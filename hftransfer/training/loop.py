@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.base.errors import HftransferError, first_line, must_be, some
 from hftransfer.base.progress import Progress
+from hftransfer.strategies import Rates
 from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, read_batches
 from hftransfer.training.batches import Share, count_of_steps, passes_of, shares_of_epoch
@@ -31,7 +32,7 @@ from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute, has_no_order, repeatable
 from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
-from hftransfer.training.optimizer import Rates, make_optimizer, share_of_rate
+from hftransfer.training.optimizer import make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.sharding import set_whole, shard, shared_like, whole
 from hftransfer.training.tracking import Log, not_tracked

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from hftransfer.adapters.base import Adapter
+from hftransfer.strategies import Rates
 from hftransfer.training.settings import Schedule, TrainSettings
-
-
-class Rates(Protocol):
-    """The part of a strategy that says how fast what learns."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The peak learning rate of the last stage."""
-
-    @property
-    def head_lr(self) -> float:
-        """The head's peak learning rate."""
-
-    @property
-    def layer_decay(self) -> float:
-        """The share of the rate above at which each further stage learns."""
-
-    @property
-    def gradual(self) -> bool:
-        """Return whether one stage more learns at each epoch."""
 
 
 def make_optimizer(
@@ -58,7 +38,7 @@ def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> lis
         {
             "params": parameters,
             "depth": depth,
-            "lr": rates.head_lr if depth == 0 else rates.learning_rate * float(rates.layer_decay) ** (depth - 1),
+            "lr": rates.head_lr if depth == 0 else rates.learning_rate * rates.layer_decay ** (depth - 1),
             "weight_decay": weight_decay if decays else 0.0,
         }
         for (depth, decays), parameters in sorted(groups.items(), key=lambda entry: entry[0], reverse=True)

@@ -178,7 +178,7 @@ def _plan(
         loss=loss,
         evaluate=evaluate,
         name_of=examples["train"].name_of,
-        rates=job.strategy,
+        rates=job.strategy.rates(gently=job.begins_solved and not job.task.reader.fields),
         settings=job.train,
         epochs=job.epochs,
         compute=job.compute,

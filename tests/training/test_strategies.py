@@ -205,7 +205,7 @@ def test_layer_decay_gives_each_stage_its_own_rate(tiny: TinyModels) -> None:
     strategy = FineTune(learning_rate=1e-3, head_lr=1e-2, layer_decay=0.5)
     adapter, _ = adapter_for(tiny, "bert", "text-classification", strategy)
     strategy.prepare(adapter)
-    rates = {group["depth"]: group["lr"] for group in parameter_groups(adapter, strategy, 0.01)}
+    rates = {group["depth"]: group["lr"] for group in parameter_groups(adapter, strategy.rates(), 0.01)}
     assert rates == pytest.approx({0: 1e-2, 1: 1e-3, 2: 5e-4})
 
 
@@ -282,3 +282,21 @@ def test_lora_of_the_last_stages_leaves_what_is_below_alone(tiny: TinyModels) ->
     learning = [name for name, own in adapter.model.named_parameters() if own.requires_grad and "lora" in name]
     assert learning
     assert all(".layer.1." in name for name in learning)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "head_init", "rate"),
+    [
+        ("vit", "image-classification", "auto", 3e-5),
+        ("vit", "image-classification", "random", 1e-4),
+        ("bert", "text-classification", "auto", 1e-4),
+    ],
+)
+def test_images_that_begin_solved_learn_gently_unless_a_rate_is_given(
+    tiny: TinyModels, family: str, task: str, head_init: Any, rate: float
+) -> None:
+    done, _ = transferred(tiny, family, task, FineTune(head_init=head_init), epochs=1, schedule="constant", warmup=0.0)
+    assert done.history.rows[0]["learning_rate"] == pytest.approx(rate)
+    given = FineTune(head_init=head_init, learning_rate=2e-3)
+    done, _ = transferred(tiny, family, task, given, epochs=1, schedule="constant", warmup=0.0)
+    assert done.history.rows[0]["learning_rate"] == pytest.approx(2e-3)
