@@ -112,15 +112,8 @@ def explain_each(
     if method != "auto":
         raise RecipeError(must_be(f"the method for {model.takes}", "auto", f"'{method}'"))
     assert isinstance(model, Predictor)
-    if way == "words":
-        yield from _explained_texts(model, inputs, label)
-        return
-    if way == "tags":
-        yield from _explained_entities(model, inputs, label)
-        return
-    if label is not None:
-        raise RecipeError(must_be("the label", f"left out for {model.takes}", f"'{label}'"))
-    yield from _explained_answers(model, inputs)
+    of_texts = {"words": _explained_texts, "tags": _explained_entities, "spans": _explained_answers}
+    yield from of_texts[way](model, inputs, label)
 
 
 def _explained_images(
@@ -254,7 +247,11 @@ def _explained_entities(
         )
 
 
-def _explained_answers(model: Predictor, questions: Sequence[Any]) -> Iterator[AnswerExplanation | DataError]:
+def _explained_answers(
+    model: Predictor, questions: Sequence[Any], label: str | None
+) -> Iterator[AnswerExplanation | DataError]:
+    if label is not None:
+        raise RecipeError(must_be("the label", f"left out for {model.takes}", f"'{label}'"))
     for place, given in enumerate(questions):
         if isinstance(given, DataError):
             yield given

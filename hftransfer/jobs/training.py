@@ -236,7 +236,7 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
     learns += f", boundary {ready.boundary} of {len(ready.adapter.stages)} stages"
     sharded = recipe.train.distributed == "fsdp"
     where = ready.compute.describe() + (", fsdp" if sharded and together.count > 1 else "")
-    tokens = recipe.train.tokens_per_batch if recipe.chosen_task.reader.modality == "text" else None
+    tokens = recipe.train.tokens_per_batch if recipe.chosen_task.reader.fields else None
     batches = f"batches of {f'{tokens:,} tokens' if tokens else recipe.train.batch_size}"
     progress.line(f"{checkpoint.name}: {type(model).__name__}; {learns}; {batches}; {where}")
     for told in ready.adapter.notes:

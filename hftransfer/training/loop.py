@@ -77,7 +77,7 @@ class History:
 
     @property
     def kept(self) -> str:
-        """What is kept, in words."""
+        """The model that is kept, in words."""
         if self.mean:
             return f"the mean of the weights of epochs 0 to {len(self.rows)}"
         return f"epoch {self.best_epoch} of {len(self.rows)}" if self.best_epoch else "what was there before training"
