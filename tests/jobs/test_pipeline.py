@@ -428,7 +428,7 @@ def test_a_check_gives_the_splits_and_writes_nothing(tiny, folder_data, silent, 
 def test_the_public_names_are_few():
     public = set(ht.__all__)
     assert {"run", "load", "check", "audit", "HftransferError", "__version__"} <= public
-    assert len(public - {"__version__"}) <= 33
+    assert len(public - {"__version__"}) <= 34  # each task may bring what it predicts
     assert all(getattr(ht, name) is not None for name in public)
     assert set(dir(ht)) >= public
 
