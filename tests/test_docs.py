@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.families import FAMILIES
+from hftransfer.base.cache import cache_folder
 from hftransfer.cli import app
 from hftransfer.jobs import doctor
 from hftransfer.jobs.drafts import draft, write_draft
-from tests.builders import KERAS
+from tests.builders import KERAS, write_tiny_writer
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,6 +75,10 @@ def _as_a_new_user(home: Path, monkeypatch: pytest.MonkeyPatch, cache_of_all: Pa
     monkeypatch.chdir(home)
     if not (home / "recipes").exists():
         (home / "recipes").symlink_to(ROOT / "recipes")
+    # A tiny decoder stands in for the one that is fetched.
+    writer = cache_folder("models") / f"smollm2-135m-{BUNDLED_MODELS['bundled/smollm2-135m'].sha256[:12]}"
+    if not writer.exists():
+        write_tiny_writer("llama", writer)
 
 
 def _stand_ins(command: str) -> list[str]:

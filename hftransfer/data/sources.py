@@ -55,6 +55,7 @@ BUNDLED = {
     DRAWINGS: "images",
     **dict.fromkeys(("bundled/short-reviews", "bundled/short-adverts", "bundled/film-topics"), "texts"),
     "bundled/short-notes": "sentences",
+    "bundled/restaurant-sentences": "prompts",
 }
 """Data sets that come with the package, and what they hold."""
 _READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS, DIALOGUES)
