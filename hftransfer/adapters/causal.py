@@ -14,8 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from hftransfer.adapters.anatomy import Inputs, Reached, alike, first_tensor
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.heads import LANGUAGE, Head
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
 from hftransfer.adapters.texts import TextAdapter, Tokens
-from hftransfer.base.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,7 +34,9 @@ class CausalAdapter(TextAdapter):
     """A decoder with its head. Where inputs say which tokens are learned, `above` gives what is known of them,
     (B, T, 3), in place of logits (B, T, V): those are made where a token is learned alone, a few at a time."""
 
-    carried: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    carried: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "position_ids")
+    packs: bool = False
+    """Whether the texts of a batch go through the network in one row, without padding."""
 
     def __init__(
         self,
@@ -69,9 +72,33 @@ class CausalAdapter(TextAdapter):
         """Return what is known of each learned token (B, T, 3), 0 for others; without labels the logits (B, T, V)."""
         if LABELS not in activations:
             return super().above(activations, boundary)
-        features = self._features(_without_labels(activations), boundary)  # (B, T, D)
         size = max(16, _CHUNK_ELEMENTS // self.outputs)
-        return label_scores(features, activations["input_ids"], activations[LABELS], self.logits_of, size)
+        given = _packed(activations) if self.packs else activations
+        features = self._features(_without_labels(given), boundary)  # (B, T, D), packed (1, N, D)
+        scores = label_scores(features, given["input_ids"], given[LABELS], self.logits_of, size)
+        return _unpacked(scores, activations["attention_mask"]) if self.packs else scores
+
+    def pack(self) -> None:
+        """Let the texts of a batch go through the network in one row from here on.
+
+        Raises:
+            ModelError: its texts would see one another, as in models that read a row from left to right by a state.
+        """
+        inputs = self.sample_inputs(2)
+        inputs[LABELS] = inputs["attention_mask"].clone()
+        inputs[LABELS][:, 0] = 0
+        told = "another"
+        with torch.no_grad():
+            wanted = self.above(inputs, 0)
+            self.packs = True
+            try:
+                if all(alike(self.above(self.below(inputs, at), at), wanted) for at in (0, len(self.stages) // 2)):
+                    return
+            except FAULTS_OF_MODELS as error:
+                told = first_line(error)
+        self.packs = False
+        allowed = "one that keeps packed texts apart, with train.packing"
+        raise ModelError(must_be(f"model '{self.name}'", allowed, f"{type(self.model).__name__}: {told}"))
 
     def _features(self, activations: Activations, boundary: int) -> Tensor:
         """Return what enters the head (B, T, D)."""
@@ -148,6 +175,20 @@ class CausalAdapter(TextAdapter):
 
 def _without_labels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name != LABELS}
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tokens of a padded batch (B, T, …) as one row (1, N, …), with positions that begin anew at each text:
+    by these, and without an attention mask, transformers 5.23 keeps texts apart where nothing is cached."""
+    there = tensors["attention_mask"].bool()  # (B, T)
+    row = {name: own[there][None] for name, own in tensors.items() if name != "attention_mask"}
+    row["position_ids"] = (there.cumsum(dim=1) - 1)[there][None]  # (1, N)
+    return row
+
+
+def _unpacked(row: Tensor, mask: Tensor) -> Tensor:
+    """Return a row (1, N, C) as the padded batch (B, T, C) that it was."""
+    return row.new_zeros(*mask.shape, row.shape[-1]).index_put((mask.bool(),), row[0])
 
 
 def label_scores(

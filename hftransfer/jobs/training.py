@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.adapters.terms import note_on_license
@@ -34,6 +34,7 @@ from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.causal import CausalAdapter
     from hftransfer.predictors.dual import ClassTexts
     from hftransfer.tasks.head_task import HeadTask
     from hftransfer.training.devices import Compute
@@ -219,6 +220,8 @@ def _make_ready(
     if kept is not None and not kept and adapter.head_is_linear:
         # Before anything is trained: the next cell begins with it, and need not load it again.
         kept.append(copy.deepcopy(adapter))
+    if recipe.train.packing:
+        cast("CausalAdapter", adapter).pack()
     texts = _texts_as_head(adapter, recipe, splits.class_names, checkpoint, compute, session.progress)
     ready = _Ready(adapter, together.together(lambda: recipe.strategy.prepare(adapter, seed)), compute, texts)
     _tell(recipe, checkpoint, ready, session.progress)

@@ -226,6 +226,8 @@ class Task(ABC):
     """The losses that `train.loss` may name; the first is the usual one."""
     l2_measure: ClassVar[str] = "validation log loss"
     """By what the L2 strength of a solved head is chosen."""
+    packs: ClassVar[bool] = False
+    """Whether several of its texts may lie in one row of a pass."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 

@@ -60,6 +60,8 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     for name in ("tokens_per_batch", "micro_tokens"):
         if (value := getattr(train, name)) is not None and task.reader.modality != "text":
             faults.append(must_be(f"train.{name}", f"left out for task {task.name}, which reads no texts", value))
+    if train.packing and not task.packs:
+        faults.append(must_be("train.packing", f"left out for task {task.name}", "true"))
     if strategy.contrasts:
         faults += _faults_of_contrast(task, wishes)
     if train.views and train.augment == "none":

@@ -115,6 +115,7 @@ class TextGeneration(HeadTask[TextScores]):
     judges_labels = False
     solver = None
     judged_before = True
+    packs = True
     tuned = ("template", "loss_on", "max_new_tokens")
     trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "fine-tune", "unfreeze": 1}
     words = Words(

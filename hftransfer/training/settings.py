@@ -59,7 +59,12 @@ class TrainSettings(BaseModel):
     micro_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="of texts: so many tokens of a step go through the network at once, padding counted, the gradients "
-        "summed; auto is 1024 on CPU, and all of them elsewhere",
+        "summed; auto is 512 on CPU, and all of them elsewhere",
+    )
+    packing: bool = Field(
+        False,
+        description="of text-generation: the texts of a pass lie in one row without padding, each for itself; dropout "
+        "then differs with micro_tokens and the number of processes",
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what steps")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")

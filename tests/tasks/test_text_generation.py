@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_generation import encode_rows, prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
+from hftransfer.training.interrupts import Interrupted
+from hftransfer.training.loop import _Run
 from hftransfer.training.settings import TrainSettings
 from tests.builders import WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
 
@@ -267,6 +270,36 @@ def test_logits_lie_in_memory_a_few_at_a_time() -> None:
     assert math.isclose(float(scores[0, 1, 0].detach()), math.log(7), rel_tol=1e-5)
 
 
+@pytest.mark.parametrize("family", WRITERS)
+def test_packed_texts_do_not_see_one_another(family: str, writers: dict[str, Path]) -> None:
+    adapter = adapter_of(writers[family])
+    adapter.pack()
+    drawn = torch.randint(0, 250, (3, 12), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(12) < torch.tensor([[12], [5], [8]])).long()
+    labels = mask.clone()
+    labels[:, 0] = 0
+    whole = {"input_ids": drawn * mask, "attention_mask": mask, LABELS: labels}
+    for boundary in (0, 1, len(adapter.stages)):
+        packed = adapter.above(adapter.below(whole, boundary), boundary)
+        for row, count in enumerate((12, 5, 8)):
+            adapter.packs = False
+            alone = adapter.above({name: tensor[row : row + 1, :count] for name, tensor in whole.items()}, 0)
+            adapter.packs = True
+            assert torch.allclose(packed[row, :count], alone[0], atol=1e-5)
+        assert not packed[mask == 0].any()
+
+
+def test_packed_training_is_that_of_padded_batches(writers: dict[str, Path]) -> None:
+    losses = []
+    for packing in (False, True):
+        train: dict[str, Any] = {"epochs": 2, "packing": packing, "precision": "fp32"}
+        strategy = {"kind": "lora", "dropout": 0.0}
+        model = str(writers["qwen2"])
+        done = ht.fit("text-generation", model=model, train=ROWS, strategy=strategy, data=QUICK, **train)
+        losses.append([row["train_loss"] for row in done.history[1:]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_an_encoder_is_refused(tiny: TinyModels, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must be a decoder; got the encoder"):
         ht.fit("text-generation", model=str(tiny("bert")), train=ROWS, strategy=ht.LoRA())
@@ -354,6 +387,7 @@ def test_kept_activations_give_what_computing_anew_does(writers: dict[str, Path]
         ({"strategy": "linear-probe"}, "strategy.kind must be lora or fine-tune"),
         ({"data": {"source": "memory", "template": "Q:"}}, "data.template must be a text with {prompt} in it"),
         ({"data": {"source": "memory", "max_new_tokens": 0}}, "data.max_new_tokens must be"),
+        ({"task": "text-classification", "train": {"packing": True}}, "train.packing must be left out"),
         ({"train": {"class_weights": "auto"}}, "train.class_weights must be none"),
         ({"strategy": {"kind": "lora", "head_init": "solved"}}, "strategy.head_init must be auto or random"),
     ],
@@ -407,6 +441,29 @@ def test_a_template_whose_marks_leave_out_the_end_is_refused(tmp_path: Path) -> 
     write_tiny_writer("llama", tmp_path, chat=marked)
     with pytest.raises(DataError, match=r"a text that ends with .* got one without an end"):
         ht.check(recipe_of(tmp_path), data=ROWS)
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(
+    writers: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(writers["llama"], "lora", epochs=3, tokens_per_batch=120, micro_tokens=60, batch_size=4)
+    whole = ht.run(recipe, data=ROWS, out=tmp_path / "whole")
+    part = _Run._part
+
+    def stopped(self: _Run, *given: Any) -> float:
+        if self.at.steps == 5:
+            raise Interrupted(signal.SIGTERM)
+        return part(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_part", stopped)
+        with pytest.raises(Interrupted):
+            ht.run(recipe, data=ROWS, out=tmp_path / "run")
+    resumed = ht.run(recipe, data=ROWS, out=tmp_path / "run", resume=True)
+    one, two = ((run.folder / "model" / "adapter_model.safetensors").read_bytes() for run in (whole, resumed))
+    assert one == two
+    assert whole.metrics["test"] == resumed.metrics["test"]
+    assert whole.metrics["before"] == resumed.metrics["before"]
 
 
 def test_comparing_ranks_is_by_tokens_that_were_likeliest(writers: dict[str, Path], tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ from hftransfer.jobs.launch import launch
 from hftransfer.jobs.run import run
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.processes import Processes, _portable, processes, stray_settings
-from tests.builders import WORDS, TinyModels, faults_of, question, recipe_for
+from tests.builders import WORDS, TinyModels, faults_of, question, recipe_for, write_tiny_writer
 from tests.training.killing import run_in_process, wait_for
 
 # SGD: the gradient of a key's bias is 0 but for rounding, and AdamW's steps would be as long as any other's.
 TRAIN = {"optimizer": "sgd", "epochs": 2, "batch_size": 5, "patience": None, "precision": "fp32", "weight_decay": 0.1}
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-CASES = ("text", "images", "stored", "probe", "lora", "questions", "fsdp", "fsdp lora", "fsdp stored")
+CASES = ("text", "images", "stored", "probe", "lora", "questions", "writing", "fsdp", "fsdp lora", "fsdp stored")
 
 
 def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
@@ -40,6 +40,9 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
     texts.write_text("\n".join(["text,label", *lines]))
     asked = folder / "questions.jsonl"
     asked.write_text("\n".join(json.dumps(question(number, WORDS[number % 4])) for number in range(20)))
+    pairs = folder / "pairs.jsonl"
+    lines = [json.dumps({"prompt": f"word {n}", "completion": WORDS[n % 9] * (1 + n % 3)}) for n in range(30)]
+    pairs.write_text("\n".join(lines))
     fine_tune = {"kind": "fine-tune", "learning_rate": 1e-2, "head_lr": 5e-2}
     bare = {"output": {"report": False}}
     image = {"task": "image-classification", "data": str(images), **bare}
@@ -65,6 +68,14 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
             "model": str(tiny("vit")),
             "strategy": {"kind": "lora"},
             "train": {**TRAIN, **mixed, "optimizer": "adamw"},
+        },
+        "writing": {
+            "task": "text-generation",
+            **bare,
+            "model": str(write_tiny_writer("llama", folder / "writer")),
+            "data": {"source": str(pairs), "max_new_tokens": 4, "written": 2},
+            "strategy": {"kind": "lora", "learning_rate": 1e-2},
+            "train": {**TRAIN, "micro_tokens": 60},
         },
         "questions": {**questions, "model": str(tiny("distilbert")), "strategy": fine_tune, "train": TRAIN},
     }
@@ -127,7 +138,9 @@ def test_weights_and_metrics_are_those_of_one_process(both: Path, case: str) -> 
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
     for split in ("test", "validation"):
         for name, value in metrics[0][split].items():
-            assert np.allclose(metrics[1][split][name], value, rtol=0, atol=2e-5), name
+            # Perplexity is no share: on random weights it is some hundreds.
+            close = 2e-5 if name.startswith("perplexity") else 0
+            assert np.allclose(metrics[1][split][name], value, rtol=close, atol=2e-5), name
     assert metrics[0]["examples"] == metrics[1]["examples"]
 
 
