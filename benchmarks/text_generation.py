@@ -53,7 +53,7 @@ def _labels(file: str, adapter: Any) -> int:
     from hftransfer.data.dialogues import DIALOGUES
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import rows_from_python
-    from hftransfer.tasks.text_generation import encode_rows, template_of
+    from hftransfer.tasks.text_rows import encode_rows, template_of
 
     settings = DataSettings(source="memory")
     rows = next(iter(rows_from_python(file, settings, DIALOGUES).values()))

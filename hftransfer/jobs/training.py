@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -123,8 +122,7 @@ def train_model(
             names=ready.texts,
         )
         done = transfer(job)
-        steps_per_epoch = math.ceil(len(done.splits.train) / recipe.train.batch_size)
-        log(_plain_metrics(done.judged), len(done.history.rows) * steps_per_epoch)
+        log(_plain_metrics(done.judged), done.steps)
     # Before an interruption, too.
     session.clock.at_least("train", sum(row["seconds"] for row in done.history.rows))
     if len(done.splits.skipped) > len(splits.skipped):

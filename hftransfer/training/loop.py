@@ -166,6 +166,7 @@ class Fitted:
     history: History
     best: Evaluation | None
     save: Callable[[], None]
+    steps: int = 0
 
 
 def fit(plan: Plan) -> Fitted:
@@ -196,7 +197,7 @@ def fit(plan: Plan) -> Fitted:
     plan.adapter.learn_mode(plan.boundary, on=False)
     if run.mean and run.history.rows:
         best = run.choose_mean(best)
-    return Fitted(run.history, best, run.save)
+    return Fitted(run.history, best, run.save, run.at.steps)
 
 
 class _Run:

@@ -38,6 +38,8 @@ class Transferred:
     """Of a head that began with the names of the classes: accuracy before and after, by those and by other prompts."""
     save: Callable[[], None] | None = None
     """Writes a checkpoint of the finished training, where there was one."""
+    steps: int = 0
+    """How many steps the training had."""
     l2_path: tuple[tuple[float, float], ...] = ()
     """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
     before: dict[str, Judged] = field(default_factory=dict)
@@ -84,11 +86,16 @@ def transfer(job: Job) -> Transferred:
                 raise
     extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
-    save = fitted.save if fitted is not None else None
+    save, steps = (fitted.save, fitted.steps) if fitted is not None else (None, 0)
     pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
     features = stored_features(sources) if pooled else {}
     return Transferred(
-        job.adapter, job.task, job.splits, judged, history, extras, by_names.found, save, l2_path, before, features
+        *(job.adapter, job.task, job.splits, judged, history, extras, by_names.found),
+        save=save,
+        steps=steps,
+        l2_path=l2_path,
+        before=before,
+        features=features,
     )
 
 

@@ -29,7 +29,8 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.tasks.templates import Template, cut, windows
-from hftransfer.tasks.text_generation import encode_rows, prompts_of
+from hftransfer.tasks.text_rows import encode_rows
+from hftransfer.tasks.written_texts import prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import _Run
