@@ -342,6 +342,10 @@ def predict(
     prompt: Prompts = None,
     threshold: Threshold = None,
     top: Annotated[int | None, typer.Option(min=1, help="Tell so many labels, the most probable first.")] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(help="Answer 'none of these' where so large a share of training examples is less unusual: 0.99."),
+    ] = None,
     base: Base = None,
     revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
@@ -373,6 +377,7 @@ def predict(
             prompts=tuple(prompt or ()),
             threshold=threshold,
             top=top,
+            unknown=unknown,
             csv=csv,
             out=out,
             overlay=overlay,

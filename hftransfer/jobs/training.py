@@ -321,6 +321,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,
         data=recipe.data.source if recipe.data.source in BUNDLED else None,
+        familiarity=done.familiarity,
     )
 
 

@@ -47,6 +47,8 @@ class PredictRequest(InputRequest):
     threshold: float | None = None
     top: int | None = None
     """How many labels are told, the most probable first."""
+    unknown: float | None = None
+    """From which share of less unusual training examples on an input is none of the classes."""
     csv: Path | None = None
     out: Path | None = None
     """Of segmentation: the folder for masks."""
@@ -78,6 +80,10 @@ def predict_inputs(
     """
     if request.threshold is not None:
         require_several(predictor).use_threshold(request.threshold)
+    if request.unknown is not None:
+        if not isinstance(predictor, Predictor):
+            raise RecipeError(must_be("--unknown", "left out for a dual encoder", request.unknown))
+        predictor.use_unknown(request.unknown)
     _require_labels(predictor, request)
     masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
+from safetensors.numpy import save_file
+
 from hftransfer.base.cache import new_folder
 from hftransfer.base.errors import (
     DataError,
@@ -30,7 +32,7 @@ from hftransfer.base.runs import at_newest
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
-from hftransfer.tasks.outcomes import Answer, Generation, Manner, Prediction
+from hftransfer.tasks.outcomes import NONE_OF_THESE, Answer, Generation, Manner, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from hftransfer.data.rows import GivenRows, Row
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.splits import Split
+    from hftransfer.metrics.familiarity import Familiarity
     from hftransfer.tasks.contract import Examples, Explains
     from hftransfer.tasks.head_task import HeadTask
     from hftransfer.tasks.label_map import LabelMap
@@ -54,6 +57,10 @@ if TYPE_CHECKING:
 
 OneInput: TypeAlias = "str | bytes | os.PathLike[str] | tuple[str, str] | Image.Image | np.ndarray"
 """An image (a path, bytes, PIL's, an array), a text, or a pair of texts."""
+FEATURES = "features.safetensors"
+"""What the features of training examples look like."""
+Scored = TypeVar("Scored")
+"""What is computed of one input."""
 Said = TypeVar("Said")
 """What a model says of one input."""
 
@@ -69,6 +76,8 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
             facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
         adapter.save(folder)
+    if facts.familiarity is not None:
+        save_file(facts.familiarity.parts(), folder / FEATURES)
     text = facts.model_dump_json(indent=1)
     (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
 
@@ -97,6 +106,7 @@ class Predictor:
         """The edge of the squares that larger images are cut into, of segmentation."""
         # A tokenizer is told how long texts may be, and hooks catch what goes through the network: threads take turns.
         self._one_at_a_time = threading.Lock()
+        self._unknown: float | None = None
         self.source = adapter
         self.adapter = frozen_twin(adapter, self.compute)
         # The solved head stays in float32; a copy, since moving it to a GPU would part the source's own from its model.
@@ -231,8 +241,14 @@ class Predictor:
     def _predict_each(self, inputs: Sequence[object]) -> Iterator[Prediction | DataError]:
         images = partial(decoded, pixels=self.facts.pixels)
         read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
-        say = partial(self.task.present, names=self.class_names, **self._tuned)
-        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._probabilities, say)
+        task, names, tuned = self.task, self.class_names, self._tuned
+
+        def say(seen: tuple[np.ndarray, float | None]) -> Prediction:
+            scores, unlike = seen
+            found = task.present(scores, names, **tuned)
+            return found if unlike is None else found.seen_as(unlike, self._unknown)
+
+        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._seen, say)
         # Probabilities of one choice stay in the order of the classes; where several may be true the best come first.
         if self.scoring == "softmax" or len(self.class_names) < 2:
             yield from outcomes
@@ -335,6 +351,22 @@ class Predictor:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
 
+    def use_unknown(self, share: float | None) -> None:
+        """Answer `none of these` where an input is more unusual than this share of the training examples; None names
+        a class whatever the input is, as at first.
+
+        Raises:
+            RecipeError: it is no share, or the model does not know what its training examples looked like.
+        """
+        if share is not None and not 0 < share <= 1:
+            raise RecipeError(must_be("unknown", "a share of training examples above 0, 1 at the most", share))
+        if share is not None and self.facts.familiarity is None:
+            remedy = "Only models of one label each know that, trained by this version or a later one."
+            raise RecipeError(must_be("unknown", "left out: the model keeps no look of its examples", share, remedy))
+        if share is not None and NONE_OF_THESE in self.class_names:
+            raise RecipeError(must_be("unknown", f"left out: '{NONE_OF_THESE}' is a class of the model", share))
+        self._unknown = share
+
     def use_tiles(self, edge: int | None) -> None:
         """Cut larger images into overlapping squares of this edge, in pixels; None sees each as a whole.
 
@@ -394,20 +426,40 @@ class Predictor:
             return adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
         return self.adapter.encode(examples)
 
-    def _probabilities(self, inputs: Inputs) -> np.ndarray:
+    def _seen(self, inputs: Inputs) -> list[tuple[np.ndarray, float | None]]:
+        """Return the scores (C,) of each input, and how unlike the training examples it is."""
+        features: list[np.ndarray] = []
+        scores = self._probabilities(inputs, features)
+        if self.facts.familiarity is None:
+            return [(row, None) for row in scores]
+        if features[0].shape[1:] != self.facts.familiarity.mean.shape:
+            allowed, got = f"of {features[0].shape[1]} features, as the model", str(len(self.facts.familiarity.mean))
+            raise ModelError(must_be(f"{FEATURES} of the model '{self.source.name}'", allowed, got))
+        return list(zip(scores, self.facts.familiarity.unlike(features[0]).tolist(), strict=True))
+
+    def _probabilities(self, inputs: Inputs, features: list[np.ndarray] | None = None) -> np.ndarray:
+        """Return the scores (B, C); what enters the head (B, D) is put into a list, where one is given."""
         import torch
 
         from hftransfer.adapters.scoring import require_numbers, scores_of
         from hftransfer.training.activations import forward
 
         top = len(self.adapter.stages)
-        with self._one_at_a_time, torch.inference_mode():
+        caught: list[torch.Tensor] = []
+
+        def catch(_: object, given: tuple[torch.Tensor, ...]) -> None:
+            caught.append(given[0])
+
+        head = self._head if self._head is not None else self.adapter.head
+        with self._one_at_a_time, torch.inference_mode(), head.register_forward_pre_hook(catch):
             activations = forward(self.adapter, top, inputs, self.compute)
             if self._head is not None:
                 logits = self._head(activations["hidden"].float())
             else:
                 logits = self.adapter.above(activations, top)
             values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
+            if features is not None:
+                features += [own.float().cpu().numpy() for own in caught]
         require_numbers(values, self.source.name)
         return values
 
@@ -468,11 +520,11 @@ def in_batches(
     compute: Compute,
     read: Callable[[Any, int], Any],
     encode: Callable[[list[Any]], Inputs],
-    probabilities: Callable[[Inputs], np.ndarray],
-    say: Callable[[np.ndarray], Prediction],
+    score: Callable[[Inputs], Iterable[Scored]],
+    say: Callable[[Scored], Prediction],
 ) -> Iterator[Prediction | DataError]:
-    """Yield a prediction for each input in turn, or the error that says why it can't be read; `probabilities` gives (B,
-    C) for those of a batch that can, and `say` the prediction for a row of them.
+    """Yield a prediction for each input in turn, or the error that says why it can't be read; `score` gives what is
+    computed of each of a batch that can, in order, and `say` the prediction of that.
 
     Batches are read and encoded in threads."""
     from hftransfer.training.activations import read_batches
@@ -488,7 +540,7 @@ def in_batches(
     size = compute.batch_size
     batches = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
     for outcomes, encoded in read_batches(ready, batches, compute):
-        rows = iter(probabilities(encoded) if encoded is not None else ())
+        rows = iter(score(encoded) if encoded is not None else ())
         for outcome in outcomes:
             yield outcome if outcome is not None else say(next(rows))
 
@@ -635,7 +687,8 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
     try:
         said = sidecar(path)
         if said:
-            return ModelFacts.model_validate(said)
+            facts = ModelFacts.model_validate(said)
+            return facts.model_copy(update={"familiarity": _familiarity_in(path, len(facts.class_names))})
     except ValueError as error:
         raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
     if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
@@ -651,6 +704,27 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
     raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
+
+
+def _familiarity_in(folder: Path, classes: int) -> Familiarity | None:
+    """Return what the features of training examples look like, where a model's folder tells it.
+
+    Raises:
+        ModelError: the file is damaged, or of another model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from hftransfer.metrics.familiarity import Familiarity
+
+    file = folder / FEATURES
+    if not file.is_file():
+        return None
+    try:
+        return Familiarity.of_parts(load_file(file), classes)
+    except (SafetensorError, ValueError, OSError) as error:
+        remedy = "Without the file the model predicts, and says of no input that it is unlike the others."
+        raise ModelError(must_be(str(file), "as hftransfer writes it", first_line(error), remedy)) from error
 
 
 _OPEN_CLIP_FOLDER = "open_clip:local-dir:"

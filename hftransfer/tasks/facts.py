@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hftransfer.base.errors import must_be
+from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks import head_tasks
 
 OF_DRAWINGS = (
@@ -21,7 +22,7 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class ModelFacts(BaseModel):
     """The facts that a model folder's `hftransfer.json` tells beyond the native files."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
     task: str = "image-classification"
     pooling: Literal["native", "mean", "cls", "last", "embedding", "dense"] = "native"
@@ -66,6 +67,9 @@ class ModelFacts(BaseModel):
     base: dict[str, str | None] | None = None
     """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
+
+    familiarity: Familiarity | None = Field(None, exclude=True, repr=False)
+    """What the features of training examples look like; in a file of its own, `features.safetensors`."""
 
     @field_validator("task")
     @classmethod

@@ -49,6 +49,9 @@ class HeadTask(Task, Generic[Outcome]):
     """By which method a linear head on features is solved; None where it is stepped."""
     problem_type: ClassVar[str | None] = None
     """What transformers calls it in a model's configuration, where that is more than a head's size."""
+    keeps_familiarity: ClassVar[bool] = False
+    """Whether a model keeps what the features of its training examples look like, to say how unlike them an input
+    is."""
     judged_before: ClassVar[bool] = False
     """Whether the model is judged before training too: its head says something then."""
     tuned: ClassVar[tuple[str, ...]] = ()

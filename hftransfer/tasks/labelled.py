@@ -38,6 +38,7 @@ class ClassOutcome(NamedTuple):
 class LabelledTask(HeadTask[ClassOutcome]):
     """One class of several an example: cross-entropy, and metrics of probabilities."""
 
+    keeps_familiarity = True
     metrics = (
         Metric("accuracy", is_share=True, in_progress=True),
         *(Metric("balanced_accuracy"), Metric("macro_f1")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+NONE_OF_THESE = "none of these"
+"""The label of what is unlike all that a model learned from, where a person asked for it."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The label of one input that scores best, its score, and the scores of all labels.
@@ -24,11 +28,16 @@ class Prediction:
     Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
     for several labels at once, or that has one output alone, each is the probability of its label by itself, and
     `scores` begins with the best. Of a regression they are its numbers, without any function.
+
+    `unlike` is the share of training examples that are less unusual than the input, from 0 to 1; None where the model
+    does not keep what those look like. Where a person asked for it, the label of what is too unlike them is
+    `none of these`, with `unlike` as its score.
     """
 
     label: str
     score: float
     scores: dict[str, float]
+    unlike: float | None = field(default=None, kw_only=True)
 
     def line(self, name: str, scoring: str) -> str:
         """Return the prediction in one line, which neither names nor labels can break or steer."""
@@ -42,7 +51,16 @@ class Prediction:
 
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
-        return asdict(self)
+        told = asdict(self)
+        unlike = told.pop("unlike")
+        return told if unlike is None else {**told, "unlike": unlike}
+
+    def seen_as(self, unlike: float, unknown: float | None) -> Prediction:
+        """Return the same with how unlike training examples the input is; from `unknown` on, where it is given, the
+        label is none of the model's."""
+        if unknown is None or unlike < unknown:
+            return replace(self, unlike=unlike)
+        return replace(self, label=NONE_OF_THESE, score=unlike, unlike=unlike)
 
     def top(self, count: int) -> Prediction:
         """Return the same with the scores of so many labels alone, the best first."""
@@ -52,7 +70,8 @@ class Prediction:
     def line_of_several(self, name: str) -> str:
         """Return the labels in `scores` with their scores in one line, after the name."""
         told = ", ".join(f"{in_one_line(label)} {score:.2%}" for label, score in self.scores.items())
-        return f"{in_one_line(name)}  {told}"
+        none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
+        return f"{in_one_line(name)}  {none}{told}"
 
     def best_first(self) -> Prediction:
         """Return the same with its scores in falling order."""

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.data.splits import Splits
+from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks.contract import Examples, Judged, Loss
 from hftransfer.tasks.head_task import HeadTask
 from hftransfer.training.activations import StoredActivations
 from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Job, require_sense
+from hftransfer.training.likeness import familiar_features
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
 from hftransfer.training.probe import begin_solved, learning_rows, solve_map_head, solve_probe, solved_head, take_head
@@ -44,6 +46,8 @@ class Transferred:
     """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
     before: dict[str, Judged] = field(default_factory=dict)
     """How good the model was before training, by split, where that says something."""
+    familiarity: Familiarity | None = None
+    """What the features of the training examples look like, where the task keeps that."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
     """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
 
@@ -79,6 +83,7 @@ def transfer(job: Job) -> Transferred:
                     by_names.mix(job.strategy.interpolate)
                 judged = _judge(job, sources, examples, fitted, seen_before)
                 by_names.look("after")
+                familiar = familiar_features(job, sources, examples)
             except Interrupted:
                 if fitted is not None:
                     # What was learned is whole: a run that goes on has only to judge it.
@@ -95,6 +100,7 @@ def transfer(job: Job) -> Transferred:
         steps=steps,
         l2_path=l2_path,
         before=before,
+        familiarity=familiar,
         features=features,
     )
 

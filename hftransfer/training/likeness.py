@@ -1,0 +1,57 @@
+"""What the training examples of a finished job look like to its model."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from hftransfer.metrics.familiarity import Familiarity, familiarity
+from hftransfer.tasks.contract import Examples
+from hftransfer.training.activations import Source, read_batches
+from hftransfer.training.batches import passes_of
+from hftransfer.training.job import Job
+from hftransfer.training.similarity import FeatureAdapter
+from hftransfer.training.sources import Sources
+
+_MOST_ROWS = 2048
+_LEAST_UNSEEN = 50
+
+
+def familiar_features(job: Job, sources: Sources, examples: dict[str, Examples]) -> Familiarity | None:
+    """Return what the features of training examples look like, of 2,048 at the most; None where the task keeps none.
+
+    Of features that learned, the validation examples tell what is usual: those learned from are nearer than new ones.
+    """
+    if not job.task.keeps_familiarity:
+        return None
+    train = _places(len(sources.plain))
+    features = _features(job, sources.plain, train)
+    labels = examples["train"].split.class_ids[train]
+    unseen = None
+    if not job.strategy.head_alone and len(examples["validation"].split) >= _LEAST_UNSEEN:
+        held_out = sources.others["validation"]
+        unseen = _features(job, held_out, _places(len(held_out)))
+    return familiarity(features, labels, len(job.splits.class_names), unseen)
+
+
+def _places(count: int) -> np.ndarray:
+    """Return places of so many items, evenly spread where they are too many."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_ROWS)).round().astype(np.int64))
+
+
+def _features(job: Job, source: Source, places: np.ndarray) -> np.ndarray:
+    """Return what enters the head (N, D) for the items at these places."""
+    adapter, compute = cast(Any, FeatureAdapter(job.adapter)), job.compute
+    lengths = source.lengths
+    # Of texts the longest first: all of a pass are padded to it.
+    order = places if lengths is None else places[np.argsort(-lengths[places], kind="stable")]
+    batches = passes_of(order.tolist(), lengths, compute)
+    found: dict[int, np.ndarray] = {}
+    with torch.inference_mode():
+        for chosen, read in zip(batches, read_batches(source.read, batches, compute), strict=True):
+            with compute.autocast():
+                rows = adapter.above(source.activations(read), job.boundary)  # (B, D)
+            found.update(zip(chosen, rows.float().cpu().numpy(), strict=True))
+    return np.stack([found[place] for place in places.tolist()])
