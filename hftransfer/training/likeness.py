@@ -24,7 +24,8 @@ def familiar_features(job: Job, sources: Sources, examples: dict[str, Examples])
 
     Of features that learned, the validation examples tell what is usual: those learned from are nearer than new ones.
     """
-    if not job.task.keeps_familiarity:
+    # Of some decoders every token enters the head, and not one row an example.
+    if not job.task.keeps_familiarity or job.adapter.trace.features.ndim != 2:
         return None
     train = _places(len(sources.plain))
     features = _features(job, sources.plain, train)

@@ -329,7 +329,7 @@ def test_predict_as_json_has_the_promised_form(finished, images):
     printed = json.loads(result.stdout)
     assert list(printed) == ["predictions"]
     for path, entry in zip(images, printed["predictions"], strict=True):
-        assert list(entry) == ["input", "label", "score", "scores"]
+        assert list(entry) == ["input", "label", "score", "scores", "unlike"]
         assert entry["input"] == str(path)
         assert entry["label"] == path.stem
         assert set(entry["scores"]) == {"red", "green", "blue"}

@@ -51,7 +51,7 @@ def test_a_run_leaves_a_model_of_keras_with_equal_predictions(finished: Finished
     done = finished("keras")
     folder = done.folder / "model"
     assert sorted(file.name for file in folder.iterdir()) == [
-        *("README.md", "hftransfer.json", "model.keras", "preprocessor_config.json"),
+        *("README.md", "features.safetensors", "hftransfer.json", "model.keras", "preprocessor_config.json"),
     ]
     assert json.loads((folder / "hftransfer.json").read_text())["class_names"] == ["blue", "green", "red"]
     images = [picture(color, seed, (50, 40)) for seed, color in enumerate(("red", "green", "blue", "sand"))]

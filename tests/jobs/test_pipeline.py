@@ -77,6 +77,7 @@ def test_a_run_folder_holds_all_that_it_should(finished):
         *(f"figures/{name}.png" for name in ("confusion_matrix", "mistakes", "examples", "calibration", "l2")),
         "report.html",
         *(f"model/{name}" for name in ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")),
+        "model/features.safetensors",
         "model/hftransfer.json",
     }
     for figure in (folder / "figures").iterdir():

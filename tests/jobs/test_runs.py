@@ -206,6 +206,6 @@ def test_the_top_labels_are_told_best_first(finished, flat_data, tmp_path):
     assert all(line.count("%") == 2 for line in lines)
     assert call("predict", run, *photos, "--top", 2, "--csv", tmp_path / "out.csv").exit_code == 0
     table = (tmp_path / "out.csv").read_text().splitlines()
-    assert table[0].startswith("input,label,score,label_2,score_2")
+    assert table[0].startswith("input,label,score,unlike,label_2,score_2")
     assert [row.split(",")[1] for row in table[1:]] == [entry["label"] for entry in told]
     assert call("predict", run, *photos, "--top", 0).exit_code == 2
