@@ -194,6 +194,11 @@ def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, Dat
     return joined, settings.model_copy(update={"label_column": JOINED, "label_columns": None, "labels": "multi"})
 
 
+def flag_columns(records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> list[str]:
+    """Return the columns that say yes or no (0, 1, true, false) in every row: each may be a label."""
+    return [name for name in columns if records and all(_flag(record.get(name)) is not None for record in records)]
+
+
 def _flag(value: object) -> bool | None:
     """Return whether a cell says that a label is given; None where it says neither."""
     plain = value.item() if isinstance(value, np.generic) else value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from hftransfer.base.errors import (
     some,
 )
 from hftransfer.base.progress import Progress
+from hftransfer.data.label_sets import flag_columns
 from hftransfer.data.layouts import files_below
 from hftransfer.data.pictures import IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import MOST_SKIPPED, split_rows
+from hftransfer.data.tables import read_table, table_suffix
 from hftransfer.data.targets import TargetKind
 from hftransfer.data.texts import TEXTS
 from hftransfer.recipe import load_recipe
@@ -104,9 +107,17 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
             return _seen(settings, one, progress)
         except DataError as error:
             faults[one] = error
+    path = Path(data).expanduser()
+    flags = _flag_columns(path) if settings.label_columns is None else []
+    if len(flags) > 1:
+        noted = f"columns of yes and no are taken as labels, several a row: {some(flags)}"
+        flagged = settings.model_copy(update={"label_columns": flags})
+        for one in [task] if task is not None else names:
+            with suppress(DataError):
+                seen = _seen(flagged, one, progress)
+                return replace(seen, notes=(noted, *seen.notes))
     if task is not None:
         raise faults[task]
-    path = Path(data).expanduser()
     if not path.exists():
         raise next(error for name, error in faults.items() if TASKS[name].reader.describes_files)
     # The error of the task that most files are for tells more than those of all.
@@ -116,6 +127,18 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
     allowed = "images or texts with labels, questions, prompts with completions, or images with captions"
     raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
+
+
+def _flag_columns(path: Path) -> list[str]:
+    """Return the columns of a table, or of the first one in a folder, that may be labels of which a row has several."""
+    tables = sorted(filter(table_suffix, files_below(path))) if path.is_dir() else [path]
+    if not tables or not table_suffix(tables[0]) or not tables[0].is_file():
+        return []
+    try:
+        table = read_table(tables[0])
+    except DataError:
+        return []
+    return flag_columns(table.records, table.columns)
 
 
 def drafted_tasks() -> list[str]:

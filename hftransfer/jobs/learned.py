@@ -86,5 +86,6 @@ class Learned:
             "parameters": dict(self.parameters),
             "seconds": dict(seconds),
             "examples": self.splits.sizes(),
+            **({"skipped": len(self.splits.skipped)} if self.splits.skipped else {}),
             "peak_memory_bytes": peak_memory_bytes(),
         }

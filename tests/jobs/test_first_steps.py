@@ -60,6 +60,22 @@ def test_tables_tell_their_task(text_data: Path, squad_data: Path, tmp_path: Pat
     assert f"task: {tasks[kind]}" in recipe
 
 
+def test_columns_of_yes_and_no_are_drafted_as_labels(tmp_path: Path) -> None:
+    rows = [[f"sentence {n}", n, *(int(n % every == 0) for every in (2, 3, 5))] for n in range(60)]
+    with (tmp_path / "notes.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text", "number", "plot", "cast", "music"], *rows])
+    written = draft(str(tmp_path / "notes.csv"))
+    wanted = ("task: text-classification", 'label_columns: ["plot", "cast", "music"]', "taken as labels, several a row")
+    assert missing_words(written, wanted) == []
+    (tmp_path / "recipe.yaml").write_text(written)
+    checked = CliRunner().invoke(app, ["check", str(tmp_path / "recipe.yaml")])
+    assert checked.exit_code == 0, checked.output
+    with (tmp_path / "alone.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text", "plot"], *([row[0], row[2]] for row in rows)])
+    with pytest.raises(DataError, match="none of these"):  # one column may be anything
+        draft(str(tmp_path / "alone.csv"))
+
+
 def test_uneven_classes_and_odd_names_are_told_in_comments(tmp_path: Path) -> None:
     folder = write_classes(tmp_path / "it's: {odd}", {"a\u2028b: #x": 40, "rare": 3})
     text = draft(str(folder), progress=SILENT)

@@ -283,6 +283,7 @@ def test_faulty_images_may_be_skipped_and_are_listed(tiny, faulty, tmp_path, sil
     recipe = recipe_for(tiny("vit"), faulty)
     result = run(recipe, {"data.on_error": "skip"}, out=tmp_path / "run", progress=silent)
     assert result.metrics["examples"] == {"train": 38, "validation": 10, "test": 9}
+    assert result.metrics["skipped"] == 3
     with (result.folder / "skipped.csv").open(encoding="utf-8") as file:
         entries = list(csv.DictReader(file))
     assert {(entry["split"], entry["id"]) for entry in entries} == {
