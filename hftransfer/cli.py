@@ -342,6 +342,9 @@ def predict(
     prompt: Prompts = None,
     threshold: Threshold = None,
     top: Annotated[int | None, typer.Option(min=1, help="Tell so many labels, the most probable first.")] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Tell the labels that hold the true one so often, as in 0.9.")
+    ] = None,
     unknown: Annotated[
         float | None,
         typer.Option(help="Answer 'none of these' where so large a share of training examples is less unusual: 0.99."),
@@ -377,6 +380,7 @@ def predict(
             prompts=tuple(prompt or ()),
             threshold=threshold,
             top=top,
+            coverage=coverage,
             unknown=unknown,
             csv=csv,
             out=out,

@@ -160,7 +160,12 @@ def _learned(
         history=done.history,
         method=recipe.strategy.kind,
         bases=(checkpoint,),
-        more={**more, **({"zero_shot": done.by_names} if done.by_names else {}), **_before(done)},
+        more={
+            **more,
+            **({"temperature": done.temperature} if done.temperature != 1 else {}),
+            **({"zero_shot": done.by_names} if done.by_names else {}),
+            **_before(done),
+        },
         tables={"predictions.parquet": test.columns} if test is not None else {},
         save_model=lambda folder, place: save_model(done.adapter, model_facts, folder, place),
         save_checkpoint=done.save,

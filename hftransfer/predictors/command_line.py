@@ -47,6 +47,8 @@ class PredictRequest(InputRequest):
     threshold: float | None = None
     top: int | None = None
     """How many labels are told, the most probable first."""
+    coverage: float | None = None
+    """How often the labels that are told hold the true one."""
     unknown: float | None = None
     """From which share of less unusual training examples on an input is none of the classes."""
     csv: Path | None = None
@@ -80,10 +82,7 @@ def predict_inputs(
     """
     if request.threshold is not None:
         require_several(predictor).use_threshold(request.threshold)
-    if request.unknown is not None:
-        if not isinstance(predictor, Predictor):
-            raise RecipeError(must_be("--unknown", "left out for a dual encoder", request.unknown))
-        predictor.use_unknown(request.unknown)
+    _be_sure(predictor, request)
     _require_labels(predictor, request)
     masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)
@@ -123,6 +122,8 @@ def predict_inputs(
 
 def _line(outcome: Prediction | Answer | Generation, name: str, predictor: object, request: PredictRequest) -> str:
     """Return what is said of one input in a line."""
+    if request.coverage is not None and isinstance(outcome, Prediction):
+        return outcome.line_of_set(name)
     if request.top is not None and isinstance(outcome, Prediction):
         return outcome.line_of_several(name)
     return outcome.line(name, predictor.scoring if isinstance(predictor, Predictor) else "softmax")
@@ -133,6 +134,29 @@ def _print_json(told: Sequence[JsonObject], *, alone: bool) -> None:
     only = alone and told
     shown = {key: value for key, value in told[0].items() if key != "input"} if only else {"predictions": told}
     print(printable_json(json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def _be_sure(predictor: Predictor | DualPredictor, request: PredictRequest) -> None:
+    """Let the model say what it does not know, as far as it is asked to.
+
+    Raises:
+        RecipeError: it can't, or what is asked for goes together with something else only.
+    """
+    given = {"--unknown": request.unknown, "--coverage": request.coverage}
+    faults = [
+        must_be(name, "left out for a dual encoder", value)
+        for name, value in given.items()
+        if value is not None and not isinstance(predictor, Predictor)
+    ]
+    if request.coverage is not None and request.top is not None:
+        faults.append(must_be("--top", "left out with --coverage, which says how many labels are told", request.top))
+    if faults:
+        raise RecipeError(*faults)
+    if isinstance(predictor, Predictor):
+        if request.unknown is not None:
+            predictor.use_unknown(request.unknown)
+        if request.coverage is not None:
+            predictor.use_coverage(request.coverage)
 
 
 def _require_labels(predictor: Predictor | DualPredictor, request: PredictRequest) -> None:

@@ -107,6 +107,7 @@ class Predictor:
         # A tokenizer is told how long texts may be, and hooks catch what goes through the network: threads take turns.
         self._one_at_a_time = threading.Lock()
         self._unknown: float | None = None
+        self._least: float | None = None
         self.source = adapter
         self.adapter = frozen_twin(adapter, self.compute)
         # The solved head stays in float32; a copy, since moving it to a GPU would part the source's own from its model.
@@ -246,6 +247,8 @@ class Predictor:
         def say(seen: tuple[np.ndarray, float | None]) -> Prediction:
             scores, unlike = seen
             found = task.present(scores, names, **tuned)
+            if self._least is not None:
+                found = found.with_set(self._least)
             return found if unlike is None else found.seen_as(unlike, self._unknown)
 
         outcomes = in_batches(inputs, self.compute, read, self._encoded, self._seen, say)
@@ -366,6 +369,22 @@ class Predictor:
         if share is not None and NONE_OF_THESE in self.class_names:
             raise RecipeError(must_be("unknown", f"left out: '{NONE_OF_THESE}' is a class of the model", share))
         self._unknown = share
+
+    def use_coverage(self, coverage: float | None) -> None:
+        """Give each prediction its `label_set`: the labels that hold the true one as often as `coverage` says, for
+        inputs like those of the validation split (split-conformal sets). None gives no sets, as at first.
+
+        Raises:
+            RecipeError: it is no share, or the model was not told by a validation split of 20 examples or more.
+        """
+        if coverage is not None and not 0 < coverage < 1:
+            raise RecipeError(must_be("coverage", "a share between 0 and 1, such as 0.9", coverage))
+        if coverage is not None and self.facts.conformity is None:
+            remedy = "Only models of one label each know that, trained by this version with 20 validation examples."
+            raise RecipeError(must_be("coverage", "left out: the model can't tell such sets", coverage, remedy))
+        from hftransfer.metrics.calibration import needed_for
+
+        self._least = needed_for(self.facts.conformity or (), coverage) if coverage is not None else None
 
     def use_tiles(self, edge: int | None) -> None:
         """Cut larger images into overlapping squares of this edge, in pixels; None sees each as a whole.

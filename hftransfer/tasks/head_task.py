@@ -52,6 +52,8 @@ class HeadTask(Task, Generic[Outcome]):
     keeps_familiarity: ClassVar[bool] = False
     """Whether a model keeps what the features of its training examples look like, to say how unlike them an input
     is."""
+    calibrates: ClassVar[bool] = False
+    """Whether its logits are divided by a temperature, chosen on validation, where that makes better probabilities."""
     judged_before: ClassVar[bool] = False
     """Whether the model is judged before training too: its head says something then."""
     tuned: ClassVar[tuple[str, ...]] = ()

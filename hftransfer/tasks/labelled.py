@@ -39,6 +39,8 @@ class LabelledTask(HeadTask[ClassOutcome]):
     """One class of several an example: cross-entropy, and metrics of probabilities."""
 
     keeps_familiarity = True
+    calibrates = True
+    tuned = ("conformity",)
     metrics = (
         Metric("accuracy", is_share=True, in_progress=True),
         *(Metric("balanced_accuracy"), Metric("macro_f1")),
@@ -119,9 +121,9 @@ class LabelledTask(HeadTask[ClassOutcome]):
         self, outcomes: Sequence[ClassOutcome], examples: Examples, class_names: Sequence[str], **extras: object
     ) -> Judged:
         """Return accuracy and its kin; the best model has the highest accuracy, of equals the lowest log loss."""
+        from hftransfer.metrics.calibration import conformity_of
         from hftransfer.metrics.classification import Guesses, score_guesses
 
-        del extras
         labels, names = examples.split.class_ids, list(class_names)
         # The first four fields of an outcome are those of `Guesses`; its probabilities may not be kept.
         kept = [np.array([outcome[field] for outcome in outcomes]) for field in range(4)]
@@ -135,7 +137,9 @@ class LabelledTask(HeadTask[ClassOutcome]):
         if all(outcome.probabilities is not None for outcome in outcomes):
             probabilities = np.array([outcome.probabilities for outcome in outcomes]).reshape(-1, len(names))  # (N, C)
             columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-        return Judged(metrics, (metrics["accuracy"], -metrics["log_loss"]), columns, probabilities)
+        known = extras.get("conformity") or conformity_of(kept[2])
+        score = (metrics["accuracy"], -metrics["log_loss"])
+        return Judged(metrics, score, columns, probabilities, extras={"conformity": known})
 
     @override
     def drafted_strategy(self, examples: int) -> list[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NONE_OF_THESE = "none of these"
 """The label of what is unlike all that a model learned from, where a person asked for it."""
+_WHERE_KNOWN = ("unlike", "label_set")
+"""Fields that are told where they say something."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Prediction:
     score: float
     scores: dict[str, float]
     unlike: float | None = field(default=None, kw_only=True)
+    label_set: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """Where a coverage was asked for: the labels that hold the true one so often, the most probable first."""
 
     def line(self, name: str, scoring: str) -> str:
         """Return the prediction in one line, which neither names nor labels can break or steer."""
@@ -52,8 +56,7 @@ class Prediction:
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         told = asdict(self)
-        unlike = told.pop("unlike")
-        return told if unlike is None else {**told, "unlike": unlike}
+        return {name: value for name, value in told.items() if name not in _WHERE_KNOWN or value is not None}
 
     def seen_as(self, unlike: float, unknown: float | None) -> Prediction:
         """Return the same with how unlike training examples the input is; from `unknown` on, where it is given, the
@@ -61,6 +64,17 @@ class Prediction:
         if unknown is None or unlike < unknown:
             return replace(self, unlike=unlike)
         return replace(self, label=NONE_OF_THESE, score=unlike, unlike=unlike)
+
+    def with_set(self, least: float) -> Prediction:
+        """Return the same with the set of labels that have this probability at least."""
+        within = [name for name, score in self.scores.items() if score >= least]
+        return replace(self, label_set=tuple(sorted(within, key=lambda name: -self.scores[name])))
+
+    def line_of_set(self, name: str) -> str:
+        """Return the labels of the set in one line, after the name."""
+        told = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in self.label_set or ())
+        none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
+        return f"{in_one_line(name)}  {none}{told or '(no label is probable enough)'}"
 
     def top(self, count: int) -> Prediction:
         """Return the same with the scores of so many labels alone, the best first."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from hftransfer.adapters.base import Adapter
 from hftransfer.metrics.familiarity import Familiarity, familiarity
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.activations import Source, read_batches
@@ -27,24 +28,29 @@ def familiar_features(job: Job, sources: Sources, examples: dict[str, Examples])
     # Of some decoders every token enters the head, and not one row an example.
     if not job.task.keeps_familiarity or job.adapter.trace.features.ndim != 2:
         return None
-    train = _places(len(sources.plain))
+    train = spread_places(len(sources.plain), _MOST_ROWS)
     features = _features(job, sources.plain, train)
     labels = examples["train"].split.class_ids[train]
     unseen = None
     if not job.strategy.head_alone and len(examples["validation"].split) >= _LEAST_UNSEEN:
         held_out = sources.others["validation"]
-        unseen = _features(job, held_out, _places(len(held_out)))
+        unseen = _features(job, held_out, spread_places(len(held_out), _MOST_ROWS))
     return familiarity(features, labels, len(job.splits.class_names), unseen)
 
 
-def _places(count: int) -> np.ndarray:
-    """Return places of so many items, evenly spread where they are too many."""
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST_ROWS)).round().astype(np.int64))
+def spread_places(count: int, most: int) -> np.ndarray:
+    """Return the places of so many items, evenly spread where they are more than the `most`."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def _features(job: Job, source: Source, places: np.ndarray) -> np.ndarray:
     """Return what enters the head (N, D) for the items at these places."""
-    adapter, compute = cast(Any, FeatureAdapter(job.adapter)), job.compute
+    return outputs_at(cast(Any, FeatureAdapter(job.adapter)), job, source, places)
+
+
+def outputs_at(adapter: Adapter, job: Job, source: Source, places: np.ndarray) -> np.ndarray:
+    """Return what an adapter gives (N, …) for the items at these places."""
+    compute = job.compute
     lengths = source.lengths
     # Of texts the longest first: all of a pass are padded to it.
     order = places if lengths is None else places[np.argsort(-lengths[places], kind="stable")]

@@ -66,6 +66,11 @@ class TrainSettings(BaseModel):
         description="of text-generation: the texts of a pass lie in one row without padding, each for itself; dropout "
         "then differs with micro_tokens and the number of processes",
     )
+    calibrate: bool = Field(
+        True,
+        description="whether logits of classes are divided by a temperature chosen on validation, in the head itself, "
+        "where that lowers the log loss; labels stay as they are",
+    )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what steps")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.01, ge=0, description="norms and biases have none")

@@ -24,6 +24,7 @@ from hftransfer.training.probe import begin_solved, learning_rows, solve_map_hea
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import Features, SolvedHead
 from hftransfer.training.sources import Sources, activation_store, examples_of, sources_of, stored_features
+from hftransfer.training.temperature import fold_temperature
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Transferred:
     """How good the model was before training, by split, where that says something."""
     familiarity: Familiarity | None = None
     """What the features of the training examples look like, where the task keeps that."""
+    temperature: float = 1.0
+    """What the head's weights were divided by, to calibrate its probabilities."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
     """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
 
@@ -81,7 +84,9 @@ def transfer(job: Job) -> Transferred:
                 if job.strategy.interpolate is not None:
                     by_names.look("learned")
                     by_names.mix(job.strategy.interpolate)
-                judged = _judge(job, sources, examples, fitted, seen_before)
+                temperature = fold_temperature(job, sources, examples)
+                known = fitted.best if fitted is not None and temperature == 1.0 else None
+                judged = _judge(job, sources, examples, known, seen_before)
                 by_names.look("after")
                 familiar = familiar_features(job, sources, examples)
             except Interrupted:
@@ -101,6 +106,7 @@ def transfer(job: Job) -> Transferred:
         l2_path=l2_path,
         before=before,
         familiarity=familiar,
+        temperature=temperature,
         features=features,
     )
 
@@ -231,12 +237,12 @@ def _judge(
     job: Job,
     sources: Sources,
     examples: dict[str, Examples],
-    fitted: Fitted | None,
+    best: Evaluation | None,
     before: Mapping[str, object],
 ) -> dict[str, Judged]:
     """Return the scores of validation and test; what was tuned on validation holds for the test."""
     mixed = job.strategy.interpolate is not None
-    known = fitted.best if fitted is not None and not mixed else None
+    known = best if not mixed else None
     shown = _shown_split(examples)
     seen = {**_seen(job, examples[shown]), **before}
     own = seen if shown == "validation" else {}

@@ -1,0 +1,64 @@
+"""Probabilities that mean what they say: a temperature, and sets of labels that hold the true one as often as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_LEAST_ROWS = 20
+_FOLDS = 5
+_MOST = np.log(100.0)
+_STEPS = 200
+"""So many steps of coverage are kept: half a percent each."""
+
+
+def temperature_of(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return what logits (N, C) are divided by, so that the log loss of class ids (N,) is least (Guo et al., arXiv
+    1706.04599); 1 where they are too few, or where a temperature of all but a fifth of them does not lower the log loss
+    of that fifth."""
+    if len(labels) < _LEAST_ROWS or not np.isfinite(logits).all():
+        return 1.0
+    fold = np.arange(len(labels)) % _FOLDS
+    parts = [(fold != number, fold == number) for number in range(_FOLDS)]
+    found = [(_best(logits[rest], labels[rest]), own) for rest, own in parts]
+    left_out = sum(log_loss(logits[own] / at, labels[own]) * own.sum() for at, own in found) / len(labels)
+    best = _best(logits, labels)
+    plain = log_loss(logits, labels)
+    return best if left_out < plain and log_loss(logits / best, labels) < plain else 1.0
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean log loss in nats of logits (N, C) with class ids (N,)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)  # (N, C)
+    own = shifted[np.arange(len(labels)), labels]  # (N,)
+    return float((np.log(np.exp(shifted).sum(axis=1)) - own).mean())
+
+
+def _best(logits: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.optimize import minimize_scalar
+
+    # The log loss is convex in one over the temperature, so that there is one valley.
+    found = minimize_scalar(lambda power: log_loss(logits * np.exp(-power), labels), bounds=(-_MOST, _MOST))
+    return float(np.exp(found.x))
+
+
+def conformity_of(own: np.ndarray) -> tuple[float, ...] | None:
+    """Return, from the probabilities (N,) of the true labels of examples that were not learned from, the least
+    probability that a label of a set needs, for coverages of 0, 0.005, … 1; None where there are too few.
+
+    Split-conformal sets (Sadinle, Lei and Wasserman 2019, JASA 114): of n examples the ⌈(n + 1) · coverage⌉-th worst
+    counts, and the true label of a new one is in its set at least that often.
+    """
+    if len(own) < _LEAST_ROWS:
+        return None
+    falling = np.sort(own)[::-1]
+    ranks = [int(np.ceil((len(own) + 1) * step / _STEPS - 1e-9)) for step in range(_STEPS + 1)]
+    least = [1.0 if rank == 0 else float(falling[rank - 1]) if rank <= len(own) else 0.0 for rank in ranks]
+    # A hair less: what is rounded must not leave out the very example that it comes from.
+    return tuple(round(max(0.0, each - 1e-6), 7) for each in least)
+
+
+def needed_for(conformity: Sequence[float], coverage: float) -> float:
+    """Return the least probability of a label in sets that hold the true one as often as `coverage` says."""
+    return conformity[min(_STEPS, int(np.ceil(coverage * _STEPS - 1e-9)))]

@@ -1,0 +1,36 @@
+"""The temperature of a finished model, a part of its head: the native model is calibrated by itself."""
+
+from __future__ import annotations
+
+import torch
+
+from hftransfer.metrics.calibration import log_loss, temperature_of
+from hftransfer.tasks.contract import Examples
+from hftransfer.training.job import Job
+from hftransfer.training.likeness import outputs_at, spread_places
+from hftransfer.training.sources import Sources
+
+_MOST_LOGITS = 1 << 23
+"""Numbers that lie in memory at once."""
+
+
+def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) -> float:
+    """Divide the weights and bias of the last layer by the temperature that validation chooses, and return it; 1 where
+    nothing changes: no label, and so no accuracy, ever does."""
+    if not job.train.calibrate or not job.task.calibrates or not job.adapter.last_layer_is_solvable:
+        return 1.0
+    source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
+    places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
+    logits, labels = outputs_at(job.adapter, job, source, places), examples["validation"].split.class_ids[places]
+    # Of several processes each has the same logits but for rounding: one decides for all.
+    temperature = job.compute.processes.first(lambda: temperature_of(logits, labels))
+    if temperature == 1.0:
+        return 1.0
+    head = job.adapter.head
+    with torch.no_grad():
+        assert head.bias is not None
+        weight, bias = head.weight.flatten(1) / temperature, head.bias / temperature  # (C, D), (C,)
+        job.adapter.set_head(weight, bias)
+    before, after = log_loss(logits, labels), log_loss(logits / temperature, labels)
+    job.progress.line(f"calibrated: temperature {temperature:.3g}, validation log loss {before:.4f} to {after:.4f}")
+    return temperature

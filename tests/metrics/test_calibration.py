@@ -1,0 +1,60 @@
+"""Temperatures and conformal sets: beside a grid search, and over many draws of new examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hftransfer.metrics.calibration import conformity_of, log_loss, needed_for, temperature_of
+from hftransfer.tasks.labelled import softmax
+
+
+def drawn(count: int, seed: int, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, 4) that are right about their labels at sharpness 1, and too sure above it."""
+    random = np.random.default_rng(seed)
+    logits = 2 * random.normal(size=(count, 4))
+    labels = np.array([random.choice(4, p=row) for row in softmax(logits)])
+    return sharpness * logits, labels
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 3.0])
+def test_the_temperature_is_that_of_a_grid_search(sharpness):
+    logits, labels = drawn(2000, 0, sharpness)
+    found = temperature_of(logits, labels)
+    grid = np.geomspace(0.05, 20, 2000)
+    best = grid[np.argmin([log_loss(logits / each, labels) for each in grid])]
+    assert found == pytest.approx(best, rel=0.01)
+    assert found == pytest.approx(sharpness, rel=0.15)
+
+
+def test_what_is_calibrated_stays_as_it_is():
+    found = [temperature_of(*drawn(100, seed)) for seed in range(20)]
+    assert found.count(1.0) >= 10  # chance alone is no reason
+    assert temperature_of(*drawn(19, 1, 5.0)) == 1.0
+    logits, labels = drawn(100, 1)
+    assert temperature_of(logits * np.nan, labels) == 1.0
+    # Never wrong: the colder the better, as far as it goes.
+    assert 0.009 < temperature_of(10 * np.eye(4)[np.arange(100) % 4], np.arange(100) % 4) <= 1
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9, 0.95])
+def test_sets_hold_the_true_label_as_often_as_asked(coverage):
+    held = []
+    for seed in range(60):
+        logits, labels = drawn(80, seed)
+        own = softmax(logits)[np.arange(80), labels]
+        conformity = conformity_of(own)
+        assert conformity is not None
+        new, truth = drawn(200, 1000 + seed)
+        held.append((softmax(new)[np.arange(200), truth] >= needed_for(conformity, coverage)).mean())
+    assert coverage - 0.01 < np.mean(held) < coverage + 0.03  # at least, and by 1/81 more at the most
+
+
+def test_of_few_examples_a_set_of_nearly_all_holds_every_label():
+    conformity = conformity_of(np.linspace(0.3, 0.9, 20))
+    assert conformity is not None
+    assert len(conformity) == 201
+    assert needed_for(conformity, 0.99) == 0  # 20 examples can't tell
+    assert needed_for(conformity, 0.9) == pytest.approx(np.linspace(0.3, 0.9, 20)[1], abs=1e-5)
+    assert list(conformity) == sorted(conformity, reverse=True)
+    assert conformity_of(np.ones(19)) is None
