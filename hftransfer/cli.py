@@ -61,6 +61,7 @@ def _common(
     pass
 
 
+_EMBEDDINGS = Path("features.parquet")
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
 RecipeOrRun = Annotated[
     str,
@@ -396,6 +397,30 @@ def predict(
         chosen = _at_newest(model)
         predictor = hftransfer.load(chosen, precision=precision, base=base, revision=revision)  # type: ignore[arg-type]
         predict_inputs(predictor, asked, _progress(quiet=quiet or as_json), sys.stdin)
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def embed(
+    model: ModelName,
+    inputs: Inputs = None,
+    out: Annotated[Path, typer.Option(help="A file that ends in .parquet, .npy or .safetensors.")] = _EMBEDDINGS,
+    column: Column = None,
+    pair_column: PairColumn = None,
+    precision: Precision = "fp32",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write what a backbone, a dual encoder or a trained model makes of images or texts: a vector each."""
+
+    def work() -> None:
+        _require_precision(precision)
+        from hftransfer.predictors.embedding import EmbedRequest, embed_inputs
+
+        asked = EmbedRequest(inputs=tuple(inputs or ()), column=column, pair_column=pair_column, out=out)
+        shape = embed_inputs(_at_newest(model), asked, precision, _progress(quiet=quiet), sys.stdin)  # type: ignore[arg-type]
+        print(f"{out}: {shape[0]:,} x {shape[1]:,}")
 
     _guarded(work, debug=debug)
 

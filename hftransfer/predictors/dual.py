@@ -183,6 +183,16 @@ class DualPredictor:
         require_numbers(found, self.dual.name)
         return found
 
+    def embed_each(self, images: Sequence[object]) -> Iterator[np.ndarray | DataError]:
+        """Yield the normalised embedding (D,) of each image in turn, or the error that says why it can't be read."""
+
+        def embedded(inputs: Inputs) -> np.ndarray:
+            found = unit(self._embedded(inputs))
+            require_numbers(found, self.dual.name)
+            return found
+
+        yield from in_batches(images, self.compute, decoded, self._images.encode, embedded, lambda row: row)
+
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Return the normalised embeddings (N, D) of texts, in float32."""
         given = [texts] if isinstance(texts, str) else list(texts)

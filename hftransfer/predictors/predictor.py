@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
@@ -239,9 +238,38 @@ class Predictor:
             raise RecipeError(must_be("max_new_tokens, temperature and seed", allowed, "given"))
         yield from self._answer_each(inputs, manner) if self.task.from_windows else self._predict_each(inputs)
 
+    def embed_each(self, inputs: Sequence[object]) -> Iterator[np.ndarray | DataError]:
+        """Yield what enters the head (D,) for each image or text in turn, or the error that says why it can't be read.
+
+        Raises:
+            ModelError: more than one row of features an input enters the head.
+        """
+        self.require_one_row()
+
+        def features_of(encoded: Inputs) -> np.ndarray:
+            caught: list[np.ndarray] = []
+            self._probabilities(encoded, caught)
+            return caught[0]
+
+        yield from in_batches(inputs, self.compute, self._read, self._encoded, features_of, lambda row: row)
+
+    def require_one_row(self) -> None:
+        """Return if one row of features an input enters the head: an embedding.
+
+        Raises:
+            ModelError: there are more.
+        """
+        if self.source.trace.features.ndim != 2 or self.task.from_windows or self.task.head.writes:
+            got = f"one for {self.task.name}, whose head takes many"
+            raise ModelError(must_be("the model that embeds", "one with a single row of features an input", got))
+
+    def _read(self, value: object, place: int) -> Any:
+        """Return an input as it is encoded, or the error that says why it can't be read."""
+        if self.reader.fields:
+            return _as_text(value, place, pairs=self.facts.pairs)
+        return decoded(value, place, pixels=self.facts.pixels)
+
     def _predict_each(self, inputs: Sequence[object]) -> Iterator[Prediction | DataError]:
-        images = partial(decoded, pixels=self.facts.pixels)
-        read = partial(_as_text, pairs=self.facts.pairs) if self.reader.fields else images
         task, names, tuned = self.task, self.class_names, self._tuned
 
         def say(seen: tuple[np.ndarray, float | None]) -> Prediction:
@@ -251,7 +279,7 @@ class Predictor:
                 found = found.with_set(self._least)
             return found if unlike is None else found.seen_as(unlike, self._unknown)
 
-        outcomes = in_batches(inputs, self.compute, read, self._encoded, self._seen, say)
+        outcomes = in_batches(inputs, self.compute, self._read, self._encoded, self._seen, say)
         # Probabilities of one choice stay in the order of the classes; where several may be true the best come first.
         if self.scoring == "softmax" or len(self.class_names) < 2:
             yield from outcomes
@@ -540,8 +568,8 @@ def in_batches(
     read: Callable[[Any, int], Any],
     encode: Callable[[list[Any]], Inputs],
     score: Callable[[Inputs], Iterable[Scored]],
-    say: Callable[[Scored], Prediction],
-) -> Iterator[Prediction | DataError]:
+    say: Callable[[Scored], Said],
+) -> Iterator[Said | DataError]:
     """Yield a prediction for each input in turn, or the error that says why it can't be read; `score` gives what is
     computed of each of a batch that can, in order, and `say` the prediction of that.
 

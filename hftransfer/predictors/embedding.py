@@ -1,0 +1,162 @@
+"""Embeddings: one vector of numbers for each input, as what is pretrained or trained sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
+from hftransfer.adapters.families import require_modality
+from hftransfer.adapters.loading import load_adapter
+from hftransfer.base.cache import new_file
+from hftransfer.base.errors import DataError, ModelError, OutputError, RecipeError, must_be, user_path
+from hftransfer.base.progress import Progress
+from hftransfer.data.inputs import InputRequest
+from hftransfer.predictors.load import load
+from hftransfer.predictors.predictor import Place, Predictor, find_place
+from hftransfer.tasks import head_task
+from hftransfer.tasks.facts import ModelFacts
+
+if TYPE_CHECKING:
+    from hftransfer.predictors.dual import DualPredictor
+
+_HEADLESS = ("image-classification", "text-classification")
+"""Tasks whose head a backbone is given for the sake of what enters it."""
+_OUTPUTS = ("0", "1")
+
+
+def load_embedder(
+    model: str | os.PathLike[str], precision: Literal["auto", "fp32", "bf16"] = "fp32"
+) -> Predictor | DualPredictor:
+    """Return what embeds inputs: a trained model, a dual encoder, or a backbone without a head.
+
+    Raises:
+        ModelError: there is no such model, or its weights are not whole.
+    """
+    place = find_place(model)
+    try:
+        return load(model, precision=precision)
+    except ModelError:
+        if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
+            raise  # what hftransfer or peft wrote has a head, or is damaged
+    return _headless(place, precision)
+
+
+def _headless(place: Place, precision: Literal["auto", "fp32", "bf16"]) -> Predictor:
+    """Return a backbone with a head that is never asked; texts are pooled as its folder says, else by the mean."""
+    checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
+    assert checkpoint is not None
+    fitting = [name for name in _HEADLESS if _serves(checkpoint.name, checkpoint.family, name)]
+    task = head_task(fitting[0] if fitting else _HEADLESS[0])
+    pooling: Literal["native", "mean", "cls", "last"] = "native"
+    if task.pools_tokens:
+        pooling = checkpoint.pooling or "mean"
+    adapter = load_adapter(checkpoint, _OUTPUTS, head=task.head, pooling=pooling)
+    return Predictor(adapter, precision, ModelFacts(task=task.name, pooling=pooling, class_names=_OUTPUTS))
+
+
+def _serves(name: str, family: str, task: str) -> bool:
+    try:
+        require_modality(name, family, task, head_task(task).reader.modality)
+    except ModelError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class EmbedRequest(InputRequest):
+    """The inputs and options of `hftransfer embed`."""
+
+    out: Path = Path("features.parquet")
+
+
+def embed_inputs(
+    model: str,
+    request: EmbedRequest,
+    precision: Literal["auto", "fp32", "bf16"],
+    progress: Progress,
+    lines: Iterable[str],
+) -> tuple[int, int]:
+    """Write the embedding of every input, in their order, and return how many there are and their length.
+
+    Raises:
+        HftransferError: the model, or the file, is not as it must be.
+        DataError: inputs can't be read; all others are embedded and written first.
+    """
+    write = writer_for(request.out)
+    embedder = load_embedder(model, precision)
+    pairs = False
+    if isinstance(embedder, Predictor):
+        embedder.require_one_row()
+        pairs = bool(embedder.facts.pairs)
+    named = request.named(embedder.reader, lines, pairs=pairs)
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    faults: list[str] = []
+    with progress.stage("embedding", len(named)) as advance:
+        for one, found in zip(named, embedder.embed_each([each.value for each in named]), strict=True):
+            advance(1)
+            if isinstance(found, DataError):
+                faults += found.faults
+            else:
+                names.append(one.name)
+                rows.append(np.asarray(found, dtype=np.float32))
+    if rows:
+        write(names, np.stack(rows))
+    if faults:
+        raise DataError(*faults)
+    return len(rows), len(rows[0])
+
+
+def writer_for(out: Path) -> Callable[[Sequence[str], np.ndarray], None]:
+    """Return what writes names and embeddings (N, D) into a file, by the ending of its name.
+
+    Raises:
+        RecipeError: the ending is another.
+        OutputError: it can be no file.
+    """
+    path = user_path(out, "--out", OutputError)
+    write = _FORMS.get(path.suffix)
+    if write is None:
+        raise RecipeError(must_be("--out", f"a file that ends in {' or '.join(_FORMS)}", f"'{out}'"))
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(must_be(f"the file {path}", "in a folder that there is, and no folder", "none such"))
+
+    def into_file(names: Sequence[str], rows: np.ndarray) -> None:
+        try:
+            with new_file(path) as draft:
+                write(draft, names, rows)
+        except OSError as error:
+            raise OutputError(must_be(f"the file {path}", "writable", error.strerror or str(error))) from error
+
+    return into_file
+
+
+def _write_parquet(file: Path, names: Sequence[str], rows: np.ndarray) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    flat = pyarrow.array(np.ascontiguousarray(rows).reshape(-1))
+    vectors = pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+    pyarrow.parquet.write_table(pyarrow.table({"input": list(names), "embedding": vectors}), file)
+
+
+def _write_npy(file: Path, names: Sequence[str], rows: np.ndarray) -> None:
+    del names
+    with file.open("wb") as stream:
+        np.save(stream, rows, allow_pickle=False)
+
+
+def _write_safetensors(file: Path, names: Sequence[str], rows: np.ndarray) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"embeddings": np.ascontiguousarray(rows)}, file, {"inputs": json.dumps(list(names))})
+
+
+_FORMS = {".parquet": _write_parquet, ".npy": _write_npy, ".safetensors": _write_safetensors}
