@@ -32,7 +32,9 @@ class Bundle:
     source: str
     family: str
     hub_id: str | None = None
-    """Where the same weights lie on the Hub."""
+    """Where the same weights lie on the Hub, or those that they were made of."""
+    license: str | None = None
+    """The licence, by its name, where the package's own files don't say it in the native layout."""
     parts: tuple[str, ...] = ()
     """The bundled models that a composed model is made of."""
     fetched_as: str = ""
@@ -67,6 +69,7 @@ BUNDLED_MODELS = {
         source="SmolLM2-135M-Instruct, of 4 bits a weight",
         family="llama",
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        license="apache-2.0",
         fetched_as="smollm2",
         version="0.1.2",
     ),
@@ -120,12 +123,15 @@ def _converted_folder(name: str, bundle: Bundle, *, convert: bool) -> Path | Non
         weights = _weights_file(name, bundle)
         if not convert:
             return None
-        _write_converted(weights, folder)
+        _write_converted(weights, folder, bundle)
     return folder
 
 
-def _write_converted(weights: Path, folder: Path) -> None:
+def _write_converted(weights: Path, folder: Path, bundle: Bundle) -> None:
     with new_entry(folder) as draft:
+        if bundle.license is not None:
+            text = f"---\nlicense: {bundle.license}\nbase_model: {bundle.hub_id}\n---\n{bundle.source}\n"
+            (draft / "README.md").write_text(text, encoding="utf-8")
         if weights.suffix == ".gguf":
             from hftransfer.adapters.gguf_files import convert_gguf
 
@@ -155,7 +161,7 @@ def fetch(word: str, tell: Callable[[str], None] = lambda _: None) -> tuple[str,
             if (digest := file_sha256(weights)) != bundle.sha256:
                 raise ModelError(must_be(str(weights), f"the weights with SHA-256 {bundle.sha256}", digest))
             tell("converting its weights, once")
-            _write_converted(weights, folder)
+            _write_converted(weights, folder, bundle)
     found = _converted_folder(name, bundle, convert=True)
     assert found is not None
     return name, found

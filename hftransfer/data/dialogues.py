@@ -446,8 +446,12 @@ class Dialogues(Reader):
         lowered = {column.lower(): column for column in reversed(table.columns)}
         messages = next((lowered[own] for own in MESSAGES_COLUMNS if own in lowered), None)
         if columns.first is None and messages is not None:
+            prompt = next((lowered[own] for own in PROMPT_COLUMNS if own in lowered), None)
             for record, number in zip(table.records, table.numbers, strict=True):
-                yield NamedInput(f"{name}:{number}", {"messages": record.get(messages)})
+                given = {"messages": record.get(messages)}
+                if is_missing(given["messages"]) and prompt is not None:
+                    given = {"prompt": record.get(prompt)}
+                yield NamedInput(f"{name}:{number}", given)
             return
         usual = (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS)
         first = column_of(columns.first, usual, table.columns, "--column", name)

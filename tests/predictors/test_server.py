@@ -24,7 +24,7 @@ from hftransfer.base.extras import require_extra
 from hftransfer.data.pictures import IMAGES
 from hftransfer.predictors.server import Limits, make_app, serve, server_settings
 from hftransfer.tasks.outcomes import Prediction
-from tests.builders import browser, encoded, picture
+from tests.builders import browser, encoded, picture, write_tiny_writer
 from tests.predictors.builders import call
 
 pytest.importorskip("fastapi")
@@ -139,6 +139,32 @@ def test_texts_are_sent_as_json(reviewed: Path) -> None:
             {"error": "The body must be an object with the texts text."},
         )
         assert ask(port, b'{"text": "\\ud800"}', "application/json")[0] == 200
+
+
+def test_a_prompt_is_gone_on_with(tmp_path: Path) -> None:
+    model = ht.load(write_tiny_writer("llama", tmp_path / "writer"))
+    assert isinstance(model, ht.Predictor)
+    with running(model) as port:
+        assert ask(port, path="/about", method="GET")[1]["takes"] == "prompts"
+        status, found = ask(port, json.dumps({"prompt": "hello"}).encode(), "application/json")
+        (expected,) = model.predict(["hello"], max_new_tokens=128)
+        assert (status, found["text"], found["tokens"]) == (200, expected.text, len(expected.tokens))
+        assert ask(port, b'{"prompt": " "}', "application/json")[0] == 422
+
+
+def test_a_browser_shows_what_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    with running(ht.load(write_tiny_writer("gpt2", tmp_path / "writer"))) as port, browser() as driver:
+        driver.get(f"http://127.0.0.1:{port}")
+        WebDriverWait(driver, 20).until(lambda page: page.find_element(By.ID, "first-label").text == "Prompt")
+        driver.find_element(By.ID, "first").send_keys("hello")
+        driver.find_element(By.ID, "go").click()
+        WebDriverWait(driver, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#answer .turn"))
+        assert driver.find_element(By.CSS_SELECTOR, "#answer .turn p").text == "hello"
+        assert "tokens" in driver.find_element(By.CSS_SELECTOR, "#answer .turn p:last-child").text
 
 
 def test_a_dual_encoder_is_told_its_labels(tiny: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.adapters.causal import LABELS, CausalAdapter, label_scores
@@ -22,12 +23,14 @@ from hftransfer.adapters.heads import LANGUAGE
 from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.writing import Writing, write
-from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
+from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError, printable
 from hftransfer.base.progress import Progress
+from hftransfer.cli import app
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
+from hftransfer.predictors.command_line import _Stream
 from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_rows import encode_rows
 from hftransfer.tasks.written_texts import prompts_of
@@ -539,6 +542,36 @@ def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> 
         model.predict(["a" * 300])
     with pytest.raises(DataError, match="prompt 1 must be a text"):
         model.predict(["a", " "])
+
+
+def test_the_command_line_shows_one_text_as_it_is_and_several_in_lines(
+    writers: dict[str, Path], tmp_path: Path
+) -> None:
+    def told(*words: str) -> str:
+        outcome = CliRunner().invoke(app, ["predict", str(writers["llama"]), *words, "--max-new-tokens", "6"])
+        assert outcome.exit_code == 0, outcome.output
+        return outcome.stdout
+
+    model = ht.load(writers["llama"])
+    assert isinstance(model, ht.Predictor)
+    (one,) = model.predict(["hello"], max_new_tokens=6)
+    assert told("hello") == printable(one.text) + "\n"
+    lines = told("hello", "there").splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["hello", "there"]
+    assert json.loads(told("hello", "--json"))["predictions"][0]["tokens"] == 6
+    table = tmp_path / "prompts.jsonl"
+    table.write_text('{"prompt": "hello"}\n{"messages": [{"role": "user", "content": "hello"}]}\n')
+    assert told(str(table), "--csv", str(tmp_path / "out.csv")) == ""
+    assert "prompts.jsonl:2" in (tmp_path / "out.csv").read_text()
+    refused = CliRunner().invoke(app, ["predict", str(writers["llama"]), "a", "--max-new-tokens", "0"])
+    assert refused.exit_code == 2
+
+
+def test_a_text_appears_as_it_grows(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = _Stream()
+    for text in ("a", "a b", "a b\ufffd", "a b\u00e9"):
+        stream.tell(0, text)
+    assert capsys.readouterr().out == "a b\u00e9"
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
