@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from hftransfer.adapters.anatomy import Inputs, Reached, alike, first_tensor
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.heads import LANGUAGE, Head
-from hftransfer.adapters.libraries import FAULTS_OF_MODELS
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
 from hftransfer.adapters.texts import TextAdapter, Tokens
 from hftransfer.base.errors import ModelError, first_line, must_be
 
@@ -144,6 +144,8 @@ class CausalAdapter(TextAdapter):
         assert self.peft is not None
         self.peft.peft_config["default"].task_type = self.head_port.peft_type
         super().save_lora(folder, base)
+        with quiet_transformers():
+            self.model.generation_config.save_pretrained(folder)  # which tokens end a text
 
     @contextmanager
     def caching(self) -> Iterator[None]:

@@ -222,7 +222,6 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
         DataError: they are no messages, or their roles are out of order; all that is wrong is told.
     """
     given = _from_json(value)
-    given = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(given, list | tuple) or not given:
         raise DataError(must_be(where, "a list of messages with role and content", repr(value)[:80]))
     turns, faults = [], list[str]()
@@ -281,7 +280,9 @@ def _told(faults: list[str], look: Callable[[], T]) -> T | None:
 
 
 def _from_json(value: object) -> object:
-    """Return a list that stands in a cell as JSON; anything else as it is."""
+    """Return a list that stands in a cell as JSON, or as an array of NumPy; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return json.loads(value)
@@ -311,7 +312,7 @@ def _references(record: Mapping[str, object], column: str | None, where: str) ->
     value = _from_json(record.get(column)) if column else None
     if value is None or is_missing(value):
         return ()
-    value = [value] if isinstance(value, str) else value.tolist() if isinstance(value, np.ndarray) else value
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise DataError(must_be(f"{where}: column '{column}'", "a text, or a list of texts", repr(value)[:60]))
     return tuple(value)

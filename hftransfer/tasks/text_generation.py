@@ -62,11 +62,12 @@ _LORA = f"""The folder holds the matrices in peft's layout, to be put into the b
 
 ```python
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizerMORE
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfigMORE
 
 folder = "path/to/this/folder"
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), folder).eval()
+tokenizer, base = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(BASE)
+base.generation_config = GenerationConfig.from_pretrained(folder)  # which tokens end a text
+model = PeftModel.from_pretrained(base, folder).eval()
 {_WRITE.lstrip()}"""
 _OF_CHAT = """messages = [{"role": "user", "content": "What is it?"}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""

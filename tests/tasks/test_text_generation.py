@@ -373,7 +373,15 @@ def test_a_run_learns_and_leaves_a_native_model(
             assert model.config.use_cache
         assert torch.allclose(model(input_ids=ids).logits, own, atol=1e-5)
     assert "before:" in (tmp_path / "run" / "report.html").read_text()
-    assert "text-generation" in (tmp_path / "run" / "model" / "README.md").read_text()
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", card, re.S) if "generate" in block)
+    code = code.replace("path/to/this/folder", str(tmp_path / "run" / "model"))
+    code = code.replace(f"path/to/{family}", str(writers[family])).replace("max_new_tokens=128", "max_new_tokens=8")
+    told: list[str] = []
+    with quiet_peft():
+        exec(compile(code, "card", "exec"), {"print": told.append})
+    (own_text,) = predictor.predict(["What is it?"], max_new_tokens=8)
+    assert told[0].strip() == own_text.text
 
 
 def test_kept_activations_give_what_computing_anew_does(writers: dict[str, Path]) -> None:
