@@ -26,6 +26,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     pad_token_id: int | None
     all_special_ids: list[int]
+    added_tokens_decoder: Any
 
     def __call__(self, text: str, **options: Any) -> Any: ...  # noqa: D102
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...  # noqa: D102
@@ -189,7 +190,9 @@ class Template:
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.all_special_ids)
+        # Not all that a tokenizer adds as special are among those that it names.
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset({*self.tokenizer.all_special_ids, *(own for own, token in added if token.special)})
 
     def _last_special(self, ids: Sequence[int]) -> int | None:
         return next((own for own in reversed(ids) if own in self._special), None)

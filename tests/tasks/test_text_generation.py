@@ -38,7 +38,7 @@ from hftransfer.training.batches import count_of_steps, filled_batches
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import _Run
 from hftransfer.training.settings import TrainSettings
-from tests.builders import WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
+from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
 
 ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
 QUICK: dict[str, Any] = {"max_new_tokens": 8, "written": 2, "max_tokens": 96}
@@ -104,6 +104,17 @@ def test_a_template_that_ends_no_turn_is_given_an_end() -> None:
     encoded = template.encode(dialogue(("user", "one"), ("assistant", "1")), "row 1")
     assert learned_texts(template, encoded)[-1].endswith("<end>")
     assert template.stops == (257,)
+
+
+def test_a_turn_may_end_with_a_token_of_its_own() -> None:
+    from tokenizers import AddedToken
+
+    tokenizer = byte_tokenizer(chat=CHAT_TEMPLATE.replace("<end>", "<turn>"))
+    tokenizer.add_tokens([AddedToken("<turn>", special=True)])
+    template = Template(tokenizer)
+    turns = dialogue(("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"))
+    assert learned_texts(template, template.encode(turns, "row 1")) == ["1<turn>", "2<turn>"]
+    assert template.stops == (tokenizer.convert_tokens_to_ids("<turn>"), 257)
 
 
 def test_a_template_that_rewrites_earlier_turns_teaches_the_last_alone() -> None:

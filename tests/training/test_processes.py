@@ -29,7 +29,10 @@ from tests.training.killing import run_in_process, wait_for
 # SGD: the gradient of a key's bias is 0 but for rounding, and AdamW's steps would be as long as any other's.
 TRAIN = {"optimizer": "sgd", "epochs": 2, "batch_size": 5, "patience": None, "precision": "fp32", "weight_decay": 0.1}
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-CASES = ("text", "images", "stored", "probe", "lora", "questions", "writing", "fsdp", "fsdp lora", "fsdp stored")
+CASES = (
+    *("text", "images", "stored", "probe", "lora", "questions", "writing"),
+    *("fsdp", "fsdp lora", "fsdp stored", "fsdp writing"),
+)
 
 
 def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
@@ -76,6 +79,14 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
             "data": {"source": str(pairs), "max_new_tokens": 4, "written": 2},
             "strategy": {"kind": "lora", "learning_rate": 1e-2},
             "train": {**TRAIN, "micro_tokens": 60},
+        },
+        "fsdp writing": {
+            "task": "text-generation",
+            **bare,
+            "model": str(folder / "writer"),
+            "data": {"source": str(pairs), "max_new_tokens": 4, "written": 2},
+            "strategy": fine_tune,
+            "train": shared,
         },
         "questions": {**questions, "model": str(tiny("distilbert")), "strategy": fine_tune, "train": TRAIN},
     }
