@@ -21,7 +21,7 @@ from hftransfer.recipe import (
     shipped_recipes,
 )
 from hftransfer.strategies import LinearProbe
-from tests.builders import faults_of, missing_words
+from tests.builders import faults_of, missing_words, write_tiny_writer
 
 WHOLE = """\
 task: image-classification
@@ -523,6 +523,7 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
         "image-segmentation": (tiny("timm"), _discs(tmp_path)),
         "question-answering": (tiny("bert"), squad_data),
         "text-regression": (tiny("bert"), "bundled/short-adverts"),
+        "text-generation": (write_tiny_writer("llama", tmp_path / "writer"), "bundled/restaurant-sentences"),
         "zero-shot-image-classification": (tiny("clip-dual"), folder_data),
     }
     recipe = load_recipe(name).recipe
