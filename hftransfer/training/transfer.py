@@ -94,20 +94,18 @@ def transfer(job: Job) -> Transferred:
                     # What was learned is whole: a run that goes on has only to judge it.
                     fitted.save()
                 raise
-    extras = judged["validation"].extras
     history = fitted.history if fitted is not None else History()
     save, steps = (fitted.save, fitted.steps) if fitted is not None else (None, 0)
     pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
-    features = stored_features(sources) if pooled else {}
     return Transferred(
-        *(job.adapter, job.task, job.splits, judged, history, extras, by_names.found),
+        *(job.adapter, job.task, job.splits, judged, history, judged["validation"].extras, by_names.found),
         save=save,
         steps=steps,
         l2_path=l2_path,
         before=before,
         familiarity=familiar,
         temperature=temperature,
-        features=features,
+        features=stored_features(sources) if pooled else {},
     )
 
 
