@@ -29,7 +29,7 @@ from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.demo.drawings import DRAWINGS, Drawings
 from hftransfer.predictors.predictor import Predictor, require_several
 from hftransfer.tasks.facts import OF_DRAWINGS
-from hftransfer.tasks.outcomes import Answer, Generation, Manner, Prediction
+from hftransfer.tasks.outcomes import Answer, Generation, Manner, Predicted, Prediction
 
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
@@ -100,9 +100,7 @@ def predict_inputs(
                 faults += outcome.faults
                 write({"input": one.name, "error": " ".join(outcome.faults)})
                 continue
-            shown = outcome
-            if request.top is not None and isinstance(outcome, Prediction):
-                shown = outcome.top(request.top)
+            shown = outcome.first(request.top)
             shown_input = list(one.value) if isinstance(one.value, tuple) else one.name
             entry = {"input": shown_input, **shown.plain()}
             if masks is not None:
@@ -120,13 +118,12 @@ def predict_inputs(
         raise DataError(*faults)
 
 
-def _line(outcome: Prediction | Answer | Generation, name: str, predictor: object, request: PredictRequest) -> str:
+def _line(outcome: Predicted, name: str, predictor: object, request: PredictRequest) -> str:
     """Return what is said of one input in a line."""
-    if request.coverage is not None and isinstance(outcome, Prediction):
-        return outcome.line_of_set(name)
-    if request.top is not None and isinstance(outcome, Prediction):
-        return outcome.line_of_several(name)
-    return outcome.line(name, predictor.scoring if isinstance(predictor, Predictor) else "softmax")
+    scoring = predictor.scoring if isinstance(predictor, Predictor) else "softmax"
+    if request.coverage is None and request.top is None:
+        return outcome.line(name, scoring)
+    return outcome.line_of_labels(name, scoring, as_set=request.coverage is not None)
 
 
 def _print_json(told: Sequence[JsonObject], *, alone: bool) -> None:

@@ -85,22 +85,26 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     was kept."""
     epochs = [row["epoch"] for row in rows]
     names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
-    losses = ["train_loss", *(name for name in names if "loss" in name)]
+    # Shares on the right, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) on the left.
+    shares = [name for name in names if "loss" not in name and not any(row[name] > 1 for row in rows)]
+    losses = ["train_loss", *(name for name in names if name not in shares)]
     figure = figure_of(8.0, 3.2)
-    left, right = figure.subplots(1, 2)
-    for axes, shown in ((left, losses), (right, [name for name in names if "loss" not in name])):
+    left, right = figure.subplots(1, 2, sharex=True)
+    for axes, shown in ((left, losses), (right, shares)):
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
             label = "training loss" if name == "train_loss" else f"validation {name.replace('_', ' ')}"
             axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
         axes.axvline(best_epoch, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch", color=QUIET)
-        axes.legend(frameon=False, fontsize=8)
+        if shown:
+            axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
         if axes is right and axes.get_ylim()[1] > 1:
-            axes.set_ylim(top=1.005)  # these are shares
-        if len(epochs) == 1:
-            axes.set_xticks(epochs)
+            axes.set_ylim(top=1.005)
+    if len(epochs) == 1:
+        left.set_xticks(epochs)
+    else:
+        left.xaxis.get_major_locator().set_params(integer=True)
     left.set_title(f"Kept: {kept}", loc="left", color=INK, fontsize=11)
     save_figure(figure, path)
 

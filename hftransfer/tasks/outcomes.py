@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
@@ -23,8 +24,31 @@ _WHERE_KNOWN = ("unlike", "label_set")
 """Fields that are told where they say something."""
 
 
+class Predicted(ABC):
+    """The outcome of one input, as people are told it."""
+
+    @abstractmethod
+    def line(self, name: str, scoring: str) -> str:
+        """Return it in one line, which neither names nor texts can break or steer."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, object]:
+        """Return it as JSON and tables have it."""
+
+    def first(self, count: int | None) -> Self:
+        """Return the same with so many labels alone, where it has labels with scores; None for all."""
+        del count
+        return self
+
+    def line_of_labels(self, name: str, scoring: str, *, as_set: bool) -> str:
+        """Return in one line, after the name, all labels that are told; `as_set`: those of the set alone. What has no
+        labels with scores is told as ever."""
+        del as_set
+        return self.line(name, scoring)
+
+
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Predicted):
     """The label of one input that scores best, its score, and the scores of all labels.
 
     Of a model that chooses one of several labels, scores are probabilities that add up to 1. Of one that was trained
@@ -43,6 +67,7 @@ class Prediction:
     label_set: tuple[str, ...] | None = field(default=None, kw_only=True)
     """Where a coverage was asked for: the labels that hold the true one so often, the most probable first."""
 
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the prediction in one line, which neither names nor labels can break or steer."""
         label, name = in_one_line(self.label), in_one_line(name)
@@ -53,6 +78,7 @@ class Prediction:
             label = ", ".join([label, *(f"{in_one_line(other)} {score:.2%}" for other, score in others)])
         return f"{self.score:7.2%}  {label}  {name}"
 
+    @override
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         told = asdict(self)
@@ -70,24 +96,22 @@ class Prediction:
         within = [name for name, score in self.scores.items() if score >= least]
         return replace(self, label_set=tuple(sorted(within, key=lambda name: -self.scores[name])))
 
-    def line_of_set(self, name: str) -> str:
-        """Return the labels of the set in one line, after the name."""
-        told = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in self.label_set or ())
-        none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
-        return f"{in_one_line(name)}  {none}{told or '(no label is probable enough)'}"
-
-    def top(self, count: int) -> Prediction:
-        """Return the same with the scores of so many labels alone, the best first."""
+    @override
+    def first(self, count: int | None) -> Self:
+        if count is None:
+            return self
         best = self.best_first()
         return replace(best, scores=dict(list(best.scores.items())[:count]))
 
-    def line_of_several(self, name: str) -> str:
-        """Return the labels in `scores` with their scores in one line, after the name."""
-        told = ", ".join(f"{in_one_line(label)} {score:.2%}" for label, score in self.scores.items())
+    @override
+    def line_of_labels(self, name: str, scoring: str, *, as_set: bool) -> str:
+        del scoring
+        labels = (self.label_set or ()) if as_set else tuple(self.scores)
+        told = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in labels)
         none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
-        return f"{in_one_line(name)}  {none}{told}"
+        return f"{in_one_line(name)}  {none}{told or '(no label is probable enough)'}"
 
-    def best_first(self) -> Prediction:
+    def best_first(self) -> Self:
         """Return the same with its scores in falling order."""
         ordered = sorted(self.scores.items(), key=lambda entry: -entry[1])
         return replace(self, scores=dict(ordered))
@@ -142,7 +166,7 @@ def prediction_of(names: Sequence[str], scores: Sequence[float] | np.ndarray) ->
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Predicted):
     """The answer to one question: the characters start..end of its context (empty for none), and its probability."""
 
     answer: str
@@ -150,11 +174,13 @@ class Answer:
     start: int
     end: int
 
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the answer in one line."""
         del name, scoring
         return f"{self.score:7.2%}  {in_one_line(self.answer) or '(no answer)'}"
 
+    @override
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         return asdict(self)
@@ -191,7 +217,7 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Predicted):
     """The text written for one prompt, whether it ended by itself, its tokens (the one that ended it left
     out), and the log of their probability together, in nats."""
 
@@ -200,11 +226,13 @@ class Generation:
     tokens: tuple[int, ...]
     log_probability: float
 
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the text in one line, after the prompt."""
         del scoring
         return f"{in_one_line(name)}  {in_one_line(self.text)}{'' if self.stopped else ' …'}"
 
+    @override
     def plain(self) -> dict[str, object]:
         """Return it as JSON and tables have it."""
         return {**asdict(self), "tokens": len(self.tokens)}
@@ -222,24 +250,26 @@ class Entity:
 
 
 @dataclass(frozen=True)
-class Entities:
+class Entities(Predicted):
     """The entities of one text in their order; of plain tags every word with its tag."""
 
     entities: tuple[Entity, ...]
 
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the entities in one line, after the text."""
         del scoring
         told = (f"{in_one_line(one.text)} ({in_one_line(one.label)} {one.score:.2%})" for one in self.entities)
         return f"{in_one_line(name)}  {', '.join(told) or '(no entity)'}"
 
+    @override
     def plain(self) -> dict[str, object]:
         """Return them as JSON and tables have them."""
         return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentedImage:
+class SegmentedImage(Predicted):
     """The class of each pixel of one image: `ids` (H, W) count in `names`; `values` are those that masks in training
     have for them."""
 
@@ -286,12 +316,14 @@ class SegmentedImage:
         """Write the mask as a PNG file with a palette: usable as a label."""
         self.image().save(file, "PNG")
 
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the largest classes in one line, after the name."""
         del scoring
         told = ", ".join(f"{in_one_line(label)} {share:.1%}" for label, share in list(self.shares.items())[:6])
         return f"{in_one_line(name)}  {told}"
 
+    @override
     def plain(self) -> dict[str, Any]:
         """Return it as JSON and tables have it, without the pixels."""
         return {"height": self.ids.shape[0], "width": self.ids.shape[1], "shares": self.shares}
