@@ -15,7 +15,7 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import column_of, is_missing
 from hftransfer.data.layouts import files_below, visible
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, read_each, require_some_sound
 from hftransfer.data.roles import Found, split_role
 from hftransfer.data.rows import FileContent, Row, Target, json_bytes, read_row
 from hftransfer.data.settings import DataSettings
@@ -340,17 +340,7 @@ class Dialogues(Reader):
         read = dialogue_columns(given.columns, settings, given.source)
         if read.form == "documents" and {name.lower() for name in given.columns} & set(COMPLETION_COLUMNS):
             found.note(f"whole texts are learned, those in the column '{read.first}'")
-        rows, faults = [], list[str]()
-        for record, where in zip(given.records, given.wheres, strict=True):
-            try:
-                rows.append(read.row(record, where))
-            except DataError as error:
-                if left is None:
-                    faults += error.faults
-                else:
-                    left.append((where, " ".join(error.faults)))
-        raise_first(faults)
-        return rows
+        return read_each(given, read.row, left)
 
     @override
     def record(self, value: object, where: str) -> Mapping[str, object]:

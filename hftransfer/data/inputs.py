@@ -88,7 +88,7 @@ def _expanded(
     path = _path(name)
     if name == "-":
         yield from reader.lines(lines, columns)
-    elif path is not None and (table_suffix(path) or path.suffix.lower() in reader.own_tables) and path.is_file():
+    elif path is not None and path.is_file() and _is_table(path, reader):
         table = reader.table(path, None)
         if not table.records:
             raise DataError(must_be(str(path), "a table with rows", "none"))
@@ -102,6 +102,12 @@ def _expanded(
         yield from _files(sorted(start.glob(str(path.relative_to(start)))), reader, f"'{name}'")
     else:
         yield reader.alone(name, path)
+
+
+def _is_table(path: Path, reader: Reader) -> bool:
+    """Return whether a file has a row an input; one with the reader's own suffix, as of texts .txt, is one input."""
+    suffix = path.suffix.lower()
+    return bool(table_suffix(path)) or (suffix in reader.own_tables and suffix != reader.suffix)
 
 
 def _path(name: str) -> Path | None:

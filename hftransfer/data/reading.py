@@ -68,6 +68,26 @@ class NamedInput:
     value: Any
 
 
+def read_each(given: Records, read: Callable[[Mapping[str, object], str], Row], left: LeftOutRows | None) -> list[Row]:
+    """Return the row that each record is read as, by the record and its place; those that can't be read are put to
+    those that are left out, where there is a list of them.
+
+    Raises:
+        DataError: records can't be read, and none may be left out; all are told.
+    """
+    rows, faults = list[Row](), list[str]()
+    for record, where in zip(given.records, given.wheres, strict=True):
+        try:
+            rows.append(read(record, where))
+        except DataError as error:
+            if left is None:
+                faults += error.faults
+            else:
+                left.append((where, " ".join(error.faults)))
+    raise_first(faults)
+    return rows
+
+
 class Reader(ABC):
     """Reads the inputs of one kind: as rows to learn from, and as inputs to predict.
 

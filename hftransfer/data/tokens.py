@@ -18,7 +18,7 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import as_label, column_of, is_missing, is_unlabelled, once, passed_over
 from hftransfer.data.conll import CONLL_SUFFIXES, read_conll
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, read_each, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, json_bytes
 from hftransfer.data.settings import DataSettings
@@ -353,17 +353,7 @@ class TaggedTexts(Texts):
         if not read.has_spans:
             for note in passed_over(read.target, _tags_column(settings), _TAGS, given.columns, "tags"):
                 found.note(note)
-        rows, faults = list[Row](), list[str]()
-        for record, where in zip(given.records, given.wheres, strict=True):
-            try:
-                rows.append(read.row(record, where))
-            except DataError as error:
-                if left is None:
-                    faults += error.faults
-                else:
-                    left.append((where, " ".join(error.faults)))
-        raise_first(faults)
-        return rows
+        return read_each(given, read.row, left)
 
     def record(self, value: object, where: str) -> Mapping[str, object]:
         """Return (words, tags), (text, spans) or a dict as a record."""

@@ -29,7 +29,7 @@ from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.demo.drawings import DRAWINGS, Drawings
 from hftransfer.predictors.predictor import Predictor, require_several
 from hftransfer.tasks.facts import OF_DRAWINGS
-from hftransfer.tasks.outcomes import Answer, Generation, Manner, Predicted, Prediction
+from hftransfer.tasks.outcomes import Generation, Manner, Predicted
 
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
@@ -67,7 +67,7 @@ class PredictRequest(InputRequest):
         return Manner(self.max_new_tokens, self.temperature or 0.0, self.seed or 0)
 
 
-Outcome = Prediction | Answer | Generation | DataError
+Outcome = Predicted | DataError
 
 
 def predict_inputs(

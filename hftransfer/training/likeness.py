@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-import torch
 
-from hftransfer.adapters.base import Adapter
 from hftransfer.metrics.familiarity import Familiarity, familiarity
 from hftransfer.tasks.contract import Examples
-from hftransfer.training.activations import Source, read_batches
-from hftransfer.training.batches import passes_of
+from hftransfer.training.activations import Source
 from hftransfer.training.job import Job
+from hftransfer.training.loop import predict
 from hftransfer.training.similarity import FeatureAdapter
 from hftransfer.training.sources import Sources
 
@@ -45,20 +43,5 @@ def spread_places(count: int, most: int) -> np.ndarray:
 
 def _features(job: Job, source: Source, places: np.ndarray) -> np.ndarray:
     """Return what enters the head (N, D) for the items at these places."""
-    return outputs_at(cast(Any, FeatureAdapter(job.adapter)), job, source, places)
-
-
-def outputs_at(adapter: Adapter, job: Job, source: Source, places: np.ndarray) -> np.ndarray:
-    """Return what an adapter gives (N, …) for the items at these places."""
-    compute = job.compute
-    lengths = source.lengths
-    # Of texts the longest first: all of a pass are padded to it.
-    order = places if lengths is None else places[np.argsort(-lengths[places], kind="stable")]
-    batches = passes_of(order.tolist(), lengths, compute)
-    found: dict[int, np.ndarray] = {}
-    with torch.inference_mode():
-        for chosen, read in zip(batches, read_batches(source.read, batches, compute), strict=True):
-            with compute.autocast():
-                rows = adapter.above(source.activations(read), job.boundary)  # (B, D)
-            found.update(zip(chosen, rows.float().cpu().numpy(), strict=True))
-    return np.stack([found[place] for place in places.tolist()])
+    features = cast(Any, FeatureAdapter(job.adapter))
+    return np.stack(predict(features, job.boundary, source, job.compute, places.tolist()))

@@ -644,9 +644,12 @@ def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
     return {**read, "pixel_values": mixed}, ((part, items), (1 - part, share.others))
 
 
-def predict(adapter: Adapter, boundary: int, source: Source, compute: Compute) -> list[np.ndarray]:
-    """Return the logits of every item in order, float32: (C,) each, of tokens (T, C) without padding."""
-    return outcomes_of(adapter, boundary, source, compute, lambda _, logits: logits)
+def predict(
+    adapter: Adapter, boundary: int, source: Source, compute: Compute, places: Sequence[int] | None = None
+) -> list[np.ndarray]:
+    """Return the logits of every item, or of those at some places, in order, float32: (C,) each, of tokens (T, C)
+    without padding."""
+    return outcomes_of(adapter, boundary, source, compute, lambda _, logits: logits, places)
 
 
 @torch.no_grad()
@@ -656,15 +659,17 @@ def outcomes_of(
     source: Source,
     compute: Compute,
     keep: Callable[[Sequence[int], list[np.ndarray]], Sequence[Kept]],
+    places: Sequence[int] | None = None,
 ) -> list[Kept]:
-    """Return what `keep` makes of every item in order.
+    """Return what `keep` makes of every item, or of those at some places, in order.
 
     It is given the positions of a batch's items and their logits, float32: (C,) each, of tokens (T, C) without padding.
     No more logits lie in memory than those of a batch, unless they are kept.
     """
     lengths = source.lengths
     # Texts of like length share a pass: little padding.
-    order = np.arange(len(source)) if lengths is None else np.argsort(-lengths, kind="stable")
+    wanted = np.arange(len(source)) if places is None else np.asarray(places, dtype=np.int64)
+    order = wanted if lengths is None else wanted[np.argsort(-lengths[wanted], kind="stable")]
     # Without a backward pass nothing is kept of the layers: twice as many examples fit.
     batches = passes_of(order.tolist(), lengths, replace(compute, batch_size=2 * compute.batch_size))
 
@@ -681,7 +686,7 @@ def outcomes_of(
         return found
 
     found = {item: row for part in compute.processes.agree(own) for item, row in part.items()}
-    return [found[item] for item in range(len(source))]
+    return [found[item] for item in wanted.tolist()]
 
 
 def _out_of_memory(error: BaseException) -> bool:

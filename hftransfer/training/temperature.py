@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from hftransfer.metrics.calibration import log_loss, temperature_of
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.job import Job
-from hftransfer.training.likeness import outputs_at, spread_places
+from hftransfer.training.likeness import spread_places
+from hftransfer.training.loop import predict
 from hftransfer.training.sources import Sources
 
 _MOST_LOGITS = 1 << 23
@@ -21,7 +23,8 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) 
         return 1.0
     source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
     places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
-    logits, labels = outputs_at(job.adapter, job, source, places), examples["validation"].split.class_ids[places]
+    logits = np.stack(predict(job.adapter, job.boundary, source, job.compute, places.tolist()))  # (N, C)
+    labels = examples["validation"].split.class_ids[places]
     # Of several processes each has the same logits but for rounding: one decides for all.
     temperature = job.compute.processes.first(lambda: temperature_of(logits, labels))
     if temperature == 1.0:

@@ -211,7 +211,8 @@ def _plan(
 def _averages(job: Job) -> bool:
     """Return whether the mean of all epochs' weights may be kept: where the start is worth something, and nothing else
     is asked for."""
-    return job.begins_solved and job.train.average_epochs and job.train.ema is None
+    asked = job.train.ema is not None or job.strategy.interpolate is not None
+    return job.begins_solved and job.train.average_epochs and not asked
 
 
 def _mean_serves(job: Job, validation: Examples, best: Judged, mean: Judged) -> bool:

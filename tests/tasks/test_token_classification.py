@@ -302,6 +302,11 @@ def test_a_run_is_whole(run: Path, data: Path, tmp_path: Path) -> None:
     conll.write_text("Ann S-PER\nleft O\nSan B-LOC\nRio E-LOC\n")
     assert "f1" in _invoke("eval", run, "--data", conll, "--quiet")
     assert "Ann left San Rio  Ann (PER " in _invoke("predict", run, conll, "--quiet")
+    prose = tmp_path / "letter.txt"  # a column file where rows are learned, and one text where texts are predicted
+    prose.write_text("Ann left San Rio\nBen left Lyon on day 1.\n")
+    told = json.loads(_invoke("predict", run, prose, "--json", "--quiet"))["predictions"]
+    assert len(told) == 1
+    assert {"San Rio", "Lyon"} <= {entity["text"] for entity in told[0]["entities"]}
 
 
 def test_an_explanation_weighs_words_for_each_entity(run: Path, tmp_path: Path) -> None:

@@ -211,9 +211,18 @@ def test_the_mean_of_the_weights_of_all_epochs_and_the_start_is_kept_where_it_se
     assert done.judged["validation"].metrics == (mean_metrics if serves else best)
 
 
-@pytest.mark.parametrize("options", [{"average_epochs": False}, {"ema": 0.9}])
-def test_no_mean_is_kept_where_something_else_is_asked_for(tiny: TinyModels, options: dict[str, Any]) -> None:
-    done, _ = transferred(tiny, "vit", "image-classification", FineTune(unfreeze=1), epochs=2, **options)
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        (FineTune(unfreeze=1), {"average_epochs": False}),
+        (FineTune(unfreeze=1), {"ema": 0.9}),
+        (FineTune(unfreeze=1, interpolate=0.5), {}),
+    ],
+)
+def test_no_mean_is_kept_where_something_else_is_asked_for(
+    tiny: TinyModels, strategy: FineTune, options: dict[str, Any]
+) -> None:
+    done, _ = transferred(tiny, "vit", "image-classification", strategy, epochs=2, **options)
     assert done.history.start
     assert not done.history.mean
 
