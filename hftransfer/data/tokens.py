@@ -317,6 +317,23 @@ def _tags_of(words: Words, spans: Sequence[_Span]) -> tuple[str, ...]:
     return tuple(tags)
 
 
+def _parts_of_words(rows: Sequence[Row]) -> list[str]:
+    """Return a note on spans that begin or end within a word, with the first of them: a model tags whole words, and
+    where a text comes without spans such words are not parted."""
+    first, count = "", 0
+    for row in rows:
+        text, words = row.content.text, row.content.words or ()
+        for (_, end), (start, _) in pairwise(words):
+            if end == start and _kind(text[end - 1]) == _kind(text[start]) == "letter":
+                count += 1
+                before, after = re.split(r"\W", text[:end])[-1], re.split(r"\W", text[start:])[0]
+                first = first or f"'{before[-20:]}|{after[:20]}' in {row.id}"
+    if not first:
+        return []
+    told = "1 span begins or ends" if count == 1 else f"{count} spans begin or end"
+    return [f"{told} inside a word ({first}); predictions mark whole words, so parts of words can't be found"]
+
+
 # --- the reader ------------------------------------------------------------------------------------------------------
 
 
@@ -353,7 +370,10 @@ class TaggedTexts(Texts):
         if not read.has_spans:
             for note in passed_over(read.target, _tags_column(settings), _TAGS, given.columns, "tags"):
                 found.note(note)
-        return read_each(given, read.row, left)
+        rows = read_each(given, read.row, left)
+        for note in _parts_of_words(rows) if read.has_spans else []:
+            found.note(note)
+        return rows
 
     def record(self, value: object, where: str) -> Mapping[str, object]:
         """Return (words, tags), (text, spans) or a dict as a record."""

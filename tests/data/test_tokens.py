@@ -130,6 +130,14 @@ def test_a_folder_of_column_files_is_its_splits(tmp_path: Path) -> None:
     assert found["train"][1].id == "train.txt:4"
 
 
+def test_spans_that_part_a_word_are_counted_and_shown() -> None:
+    whole = [("Ann left Ghent-Sud.", [(9, 14, "LOC")]), ("東京都は", [(0, 2, "LOC")])]
+    assert not _python(whole).notes
+    (told,) = _python([*whole, ("in Newcastle", [(6, 12, "LOC")]), ("Londoners", [(0, 6, "LOC")])]).notes
+    assert told.startswith("2 spans begin or end inside a word ('New|castle' in ")
+    assert "predictions mark whole words" in told
+
+
 def test_words_of_texts_end_where_spans_do() -> None:
     text = "O'Neil, 東京 or über-cool"
     assert [text[a:b] for a, b in words_of(text)] == ["O", "'", "Neil", ",", "東", "京", "or", "über", "-", "cool"]
