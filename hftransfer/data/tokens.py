@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from typing_extensions import override
 
@@ -322,7 +322,8 @@ def _parts_of_words(rows: Sequence[Row]) -> list[str]:
     where a text comes without spans such words are not parted."""
     first, count = "", 0
     for row in rows:
-        text, words = row.content.text, row.content.words or ()
+        content = cast("WordsContent", row.content)
+        text, words = content.text, content.words or ()
         for (_, end), (start, _) in pairwise(words):
             if end == start and _kind(text[end - 1]) == _kind(text[start]) == "letter":
                 count += 1
