@@ -34,6 +34,8 @@ def _wait_without_burning() -> None:
 
 
 _wait_without_burning()
+if "ipykernel" in sys.modules:
+    import_module("hftransfer.base.notebooks").hush_tqdm()
 
 _HOMES = {
     "run": "hftransfer.jobs.run",
@@ -61,7 +63,7 @@ _HOMES = {
     "Answer": "hftransfer.tasks.outcomes",
     "Generation": "hftransfer.tasks.outcomes",
     "Study": "hftransfer.study.results",
-    "Audit": "hftransfer.auditing.findings",
+    "Audit": "hftransfer.auditing.audit",
     "Explanation": "hftransfer.attribution.explanation",
     "HftransferError": "hftransfer.base.errors",
     "RecipeError": "hftransfer.base.errors",
@@ -75,7 +77,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from hftransfer.attribution.explaining import explain as explain
     from hftransfer.attribution.explanation import Explanation as Explanation
-    from hftransfer.auditing.findings import Audit as Audit
+    from hftransfer.auditing.audit import Audit as Audit
     from hftransfer.base.errors import DataError as DataError
     from hftransfer.base.errors import HftransferError as HftransferError
     from hftransfer.base.errors import ModelError as ModelError

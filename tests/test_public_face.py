@@ -11,29 +11,32 @@ import pytest
 
 import hftransfer as ht
 from hftransfer.base.progress import Progress
+from tests import user_program
 from tests.builders import TinyModels, picture
 
 
-def program(recipe: Path, folder: Path, photo: Path) -> list[str]:
-    """A program as a user writes it; mypy reads it in `make check`."""
+def program(recipe: Path, folder: Path, photo: Path) -> None:
+    """How runs and predictions are typed; `user_program.py` runs."""
     result = ht.run(recipe, out=folder / "run", progress=Progress(None))
     assert_type(result, ht.Result)
+    assert_type(result.report, Path)
     model = ht.load(result.folder)
     assert_type(model, "ht.Predictor | ht.DualPredictor")
+    assert_type(result.model, "ht.Predictor | ht.DualPredictor")
     if isinstance(model, ht.DualPredictor):
+        assert_type(model.predict(photo, ["cat", "dog"]), ht.Prediction)
         assert_type(model.predict([photo], ["cat", "dog"]), list[ht.Prediction])
         assert_type(model.embed_images([photo]), np.ndarray)
-        return []
-    predictions = model.predict([photo])
-    assert_type(predictions, list[ht.Prediction])
-    first = predictions[0]
-    assert_type(first.label, str)
-    assert_type(first.scores["red"], float)
-    explained = ht.explain(model, [photo])
-    lines = [one.line(photo.name) for one in explained]
-    assert_type(lines, list[str])
+        return
+    assert_type(model(photo), ht.Prediction)
+    assert_type(model([photo]), list[ht.Prediction])
+    assert_type(model("a prompt", max_new_tokens=3), ht.Generation)
+    assert_type(model.predict(["a prompt"], max_new_tokens=3), list[ht.Generation])
+    assert_type(model.predict(photo).scores["red"], float)
+    assert_type(ht.explain(model, photo).line(photo.name), str)
+    assert_type([one.line(photo.name) for one in ht.explain(model, [photo])], list[str])
     assert_type(model.save(folder / "saved"), Path)
-    return [first.label, *lines]
+    assert_type(ht.zero_shot("bundled/dual-encoder", photo, ["cat"]), ht.Prediction)
 
 
 def answered(model: ht.Predictor) -> list[str]:
@@ -69,8 +72,21 @@ def test_the_program_runs(tiny: TinyModels, folder_data: Path, tmp_path: Path) -
     recipe.write_text(f"task: image-classification\nmodel: {tiny('resnet')}\ndata: {folder_data}\n")
     photo = tmp_path / "photo.png"
     picture("red").save(photo)
-    label, line = program(recipe, tmp_path, photo)
-    assert line.startswith(f"photo.png: {label}")
+    told = user_program.trained(recipe, tmp_path, photo)
+    assert told[0].startswith("Result(accuracy ")
+    assert "report.html" in told
+    assert "confusion_matrix.png" in told
+    assert any(one.startswith("Predictor(image-classification: blue, green, red") for one in told)
+    assert user_program.mistaken()
+    rows = [("a good film", "pos"), ("a bad film", "neg")] * 6
+    assert user_program.fitted(rows, str(tiny("bert")))[0] == "texts"
+
+
+@pytest.mark.slow
+def test_the_program_compares(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"task: image-classification\nmodel: {tiny('resnet')}\ndata: {folder_data}\n")
+    assert {"audit", "train 36"} <= set(user_program.studied(recipe, tmp_path))
 
 
 @pytest.mark.parametrize("name", ht.__all__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hftransfer.attribution.explaining import explain_each
-from hftransfer.attribution.explanation import BLANK, Explanation, ImageExplanation
+from hftransfer.attribution.explanation import Explanation, ImageExplanation, in_one_line, page_of
 from hftransfer.base.errors import DataError, RecipeError, WriteError, must_be, printable
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import new_folder
 from hftransfer.data.inputs import InputRequest
 from hftransfer.predictors.predictor import Predictor
-from hftransfer.report.rendering import data_uri, render_page
 
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
@@ -113,7 +111,7 @@ def _outcomes(
 
 def line_of(shown: Shown) -> str:
     """Return an explanation in a line."""
-    return shown.explained.line(" ".join(shown.name.split()))
+    return shown.explained.line(in_one_line(shown.name))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -132,38 +130,16 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
             if one.explained.has_picture:
                 # Numbered, as files in several folders may have the same name.
                 place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
-                place.write_bytes(picture_of(cast("ImageExplanation", one.explained)))
+                place.write_bytes(cast("ImageExplanation", one.explained).picture())
                 pictures[number] = place.read_bytes()
         if len(pictures) > 1:
             _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
-        (folder / "explanations.html").write_text(page_of(shown, pictures), encoding="utf-8")
+        entries = [one.explained.entry(one.name, pictures.get(number)) for number, one in enumerate(shown)]
+        (folder / "explanations.html").write_text(page_of(entries), encoding="utf-8")
         numbers = [{"input": one.name, **one.explained.as_dict()} for one in shown]
         (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
-
-
-def picture_of(one: ImageExplanation) -> bytes:
-    """Return a PNG: what the model saw, and the map over it."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
-
-    figure = figure_of(6.6, 3.9)
-    left, right = figure.subplots(1, 2)
-    left.imshow(one.seen)
-    right.imshow(one.seen if one.is_blank else overlaid(one.seen, one.map))
-    for axes in (left, right):
-        axes.axis("off")
-    told = f"{short_label(one.label, 28)}, {one.score:.2f} ({one.method})"
-    left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
-    right.set_title(f"{told}\n{BLANK}" if one.is_blank else told, loc="left", color=INK, fontsize=9)
-    if not one.is_blank:
-        figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
-    buffer = io.BytesIO()
-    save_figure(figure, buffer)
-    return buffer.getvalue()
 
 
 def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
@@ -179,21 +155,6 @@ def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
     left = len(shown) - len(images)
     told = f"{len(images)} of {len(shown)} images; {left} are left out" if left else f"{len(shown)} images"
     draw_sheet(path, images, captions, told)
-
-
-def page_of(shown: Sequence[Shown], pictures: dict[int, bytes]) -> str:
-    """Return one page that needs nothing beside it: pictures, coloured words, spans with their scores."""
-    entries = [
-        {
-            "name": one.name,
-            "line": line_of(one),
-            "picture": data_uri(pictures[number], "png") if number in pictures else "",
-            "texts": one.explained.weighed_words(),
-            "spans": one.explained.spans_in_context(),
-        }
-        for number, one in enumerate(shown)
-    ]
-    return render_page("hftransfer.attribution", "explanations.html.jinja", entries=entries)
 
 
 def _safe(name: str) -> str:

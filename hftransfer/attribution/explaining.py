@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 
@@ -13,6 +13,7 @@ from hftransfer.attribution.explanation import (
     AnswerExplanation,
     EntitiesExplanation,
     EntityExplanation,
+    Explanations,
     ImageExplanation,
     TextExplanation,
 )
@@ -22,7 +23,8 @@ from hftransfer.attribution.network import PixelModel, Spot, find_spot
 from hftransfer.attribution.words import attribute_tag, attribute_words
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.data.tags import OUTSIDE, parted
-from hftransfer.predictors.predictor import Predictor, as_list, as_questions, decoded
+from hftransfer.predictors.inputs import OneInput, as_list, as_questions, decoded, is_one
+from hftransfer.predictors.predictor import Predictor
 from hftransfer.tasks.outcomes import Answer, Entities
 
 if TYPE_CHECKING:
@@ -37,6 +39,32 @@ Explained = ImageExplanation | TextExplanation | EntitiesExplanation | AnswerExp
 
 
 # More than eight arguments: what a person types, by the names that `predict` and the command line have.
+@overload
+def explain(  # type: ignore[overload-overlap]
+    model: str | os.PathLike[str] | Predictor | DualPredictor,
+    inputs: OneInput | Mapping[str, str] | None = None,
+    *,
+    label: str | None = None,
+    labels: Sequence[str] = (),
+    method: str = "auto",
+    truth: bool = False,
+    region: tuple[float, float, float, float] | None = None,
+    question: str | None = None,
+    context: str | None = None,
+) -> Explained: ...
+@overload
+def explain(
+    model: str | os.PathLike[str] | Predictor | DualPredictor,
+    inputs: Iterable[object],
+    *,
+    label: str | None = None,
+    labels: Sequence[str] = (),
+    method: str = "auto",
+    truth: bool = False,
+    region: tuple[float, float, float, float] | None = None,
+) -> list[Explained]: ...
+
+
 def explain(
     model: str | os.PathLike[str] | Predictor | DualPredictor,
     inputs: object = None,
@@ -48,8 +76,8 @@ def explain(
     region: tuple[float, float, float, float] | None = None,
     question: str | None = None,
     context: str | None = None,
-) -> list[Explained]:
-    """Return one explanation for each image, text or question.
+) -> Explained | list[Explained]:
+    """Return the explanation of an image, text or question; of several a list.
 
     `model` is what `hftransfer.load` gives, or a name it takes. Of images the map shows what speaks for the predicted
     label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
@@ -60,8 +88,7 @@ def explain(
     integrated gradients; of words with tags, for each entity that is found. Of questions, given as to `predict`, the
     spans that came next are told.
 
-    >>> ht.explain("runs/pets/20261124-101500", ["photo.jpg"])[0].map.shape
-    (224, 224)
+    >>> ht.explain("runs/pets/20261124-101500", "photo.jpg").save("why.png")
 
     Raises:
         RecipeError: the label, or the method, is none of this model's.
@@ -81,7 +108,10 @@ def explain(
     outcomes = list(explain_each(model, given, label=label, labels=labels, method=method, truth=truth, region=region))
     if faults := [fault for one in outcomes if isinstance(one, DataError) for fault in one.faults]:
         raise DataError(*faults)
-    return [one for one in outcomes if not isinstance(one, DataError)]
+    told = [one for one in outcomes if not isinstance(one, DataError)]
+    is_question = isinstance(inputs, Mapping) or inputs is None
+    alone = is_question if model.explains == "spans" else is_one(inputs, model.reader)
+    return told[0] if alone else Explanations(told)
 
 
 def explain_each(

@@ -2,31 +2,113 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import TypedDict, override
 
 from hftransfer.attribution.faithfulness import Faithfulness, cells_of
 from hftransfer.attribution.maps import is_blank
 from hftransfer.attribution.words import Attributed, Word
+from hftransfer.base.errors import OutputError, must_be, user_path
+from hftransfer.base.html import Fragment, Tile, data_uri, render_page, small_uri
 from hftransfer.report.rendering import Marked, marked_words
 from hftransfer.tasks.outcomes import Answer, Entity
 from hftransfer.tasks.spans import Span
 
 BLANK = "blank map: no place speaks for it"
+_SHOWN = 12
 # Characters of a context shown on both sides of a span.
 _AROUND = 40
+
+
+class Entry(TypedDict):
+    """What a page tells of one explanation."""
+
+    name: str
+    line: str
+    picture: str
+    texts: list[list[dict[str, str]]]
+    spans: list[dict[str, str]]
+
+
+def in_one_line(name: str) -> str:
+    """Return the name of an input without line breaks."""
+    return " ".join(name.split())
+
+
+def page_of(entries: Sequence[Entry]) -> str:
+    """Return one page that needs nothing beside it: pictures, coloured words, spans with their scores."""
+    return render_page("hftransfer.attribution", "explanations.html.jinja", entries=entries)
 
 
 class Explanation(ABC):
     """The explanation of the prediction for one input."""
 
     has_picture: ClassVar[bool] = False
+
+    def save(self, file: str | os.PathLike[str], name: str = "input") -> Path:
+        """Return the file: a picture of an image's map (.png), a page (.html) or the numbers (.json); `name` is what
+        the page calls the input.
+
+        Raises:
+            OutputError: the file ends otherwise, or can't be written.
+        """
+        path = user_path(os.fspath(file), "the file", OutputError)
+        forms: dict[str, Callable[[str], bytes]] = {".html": self._page_bytes, ".json": self._json_bytes}
+        if self.has_picture:
+            forms[".png"] = lambda _: self._repr_png_() or b""
+        if path.suffix not in forms:
+            raise OutputError(must_be("the file", f"one that ends in {' or '.join(forms)}", f"'{path.name}'"))
+        try:
+            path.write_bytes(forms[path.suffix](name))
+        except OSError as error:
+            raise OutputError(must_be(f"the file {path}", "writable", error.strerror or str(error))) from error
+        return path
+
+    def entry(self, name: str, picture: bytes | None = None) -> Entry:
+        """Return what a page tells of it; `picture` is its picture, where it has one."""
+        return {
+            "name": name,
+            "line": self.line(in_one_line(name)),
+            "picture": data_uri(picture, "png") if picture is not None else "",
+            "texts": self.weighed_words(),
+            "spans": self.spans_in_context(),
+        }
+
+    def _page_bytes(self, name: str) -> bytes:
+        return page_of([self.entry(name, self._repr_png_())]).encode("utf-8", "backslashreplace")
+
+    def _json_bytes(self, name: str) -> bytes:
+        told = json.dumps({"input": name, **self.as_dict()}, indent=1, ensure_ascii=False)
+        return told.encode("utf-8", "backslashreplace")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title})"
+
+    @property
+    def title(self) -> str:
+        """The explanation in a line, without the name of its input."""
+        return self.line("").removeprefix(": ")
+
+    def _repr_html_(self) -> str:
+        picture = self._repr_png_()
+        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        spans = [[one["score"], f"… {one['before']}[{one['text']}]{one['after']} …"] for one in self.spans_in_context()]
+        table = [["score", "span"], *spans] if spans else []
+        return Fragment(self.title, words=self.weighed_words(), tiles=tiles, table=table).html()
+
+    def _repr_png_(self) -> bytes | None:
+        """Return its picture; None where it has none."""
+        return None
 
     @abstractmethod
     def line(self, name: str) -> str:
@@ -45,7 +127,7 @@ class Explanation(ABC):
         return []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class ImageExplanation(Explanation):
     """A map of the places in an image that speak for a label."""
 
@@ -80,6 +162,32 @@ class ImageExplanation(Explanation):
             f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
         )
 
+    def picture(self) -> bytes:
+        """Return a PNG: what the model saw, and the map over it."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
+
+        figure = figure_of(6.6, 3.9)
+        left, right = figure.subplots(1, 2)
+        left.imshow(self.seen)
+        right.imshow(self.seen if self.is_blank else overlaid(self.seen, self.map))
+        for axes in (left, right):
+            axes.axis("off")
+        told = f"{short_label(self.label, 28)}, {self.score:.2f} ({self.method})"
+        left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
+        right.set_title(f"{told}\n{BLANK}" if self.is_blank else told, loc="left", color=INK, fontsize=9)
+        if not self.is_blank:
+            figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
+        buffer = io.BytesIO()
+        save_figure(figure, buffer)
+        return buffer.getvalue()
+
+    @override
+    def _repr_png_(self) -> bytes | None:
+        return self.picture()
+
     @override
     def as_dict(self) -> dict[str, object]:
         truth = asdict(self.truth) if self.truth is not None else None
@@ -89,7 +197,7 @@ class ImageExplanation(Explanation):
         return {**told, "map_14x14": coarse}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextExplanation(Explanation):
     """The words of a text that speak for a label, and those against it."""
 
@@ -133,7 +241,7 @@ class EntityExplanation:
         return [] if self.attributed is None else list(self.attributed.words[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EntitiesExplanation(Explanation):
     """The entities of a text, each with the words that speak for it, and those against it."""
 
@@ -171,7 +279,7 @@ def _as_marked(words: Sequence[Word]) -> list[Marked]:
     return [Marked(word.text, word.weight, word.weight is not None) for word in words]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AnswerExplanation(Explanation):
     """The answer to a question beside the spans that came next."""
 
@@ -203,3 +311,18 @@ class AnswerExplanation(Explanation):
             }
             for text, start, end, score in found
         ]
+
+
+OneKind = TypeVar("OneKind", bound=Explanation)
+
+
+class Explanations(list[OneKind]):
+    """A list of explanations, which a notebook shows one below the other; slices and pickles of it are plain lists."""
+
+    def __reduce__(self) -> tuple[type[list[OneKind]], tuple[list[OneKind]]]:
+        return list, (list(self),)
+
+    def _repr_html_(self) -> str:
+        left = len(self) - _SHOWN
+        more = f"<div>{left:,} more are not shown</div>" if left > 0 else ""
+        return "".join(one._repr_html_() for one in self[:_SHOWN]) + more

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from hftransfer.auditing.audit import Audit
 from hftransfer.auditing.duplicates import (
     Named,
     Signature,
@@ -21,7 +22,7 @@ from hftransfer.auditing.duplicates import (
     text_twins,
     twin_findings,
 )
-from hftransfer.auditing.findings import Audit, Finding, Kind, in_order
+from hftransfer.auditing.findings import Finding, Kind, in_order
 from hftransfer.auditing.labels import (
     FOLDS,
     out_of_fold_labels,

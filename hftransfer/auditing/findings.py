@@ -42,8 +42,9 @@ COLUMNS = tuple(entry.name for entry in fields(Finding))
 
 
 @dataclass(frozen=True)
-class Audit:
-    """All findings, kind by kind and the surest first, and notes on classes and on what was not looked at."""
+class Findings:
+    """All findings of an audit, kind by kind and the surest first, and notes on classes and on what was not looked
+    at."""
 
     rows: int
     findings: tuple[Finding, ...] = ()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from PIL import Image
 
-from hftransfer.auditing.findings import KINDS, TITLES, Audit, Finding, Kind
+from hftransfer.auditing.findings import KINDS, TITLES, Finding, Findings, Kind
 from hftransfer.base.errors import WriteError, counted, must_be, printable
+from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.data.rows import Row
-from hftransfer.report.rendering import jpeg_uri, render_page
 
 _ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
 _OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
 
 
-def audit_table(audit: Audit) -> str:
+def audit_table(audit: Findings) -> str:
     """Return how many rows were found of each kind, the surest of them, and the notes."""
     lines = [counted(audit.rows, "row")]
     for kind, count in audit.counts().items():
@@ -29,7 +30,7 @@ def audit_table(audit: Audit) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in audit.notes)])
 
 
-def write_audit(folder: Path, audit: Audit, title: str) -> None:
+def write_audit(folder: Path, audit: Findings, title: str) -> None:
     """Write `audit.csv`, `audit.html`, and of images a sheet of each kind of finding, `sheet-<kind>.png`.
 
     Raises:
@@ -38,14 +39,16 @@ def write_audit(folder: Path, audit: Audit, title: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "audit.csv").write_text(audit.csv(), encoding="utf-8", errors="backslashreplace")
-        sheets = {kind: path for kind in KINDS if (path := _sheet(folder, audit, kind)) is not None}
+        sheets = {kind: picture for kind in KINDS if (picture := sheet_of(audit, kind)) is not None}
+        for kind, picture in sheets.items():
+            (folder / f"sheet-{kind}.png").write_bytes(picture)
         page = render_page("hftransfer.auditing", "audit.html.jinja", **_page(audit, title, sheets))
         (folder / "audit.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise WriteError(must_be(f"the folder {folder}", "writable", error.strerror or str(error))) from error
 
 
-def pictures_of(audit: Audit, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
+def pictures_of(audit: Findings, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
     """Return the images of the surest findings of a kind, each with what is said under it; rows that are the same as
     others stand beside them."""
     shown: list[tuple[Row, str]] = []
@@ -74,32 +77,33 @@ def _caption(finding: Finding) -> str:
     return f"{finding.split}, {finding.label}\n{name}"
 
 
-def _sheet(folder: Path, audit: Audit, kind: Kind) -> Path | None:
+def sheet_of(audit: Findings, kind: Kind) -> bytes | None:
+    """Return the pictures of a kind of finding beside each other, as PNG; None where it has none."""
     from hftransfer.report.figures import draw_sheet, short_label, thumbnail
 
     shown = pictures_of(audit, kind)
     if not shown:
         return None
     captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
-    path = folder / f"sheet-{kind}.png"
     count = audit.counts()[kind]
     title = f"{counted(count, 'row')} {TITLES[kind]}"
     if kind in _OF_PAIRS:
         title += f"; {len(shown)} pictures, with what they are the same as"
     elif len(shown) < count:
         title += f"; {len(shown)} of them"
-    draw_sheet(path, [thumbnail(row) for row, _ in shown], captions, title)
-    return path
+    drawn = io.BytesIO()
+    draw_sheet(drawn, [thumbnail(row) for row, _ in shown], captions, title)
+    return drawn.getvalue()
 
 
-def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, object]:
+def _page(audit: Findings, title: str, sheets: dict[Kind, bytes]) -> dict[str, object]:
     groups = []
     for kind, count in audit.counts().items():
         own = audit.of(kind)
         groups.append(
             {
                 "title": f"{counted(count, 'row')} {TITLES[kind]}",
-                "sheet": jpeg_uri(Image.open(sheets[kind])) if kind in sheets else "",
+                "sheet": jpeg_uri(Image.open(io.BytesIO(sheets[kind]))) if kind in sheets else "",
                 "rows": [_shown(audit, one) for one in own[:_ON_PAGE]],
                 "left": max(0, len(own) - _ON_PAGE),
             }
@@ -107,7 +111,7 @@ def _page(audit: Audit, title: str, sheets: dict[Kind, Path]) -> dict[str, objec
     return {"title": title, "rows": counted(audit.rows, "row"), "groups": groups, "notes": audit.notes}
 
 
-def _shown(audit: Audit, finding: Finding) -> dict[str, object]:
+def _shown(audit: Findings, finding: Finding) -> dict[str, object]:
     return {
         "split": finding.split,
         "id": finding.id,

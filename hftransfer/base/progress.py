@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import IO
 
 from hftransfer.base.errors import printable
+from hftransfer.base.notebooks import Cell, in_notebook
 
 Advance = Callable[[int], None]
 _COLOR, _PLAIN = "\033[1;32m", "\033[0m"
 
 
 class Progress:
-    """Tells a person how far a run is, on standard error, and keeps the same lines in a log file.
+    """Tells a person how far a run is, on standard error, and keeps the same lines in a log file. In a notebook the
+    cell itself shows it, once.
 
     `Progress(stream=None)` is silent (the log is still kept).
     """
 
     def __init__(self, stream: IO[str] | None = sys.stderr) -> None:
         self.stream = stream
+        self.cell = Cell() if stream is sys.stderr and in_notebook() else None
         self.log: Path | None = None
         self._early: list[str] = []
 
@@ -51,13 +54,18 @@ class Progress:
     def line(self, text: str) -> None:
         """Tell one line (or several, broken by newlines)."""
         self._keep(text)
-        if self.stream is not None:
+        if self.cell is not None:
+            self.cell.line(text)
+        elif self.stream is not None:
             print(printable(text), file=self.stream, flush=True)
 
     def parts(self, before: str, parts: Sequence[tuple[str, bool]]) -> None:
         """Tell a text in parts, some of which are marked: in colour on a terminal, in brackets elsewhere."""
-        self._keep(before + "".join(f"[{text}]" if marked else text for text, marked in parts))
-        if self.stream is None:
+        plain = before + "".join(f"[{text}]" if marked else text for text, marked in parts)
+        self._keep(plain)
+        if self.cell is not None:
+            self.cell.line(plain)
+        if self.stream is None or self.cell is not None:
             return
         start, end = (_COLOR, _PLAIN) if self.stream.isatty() else ("[", "]")
         shown = [f"{start}{printable(text)}{end}" if marked else printable(text) for text, marked in parts]
@@ -67,13 +75,28 @@ class Progress:
     def stage(self, name: str, total: int) -> Iterator[Advance]:
         """Show a stage of `total` steps: call what it gives with the number of steps just done."""
         started = time.perf_counter()
-        if self.stream is not None and self.stream.isatty() and total > 0:
+        if self.cell is not None:
+            yield self._in_cell(self.cell, name, total)
+        elif self.stream is not None and self.stream.isatty() and total > 0:
             with self._bar(name, total) as advance:
                 yield advance
         else:
             yield self._plain(name, total)
-        seconds = time.perf_counter() - started
-        self._keep(f"{name}: {total} in {seconds:.1f} s")
+        told = f"{name}: {total} in {time.perf_counter() - started:.1f} s"
+        if self.cell is not None:
+            self.cell.end(name, told)
+        self._keep(told)
+
+    def _in_cell(self, cell: Cell, name: str, total: int) -> Advance:
+        done = 0
+        cell.bar(name, done, total)
+
+        def advance(steps: int) -> None:
+            nonlocal done
+            done += steps
+            cell.bar(name, done, total)
+
+        return advance
 
     @contextmanager
     def _bar(self, name: str, total: int) -> Iterator[Advance]:
@@ -102,7 +125,9 @@ class Progress:
 
     def aside(self) -> Progress:
         """Return one for work that keeps a log of its own: it shows how far its stages are, and tells no lines."""
-        return _Aside(self.stream if self.stream is not None and self.stream.isatty() else None)
+        aside = _Aside(self.stream if self.stream is not None and self.stream.isatty() else None)
+        aside.cell = self.cell
+        return aside
 
     def in_background(self) -> Progress:
         """Return one that keeps its lines in this one's log alone, and shows how far its stages are."""

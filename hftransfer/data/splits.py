@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hftransfer.base.errors import DataError, counted, must_be, some
+from hftransfer.base.html import Fragment
 from hftransfer.base.progress import Progress
+from hftransfer.data.inspection import tile_of
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from hftransfer.data.depth import PixelRange
 
 NAMES = ("train", "validation", "test")
+_SHOWN_CLASSES, _SHOWN_ROWS = 20, 8
 MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
 
 
@@ -66,7 +69,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Splits:
     """All examples of a data set. Class ids follow `class_names`, taken from the training split alone; where targets
     are no classes there are no names."""
@@ -88,6 +91,23 @@ class Splits:
     def has_pairs(self) -> bool:
         """Return whether each row has two texts."""
         return any(len(row.content.texts) == 2 for row in self.train.rows[:1])
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{number:,} {name}" for name, number in self.sizes().items())
+        names = self.class_names
+        classes = f"; {counted(len(names), 'class')}: {some(names, 4)}" if names else ""
+        return f"Splits({sizes}{classes})"
+
+    def _repr_html_(self) -> str:
+        counts = self.counts() if self.class_names else {}
+        table = [["class" if counts else "", *self.sizes()]]
+        for place, name in list(enumerate(self.class_names))[:_SHOWN_CLASSES]:
+            table.append([name, *(f"{part[place]:,}" for part in counts.values())])
+        table.append(["all", *(f"{number:,}" for number in self.sizes().values())])
+        # Evenly from all rows: in many data sets those of a class lie together.
+        shown = self.train.rows[:: max(1, len(self.train) // _SHOWN_ROWS)][:_SHOWN_ROWS]
+        tiles = [tile for row in shown if (tile := tile_of(row)) is not None]
+        return Fragment(repr(self)[len("Splits(") : -1], table=table, tiles=tiles, notes=self.notes).html()
 
     def items(self) -> list[tuple[str, Split]]:
         """Return the splits with their names."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from hftransfer.auditing.audit import Audit
 from hftransfer.auditing.examine import STEPS, Subject, examine
-from hftransfer.auditing.findings import Audit, Finding, in_order
+from hftransfer.auditing.findings import Finding, in_order
 from hftransfer.auditing.images import odd_about_image
 from hftransfer.base.extras import require_extra
 from hftransfer.base.progress import Progress

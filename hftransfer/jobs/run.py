@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from hftransfer.base.errors import (
     must_be,
     user_path,
 )
+from hftransfer.base.html import Fragment, Tile, small_uri
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
@@ -36,22 +37,78 @@ from hftransfer.recipe import (
     seen_from,
     with_memory,
 )
-from hftransfer.strategies import Strategy
+from hftransfer.report.headline import Headline, headline_of, score_table
+from hftransfer.strategies import Strategy, method_in_words
 from hftransfer.tasks.prompts import words_for
 from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from hftransfer.data.rows import GivenRows
+    from hftransfer.predictors.dual import DualPredictor
     from hftransfer.predictors.predictor import Predictor
     from hftransfer.training.checkpoint import Checkpoints, Saved
 
+_TELLING = ("confusion_matrix", "confused_labels", "predicted", "types", "shots", "history")
+"""Which picture of a run a notebook shows: the first there is."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished run: its folder and its metrics (as in `metrics.json`)."""
 
     folder: Path
     metrics: JsonObject
+
+    @cached_property
+    def model(self) -> Predictor | DualPredictor:
+        """The trained model, ready to predict; it is read once.
+
+        Raises:
+            ModelError: the run trained none, or its folder is gone.
+        """
+        from hftransfer.predictors.load import load
+
+        return load(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """The page of the run: one file that needs nothing beside it."""
+        return self.folder / "report.html"
+
+    @property
+    def figures(self) -> list[Path]:
+        """The pictures of the run, as PNG."""
+        return sorted((self.folder / "figures").glob("*.png"))
+
+    @property
+    def headline(self) -> Headline | None:
+        """The score that a person is told first, with its interval; None where nothing was judged."""
+        return headline_of(self.metrics)
+
+    def __repr__(self) -> str:
+        return f"Result({self.headline or 'no score'}, {str(self.folder)!r})"
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle without the model, which is read again where it is wanted."""
+        return {"folder": self.folder, "metrics": self.metrics}
+
+    def _repr_html_(self) -> str:
+        told, parameters = self.metrics, self.metrics["parameters"]
+        lines = [
+            f"{method_in_words(told)} on {told['model']}, "
+            f"{parameters['trainable']:,} of {parameters['total']:,} parameters learned, "
+            f"{sum(told['seconds'].values()):.0f} s",
+            f"{self.folder}: report.html is the whole page; result.model predicts.",
+        ]
+        picture = self._repr_png_()
+        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        return Fragment(str(self.headline or "no score"), lines, score_table(told), tiles=tiles).html()
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture that says most; None where there is none."""
+        drawn = {file.stem: file for file in self.figures}
+        first = next((drawn[name] for name in _TELLING if name in drawn), next(iter(drawn.values()), None))
+        return first.read_bytes() if first is not None else None
 
 
 def run(

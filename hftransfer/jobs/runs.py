@@ -16,13 +16,11 @@ from hftransfer.base.errors import HftransferError, OutputError, must_be, some, 
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder, asked_in
 from hftransfer.base.runs import METRICS, at_newest, begun, is_finished, is_run, runs_in
-from hftransfer.metrics.metric import Metric
 from hftransfer.recipe import Recipe, load_recipe
+from hftransfer.report.headline import Headline, headline_of, task_of
 from hftransfer.report.tables import columns_of, results_table
 from hftransfer.strategies import in_short
 from hftransfer.tasks import TASKS
-from hftransfer.tasks.contract import Task
-from hftransfer.tasks.head_task import HeadTask
 
 _TITLE = re.compile(r"# (.+), as it was run: ")
 State = Literal["finished", "unfinished", "damaged"]
@@ -64,9 +62,7 @@ class RunSummary:
         """The score in words."""
         if self.score is None:
             return "" if self.state == "finished" else self.state
-        told = f"{self.metric.replace('_', ' ')} {self.score:.4f}"
-        told += f" ({self.interval[0]:.4f} to {self.interval[1]:.4f})" if self.interval else ""
-        return told if self.split == "test" else f"{told}, on {self.split}"
+        return str(Headline(self.metric, self.score, self.interval, self.split))
 
 
 def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
@@ -121,12 +117,6 @@ def metrics_of(run: Path) -> JsonObject:
     except (OSError, ValueError) as error:
         got = str(error)
     raise OutputError(must_be(str(file), "the metrics of a run", got))
-
-
-def task_of(metrics: JsonObject) -> Task:
-    """Return the task that a run's metrics are of."""
-    task = TASKS[metrics["task"]]
-    return task.for_problem(metrics.get("problem_type")) if isinstance(task, HeadTask) else task
 
 
 def recipe_of(run: Path) -> Recipe:
@@ -217,10 +207,7 @@ def _summary(run: Path) -> RunSummary:
         strategy = in_short(recipe_of(run).strategy) if task.learns == "head" else strategy
         found = _TITLE.match((run / "recipe.yaml").read_text(encoding="utf-8"))
         title = found[1] if found else ""
-    split = "test" if metrics["test"] else "validation"
-    scores = metrics.get(split) or {}
-    metric = _told_with_interval(task, scores)
-    interval, score = scores.get(f"{metric.name}_interval"), scores.get(metric.name)
+    headline = headline_of(metrics)
     return RunSummary(
         folder=run,
         begun=when,
@@ -230,17 +217,11 @@ def _summary(run: Path) -> RunSummary:
         task=metrics["task"],
         model=" + ".join(_short_name(name) for name in str(metrics["model"]).split(" + ")),
         strategy=strategy,
-        metric=metric.words,
-        score=score,
-        interval=(interval[0], interval[1]) if interval else None,
-        split=split,
+        metric=headline.metric if headline else "",
+        score=headline.score if headline else None,
+        interval=headline.interval if headline else None,
+        split=headline.split if headline else "",
     )
-
-
-def _told_with_interval(task: Task, scores: JsonObject) -> Metric:
-    """Return the headline of a task; where it has no interval, and the metric that models are compared by has, that."""
-    both = (task.headline, task.compared)
-    return next((metric for metric in both if f"{metric.name}_interval" in scores), task.headline)
 
 
 def _short_name(model: str) -> str:

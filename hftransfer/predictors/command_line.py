@@ -216,7 +216,7 @@ class MaskWriter:
         Raises:
             OutputError: it can't be written.
         """
-        from hftransfer.predictors.predictor import decoded
+        from hftransfer.predictors.inputs import decoded
 
         stem = base = Path(one.name).stem or "image"
         number = 1

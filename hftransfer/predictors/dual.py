@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -26,13 +26,16 @@ from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.base.errors import DataError
+from hftransfer.base.html import Fragment
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Splits
-from hftransfer.predictors.predictor import all_or_faults, as_list, decoded, in_batches
+from hftransfer.predictors.gallery import Gallery
+from hftransfer.predictors.inputs import OneImage, as_list, decoded, is_one
+from hftransfer.predictors.predictor import all_or_faults, in_batches
 from hftransfer.tasks.contract import Examples, Explains
 from hftransfer.tasks.items import ImageItems
 from hftransfer.tasks.labelled import softmax
@@ -64,6 +67,26 @@ class Evaluated:
     """One row per template, best first, where they were compared."""
 
 
+@overload
+def zero_shot(  # type: ignore[overload-overlap]
+    model: str | os.PathLike[str],
+    images: OneImage,
+    labels: Sequence[str],
+    *,
+    prompts: str | Sequence[str] = "simple",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> Prediction: ...
+@overload
+def zero_shot(
+    model: str | os.PathLike[str],
+    images: Iterable[OneImage],
+    labels: Sequence[str],
+    *,
+    prompts: str | Sequence[str] = "simple",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> list[Prediction]: ...
+
+
 def zero_shot(
     model: str | os.PathLike[str],
     images: object,
@@ -71,11 +94,12 @@ def zero_shot(
     *,
     prompts: str | Sequence[str] = "simple",
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
-) -> list[Prediction]:
-    """Return one `Prediction` per image: which of the labels fits it best, as far as a dual encoder knows.
+) -> Prediction | list[Prediction]:
+    """Return a `Prediction` of an image, of several a list: which of the labels fits it best, as far as a dual encoder
+    knows.
 
     `model` is a Hub id, a folder, `open_clip:NAME/TAG` or `bundled/dual-encoder`; images are paths, bytes, PIL images
-    or uint8 arrays (H, W[, 3]), one alone may be given. `prompts` is a template such as "a photo of a {}.", a list of
+    or uint8 arrays (H, W[, 3]). `prompts` is a template such as "a photo of a {}.", a list of
     them, or the name of a set (simple, openai-7, openai-80, cifar, pets, food, flowers).
 
     >>> ht.zero_shot("bundled/dual-encoder", "photo.jpg", ["cat", "dog", "bicycle"])
@@ -86,7 +110,8 @@ def zero_shot(
         DataError: images can't be read; all of them are named.
     """
     given = as_list(images, IMAGES)
-    return all_or_faults(zero_shot_each(model, given, labels, prompts=prompts, precision=precision))
+    told = all_or_faults(zero_shot_each(model, given, labels, prompts=prompts, precision=precision))
+    return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES)
 
 
 def zero_shot_each(
@@ -137,19 +162,45 @@ class DualPredictor:
 
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
         self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
+        self._precision = precision
         self.compute = compute_for(self.dual, precision)
         self._images = frozen_twin(self.dual.images, self.compute)
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: OneImage, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
+    ) -> Prediction: ...
+    @overload
+    def predict(
+        self, images: Iterable[OneImage], labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
+    ) -> list[Prediction]: ...
+
     def predict(
         self, images: object, labels: Sequence[str] = (), *, prompts: str | Sequence[str] = "simple"
-    ) -> list[Prediction]:
-        """Return one `Prediction` per image: which of the labels fits it best. See `hftransfer.zero_shot`.
+    ) -> Prediction | list[Prediction]:
+        """Return a `Prediction` of an image, of several a list: which of the labels fits it best. See
+        `hftransfer.zero_shot`. The model may be called instead: `model(images, labels)`.
 
         Raises:
             RecipeError: labels or prompts are not as they must be.
             DataError: images can't be read; all of them are named.
         """
-        return all_or_faults(self.predict_each(as_list(images, IMAGES), labels, prompts=prompts))
+        given = as_list(images, IMAGES)
+        told = all_or_faults(self.predict_each(given, labels, prompts=prompts))
+        return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES)
+
+    __call__ = predict
+
+    def __repr__(self) -> str:
+        return f"DualPredictor({self.checkpoint.name}: images and texts)"
+
+    def _repr_html_(self) -> str:
+        lines = ['model(images, ["cat", "dog"]) chooses between names.', "embed_images and embed_texts give vectors."]
+        return Fragment(repr(self), lines).html()
+
+    def __reduce__(self) -> tuple[type[DualPredictor], tuple[object, ...]]:
+        """Pickle where it lies: a dual encoder is as it was fetched."""
+        return DualPredictor, (self.checkpoint, self._precision)
 
     def predict_each(
         self, images: Sequence[object], labels: Sequence[str], *, prompts: str | Sequence[str] = "simple"

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from safetensors.numpy import save_file
 
@@ -25,17 +25,28 @@ from hftransfer.base.errors import (
     some,
     user_path,
 )
+from hftransfer.base.html import Fragment
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import MANIFEST
 from hftransfer.base.runs import at_newest
 from hftransfer.demo.drawings import DRAWINGS
+from hftransfer.predictors.gallery import Gallery
+from hftransfer.predictors.inputs import (
+    OneInput,
+    as_list,
+    as_questions,
+    as_text,
+    decoded,
+    is_one,
+    require_no_images,
+)
+from hftransfer.report.headline import headline_of, score_table
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
 from hftransfer.tasks.outcomes import NONE_OF_THESE, Answer, Generation, Manner, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
@@ -54,8 +65,6 @@ if TYPE_CHECKING:
     from hftransfer.training.devices import Compute
 
 
-OneInput: TypeAlias = "str | bytes | os.PathLike[str] | tuple[str, str] | Image.Image | np.ndarray"
-"""An image (a path, bytes, PIL's, an array), a text, or a pair of texts."""
 FEATURES = "features.safetensors"
 """What the features of training examples look like."""
 Scored = TypeVar("Scored")
@@ -96,6 +105,7 @@ class Predictor:
         from hftransfer.training.devices import choose_compute
         from hftransfer.training.frozen import frozen_twin
 
+        self._precision = precision
         self.compute = choose_compute(precision, None)
         self.facts = facts or ModelFacts()
         self.metrics = metrics or {}
@@ -180,11 +190,17 @@ class Predictor:
         self, inputs: None = None, *, question: Sequence[str], context: str | Sequence[str]
     ) -> list[Answer]: ...
     @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, inputs: str, *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> Generation: ...
+    @overload
     def predict(
         self, inputs: Iterable[str], *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
     ) -> list[Generation]: ...
     @overload
-    def predict(self, inputs: OneInput | Iterable[OneInput]) -> list[Prediction]: ...
+    def predict(self, inputs: OneInput) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, inputs: Iterable[OneInput]) -> list[Prediction]: ...
 
     def predict(
         self,
@@ -196,16 +212,16 @@ class Predictor:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Any:
-        """Return one `Prediction` per image or text, one `Answer` per question, one `Generation` per prompt.
+        """Return a `Prediction` of an image or text, an `Answer` to a question, a `Generation` for a prompt: of one
+        input one, of a list a list. The model may be called instead: `model(inputs)`.
 
         Of prompts, texts or lists of messages, at most `max_new_tokens` are written; with a `temperature` above 0
         tokens are drawn, by the seed.
 
         Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
-        tuples); one alone may be given. Questions are dicts with `question` and `context`, or lists of both by these
-        names; one alone gives one `Answer`.
+        tuples). Questions are dicts with `question` and `context`, or lists of both by these names.
 
-        >>> ht.load("runs/reviews/20261124-101500").predict(["what a film"])
+        >>> ht.load("runs/reviews/20261124-101500").predict("what a film")
         >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")
 
         Raises:
@@ -215,14 +231,41 @@ class Predictor:
         if len(self.reader.fields) > 1:
             given = as_questions(inputs, question, context)
             answers = all_or_faults(self._answer_each(given, Manner()))
-            return answers[0] if isinstance(question, str) or isinstance(inputs, Mapping) else answers
+            alone = isinstance(question, str) or isinstance(inputs, Mapping)
+            return answers[0] if alone else Gallery(answers, given, self.reader)
         if inputs is None or question is not None or context is not None:
             got = "none" if inputs is None else "a question or a context"
             raise DataError(must_be("the inputs", self.reader.inputs, got))
         given = as_list(inputs, self.reader)
         if self.reader.fields:
-            _require_no_images(given)
-        return all_or_faults(self.predict_each(given, Manner(max_new_tokens, temperature, seed)))
+            require_no_images(given)
+        told = all_or_faults(self.predict_each(given, Manner(max_new_tokens, temperature, seed)))
+        if is_one(inputs, self.reader):
+            return told[0]
+        return Gallery(told, given, self.reader, self.scoring, self.pixels)
+
+    __call__ = predict
+
+    def __repr__(self) -> str:
+        parts = [f"{self.facts.task}: {some(self.class_names, 4)}" if self.class_names else self.facts.task]
+        headline = headline_of(self.metrics)
+        parts += [str(headline)] if headline is not None else []
+        return f"Predictor({'; '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        notes = [f"Not for photos: {self.note}."] if self.note else []
+        line = f"model({self.takes}) predicts; model.save(folder) writes it; ht.explain(model, {self.takes}) tells why."
+        return Fragment(repr(self), [line], score_table(self.metrics), notes=notes).html()
+
+    def __reduce__(self) -> tuple[Callable[..., Predictor], tuple[object, ...]]:
+        """Pickle the files that `save` writes: weights lie in safetensors there, and nothing else is run by loading."""
+        with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
+            saved = self.save(Path(folder) / "model")
+            files = {
+                file.relative_to(saved).as_posix(): file.read_bytes() for file in saved.rglob("*") if file.is_file()
+            }
+        base = (self.facts.base or {}).get("path")
+        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile)
 
     def predict_each(self, inputs: Sequence[object], manner: Manner | None = None) -> Iterator[Any]:
         """Yield a prediction for each image or text, an answer to each question, or what is written for each prompt, in
@@ -266,7 +309,7 @@ class Predictor:
     def _read(self, value: object, place: int) -> Any:
         """Return an input as it is encoded, or the error that says why it can't be read."""
         if self.reader.fields:
-            return _as_text(value, place, pairs=self.facts.pairs)
+            return as_text(value, place, pairs=self.facts.pairs)
         return decoded(value, place, pixels=self.facts.pixels)
 
     def _predict_each(self, inputs: Sequence[object]) -> Iterator[Prediction | DataError]:
@@ -562,6 +605,25 @@ class Predictor:
 _LEAST_TILE_PX = 32
 
 
+def _unpickled(
+    files: Mapping[str, bytes],
+    precision: Literal["auto", "fp32", "bf16"],
+    base: str | None,
+    metrics: JsonObject,
+    history: list[dict[str, float]],
+    tile: int | None,
+) -> Predictor:
+    """Return the model of the files that a pickle holds."""
+    with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
+        for name, content in files.items():
+            file = Path(folder) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        found = load_predictor(Place(Path(folder), metrics), precision, base)
+    found.history, found.tile = history, tile
+    return found
+
+
 def in_batches(
     inputs: Sequence[object],
     compute: Compute,
@@ -837,89 +899,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         adapter.load_lora(path)
     if facts.problem_type is not None:
         adapter.model.config.problem_type = facts.problem_type
+    if folder.is_dir() and base.get("path"):
+        # Where it lies, and no longer how it is reached from this folder: the model may be saved in another.
+        facts = facts.model_copy(update={"base": {**base, "path": str(folder.resolve())}})
     return adapter, facts
-
-
-def _require_no_images(texts: Sequence[object]) -> None:
-    """Return if no text is the name of an image file: it would be judged by the letters of its name.
-
-    Raises:
-        DataError: some are; all of them are named.
-    """
-    from hftransfer.data.pictures import IMAGE_SUFFIXES
-
-    named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
-    found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
-    if found:
-        allowed = "a text, as this model takes them"
-        raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
-
-
-def decoded(image: object, position: int, pixels: tuple[float, float] | None = None) -> Image.Image | DataError:
-    """Return an RGB image, or the error that says why there is none; `pixels` is the range of deep greyscale images."""
-    if isinstance(image, DataError):
-        return image
-    from hftransfer.data.depth import PixelRange
-    from hftransfer.data.images import decode_image
-    from hftransfer.data.inspection import as_content
-
-    where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
-    try:
-        known = PixelRange(*pixels) if pixels is not None else None
-        return decode_image(as_content(image, where).read(), where, pixels=known)
-    except DataError as error:
-        return error
-    except OSError as error:
-        return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
-
-
-def as_list(inputs: object, reader: Reader) -> list[object]:
-    """Return the inputs one by one: one alone, or those of a list, a column, a series or whatever gives them in turn.
-
-    Raises:
-        DataError: it is a table, of whose columns one must be meant.
-    """
-    columns = getattr(inputs, "column_names", None) or getattr(inputs, "columns", None)
-    if columns is not None and not isinstance(inputs, str | Mapping):
-        names = [str(column) for column in columns]
-        remedy = f"Pass one of its columns, as in frame['{names[0]}']." if names else ""
-        raise DataError(
-            must_be("the inputs", f"{reader.inputs}, or a column of them", f"a table ({some(names)})", remedy)
-        )
-    # A PIL image, or one array (H, W[, 3]): both could be iterated over, and are one input.
-    one_image = not reader.fields and (hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) >= 2)
-    one_pair = bool(reader.fields) and isinstance(inputs, tuple) and len(inputs) == 2
-    alone = isinstance(inputs, str | bytes | os.PathLike | Mapping) or one_image or one_pair
-    return [inputs] if alone or not isinstance(inputs, Iterable) else list(inputs)
-
-
-def as_questions(
-    inputs: object, question: str | Sequence[str] | None, context: str | Sequence[str] | None
-) -> list[object]:
-    """Questions as dicts; what is none of them is told one by one later."""
-    if question is not None and context is not None and inputs is None:
-        asked = [question] if isinstance(question, str) else list(question)
-        contexts = [context] * len(asked) if isinstance(context, str) else list(context)
-        if len(contexts) != len(asked):
-            raise DataError(must_be("context", f"one text, or one for each of {len(asked)} questions", len(contexts)))
-        return [{"question": one, "context": text} for one, text in zip(asked, contexts, strict=True)]
-    if inputs is None or question is not None or context is not None:
-        got = "a part of them" if question is not None or context is not None or inputs is not None else "none"
-        raise DataError(must_be("the inputs", "question=… and context=…, or a list of dicts with both", got))
-    if isinstance(inputs, str):
-        raise DataError(must_be("the inputs", "a dict with the texts question and context", f"the text {inputs!r:.80}"))
-    return [inputs] if isinstance(inputs, Mapping) else list(cast(Iterable[object], inputs))
-
-
-def _as_text(value: Any, position: int, pairs: bool | None) -> tuple[str, str | None] | DataError:
-    """Return a text and its pair (None where there is none), or the error that says why it is none."""
-    if isinstance(value, DataError):
-        return value
-    one = isinstance(value, str)
-    two = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
-    if pairs is not None and (one or two) and pairs != two:
-        allowed = "a pair of texts (a tuple), as in training" if pairs else "one text, as in training"
-        return DataError(must_be(f"text {position}", allowed, "one text" if one else "a pair"))
-    if one or two:
-        return (value, None) if one else (value[0], value[1])
-    return DataError(must_be(f"text {position}", "a string or a pair of strings", type(value).__name__))

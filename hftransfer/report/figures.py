@@ -210,7 +210,11 @@ def draw_examples(path: Path, rows: Sequence[Row], labels: np.ndarray, class_nam
 
 
 def draw_sheet(
-    path: Path, images: Sequence[np.ndarray | Image.Image], captions: Sequence[str], title: str, color: str = INK
+    path: Path | BinaryIO,
+    images: Sequence[np.ndarray | Image.Image],
+    captions: Sequence[str],
+    title: str,
+    color: str = INK,
 ) -> None:
     """Draw images, arrays or PIL's, in rows of six at most, each under its caption."""
     columns = min(6, max(3, len(images)))

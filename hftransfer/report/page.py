@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hftransfer.base.html import data_uri, jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject
-from hftransfer.report.rendering import Marked, data_uri, jpeg_uri, marked_words, render_page
+from hftransfer.report.rendering import Marked, marked_words
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 

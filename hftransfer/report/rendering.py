@@ -2,45 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from PIL import Image
 
 from hftransfer.base.errors import printable
-
-
-def render_page(package: str, template: str, **values: object) -> str:
-    """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable."""
-    import jinja2
-
-    source = files(package).joinpath(template).read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown)
-    return environment.from_string(source).render(**values)
-
-
-def _shown(value: object) -> object:
-    """Return what is filled into a page: of texts what would steer a terminal or turn the direction of writing is
-    escaped."""
-    # Markup is the template's own, or was escaped already.
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return printable(value.replace("\r\n", "\n"))
-    return value
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Return a picture (png, jpeg) as an address that holds all of it."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def jpeg_uri(image: Image.Image) -> str:
-    """Return a picture as an address that holds it as a JPEG."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=82)
-    return data_uri(buffer.getvalue(), "jpeg")
 
 
 @dataclass(frozen=True)

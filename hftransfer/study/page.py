@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import WriteError, counted, must_be
+from hftransfer.base.html import data_uri, render_page
 from hftransfer.base.tabular import csv_text
-from hftransfer.report.rendering import data_uri, plain_text, render_page
+from hftransfer.report.rendering import plain_text
 from hftransfer.study.figures import draw_study
 from hftransfer.study.words import difference_in_words
 
@@ -63,8 +64,8 @@ def html_of(study: Study, pictures: list[Path]) -> str:
         "hftransfer.study",
         "page.html.jinja",
         study=study,
-        rows=[_row(arm) for arm in study.arms],
-        curve=[_row(arm) for arm in study.curve],
+        rows=[arm.row() for arm in study.arms],
+        curve=[arm.row() for arm in study.curve],
         notes=notes_of(study),
         chance=chance_in_words(study),
         seconds=SECONDS_IN_WORDS,
@@ -89,7 +90,7 @@ def notes_of(study: Study) -> list[str]:
 
 def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
     head = ("strategy", study.metric, "95 % interval", "seconds", "parameters that learn", "seeds")
-    rows = [head, ["---"] * len(head), *(_row(arm) for arm in arms)]
+    rows = [head, ["---"] * len(head), *(arm.row() for arm in arms)]
     return [f"| {' | '.join(map(plain_text, row))} |" for row in rows]
 
 
@@ -108,19 +109,6 @@ def test_in_words(study: Study) -> str:
         "not reject. Real means p below 0.05, and an interval without 0: more than the luck of the test examples, with "
         "the trainings of these seeds."
     )
-
-
-def _row(arm: Arm) -> list[str]:
-    low, high = arm.interval or (arm.score, arm.score)
-    name = arm.name if arm.shots == "all" else f"{arm.name}, {arm.shots} {'shot' if arm.shots == 1 else 'shots'}"
-    return [
-        name,
-        f"{arm.score:.4f}",
-        f"{low:.4f} to {high:.4f}",
-        f"{arm.seconds:.1f}",
-        f"{arm.trainable:,}",
-        str(len(arm.results)),
-    ]
 
 
 def _cells(study: Study) -> list[list[object]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.base.plain import JsonObject
-from hftransfer.jobs.runs import find_run, metrics_of, recipe_of, task_of
+from hftransfer.jobs.runs import find_run, metrics_of, recipe_of
 from hftransfer.metrics.metric import Metric
 from hftransfer.recipe import Recipe, flat_settings
+from hftransfer.report.headline import task_of
 from hftransfer.report.tables import columns_of
 from hftransfer.study.statistics import Difference, Scores, differences
 from hftransfer.study.words import difference_in_words

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hftransfer.base.errors import counted
+from hftransfer.base.html import Fragment, Tile, small_uri
 from hftransfer.metrics.metric import Metric
 from hftransfer.study.cells import Cell
 from hftransfer.study.statistics import Difference, Scores
@@ -47,8 +49,22 @@ class Arm:
     trainable: int
     results: tuple[CellResult, ...]
 
+    def row(self) -> list[str]:
+        """Return it as a row of a table: name, score, interval, seconds, parameters that learn, seeds."""
+        low, high = self.interval or (self.score, self.score)
+        shots = "" if self.shots == "all" else f", {self.shots} {'shot' if self.shots == 1 else 'shots'}"
+        interval, seconds = f"{low:.4f} to {high:.4f}", f"{self.seconds:.1f}"
+        return [
+            self.name + shots,
+            f"{self.score:.4f}",
+            interval,
+            seconds,
+            f"{self.trainable:,}",
+            str(len(self.results)),
+        ]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Study:
     """The results of a comparison, and the folder they lie in."""
 
@@ -67,6 +83,35 @@ class Study:
     """How many cells an interrupted comparison did not come to."""
     notes: tuple[str, ...] = ()
     """What a reader has to know besides: runs that could not be paired."""
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{arm.name} {arm.score:.4f}" for arm in self.arms[:4])
+        failed = f"; {len(self.failed)} failed" if self.failed else ""
+        told = f"{self.metric.replace('_', ' ')}: {scores or 'none'}; {counted(len(self.results), 'run')}{failed}"
+        return f"Study({told}, {str(self.folder)!r})"
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The arms as a table, under a row that names the columns; of a curve those of every number of shots."""
+        head = ["strategy", self.metric.replace("_", " "), "95 % interval", "seconds", "parameters that learn", "seeds"]
+        return [head, *(arm.row() for arm in self.curve or self.arms)]
+
+    @property
+    def report(self) -> Path:
+        """The page of the comparison: one file that needs nothing beside it."""
+        return self.folder / "comparison.html"
+
+    def _repr_html_(self) -> str:
+        failed = [f"Failed: {one.cell.name}: {one.error.partition(chr(10))[0]}" for one in self.failed]
+        picture = self._repr_png_()
+        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        notes = [*self.notes, *failed, f"{self.folder}: comparison.html is the whole page."]
+        return Fragment(self.title, [self.advice], self.table, tiles=tiles, notes=notes).html()
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the score against what it costs, or of a curve against shots; None where nothing was drawn."""
+        file = self.folder / "figures" / ("shots.png" if self.curve else "seconds.png")
+        return file.read_bytes() if file.is_file() else None
 
     @property
     def failed(self) -> list[CellResult]:

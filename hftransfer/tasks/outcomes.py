@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from typing_extensions import override
 
 from hftransfer.base.errors import RecipeError, must_be, printable
+from hftransfer.base.html import Fragment, Tile, small_uri
 
 if TYPE_CHECKING:
     import os
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+_ROWS = 12
 NONE_OF_THESE = "none of these"
 """The label of what is unlike all that a model learned from, where a person asked for it."""
 _WHERE_KNOWN = ("unlike", "label_set")
@@ -45,6 +48,9 @@ class Predicted(ABC):
         labels with scores is told as ever."""
         del as_set
         return self.line(name, scoring)
+
+    def _repr_html_(self) -> str:
+        return Fragment(" ".join(self.line("", "softmax").split())).html()
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,12 @@ class Prediction(Predicted):
         """Return it as JSON and tables have it."""
         told = asdict(self)
         return {name: value for name, value in told.items() if name not in _WHERE_KNOWN or value is not None}
+
+    @override
+    def _repr_html_(self) -> str:
+        notes = [] if self.unlike is None else [f"unlike training examples: {self.unlike:.2f} (0 to 1)"]
+        rows = [[name, f"{score:.4f}"] for name, score in list(self.best_first().scores.items())[:_ROWS]]
+        return Fragment(self.label, table=[["label", "score"], *rows], notes=notes).html()
 
     def seen_as(self, unlike: float, unknown: float | None) -> Prediction:
         """Return the same with how unlike training examples the input is; from `unknown` on, where it is given, the
@@ -156,6 +168,10 @@ class Number(Prediction):
     @override
     def plain(self) -> dict[str, object]:
         return {"value": self.value, "low": self.low, "high": self.high}
+
+    @override
+    def _repr_html_(self) -> str:
+        return Predicted._repr_html_(self)
 
 
 def prediction_of(names: Sequence[str], scores: Sequence[float] | np.ndarray) -> Prediction:
@@ -268,7 +284,7 @@ class Entities(Predicted):
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentedImage(Predicted):
     """The class of each pixel of one image: `ids` (H, W) count in `names`; `values` are those that masks in training
     have for them."""
@@ -317,6 +333,21 @@ class SegmentedImage(Predicted):
         self.image().save(file, "PNG")
 
     @override
+    def _repr_html_(self) -> str:
+        rows = [[label, f"{share:.1%}"] for label, share in list(self.shares.items())[:_ROWS]]
+        tiles = [Tile(small_uri(self._repr_png_()), wide=True)]
+        return Fragment("mask", table=[["class", "share of pixels"], *rows], tiles=tiles).html()
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.image().save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{label} {share:.1%}" for label, share in list(self.shares.items())[:4])
+        return f"SegmentedImage({self.ids.shape[1]} x {self.ids.shape[0]}: {shares})"
+
+    @override
     def line(self, name: str, scoring: str) -> str:
         """Return the largest classes in one line, after the name."""
         del scoring
@@ -331,12 +362,9 @@ class SegmentedImage(Predicted):
     def served(self) -> dict[str, Any]:
         """Return the same with the mask as a PNG file in base64, and the colour of each class."""
         import base64
-        import io
 
-        buffer = io.BytesIO()
-        self.image().save(buffer, "PNG")
         colors = {name: "#{:02x}{:02x}{:02x}".format(*class_color(place)) for place, name in enumerate(self.names)}
-        return {**self.plain(), "mask": base64.b64encode(buffer.getvalue()).decode(), "colors": colors}
+        return {**self.plain(), "mask": base64.b64encode(self._repr_png_()).decode(), "colors": colors}
 
 
 def class_color(place: int) -> tuple[int, int, int]:

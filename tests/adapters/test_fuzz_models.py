@@ -61,7 +61,7 @@ def _require_told(folder: Path, run: Path, seed: int) -> None:
         with warnings.catch_warnings(), suppress(HftransferError):
             warnings.simplefilter("ignore")
             model = ht.load(folder)
-            scores = model.predict("a good film" if model.takes == "texts" else picture())[0].scores
+            scores = model.predict("a good film" if model.takes == "texts" else picture()).scores
             assert all(math.isfinite(score) for score in scores.values()), (number, file.name)
         file.write_text(before)
 

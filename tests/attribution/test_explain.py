@@ -22,7 +22,7 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
 from hftransfer.adapters.towers import ImageTowerAdapter
-from hftransfer.attribution.command_line import Shown, line_of, picture_of, write_explanations
+from hftransfer.attribution.command_line import Shown, line_of, write_explanations
 from hftransfer.attribution.explaining import _asked
 from hftransfer.attribution.explanation import ImageExplanation
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
@@ -58,7 +58,8 @@ PICTURES = [picture("red", 1, (64, 64)), picture("blue", 2, (64, 64))]
 
 def explained(*given: Any, **options: Any) -> list[Any]:
     """Explanations of the kind that a test expects."""
-    return list(ht.explain(*given, **options))
+    found = ht.explain(*given, **options)
+    return found if isinstance(found, list) else [found]
 
 
 def _reference(tiny: TinyModels, family: str) -> str:
@@ -251,10 +252,10 @@ def test_a_map_without_evidence_is_told_in_words(finished: Any, tmp_path: Path, 
     assert json.loads((out / "explanations.json").read_text())[0]["blank"]
     assert "blank map" in (out / "explanations.html").read_text()
     flat = replace(one, seen=np.full((32, 32, 3), 0.5))
-    drawn = np.asarray(Image.open(io.BytesIO(picture_of(flat))).convert("RGB")).astype(int)
+    drawn = np.asarray(Image.open(io.BytesIO(flat.picture())).convert("RGB")).astype(int)
     assert np.ptp(drawn[drawn.shape[0] // 2], axis=1).max() == 0  # grey alone
     marked = replace(flat, map=np.linspace(0, 1, 1024).reshape(32, 32))
-    drawn = np.asarray(Image.open(io.BytesIO(picture_of(marked))).convert("RGB")).astype(int)
+    drawn = np.asarray(Image.open(io.BytesIO(marked.picture())).convert("RGB")).astype(int)
     assert np.ptp(drawn[drawn.shape[0] // 2], axis=1).max() > 50
 
 
@@ -477,7 +478,7 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
 def test_several_images_are_seen_on_one_sheet(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr("hftransfer.report.figures.draw_sheet", lambda *given: drawn.append(given))
-    monkeypatch.setattr("hftransfer.attribution.command_line.picture_of", lambda _: b"")
+    monkeypatch.setattr(ImageExplanation, "picture", lambda _: b"")
     maps = [np.linspace(0, 1, 256).reshape(16, 16), np.zeros((16, 16))]
     shown = [
         Shown(f"{n}.png", ImageExplanation("a cat", 0.5, maps[n % 2], np.full((16, 16, 3), 0.5), "gradcam"))

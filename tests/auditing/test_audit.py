@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.auditing import labels as labels_room
+from hftransfer.auditing.audit import Audit
 from hftransfer.auditing.duplicates import (
     Named,
     Signature,
@@ -28,7 +29,7 @@ from hftransfer.auditing.duplicates import (
     text_twins,
     twin_findings,
 )
-from hftransfer.auditing.findings import Audit, Finding
+from hftransfer.auditing.findings import Finding
 from hftransfer.auditing.images import odd_about_image
 from hftransfer.auditing.labels import out_of_fold_probabilities, overlapping_classes, wrong_labels
 from hftransfer.auditing.neighbours import find_neighbours

@@ -18,16 +18,17 @@ import pytest
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
-from hftransfer.auditing.findings import Audit, Finding
+from hftransfer.auditing.audit import Audit
+from hftransfer.auditing.findings import Finding
 from hftransfer.auditing.sheets import write_audit
 from hftransfer.base import cache
 from hftransfer.base.errors import OutputError, WriteError
+from hftransfer.base.html import render_page
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import is_interrupted, new_folder
 from hftransfer.cli import app
 from hftransfer.jobs.run import how_to_go_on, run
 from hftransfer.report.page import Group, RunPage, Said
-from hftransfer.report.rendering import render_page
 from hftransfer.study.page import html_of, markdown_of
 from hftransfer.study.results import CellResult, Study
 from hftransfer.tasks import TASKS

@@ -252,7 +252,7 @@ def test_a_trained_model_predicts_any_kind_of_image(finished, tmp_path):
     given = [image, np.asarray(image), encoded(image), tmp_path / "x.png", str(tmp_path / "x.png")]
     predictions = predictor.predict(given)
     assert [prediction.label for prediction in predictions] == ["green"] * 5
-    (alone,) = predictor.predict(image)
+    alone = predictor.predict(image)
     for prediction in predictions:
         assert prediction.scores == pytest.approx(alone.scores, abs=1e-5)
     assert predictor.class_names == ("blue", "green", "red")
@@ -270,7 +270,7 @@ def test_more_images_than_a_batch_keep_their_order(finished):
     predictor = load_model(finished("resnet").folder)
     images = [picture(color, seed) for seed in range(12) for color in ("red", "green", "blue")]
     together = predictor.predict(images)
-    alone = [predictor.predict(image)[0] for image in images]
+    alone = [predictor.predict(image) for image in images]
     assert len(together) == 36
     assert all(one.scores == pytest.approx(other.scores, abs=1e-4) for one, other in zip(together, alone, strict=True))
 

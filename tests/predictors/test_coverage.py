@@ -67,11 +67,11 @@ def test_a_temperature_in_the_head_changes_log_loss_and_no_label(fitted):
 def test_sets_of_labels_are_those_above_what_validation_tells(fitted, tmp_path):
     model = ht.load(fitted[1].save(tmp_path / "model"))
     assert isinstance(model, ht.Predictor)
-    assert model.predict("the film was good")[0].label_set is None
+    assert model.predict("the film was good").label_set is None
     model.use_coverage(0.9)
     least = needed_for(model.facts.conformity or (), 0.9)
     for text, _ in noisy(6, 3):
-        found = model.predict(text)[0]
+        found = model.predict(text)
         assert set(found.label_set or ()) == {name for name, score in found.scores.items() if score >= least}
     told = json.loads(call("predict", tmp_path / "model", "a good film", "--json", "--coverage", "0.9").stdout)
     assert isinstance(told["predictions"][0]["label_set"], list)
@@ -79,7 +79,7 @@ def test_sets_of_labels_are_those_above_what_validation_tells(fitted, tmp_path):
     outcome = call("predict", tmp_path / "model", "a good film", "--coverage", "0.9", "--top", 1)
     assert "--top must be left out with --coverage" in outcome.stderr
     model.use_coverage(None)
-    assert model.predict("the film was good")[0].label_set is None
+    assert model.predict("the film was good").label_set is None
     with pytest.raises(RecipeError, match="coverage must be a share between 0 and 1"):
         model.use_coverage(1.0)
 

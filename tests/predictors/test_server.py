@@ -130,7 +130,7 @@ def test_texts_are_sent_as_json(reviewed: Path) -> None:
     with running(model) as port:
         status, found = ask(port, json.dumps({"text": "the film was great"}).encode(), "application/json")
         assert status == 200
-        assert found["scores"] == pytest.approx(model.predict("the film was great")[0].scores, abs=1e-6)
+        assert found["scores"] == pytest.approx(model.predict("the film was great").scores, abs=1e-6)
         assert ask(port, b"the film", "text/plain")[0] == 415
         assert ask(port, b"{", "application/json")[0] == 400
         assert ask(port, b"[" * 100_000, "application/json")[0] == 400

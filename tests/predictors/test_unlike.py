@@ -38,7 +38,7 @@ def test_predictions_say_how_unlike_the_training_examples_an_input_is(finished, 
     model = loaded(finished("vit").folder)
     photos = sorted((folder_data / "test").rglob("*.png"))
     usual = [found.unlike or 0.0 for found in model.predict(photos)]
-    found = model.predict(strange)[0]
+    found = model.predict(strange)
     assert found.unlike == 1.0
     assert np.mean(usual) < 0.9
     assert found.label in model.class_names
@@ -52,7 +52,7 @@ def test_what_is_too_unlike_is_none_of_these(finished, folder_data, strange):
     assert (none.label, none.score, sorted(none.scores)) == (NONE_OF_THESE, 1.0, sorted(model.class_names))
     assert usual.label in model.class_names
     model.use_unknown(None)
-    assert model.predict(strange)[0].label in model.class_names
+    assert model.predict(strange).label in model.class_names
     for share in (0, 1.5):
         with pytest.raises(RecipeError, match="unknown must be a share of training examples above 0"):
             model.use_unknown(share)
@@ -76,8 +76,8 @@ def test_the_looks_of_examples_go_where_the_model_goes(finished, strange, tmp_pa
     assert saved.predict(strange) == model.predict(strange)
     (tmp_path / "saved" / FEATURES).unlink()
     plain = loaded(tmp_path / "saved")
-    assert plain.predict(strange)[0].unlike is None
-    assert "unlike" not in plain.predict(strange)[0].plain()
+    assert plain.predict(strange).unlike is None
+    assert "unlike" not in plain.predict(strange).plain()
     with pytest.raises(RecipeError, match="unknown must be left out: the model keeps no look of its examples"):
         plain.use_unknown(0.99)
 
@@ -113,4 +113,4 @@ def test_every_strategy_keeps_the_features_that_its_finished_model_gives(strateg
     wanted = familiarity(features[0], ids, len(model.class_names))
     assert wanted is not None
     np.testing.assert_allclose(kept.mean, wanted.mean, rtol=0.1, atol=0.02)  # in bfloat16 there
-    assert model.predict(texts[0])[0].unlike is not None
+    assert model.predict(texts[0]).unlike is not None

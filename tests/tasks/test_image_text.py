@@ -319,7 +319,7 @@ def test_images_and_captions_find_each_other(
         == []
     )
     assert str(tiny("vit").parent) not in page
-    assert load_dual_model(result.folder).predict(picture("red", 3), ["film", "story"])[0].label in ("film", "story")
+    assert load_dual_model(result.folder).predict(picture("red", 3), ["film", "story"]).label in ("film", "story")
     code = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(result.folder / "model"))
     picture("red", 3).save(tmp_path / "photo.jpg")
     known: dict[str, Any] = {}

@@ -98,19 +98,19 @@ def test_plain_transformers_gives_the_same_scores(run_of_texts: Path) -> None:
 
 def test_predictions_have_the_labels_above_their_thresholds(run_of_texts: Path) -> None:
     model = load_model(run_of_texts)
-    (own,) = model.predict("the good actor")
+    own = model.predict("the good actor")
     assert isinstance(own, LabelsPrediction)
     thresholds = model.facts.thresholds
     assert thresholds is not None
     assert own.labels == tuple(name for name, score in own.scores.items() if score >= thresholds[name])
     assert list(own.scores.values()) == sorted(own.scores.values(), reverse=True)
     model.use_threshold(1.0)
-    (none,) = model.predict("the good actor")
+    none = model.predict("the good actor")
     assert isinstance(none, LabelsPrediction)
     assert none.labels == ()
     assert none.line("x", "sigmoid") == "(no label)  x"
     model.use_threshold(0.0)
-    (all_of_them,) = model.predict("the good actor")
+    all_of_them = model.predict("the good actor")
     assert isinstance(all_of_them, LabelsPrediction)
     assert set(all_of_them.labels) == set(WORDS)
     with pytest.raises(RecipeError, match="a probability, from 0 to 1; got 2"):

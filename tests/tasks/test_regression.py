@@ -167,7 +167,7 @@ def test_lora_and_heads_without_a_bias(tiny: TinyModels, rents: Path, tmp_path: 
     recipe = _recipe(tiny(family), rents, strategy=strategy, train={"epochs": 3, "loss": "huber"})
     found = ht.run(recipe, out=tmp_path / "lora", progress=SILENT)
     model = load_model(found.folder)
-    (own,) = model.predict("the good film is")
+    own = model.predict("the good film is")
     assert isinstance(own, ht.Number)
     assert 1000 < own.value < 3000
     assert found.metrics["test"]["r2"] > (-1.5 if family == "gpt2" else -0.3)
@@ -373,7 +373,7 @@ def test_a_regression_that_others_trained(tmp_path: Path, tiny: TinyModels) -> N
     tf.BertForSequenceClassification(config).eval().save_pretrained(tmp_path / "theirs")
     tf.AutoTokenizer.from_pretrained(tiny("bert")).save_pretrained(tmp_path / "theirs")
     model = load_model(tmp_path / "theirs")
-    (own,) = model.predict("the good film is")
+    own = model.predict("the good film is")
     assert isinstance(own, ht.Number)
     assert (own.low, own.high) == (None, None)
     assert repr(own) == f"Number(value={own.value!r}, low=None, high=None)"
@@ -389,4 +389,4 @@ def test_a_foreign_model_of_several_numbers_tells_them_all(tmp_path: Path, tiny:
     config = tf.AutoConfig.from_pretrained(tiny("bert"), num_labels=3, problem_type="regression")
     tf.BertForSequenceClassification(config).save_pretrained(tmp_path / "theirs")
     tf.AutoTokenizer.from_pretrained(tiny("bert")).save_pretrained(tmp_path / "theirs")
-    assert len(load_model(tmp_path / "theirs").predict("good")[0].scores) == 3
+    assert len(load_model(tmp_path / "theirs").predict("good").scores) == 3

@@ -549,7 +549,7 @@ def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> 
     one, other = model.predict(["name[A]", "name[B]"], max_new_tokens=5)
     assert len(one.tokens) <= 5
     assert one.log_probability < 0
-    (alone,) = model.predict("name[A]", max_new_tokens=5)
+    alone = model.predict("name[A]", max_new_tokens=5)
     assert alone.tokens == one.tokens != other.tokens
     assert alone.log_probability == pytest.approx(one.log_probability, abs=1e-4)
     talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "name[A]"}]

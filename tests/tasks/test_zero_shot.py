@@ -305,7 +305,7 @@ def test_one_image_is_enough(tiny: TinyModels, tmp_path: Path) -> None:
     picture("red", 1).save(tmp_path / "pets" / "film" / "a.png")
     with pytest.raises(RecipeError, match="two or more"):
         run(_recipe(tiny, tmp_path / "pets"), out=tmp_path / "none", progress=SILENT)
-    (prediction,) = ht.zero_shot(tiny("clip-dual"), tmp_path / "pets" / "film" / "a.png", ["film", "story"])
+    prediction = ht.zero_shot(tiny("clip-dual"), tmp_path / "pets" / "film" / "a.png", ["film", "story"])
     assert sum(prediction.scores.values()) == pytest.approx(1.0)
 
 

@@ -1,0 +1,68 @@
+"""The one score of a run that people are told first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hftransfer.base.plain import JsonObject
+from hftransfer.metrics.metric import Metric
+from hftransfer.tasks import TASKS
+from hftransfer.tasks.contract import Task
+from hftransfer.tasks.head_task import HeadTask
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The score of a run, its interval (95 % over the examples), and the split that it is of: `test`, or `validation`
+    where there was no test."""
+
+    metric: str
+    score: float
+    interval: tuple[float, float] | None
+    split: str
+
+    def __str__(self) -> str:
+        told = f"{self.metric.replace('_', ' ')} {self.score:.4f}"
+        told += f" ({self.interval[0]:.4f} to {self.interval[1]:.4f})" if self.interval else ""
+        return told if self.split == "test" else f"{told}, on {self.split}"
+
+
+def headline_of(metrics: JsonObject) -> Headline | None:
+    """Return the score that a run's metrics begin with; None where nothing was judged."""
+    if metrics.get("task") not in TASKS:
+        return None
+    split = "test" if metrics.get("test") else "validation"
+    scores = metrics.get(split) or {}
+    metric = _told_with_interval(task_of(metrics), scores)
+    if scores.get(metric.name) is None:
+        return None
+    interval = scores.get(f"{metric.name}_interval")
+    return Headline(metric.words, scores[metric.name], (interval[0], interval[1]) if interval else None, split)
+
+
+def task_of(metrics: JsonObject) -> Task:
+    """Return the task that a run's metrics are of."""
+    task = TASKS[metrics["task"]]
+    return task.for_problem(metrics.get("problem_type")) if isinstance(task, HeadTask) else task
+
+
+def _told_with_interval(task: Task, scores: JsonObject) -> Metric:
+    """Return the headline of a task; where it has no interval, and the metric that models are compared by has, that."""
+    both = (task.headline, task.compared)
+    return next((metric for metric in both if f"{metric.name}_interval" in scores), task.headline)
+
+
+def score_table(metrics: JsonObject) -> list[list[str]]:
+    """Return the scores that are one number each, of test and validation, under a row that names the columns; nothing
+    where nothing was judged."""
+    splits = [name for name in ("test", "validation") if metrics.get(name)]
+    named = dict.fromkeys(
+        name for split in splits for name, value in metrics[split].items() if isinstance(value, float)
+    )
+    rows = [[name.replace("_", " "), *(_score(metrics[split].get(name)) for split in splits)] for name in named]
+    return [["", *splits], *rows] if rows else []
+
+
+def _score(value: object) -> str:
+    # A loss of -1e-9 is none.
+    return f"{value:.4f}".replace("-0.0000", "0.0000") if isinstance(value, float) else ""

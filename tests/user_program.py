@@ -1,0 +1,61 @@
+"""A program as a user writes it, over all results; mypy finds no fault in it, and no value without a type.
+
+Run by `test_public_face.py`.
+"""
+# mypy: disallow-any-expr, disallow-any-explicit, warn-unreachable
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hftransfer as ht
+
+
+def trained(recipe: Path, folder: Path, photo: Path) -> list[str]:
+    """Train, predict and explain; return what a person is told."""
+    result = ht.run(recipe, out=folder / "run")
+    headline = result.headline
+    told = [repr(result), result.report.name]
+    if headline is not None:
+        low, high = headline.interval or (headline.score, headline.score)
+        told.append(f"{headline.metric} {headline.score:.2f} ({low:.2f} to {high:.2f})")
+    told += [figure.name for figure in result.figures]
+    model = result.model
+    if isinstance(model, ht.DualPredictor):
+        return [*told, model.predict(photo, ["cat", "dog"]).label]
+    one = model(photo)
+    several = model.predict([photo, photo])
+    told += [one.label, f"{one.scores[one.label]:.2f}", *(other.label for other in several)]
+    if one.unlike is not None and one.unlike > 0.99:
+        told.append("unlike all that the model knows")
+    why = ht.explain(model, photo)
+    told += [why.title, why.save(folder / "why.html").name]
+    saved = ht.load(model.save(folder / "saved"))
+    return [*told, repr(saved)]
+
+
+def fitted(rows: list[tuple[str, str]], model: str) -> list[str]:
+    """Fit a model of texts in memory, and use it."""
+    predictor = ht.fit("text-classification", model=model, train=rows, strategy=ht.LinearProbe())
+    first, *others = predictor([text for text, _ in rows])
+    words = ht.explain(predictor, [rows[0][0]])
+    return [predictor.takes, first.label, *(one.label for one in others[:1]), *(one.title for one in words)]
+
+
+def studied(recipe: Path, folder: Path) -> list[str]:
+    """Look at the data, and compare strategies."""
+    splits, audit = ht.check(recipe), ht.audit(recipe)
+    sizes = [f"{name} {size}" for name, size in splits.sizes().items()]
+    faults = [f"{finding.split} {finding.id}: {finding.reason}" for finding in audit.findings]
+    study = ht.compare(recipe, strategies=["linear-probe", "fine-tune:1"], seeds=[0], out=folder / "study")
+    best = study.arms[0]
+    return [*sizes, *faults, audit.save(folder / "audit").name, best.name, f"{best.score:.2f}", study.advice]
+
+
+def mistaken() -> list[str]:
+    """Ask for what is not there."""
+    try:
+        ht.check({"task": "image-classification", "model": "bundled/no", "data": "no/such/folder"})
+    except ht.HftransferError as error:
+        return list(error.faults)
+    return []
