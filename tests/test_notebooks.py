@@ -1,8 +1,9 @@
-"""Results in notebooks: what they show of themselves, and how far work is."""
+"""Results in notebooks: what they show of themselves, how far work is, and the notebook of the documentation."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -25,6 +26,7 @@ from hftransfer.base.progress import Progress
 from tests.builders import TinyModels, browser, load_dual_model, load_model, picture, recipe_for
 
 SILENT = Progress(None)
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 EVIL = "<script>alert(1)</script>\u202e & \"'"
 
 
@@ -245,3 +247,41 @@ def test_pages_of_fragments_are_read_on_a_phone_light_and_dark(finished: Any, tm
             cell = "getComputedStyle(document.querySelector('.hftransfer td')).color"
             assert driver.execute_script(f"return {cell}") == wanted
             assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def outputs_of(cell: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [one for one in cell["outputs"] if one["output_type"] == kind]
+
+
+def require_shown(notebook: dict[str, Any]) -> None:
+    """Each cell of code shows a picture or a table, and nothing goes to standard error."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) == 6
+    for cell in cells:
+        assert not outputs_of(cell, "error")
+        assert not outputs_of(cell, "stream")
+        (result,) = outputs_of(cell, "execute_result")
+        assert {"img", "table"} & set(Tags("".join(result["data"]["text/html"])).tags)
+
+
+def test_the_notebook_keeps_small_outputs() -> None:
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    require_shown(notebook)
+    assert NOTEBOOK.stat().st_size < 300_000
+
+
+@pytest.mark.slow
+@pytest.mark.bundled
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    root = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
+    notebook = nbformat.read(NOTEBOOK, 4)
+    client = NotebookClient(
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    require_shown(notebook)
