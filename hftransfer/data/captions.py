@@ -16,7 +16,7 @@ from hftransfer.data.pictures import on_depth
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.splits import Skipped, Split, Splits, check_skipped
+from hftransfer.data.splits import Skipped, Split, Splits, check_skipped, held_out, shared_groups
 from hftransfer.data.targets import CAPTIONS, scaled_digest
 
 
@@ -52,8 +52,11 @@ def build_captioned(
     check_skipped(skipped, total, settings)
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not parts[name] and fraction:
-            parts["train"], parts[name] = CAPTIONS.hold_out(parts["train"], fraction, seed, name)
-            notes.append(f"{name}: {fraction:.0%} of the training images, {CAPTIONS.hold_out_words}, seed {seed}")
+            parts["train"], parts[name] = held_out(parts["train"], fraction, seed, name, CAPTIONS, settings)
+            how = CAPTIONS.hold_out_words
+            how = how if settings.group_column is None else f"whole groups of '{settings.group_column}', {how}"
+            notes.append(f"{name}: {fraction:.0%} of the training images, {how}, seed {seed}")
+    notes += shared_groups(parts, settings)
     if settings.limit is not None:
         parts = {name: CAPTIONS.limited(rows, settings.limit) for name, rows in parts.items()}
     _require_captions(parts["train"])
@@ -62,7 +65,7 @@ def build_captioned(
     notes += on_depth(pixels)
     captions = {name: sum(map(len, split.targets)) for name, split in splits.items()}
     notes.append("captions: " + ", ".join(f"{count} {name}" for name, count in captions.items()))
-    return Splits(**splits, class_names=(), skipped=tuple(skipped), notes=tuple(notes), kind=CAPTIONS)
+    return Splits(**splits, class_names=(), skipped=tuple(skipped), notes=tuple(notes), kind=CAPTIONS, folds=())
 
 
 def _split(rows: list[Row], digests: list[bytes], deep: Collection[bytes], pixels: PixelRange | None) -> Split:

@@ -253,6 +253,10 @@ class LabelSets(TargetKind):
         held[rest[: max(0, wanted - int(held.sum()))]] = True
         return divided(rows, set(np.flatnonzero(held).tolist()))
 
+    @override
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        return self.encode(rows, self.class_names(rows))
+
     def limited(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most so many rows for each label; a row counts for all of its labels."""
         taken: Counter[str] = Counter()

@@ -459,6 +459,14 @@ class Masks(TargetKind):
         return divided(rows, held)
 
     @override
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return which classes each image has, (N, C) of 0 and 1."""
+        found = np.zeros((len(rows), len(self.class_names(rows))), dtype=np.uint8)
+        for number, row in enumerate(rows):
+            found[number, list(_present(row))] = 1
+        return found
+
+    @override
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
         first = next(iter(rows))
         return tuple(first.target.space.names)

@@ -184,6 +184,13 @@ class Numbers(TargetKind):
         order = np.lexsort((random.random(len(rows)), [row.target for row in rows]))
         return divided(rows, {int(random.choice(own)) for own in np.array_split(order, count)})
 
+    @override
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return in which fifth of all numbers each is, (N, 5) of 0 and 1."""
+        values = self.encode(rows, ())
+        place = np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values)  # (N,)
+        return np.asarray(place[:, None] == np.arange(5), dtype=np.uint8)
+
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> np.ndarray:
         """Return the numbers (N,) in float64."""
         del class_names

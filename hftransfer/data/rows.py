@@ -196,13 +196,15 @@ class Row:
     """One example: `id` is how an error names it (a relative path, or file and line).
 
     What `target` is the task says: the name of a class, the answers to a question, captions.
-    `pixels` is the range of values that deep greyscale images of its data set have.
+    `pixels` is the range of values that deep greyscale images of its data set have. `group` names what it comes from
+    (a patient, a site), where a column says it: rows of one group are never in two splits.
     """
 
     id: str
     content: Content
     target: Target
     pixels: PixelRange | None = None
+    group: str | None = None
 
 
 def read_row(row: Row) -> bytes:

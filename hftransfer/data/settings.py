@@ -128,6 +128,18 @@ class DataSettings(BaseModel):
         description="column that says which split each row is of (found if left out, where its values are train, "
         "validation, test); none passes it over",
     )
+    group_column: str | None = Field(
+        None,
+        description="column that says what a row comes from (a patient, a site, a video): rows of one group are never "
+        "in two splits",
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="cross-validation: every example is tested once, by a model of the others; given splits are taken "
+        "together, and test_fraction has no meaning. The model that is kept learned from all",
+    )
     encoding: str | None = Field(
         None, description="of tables and .txt files, as in latin-1; UTF-8 (or UTF-16 with its mark) if left out"
     )

@@ -14,7 +14,7 @@ from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import DataError, first_line, must_be, nearest, some, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, once
+from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, is_missing, once
 from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
@@ -80,9 +80,8 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     exists = path.exists()
-    return _without_hidden(
-        settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader), settings), settings
-    )
+    found = settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader), settings)
+    return _with_groups(_without_hidden(found, settings), settings)
 
 
 def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
@@ -221,7 +220,8 @@ def rows_from_python(data: object, settings: DataSettings, reader: Reader = IMAG
     """
     if isinstance(data, str | Path):
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), reader)
-    return _without_hidden(settled(lambda own: _python_rows(data, own, reader), settings), settings)
+    found = settled(lambda own: _python_rows(data, own, reader), settings)
+    return _with_groups(_without_hidden(found, settings), settings)
 
 
 def _python_rows(data: object, settings: DataSettings, reader: Reader) -> Found:
@@ -408,9 +408,60 @@ def _add_rows(given: Records, settings: DataSettings, reader: Reader, found: Fou
     except DataError as error:
         raise DataError(*error.faults, *_other_kind(given.columns, given.source, reader)) from error
     left: list[tuple[str, str]] | None = [] if settings.on_error == "skip" else None
+    groups = _groups_in(given, settings, left)
+    if groups is not None and len(groups) < len(given.wheres):
+        given = given.only([place for place, where in enumerate(given.wheres) if where in groups])
     rows = reader.rows(given, settings, found, left)
+    if groups is not None:
+        rows = [_in_group(row, groups) for row in rows]
     found.setdefault(role, []).extend(rows)
     found.left_out += [LeftOut("train" if role == "all" else role, id, reason) for id, reason in left or ()]
+
+
+def _groups_in(given: Records, settings: DataSettings, left: list[tuple[str, str]] | None) -> dict[str, str] | None:
+    """Return the group of every record by its place; None where no column says it. With `left`, what has none is put
+    there.
+
+    Raises:
+        DataError: there is no such column, or a row has no group; lines are named.
+    """
+    if settings.group_column is None:
+        return None
+    column = column_of(settings.group_column, (), given.columns, "data.group_column", given.source)
+    groups, faults = dict[str, str](), list[str]()
+    for where, value in zip(given.wheres, given.values(column), strict=True):
+        if is_missing(value) or not str(value).strip():
+            remedy = "Fill it in, or remove the row: a row of an unknown group may lie in two splits."
+            fault = must_be(f"{where}: column '{column}'", "the group of the row", "nothing", remedy)
+            if left is None:
+                faults.append(fault)
+            else:
+                left.append((where, fault))
+            continue
+        # Where cells are missing pandas makes fractions of whole numbers: 7.0 is 7.
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        groups[where] = as_label(str(whole))
+    raise_first(faults)
+    return groups
+
+
+def _in_group(row: Row, groups: Mapping[str, str]) -> Row:
+    """Return a row with its group: its name is the place of its record, or ends with that in brackets."""
+    where = row.id if row.id in groups else row.id.rpartition(" (")[2].removesuffix(")")
+    return replace(row, group=groups[where])
+
+
+def _with_groups(found: Found, settings: DataSettings) -> Found:
+    """Return the same rows, each of which has a group where a column is said to tell it.
+
+    Raises:
+        DataError: the rows come from no table.
+    """
+    if settings.group_column is not None and any(row.group is None for rows in found.values() for row in rows):
+        remedy = "Put a metadata.csv with that column beside the files, or give a table that names them."
+        allowed = "left out where examples are files in folders, which have no columns"
+        raise DataError(must_be("data.group_column", allowed, f"'{settings.group_column}'", remedy))
+    return found
 
 
 def _left_out(role: str, why: str) -> str:
@@ -527,8 +578,7 @@ def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> lis
     there: what is wrong is told later."""
     lowered = {column.lower(): column for column in given.columns}
     of_split = [lowered[name] for name in SPLIT_COLUMNS if name in lowered]
-    if settings.split_column is not None and settings.split_column in given.columns:
-        of_split.append(settings.split_column)
+    of_split += [name for name in (settings.split_column, settings.group_column) if name and name in given.columns]
     try:
         joined, own = joined_columns(replace(given, wheres=[]), settings)
         return [*(settings.label_columns or ()), *reader.columns(joined, own), *of_split]

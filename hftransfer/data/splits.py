@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from hftransfer.base.errors import DataError, counted, must_be, some
 from hftransfer.base.html import Fragment
 from hftransfer.base.progress import Progress
+from hftransfer.data.groups import hold_out_groups, require_groups
 from hftransfer.data.inspection import tile_of
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
@@ -81,6 +83,8 @@ class Splits:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     kind: TargetKind = CLASSES
+    folds: tuple[int, ...] = ()
+    """Of a cross-validation: the fold, from 0, of each training row; all rows are."""
 
     @property
     def pixels(self) -> PixelRange | None:
@@ -130,6 +134,8 @@ class Splits:
             # Sorted: the same examples in another order are the same data.
             for content, mark in sorted(zip(split.digests, marks, strict=True)):
                 digest.update(self.kind.entry(name, content, mark))
+        for content, fold in sorted(zip(self.train.digests, self.folds, strict=False)):
+            digest.update(b"%d" % fold + content)
         return digest.hexdigest()
 
 
@@ -149,16 +155,36 @@ def split_rows(
         remedy = "" if "all" in found or "train" in found else "Set data.train_split."
         raise DataError(must_be("the data", "a set with a train split", got, remedy))
     kind.require(rows["train"])
+    fractions = {"test": settings.test_fraction, "validation": settings.validation_fraction}
+    # The test split is held out first: validation then comes from what is left.
+    wanted = {name: fraction for name, fraction in fractions.items() if not rows[name] and fraction}
+    if settings.group_column is not None:
+        require_groups(rows["train"], ("train", *wanted), settings.group_column)
     notes = []
-    for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
-        # The test split is held out first: validation then comes from what is left.
-        if not rows[name] and fraction:
-            rows["train"], rows[name] = kind.hold_out(rows["train"], fraction, seed, name)
-            notes.append(f"{name}: {fraction:.0%} of the training examples, {kind.hold_out_words}, seed {seed}")
+    for name, fraction in wanted.items():
+        rows["train"], rows[name] = held_out(rows["train"], fraction, seed, name, kind, settings)
+        how = kind.hold_out_words
+        if settings.group_column is not None:
+            groups = len({row.group for row in rows[name]})
+            how = f"{counted(groups, 'whole group')} of '{settings.group_column}' ({counted(len(rows[name]), 'row')})"
+        notes.append(f"{name}: {fraction:.0%} of the training examples, {how}, seed {seed}")
     if settings.limit is not None:
         # After holding out, so that a limit does not change which rows are tested.
         rows = {name: kind.limited(part, settings.limit) for name, part in rows.items()}
     return rows, notes
+
+
+def held_out(
+    rows: list[Row], fraction: float, seed: int, name: str, kind: TargetKind, settings: DataSettings
+) -> tuple[list[Row], list[Row]]:
+    """Return two parts of the rows, the second for the split `name`: by groups where a column says those.
+
+    Raises:
+        DataError: no such parts can be made.
+    """
+    if settings.group_column is None:
+        return kind.hold_out(rows, fraction, seed, name)
+    return hold_out_groups(rows, fraction, seed, name, kind)
 
 
 def build_splits(
@@ -195,10 +221,10 @@ def build_splits(
         name: Split(part, kind.encode(part, class_names), seen[name].digests).without(set(seen[name].faults))
         for name, part in parts.items()
     }
-    notes = [*found.notes, *notes, *_shared_content(splits, reader.inputs)]
+    notes = [*found.notes, *notes, *_shared_content(splits, reader.inputs), *shared_groups(parts, settings)]
     notes += kind.notes_on(parts)
     notes += reader.notes(pixels, settings)
-    whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind)
+    whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind, folds=())
     require_examples(whole, settings)
     return whole
 
@@ -343,12 +369,31 @@ def require_examples(splits: Splits, settings: DataSettings) -> None:
     Raises:
         DataError: it has not.
     """
+    fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     for name, split in splits.items():
-        if len(split) == 0 and (name != "test" or settings.test_fraction):
+        if len(split) == 0 and fractions.get(name, 1.0):
             raise DataError(must_be(f"the {name} split", "of at least one readable example", "none"))
     missing = [splits.class_names[i] for i, count in enumerate(splits.counts()["train"]) if count == 0]
     if missing and splits.kind.needs_every_class:
         raise DataError(must_be("the training split", "of readable images of every class", f"none of {some(missing)}"))
+
+
+def shared_groups(parts: Mapping[str, Sequence[Row]], settings: DataSettings) -> list[str]:
+    """Return a note for every pair of splits that were given so that they share groups: scores are too good."""
+    notes = []
+    for first, second in combinations([name for name in NAMES if parts[name]], 2):
+        shared = {row.group for row in parts[first]} & {row.group for row in parts[second]} - {None}
+        if shared:
+            there = [row for row in parts[second] if row.group in shared]
+            groups = (
+                f"{counted(len(shared), 'group')} of '{settings.group_column}' ({some(sorted(map(str, shared)), 3)})"
+            )
+            notes.append(
+                f"warning: {groups} {'is' if len(shared) == 1 else 'are'} in both {first} and {second}: "
+                f"{len(there):,} of {len(parts[second]):,} {second} rows (such as {there[0].id}); scores on them are "
+                "too good. Leave the given splits out, and whole groups are held out"
+            )
+    return notes
 
 
 def _shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:

@@ -197,6 +197,15 @@ class WordTags(TargetKind):
             raise DataError(must_be(where, "such that rows are in both parts, and every tag in the first", got, remedy))
         return divided(rows, held)
 
+    @override
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return which tags each row has, (N, S) of 0 and 1."""
+        places = {name: place for place, name in enumerate(self.class_names(rows))}
+        found = np.zeros((len(rows), len(places)), dtype=np.uint8)
+        for number, row in enumerate(rows):
+            found[number, [places[tag] for tag in set(row.target)]] = 1
+        return found
+
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Return the tags: O first, then by type, B- before I-; plain ones in natural order."""
         names = {tag for row in rows for tag in row.target}

@@ -27,6 +27,8 @@ class TargetKind(ABC):
     """Whether targets are labels with names."""
     needs_every_class: ClassVar[bool] = True
     """Whether there must be training examples of every class."""
+    is_one_class: ClassVar[bool] = False
+    """Whether a target is one class of several."""
     hold_out_words: ClassVar[str]
     """How rows are held out, for people."""
 
@@ -44,6 +46,10 @@ class TargetKind(ABC):
         Raises:
             DataError: no such parts can be made.
         """
+
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return what parts of the rows should have in even shares, (N, S) of 0 and 1: classes in their order, say."""
+        return np.ones((len(rows), 1), dtype=np.uint8)
 
     def limited(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most so many rows, the first."""
@@ -108,6 +114,7 @@ class Classes(TargetKind):
     """One class of several, by name."""
 
     has_names = True
+    is_one_class = True
 
     hold_out_words = "stratified"
 
@@ -138,6 +145,11 @@ class Classes(TargetKind):
             held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
         raise_first(faults)
         return divided(rows, held)
+
+    @override
+    def strata(self, rows: Sequence[Row]) -> np.ndarray:
+        names = self.class_names(rows)
+        return np.asarray(self.encode(rows, names)[:, None] == np.arange(len(names)), dtype=np.uint8)
 
     def limited(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most so many rows of each class."""

@@ -286,7 +286,7 @@ def _text_of_file(row: Row, remedy: str, encoding: str | None, faults: list[str]
         text, _ = decoded_text(read_row(row), row.id, encoding)
     except DataError as error:
         faults += error.faults
-    return Row(row.id, TextContent(text), row.target)
+    return Row(row.id, TextContent(text), row.target, group=row.group)
 
 
 def _text_in(file: Path) -> str | DataError:

@@ -19,6 +19,7 @@ from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, native_use, with_hftransfer
 from hftransfer.report.rendering import plain_text
+from hftransfer.report.tables import folds_in_words
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -158,13 +159,20 @@ def _eval_results(card: Card) -> list[EvalResult]:
             dataset_type=card.dataset_id or data,
             dataset_name=data,
             dataset_config=card.dataset_config,
-            dataset_split="test" if card.metrics["test"] else "validation",
+            dataset_split=_split_of(card),
             metric_type=name,
             metric_name=name.replace("_", " "),
             metric_value=round(value, 6),
         )
         for name, value in card.scores.items()
     ]
+
+
+def _split_of(card: Card) -> str:
+    """Return what the scores are of: a split, or all examples, each by a model of the others."""
+    if "folds" in card.metrics:
+        return "cross-validation"
+    return "test" if card.metrics["test"] else "validation"
 
 
 def _template() -> jinja2.Template:
@@ -214,7 +222,10 @@ def _about(card: Card) -> str:
 def _measured(card: Card, *, has_intervals: bool) -> str:
     seed = "" if card.seed is None else f", seed {card.seed}"
     chance = " An interval says what the number of test examples leaves to chance, not what another seed would give."
-    return f"One run{seed}.{chance if has_intervals else ''}"
+    run = "One run"
+    if folds := card.metrics.get("folds"):
+        run = f"A cross-validation of {folds['count']} folds"
+    return f"{run}{seed}.{chance if has_intervals else ''}"
 
 
 def _further(card: Card) -> Iterator[str]:
@@ -223,6 +234,8 @@ def _further(card: Card) -> Iterator[str]:
         low, high = entry.get("accuracy_interval") or (None, None)
         spread = "" if low is None else f" (95 % interval over {entry['draws']} draws: {low:.4f} to {high:.4f})"
         yield f"With {entry['shots']} examples of each class: accuracy {entry['accuracy']:.4f}{spread}."
+    if folds := card.metrics.get("folds"):
+        yield " ".join(plain_text(line) for line in folds_in_words(folds))
     told = card.metrics.get("zero_shot") or {}
     if "accuracy" in told:
         yield f"Images told apart by class names afterwards: accuracy {told['accuracy']:.4f}."
@@ -247,6 +260,7 @@ def _data_section(card: Card) -> dict[str, object]:
         "data": f"[{source}](https://hf.co/datasets/{card.dataset_id})" if card.dataset_id else source,
         "examples": card.metrics["examples"],
         "unit": card.task.words.unit,
+        "folds": card.metrics.get("folds", {}).get("count"),
         "skipped": card.skipped,
         "classes": rows,
         "limits": list(_limits(card)),

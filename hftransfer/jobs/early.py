@@ -151,7 +151,14 @@ def _require_sense(recipe: Recipe) -> None:
     Raises:
         RecipeError: all that do not.
     """
-    if faults := recipe.chosen_task.faults(recipe):
+    task, data = recipe.chosen_task, recipe.data
+    faults = list(task.faults(recipe))
+    if data.folds is not None and not task.cross_validates:
+        faults.append(must_be("data.folds", f"left out for task {task.name}", data.folds))
+    if data.folds is not None and data.shots is not None:
+        remedy = "A few shots are drawn of a training split: choose one of both."
+        faults.append(must_be("data.shots", "left out with data.folds", data.shots, remedy))
+    if faults:
         raise RecipeError(*faults)
 
 

@@ -132,6 +132,10 @@ def _judged_on_own(
     if not file.is_file():
         raise DataError(must_be("--data", "given for a model that lies in no run folder", "none"))
     recipe = load_recipe(file).recipe
+    if recipe.data.folds is not None:
+        remedy = "What the folds measured is in metrics.json and predictions.parquet of the run."
+        got = "none, and the model learned from all examples of its run (data.folds)"
+        raise DataError(must_be("--data", "given, of examples that the model has not seen", got, remedy))
     if recipe.data.source == "memory" or recipe.chosen_task.learns == "towers":
         raise DataError(must_be("--data", "given for a model whose data were no file", "none"))
     splits = load_splits(recipe, load_rows(recipe, None, progress), progress)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hftransfer.tasks.facts import ModelFacts
     from hftransfer.training.activations import StoredActivations
     from hftransfer.training.devices import Compute
+    from hftransfer.training.job import Choices
     from hftransfer.training.loop import History
 
 
@@ -59,6 +60,9 @@ class Learned:
     """The L2 strengths that were tried for a solved head, and the validation log loss of each."""
     features: Mapping[str, StoredActivations] = field(default_factory=dict)
     """What a head was solved on and judged by, by split; mapped files, not memory."""
+
+    made: Choices | None = None
+    """What validation chose."""
 
     @property
     def task(self) -> Task:

@@ -28,7 +28,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.jobs.early import early_look
-from hftransfer.jobs.session import Session, load_rows, load_splits
+from hftransfer.jobs.session import Session, load_folds, load_rows, load_splits
 from hftransfer.recipe import (
     LoadedRecipe,
     Recipe,
@@ -152,8 +152,10 @@ def run(
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
         if together.is_first:
             stack.enter_context(_noted(folder, loaded, progress, resume=resume))
-        # A curve goes on where its cells ended.
-        goes_on = resume and not isinstance(loaded.recipe.data.shots, list)
+        # A curve goes on where its cells ended; folds begin anew.
+        goes_on = resume and not isinstance(loaded.recipe.data.shots, list) and loaded.recipe.data.folds is None
+        if resume and loaded.recipe.data.folds is not None:
+            progress.line("a cross-validation keeps no checkpoints: it begins anew, with the activations in the cache")
         session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
         learned = ENGINES[loaded.recipe.chosen_task.learns](loaded, checkpoint, session, resume=resume)
         write = partial(write_run, folder, loaded, learned, session)
@@ -333,7 +335,7 @@ def fit(
         HftransferError: settings, rows or the model are not as they must be.
     """
     from hftransfer.jobs.cards import write_own_card
-    from hftransfer.jobs.training import train_model
+    from hftransfer.jobs.training import train_folds, train_model
     from hftransfer.predictors.predictor import Predictor
 
     rows = _rows_of(train, validation, test)
@@ -344,7 +346,9 @@ def fit(
     recipe = _recipe_of_one_run(
         {"task": task, "model": model, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
     )
-    learned = train_model(recipe, session, early_look(recipe, rows, fetches_config=True))
+    checkpoint = early_look(recipe, rows, fetches_config=True)
+    train_all = train_model if recipe.data.folds is None else train_folds
+    learned = train_all(recipe, session, checkpoint)
     metrics = learned.metrics(session.clock.all_seconds())
     assert learned.adapter is not None
     return Predictor(
@@ -421,7 +425,8 @@ def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Spli
         HftransferError: something is not as it must be.
     """
     checkpoint = early_look(loaded.recipe, data)
-    splits = load_splits(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
+    load = load_splits if loaded.recipe.data.folds is None else load_folds
+    splits = load(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
     for number in loaded.recipe.data.numbers_of_shots:
         require_shots(splits, number)
     if isinstance(loaded.recipe.data.shots, int):

@@ -47,6 +47,8 @@ class RunSummary:
     """95 % over the examples."""
     split: str = ""
     """Which split the score is of: `test`, or `validation` where there was no test."""
+    folds: int = 0
+    """Of a cross-validation, how many there were: each example was tested once."""
 
     def plain(self) -> JsonObject:
         """Return it as JSON has it."""
@@ -62,7 +64,7 @@ class RunSummary:
         """The score in words."""
         if self.score is None:
             return "" if self.state == "finished" else self.state
-        return str(Headline(self.metric, self.score, self.interval, self.split))
+        return str(Headline(self.metric, self.score, self.interval, self.split, self.folds))
 
 
 def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
@@ -221,6 +223,7 @@ def _summary(run: Path) -> RunSummary:
         score=headline.score if headline else None,
         interval=headline.interval if headline else None,
         split=headline.split if headline else "",
+        folds=headline.folds if headline else 0,
     )
 
 

@@ -14,6 +14,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
 from hftransfer.base.errors import RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import LOGS
+from hftransfer.data.folds import in_folds, splits_of_fold, together, undivided
 from hftransfer.data.roles import Found
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import Splits
@@ -68,6 +69,8 @@ class Session:
     checkpoints: Checkpoints | None = None
     saved: Saved | None = None
     """The checkpoint to go on from."""
+    scratch: Path | None = None
+    """The folder for activations that are not kept after the run, where several trainings share them."""
 
     @classmethod
     def begin(cls, progress: Progress | None = None, data: object = None, name: str = "hftransfer") -> Session:
@@ -102,6 +105,10 @@ class Session:
             lambda: load_splits(recipe, self.rows(recipe) if found is None else found, self.progress, decode=decode)
         )
 
+    def folded(self, recipe: Recipe) -> Splits:
+        """Return all examples of the recipe's data with the fold of each."""
+        return self.processes.in_turn(lambda: load_folds(recipe, self.rows(recipe), self.progress))
+
     def importing_ahead(self, recipe: Recipe) -> AbstractContextManager[None]:
         """Import what loading a model needs in a thread meanwhile, while pictures are drawn in other processes."""
         return _importing_ahead() if self.data is None and recipe.data.source == DRAWINGS else nullcontext()
@@ -123,6 +130,21 @@ def load_splits(recipe: Recipe, found: Found, progress: Progress, *, decode: boo
     if task is not recipe.chosen_task and (faults := task.faults(recipe)):
         raise RecipeError(*faults)
     return recipe.chosen_task.split(found, recipe.data, recipe.train.seed, progress, decode=decode)
+
+
+def load_folds(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> Splits:
+    """Return all examples with the fold of each, after the splits of every fold were made once.
+
+    Raises:
+        HftransferError: folds can't be made, or the settings do not go with what the targets turn out to be.
+    """
+    kind, seed = recipe.chosen_task.targets_of(found), recipe.train.seed
+    undivided_recipe = recipe.model_copy(update={"data": undivided(recipe.data)})
+    whole = load_splits(undivided_recipe, together(found, recipe.data, kind), progress, decode=decode)
+    whole = in_folds(whole, recipe.data, seed)
+    for fold in range(recipe.data.folds or 0):
+        splits_of_fold(whole, fold, recipe.data, seed)
+    return whole
 
 
 def found_checkpoint(name: str, revision: str | None = None) -> Checkpoint:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hftransfer.predictors.dual import ClassTexts
     from hftransfer.tasks.head_task import HeadTask
     from hftransfer.training.devices import Compute
+    from hftransfer.training.job import Choices
     from hftransfer.training.loop import Keeping
     from hftransfer.training.transfer import Transferred
 
@@ -45,7 +46,30 @@ def train_head(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Ses
     """Return what a recipe's strategy makes of its model; of a curve the last cell, with the rows of all."""
     if isinstance(loaded.recipe.data.shots, list):
         return _train_curve(loaded, checkpoint, session, resume=resume)
+    if loaded.recipe.data.folds is not None:
+        return train_folds(loaded.recipe, session, checkpoint)
     return train_model(loaded.recipe, session, checkpoint)
+
+
+def train_folds(recipe: Recipe, session: Session, checkpoint: Checkpoint | None) -> Learned:
+    """Return the model of all examples of a recipe's data, with the scores of a cross-validation."""
+    from hftransfer.jobs.folds import cross_validated, foretold
+
+    with session.stage("data"):
+        whole = session.folded(recipe)
+        session.progress.line(data_table(whole, recipe.chosen_task.reader.inputs))
+    session.progress.line(foretold(recipe, len(whole.train)))
+    known = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
+    kept: list[Adapter] = []
+
+    def train(splits: Splits, tested: list[Any], taken: Choices | None, own: Session) -> Learned:
+        return train_model(once, own, known, splits, kept, Folded(tested, taken))
+
+    # The data of a fold are not those of the run that a resolved recipe tells of.
+    once = recipe.model_copy(update={"resolved": None})
+    learned = cross_validated(recipe, whole, session, train)
+    tell_differences(recipe.resolved, learned.facts, session.progress)
+    return learned
 
 
 def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: Session, *, resume: bool) -> Learned:
@@ -77,12 +101,21 @@ def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
     return replace(learned, recipe=recipe, facts=facts, sheets={"shots.csv": rows}, more={**learned.more, **curve})
 
 
+@dataclass(frozen=True)
+class Folded:
+    """The part of a training in a cross-validation: where its outcomes go, and what the last takes over from others."""
+
+    tested: list[Any]
+    taken: Choices | None = None
+
+
 def train_model(
     recipe: Recipe,
     session: Session,
     checkpoint: Checkpoint | None,
     splits: Splits | None = None,
     kept: list[Adapter] | None = None,
+    folded: Folded | None = None,
 ) -> Learned:
     """Return what the strategy learned, and its scores: the data come first (where they aren't given), then the model.
     In the list `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
@@ -120,6 +153,9 @@ def train_model(
             keeping=keeping,
             log=log,
             names=ready.texts,
+            tested=folded.tested if folded is not None else None,
+            taken=folded.taken if folded is not None else None,
+            scratch=session.scratch,
         )
         done = transfer(job)
         log(_plain_metrics(done.judged), done.steps)
@@ -173,6 +209,7 @@ def _learned(
         model_facts=model_facts,
         l2_path=done.l2_path,
         features=done.features,
+        made=done.made,
     )
 
 

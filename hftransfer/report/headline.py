@@ -20,10 +20,14 @@ class Headline:
     score: float
     interval: tuple[float, float] | None
     split: str
+    folds: int = 0
+    """Of a cross-validation, how many there were: each example was tested once."""
 
     def __str__(self) -> str:
         told = f"{self.metric.replace('_', ' ')} {self.score:.4f}"
         told += f" ({self.interval[0]:.4f} to {self.interval[1]:.4f})" if self.interval else ""
+        if self.folds:
+            return f"{told}, {self.folds} folds"
         return told if self.split == "test" else f"{told}, on {self.split}"
 
 
@@ -37,7 +41,8 @@ def headline_of(metrics: JsonObject) -> Headline | None:
     if scores.get(metric.name) is None:
         return None
     interval = scores.get(f"{metric.name}_interval")
-    return Headline(metric.words, scores[metric.name], (interval[0], interval[1]) if interval else None, split)
+    folds = int(metrics.get("folds", {}).get("count", 0))
+    return Headline(metric.words, scores[metric.name], (interval[0], interval[1]) if interval else None, split, folds)
 
 
 def task_of(metrics: JsonObject) -> Task:

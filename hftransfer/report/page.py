@@ -12,6 +12,7 @@ from PIL import Image
 from hftransfer.base.html import data_uri, jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject
 from hftransfer.report.rendering import Marked, marked_words
+from hftransfer.report.tables import folds_in_words
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 
@@ -79,6 +80,7 @@ class RunPage:
                 for path in self.figures
             ],
             classes=self._classes(),
+            folds=self._folds(),
             groups=[_shown(group) for group in self.groups],
             facts=self._facts(),
             usage=self.usage,
@@ -102,8 +104,24 @@ class RunPage:
         spread = f"; 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
         return {
             "score": f"{self._judged[name]:.4f}",
-            "words": f"{metric.words.replace('_', ' ')} on {count} {split} examples{spread}",
+            "words": f"{metric.words.replace('_', ' ')} on {count} {self._tested(split)}{spread}",
         }
+
+    def _tested(self, split: str) -> str:
+        """Return what the headline is measured on."""
+        folds = self.metrics.get("folds")
+        return f"{split} examples" if folds is None else f"examples, each tested once in {folds['count']} folds"
+
+    def _folds(self) -> dict[str, object] | None:
+        """Return the folds of a cross-validation: what they come to in words, and a row of each."""
+        folds = self.metrics.get("folds")
+        if folds is None:
+            return None
+        shown = [folds["metric"], *(name for name in self._judged if name in folds["scores"][0])]
+        chosen = [name for name in ("l2", "epochs", "temperature") if name in folds["taken"]]
+        names = list(dict.fromkeys(["fold", "train", "validation", "test", *shown, *chosen]))
+        rows = [[_in_cell(row.get(name, "")) for name in names] for row in folds["scores"]]
+        return {"lines": folds_in_words(folds), "names": [name.replace("_", " ") for name in names], "rows": rows}
 
     def _scores(self) -> list[dict[str, str]]:
         rows = []
@@ -163,6 +181,10 @@ class RunPage:
             if name in said["versions"]
         ]
         return facts
+
+
+def _in_cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _share(part: float, whole: float) -> str:

@@ -20,6 +20,7 @@ _FILES = {
     "metrics.json": "all numbers",
     "history.csv": "loss and validation scores by epoch",
     "classes.csv": "how often each class was found, and what it was taken for",
+    "folds.csv": "the scores of every fold, and what its validation chose",
     "shots.csv": "the scores of every number of shots and draw",
     "prompts.csv": "what each template does alone, and what it adds to the others",
     "retrieval.parquet": "every test caption, and how early it and its image find each other",
@@ -34,10 +35,10 @@ def data_table(splits: Splits, inputs: str) -> str:
     if splits.skipped:
         names = some((entry.id for entry in splits.skipped), 3)
         notes.append(f"  unreadable and skipped: {len(splits.skipped)} ({names})")
+    counts, sizes = _by_part(splits)
     if not splits.class_names:
-        lines = [["", *splits.sizes()], [inputs, *(str(size) for size in splits.sizes().values())]]
+        lines = [["", *sizes], [inputs, *(str(size) for size in sizes.values())]]
         return "\n".join([columns_of(lines), *notes])
-    counts = splits.counts()
     lines = [["class", *counts]]
     order = range(len(splits.class_names))
     lines += [
@@ -46,8 +47,22 @@ def data_table(splits: Splits, inputs: str) -> str:
     ]
     if len(order) > _SHOWN_CLASSES:
         lines.append([f"… {len(order) - _SHOWN_CLASSES} more", *("" for _ in counts)])
-    lines.append(["all", *(str(len(split)) for _, split in splits.items())])
+    lines.append(["all", *(str(size) for size in sizes.values())])
     return "\n".join([columns_of(lines), *notes])
+
+
+def _by_part(splits: Splits) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Return how many examples of each class there are, and how many in all, by split, or by fold where there are
+    folds."""
+    if not splits.folds:
+        return splits.counts(), splits.sizes()
+    counts, sizes = {}, {}
+    for fold in range(max(splits.folds) + 1):
+        own = splits.train.only([place for place, found in enumerate(splits.folds) if found == fold])
+        counts[f"fold {fold + 1}"] = splits.kind.counts(own.targets, splits.class_names)
+        sizes[f"fold {fold + 1}"] = len(own)
+    counts["all"] = splits.kind.counts(splits.train.targets, splits.class_names)
+    return counts, {**sizes, "all": len(splits.train)}
 
 
 def results_table(metrics: JsonObject, folder: Path) -> str:
@@ -75,7 +90,35 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
         most, draws = curve[-1]["shots"], curve[-1]["draws"]
         parts = [columns_of(_shot_lines(curve, metrics)), f"  Of the model, the first draw of {most} shots:", *parts]
         parts[0] = f"  Means over {draws} draws, with 95 % intervals:\n{parts[0]}" if draws > 1 else parts[0]
+    if folds := metrics.get("folds"):
+        parts.insert(0, "\n".join(f"  {line}" for line in folds_in_words(folds)))
     return "\n\n".join(parts)
+
+
+def folds_in_words(folds: JsonObject) -> list[str]:
+    """Return what the folds of a cross-validation come to, in sentences."""
+    name, scores = folds["metric"], folds["scores"]
+    own = ", ".join(f"{row[name]:.4f}" for row in scores)
+    tested = sum(row["test"] for row in scores)
+    lines = [
+        f"{folds['count']} folds, {tested:,} examples each tested once by a model of the others.",
+        f"{name.replace('_', ' ').capitalize()} of the folds: {own}; mean {folds['mean']:.4f}, deviation "
+        f"{folds['deviation']:.4f}.",
+    ]
+    if by := folds.get("by_groups"):
+        measured = next(key for key in by if f"{key}_interval" in by)
+        low, high = by[f"{measured}_interval"]
+        lines.append(
+            f"Mean over the {by['groups']} groups of '{by['column']}': {measured.replace('_', ' ')} {by[measured]:.4f} "
+            f"({low:.4f} to {high:.4f})."
+        )
+    taken = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in folds["taken"].items())
+    lines.append(f"The model learned from all of them, with what the folds chose ({taken or 'nothing'}).")
+    return lines
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
 
 
 def _shot_lines(curve: Sequence[JsonObject], metrics: JsonObject) -> list[list[str]]:

@@ -228,6 +228,8 @@ class Task(ABC):
     """By what the L2 strength of a solved head is chosen."""
     packs: ClassVar[bool] = False
     """Whether several of its texts may lie in one row of a pass."""
+    cross_validates: ClassVar[bool] = False
+    """Whether `data.folds` may test every example once."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 

@@ -145,6 +145,20 @@ class HeadTask(Task, Generic[Outcome]):
     ) -> Judged:
         """Return what the outcomes of all items, in order, are worth."""
 
+    def judge_folds(
+        self,
+        outcomes: Sequence[Outcome],
+        examples: Examples,
+        class_names: Sequence[str],
+        folds: Sequence[tuple[int, Mapping[str, Any]]],
+        **settings: object,
+    ) -> Judged:
+        """Return what the outcomes of all items of a cross-validation are worth: `folds` are how many rows each fold
+        has, in the order of the items, and what its validation tuned. What is tuned on all of them, for a model that
+        learned from all, is in `extras`."""
+        del folds
+        return self.judge(outcomes, examples, class_names, **settings)
+
     def looked(
         self,
         adapter: Adapter,

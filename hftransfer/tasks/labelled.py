@@ -38,6 +38,7 @@ class ClassOutcome(NamedTuple):
 class LabelledTask(HeadTask[ClassOutcome]):
     """One class of several an example: cross-entropy, and metrics of probabilities."""
 
+    cross_validates = True
     keeps_familiarity = True
     calibrates = True
     tuned = ("conformity",)

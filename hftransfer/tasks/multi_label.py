@@ -52,6 +52,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
     solver = "sigmoid"
     problem_type = "multi_label_classification"
     tuned = ("thresholds", "at_least_one")
+    cross_validates = True
 
     @property
     @override
@@ -139,34 +140,33 @@ class MultiLabelTask(HeadTask[np.ndarray]):
 
         The best model has the highest mean average precision: thresholds of an epoch fit the rows they are tuned on.
         """
-        from hftransfer.metrics.multi_label import per_label, score_labels
-
-        labels, names = np.asarray(examples.split.targets).astype(bool), list(class_names)
-        probabilities = np.asarray(outcomes, dtype=np.float64).reshape(-1, len(names))  # (N, C)
+        labels, probabilities = _labels_and_probabilities(outcomes, examples, class_names)
         if "thresholds" in extras:  # a model that brings none was not tuned: those of the judged rows would flatter it
-            thresholds = extras["thresholds"] or dict.fromkeys(names, _USUAL_THRESHOLD)
+            thresholds = extras["thresholds"] or dict.fromkeys(class_names, _USUAL_THRESHOLD)
         else:
-            thresholds = dict(zip(names, best_thresholds(labels, probabilities).tolist(), strict=True))
+            found = best_thresholds(labels, probabilities).tolist()
+            thresholds = dict(zip(class_names, found, strict=True))
         at_least_one = bool(extras.get("at_least_one"))
-        given = chosen(probabilities, _in_order(thresholds, names), at_least_one=at_least_one)
-        metrics = score_labels(labels, probabilities, given)
-        metrics["per_class"] = {
-            name: {**scores, "threshold": thresholds[name]}
-            for name, scores in per_label(labels, probabilities, given, names).items()
-        }
-        columns: Columns = {
-            "id": [row.id for row in examples.split.rows],
-            "labels": _named(labels, names),
-            "prediction": _named(given, names),
-        } | {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
-        return Judged(
-            metrics,
-            (metrics["mean_average_precision"], -metrics["log_loss"]),
-            columns,
-            extras={"thresholds": thresholds, "at_least_one": at_least_one},
-            plots=_plots(labels, probabilities, given, names),
-            groups=_groups(labels, probabilities, given, names),
-        )
+        given = chosen(probabilities, _in_order(thresholds, class_names), at_least_one=at_least_one)
+        tuned = {"thresholds": thresholds, "at_least_one": at_least_one}
+        return _judged(labels, probabilities, given, examples, list(class_names), tuned)
+
+    @override
+    def judge_folds(
+        self,
+        outcomes: Sequence[np.ndarray],
+        examples: Examples,
+        class_names: Sequence[str],
+        folds: Sequence[tuple[int, Mapping[str, Any]]],
+        **settings: Any,
+    ) -> Judged:
+        # Labels are given by the thresholds of each fold's own validation rows: those of the judged rows would flatter.
+        labels, probabilities = _labels_and_probabilities(outcomes, examples, class_names)
+        parts = [_in_order(tuned["thresholds"], class_names) for _, tuned in folds]
+        thresholds = np.repeat(parts, [count for count, _ in folds], axis=0)  # (N, C)
+        given = chosen(probabilities, thresholds, at_least_one=bool(settings.get("at_least_one")))
+        tuned = self.judge(outcomes, examples, class_names, **settings).extras
+        return _judged(labels, probabilities, given, examples, list(class_names), tuned)
 
     @override
     def of_each(self, columns: Columns) -> list[float]:
@@ -192,6 +192,45 @@ class MultiLabelTask(HeadTask[np.ndarray]):
             "  # kind: fine-tune           # the last stages too",
             "  # unfreeze: 2",
         ]
+
+
+def _labels_and_probabilities(
+    outcomes: Sequence[np.ndarray], examples: Examples, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels rows have, and the probability of each, (N, C) both."""
+    labels = np.asarray(examples.split.targets).astype(bool)
+    return labels, np.asarray(outcomes, dtype=np.float64).reshape(-1, len(names))
+
+
+def _judged(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    given: np.ndarray,
+    examples: Examples,
+    names: list[str],
+    tuned: dict[str, Any],
+) -> Judged:
+    """Return the scores of given labels (N, C), with what was tuned."""
+    from hftransfer.metrics.multi_label import per_label, score_labels
+
+    metrics = score_labels(labels, probabilities, given)
+    metrics["per_class"] = {
+        name: {**scores, "threshold": tuned["thresholds"][name]}
+        for name, scores in per_label(labels, probabilities, given, names).items()
+    }
+    columns: Columns = {
+        "id": [row.id for row in examples.split.rows],
+        "labels": _named(labels, names),
+        "prediction": _named(given, names),
+    } | {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    return Judged(
+        metrics,
+        (metrics["mean_average_precision"], -metrics["log_loss"]),
+        columns,
+        extras=tuned,
+        plots=_plots(labels, probabilities, given, names),
+        groups=_groups(labels, probabilities, given, names),
+    )
 
 
 def positive_weights(labels: np.ndarray) -> np.ndarray:

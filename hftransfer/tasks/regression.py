@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -52,6 +52,7 @@ class RegressionTask(HeadTask[float]):
     problem_type = "regression"
     losses = ("mse", "huber")
     tuned = ("half_width", "coverage")
+    cross_validates = True
     judges_labels = False
     pairs_by_features = True
     classes_task: ClassVar[str]
@@ -162,7 +163,7 @@ class RegressionTask(HeadTask[float]):
         from hftransfer.metrics.regression import half_width, score_numbers
 
         del class_names
-        wanted, given = np.asarray(examples.split.targets, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
+        wanted, given = _wanted_and_given(examples, outcomes)
         metrics: Scores = score_numbers(wanted, given)
         coverage, half = extras.get("coverage"), extras.get("half_width")
         columns: Columns = {"id": [row.id for row in examples.split.rows], "value": wanted, "prediction": given}
@@ -181,6 +182,26 @@ class RegressionTask(HeadTask[float]):
             plots=_plots(wanted, given),
             groups=_groups(wanted, given),
         )
+
+    @override
+    def judge_folds(
+        self,
+        outcomes: Sequence[float],
+        examples: Examples,
+        class_names: Sequence[str],
+        folds: Sequence[tuple[int, Mapping[str, Any]]],
+        **settings: Any,
+    ) -> Judged:
+        judged = self.judge(outcomes, examples, class_names, **settings)
+        if any(tuned.get("half_width") is None for _, tuned in folds):
+            return judged
+        # Each row's interval is as wide as the validation rows of its own fold said.
+        half = np.repeat([tuned["half_width"] for _, tuned in folds], [count for count, _ in folds])  # (N,)
+        wanted, given = _wanted_and_given(examples, outcomes)
+        judged.columns.update(low=given - half, high=given + half)
+        coverage = float((np.abs(given - wanted) <= half).mean())
+        judged.metrics.update(interval_half_width=float(half.mean()), interval_coverage=coverage)
+        return judged
 
     @override
     def of_each(self, columns: Columns) -> list[float]:
@@ -204,6 +225,10 @@ class RegressionTask(HeadTask[float]):
             "  kind: linear-probe          # seconds; the first thing to try",
             "  # kind: fine-tune           # the whole network, or unfreeze: 2 for the last stages",
         ]
+
+
+def _wanted_and_given(examples: Examples, outcomes: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(examples.split.targets, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------

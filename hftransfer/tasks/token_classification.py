@@ -70,6 +70,7 @@ class TokenClassification(HeadTask[WordScores]):
     explains = "tags"
     drafted = 1
     from_windows = True
+    cross_validates = True
     words = Words(
         title="Token Classification",
         unit="sentences",

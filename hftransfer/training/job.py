@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from hftransfer.adapters.base import Adapter
@@ -40,6 +41,21 @@ class NamedHeads(Protocol):
 
 
 @dataclass
+class Choices:
+    """What validation chose in a training, or what a training without a validation split takes over from others."""
+
+    l2: float | None = None
+    """The L2 strength of a solved head."""
+    epochs: int = 0
+    """So many epochs make the model that is kept; 0 for none."""
+    mean: bool = False
+    """Whether the mean of the weights of those epochs is kept."""
+    temperature: float = 1.0
+    extras: dict[str, object] = field(default_factory=dict)
+    """The fields of `ModelFacts` that the task tunes."""
+
+
+@dataclass
 class Job:
     """One transfer: everything it needs, as values."""
 
@@ -58,6 +74,14 @@ class Job:
     log: Log = not_tracked
     names: NamedHeads | None = None
     """Of a head that begins with the names of the classes."""
+    made: Choices = field(default_factory=Choices)
+    """What validation chose so far."""
+    taken: Choices | None = None
+    """What takes the place of those choices where all examples are trained on, and none are left for validation."""
+    tested: list[Any] | None = None
+    """Takes the outcome of each test item, where several trainings are judged together."""
+    scratch: Path | None = None
+    """The folder for activations that are not kept after the run, where several trainings share them."""
 
     @property
     def at_head(self) -> bool:

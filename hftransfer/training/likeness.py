@@ -23,6 +23,8 @@ def familiar_features(job: Job, sources: Sources, examples: dict[str, Examples])
 
     Of features that learned, the validation examples tell what is usual: those learned from are nearer than new ones.
     """
+    if job.taken is not None and not job.strategy.head_alone:
+        return None  # no example is left that learned features have not seen
     # Of some decoders every token enters the head, and not one row an example.
     if not job.task.keeps_familiarity or job.adapter.trace.features.ndim != 2:
         return None

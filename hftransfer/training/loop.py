@@ -153,9 +153,21 @@ class Plan:
     """Whether the model as it is before training may be the best one."""
     keeps_last: bool = False
     """Whether the last epoch's model counts as the best, whatever validation says of it."""
+    last_epoch: int | None = None
+    """After so many of the epochs training ends; None: after all, or where it does not get better."""
     mean_serves: Callable[[Judged, Judged], bool] | None = None
     """Whether the mean of the weights of all epochs, epoch 0 among them, is kept instead of the best epoch's: told by
     how the best epoch's model is judged, and that mean. None: never."""
+
+    @property
+    def most_epochs(self) -> int:
+        """After so many epochs training ends."""
+        return self.epochs if self.last_epoch is None else min(self.last_epoch, self.epochs)
+
+    @property
+    def patience(self) -> int | None:
+        """After so many epochs without a better score training ends; None: validation has no say."""
+        return self.settings.patience if self.last_epoch is None else None
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,7 @@ def fit(plan: Plan) -> Fitted:
     best: Evaluation | None = run.judge_start() if plan.from_start and not run.at.steps else None
     try:
         run.compile(on=plan.settings.compile)
-        while run.at.epoch < plan.epochs and not run.history.stops(plan.settings.patience):
+        while run.at.epoch < plan.most_epochs and not run.history.stops(plan.patience):
             found = run.epoch()
             if run.history.best_epoch == run.at.epoch:
                 best = found
@@ -190,7 +202,7 @@ def fit(plan: Plan) -> Fitted:
         raise
     finally:
         run.compile(on=False)
-    if run.history.stops(plan.settings.patience) and run.at.epoch < plan.epochs:
+    if run.history.stops(plan.patience) and run.at.epoch < plan.epochs:
         plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
     set_whole(run.judged, run.best)
     plan.adapter.model.to(plan.compute.device)

@@ -60,6 +60,8 @@ def solved_head(job: Job, train: tuple[Features, np.ndarray], validation: tuple[
     """Return the head that is solved on features and targets of the training split, in one or more views."""
     task = job.task
     l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
+    if job.taken is not None and job.taken.l2 is not None:
+        l2 = job.taken.l2
     assert task.solver is not None
     views = max(1, train[0].shape[0] // max(1, len(train[1])))
     problem = Problem(
@@ -73,7 +75,9 @@ def solved_head(job: Job, train: tuple[Features, np.ndarray], validation: tuple[
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
     )
     solve = SOLVERS[task.solver]
-    return job.compute.processes.first(lambda: solve(problem))
+    head = job.compute.processes.first(lambda: solve(problem))
+    job.made.l2 = head.l2
+    return head
 
 
 def solve_map_head(job: Job, sources: Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:

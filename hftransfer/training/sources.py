@@ -185,7 +185,9 @@ def activation_store(job: Job) -> Iterator[ActivationStore | None]:
         yield None
         return
     parts = key_parts(job.adapter, job.weights_sha256, job.boundary, job.compute)
-    if job.train.cache == "off":
+    if job.train.cache == "off" and job.scratch is not None:
+        yield ActivationStore(job.scratch, parts)
+    elif job.train.cache == "off":
         together = job.compute.processes
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
             yield ActivationStore(Path(together.gather(folder)[together.machine]), parts)

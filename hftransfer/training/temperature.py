@@ -21,19 +21,28 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) 
     nothing changes: no label, and so no accuracy, ever does."""
     if not job.train.calibrate or not job.task.calibrates or not job.adapter.last_layer_is_solvable:
         return 1.0
+    if job.taken is not None:
+        return _divided(job, job.taken.temperature)
     source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
     places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
     logits = np.stack(predict(job.adapter, job.boundary, source, job.compute, places.tolist()))  # (N, C)
     labels = examples["validation"].split.class_ids[places]
     # Of several processes each has the same logits but for rounding: one decides for all.
     temperature = job.compute.processes.first(lambda: temperature_of(logits, labels))
+    job.made.temperature = _divided(job, temperature)
     if temperature == 1.0:
         return 1.0
-    head = job.adapter.head
-    with torch.no_grad():
-        assert head.bias is not None
-        weight, bias = head.weight.flatten(1) / temperature, head.bias / temperature  # (C, D), (C,)
-        job.adapter.set_head(weight, bias)
     before, after = log_loss(logits, labels), log_loss(logits / temperature, labels)
     job.progress.line(f"calibrated: temperature {temperature:.3g}, validation log loss {before:.4f} to {after:.4f}")
+    return temperature
+
+
+def _divided(job: Job, temperature: float) -> float:
+    """Return the temperature; the last layer's weights and bias are divided by it."""
+    head = job.adapter.head
+    if temperature != 1.0:
+        with torch.no_grad():
+            assert head.bias is not None
+            weight, bias = head.weight.flatten(1) / temperature, head.bias / temperature  # (C, D), (C,)
+            job.adapter.set_head(weight, bias)
     return temperature

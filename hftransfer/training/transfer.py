@@ -16,7 +16,7 @@ from hftransfer.tasks.head_task import HeadTask
 from hftransfer.training.activations import StoredActivations
 from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.job import Job, require_sense
+from hftransfer.training.job import Choices, Job, require_sense
 from hftransfer.training.likeness import familiar_features
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
@@ -53,6 +53,8 @@ class Transferred:
     """What the head's weights were divided by, to calibrate its probabilities."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
     """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
+    made: Choices = field(default_factory=Choices)
+    """What validation chose."""
 
 
 def transfer(job: Job) -> Transferred:
@@ -98,7 +100,7 @@ def transfer(job: Job) -> Transferred:
     save, steps = (fitted.save, fitted.steps) if fitted is not None else (None, 0)
     pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
     return Transferred(
-        *(job.adapter, job.task, job.splits, judged, history, judged["validation"].extras, by_names.found),
+        *(job.adapter, job.task, job.splits, judged, history, _tuned(job, judged), by_names.found),
         save=save,
         steps=steps,
         l2_path=l2_path,
@@ -106,7 +108,19 @@ def transfer(job: Job) -> Transferred:
         familiarity=familiar,
         temperature=temperature,
         features=stored_features(sources) if pooled else {},
+        made=_choices(job, history, _tuned(job, judged)),
     )
+
+
+def _tuned(job: Job, judged: Mapping[str, Judged]) -> dict[str, Any]:
+    """Return the fields of `ModelFacts` that validation tuned, or what stands for them."""
+    return job.taken.extras if job.taken is not None else judged["validation"].extras
+
+
+def _choices(job: Job, history: History, extras: dict[str, Any]) -> Choices:
+    """Return what validation chose in a training that has ended."""
+    epochs = len(history.rows) if history.mean else history.best_epoch
+    return replace(job.made, epochs=epochs, mean=bool(history.mean), extras=extras)
 
 
 def _learn(
@@ -203,9 +217,24 @@ def _plan(
         keeping=job.keeping,
         log=job.log,
         from_start=job.names is not None or job.begins_solved or job.task.judged_before,
-        keeps_last=job.strategy.contrasts,
-        mean_serves=partial(_mean_serves, job, examples["validation"]) if _averages(job) else None,
+        keeps_last=job.strategy.contrasts or job.taken is not None,
+        last_epoch=None if job.taken is None else job.taken.epochs,
+        mean_serves=_choice_of_mean(job, examples["validation"]),
     )
+
+
+def _choice_of_mean(job: Job, validation: Examples) -> Callable[[Judged, Judged], bool] | None:
+    """Return what says whether the mean of all epochs' weights is kept; None where it never is."""
+    if not _averages(job):
+        return None
+    if job.taken is not None:
+        return _always if job.taken.mean else None
+    return partial(_mean_serves, job, validation)
+
+
+def _always(best: Judged, mean: Judged) -> bool:
+    del best, mean
+    return True
 
 
 def _averages(job: Job) -> bool:
@@ -292,5 +321,7 @@ def _judged(job: Job, sources: Sources, examples: dict[str, Examples], name: str
     outcomes = outcomes_of(
         job.adapter, job.boundary, sources.others[name], job.compute, lambda places, logits: keep(logits, places)
     )
+    if name == "test" and job.tested is not None:
+        job.tested[:] = outcomes
     told = {**job.task.judging_settings(job.data), **extras}
     return job.task.judge(outcomes, own, job.splits.class_names, **told)
