@@ -117,11 +117,13 @@ class RunPage:
         folds = self.metrics.get("folds")
         if folds is None:
             return None
-        shown = [folds["metric"], *(name for name in self._judged if name in folds["scores"][0])]
-        chosen = [name for name in ("l2", "epochs", "temperature") if name in folds["taken"]]
-        names = list(dict.fromkeys(["fold", "train", "validation", "test", *shown, *chosen]))
-        rows = [[_in_cell(row.get(name, "")) for name in names] for row in folds["scores"]]
-        return {"lines": folds_in_words(folds), "names": [name.replace("_", " ") for name in names], "rows": rows}
+        scores: list[JsonObject] = folds["scores"]
+        shown = [metric.name for metric in self.task.metrics if metric.in_progress or metric is self.task.headline]
+        sizes, chosen = ("fold", "train", "validation", "test"), ("l2", "epochs", "temperature")
+        names = [*sizes, *(name for name in (*shown, *chosen) if name in scores[0])]
+        rows = [[_in_cell(row.get(name, ""), exact=name in shown) for name in names] for row in scores]
+        words = " ".join(folds_in_words(folds))
+        return {"words": words, "names": [name.replace("_", " ") for name in names], "rows": rows}
 
     def _scores(self) -> list[dict[str, str]]:
         rows = []
@@ -183,8 +185,8 @@ class RunPage:
         return facts
 
 
-def _in_cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _in_cell(value: object, *, exact: bool) -> str:
+    return format(value, ".4f" if exact else ".4g") if isinstance(value, float) else str(value)
 
 
 def _share(part: float, whole: float) -> str:
