@@ -26,7 +26,7 @@ LABELS = "labels"
 LOSS, HIT, SPREAD = 0, 1, 2
 """What is known of each learned token: the negative log of its probability (in nats), whether it is the likeliest, and
 the mean of the negative logs of all tokens."""
-_CHUNK_ELEMENTS = 1 << 24
+_CHUNK_ELEMENTS = 1 << 23
 """Logits that lie in memory at once."""
 
 

@@ -14,28 +14,33 @@ from hftransfer.attribution.explanation import (
     EntitiesExplanation,
     EntityExplanation,
     Explanations,
+    GenerationExplanation,
     ImageExplanation,
     TextExplanation,
 )
 from hftransfer.attribution.faithfulness import faithfulness
 from hftransfer.attribution.maps import class_maps, is_blank, method_for, require_method
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
-from hftransfer.attribution.words import attribute_tag, attribute_words
+from hftransfer.attribution.words import attribute_answer, attribute_tag, attribute_words
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest
 from hftransfer.data.tags import OUTSIDE, parted
 from hftransfer.predictors.inputs import OneInput, as_list, as_questions, decoded, is_one
 from hftransfer.predictors.predictor import Predictor
-from hftransfer.tasks.outcomes import Answer, Entities
+from hftransfer.tasks.outcomes import Answer, Entities, Generation
+from hftransfer.tasks.text_rows import template_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from hftransfer.adapters.causal import CausalAdapter
     from hftransfer.adapters.texts import TextAdapter
+    from hftransfer.data.dialogues import Dialogue
     from hftransfer.predictors.dual import DualPredictor
+    from hftransfer.tasks.templates import Template
 
 
-Explained = ImageExplanation | TextExplanation | EntitiesExplanation | AnswerExplanation
-"""What an explanation is: that of an image, of a text, of its entities, or of an answer."""
+Explained = ImageExplanation | TextExplanation | EntitiesExplanation | AnswerExplanation | GenerationExplanation
+"""What an explanation is: that of an image, of a text, of its entities, of an answer, or of a text that was written."""
 
 
 # More than eight arguments: what a person types, by the names that `predict` and the command line have.
@@ -85,8 +90,9 @@ def explain(
     prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
     Of a segmenter the map shows what speaks for a class in a `region`: left, top, right and bottom as shares of the
     image's sides; where the class is predicted, if left out. Of texts, or pairs of them, words are weighed by
-    integrated gradients; of words with tags, for each entity that is found. Of questions, given as to `predict`, the
-    spans that came next are told.
+    integrated gradients; of words with tags, for each entity that is found; of a prompt, for the text that is written
+    after it, or for that part of it which `label` gives. Of questions, given as to `predict`, the spans that came next
+    are told.
 
     >>> ht.explain("runs/pets/20261124-101500", "photo.jpg").save("why.png")
 
@@ -142,7 +148,12 @@ def explain_each(
     if method != "auto":
         raise RecipeError(must_be(f"the method for {model.takes}", "auto", f"'{method}'"))
     assert isinstance(model, Predictor)
-    of_texts = {"words": _explained_texts, "tags": _explained_entities, "spans": _explained_answers}
+    of_texts = {
+        "words": _explained_texts,
+        "tags": _explained_entities,
+        "spans": _explained_answers,
+        "prompts": _explained_prompts,
+    }
     yield from of_texts[way](model, inputs, label)
 
 
@@ -293,3 +304,44 @@ def _explained_answers(
             continue
         answer = Answer(found.answer, found.score, found.start, found.end)
         yield AnswerExplanation(given["question"], given["context"], answer, found.alternatives)
+
+
+def _explained_prompts(
+    model: Predictor, inputs: Sequence[Any], part: str | None
+) -> Iterator[GenerationExplanation | DataError]:
+    """Yield what speaks for the text that is written after each prompt, or for a part of it."""
+    adapter = cast("CausalAdapter", model.source)
+    template = template_of(adapter, model.data_settings())
+    for place, (given, found) in enumerate(zip(inputs, model.predict_each(inputs), strict=True)):
+        if isinstance(found, DataError):
+            yield found
+            continue
+        assert isinstance(found, Generation)
+        try:
+            row = model.task.row_of(given, place)
+            prompt = template.placed(cast("Dialogue", row.content).prompt, row.id)
+            # Of a text without a token the end is explained.
+            answer = found.tokens or template.stops[:1]
+            first, end = _tokens_of(template, answer, part, row.id)
+        except DataError as error:
+            yield error
+            continue
+        attributed = attribute_answer(adapter, prompt, answer[:end], first)
+        text = found.text if part is None else part
+        yield GenerationExplanation(text, attributed.score, attributed)
+
+
+def _tokens_of(template: Template, ids: Sequence[int], part: str | None, where: str) -> tuple[int, int]:
+    """Return the first token, and the one behind the last, in which a part of a text is that was written.
+
+    Raises:
+        DataError: it is not in the text.
+    """
+    if part is None:
+        return 0, len(ids)
+    so_far = [str(template.tokenizer.decode(list(ids[:count]))) for count in range(len(ids) + 1)]
+    start = so_far[-1].find(part)
+    if start < 0 or not part:
+        raise DataError(must_be(f"{where}: the part to explain", f"in '{so_far[-1][:200]}'", f"'{part}'"))
+    first = max(count for count, text in enumerate(so_far) if len(text) <= start)
+    return first, next(count for count, text in enumerate(so_far) if len(text) >= start + len(part))

@@ -268,6 +268,37 @@ class EntitiesExplanation(Explanation):
         return shown
 
 
+@dataclass(frozen=True)
+class GenerationExplanation(Explanation):
+    """The words of a prompt that speak for what was written after it, and those against it."""
+
+    text: str
+    """The text that was written, or the part of it that is explained."""
+    log_probability: float
+    """The log probability of that, in nats."""
+    attributed: Attributed
+
+    @property
+    def words(self) -> list[Word]:
+        """The words of all turns."""
+        return [word for part in self.attributed.words for word in part]
+
+    @override
+    def line(self, name: str) -> str:
+        told = " ".join(self.text.split())
+        return f"{name}: '{told}' (log probability {self.log_probability:.2f}); {_strongest(self.words)}"
+
+    @override
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @override
+    def weighed_words(self) -> list[list[dict[str, str]]]:
+        marked = iter(marked_words(_as_marked(self.words)))
+        turns = [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
+        return [*turns, [{"text": f"→ {self.text}", "title": "", "style": "font-weight: 600"}]]
+
+
 def _strongest(words: Sequence[Word]) -> str:
     """Return the five words that weigh most."""
     weights = [(word.text, word.weight) for word in words if word.weight is not None]

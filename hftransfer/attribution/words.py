@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +16,10 @@ from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.text_pairs import PairedTextAdapter
 from hftransfer.adapters.texts import TextAdapter, clean_text
 from hftransfer.base.errors import ModelError, must_be
+
+if TYPE_CHECKING:
+    from hftransfer.adapters.causal import CausalAdapter
+    from hftransfer.tasks.templates import Placed
 
 _STEPS = 48
 _AT_ONCE = 16
@@ -47,7 +53,10 @@ class Attributed:
     total: float
     """The sum over all pieces, special tokens too."""
     difference: float
-    """The logit of the text less that of nothing: what the total must come to (Sundararajan et al., section 3)."""
+    """The logit (of what was written the log probability) of the text less that of nothing: what the total must come to
+    (Sundararajan et al., section 3)."""
+    score: float
+    """The logit (the log probability) of the text itself."""
 
 
 def attribute_words(
@@ -85,23 +94,60 @@ def _pieces_of(adapter: Any, text: str | tuple[str, str], max_tokens: int | None
     return inputs, _offsets(adapter, text, max_tokens, inputs["input_ids"].shape[-1])
 
 
+def attribute_answer(
+    adapter: CausalAdapter, prompt: Placed, answer: Sequence[int], first: int = 0, steps: int = _STEPS
+) -> Attributed:
+    """Return how much each word of a prompt raises the log probability (in nats) of what was written after it, of its
+    tokens from `first` on: integrated gradients from padding in the place of the prompt's words to the prompt. What
+    the template puts around them stays.
+
+    Raises:
+        ModelError: the model has no word embeddings of its own.
+    """
+    embedding, device = _embedding_of(adapter), next(adapter.model.parameters()).device
+    ids = torch.tensor([[*prompt.ids, *answer]], device=device)  # (1, T)
+    nothing, given = ids.clone(), adapter.processor
+    empty = given.pad_token_id if given.pad_token_id is not None else given.eos_token_id
+    nothing[0, [place for _, pieces in prompt.texts for place, _, _ in pieces]] = empty
+    count = len(answer) - first
+    wanted = ids[:, -count:]  # (1, n)
+    # Some families know no such argument: they make the logits of the whole text.
+    known = inspect.signature(type(adapter.model).forward).parameters
+    more = {"logits_to_keep": count + 1} if "logits_to_keep" in known else {}
+
+    def score(embedded: Tensor) -> Tensor:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        found = _run_embedded(adapter, embedding, inputs, embedded, use_cache=False, **more)
+        logs = logits_of(found)[:, -count - 1 : -1].float().log_softmax(dim=-1)  # (B, n, V)
+        return logs.gather(2, wanted.expand(len(embedded), -1)[..., None]).sum(dim=(1, 2))  # (B,)
+
+    per_piece, own, difference = integrated_gradients(embedding, ids, nothing, score, steps)
+    words = tuple(_words(text, pieces, per_piece) for text, pieces in prompt.texts)
+    return Attributed(words, float(per_piece.sum()), difference, own)
+
+
 def _attributed(
     adapter: TextAdapter, inputs: dict[str, Tensor], pieces: _Pieces, output: Output, steps: int
 ) -> Attributed:
-    per_piece, difference = integrated_gradients(adapter, _embedding_of(adapter), inputs, output, steps)
-    words = tuple(_words(part, places, per_piece) for part, places in pieces)
-    return Attributed(words, float(per_piece.sum()), difference)
-
-
-def integrated_gradients(
-    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], output: Output, steps: int
-) -> tuple[np.ndarray, float]:
-    """Return the attribution of each token (T,), of two texts one after the other, by the midpoint rule, and the
-    difference of logits that they add up to."""
-    ids = inputs["input_ids"]  # (1, T), of pairs that are read apart (1, 2, T)
+    embedding, ids = _embedding_of(adapter), inputs["input_ids"]  # (1, T), of pairs that are read apart (1, 2, T)
     # Special tokens stay at both ends of the path: they are no words of the text.
     special = torch.isin(ids, torch.tensor(sorted(set(adapter.processor.all_special_ids)), device=ids.device))
     nothing = torch.where(special, ids, torch.full_like(ids, adapter.processor.pad_token_id))
+
+    def score(embedded: Tensor) -> Tensor:
+        return _chosen(adapter, logits_of(_run_embedded(adapter, embedding, inputs, embedded)).float(), output)
+
+    per_piece, own, difference = integrated_gradients(embedding, ids, nothing, score, steps)
+    words = tuple(_words(part, places, per_piece) for part, places in pieces)
+    return Attributed(words, float(per_piece.sum()), difference, own)
+
+
+def integrated_gradients(
+    embedding: nn.Embedding, ids: Tensor, nothing: Tensor, score: Callable[[Tensor], Tensor], steps: int
+) -> tuple[np.ndarray, float, float]:
+    """Return the attribution of each token (T,), of two texts one after the other, by the midpoint rule, the score of
+    `ids`, and the difference from that of `nothing`, to which attributions add up; `score` gives scores (B,) of
+    embeddings (B, …, T, D)."""
     with torch.no_grad():
         whole, empty = embedding(ids), embedding(nothing)  # (1, …, T, D)
     total = torch.zeros_like(whole)
@@ -109,26 +155,29 @@ def integrated_gradients(
     for part in torch.split(shares, _AT_ONCE):
         along = part.reshape(-1, *[1] * (whole.ndim - 1))
         path = (empty + along * (whole - empty)).requires_grad_()  # (B, …, T, D)
-        score = _score(adapter, embedding, inputs, path, output).sum()
-        total += torch.autograd.grad(score, path)[0].sum(dim=0, keepdim=True) / steps
+        total += torch.autograd.grad(score(path).sum(), path)[0].sum(dim=0, keepdim=True) / steps
     with torch.no_grad():
-        ends = [_score(adapter, embedding, inputs, one, output).item() for one in (whole, empty)]
+        ends = [score(one).item() for one in (whole, empty)]
     per_piece: np.ndarray = (total * (whole - empty)).sum(dim=-1).flatten().detach().cpu().numpy()  # (T,), (2T,)
-    return per_piece, ends[0] - ends[1]
+    return per_piece, ends[0], ends[0] - ends[1]
 
 
-def _score(
-    adapter: TextAdapter, embedding: nn.Embedding, inputs: dict[str, Tensor], embedded: Tensor, output: Output
-) -> Tensor:
-    """Return the logit that is explained less the mean of the others it is chosen from, (B,), of texts given as
-    embeddings (B, T, D), or pairs (B, 2, T, D); where each label is judged by itself, its logit alone."""
+def _run_embedded(
+    adapter: TextAdapter, embedding: nn.Embedding, inputs: Mapping[str, Tensor], embedded: Tensor, **options: object
+) -> Any:
+    """Return what the model gives of texts as embeddings (B, T, D), or pairs (B, 2, T, D)."""
     repeated = {name: tensor.expand(len(embedded), *tensor.shape[1:]) for name, tensor in inputs.items()}
     # The model's own code runs, and is given embeddings on the path in place of those of its input.
     handle = embedding.register_forward_hook(lambda *_: embedded.flatten(0, -3))
     try:
-        logits = logits_of(adapter.model(**repeated)).float()  # (B, C), of each token (B, T, C)
+        return adapter.model(**repeated, **options)
     finally:
         handle.remove()
+
+
+def _chosen(adapter: TextAdapter, logits: Tensor, output: Output) -> Tensor:
+    """Return the logit that is explained less the mean of the others it is chosen from, (B,); where each label is
+    judged by itself, its logit alone."""
     logits = logits if output.token is None else logits[:, output.token]  # (B, C)
     own = logits[:, output.label]
     if adapter.scoring != "softmax":

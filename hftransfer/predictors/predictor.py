@@ -377,14 +377,14 @@ class Predictor:
         names = self.class_names if task.head.names_classes else ()
         rows = task.to_be_judged(rows, names, **self._tuned)
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
-        settings = self._settings(decode)
+        settings = self.data_settings(decode)
         examples, outcomes = self._outcomes(split, settings, whole=False)
         with self._one_at_a_time:
             seen = task.looked(self.adapter, examples, settings, self.compute.autocast, lambda _: None)
         # As in predict: a model trained without unanswerable questions never answers nothing.
         return task.judge(outcomes, examples, names, **self._tuned, **seen).metrics
 
-    def _settings(self, decode: Literal["exact", "draft"] = "exact") -> DataSettings:
+    def data_settings(self, decode: Literal["exact", "draft"] = "exact") -> DataSettings:
         """Return how rows become items, as in training."""
         from hftransfer.data.settings import DataSettings
 
@@ -577,7 +577,7 @@ class Predictor:
             answers: Iterator[object] = iter(())
             if rows and self.task.head.writes:
                 with self._one_at_a_time:
-                    told = self.task.write(self.adapter, rows, self._settings(), manner, self.compute.autocast)
+                    told = self.task.write(self.adapter, rows, self.data_settings(), manner, self.compute.autocast)
                 answers = iter(told)
             elif rows:
                 examples, outcomes = self._outcomes_of_rows(rows)
@@ -599,7 +599,7 @@ class Predictor:
 
         # Nothing of these rows is kept, so that they need no digests.
         split = Split(rows, [row.target for row in rows], [b""] * len(rows))
-        return self._outcomes(split, self._settings(), whole=True)
+        return self._outcomes(split, self.data_settings(), whole=True)
 
 
 _LEAST_TILE_PX = 32

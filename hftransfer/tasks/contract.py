@@ -35,8 +35,9 @@ Outcome = TypeVar("Outcome")
 """What a task keeps of the logits of one item."""
 Learns = Literal["head", "towers", "nothing"]
 """What a run trains: a head (and stages below it) on one network, two towers by captions, or nothing at all."""
-Explains = Literal["maps", "words", "tags", "spans"]
-"""What an explanation is: maps over an image, weights of words, those for each entity, or the spans that came next."""
+Explains = Literal["maps", "words", "tags", "spans", "prompts"]
+"""What an explanation is: maps over an image, weights of words, those for each entity, the spans that came next, or
+weights of a prompt's words for what is written after it."""
 
 OPTIONAL_KEYS = frozenset(
     {"strategy", "prompts", "class_names", "compare_prompts", "zero_shot_data"}

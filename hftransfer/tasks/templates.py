@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -32,6 +32,13 @@ class Tokenizer(Protocol):
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...  # noqa: D102
     def decode(self, token_ids: Any, **options: Any) -> Any: ...  # noqa: D102
     def convert_ids_to_tokens(self, ids: Any, **options: Any) -> Any: ...  # noqa: D102
+
+
+class Placed(NamedTuple):
+    """A prompt as tokens, and its texts, each with its pieces: the place among the tokens, start and end."""
+
+    ids: list[int]
+    texts: list[tuple[str, list[tuple[int, int, int]]]]
 
 
 class Encoded(NamedTuple):
@@ -129,6 +136,41 @@ class Template:
         text = self.text.replace("{prompt}", "\n".join(turn.text for turn in turns))
         return [*self._begin, *self._bare(text)]
 
+    def placed(self, turns: Sequence[Turn], where: str) -> Placed:
+        """Return the tokens after which the assistant writes, and which of them are pieces of which turn.
+
+        Raises:
+            DataError: the template can't be applied, or the tokenizer doesn't tell places in the text.
+        """
+        ids, before = self.prompt(turns, where), 0
+        if self.text is None:
+            rendered = str(self._applied(_messages(turns), where, add_generation_prompt=True, tokenize=False))
+        else:
+            before = len(self._begin)
+            rendered = self.text.replace("{prompt}", "\n".join(message["content"] for message in _messages(turns)))
+        try:
+            found = self.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+        except NotImplementedError as error:
+            allowed = "a fast one, which tells places"
+            raise DataError(must_be(f"the tokenizer of model '{self.name}'", allowed, "a slow one")) from error
+        if list(found["input_ids"]) != ids[before:]:
+            allowed = "one whose text becomes the same tokens when it is read anew"
+            raise DataError(must_be(f"{where}: the chat template of model '{self.name}'", allowed, "another"))
+        offsets, texts, at = found["offset_mapping"], [], 0
+        for message in _messages(turns):
+            text = message["content"].strip()
+            start = rendered.find(text, at)
+            if start < 0:
+                continue  # a template may leave a turn out
+            at = start + len(text)
+            own = [
+                (place, max(first, start) - start, min(last, at) - start)
+                for place, (first, last) in enumerate(offsets, before)
+                if max(first, start) < min(last, at)
+            ]
+            texts.append((text, own))
+        return Placed(ids, texts)
+
     def _conversation(self, dialogue: Dialogue, where: str) -> Encoded:
         messages = _messages(dialogue.turns)
         whole = self._chat(messages, where)
@@ -211,7 +253,7 @@ class Template:
     def _chat(self, messages: list[dict[str, str]], where: str = "a message", *, writes: bool = False) -> list[int]:
         return list(self._applied(messages, where, add_generation_prompt=writes, return_dict=True)["input_ids"])
 
-    def _applied(self, messages: list[dict[str, str]], where: str, **options: object) -> Mapping[str, Any]:
+    def _applied(self, messages: list[dict[str, str]], where: str, *, tokenize: bool = True, **options: object) -> Any:
         if not self.tokenizer.chat_template:
             remedy = "Choose a chat model (its name often ends with -Instruct), or give prompts and completions."
             allowed = "one with a chat template, for conversations"
@@ -219,7 +261,7 @@ class Template:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found: Mapping[str, Any] = self.tokenizer.apply_chat_template(messages, tokenize=True, **options)
+                found = self.tokenizer.apply_chat_template(messages, tokenize=tokenize, **options)
         except Exception as error:  # whatever a template raises: it is a program of its own
             allowed = "one that takes these messages"
             got = f"{type(error).__name__}: {first_line(error)}"

@@ -97,6 +97,7 @@ class TextGeneration(HeadTask[TextScores]):
         Metric("mean_token_accuracy"),
     )
     head = heads.LANGUAGE
+    explains = "prompts"
     from_windows = True
     drafted = 9
     answered_at_once: ClassVar[int] = 32

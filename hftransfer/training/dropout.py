@@ -61,10 +61,32 @@ def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
     Source: Srivastava et al., Journal of Machine Learning Research 15 (2014).
     """
     dropped = round(p * _LEVELS)
-    kept = torch.empty_like(values, memory_format=torch.contiguous_format, requires_grad=False)
     # Bits are evenly distributed from -32768 on: below the threshold lie p of all.
-    torch.ge(streams.bits(values.shape), dropped - _LEVELS // 2, out=kept)
-    return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
+    # As whole numbers, which become others three times as fast as truth values do (torch 2.14, on a CPU).
+    kept = streams.bits(values.shape).ge(dropped - _LEVELS // 2).view(torch.uint8)
+    dropping: Callable[[Tensor, Tensor, float], Tensor] = _Dropping.apply
+    return dropping(values, kept, _LEVELS / (_LEVELS - dropped))
+
+
+class _Dropping(torch.autograd.Function):
+    """The product of values with what is kept of them, of which the gradient needs a byte each and not a number."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, kept: Tensor, scale: float) -> Tensor:
+        """Return the values that are kept, scaled; zeros for the others."""
+        context.save_for_backward(kept)
+        context.scale = scale
+        return values * _factors(values, kept, scale)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the values."""
+        (kept,) = context.saved_tensors
+        return gradients[0] * _factors(gradients[0], kept, context.scale), None, None
+
+
+def _factors(like: Tensor, kept: Tensor, scale: float) -> Tensor:
+    return kept.to(like.dtype).mul_(scale)
 
 
 class _CheapDropout(TorchFunctionMode):

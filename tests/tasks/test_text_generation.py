@@ -23,6 +23,8 @@ from hftransfer.adapters.heads import LANGUAGE
 from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.writing import Writing, write
+from hftransfer.attribution.explanation import GenerationExplanation
+from hftransfer.attribution.words import attribute_answer
 from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError, printable
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -561,6 +563,50 @@ def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> 
         model.predict(["a" * 300])
     with pytest.raises(DataError, match="prompt 1 must be a text"):
         model.predict(["a", " "])
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_words_of_a_prompt_are_weighed_for_what_is_written(family: str, writers: dict[str, Path]) -> None:
+    model = ht.load(writers[family])
+    assert isinstance(model, ht.Predictor)
+    adapter = model.source
+    assert isinstance(adapter, CausalAdapter)
+    template = Template(adapter.processor)
+    turns = dialogue(("system", "Be brief."), ("user", "name[A], food[soup]")).turns
+    prompt = template.placed(turns, "prompt 1")
+    for text, pieces in prompt.texts:
+        assert template.tokenizer.decode([prompt.ids[place] for place, _, _ in pieces]) == text
+        assert "".join(text[start:end] for _, start, end in pieces) == text
+    found = attribute_answer(adapter, prompt, [65, 66, 67], 1, steps=200)
+    # Completeness (Sundararajan et al., proposition 1), and the log probability by plain transformers.
+    assert found.total == pytest.approx(found.difference, rel=0.02, abs=0.02)
+    with torch.no_grad():
+        logs = adapter.model(torch.tensor([[*prompt.ids, 65, 66, 67]])).logits[0].log_softmax(dim=-1)
+    wanted = logs[-3, 66] + logs[-2, 67]
+    assert found.score == pytest.approx(float(wanted), abs=1e-4)
+    assert [[word.text for word in part] for part in found.words] == [["Be", "brief."], ["name[A],", "food[soup]"]]
+
+
+def test_a_generation_is_explained_whole_or_in_part(writers: dict[str, Path], tmp_path: Path) -> None:
+    model = ht.load(writers["llama"])
+    assert isinstance(model, ht.Predictor)
+    (written,) = model.predict(["name[A] food[pie]"])
+    (whole,) = ht.explain(model, ["name[A] food[pie]"])
+    assert isinstance(whole, GenerationExplanation)
+    assert whole.text == written.text
+    assert [word.text for word in whole.words] == ["name[A]", "food[pie]"]
+    part = written.text[2:5]
+    (some,) = ht.explain(model, ["name[A] food[pie]"], label=part)
+    assert isinstance(some, GenerationExplanation)
+    assert whole.log_probability < some.log_probability < 0
+    with pytest.raises(DataError, match=r"the part to explain must be in '.*'; got 'soups'"):
+        ht.explain(model, ["name[A] food[pie]"], label="soups")
+    command = ["explain", str(writers["llama"]), "name[A] food[pie]", "--out", str(tmp_path / "told")]
+    outcome = CliRunner().invoke(app, command)
+    assert outcome.exit_code == 0, outcome.output
+    assert "(log probability -" in outcome.stdout
+    page = (tmp_path / "told" / "explanations.html").read_text()
+    assert "food[pie]" in page
 
 
 def test_the_command_line_shows_one_text_as_it_is_and_several_in_lines(
