@@ -590,7 +590,7 @@ def test_words_of_a_prompt_are_weighed_for_what_is_written(family: str, writers:
 def test_a_generation_is_explained_whole_or_in_part(writers: dict[str, Path], tmp_path: Path) -> None:
     model = ht.load(writers["llama"])
     assert isinstance(model, ht.Predictor)
-    (written,) = model.predict(["name[A] food[pie]"])
+    (written,) = model.predict(["name[A] food[pie]"], max_new_tokens=128)
     (whole,) = ht.explain(model, ["name[A] food[pie]"])
     assert isinstance(whole, GenerationExplanation)
     assert whole.text == written.text
