@@ -219,7 +219,8 @@ class RunFolder:
             OutputError: there is none.
         """
         runs = user_path(parent, "output.folder", OutputError) / name
-        found = sorted(path for path in runs.iterdir() if is_interrupted(path)) if runs.is_dir() else []
+        inside = [path for path in runs.iterdir() if not path.is_symlink()] if runs.is_dir() else []
+        found = sorted(path for path in inside if is_interrupted(path))
         if not found:
             raise OutputError(must_be(f"the runs in {runs}", "interrupted, one at least, to go on with", "none"))
         return cls.create(found[-1], resume=True)

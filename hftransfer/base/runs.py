@@ -12,6 +12,8 @@ from pathlib import Path
 from hftransfer.base.run_folder import MANIFEST, asked_in, is_interrupted
 
 METRICS = "metrics.json"
+LATEST = "latest"
+"""The name of a link beside the runs of a recipe, to the newest finished one."""
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
 # <folder>/<recipe>/<time>
 _DEPTH = 2
@@ -76,3 +78,35 @@ def at_newest(reference: str | os.PathLike[str], *, with_model: bool = True) -> 
         found = newest_in(name, with_model=with_model)
         return name if found is None else str(found)
     return name
+
+
+def link_newest(folder: Path) -> None:
+    """Let `latest` in the folder of a recipe's runs lead to the newest finished one, or be gone where there is none.
+
+    What others put there under that name stays: a file, a folder, a link that leads out of the folder. Where the file
+    system has no links there is none.
+    """
+    link, newest = folder / LATEST, newest_in(folder, with_model=False)
+    with contextlib.suppress(OSError, NotImplementedError):
+        if os.path.lexists(link) and not _leads_to_a_run(link):
+            return
+        if newest is None or newest.parent != folder or _STAMP.fullmatch(newest.name) is None:
+            link.unlink(missing_ok=True)
+            return
+        draft = folder / f".{LATEST}-{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(newest.name, target_is_directory=True)
+        try:
+            draft.replace(link)  # at once: nobody sees the folder without it
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _leads_to_a_run(link: Path) -> bool:
+    """Return whether this is a link as we make them: to the name of a run right beside it, there or gone."""
+    return link.is_symlink() and _STAMP.fullmatch(str(link.readlink())) is not None
+
+
+def is_of_a_recipe(run: Path) -> bool:
+    """Return whether a run lies in a folder that is named after the time, beside others of its recipe."""
+    return _STAMP.fullmatch(run.name) is not None

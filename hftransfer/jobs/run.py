@@ -26,6 +26,7 @@ from hftransfer.base.html import Fragment, Tile, small_uri
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
+from hftransfer.base.runs import is_of_a_recipe, link_newest
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Session, load_folds, load_rows, load_splits
@@ -162,6 +163,8 @@ def run(
         metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
         if together.is_first:
             _forget_checkpoints(checkpoints)
+            if is_of_a_recipe(folder.path):
+                link_newest(folder.path.parent)
             _push(loaded.recipe, folder, progress)
     return Result(folder.path, metrics)
 

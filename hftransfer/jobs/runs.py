@@ -15,7 +15,7 @@ from typing import Literal
 from hftransfer.base.errors import HftransferError, OutputError, must_be, some, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder, asked_in
-from hftransfer.base.runs import METRICS, at_newest, begun, is_finished, is_run, runs_in
+from hftransfer.base.runs import METRICS, at_newest, begun, is_finished, is_of_a_recipe, is_run, link_newest, runs_in
 from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.report.headline import Headline, headline_of, task_of
 from hftransfer.report.tables import columns_of, results_table
@@ -156,7 +156,10 @@ def delete_run(run: str | Path) -> list[Path]:
         OutputError: there is no run, or it goes on now.
     """
     folder = require_run(run)
-    return RunFolder(folder).delete(_forget_checkpoints)
+    kept = RunFolder(folder).delete(_forget_checkpoints)
+    if is_of_a_recipe(folder):
+        link_newest(folder.parent)
+    return kept
 
 
 def require_run(run: str | Path) -> Path:
@@ -166,6 +169,12 @@ def require_run(run: str | Path) -> Path:
         OutputError: it is something else.
     """
     path = user_path(run, "the run", OutputError)
+    if path.is_symlink() and path.is_dir():
+        target = path.resolve()
+        if target.parent != path.parent.resolve():
+            remedy = "Name the run itself."
+            raise OutputError(must_be("what is deleted", "the folder of one run", f"a link to {target}", remedy))
+        path = path.parent / target.name
     if path.is_dir() and is_run(path):
         return path
     inside = [str(found) for found in runs_in(path)] if path.is_dir() else []

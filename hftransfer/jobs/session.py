@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
-from hftransfer.base.errors import RecipeError
+from hftransfer.base.errors import RecipeError, must_be, nearest, some
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import LOGS
 from hftransfer.data.folds import in_folds, splits_of_fold, together, undivided
@@ -129,7 +129,23 @@ def load_splits(recipe: Recipe, found: Found, progress: Progress, *, decode: boo
     task = recipe.chosen_task.for_targets(recipe.chosen_task.targets_of(found))
     if task is not recipe.chosen_task and (faults := task.faults(recipe)):
         raise RecipeError(*faults)
-    return recipe.chosen_task.split(found, recipe.data, recipe.train.seed, progress, decode=decode)
+    splits = recipe.chosen_task.split(found, recipe.data, recipe.train.seed, progress, decode=decode)
+    _require_classes(recipe, splits)
+    return splits
+
+
+def _require_classes(recipe: Recipe, splits: Splits) -> None:
+    """Return if the classes that are weighed are those of the data.
+
+    Raises:
+        RecipeError: some are not.
+    """
+    weights = recipe.train.class_weights
+    unknown = [name for name in weights if name not in splits.class_names] if isinstance(weights, dict) else []
+    allowed = f"weights of the classes {some(splits.class_names, 10)}"
+    faults = [must_be("train.class_weights", allowed, f"'{n}'", nearest(n, splits.class_names)) for n in unknown]
+    if faults:
+        raise RecipeError(*faults)
 
 
 def load_folds(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> Splits:

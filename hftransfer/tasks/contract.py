@@ -259,6 +259,11 @@ class Task(ABC):
         """Return whether `train.class_weights` may let rare classes count as much as frequent ones."""
         return self.has_labels
 
+    @property
+    def weighs_by_name(self) -> bool:
+        """Return whether `train.class_weights` may say how much each class counts."""
+        return self.weighs_classes
+
     def for_targets(self, kind: TargetKind) -> Task:
         """Return the task as it is for rows with such targets: another one where a row may have several labels."""
         del kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 """What a task keeps of the logits of one item."""
+ClassWeights: TypeAlias = bool | np.ndarray
+"""How classes are weighed: by the inverse of their frequency, or each by its own weight (C,); False for not at all."""
 SolverName = Literal["softmax", "sigmoid", "ridge"]
 """Multinomial or per-label logistic regression, or least squares; each with an L2 penalty."""
 
@@ -127,9 +129,9 @@ class HeadTask(Task, Generic[Outcome]):
 
     @abstractmethod
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
-        """Return the loss of the items of a split."""
+        """Return the loss of the items of a split, classes weighed as is wished."""
 
     # --- outcomes ----------------------------------------------------------------------------------------------------
 

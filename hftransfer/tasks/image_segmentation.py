@@ -20,7 +20,7 @@ from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split, Splits
 from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.tasks.shown import Example, ExampleGroup, Layers, Line, Plot
 
@@ -95,6 +95,11 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     def weighs_classes(self) -> bool:
         """Return True: each pixel has a class."""
         return True
+
+    @property
+    def weighs_by_name(self) -> bool:
+        """Return False: rare classes count more by how rare they are."""
+        return False
 
     @property
     @override
@@ -180,13 +185,15 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the loss of pixels, each image counting as much; see `pixel_loss`."""
         from hftransfer.tasks.pixel_loss import PixelLoss
 
         del label_smoothing
-        return PixelLoss.of(examples, classes, device, class_weights=class_weights, kind=self.loss_kind).as_loss()
+        return PixelLoss.of(
+            examples, classes, device, class_weights=class_weights is True, kind=self.loss_kind
+        ).as_loss()
 
     loss_kind: str = "ce+dice"
 

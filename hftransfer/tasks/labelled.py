@@ -14,7 +14,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.targets import TargetKind
 from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -84,16 +84,16 @@ class LabelledTask(HeadTask[ClassOutcome]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
-        """Return cross-entropy; with `class_weights` each class counts by the inverse of its frequency."""
+        """Return cross-entropy; with `class_weights` each class counts as they say."""
         import torch
         from torch.nn.functional import cross_entropy
 
         ids = examples.split.class_ids
         labels = torch.from_numpy(ids).to(device)  # (N,)
         # The same weights divide the sum of the losses afterwards: the mean is over what counts.
-        by_class = balanced_weights(ids, classes) if class_weights else np.ones(classes)
+        by_class = weights_by_class(class_weights, ids, classes)
         weights = torch.from_numpy(by_class).float().to(device)  # (C,)
 
         def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
@@ -149,6 +149,13 @@ class LabelledTask(HeadTask[ClassOutcome]):
         if examples >= _FROM_MANY:
             lines.append("  # There is enough to fine-tune with: compare both (hftransfer compare).")
         return [*lines, "  # kind: lora                # few parameters beside frozen layers", "  # rank: 8"]
+
+
+def weights_by_class(wish: ClassWeights, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how much each class (C,) counts, as is wished."""
+    if isinstance(wish, np.ndarray):
+        return wish
+    return balanced_weights(labels, classes) if wish else np.ones(classes)
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:

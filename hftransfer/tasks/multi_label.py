@@ -14,7 +14,7 @@ from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.settings import DataSettings
 from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Wishes
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import LabelsPrediction
 from hftransfer.tasks.shown import Example, ExampleGroup, Line, Plot
 
@@ -82,7 +82,7 @@ class MultiLabelTask(HeadTask[np.ndarray]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the mean over labels of binary cross-entropy; with `class_weights` what has a label counts as much
         in all as what lacks it."""
@@ -91,9 +91,10 @@ class MultiLabelTask(HeadTask[np.ndarray]):
 
         wanted = np.asarray(examples.split.targets, dtype=np.float32)  # (N, C)
         by_label = None
-        if class_weights:
+        if class_weights is not False:
             # Of the labels as they are, before they are smoothed.
-            by_label = torch.from_numpy(positive_weights(wanted).astype(np.float32)).to(device)  # (C,)
+            weights = class_weights if isinstance(class_weights, np.ndarray) else positive_weights(wanted)
+            by_label = torch.from_numpy(weights.astype(np.float32)).to(device)  # (C,)
         # Half of what is smoothed goes to each answer.
         labels = torch.from_numpy(wanted * (1 - label_smoothing) + label_smoothing / 2).to(device)
 

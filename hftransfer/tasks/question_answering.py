@@ -16,7 +16,7 @@ from hftransfer.data.splits import Split
 from hftransfer.data.targets import SPANS
 from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Answer
 from hftransfer.tasks.spans import WindowSpans
 
@@ -112,7 +112,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the mean of the cross-entropies of the answer's first and last token, over the tokens of the window
         (Devlin et al., arXiv 1810.04805, section 4.2); a window without the answer points at its first token."""

@@ -13,7 +13,7 @@ from hftransfer.base.errors import must_be
 from hftransfer.data.numbers import Numbers
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task, Wishes
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Number, Prediction
 from hftransfer.tasks.shown import Example, ExampleGroup, Plot
 
@@ -123,7 +123,7 @@ class RegressionTask(HeadTask[float]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the mean of squared errors in units of the deviation; or of Huber's loss (1964), which is linear from
         one deviation on."""

@@ -71,6 +71,8 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
         faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
     if train.class_weights != "none" and not task.weighs_classes:
         faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
+    elif isinstance(train.class_weights, dict) and not task.weighs_by_name:
+        faults.append(must_be("train.class_weights", f"none or auto for task {task.name}", train.class_weights))
     return faults
 
 

@@ -17,7 +17,7 @@ from hftransfer.data.rows import Row
 from hftransfer.data.tables import table_suffix
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Proofs, Starter, Words
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Generation, Manner
 from hftransfer.tasks.templates import Template
 from hftransfer.tasks.text_rows import encode_rows, inputs_of, most_tokens, parts_of, proofs_of, template_of
@@ -183,7 +183,7 @@ class TextGeneration(HeadTask[TextScores]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the mean cross-entropy over the learned tokens of a batch, from what the adapter knows of them."""
         from hftransfer.adapters.causal import LOSS, SPREAD

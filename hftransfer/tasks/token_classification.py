@@ -19,7 +19,7 @@ from hftransfer.data.tags import OUTSIDE, WORD_TAGS, are_entities, entities_in_w
 from hftransfer.data.tokens import TAGGED_TEXTS, WordsContent, joined
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Entities, Entity
 from hftransfer.tasks.shown import Example, ExampleGroup, Mark, Plot
 
@@ -154,17 +154,17 @@ class TokenClassification(HeadTask[WordScores]):
 
     @override
     def loss(
-        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: bool
+        self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
         """Return the mean cross-entropy over words, each by its first token; with `class_weights` each tag counts by
         the inverse of its frequency."""
         import torch
         from torch.nn.functional import cross_entropy
 
-        from hftransfer.tasks.labelled import balanced_weights
+        from hftransfer.tasks.labelled import weights_by_class
 
         wanted, windows = _wanted(examples), _windows(examples)
-        by_class = balanced_weights(np.concatenate(wanted), classes) if class_weights else np.ones(classes)
+        by_class = weights_by_class(class_weights, np.concatenate(wanted), classes)
         weights = torch.from_numpy(by_class).float().to(device)  # (C,)
 
         def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import ModelError, RecipeError, must_be, some
 from hftransfer.base.progress import Progress
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
-from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Keeping
 from hftransfer.training.settings import TrainSettings
@@ -101,6 +103,14 @@ class Job:
         if has_own_start or not self.strategy.begins_solved or self.task.solver is None:
             return False
         return self.adapter.last_layer_is_solvable
+
+    @property
+    def class_weights(self) -> ClassWeights:
+        """Return how classes are weighed: by their frequency, each by its own weight, or not at all."""
+        wish = self.train.class_weights
+        if not isinstance(wish, dict):
+            return wish == "auto"
+        return np.array([wish.get(name, 1.0) for name in self.task.output_names(self.splits)])
 
     @property
     def epochs(self) -> int:

@@ -71,7 +71,7 @@ def solved_head(job: Job, train: tuple[Features, np.ndarray], validation: tuple[
         classes=len(job.splits.class_names),
         l2=None if l2 == "auto" else l2,
         near=None if job.names is None else job.names.head,
-        balanced=job.train.class_weights == "auto",
+        balanced=job.class_weights,
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
     )
     solve = SOLVERS[task.solver]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from hftransfer.base.errors import must_be
 
 Schedule = Literal["cosine", "linear", "constant"]
 LossName = Literal["infonce", "sigmoid", "mse", "huber", "ce+dice", "ce", "dice", "focal"]
@@ -94,8 +96,10 @@ class TrainSettings(BaseModel):
         "mse (if left out), or huber, which large errors pull less; of pixels: ce+dice (if left out), ce, dice, focal",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    class_weights: Literal["none", "auto"] = Field(
-        "none", description="auto weighs classes by the inverse of their frequency in the training split"
+    class_weights: Literal["none", "auto"] | dict[str, float] = Field(
+        "none",
+        description="auto weighs classes by the inverse of their frequency in the training split; {cat: 1, dog: 3.5} "
+        "says how much each counts, those not named 1",
     )
     patience: int | None = Field(
         3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
@@ -126,3 +130,18 @@ class TrainSettings(BaseModel):
     views: int | None = Field(
         None, ge=1, le=64, description="with augment: keep this many augmented views of each image instead of new ones"
     )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _sound_weights(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        allowed = "positive numbers by the names of classes, as in {cat: 1, dog: 3.5}"
+        for name, weight in value.items():
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 < weight < float("inf"):
+                raise ValueError(must_be("the weights", allowed, f"{name}: {weight}"))
+        if not value:
+            raise ValueError(must_be("the weights", allowed, "none"))
+        # YAML reads names such as 0 as numbers.
+        return {str(name): weight for name, weight in value.items()}

@@ -19,7 +19,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
-from hftransfer.tasks.labelled import balanced_weights
+from hftransfer.tasks.head_task import ClassWeights
+from hftransfer.tasks.labelled import weights_by_class
 from hftransfer.tasks.multi_label import positive_weights
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
@@ -98,8 +99,8 @@ class Problem:
     """None: the best of the grid on the validation rows."""
     near: KnownHead | None = None
     """A head that the solution stays near to."""
-    balanced: bool = False
-    """Whether rare classes count as much as frequent ones."""
+    balanced: ClassWeights = False
+    """Whether rare classes count as much as frequent ones, or how much each class (C,) counts."""
     pilot_rows: int | None = None
     """Of so many training rows, drawn at random, the L2 strength is chosen, and scaled to all; None: of all."""
 
@@ -113,13 +114,13 @@ def solve_head(
     l2: float | None = None,
     near: KnownHead | None = None,
     *,
-    balanced: bool = False,
+    balanced: ClassWeights = False,
 ) -> SolvedHead:
     """Return the head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
     The objective is mean cross-entropy + l2 / 2 · ‖W‖² over standardised features; the bias is free. The
     standardisation is folded into the returned weights. Deterministic. `balanced` weighs each class by the inverse of
-    its frequency among the training rows, in both losses.
+    its frequency among the training rows, in both losses; an array (C,) says how much each counts beside the others.
 
     With `near`, what is small is the way from there: l2 / 2 · ‖W - W₀‖² / s², s being the mean length of the rows of
     W₀, features as they are, and the bias that of `near` (as in CLAP; Silva-Rodríguez et al., arXiv 2312.12730).
@@ -136,7 +137,10 @@ def solve_head(
         strengths = [l2] if l2 is not None else [each for each in (10.0, 0.1, 0.001) if each in grid]
         start = np.vstack([near.weight.T.astype(np.float64) * deviation[:, None], near.bias])
     anchor = None if near is None else start
-    by_class = balanced_weights(train_labels, classes) if balanced else None
+    by_class = None if balanced is False else weights_by_class(balanced, train_labels, classes)
+    if isinstance(balanced, np.ndarray):
+        # A strength means the same whatever the weights' unit is: those of all rows have the mean 1.
+        by_class = balanced / balanced[train_labels].mean()
     fits: dict[float, tuple[float, np.ndarray]] = {}
 
     def fit(strength: float, first: np.ndarray) -> None:
@@ -407,7 +411,10 @@ def solve_labels(problem: Problem) -> SolvedHead:
         values, vectors, place, start = _ridge_of_labels(scaled, targets, held_out, wanted, grid)
         rotated, rotated_held_out = _Rotated(scaled, vectors), _Rotated(held_out, vectors)
         positive = targets.sum(axis=0)
-        weights = positive_weights(targets) if problem.balanced else 1.0
+        weights: np.ndarray | float = 1.0
+        if problem.balanced is not False:
+            own = problem.balanced
+            weights = own if isinstance(own, np.ndarray) else positive_weights(targets)
         search = _LabelSearch(rotated, targets, values, np.broadcast_to(weights, positive.shape))
         losses = np.full((len(grid), targets.shape[1]), np.inf)  # (G, C)
         fits = np.zeros((len(grid), *start.shape))  # (G, D + 1, C)

@@ -171,7 +171,7 @@ def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:
         len(job.splits.class_names),
         job.compute.device,
         label_smoothing=job.train.label_smoothing,
-        class_weights=job.train.class_weights == "auto",
+        class_weights=job.class_weights,
     )
 
     judged = partial(_judged, job, sources, examples, "validation")

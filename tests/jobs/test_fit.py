@@ -403,3 +403,29 @@ def test_a_causal_llama_answers_questions(tiny: TinyModels, tmp_path: Path) -> N
     transformers.AutoTokenizer.from_pretrained(tiny("llama")).save_pretrained(tmp_path / "causal")
     model = _answering(tiny, model=str(tmp_path / "causal"), strategy=ht.FineTune(unfreeze=1))
     assert model.predict(question="who?", context="the actor").end <= 9
+
+
+@pytest.mark.parametrize("strategy", ["linear-probe", ht.FineTune(unfreeze=1)])
+def test_classes_that_count_more_are_given_more_often(tiny: TinyModels, strategy: Any) -> None:
+    rows = [(f"the film was {word}", "pos" if place % 2 else "neg") for place in range(40) for word in ("fine", "poor")]
+
+    def share(weights: Any) -> float:
+        told = _fit(tiny, train=rows, strategy=strategy, class_weights=weights, epochs=2, calibrate=False)
+        return float(told.predict(["the film was fine"])[0].scores["pos"])
+
+    assert share({"pos": 8}) > 0.75 > share("none") > 0.25 > share({"neg": 8, "pos": 1})
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"pas": 2}, ["train.class_weights", "weights of the classes neg, pos", "'pas'", "Did you mean 'pos'?"]),
+        ({"pos": 0}, ["train.class_weights", "positive numbers by the names of classes", "pos: 0"]),
+        ({"pos": "much"}, ["train.class_weights", "positive numbers", "pos: much"]),
+        ({}, ["train.class_weights", "positive numbers", "none"]),
+    ],
+)
+def test_weights_of_no_class_are_told(tiny: TinyModels, weights: Any, words: list[str]) -> None:
+    with pytest.raises(HftransferError) as error:
+        _fit(tiny, class_weights=weights)
+    assert missing_words(faults_of(error), words) == []

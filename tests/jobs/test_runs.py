@@ -13,12 +13,14 @@ import pytest
 from scipy.stats import binomtest
 
 from hftransfer.base.errors import DataError, OutputError
-from hftransfer.base.runs import at_newest, begun, newest_in, runs_in
+from hftransfer.base.runs import at_newest, begun, link_newest, newest_in, runs_in
 from hftransfer.hub.publish import collect
+from hftransfer.jobs.run import run
 from hftransfer.jobs.runs import delete_run, find_run, list_runs, require_run
 from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import find_place
 from hftransfer.study.paired import compare_runs, paired_table
+from tests.builders import recipe_for
 from tests.cli.test_cli import call
 
 
@@ -209,3 +211,55 @@ def test_the_top_labels_are_told_best_first(finished, flat_data, tmp_path):
     assert table[0].startswith("input,label,score,unlike,label_2,score_2")
     assert [row.split(",")[1] for row in table[1:]] == [entry["label"] for entry in told]
     assert call("predict", run, *photos, "--top", 0).exit_code == 2
+
+
+# --- the newest, by a link -------------------------------------------------------------------------------------------
+
+
+def test_latest_leads_to_the_newest_finished_run(runs):
+    flowers = runs / "flowers"
+    link_newest(flowers)
+    assert (flowers / "latest").readlink() == Path("20260103-101500")
+    assert [run.name for run in runs_in(runs)].count("latest") == 0  # links are not followed
+    assert find_run(flowers / "latest") == flowers / "latest"
+    delete_run(flowers / "latest")
+    assert not (flowers / "20260103-101500").exists()
+    assert (flowers / "latest").readlink() == Path("20260102-101500")
+    delete_run(flowers / "20260102-101500")
+    assert sorted(entry.name for entry in flowers.iterdir()) == ["notes"]
+
+
+@pytest.mark.parametrize("foreign", ["file", "folder", "link"])
+def test_what_others_call_latest_stays(runs, tmp_path, foreign):
+    link, elsewhere = runs / "flowers/latest", tmp_path / "elsewhere"
+    shutil.copytree(runs / "pets/mine", elsewhere)
+    if foreign == "file":
+        link.write_text("mine")
+    elif foreign == "folder":
+        link.mkdir()
+    else:
+        link.symlink_to(elsewhere)
+    link_newest(runs / "flowers")
+    assert (link.is_symlink(), link.is_dir()) == (foreign == "link", foreign != "file")
+    if foreign == "link":
+        with pytest.raises(OutputError, match="a link to"):
+            delete_run(link)
+        assert (elsewhere / "metrics.json").is_file()
+
+
+def test_a_file_system_without_links_has_none(runs, monkeypatch):
+    def refused(*_, **__):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    link_newest(runs / "flowers")
+    assert not (runs / "flowers/latest").exists()
+
+
+def test_a_run_of_a_recipe_is_the_latest(tiny, folder_data, tmp_path, silent, without_figures):
+    recipe = recipe_for(tiny("vit"), folder_data)
+    recipe["output"] = {**recipe["output"], "folder": str(tmp_path / "runs")}
+    result = run(recipe, progress=silent)
+    latest = result.folder.parent / "latest"
+    assert latest.resolve() == result.folder.resolve()
+    assert load(latest).predict(str(next((folder_data / "test/red").iterdir())))

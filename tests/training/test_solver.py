@@ -411,3 +411,21 @@ def test_tokens_are_read_as_rows() -> None:
     assert rows.shape == (3, 4)
     assert rows.rows(0, 3)[:, 0].tolist() == [0.0, 2.0, 11.0]
     assert rows.rows(1, 2)[:, 0].tolist() == [2.0]
+
+
+@pytest.mark.parametrize("unit", [1.0, 10.0])
+def test_weights_of_classes_are_those_of_scikit_learn(unit: float) -> None:
+    random = np.random.default_rng(3)
+    labels = random.choice(3, 120, p=[0.7, 0.2, 0.1])
+    features = (random.normal(size=(120, 6)) + 0.7 * np.eye(6)[labels]).astype(np.float32)
+    given = unit * np.array([1.0, 3.5, 2.0])
+    rows = InMemory(features)
+    head = solve_head(rows, labels, rows, labels, 3, l2=0.05, balanced=given)
+    weights = given / given[labels].mean()  # their unit is of no matter
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    oracle = LogisticRegression(C=1 / (0.05 * 120), class_weight=dict(enumerate(weights)), tol=1e-10, max_iter=10_000)
+    oracle.fit(scaled, labels)
+    own = softmax(head.logits(rows), axis=1)
+    assert own == pytest.approx(oracle.predict_proba(scaled), abs=1e-4)
+    plain = softmax(solve_head(rows, labels, rows, labels, 3, l2=0.05).logits(rows), axis=1)
+    assert own[:, 1].mean() > plain[:, 1].mean()
