@@ -46,6 +46,8 @@ _HOMES = {
     "audit": "hftransfer.jobs.audit",
     "explain": "hftransfer.attribution.explaining",
     "zero_shot": "hftransfer.predictors.dual",
+    "search": "hftransfer.predictors.searching",
+    "suggest": "hftransfer.predictors.suggesting",
     "load_recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
     "FineTune": "hftransfer.strategies",
@@ -94,6 +96,8 @@ if TYPE_CHECKING:
     from hftransfer.predictors.dual import zero_shot as zero_shot
     from hftransfer.predictors.load import load as load
     from hftransfer.predictors.predictor import Predictor as Predictor
+    from hftransfer.predictors.searching import search as search
+    from hftransfer.predictors.suggesting import suggest as suggest
     from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe
     from hftransfer.strategies import Contrastive as Contrastive

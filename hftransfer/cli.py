@@ -27,6 +27,9 @@ from hftransfer.base.errors import (
 
 if TYPE_CHECKING:
     from hftransfer.base.progress import Progress
+    from hftransfer.predictors.ranked import Ranked
+    from hftransfer.predictors.searching import Match
+    from hftransfer.predictors.suggesting import Suggestion
 
 app = typer.Typer(
     name="hftransfer",
@@ -61,7 +64,7 @@ def _common(
     pass
 
 
-_EMBEDDINGS = Path("features.parquet")
+_EMBEDDINGS, _SUGGESTIONS = Path("features.parquet"), Path("suggestions")
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
 RecipeOrRun = Annotated[
     str,
@@ -421,6 +424,70 @@ def embed(
         asked = EmbedRequest(inputs=tuple(inputs or ()), column=column, pair_column=pair_column, out=out)
         shape = embed_inputs(_at_newest(model), asked, precision, _progress(quiet=quiet), sys.stdin)  # type: ignore[arg-type]
         print(f"{out}: {shape[0]:,} x {shape[1]:,}")
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="An image file, or words for a dual encoder.")],
+    inside: Annotated[
+        str, typer.Option("--in", metavar="FOLDER", help="Where to search: a folder, a table, a pattern.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="A backbone, a dual encoder (for words), or a run.")
+    ] = "bundled/dual-encoder",
+    count: Annotated[int, typer.Option(min=1, help="So many of the nearest.")] = 12,
+    column: Column = None,
+    out: Annotated[Path | None, typer.Option(help="Write search.html and search.csv into this folder.")] = None,
+    as_json: Json = False,
+    precision: Precision = "fp32",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find the images or texts of a folder that are nearest to an image, or to words."""
+
+    def work() -> None:
+        _require_precision(precision)
+        from hftransfer.predictors.searching import search as search_in
+
+        progress = _progress(quiet=quiet or as_json)
+        found = search_in(
+            query,
+            inside,
+            model=_at_newest(model),
+            count=count,
+            column=column,
+            precision=precision,  # type: ignore[arg-type]
+            progress=progress,
+        )
+        _tell_ranked(found, out, "search", as_json=as_json)
+
+    _guarded(work, debug=debug)
+
+
+@app.command()
+def suggest(
+    run: ModelName,
+    inputs: Inputs = None,
+    count: Annotated[int, typer.Option(min=1, help="How many are to be labelled.")] = 50,
+    column: Column = None,
+    out: Annotated[Path, typer.Option(help="The folder for suggestions.csv and suggestions.html.")] = _SUGGESTIONS,
+    seed: Annotated[int, typer.Option(min=0, help="Of the clusters.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Tell which unlabelled images or texts to label next: a model is unsure about them, and they are typical."""
+
+    def work() -> None:
+        from hftransfer.predictors.suggesting import suggest_inputs
+
+        if not inputs:
+            raise RecipeError(must_be("what is suggested from", "a folder, a table or files without labels", "none"))
+        progress = _progress(quiet=quiet or as_json)
+        found = suggest_inputs(_at_newest(run), inputs, column, count, seed, progress)
+        _tell_ranked(found, out, "suggestions", as_json=as_json)
 
     _guarded(work, debug=debug)
 
@@ -975,6 +1042,18 @@ def _at_newest(reference: str) -> str:
     if chosen != reference:
         print(printable(f"{reference}: its newest run, {chosen}"), file=sys.stderr)
     return chosen
+
+
+def _tell_ranked(found: Ranked[Match] | Ranked[Suggestion], out: Path | None, name: str, *, as_json: bool) -> None:
+    """Print inputs in their order, and write their table and sheet where there is a folder for them."""
+    files = found.save(out, name) if out is not None else []
+    if as_json:
+        print(printable_json(json.dumps(found.plain(), indent=2, ensure_ascii=False, allow_nan=False)))
+        return
+    for line in found.lines():
+        print(line)
+    for file in files:
+        _say(str(file))
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ EXTRAS = {
     "keras": ("keras", "h5py"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
+    "suggest": ("sklearn",),
 }
 
 

@@ -89,3 +89,11 @@ class Fragment:
     def html(self) -> str:
         """Return it as HTML without a head."""
         return render_page("hftransfer.base", "fragment.html.jinja", fragment=self).strip()
+
+    def page(self) -> str:
+        """Return it as a page of its own, light or dark as the browser is."""
+        from markupsafe import Markup
+
+        # What is in the fragment was escaped there.
+        body = Markup(self.html())  # noqa: S704
+        return render_page("hftransfer.base", "sheet.html.jinja", title=self.title, body=body)

@@ -296,6 +296,27 @@ class Predictor:
 
         yield from in_batches(inputs, self.compute, self._read, self._encoded, features_of, lambda row: row)
 
+    def scores_of_features(self, features: np.ndarray, inputs: Sequence[object]) -> np.ndarray:
+        """Return the scores (N, C) of inputs whose features (N, D) are known: by the linear head alone, where there is
+        one, else of the inputs anew.
+
+        Raises:
+            DataError: an input can't be read any more.
+        """
+        import numpy as np
+        import torch
+
+        from hftransfer.adapters.scoring import require_numbers, scores_of
+
+        if self._head is None:
+            told = all_or_faults(self.predict_each(inputs))
+            return np.array([[one.scores[name] for name in self.class_names] for one in told])
+        with torch.inference_mode():
+            logits = self._head(torch.from_numpy(features).to(self.compute.device))
+            values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
+        require_numbers(values, self.source.name)
+        return values
+
     def require_one_row(self) -> None:
         """Return if one row of features an input enters the head: an embedding.
 

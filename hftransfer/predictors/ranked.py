@@ -1,0 +1,99 @@
+"""Inputs in an order, the best first: as a table, as a sheet of pictures, and as a notebook shows them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hftransfer.base.errors import DataError, OutputError, WriteError, must_be, printable, user_path
+from hftransfer.base.html import Fragment, Tile, jpeg_uri
+from hftransfer.base.tabular import csv_text
+from hftransfer.predictors.inputs import decoded
+
+_SHOWN, _ON_SHEET, _EDGE_PX, _LONGEST = 24, 200, 128, 300
+
+
+@dataclass(frozen=True)
+class Place:
+    """An input in an order."""
+
+    input: str
+    """What a person knows it by: a path, a text, the row of a table."""
+
+    @property
+    def caption(self) -> str:
+        """What is said under its picture."""
+        return Path(self.input).name
+
+
+Kind = TypeVar("Kind", bound=Place)
+
+
+class Ranked(list[Kind]):
+    """Inputs in an order, the best first; slices and pickles of it are plain lists."""
+
+    def __init__(self, places: Iterable[Kind], values: Sequence[object], title: str, *, of_texts: bool) -> None:
+        super().__init__(places)
+        self._values, self.title, self._of_texts = list(values), title, of_texts
+
+    def __reduce__(self) -> tuple[type[list[Kind]], tuple[list[Kind]]]:
+        return list, (list(self),)
+
+    def plain(self) -> list[dict[str, object]]:
+        """Return it as JSON has it."""
+        return [asdict(one) for one in self]
+
+    def csv(self) -> str:
+        """Return it as a table, one row an input."""
+        rows = self.plain()
+        return csv_text(list(rows[0]) if rows else ["input"], [row.values() for row in rows])
+
+    def lines(self) -> list[str]:
+        """Return it in lines for a terminal."""
+        return [
+            "  ".join([*(_cell(value) for name, value in row.items() if name != "input"), printable(str(row["input"]))])
+            for row in self.plain()
+        ]
+
+    def save(self, folder: str | os.PathLike[str], name: str) -> list[Path]:
+        """Return the table and the sheet, `<name>.csv` and `<name>.html`, written into a folder.
+
+        Raises:
+            OutputError: they can't be written.
+        """
+        path = user_path(os.fspath(folder), "the output folder", OutputError)
+        files = [path / f"{name}.csv", path / f"{name}.html"]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for file, text in zip(files, (self.csv(), self._fragment(_ON_SHEET).page()), strict=True):
+                file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise WriteError(must_be(f"the folder {path}", "writable", error.strerror or str(error))) from error
+        return files
+
+    def _repr_html_(self) -> str:
+        return self._fragment(_SHOWN).html()
+
+    def _fragment(self, most: int) -> Fragment:
+        more = [f"{len(self) - most:,} more are in the table"] if len(self) > most else []
+        if not self._of_texts:
+            both = zip(self[:most], self._values, strict=False)
+            return Fragment(self.title, tiles=[_tile(one, value) for one, value in both], notes=more)
+        rows = [{**row, "input": str(row["input"])[:_LONGEST]} for row in self.plain()[:most]]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        return Fragment(self.title, table=[list(rows[0]), *cells] if rows else [], notes=more)
+
+
+def _tile(one: Place, value: object) -> Tile:
+    image = decoded(value, 0)
+    if isinstance(image, DataError):  # the file went meanwhile
+        return Tile("data:,", one.caption)
+    image.thumbnail((_EDGE_PX, _EDGE_PX))
+    return Tile(jpeg_uri(image), one.caption)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
