@@ -181,6 +181,41 @@ def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Scores
     return score_guesses(Guesses.of(probabilities, labels), labels, probabilities.shape[1])
 
 
+MOST_RANKED = 1 << 25
+"""Probabilities above which they are not ranked: sorting them would take longer than the network."""
+
+
+def ranking_scores(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
+    """Return how well probabilities (N, C) rank the examples of each class (N,) above all others: the area under the
+    ROC curve and the average precision, their means over the classes that are there and not alone (one-vs-rest); of
+    two classes both of the second, as scikit-learn has them. Empty where there are no such classes, or too many
+    numbers."""
+    from scipy.stats import rankdata
+
+    from hftransfer.metrics.multi_label import average_precision
+
+    classes = probabilities.shape[1]
+    counts = np.bincount(labels, minlength=classes)
+    known = np.flatnonzero((counts > 0) & (counts < len(labels)))
+    if not len(known) or probabilities.size > MOST_RANKED:
+        return {}
+    areas, precisions = [], []
+    for place in known.tolist() if classes > 2 else [1]:
+        own, count = labels == place, int(counts[place])
+        # Mann and Whitney's statistic; equal probabilities share their rank.
+        ranks = float(rankdata(probabilities[:, place])[own].sum())
+        areas.append((ranks - count * (count + 1) / 2) / (count * (len(labels) - count)))
+        precisions.append(average_precision(own, probabilities[:, place]) or 0.0)
+    return {"roc_auc": float(np.mean(areas)), "average_precision": float(np.mean(precisions))}
+
+
+def positive_scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
+    """Return precision and recall of the second of two classes, for predictions and labels (N,)."""
+    hits = float(((predicted == 1) & (labels == 1)).sum())
+    taken, there = int((predicted == 1).sum()), int((labels == 1).sum())
+    return {"precision": hits / taken if taken else 0.0, "recall": hits / there if there else 0.0}
+
+
 @dataclass(frozen=True)
 class _Counts:
     """Examples of each class (C,): there, predicted, and both at once."""

@@ -44,7 +44,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
     tuned = ("conformity",)
     metrics = (
         Metric("accuracy", is_share=True, in_progress=True),
-        *(Metric("balanced_accuracy"), Metric("macro_f1")),
+        *(Metric("balanced_accuracy"), Metric("macro_f1"), Metric("roc_auc"), Metric("average_precision")),
         Metric("log_loss", higher_is_better=False, in_progress=True),
         Metric("expected_calibration_error", higher_is_better=False),
     )
@@ -123,7 +123,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
     ) -> Judged:
         """Return accuracy and its kin; the best model has the highest accuracy, of equals the lowest log loss."""
         from hftransfer.metrics.calibration import conformity_of
-        from hftransfer.metrics.classification import Guesses, score_guesses
+        from hftransfer.metrics.classification import Guesses, positive_scores, ranking_scores, score_guesses
 
         labels, names = examples.split.class_ids, list(class_names)
         # The first four fields of an outcome are those of `Guesses`; its probabilities may not be kept.
@@ -138,6 +138,9 @@ class LabelledTask(HeadTask[ClassOutcome]):
         if all(outcome.probabilities is not None for outcome in outcomes):
             probabilities = np.array([outcome.probabilities for outcome in outcomes]).reshape(-1, len(names))  # (N, C)
             columns |= {f"probability_{name}": probabilities[:, index] for index, name in enumerate(names)}
+            metrics |= ranking_scores(probabilities, labels)
+        if len(names) == 2:
+            metrics |= {**positive_scores(kept[0], labels), "positive_class": names[1]}
         known = extras.get("conformity") or conformity_of(kept[2])
         score = (metrics["accuracy"], -metrics["log_loss"])
         return Judged(metrics, score, columns, probabilities, extras={"conformity": known})

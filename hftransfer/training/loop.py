@@ -43,7 +43,7 @@ Targets = tuple[tuple[float, Sequence[int]], ...]
 
 Kept = TypeVar("Kept")
 _ALL = 1 << 30
-_CPU_TOKENS = 512
+_CPU_TOKENS = 384
 """Tokens that go through the network at once on a CPU: enough for its matrix products. LoRA of SmolLM2-135M holds about
 4 MB for each."""
 

@@ -61,7 +61,7 @@ class TrainSettings(BaseModel):
     micro_tokens: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="of texts: so many tokens of a step go through the network at once, padding counted, the gradients "
-        "summed; auto is 512 on CPU, and all of them elsewhere",
+        "summed; auto is 384 on CPU, and all of them elsewhere",
     )
     packing: bool = Field(
         False,

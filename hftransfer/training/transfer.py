@@ -200,7 +200,7 @@ def _plan(
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
         told = {metric.name for metric in job.task.metrics if metric.in_progress}
         names = [*(name for name in shown if name in told), *([job.train.metric] if job.train.metric else [])]
-        return Evaluation(judged, {name: shown[name] for name in names}, _score(job, judged))
+        return Evaluation(judged, {name: shown[name] for name in names if name in shown}, _score(job, judged))
 
     return Plan(
         adapter=adapter,
@@ -257,7 +257,8 @@ def _score(job: Job, judged: Judged) -> tuple[float, ...]:
     if job.train.metric is None:
         return judged.score
     metric = next(metric for metric in job.task.metrics if metric.name == job.train.metric)
-    value = float(judged.metrics[metric.name])
+    # Of one class alone there is no area under a curve: all epochs are equal by it.
+    value = float(judged.metrics.get(metric.name, 0.0))
     return (value if metric.higher_is_better else -value, *judged.score)
 
 

@@ -20,6 +20,8 @@ from hftransfer.metrics.classification import (
     LogLoss,
     MacroF1,
     TopKAccuracy,
+    positive_scores,
+    ranking_scores,
     score_probabilities,
 )
 from hftransfer.metrics.intervals import mean_interval, share_interval
@@ -215,3 +217,26 @@ def test_intervals_of_nothing_and_of_certainty_are_told():
     assert share_interval(30, 40) == pytest.approx(
         [(center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)]
     )
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_areas_and_average_precision_are_those_of_scikit_learn(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    labels = random.integers(0, classes, 90)
+    scores = random.dirichlet(np.ones(classes), 90).round(2) + 0.2 * np.eye(classes)[labels]  # with ties
+    scores /= scores.sum(axis=1, keepdims=True)
+    found = ranking_scores(scores, labels)
+    if classes == 2:
+        area, precision = sk.roc_auc_score(labels, scores[:, 1]), sk.average_precision_score(labels, scores[:, 1])
+    else:
+        area = sk.roc_auc_score(labels, scores, multi_class="ovr", average="macro")
+        precision = sk.average_precision_score(np.eye(classes)[labels], scores, average="macro")
+    assert (found["roc_auc"], found["average_precision"]) == pytest.approx((area, precision))
+
+
+def test_precision_and_recall_are_of_the_second_class() -> None:
+    predicted, labels = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 1])
+    wanted = sk.precision_score(labels, predicted), sk.recall_score(labels, predicted)
+    assert tuple(positive_scores(predicted, labels).values()) == pytest.approx(wanted)
+    assert positive_scores(np.zeros(3), np.zeros(3)) == {"precision": 0.0, "recall": 0.0}
+    assert ranking_scores(np.array([[0.2, 0.8]]), np.array([1])) == {}  # one class alone
