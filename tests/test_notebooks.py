@@ -21,7 +21,7 @@ from hftransfer.auditing.audit import Audit
 from hftransfer.auditing.findings import Finding
 from hftransfer.base import notebooks
 from hftransfer.base.errors import OutputError
-from hftransfer.base.notebooks import Shown
+from hftransfer.base.notebooks import Displayed
 from hftransfer.base.progress import Progress
 from tests.builders import TinyModels, browser, load_dual_model, load_model, picture, recipe_for
 
@@ -189,11 +189,11 @@ def test_a_comparison_shows_itself(tiny: TinyModels, folder_data: Path, tmp_path
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> list[Displayed]:
     """What a notebook's cell shows, at last the newest."""
-    drawn: list[Shown] = []
+    drawn: list[Displayed] = []
 
-    def display(shown: Shown, *, display_id: bool) -> Any:
+    def display(shown: Displayed, *, display_id: bool) -> Any:
         assert display_id
         drawn.append(shown)
         return SimpleNamespace(update=drawn.append)
@@ -204,7 +204,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
 
 
 def test_progress_is_one_output_of_a_cell_and_none_of_standard_error(
-    kernel: list[Shown], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    kernel: list[Displayed], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 

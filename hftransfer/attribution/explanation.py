@@ -19,7 +19,7 @@ from hftransfer.attribution.faithfulness import Faithfulness, cells_of
 from hftransfer.attribution.maps import is_blank
 from hftransfer.attribution.words import Attributed, Word
 from hftransfer.base.errors import OutputError, must_be, user_path
-from hftransfer.base.html import Fragment, Tile, data_uri, render_page, small_uri
+from hftransfer.base.html import Fragment, Thumbnail, data_uri, render_page, small_uri
 from hftransfer.report.rendering import Marked, marked_words
 from hftransfer.tasks.outcomes import Answer, Entity
 from hftransfer.tasks.spans import Span
@@ -31,7 +31,7 @@ _AROUND = 40
 
 
 class Entry(TypedDict):
-    """What a page tells of one explanation."""
+    """The words, spans or picture that a page shows of one explanation."""
 
     name: str
     line: str
@@ -101,7 +101,7 @@ class Explanation(ABC):
 
     def _repr_html_(self) -> str:
         picture = self._repr_png_()
-        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        tiles = [Thumbnail(small_uri(picture), wide=True)] if picture is not None else []
         spans = [[one["score"], f"… {one['before']}[{one['text']}]{one['after']} …"] for one in self.spans_in_context()]
         table = [["score", "span"], *spans] if spans else []
         return Fragment(self.title, words=self.weighed_words(), tiles=tiles, table=table).html()

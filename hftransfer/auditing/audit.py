@@ -10,7 +10,7 @@ from hftransfer.auditing.findings import KINDS, TITLES, Findings
 from hftransfer.auditing.sheets import sheet_of, write_audit
 from hftransfer.base.cache import new_folder
 from hftransfer.base.errors import OutputError, counted, must_be, user_path
-from hftransfer.base.html import Fragment, Tile, small_uri
+from hftransfer.base.html import Fragment, Thumbnail, small_uri
 
 _ROWS = 12
 
@@ -42,7 +42,7 @@ class Audit(Findings):
         more = len(self.findings) - len(rows)
         notes = [*([f"{more:,} more: audit.findings, audit.save(folder)"] if more else []), *self.notes]
         drawn = [picture for kind in KINDS if (picture := sheet_of(self, kind)) is not None]
-        tiles = [Tile(small_uri(picture), wide=True) for picture in drawn]
+        tiles = [Thumbnail(small_uri(picture), wide=True) for picture in drawn]
         return Fragment(repr(self)[len("Audit(") : -1], table=table, tiles=tiles, notes=notes).html()
 
     def _repr_png_(self) -> bytes | None:

@@ -61,7 +61,7 @@ def small_uri(picture: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Tile:
+class Thumbnail:
     """A picture of a fragment, as an address that holds all of it, and what is said under it."""
 
     source: str
@@ -83,7 +83,7 @@ class Fragment:
     """The first row names the columns."""
     words: Sequence[Sequence[dict[str, str]]] = ()
     """Texts word by word, each with `text`, `style` and `title`."""
-    tiles: Sequence[Tile] = ()
+    tiles: Sequence[Thumbnail] = ()
     notes: Sequence[str] = ()
 
     def html(self) -> str:

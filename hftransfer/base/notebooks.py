@@ -23,7 +23,7 @@ class Handle(Protocol):
         """Show something else in its place."""
 
 
-class Shown:
+class Displayed:
     """An output as plain text and as HTML: a notebook takes what it can show."""
 
     def __init__(self, text: str, page: str) -> None:
@@ -36,7 +36,7 @@ class Shown:
         return self._page
 
 
-class Cell:
+class CellOutput:
     """The output of a cell with the lines that were told, and bars of the stages that go on.
 
     It goes to the cell itself and not to standard error, which notebooks colour as a fault.
@@ -82,7 +82,7 @@ class Cell:
 
         self._handle = display(shown, display_id=True)
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> Displayed:
         bars = [f"{name}: {done:,}/{total:,}" for name, (done, total) in self._bars.items()]
         drawn = [
             f'<div>{html.escape(printable(name))} <progress value="{done}" max="{total}"></progress>'
@@ -90,7 +90,7 @@ class Cell:
             for name, (done, total) in self._bars.items()
         ]
         told = html.escape("\n".join(self._lines))
-        return Shown("\n".join([*self._lines, *bars]), f'<div style="{_STYLE}">{told}{"".join(drawn)}</div>')
+        return Displayed("\n".join([*self._lines, *bars]), f'<div style="{_STYLE}">{told}{"".join(drawn)}</div>')
 
 
 def hush_tqdm() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from hftransfer.base.errors import printable
-from hftransfer.base.notebooks import Cell, in_notebook
+from hftransfer.base.notebooks import CellOutput, in_notebook
 
 Advance = Callable[[int], None]
 _COLOR, _PLAIN = "\033[1;32m", "\033[0m"
@@ -25,7 +25,7 @@ class Progress:
 
     def __init__(self, stream: IO[str] | None = sys.stderr) -> None:
         self.stream = stream
-        self.cell = Cell() if stream is sys.stderr and in_notebook() else None
+        self.cell = CellOutput() if stream is sys.stderr and in_notebook() else None
         self.log: Path | None = None
         self._early: list[str] = []
 
@@ -87,7 +87,7 @@ class Progress:
             self.cell.end(name, told)
         self._keep(told)
 
-    def _in_cell(self, cell: Cell, name: str, total: int) -> Advance:
+    def _in_cell(self, cell: CellOutput, name: str, total: int) -> Advance:
         done = 0
         cell.bar(name, done, total)
 

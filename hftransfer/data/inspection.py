@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from hftransfer.base.errors import DataError, must_be, user_path
-from hftransfer.base.html import Tile, jpeg_uri
+from hftransfer.base.html import Thumbnail, jpeg_uri
 from hftransfer.data.depth import Depth, PixelRange
 from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
 from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
@@ -67,7 +67,7 @@ def decode_row(row: Row, draft: int | None = None) -> Image.Image:
     return decode_image(read_row(row), row.id, draft, row.pixels)
 
 
-def tile_of(row: Row) -> Tile | None:
+def tile_of(row: Row) -> Thumbnail | None:
     """Return a small picture of a row's image with its target under it; None where it is no image, or can't be read."""
     if row.content.texts:
         return None
@@ -76,7 +76,7 @@ def tile_of(row: Row) -> Tile | None:
     except DataError:
         return None
     image.thumbnail((_TILE_PX, _TILE_PX))
-    return Tile(jpeg_uri(image), str(row.target) if isinstance(row.target, str) else "")
+    return Thumbnail(jpeg_uri(image), str(row.target) if isinstance(row.target, str) else "")
 
 
 def with_range(rows: Iterable[Row], pixels: PixelRange | None) -> list[Row]:

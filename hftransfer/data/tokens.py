@@ -7,11 +7,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 from typing_extensions import override
 
@@ -81,6 +81,8 @@ class TokenColumns:
     content: str
     target: str
     has_spans: bool
+    parted: list[str] = field(default_factory=list)
+    """Words that the spans of the rows read so far part, each with its row."""
 
     def row(self, record: Mapping[str, object], where: str) -> Row:
         """Return the row of a record.
@@ -221,6 +223,7 @@ def _row_of_spans(text: object, given: object, where: str, columns: TokenColumns
             got = f"{_told(one, text)} and {_told(other, text)}"
             faults.append(must_be(f"{where}: the spans", allowed, got, "Keep one of them, or skip: data.on_error=skip"))
     raise_first(faults, 3)
+    columns.parted.extend(f"{parted} in {where}" for span in spans if (parted := _parted(span, text)) is not None)
     words = words_of(text, [edge for span in spans for edge in span[:2]])
     return Row(where, WordsContent(text, words), _tags_of(words, spans))
 
@@ -317,22 +320,20 @@ def _tags_of(words: Words, spans: Sequence[_Span]) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _parts_of_words(rows: Sequence[Row]) -> list[str]:
-    """Return a note on spans that begin or end within a word, with the first of them: a model tags whole words, and
-    where a text comes without spans such words are not parted."""
-    first, count = "", 0
-    for row in rows:
-        content = cast("WordsContent", row.content)
-        text, words = content.text, content.words or ()
-        for (_, end), (start, _) in pairwise(words):
-            if end == start and _kind(text[end - 1]) == _kind(text[start]) == "letter":
-                count += 1
-                before, after = re.split(r"\W", text[:end])[-1], re.split(r"\W", text[start:])[0]
-                first = first or f"'{before[-20:]}|{after[:20]}' in {row.id}"
-    if not first:
-        return []
-    told = "1 span begins or ends" if count == 1 else f"{count} spans begin or end"
-    return [f"{told} inside a word ({first}); predictions mark whole words, so parts of words can't be found"]
+def _parted(span: _Span, text: str) -> str | None:
+    """Return a word that a span begins or ends in, parted there; None where it holds whole words."""
+    for edge in span[:2]:
+        if 0 < edge < len(text) and _kind(text[edge - 1]) == _kind(text[edge]) == "letter":
+            before, after = re.split(r"\W", text[:edge])[-1], re.split(r"\W", text[edge:])[0]
+            return f"'{before[-20:]}|{after[:20]}'"
+    return None
+
+
+def _told_of_parts(parted: Sequence[str]) -> str:
+    """Return a note on spans that part words: a model tags whole words, and where a text comes without spans such words
+    are not parted."""
+    told = "1 span begins or ends" if len(parted) == 1 else f"{len(parted)} spans begin or end"
+    return f"{told} inside a word ({parted[0]}); predictions mark whole words, so parts of words can't be found"
 
 
 # --- the reader ------------------------------------------------------------------------------------------------------
@@ -372,8 +373,8 @@ class TaggedTexts(Texts):
             for note in passed_over(read.target, _tags_column(settings), _TAGS, given.columns, "tags"):
                 found.note(note)
         rows = read_each(given, read.row, left)
-        for note in _parts_of_words(rows) if read.has_spans else []:
-            found.note(note)
+        if read.parted:
+            found.note(_told_of_parts(read.parted))
         return rows
 
     def record(self, value: object, where: str) -> Mapping[str, object]:

@@ -22,7 +22,7 @@ from hftransfer.base.errors import (
     must_be,
     user_path,
 )
-from hftransfer.base.html import Fragment, Tile, small_uri
+from hftransfer.base.html import Fragment, Thumbnail, small_uri
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
@@ -102,7 +102,7 @@ class Result:
             f"{self.folder}: report.html is the whole page; result.model predicts.",
         ]
         picture = self._repr_png_()
-        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        tiles = [Thumbnail(small_uri(picture), wide=True)] if picture is not None else []
         return Fragment(str(self.headline or "no score"), lines, score_table(told), tiles=tiles).html()
 
     def _repr_png_(self) -> bytes | None:

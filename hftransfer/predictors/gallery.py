@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from hftransfer.base.errors import DataError, counted
-from hftransfer.base.html import Fragment, Tile, jpeg_uri
+from hftransfer.base.html import Fragment, Thumbnail, jpeg_uri
 from hftransfer.data.reading import Reader
 from hftransfer.predictors.inputs import decoded
 from hftransfer.tasks.outcomes import Predicted, SegmentedImage
@@ -48,14 +48,14 @@ class Gallery(list[Told]):
         line = found.line("", self._scoring) if isinstance(found, Predicted) else str(found)
         return " ".join(line.split())
 
-    def _tile(self, place: int, given: object, found: object) -> Tile:
+    def _tile(self, place: int, given: object, found: object) -> Thumbnail:
         image = decoded(given, place, self._pixels)
         if isinstance(image, DataError):  # the file went meanwhile
-            return Tile("data:,", self._told(found))
+            return Thumbnail("data:,", self._told(found))
         if isinstance(found, SegmentedImage):
             image = found.overlay(image)
         image.thumbnail((_EDGE_PX, _EDGE_PX))
-        return Tile(jpeg_uri(image), self._told(found))
+        return Thumbnail(jpeg_uri(image), self._told(found))
 
 
 def _text(given: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hftransfer.base.errors import DataError, OutputError, WriteError, must_be, printable, user_path
-from hftransfer.base.html import Fragment, Tile, jpeg_uri
+from hftransfer.base.html import Fragment, Thumbnail, jpeg_uri
 from hftransfer.base.tabular import csv_text
 from hftransfer.predictors.inputs import decoded
 
@@ -17,7 +17,7 @@ _SHOWN, _ON_SHEET, _EDGE_PX, _LONGEST = 24, 200, 128, 300
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedInput:
     """An input in an order."""
 
     input: str
@@ -29,7 +29,7 @@ class Place:
         return Path(self.input).name
 
 
-Kind = TypeVar("Kind", bound=Place)
+Kind = TypeVar("Kind", bound=RankedInput)
 
 
 class Ranked(list[Kind]):
@@ -87,12 +87,12 @@ class Ranked(list[Kind]):
         return Fragment(self.title, table=[list(rows[0]), *cells] if rows else [], notes=more)
 
 
-def _tile(one: Place, value: object) -> Tile:
+def _tile(one: RankedInput, value: object) -> Thumbnail:
     image = decoded(value, 0)
     if isinstance(image, DataError):  # the file went meanwhile
-        return Tile("data:,", one.caption)
+        return Thumbnail("data:,", one.caption)
     image.thumbnail((_EDGE_PX, _EDGE_PX))
-    return Tile(jpeg_uri(image), one.caption)
+    return Thumbnail(jpeg_uri(image), one.caption)
 
 
 def _cell(value: object) -> str:

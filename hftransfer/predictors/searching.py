@@ -20,14 +20,14 @@ from hftransfer.predictors.embedding import load_embedder
 from hftransfer.predictors.inputs import OneInput, as_list, is_one
 from hftransfer.predictors.looking import look_at, named_inputs, weights_of
 from hftransfer.predictors.predictor import Predictor, all_or_faults, find_place
-from hftransfer.predictors.ranked import Place, Ranked
+from hftransfer.predictors.ranked import Ranked, RankedInput
 from hftransfer.training.embeddings import unit
 
 DEFAULT_MODEL = "bundled/dual-encoder"
 
 
 @dataclass(frozen=True)
-class Match(Place):
+class Match(RankedInput):
     """An input that was found, and its cosine with what was asked for."""
 
     similarity: float

@@ -24,7 +24,7 @@ from hftransfer.predictors.inputs import as_list
 from hftransfer.predictors.load import load
 from hftransfer.predictors.looking import look_at, named_inputs, weights_of
 from hftransfer.predictors.predictor import Predictor, find_place
-from hftransfer.predictors.ranked import Place, Ranked
+from hftransfer.predictors.ranked import Ranked, RankedInput
 from hftransfer.training.embeddings import unit
 
 _CANDIDATES = 8
@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Suggestion(Place):
+class Suggestion(RankedInput):
     """An input worth a label."""
 
     label: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hftransfer.base.errors import counted
-from hftransfer.base.html import Fragment, Tile, small_uri
+from hftransfer.base.html import Fragment, Thumbnail, small_uri
 from hftransfer.metrics.metric import Metric
 from hftransfer.study.cells import Cell
 from hftransfer.study.statistics import Difference, Scores
@@ -104,7 +104,7 @@ class Study:
     def _repr_html_(self) -> str:
         failed = [f"Failed: {one.cell.name}: {one.error.partition(chr(10))[0]}" for one in self.failed]
         picture = self._repr_png_()
-        tiles = [Tile(small_uri(picture), wide=True)] if picture is not None else []
+        tiles = [Thumbnail(small_uri(picture), wide=True)] if picture is not None else []
         notes = [*self.notes, *failed, f"{self.folder}: comparison.html is the whole page."]
         return Fragment(self.title, [self.advice], self.table, tiles=tiles, notes=notes).html()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from typing_extensions import override
 
 from hftransfer.base.errors import RecipeError, must_be, printable
-from hftransfer.base.html import Fragment, Tile, small_uri
+from hftransfer.base.html import Fragment, Thumbnail, small_uri
 
 if TYPE_CHECKING:
     import os
@@ -335,7 +335,7 @@ class SegmentedImage(Predicted):
     @override
     def _repr_html_(self) -> str:
         rows = [[label, f"{share:.1%}"] for label, share in list(self.shares.items())[:_ROWS]]
-        tiles = [Tile(small_uri(self._repr_png_()), wide=True)]
+        tiles = [Thumbnail(small_uri(self._repr_png_()), wide=True)]
         return Fragment("mask", table=[["class", "share of pixels"], *rows], tiles=tiles).html()
 
     def _repr_png_(self) -> bytes:

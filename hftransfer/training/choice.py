@@ -26,8 +26,6 @@ def mean_serves(task: HeadTask[Any], labels: np.ndarray | None, best: Judged, me
     gains = sign * (np.array(task.of_each(best.columns)) - np.array(task.of_each(mean.columns)))  # (N,)
     if not _within(gains, 1):
         return False
-    if not _within(gains, 1):
-        return False
     if labels is None or best.probabilities is None or mean.probabilities is None:
         return True
     # Two: a mean is less sure of what it says than late epochs are, and that alone is no fault.
