@@ -14,7 +14,6 @@ from hftransfer.base.errors import DataError, counted, must_be, some
 from hftransfer.base.html import Fragment
 from hftransfer.base.progress import Progress
 from hftransfer.data.groups import hold_out_groups, require_groups
-from hftransfer.data.inspection import tile_of
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
@@ -108,6 +107,8 @@ class Splits:
         for place, name in list(enumerate(self.class_names))[:_SHOWN_CLASSES]:
             table.append([name, *(f"{part[place]:,}" for part in counts.values())])
         table.append(["all", *(f"{number:,}" for number in self.sizes().values())])
+        from hftransfer.data.inspection import tile_of
+
         # Evenly from all rows: in many data sets those of a class lie together.
         shown = self.train.rows[:: max(1, len(self.train) // _SHOWN_ROWS)][:_SHOWN_ROWS]
         tiles = [tile for row in shown if (tile := tile_of(row)) is not None]

@@ -35,6 +35,10 @@ class ClassOutcome(NamedTuple):
     """(C,), where the whole outcome is kept."""
 
 
+_FEW = 1 << 20
+"""Probabilities of a split, 8 MB, up to which all are kept."""
+
+
 class LabelledTask(HeadTask[ClassOutcome]):
     """One class of several an example: cross-entropy, and metrics of probabilities."""
 
@@ -111,9 +115,11 @@ class LabelledTask(HeadTask[ClassOutcome]):
         # In float64: probabilities near 1 keep what tells them apart.
         probabilities = softmax(np.asarray(logits, dtype=np.float64).reshape(len(places), -1))  # (B, C)
         found = Guesses.of(probabilities, examples.split.class_ids[list(places)])
+        # What few classes and rows give is ranked where outcomes stream, too.
+        keeps = whole or len(examples.split.class_ids) * probabilities.shape[1] <= _FEW
         fields = (found.predicted.tolist(), found.confidence.tolist(), found.own.tolist(), found.rivals.tolist())
         return [
-            ClassOutcome(*row, probabilities[place] if whole else None)
+            ClassOutcome(*row, probabilities[place] if keeps else None)
             for place, row in enumerate(zip(*fields, strict=True))
         ]
 
