@@ -84,6 +84,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
             stage=session.stage,
             keeping=keeping,
             log=log,
+            on_epoch=session.on_epoch,
         )
         done = learn_captions(job)
     return _learned(recipe, towers, facts, done, session, compute)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
     from hftransfer.predictors.predictor import Predictor
     from hftransfer.training.checkpoint import Checkpoints, Saved
+    from hftransfer.training.loop import OnEpoch
 
 _TELLING = ("confusion_matrix", "confused_labels", "predicted", "types", "shots", "history")
 """Which picture of a run a notebook shows: the first there is."""
@@ -121,13 +122,16 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Result:
     """Return the run of a recipe: a trained, tested and saved model in a folder.
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
     `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
     whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted;
-    instead of the recipe its folder may be given, which knows what was asked for.
+    instead of the recipe its folder may be given, which knows what was asked for. `on_epoch` is called after each epoch
+    with its row, a dict with `epoch`, `train_loss` and what validation came to; where it returns True training ends,
+    and the best epoch is kept as ever. A head that is solved has no epochs.
 
     Raises:
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
@@ -147,7 +151,8 @@ def run(
 
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
-    session = replace(session, name=loaded.name, logs=folder.path / LOGS, checkpoints=checkpoints)
+    logs = folder.path / LOGS
+    session = replace(session, name=loaded.name, logs=logs, checkpoints=checkpoints, on_epoch=on_epoch)
     with ExitStack() as stack:
         # Only the first process holds the folder; the others fail with it where another run has it.
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
@@ -317,6 +322,7 @@ def fit(
     strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
     **settings: Any,
 ) -> Predictor:
     """Return the model that a strategy makes of a pretrained one and your rows, ready to predict.
@@ -325,8 +331,8 @@ def fit(
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
     columns. `train` may also be a `DatasetDict`, a dict of rows by split, or the path of a folder that holds splits.
     Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was measured
-    is in `.metrics`, and epoch by epoch in `.history`. `data` holds other settings of a recipe's `data:` section,
-    further keywords those of its `train:` section.
+    is in `.metrics`, and epoch by epoch in `.history`; `on_epoch` is called as by `ht.run`. `data` holds other settings
+    of a recipe's `data:` section, further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -345,7 +351,7 @@ def fit(
     # Rows in hand are wanted for training: none are held out for a test unless some were given for one.
     untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
     of_data = {"source": "memory", **untested, **(data or {})}
-    session = Session.begin(progress, rows)
+    session = replace(Session.begin(progress, rows), on_epoch=on_epoch)
     recipe = _recipe_of_one_run(
         {"task": task, "model": model, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
     )

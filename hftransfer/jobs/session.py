@@ -23,6 +23,7 @@ from hftransfer.recipe import Recipe
 
 if TYPE_CHECKING:
     from hftransfer.training.checkpoint import Checkpoints, Saved
+    from hftransfer.training.loop import OnEpoch
     from hftransfer.training.processes import Processes
 
 
@@ -69,6 +70,7 @@ class Session:
     checkpoints: Checkpoints | None = None
     saved: Saved | None = None
     """The checkpoint to go on from."""
+    on_epoch: OnEpoch | None = None
     scratch: Path | None = None
     """The folder for activations that are not kept after the run, where several trainings share them."""
 

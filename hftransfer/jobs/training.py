@@ -152,6 +152,7 @@ def train_model(
             stage=session.stage,
             keeping=keeping,
             log=log,
+            on_epoch=session.on_epoch,
             names=ready.texts,
             tested=folded.tested if folded is not None else None,
             taken=folded.taken if folded is not None else None,

@@ -44,7 +44,7 @@ from hftransfer.training.contrastive import (
 from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import TextItems, embed, unit
 from hftransfer.training.frozen import frozen_twin
-from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, Plan, fit, predict
+from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, OnEpoch, Plan, fit, predict
 from hftransfer.training.settings import LossName, TrainSettings
 from hftransfer.training.tracking import Log, not_tracked
 
@@ -70,6 +70,7 @@ class CaptionJob:
     stage: Callable[[str], AbstractContextManager[object]]
     keeping: Keeping | None = None
     log: Log = not_tracked
+    on_epoch: OnEpoch | None = None
 
     @property
     def loss(self) -> LossName:
@@ -284,6 +285,7 @@ def _fit(job: CaptionJob, adapter: Any, source: Callable[[int], Any], embedded: 
             progress=job.progress,
             keeping=job.keeping,
             log=job.log,
+            on_epoch=job.on_epoch,
             from_start=not isinstance(job.strategy, LinearProbe) or not job.new,
         )
     )

@@ -18,7 +18,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.training.devices import Compute
-from hftransfer.training.loop import Keeping
+from hftransfer.training.loop import Keeping, OnEpoch
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import KnownHead
 from hftransfer.training.tracking import Log, not_tracked
@@ -74,6 +74,7 @@ class Job:
     stage: Stage
     keeping: Keeping | None = None
     log: Log = not_tracked
+    on_epoch: OnEpoch | None = None
     names: NamedHeads | None = None
     """Of a head that begins with the names of the classes."""
     made: Choices = field(default_factory=Choices)

@@ -41,6 +41,9 @@ Targets = tuple[tuple[float, Sequence[int]], ...]
 """By how much which items' losses count in a batch: its own, and where images are mixed those of others."""
 
 
+OnEpoch = Callable[[Mapping[str, float]], object]
+"""A function that is called with the row of the history after each epoch; where it returns True training ends."""
+
 Kept = TypeVar("Kept")
 _ALL = 1 << 30
 _CPU_TOKENS = 384
@@ -149,6 +152,7 @@ class Plan:
     progress: Progress
     keeping: Keeping | None = None
     log: Log = not_tracked
+    on_epoch: OnEpoch | None = None
     from_start: bool = False
     """Whether the model as it is before training may be the best one."""
     keeps_last: bool = False
@@ -197,6 +201,8 @@ def fit(plan: Plan) -> Fitted:
             found = run.epoch()
             if run.history.best_epoch == run.at.epoch:
                 best = found
+            if run.is_told_to_end():
+                break
     except Interrupted:
         run.save()
         raise
@@ -302,6 +308,14 @@ class _Run:
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found
+
+    def is_told_to_end(self) -> bool:
+        """Return whether the plan's `on_epoch`, called with the last row in the first process, ends training."""
+        on_epoch = self.plan.on_epoch
+        if on_epoch is None or not self.processes.first(lambda: on_epoch(dict(self.history.rows[-1])) is True):
+            return False
+        self.plan.progress.line(f"stopped: on_epoch ended it after epoch {self.at.epoch}")
+        return True
 
     def judge_start(self) -> Evaluation:
         """Return how the validation split is judged before training: the first model that others must be better

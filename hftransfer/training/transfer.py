@@ -216,6 +216,7 @@ def _plan(
         progress=job.progress,
         keeping=job.keeping,
         log=job.log,
+        on_epoch=job.on_epoch,
         from_start=job.names is not None or job.begins_solved or job.task.judged_before,
         keeps_last=job.strategy.contrasts or job.taken is not None,
         last_epoch=None if job.taken is None else job.taken.epochs,

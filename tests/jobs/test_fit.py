@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,26 @@ def test_fit_gives_a_model_that_predicts_evaluates_saves_and_loads(
     assert loaded.predict(["the film was lovely"])[0].scores == pytest.approx(prediction.scores, abs=1e-6)
     assert loaded.evaluate(ROWS)["accuracy"] == scores["accuracy"]
     assert model.metrics["test"] == {}
+
+
+def test_a_function_sees_each_epoch_and_may_end_training(tiny: TinyModels) -> None:
+    seen: list[dict[str, float]] = []
+
+    def on_epoch(row: Mapping[str, float]) -> bool:
+        seen.append(dict(row))
+        return row["epoch"] == 2
+
+    model = _fit(tiny, strategy=ht.FineTune(unfreeze=1), epochs=5, patience=None, on_epoch=on_epoch)
+    rows = [row for row in model.history if row["epoch"] > 0]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert seen == rows
+    assert {"train_loss", "accuracy", "log_loss"} <= set(rows[0])
+    assert [row["epoch"] for row in _fit(tiny, strategy="lora", epochs=3, on_epoch=seen.append).history[-3:]] == [
+        1,
+        2,
+        3,
+    ]
+    assert len(seen) == 5
 
 
 def test_a_mean_pooled_probe_learns_what_is_there(tiny: TinyModels) -> None:

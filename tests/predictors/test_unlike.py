@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_a_damaged_file_of_features_is_told(finished, tmp_path):
 @pytest.mark.parametrize("strategy", ["linear-probe", "lora", "fine-tune"])
 def test_every_strategy_keeps_the_features_that_its_finished_model_gives(strategy, tiny, text_data):
     recipe = recipe_for(tiny("bert"), text_data)
-    settings = {"epochs": 1} if strategy != "linear-probe" else {}
+    settings: dict[str, Any] = {"epochs": 1} if strategy != "linear-probe" else {}
     data = {"text_column": "sentence"}
     model = ht.fit(
         "text-classification",
