@@ -1,6 +1,15 @@
-"""Values as JSON has them."""
+"""Values as JSON has them, and as people read them."""
 
 from typing import Any, TypeAlias
 
 JsonObject: TypeAlias = dict[str, Any]
 """An object of JSON by its names: configurations, settings, metrics; who reads it knows what lies under which name."""
+
+
+def shown_number(value: float) -> str:
+    """Return a score as people read it: four places, of small numbers three digits, of large ones none behind the
+    point."""
+    size = abs(value)
+    if size >= 1e9 or 0 < size < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if size >= 1e4 else f"{value:.4f}"

@@ -111,7 +111,9 @@ def _is_table(path: Path, reader: Reader) -> bool:
 
 
 def _path(name: str) -> Path | None:
-    """Return the path of a name, where it can be one."""
+    """Return the path of a name, where it can be one: an empty text is none, and not the folder of work."""
+    if not name.strip():
+        return None
     try:
         path = user_path(name, "the input", DataError)
         path.exists()

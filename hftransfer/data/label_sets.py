@@ -56,6 +56,11 @@ def read_labels(
             f"the column '{column}' holds several labels a row ({form}): each is learned by itself "
             "(data.labels: one takes every combination as a class)"
         )
+    if form is not None and form.startswith("lists") and (missing := sum(is_missing(value) for value in values)):
+        found.note(
+            f"the column '{column}' holds nothing, and no list, in {counted(missing, 'row')}: read as rows without any "
+            "label; leave rows out that nobody has labelled"
+        )
     return _label_sets(values, wheres, column)
 
 
@@ -125,7 +130,12 @@ def _label_sets(values: Sequence[object], wheres: Sequence[str], column: str) ->
     spread = [one for own in split for one in own]
     places = [where for own, where in zip(split, wheres, strict=True) for _ in own]
     empty = [where for one, where in zip(spread, places, strict=True) if is_unlabelled(one)]
-    raise_first([must_be(f"{where}: column '{column}'", "names of labels", "an empty name") for where in empty])
+    raise_first(
+        [
+            must_be(f"{where}: column '{column}'", "names of labels", "nothing (an empty name, null or NaN)")
+            for where in empty
+        ]
+    )
     names = iter(label_names(spread, places, column)) if spread else iter(())
     return [tuple(dict.fromkeys(next(names) for _ in own)) for own in split]
 

@@ -23,6 +23,8 @@ from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
 from hftransfer.data.texts import Texts
 
 _FEW_VALUES = 10
+_LARGEST = 1e15
+"""A network computes in float32, in which squares of larger numbers come near infinity."""
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 _USUAL_NAME, _NO_NAMES = "value", ("label", "labels", "target")
@@ -62,6 +64,8 @@ def number_of(value: object, where: str) -> float:
         found = math.inf
     if not math.isfinite(found):
         raise DataError(must_be(where, "a finite number", f"{found}", _LEAVES_OUT))
+    if abs(found) > _LARGEST:
+        raise DataError(must_be(where, f"between -{_LARGEST:g} and {_LARGEST:g}", f"{found:g}", _LEAVES_OUT))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import printable
-from hftransfer.base.plain import JsonObject
+from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
@@ -191,10 +191,10 @@ def _results_section(card: Card) -> dict[str, object]:
     rows = []
     for name in card.scores:
         interval = test.get(f"{name}_interval") if test else None
-        told = f"{test[name]:.4f}" if test else ""
-        told += f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+        told = shown_number(test[name]) if test else ""
+        told += f" ({shown_number(interval[0])} to {shown_number(interval[1])})" if interval else ""
         of_validation = validation.get(name)
-        shown = "" if of_validation is None else f"{of_validation:.4f}"
+        shown = "" if of_validation is None else shown_number(of_validation)
         rows.append({"name": name.replace("_", " "), "test": told, "validation": shown})
     has_intervals = any("(" in row["test"] for row in rows)
     return {

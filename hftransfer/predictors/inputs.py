@@ -116,7 +116,11 @@ def as_text(value: Any, position: int, pairs: bool | None) -> tuple[str, str | N
     one = isinstance(value, str)
     two = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
     if pairs is not None and (one or two) and pairs != two:
-        allowed = "a pair of texts (a tuple), as in training" if pairs else "one text, as in training"
+        allowed = (
+            "a pair of texts, as in training (a tuple; on the command line --pair)"
+            if pairs
+            else "one text, as in training"
+        )
         return DataError(must_be(f"text {position}", allowed, "one text" if one else "a pair"))
     if one or two:
         return (value, None) if one else (value[0], value[1])

@@ -394,6 +394,7 @@ class Predictor:
             rows = relabelled(rows, self.class_names, label_map)
         elif label_map is not None:
             raise RecipeError(must_be("the label map", f"left out for {task.reader.inputs}", "given"))
+        _require_pairs(rows, self.facts.pairs)
         pixels = PixelRange(*self.facts.pixels) if self.facts.pixels is not None else None
         names = self.class_names if task.head.names_classes else ()
         rows = task.to_be_judged(rows, names, **self._tuned)
@@ -715,6 +716,19 @@ def _rounded(batch: Sequence[Mapping[str, Sequence[int]]], most: int) -> int:
 
 
 _STEP_TOKENS = 16
+
+
+def _require_pairs(rows: Sequence[Row], pairs: bool | None) -> None:
+    """Return if rows hold as many texts as the model was trained on.
+
+    Raises:
+        DataError: they hold one where it takes a pair, or a pair where it takes one.
+    """
+    other = [row.id for row in rows if row.content.texts and (len(row.content.texts) > 1) != pairs]
+    if other and pairs is not None:
+        allowed = "pairs of texts, as in training" if pairs else "of one text each, as in training"
+        got = f"{'one text' if pairs else 'two texts'} in {some(other, 3)}"
+        raise DataError(must_be("the rows", allowed, got))
 
 
 def _require_one_label(scoring: Scoring, name: str) -> None:

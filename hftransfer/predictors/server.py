@@ -159,6 +159,10 @@ def _error_response(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
 
+_TEXTS = ("text", "text_pair", "question", "context", "prompt")
+"""The names that texts have in requests."""
+
+
 @dataclass(frozen=True)
 class _Form:
     """The form of an input in a request: a file, or texts by name; and whether labels to choose between come along."""
@@ -195,6 +199,10 @@ class _Form:
             raise _Refused(400, "The body must be JSON; got something else.") from None
         if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in self.fields):
             raise _Refused(422, f"The body must be an object with the texts {' and '.join(self.fields)}.")
+        other = [name for name in _TEXTS if name in found and name not in self.fields]
+        if other:
+            # Read without it, a pair would be taken for one text.
+            raise _Refused(422, f"The body must have the texts {' and '.join(self.fields)} alone; got {other[0]}, too.")
         return {name: found[name] for name in self.fields}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hftransfer.base.html import data_uri, jpeg_uri, render_page
-from hftransfer.base.plain import JsonObject
+from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.report.rendering import Marked, marked_words
 from hftransfer.report.tables import folds_in_words
 from hftransfer.strategies import method_in_words
@@ -101,9 +101,9 @@ class RunPage:
         name = metric.name
         split = "test" if self.metrics["test"] else "validation"
         count, interval = self.metrics["examples"][split], self._judged.get(f"{name}_interval")
-        spread = f"; 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+        spread = f"; 95 % interval {shown_number(interval[0])} to {shown_number(interval[1])}" if interval else ""
         return {
-            "score": f"{self._judged[name]:.4f}",
+            "score": shown_number(self._judged[name]),
             "words": f"{metric.words.replace('_', ' ')} on {count} {self._tested(split)}{spread}",
         }
 
@@ -131,7 +131,7 @@ class RunPage:
             if isinstance(value, float):
                 told = {split: self.metrics[split].get(name) for split in ("test", "validation")}
                 told["before"] = self._before.get(name)
-                shown = {split: "" if score is None else f"{score:.4f}" for split, score in told.items()}
+                shown = {split: "" if score is None else shown_number(score) for split, score in told.items()}
                 rows.append({"name": name.replace("_", " "), **shown})
         return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import some
-from hftransfer.base.plain import JsonObject
+from hftransfer.base.plain import JsonObject, shown_number
 
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
@@ -138,7 +138,9 @@ def _shot_lines(curve: Sequence[JsonObject], metrics: JsonObject) -> list[list[s
 def metrics_table(metrics: JsonObject) -> str:
     """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
-    lines += [[name.replace("_", " "), f"{value:.4f}"] for name, value in metrics.items() if isinstance(value, float)]
+    lines += [
+        [name.replace("_", " "), shown_number(value)] for name, value in metrics.items() if isinstance(value, float)
+    ]
     return columns_of(lines)
 
 

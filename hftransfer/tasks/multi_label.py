@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SHOWN_EXAMPLES, _SHOWN_CURVES, _SHOWN_PAIRS = 12, 8, 20
 _USUAL_THRESHOLD = 0.5
+_LEAST_F1 = 0.1
 LABELS = {
     "labels": "labels",
     "limit": "It knows these labels alone, and judges each by itself: of an input unlike its data it may give any.",
@@ -242,7 +243,11 @@ def positive_weights(labels: np.ndarray) -> np.ndarray:
 
 def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return for each label (C,) the threshold with the best F1 on these rows (Lipton, Elkan and Naryanaswamy, arXiv
-    1402.1892): halfway between the least probable row that is taken and the next; 0.5 where no row has the label."""
+    1402.1892): halfway between the least probable row that is taken and the next.
+
+    It is 0.5 where no row has the label, or the best F1 is below 0.1: such a threshold would be one of chance, and
+    mostly takes all rows (Fan and Lin, A study on threshold selection for multi-label classification, 2007, section 3).
+    """
     from hftransfer.metrics.multi_label import precision_recall
 
     found = np.full(labels.shape[1], _USUAL_THRESHOLD)
@@ -252,6 +257,8 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
         precision, recall, values = precision_recall(own, scores)
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         best = int(f1.argmax())
+        if f1[best] < _LEAST_F1:
+            continue
         below = values[best + 1] if best + 1 < len(values) else 0.0
         found[place] = (values[best] + below) / 2
     return found

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.base.errors import HftransferError, first_line, must_be, some
+from hftransfer.base.plain import shown_number
 from hftransfer.base.progress import Progress
 from hftransfer.strategies import Rates
 from hftransfer.tasks.contract import Judged, Loss
@@ -327,7 +328,7 @@ class _Run:
             self.best, self.best_file = _kept(self.judged), None
             self._take_into_mean(0)
         self.history.start = {"epoch": 0, **found.metrics, "seconds": time.perf_counter() - began}
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
+        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in found.metrics.items())
         self.plan.progress.line(f"before training: validation {shown}")
         return found
 
@@ -357,7 +358,8 @@ class _Run:
             return best
         self.history.mean = mean.metrics
         told = (
-            f"{name.replace('_', ' ')} {mean.metrics[name]:.4f} ({best.metrics[name]:.4f})" for name in best.metrics
+            f"{name.replace('_', ' ')} {shown_number(mean.metrics[name])} ({shown_number(best.metrics[name])})"
+            for name in best.metrics
         )
         plan.progress.line(
             f"kept: {self.history.kept}; validation {', '.join(told)}, in brackets that of epoch "
@@ -374,8 +376,10 @@ class _Run:
             {"epoch": number, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
         )
         self.plan.log({f"validation/{name}": value for name, value in found.metrics.items()}, self.at.steps)
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.metrics.items())
-        self.plan.progress.line(f"epoch {number}: training loss {train_loss:.4f}; validation {shown} ({seconds:.1f} s)")
+        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in found.metrics.items())
+        self.plan.progress.line(
+            f"epoch {number}: training loss {shown_number(train_loss)}; validation {shown} ({seconds:.1f} s)"
+        )
         self.at = Position(epoch=number, steps=self.at.steps)
         self.is_whole = True
 

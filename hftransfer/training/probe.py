@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from hftransfer.base.plain import shown_number
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.activations import Source, StoredActivations
@@ -129,7 +130,7 @@ def learning_rows(job: Job, examples: Examples, source: Source, most: int | None
 def take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
+    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.validation_log_loss)}")
     return head.path
 
 
@@ -146,4 +147,6 @@ def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> N
         return  # the first step's loss tells of it
     head = solved_head(job, train, validation)
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {head.validation_log_loss:.4f}")
+    job.progress.line(
+        f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.validation_log_loss)}"
+    )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 from hftransfer.adapters.base import Adapter
+from hftransfer.base.plain import shown_number
 from hftransfer.data.splits import Splits
 from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks.contract import Examples, Judged, Loss
@@ -300,7 +301,7 @@ def _judged_before(
         judged = _judged(job, sources, examples, name, **seen)
     if name == "test":  # the loop tells the same of validation
         value = judged.metrics[job.task.headline.name]
-        job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {value:.4f}")
+        job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {shown_number(value)}")
     return {name: judged}, {"before": seen.get("samples")}
 
 

@@ -128,8 +128,8 @@ def test_a_column_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> 
     ("cells", "told"),
     [
         ([["a", 1], ["b", "a"]], "of one type, str as in the rows before; got 1 (int)"),
-        ([["a", ""], ["b", "a"]], "names of labels; got an empty name"),
-        ([["a", None], ["b", "a"]], "names of labels; got an empty name"),
+        ([["a", ""], ["b", "a"]], "names of labels; got nothing (an empty name, null or NaN)"),
+        ([["a", None], ["b", "a"]], "names of labels; got nothing (an empty name, null or NaN)"),
         ([["a", 0.5], ["b", "a"]], "a name or a whole number; got 0.5 (float)"),
     ],
 )
@@ -216,3 +216,9 @@ def test_names_that_commas_join_are_a_warning() -> None:
 def test_columns_are_listed_on_the_command_line() -> None:
     found = settings_from_words("x.csv", ["label_columns=[toxic, rude]"])
     assert found.label_columns == ["toxic", "rude"]
+
+
+def test_a_cell_without_a_list_is_counted() -> None:
+    rows = [{"text": "x", "labels": cell} for cell in (["a", "b"], None, ["a"], [])]
+    notes = rows_from_python(rows, DataSettings(source="memory"), TEXTS).notes
+    assert any("holds nothing, and no list, in 1 row: read as rows without any label" in note for note in notes)

@@ -41,6 +41,7 @@ def test_cells_with_numbers(cell: Any, number: float) -> None:
         (float("nan"), ("a finite number; got nan",)),
         (float("inf"), ("a finite number; got inf",)),
         (10**400, ("a finite number",)),
+        (-1e300, ("between -1e+15 and 1e+15; got -1e+300", "on_error: skip")),
         (None, ("a number; got nothing", "on_error: skip")),
         ("", ("a number; got nothing",)),
         (True, ("a number; got True (bool)",)),

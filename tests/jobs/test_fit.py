@@ -328,8 +328,12 @@ def test_pairs_and_single_texts_are_not_mixed_up(tiny: TinyModels, tmp_path: Pat
 
     pairs = [((text, "a film"), label) for text, label in ROWS]
     model = _fit(tiny, train=pairs)
+    with pytest.raises(HftransferError, match="the rows must be pairs of texts, as in training; got one text in "):
+        model.evaluate(ROWS)
+    with pytest.raises(HftransferError, match="the rows must be of one text each, as in training; got two texts in "):
+        _fit(tiny).evaluate(pairs)
     with pytest.raises(
-        HftransferError, match=r"text 0 must be a pair of texts \(a tuple\), as in training; got one text"
+        HftransferError, match=r"text 0 must be a pair of texts, as in training \(a tuple; .*--pair\); got one text"
     ):
         model.predict(["good"])
     with pytest.raises(HftransferError, match="text 0 must be one text, as in training; got a pair"):

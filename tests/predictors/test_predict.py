@@ -100,6 +100,7 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
     assert [one.value for one in inputs_of([str(tmp_path)], TEXTS)] == ["a dull\nfilm\n"]
     assert [one.value for one in inputs_of([str(tmp_path / "reviews.csv")], TEXTS)] == ["lovely", "so, so"]
     assert inputs_of(["x" * 5000], TEXTS)[0].value == "x" * 5000
+    assert [one.value for one in inputs_of(["", " "], TEXTS)] == ["", " "]  # not the folder of work
     assert [one.value for one in inputs_of(["-"], TEXTS, lines=["one\n", "two\r\n"])] == ["one", "two"]
 
 

@@ -138,6 +138,11 @@ def test_texts_are_sent_as_json(reviewed: Path) -> None:
             422,
             {"error": "The body must be an object with the texts text."},
         )
+        pair = json.dumps({"text": "the film", "text_pair": "the story"}).encode()
+        assert ask(port, pair, "application/json") == (
+            422,
+            {"error": "The body must have the texts text alone; got text_pair, too."},
+        )
         assert ask(port, b'{"text": "\\ud800"}', "application/json")[0] == 200
 
 

@@ -203,6 +203,15 @@ def test_thresholds_have_the_best_f1_there_is(seed: int) -> None:
         assert own == pytest.approx(max(every))
 
 
+def test_a_label_that_nothing_tells_is_not_given_to_all() -> None:
+    labels = np.zeros((300, 2), bool)
+    labels[7, 0] = labels[:90, 1] = True
+    scores = np.column_stack([np.full(300, 0.003), np.linspace(0.9, 0.1, 300)])
+    found = best_thresholds(labels, scores)
+    assert found[0] == 0.5
+    assert chosen(scores, found).sum(axis=0).tolist() == [0, 90]
+
+
 def test_class_weights_are_positive_weights() -> None:
     from hftransfer.data.label_sets import LABEL_SETS
     from hftransfer.data.rows import Row, TextContent
