@@ -178,7 +178,8 @@ class Numbers(TargetKind):
         values = {row.target for row in rows}
         if len(values) < 2:
             got = f"{values.pop():g} in all of them" if values else "none"
-            raise DataError(must_be("the numbers of the training data", "different from each other", got))
+            remedy = "Nothing can be learned of one number: is it the right column (data.label_column)?"
+            raise DataError(must_be("the numbers of the training data", "different from each other", got, remedy))
 
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
         """Return two parts of the rows: in the order of their numbers, equal ones shuffled, the rows are cut into as

@@ -406,5 +406,7 @@ def _shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
             example = next(
                 r.id for r, d in zip(splits[second].rows, splits[second].digests, strict=True) if d in shared
             )
-            notes.append(f"warning: {len(shared)} {inputs} are in both {first} and {second} (such as {example})")
+            many = len(shared) > 1
+            what, verb = (inputs, "are") if many else (inputs.removesuffix("s"), "is")
+            notes.append(f"warning: {len(shared)} {what} {verb} in both {first} and {second} (such as {example})")
     return notes

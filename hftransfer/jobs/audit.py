@@ -71,7 +71,7 @@ def audit(
     tagged = _judged_words(splits, loaded, progress) if of_words else []
     tagged += _judged_masks(splits, loaded, progress) if of_masks else []
     findings = in_order([*unreadable, *audit.findings, *tagged])
-    more = (*(note for note in splits.notes if note.startswith("warning: ") and " are in both " not in note), *more)
+    more = (*(note for note in splits.notes if note.startswith("warning: ") and " in both " not in note), *more)
     return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
 
 

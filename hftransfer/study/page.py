@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hftransfer.base.errors import WriteError, counted, must_be
+from hftransfer.base.errors import WriteError, counted, must_be, some
 from hftransfer.base.html import data_uri, render_page
 from hftransfer.base.tabular import csv_text
 from hftransfer.report.rendering import plain_text
@@ -96,8 +96,15 @@ def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
 
 def chance_in_words(study: Study) -> str:
     """Return what the intervals speak of."""
+    alike = [arm.name for arm in study.arms if len(arm.results) > 1 and not arm.over_seeds]
+    same = (
+        f"Seeds change nothing of {some(alike, 3)}: there the 95 % intervals are over test examples." if alike else ""
+    )
     if any(arm.over_seeds for arm in study.arms):
-        return "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+        told = "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+        return f"{told} {same}".strip()
+    if same:
+        return same
     return "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
 
 

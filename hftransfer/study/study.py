@@ -225,7 +225,8 @@ def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResu
     others = median(result.seconds - result.activations_seconds for result in results)
     seconds = others + max(result.activations_seconds for result in results)
     name = f"{model.rsplit('/', 1)[-1]} {strategy}" if several else strategy
-    over_seeds = interval is not None
+    # Where splits are given and heads are solved seeds change nothing: equal runs know no spread.
+    over_seeds = interval is not None and any(result.scores != results[0].scores for result in results[1:])
     shown = interval if over_seeds else results[0].interval
     return Arm(name, model, strategy, shots, mean, shown, over_seeds, seconds, results[0].trainable, tuple(results))
 

@@ -39,7 +39,8 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if getattr(strategy, "dora", False) and strategy.interpolate is not None:
         faults.append(must_be("strategy.interpolate", "left out with strategy.dora", strategy.interpolate))
     if wishes.data.shots is not None and not task.has_classes:
-        allowed = f"left out for task {task.name}, which has no classes"
+        why = "takes several labels a row" if task.has_labels else "has no classes"
+        allowed = f"left out for task {task.name}, which {why}"
         faults.append(must_be("data.shots", allowed, wishes.data.shots))
     names = [metric.name for metric in task.metrics]
     if train.metric is not None and train.metric not in names:

@@ -330,7 +330,7 @@ def test_a_limit_is_of_each_split() -> None:
 def test_questions_in_two_splits_are_noted() -> None:
     rows = _rows(_articles([5] * 3))
     notes = _split({"train": rows, "validation": rows, "test": rows}).notes
-    assert any("questions are in both train and test" in note for note in notes)
+    assert any("question is in both train and test" in note for note in notes)
 
 
 def test_contexts_that_end_in_nul_can_be_held_out() -> None:

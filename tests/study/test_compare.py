@@ -6,7 +6,7 @@ import csv
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -52,6 +52,23 @@ def test_the_interval_over_seeds_is_that_of_student() -> None:
     assert mean == pytest.approx(0.8)
     assert interval == pytest.approx((0.8 - 4.302653 * 0.1 / 3**0.5, min(1.0, 0.8 + 4.302653 * 0.1 / 3**0.5)))
     assert mean_and_interval([0.8])[1] is None
+
+
+def test_seeds_that_change_nothing_give_the_interval_over_test_examples(tmp_path: Path) -> None:
+    from hftransfer.study import study
+    from hftransfer.study.page import chance_in_words
+
+    def result(*right: float) -> CellResult:
+        scores = {str(place): one for place, one in enumerate(right)}
+        return CellResult(cast(Any, None), tmp_path, sum(right) / len(right), (0.4, 0.9), 1.0, scores=scores)
+
+    alike = study._arm("m", "linear-probe", "all", [result(1, 0, 1), result(1, 0, 1)], several=False)
+    assert (alike.interval, alike.over_seeds) == ((0.4, 0.9), False)
+    other = study._arm("m", "lora:8", "all", [result(1, 0, 1), result(0, 0, 1)], several=False)
+    assert other.over_seeds
+    told = chance_in_words(Study(tmp_path, "data", "accuracy", [], [alike, other], [], [], ""))
+    assert "Means over seeds" in told
+    assert "Seeds change nothing of linear-probe: there the 95 % intervals are over test examples." in told
 
 
 def test_a_difference_is_told_from_chance() -> None:
