@@ -110,6 +110,14 @@ def is_converted(name: str) -> bool:
     return (_cached_folder(name) / "model.safetensors").is_file()
 
 
+def word_to_fetch(name: str) -> str:
+    """Return the word for `hftransfer fetch` of a bundled model whose weights have not been fetched; none where they
+    are here, or come with the extra."""
+    bundle = BUNDLED_MODELS[name]
+    is_here = not bundle.fetched_as or is_converted(name) or _place_of(bundle) is not None
+    return "" if is_here else bundle.fetched_as
+
+
 def _cached_folder(name: str) -> Path:
     return cache_folder("models") / f"{name.removeprefix('bundled/')}-{BUNDLED_MODELS[name].sha256[:12]}"
 

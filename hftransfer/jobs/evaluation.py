@@ -92,6 +92,8 @@ def evaluate_model(
         progress.line(note)
     if len(left) > 10:
         progress.line(f"… and {len(left) - 10} more rows")
+    for note in predictor.notes_on_judging(rows):
+        progress.line(note)
     return predictor.evaluate_rows(rows, chosen.decode, label_map)
 
 

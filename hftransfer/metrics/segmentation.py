@@ -99,7 +99,8 @@ def image_score(own: Agreement, classes: int) -> float:
 
 def score_masks(images: list[Agreement], names: list[str]) -> dict[str, Any]:
     """Return the metrics of a data set: mean IoU over the classes that it has, of all pixels together and as the mean
-    over images, with 95 % intervals of the bootstrap over images (Efron 1979)."""
+    over images, with 95 % intervals of the bootstrap over images (Efron 1979). In `per_class` the scores of a class
+    without a true pixel are None."""
     classes = len(names)
     total = np.zeros((classes, classes), dtype=np.int64)
     for one in images:
@@ -117,20 +118,16 @@ def score_masks(images: list[Agreement], names: list[str]) -> dict[str, Any]:
         "pixel_accuracy": float(np.trace(total) / max(1, total.sum())),
         "mean_class_accuracy": mean_of_classes(scores["recall"], total),
         "boundary_f1": 2 * precision * recall / max(precision + recall, 1e-12),
-        "per_class": {
-            name: {
-                **{key: _number(values[place]) for key, values in scores.items()},
-                "f1": _number(scores["dice"][place]),
-                "support": int(total[place].sum()),
-            }
-            for place, name in enumerate(names)
-        },
+        "per_class": {name: _scores_of(place, scores, int(total[place].sum())) for place, name in enumerate(names)},
         "pixel_confusion": total.tolist(),
     }
 
 
-def _number(value: float) -> float:
-    return 0.0 if np.isnan(value) else float(value)
+def _scores_of(place: int, scores: dict[str, np.ndarray], support: int) -> dict[str, float | None]:
+    """Return the scores of one class, None where it has no true pixel: 0 would say that all of them were missed."""
+    own = {**scores, "f1": scores["dice"]}
+    told = {key: float(np.nan_to_num(values[place])) if support else None for key, values in own.items()}
+    return {**told, "support": support}
 
 
 def _interval(images: list[Agreement], classes: int, there: np.ndarray) -> tuple[float, float]:

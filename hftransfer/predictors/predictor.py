@@ -406,6 +406,11 @@ class Predictor:
         # As in predict: a model trained without unanswerable questions never answers nothing.
         return task.judge(outcomes, examples, names, **self._tuned, **seen).metrics
 
+    def notes_on_judging(self, rows: Sequence[Row]) -> list[str]:
+        """Return what people should know of how the targets of labelled rows are matched with the model's outputs."""
+        names = self.class_names if self.task.head.names_classes else ()
+        return self.task.notes_on_judging(rows, names, **self._tuned)
+
     def data_settings(self, decode: Literal["exact", "draft"] = "exact") -> DataSettings:
         """Return how rows become items, as in training."""
         from hftransfer.data.settings import DataSettings

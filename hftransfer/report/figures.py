@@ -120,7 +120,7 @@ def draw_l2(path: Path, tried: Sequence[tuple[float, float]], measure: str = "va
     axes.set_xscale("log")
     axes.set_xlabel("L2 strength", color=QUIET)
     axes.set_ylabel(measure, color=QUIET)
-    axes.set_title(f"L2 strength: {strengths[best]:g}", loc="left", color=INK, fontsize=11)
+    axes.set_title(f"L2 strength: {strengths[best]:.3g}", loc="left", color=INK, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 

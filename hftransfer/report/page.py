@@ -17,6 +17,10 @@ from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 
 _MOST_CLASSES = 200
+_CLASS_COLUMNS = {
+    **{"train": "train", "validation": "validation", "test": "test"},
+    **{"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"},
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class RunPage:
                 {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
                 for path in self.figures
             ],
-            classes=self._classes(),
+            classes=(classes := self._classes()),
+            class_columns=_columns_of(classes),
             folds=self._folds(),
             groups=[_shown(group) for group in self.groups],
             facts=self._facts(),
@@ -168,7 +173,8 @@ class RunPage:
             sizes = {split: str(self.counts[split][place]) for split in sizes}
         elif "support" in scores:
             sizes["test"] = str(scores["support"])
-        return {"name": name, **sizes, **{key: f"{scores[key]:.4f}" for key in ("precision", "recall", "f1")}}
+        told = {key: scores[key] for key in ("iou", "precision", "recall", "f1") if key in scores}
+        return {"name": name, **sizes, **{key: "–" if own is None else f"{own:.4f}" for key, own in told.items()}}
 
     def _facts(self) -> list[tuple[str, str]]:
         metrics, said = self.metrics, self.environment
@@ -183,6 +189,11 @@ class RunPage:
             if name in said["versions"]
         ]
         return facts
+
+
+def _columns_of(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return the columns of the classes that have something to tell: the key of each, and its title."""
+    return [(key, title) for key, title in _CLASS_COLUMNS.items() if any(row.get(key) for row in rows)]
 
 
 def _in_cell(value: object, *, exact: bool) -> str:

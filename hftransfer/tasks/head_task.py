@@ -187,6 +187,11 @@ class HeadTask(Task, Generic[Outcome]):
         del names, tuned
         return rows
 
+    def notes_on_judging(self, rows: Sequence[Row], names: Sequence[str], **tuned: Any) -> list[str]:
+        """Return what people should know of how these rows' targets are matched with a model's outputs."""
+        del rows, names, tuned
+        return []
+
     def judging_settings(self, settings: DataSettings) -> dict[str, object]:
         """Return what judging is told beside what it finds itself."""
         del settings

@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters import heads
-from hftransfer.base.errors import must_be
+from hftransfer.base.errors import must_be, some
 from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import LabelSpace
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
@@ -22,7 +22,7 @@ from hftransfer.metrics.metric import Metric
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import SegmentedImage
-from hftransfer.tasks.shown import Example, ExampleGroup, Layers, Line, Plot
+from hftransfer.tasks.shown import Example, ExampleGroup, Layers, Line, Plot, both_ends
 
 if TYPE_CHECKING:
     from torch import device
@@ -43,7 +43,7 @@ from transformers import pipeline
 segment = pipeline("image-segmentation", model="path/to/this/folder")
 segment("photo.jpg")  # a list of masks with their labels
 ```"""
-_SHOWN, _SMALL_PX = 12, 256
+_SHOWN, _SMALL_PX, _NAMED = 12, 256, 20
 _FROM_MANY = 100
 """Images from which on a draft says that there is enough to fine-tune with."""
 
@@ -266,6 +266,15 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         return survey({"": rows}, lambda _: None, known=known).parts[""]
 
     @override
+    def notes_on_judging(self, rows: Sequence[Row], names: Sequence[str], **tuned: Any) -> list[str]:
+        """Return which values of masks are taken as which classes, where nothing beside the masks names them."""
+        if not rows or rows[0].target.space is not None or rows[0].target.said.names is not None:
+            return []
+        values = tuned.get("mask_values") or {}
+        told = some((str(values.get(name, place)) for place, name in enumerate(names)), _NAMED)
+        return [f"values {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]
+
+    @override
     def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
         """Return the mean IoU of each image."""
         return [float(value) for value in columns["mean_iou"]]
@@ -369,16 +378,15 @@ def _unpacked(small: tuple[bytes, tuple[int, int]]) -> np.ndarray:
 
 
 def _plots(metrics: Mapping[str, Any], names: Sequence[str]) -> list[Plot]:
-    scores = [metrics["per_class"][name]["iou"] for name in names]
-    order = np.argsort(scores)[::-1].tolist()
-    places = np.arange(len(names))
+    scores = {name: own["iou"] for name, own in metrics["per_class"].items() if own["iou"] is not None}
+    order = sorted(scores, key=lambda name: -scores[name])
     bars = Plot(
         "classes",
         "IoU of each class",
         "class",
         "IoU",
-        [Line("IoU", places, np.array([scores[k] for k in order]))],
-        names=[names[k] for k in order],
+        [Line("IoU", np.arange(len(order)), np.array([scores[name] for name in order], dtype=float))],
+        names=order,
         bars=True,
     )
     counts = np.array(metrics["pixel_confusion"], dtype=float)
@@ -413,7 +421,8 @@ def _groups(
         caption = f"{columns['id'][row]}: mean IoU {scores[row]:.3f}"
         return Example(row, caption, layers=Layers(truth, predicted, tuple(names)))
 
-    titles = [("wrong", "Worst images", order[:_SHOWN]), ("right", "Best images", order[::-1][: _SHOWN // 2])]
+    worst, best = both_ends(order, _SHOWN, _SHOWN // 2)
+    titles = [("wrong", "Worst images", worst), ("right", "Best images", best)]
     note = "From left to right: the picture, the truth, the prediction, and where they differ (red; white is ignored)."
     return [
         ExampleGroup(title, cast(Any, kind), note, [shown(row) for row in rows]) for kind, title, rows in titles if rows

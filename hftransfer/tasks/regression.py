@@ -15,7 +15,7 @@ from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task, Wishes
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Number, Prediction
-from hftransfer.tasks.shown import Example, ExampleGroup, Plot
+from hftransfer.tasks.shown import Example, ExampleGroup, Plot, both_ends
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -258,9 +258,10 @@ def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
     def told(place: int) -> str:
         return f"{wanted[place]:.6g}, estimated as {given[place]:.4g} ({given[place] - wanted[place]:+.3g})"
 
+    farthest, nearest = both_ends(order, _SHOWN_EXAMPLES, _SHOWN_EXAMPLES)
     shown: list[tuple[str, Literal["", "right", "wrong"], list[int]]] = [
-        (f"Farthest off of {len(wanted)} test examples", "wrong", order[:_SHOWN_EXAMPLES]),
-        ("Nearest", "right", order[::-1][:_SHOWN_EXAMPLES]),
+        (f"Farthest off of {len(wanted)} test examples", "wrong", farthest),
+        ("Nearest", "right", nearest),
     ]
     return [
         ExampleGroup(

@@ -80,3 +80,10 @@ class ExampleGroup:
     examples: Sequence[Example] = ()
     explained: str = "the wrong class"
     """What the explained output is: an explanation shows what spoke for it."""
+
+
+def both_ends(order: Sequence[int], first: int, last: int) -> tuple[list[int], list[int]]:
+    """Return at most so many places from the beginning of an order, and from its end, that one first; of few places
+    each is in one of them alone."""
+    half = (len(order) + 1) // 2
+    return list(order[:half][:first]), list(order[half:][::-1][:last])

@@ -13,7 +13,7 @@ from PIL import Image
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.mask_labels import LabelSpace, color_value, named_values
-from hftransfer.data.masks import MASKED_IMAGES, Surveyed, survey
+from hftransfer.data.masks import MASKED_IMAGES, MASKS, Surveyed, survey
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from tests.builders import missing_words, picture
@@ -129,9 +129,25 @@ def test_values_without_a_name_are_never_clipped(tmp_path: Path) -> None:
     mask[0, 0] = 9
     folder = _write(tmp_path, mask)
     told = _faults(folder, classes=["road", "sky"])
-    assert missing_words(told, ("all named", "9 (1.04% of the pixels, in 3 masks)", "data.ignore_value")) == []
+    assert told == (
+        "the values of the masks must be those with names (0 road, 1 sky); got 9 (1.04% of the pixels, in 3 masks). "
+        "Name the others in data.classes, or leave them out: data.ignore_value."
+    )
     assert _looked(folder, classes=["road", "sky"], ignore_value=9).space.ignored == (9,)
     assert _looked(folder).space.names == ("0", "1", "9")  # without names each value is a class
+
+
+def test_a_class_that_no_training_image_has_is_told(tmp_path: Path) -> None:
+    with_third = HALVES.copy()
+    with_third[0] = 2
+    _write(tmp_path / "train")
+    _write(tmp_path / "val")
+    _write(tmp_path / "test", with_third)
+    own = _looked(tmp_path, classes=["road", "sky", "fence", "dragon"])
+    told = MASKS.notes_on(own.parts)  # of the dragon, which no mask has, the look at the masks tells
+    assert told == ["warning: no training image has 'fence': nothing can be learned of it"]
+    assert "no mask has 'dragon': nothing can be learned of it" in own.notes
+    assert MASKS.notes_on({**own.parts, "train": own.parts["test"]}) == []
 
 
 def test_several_values_may_be_one_class_and_files_name_them(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from hftransfer.adapters import bundled
 from hftransfer.base.errors import DataError, HftransferError, ModelError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -128,6 +129,18 @@ def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.Monke
     assert missing_words(done.stdout, words) == []
     monkeypatch.setattr(doctor, "_BUNDLED", ("no_such_package_of_weights",))
     assert missing_words(CliRunner().invoke(app, ["doctor"]).stdout, ("tasks", "not tried")) == []
+
+
+def test_weights_that_were_not_fetched_are_no_fault_of_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HFTRANSFER_CACHE", str(tmp_path))
+    monkeypatch.setattr(bundled, "_place_of", lambda _: None)
+    monkeypatch.setattr(doctor, "trials", lambda: {"text-generation": lambda _: 1 / 0})
+    monkeypatch.setattr(doctor, "_BUNDLED", ())
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 0
+    assert missing_words(done.stdout, ("text-generation", "left out:", "(hftransfer fetch smollm2)")) == []
 
 
 @pytest.mark.bundled

@@ -42,6 +42,8 @@ def test_a_class_that_the_data_lack_has_no_part_in_the_mean() -> None:
     predicted[0] = 2
     found = score_masks([Agreement.of(truth, predicted, 3)], ["a", "b", "c"])
     assert found["mean_iou"] == pytest.approx(12 / 16)
+    for name in ("b", "c"):  # 0 would say that it was missed
+        assert found["per_class"][name] == dict.fromkeys(("iou", "dice", "precision", "recall", "f1")) | {"support": 0}
     assert image_score(Agreement.of(truth, truth, 3), 3) == 1.0
     assert image_score(Agreement.of(np.full((2, 2), -1, dtype=np.int16), predicted[:2, :2], 3), 3) == 1.0
 

@@ -38,3 +38,10 @@ def test_every_series_of_the_history_is_within_its_axes(
             if line.get_label().startswith(("validation", "training")):
                 values = np.asarray(line.get_ydata(), dtype=float)
                 assert np.all((values >= low) & (values <= high)), line.get_label()
+
+
+def test_titles_have_three_significant_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, _: drawn.append(figure))
+    figures.draw_l2(tmp_path / "l2.png", [(0.001, 0.7), (10**-1.5, 0.5), (1.0, 0.6)])
+    assert drawn[0].axes[0].get_title(loc="left") == "L2 strength: 0.0316"

@@ -52,6 +52,19 @@ def test_precision_and_recall_are_those_of_the_confusion_matrix() -> None:
     assert (rows[0]["precision"], rows[0]["recall"], rows[0]["f1"]) == ("0.6000", "0.7500", f"{2 / 3:.4f}")
 
 
+def test_classes_have_the_columns_that_their_scores_fill() -> None:
+    told = {"iou": 0.5, "precision": 0.6, "recall": 0.7, "f1": 0.8, "support": 4}
+    page = _made(metrics={"per_class": {"sky": told, "fence": {**dict.fromkeys(told), "support": 0}}})
+    assert page._classes()[1] == {
+        **{"name": "fence", "train": "", "validation": "", "test": "0"},
+        **dict.fromkeys(("iou", "precision", "recall", "f1"), "–"),
+    }
+    heads = re.search(r"<h2>Classes</h2>.*?</thead>", page.html(), re.DOTALL)
+    assert heads is not None
+    titles = re.findall(r"<th>(.*?)</th>", heads[0])
+    assert titles == ["class", "test", "IoU", "precision", "recall", "F1"]  # nobody counted these in training
+
+
 def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
     judged = {"accuracy": 0.7, "accuracy_interval": [0.4, 0.9], "confusion_matrix": [[3, 1], [2, 4]], **(metrics or {})}
     told = {

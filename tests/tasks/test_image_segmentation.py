@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,35 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
     assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
     if kind == "linear-probe":
         assert metrics["test"]["mean_iou"] > 0.6
+
+
+def test_a_class_without_test_pixels_has_no_bar() -> None:
+    from hftransfer.metrics.segmentation import Agreement, score_masks
+    from hftransfer.tasks.image_segmentation import _plots
+
+    truth = np.zeros((4, 4), dtype=np.int16)
+    truth[0] = 2
+    names = ["sky", "fence", "pole"]
+    bars, _ = _plots(score_masks([Agreement.of(truth, np.zeros_like(truth), 3)], names), names)
+    assert (bars.names, bars.lines[0].y.tolist()) == (["sky", "pole"], [0.75, 0.0])
+
+
+def test_few_images_are_shown_once_and_other_masks_say_how_their_values_are_taken(
+    tiny: TinyModels, data: Path, tmp_path: Path
+) -> None:
+    _run(_recipe(tiny, data, output={"figures": False}), tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    shown = re.findall(r"<figcaption[^>]*>([^<]*): mean IoU", page)
+    assert (len(shown), len(set(shown))) == (6, 6)
+    assert missing_words(page, ("Worst images", "Best images", "<th>IoU</th>")) == []
+    unnamed = tmp_path / "unnamed"
+    for part in ("images", "masks"):
+        shutil.copytree(data / part / "test", unnamed / part)
+    done = CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--data", str(unnamed)])
+    assert done.exit_code == 0, done.output
+    assert "values 0, 7 are taken as ground, disc" in done.stderr
+    named = CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--data", str(data)])
+    assert "are taken as" not in named.stderr
 
 
 @pytest.mark.slow
