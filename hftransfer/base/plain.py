@@ -10,6 +10,8 @@ def shown_number(value: float) -> str:
     """Return a score as people read it: four places, of small numbers three digits, of large ones none behind the
     point."""
     size = abs(value)
-    if size >= 1e9 or 0 < size < 1e-3:
+    if size < 1e-8:
+        return "0.0000"  # a loss of -1e-9 is none
+    if size >= 1e9 or size < 1e-3:
         return f"{value:.3g}"
     return f"{value:,.0f}" if size >= 1e4 else f"{value:.4f}"

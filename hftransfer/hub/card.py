@@ -18,6 +18,7 @@ from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, native_use, with_hftransfer
+from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import plain_text
 from hftransfer.report.tables import folds_in_words
 from hftransfer.strategies import method_in_words
@@ -195,7 +196,7 @@ def _results_section(card: Card) -> dict[str, object]:
         told += f" ({shown_number(interval[0])} to {shown_number(interval[1])})" if interval else ""
         of_validation = validation.get(name)
         shown = "" if of_validation is None else shown_number(of_validation)
-        rows.append({"name": name.replace("_", " "), "test": told, "validation": shown})
+        rows.append({"name": score_name(name, test or validation), "test": told, "validation": shown})
     has_intervals = any("(" in row["test"] for row in rows)
     return {
         "title": card.title,

@@ -28,3 +28,10 @@ class Metric:
     def words(self) -> str:
         """The name for people."""
         return self.title or self.name
+
+
+def score_name(name: str, scores: Scores) -> str:
+    """Return what people call a score; precision and recall of one of two classes say of which."""
+    words = name.replace("_", " ")
+    positive = scores.get("positive_class")
+    return f"{words} of '{positive}'" if positive is not None and name in ("precision", "recall") else words

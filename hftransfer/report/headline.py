@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hftransfer.base.plain import JsonObject
-from hftransfer.metrics.metric import Metric
+from hftransfer.base.plain import JsonObject, shown_number
+from hftransfer.metrics.metric import Metric, score_name
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.head_task import HeadTask
@@ -64,10 +64,10 @@ def score_table(metrics: JsonObject) -> list[list[str]]:
     named = dict.fromkeys(
         name for split in splits for name, value in metrics[split].items() if isinstance(value, float)
     )
-    rows = [[name.replace("_", " "), *(_score(metrics[split].get(name)) for split in splits)] for name in named]
+    told = metrics[splits[0]] if splits else {}
+    rows = [[score_name(name, told), *(_score(metrics[split].get(name)) for split in splits)] for name in named]
     return [["", *splits], *rows] if rows else []
 
 
 def _score(value: object) -> str:
-    # A loss of -1e-9 is none.
-    return f"{value:.4f}".replace("-0.0000", "0.0000") if isinstance(value, float) else ""
+    return shown_number(value) if isinstance(value, float) else ""

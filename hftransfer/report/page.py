@@ -11,6 +11,7 @@ from PIL import Image
 
 from hftransfer.base.html import data_uri, jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject, shown_number
+from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import Marked, marked_words
 from hftransfer.report.tables import folds_in_words
 from hftransfer.strategies import method_in_words
@@ -137,7 +138,7 @@ class RunPage:
                 told = {split: self.metrics[split].get(name) for split in ("test", "validation")}
                 told["before"] = self._before.get(name)
                 shown = {split: "" if score is None else shown_number(score) for split, score in told.items()}
-                rows.append({"name": name.replace("_", " "), **shown})
+                rows.append({"name": score_name(name, self._judged), **shown})
         return rows
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import some
 from hftransfer.base.plain import JsonObject, shown_number
+from hftransfer.metrics.metric import score_name
 
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
@@ -27,6 +29,8 @@ _FILES = {
     "predictions.parquet": "every test example with its probabilities",
     "recipe.yaml": "what was run, every default spelled out",
 }
+
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]\d+)?|nan")
 
 
 def data_table(splits: Splits, inputs: str) -> str:
@@ -73,7 +77,7 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
     lines = [["", *(["before"] if before else []), "test", "validation"]]
     for name in names:
         first = [_score(before, name)] if before else []
-        lines.append([name.replace("_", " "), *first, _score(test, name), _score(validation, name)])
+        lines.append([score_name(name, test or validation), *first, _score(test, name), _score(validation, name)])
     lines = [line[:-1] for line in lines] if not validation else lines
     sizes, parameters, seconds = metrics["examples"], metrics["parameters"], metrics["seconds"]
     facts = [
@@ -139,13 +143,13 @@ def metrics_table(metrics: JsonObject) -> str:
     """Return the metrics that are one number, one to a line."""
     lines = [["", "score"]]
     lines += [
-        [name.replace("_", " "), shown_number(value)] for name, value in metrics.items() if isinstance(value, float)
+        [score_name(name, metrics), shown_number(value)] for name, value in metrics.items() if isinstance(value, float)
     ]
     return columns_of(lines)
 
 
 def _score(scores: JsonObject, name: str) -> str:
-    return f"{scores[name]:.4f}" if name in scores else ""
+    return shown_number(scores[name]) if name in scores else ""
 
 
 def columns_of(lines: Sequence[Sequence[str]]) -> str:
@@ -163,4 +167,4 @@ def columns_of(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit() or not text
+    return not text or _NUMBER.fullmatch(text) is not None
