@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hftransfer.tasks.shown import Plot
 
 _THUMBNAIL_PX = 224
-RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#8795a1"
+RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#5d6b78"
 MAP_COLORS = "inferno"
 
 
