@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hftransfer as ht
+from hftransfer.base.plain import shown_number
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.pictures import Images
@@ -113,7 +114,7 @@ def test_a_run_of_it_is_whole(tiny: TinyModels, holidays: Path, tmp_path: Path) 
     assert missing_words(card, ("pipeline_tag: picture-brightness", "name: Picture Brightness", "pictures,")) == []
     predicted = _invoke("predict", run, holidays / "lyon" / "3.png", "--quiet")
     assert "bright" in predicted
-    assert f"{metrics['test']['log_loss']:.4f}" in _invoke("eval", run, "--quiet")
+    assert shown_number(metrics["test"]["log_loss"]) in _invoke("eval", run, "--quiet")
     told = _invoke("explain", run, holidays / "lyon" / "3.png", "--out", tmp_path / "why")
     assert missing_words(told, ("bright", "3.png", str(tmp_path / "why" / "explanations.html"))) == []
     assert (tmp_path / "why" / "explanations.html").is_file()
