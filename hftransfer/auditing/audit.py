@@ -17,7 +17,7 @@ _ROWS = 12
 
 @dataclass(frozen=True, repr=False)
 class Audit(Findings):
-    """What is wrong with a data set: findings kind by kind, the surest first, and notes."""
+    """The faults of a data set: findings kind by kind, the surest first, and notes."""
 
     def __repr__(self) -> str:
         found = ", ".join(f"{number} {TITLES[kind]}" for kind, number in self.counts().items())

@@ -72,7 +72,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Fragment:
-    """What a notebook shows of a result: a title, lines, a table, words with their weights, pictures.
+    """The part of a result that a notebook shows: a title, lines, a table, words with their weights, pictures.
 
     It takes the colours of the page around it, light or dark, and asks for nothing from elsewhere.
     """

@@ -25,7 +25,7 @@ class RankedInput:
 
     @property
     def caption(self) -> str:
-        """What is said under its picture."""
+        """The words under its picture."""
         return Path(self.input).name
 
 

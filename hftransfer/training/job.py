@@ -44,7 +44,7 @@ class NamedHeads(Protocol):
 
 @dataclass
 class Choices:
-    """What validation chose in a training, or what a training without a validation split takes over from others."""
+    """The choices of validation in a training, or what a training without a validation split takes over from others."""
 
     l2: float | None = None
     """The L2 strength of a solved head."""
