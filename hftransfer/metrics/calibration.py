@@ -36,10 +36,21 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _best(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature of the least log loss; as few rows can't show that no label is ever wrong, of N one in
+    N + 2 counts as another class (Platt, Probabilistic outputs for support vector machines, 1999, section 2.2)."""
     from scipy.optimize import minimize_scalar
 
+    count, classes = logits.shape
+    other = 1.0 / (count + 2) * classes / max(1, classes - 1)
+
+    def loss(power: float) -> float:
+        scaled = logits.astype(np.float64) * np.exp(-power)  # (N, C)
+        # The mean over all classes, of which the true one is a part: the share of the others comes to 1 / (N + 2).
+        norm: np.ndarray = np.logaddexp.reduce(scaled, axis=1)  # (N,)
+        return float((1.0 - other) * log_loss(scaled, labels) + other * (norm - scaled.mean(axis=1)).mean())
+
     # The log loss is convex in one over the temperature, so that there is one valley.
-    found = minimize_scalar(lambda power: log_loss(logits * np.exp(-power), labels), bounds=(-_MOST, _MOST))
+    found = minimize_scalar(loss, bounds=(-_MOST, _MOST))
     return float(np.exp(found.x))
 
 

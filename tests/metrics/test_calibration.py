@@ -58,3 +58,12 @@ def test_of_few_examples_a_set_of_nearly_all_holds_every_label():
     assert needed_for(conformity, 0.9) == pytest.approx(np.linspace(0.3, 0.9, 20)[1], abs=1e-5)
     assert list(conformity) == sorted(conformity, reverse=True)
     assert conformity_of(np.ones(19)) is None
+
+
+def test_rows_that_are_all_right_do_not_make_a_model_certain() -> None:
+    labels = np.arange(100) % 3
+    logits = 2.0 * np.eye(3)[labels]
+    at = temperature_of(logits, labels)
+    sure = np.exp(2.0 / at) / (np.exp(2.0 / at) + 2)
+    # Of 100 rows one in 102 counts as wrong, and no more is claimed.
+    assert sure == pytest.approx(101 / 102, abs=1e-4)
