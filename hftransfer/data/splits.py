@@ -222,7 +222,7 @@ def build_splits(
         name: Split(part, kind.encode(part, class_names), seen[name].digests).without(set(seen[name].faults))
         for name, part in parts.items()
     }
-    notes = [*found.notes, *notes, *_shared_content(splits, reader.inputs), *shared_groups(parts, settings)]
+    notes = [*found.notes, *notes, *shared_content(splits, reader.inputs), *shared_groups(parts, settings)]
     notes += kind.notes_on(parts)
     notes += reader.notes(pixels, settings)
     whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind, folds=())
@@ -397,7 +397,7 @@ def shared_groups(parts: Mapping[str, Sequence[Row]], settings: DataSettings) ->
     return notes
 
 
-def _shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
+def shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
     """Return a note for every pair of splits that hold the very same content: scores on it are too good."""
     notes = []
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
@@ -406,7 +406,6 @@ def _shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
             example = next(
                 r.id for r, d in zip(splits[second].rows, splits[second].digests, strict=True) if d in shared
             )
-            many = len(shared) > 1
-            what, verb = (inputs, "are") if many else (inputs.removesuffix("s"), "is")
-            notes.append(f"warning: {len(shared)} {what} {verb} in both {first} and {second} (such as {example})")
+            told = f"{counted(len(shared), inputs.removesuffix('s'))} {'is' if len(shared) == 1 else 'are'} in both"
+            notes.append(f"warning: {told} {first} and {second} (such as {example})")
     return notes

@@ -319,6 +319,23 @@ def test_an_audit_of_texts_tells_copies_cuts_and_what_is_odd(tiny: TinyModels, t
     assert "&lt;b&gt;dull" in (tmp_path / "out" / "audit.html").read_text()
 
 
+def test_groups_in_two_splits_are_told_beside_the_findings(tiny: TinyModels) -> None:
+    rows = [
+        {"text": f"the {noun} was {word} {at}", "label": label, "patient": f"{label} {at}"}
+        for at, noun in enumerate(("film", "story", "actor", "script"))
+        for label, word in (("pos", "great"), ("neg", "dull"))
+    ]
+    test = [{**row, "text": f"so {row['text']}"} for row in rows[:4]]
+    data = {"source": "memory", "group_column": "patient"}
+    recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": data}
+    found = ht.audit(recipe, data={"train": rows, "validation": rows[-1:], "test": test}, progress=SILENT)
+    told = ("4 groups of 'patient'", "are in both train and test", "1 group of 'patient'")
+    assert missing_words(" ".join(found.notes), told) == []
+    # What has the same content is a finding, and told once.
+    assert "1 text is in both" not in " ".join(found.notes)
+    assert [one.kind for one in found.of("leak")] != []
+
+
 TWO_SPLITS = (("validation", "train"), ("test", "validation"))
 
 
