@@ -114,9 +114,9 @@ class Explanation(ABC):
     def line(self, name: str) -> str:
         """Return the explanation of an input of this name in a line."""
 
-    @abstractmethod
     def as_dict(self) -> dict[str, object]:
         """Return it as plain values."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return] # every explanation is a dataclass
 
     def weighed_words(self) -> list[list[dict[str, str]]]:
         """Return the words of each text with their colours, all weighed on one scale; none where there are no texts."""
@@ -197,12 +197,9 @@ class ImageExplanation(Explanation):
         return {**told, "map_14x14": coarse}
 
 
-@dataclass(frozen=True, repr=False)
-class TextExplanation(Explanation):
-    """The words of a text that speak for a label, and those against it."""
+class _OfWords(Explanation):
+    """An explanation by the words of one or several texts."""
 
-    label: str
-    score: float
     attributed: Attributed
 
     @property
@@ -211,20 +208,25 @@ class TextExplanation(Explanation):
         return [word for part in self.attributed.words for word in part]
 
     @override
+    def weighed_words(self) -> list[list[dict[str, str]]]:
+        # Of all texts at once: colours of all are on one scale.
+        marked = iter(marked_words(_as_marked(self.words)))
+        return [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
+
+
+@dataclass(frozen=True, repr=False)
+class TextExplanation(_OfWords):
+    """The words of a text that speak for a label, and those against it."""
+
+    label: str
+    score: float
+    attributed: Attributed
+
+    @override
     def line(self, name: str) -> str:
         count = sum(word.weight is None for word in self.words)
         unread = f"; {count} word{'s were' if count > 1 else ' was'} not read" if count else ""
         return f"{name}: {self.label} {self.score:.4f}; {_strongest(self.words)}{unread}"
-
-    @override
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-    @override
-    def weighed_words(self) -> list[list[dict[str, str]]]:
-        # Of all texts at once: colours of both are on one scale.
-        marked = iter(marked_words(_as_marked(self.words)))
-        return [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
 
 
 @dataclass(frozen=True)
@@ -256,10 +258,6 @@ class EntitiesExplanation(Explanation):
         return f"{name}: {told or 'no entity'}"
 
     @override
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-    @override
     def weighed_words(self) -> list[list[dict[str, str]]]:
         shown = []
         for one in self.entities:
@@ -268,8 +266,8 @@ class EntitiesExplanation(Explanation):
         return shown
 
 
-@dataclass(frozen=True)
-class GenerationExplanation(Explanation):
+@dataclass(frozen=True, repr=False)
+class GenerationExplanation(_OfWords):
     """The words of a prompt that speak for what was written after it, and those against it."""
 
     text: str
@@ -278,25 +276,14 @@ class GenerationExplanation(Explanation):
     """The log probability of that, in nats."""
     attributed: Attributed
 
-    @property
-    def words(self) -> list[Word]:
-        """The words of all turns."""
-        return [word for part in self.attributed.words for word in part]
-
     @override
     def line(self, name: str) -> str:
         told = " ".join(self.text.split())
         return f"{name}: '{told}' (log probability {self.log_probability:.2f}); {_strongest(self.words)}"
 
     @override
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-    @override
     def weighed_words(self) -> list[list[dict[str, str]]]:
-        marked = iter(marked_words(_as_marked(self.words)))
-        turns = [list(itertools.islice(marked, len(part))) for part in self.attributed.words]
-        return [*turns, [{"text": f"→ {self.text}", "title": "", "style": "font-weight: 600"}]]
+        return [*super().weighed_words(), [{"text": f"→ {self.text}", "title": "", "style": "font-weight: 600"}]]
 
 
 def _strongest(words: Sequence[Word]) -> str:
@@ -324,10 +311,6 @@ class AnswerExplanation(Explanation):
     def line(self, name: str) -> str:
         spans = "; ".join(f"'{span.text}' {span.score:.3f}" for span in self.spans[:3])
         return f"{name}: '{self.answer.answer}' {self.answer.score:.4f}; next: {spans or 'none'}"
-
-    @override
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
     @override
     def spans_in_context(self) -> list[dict[str, str]]:

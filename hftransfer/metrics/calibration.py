@@ -41,13 +41,12 @@ def _best(logits: np.ndarray, labels: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     count, classes = logits.shape
-    other = 1.0 / (count + 2) * classes / max(1, classes - 1)
+    other = float(classes / max(1, classes - 1) / (count + 2))
 
     def loss(power: float) -> float:
         scaled = logits.astype(np.float64) * np.exp(-power)  # (N, C)
-        # The mean over all classes, of which the true one is a part: the share of the others comes to 1 / (N + 2).
-        norm: np.ndarray = np.logaddexp.reduce(scaled, axis=1)  # (N,)
-        return float((1.0 - other) * log_loss(scaled, labels) + other * (norm - scaled.mean(axis=1)).mean())
+        # The mean is over all classes, of which the true one is a part: the share of others comes to 1 / (N + 2).
+        return log_loss(scaled, labels) + other * float((scaled[np.arange(count), labels] - scaled.mean(axis=1)).mean())
 
     # The log loss is convex in one over the temperature, so that there is one valley.
     found = minimize_scalar(loss, bounds=(-_MOST, _MOST))

@@ -181,7 +181,7 @@ def score_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Scores
     return score_guesses(Guesses.of(probabilities, labels), labels, probabilities.shape[1])
 
 
-MOST_RANKED = 1 << 25
+_MOST_RANKED = 1 << 25
 """Probabilities above which they are not ranked: sorting them would take longer than the network."""
 
 
@@ -197,7 +197,7 @@ def ranking_scores(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     classes = probabilities.shape[1]
     counts = np.bincount(labels, minlength=classes)
     known = np.flatnonzero((counts > 0) & (counts < len(labels)))
-    if not len(known) or probabilities.size > MOST_RANKED:
+    if not len(known) or probabilities.size > _MOST_RANKED:
         return {}
     areas, precisions = [], []
     for place in known.tolist() if classes > 2 else [1]:

@@ -40,7 +40,7 @@ class Gallery(list[Told]):
         rows = (
             [] if not self._reader.fields else [["input", "told"], *([_text(one), self._told(of)] for one, of in both)]
         )
-        tiles = [] if self._reader.fields else [self._tile(place, one, of) for place, (one, of) in enumerate(both)]
+        tiles = [] if self._reader.fields else [self._tile(one, of) for one, of in both]
         title = counted(len(self), "prediction")
         return Fragment(title, table=rows, tiles=tiles, notes=[more] if more else []).html()
 
@@ -48,14 +48,22 @@ class Gallery(list[Told]):
         line = found.line("", self._scoring) if isinstance(found, Predicted) else str(found)
         return " ".join(line.split())
 
-    def _tile(self, place: int, given: object, found: object) -> Thumbnail:
-        image = decoded(given, place, self._pixels)
-        if isinstance(image, DataError):  # the file went meanwhile
-            return Thumbnail("data:,", self._told(found))
-        if isinstance(found, SegmentedImage):
-            image = found.overlay(image)
-        image.thumbnail((_EDGE_PX, _EDGE_PX))
-        return Thumbnail(jpeg_uri(image), self._told(found))
+    def _tile(self, given: object, found: object) -> Thumbnail:
+        mask = found if isinstance(found, SegmentedImage) else None
+        return thumbnail(given, self._told(found), self._pixels, mask)
+
+
+def thumbnail(
+    given: object, caption: str, pixels: tuple[float, float] | None = None, mask: SegmentedImage | None = None
+) -> Thumbnail:
+    """Return a small picture of an image, under its mask where it has one; an empty one where its file went
+    meanwhile."""
+    image = decoded(given, 0, pixels)
+    if isinstance(image, DataError):
+        return Thumbnail("data:,", caption)
+    image = mask.overlay(image) if mask is not None else image
+    image.thumbnail((_EDGE_PX, _EDGE_PX))
+    return Thumbnail(jpeg_uri(image), caption)
 
 
 def _text(given: object) -> str:

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hftransfer.base.errors import DataError, OutputError, WriteError, must_be, printable, user_path
-from hftransfer.base.html import Fragment, Thumbnail, jpeg_uri
+from hftransfer.base.errors import OutputError, WriteError, must_be, printable, user_path
+from hftransfer.base.html import Fragment
 from hftransfer.base.tabular import csv_text
-from hftransfer.predictors.inputs import decoded
+from hftransfer.predictors.gallery import thumbnail
 
-_SHOWN, _ON_SHEET, _EDGE_PX, _LONGEST = 24, 200, 128, 300
+_SHOWN, _ON_SHEET, _LONGEST = 24, 200, 300
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,10 @@ class Ranked(list[Kind]):
         more = [f"{len(self) - most:,} more are in the table"] if len(self) > most else []
         if not self._of_texts:
             both = zip(self[:most], self._values, strict=False)
-            return Fragment(self.title, tiles=[_tile(one, value) for one, value in both], notes=more)
+            return Fragment(self.title, tiles=[thumbnail(value, one.caption) for one, value in both], notes=more)
         rows = [{**row, "input": str(row["input"])[:_LONGEST]} for row in self.plain()[:most]]
         cells = [[_cell(value) for value in row.values()] for row in rows]
         return Fragment(self.title, table=[list(rows[0]), *cells] if rows else [], notes=more)
-
-
-def _tile(one: RankedInput, value: object) -> Thumbnail:
-    image = decoded(value, 0)
-    if isinstance(image, DataError):  # the file went meanwhile
-        return Thumbnail("data:,", one.caption)
-    image.thumbnail((_EDGE_PX, _EDGE_PX))
-    return Thumbnail(jpeg_uri(image), one.caption)
 
 
 def _cell(value: object) -> str:

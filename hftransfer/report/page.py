@@ -198,7 +198,9 @@ def _columns_of(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
 
 
 def _in_cell(value: object, *, exact: bool) -> str:
-    return format(value, ".4f" if exact else ".4g") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return shown_number(value) if exact else f"{value:.4g}"
 
 
 def _share(part: float, whole: float) -> str:

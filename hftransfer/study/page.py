@@ -96,16 +96,15 @@ def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
 
 def chance_in_words(study: Study) -> str:
     """Return what the intervals speak of."""
-    alike = [arm.name for arm in study.arms if len(arm.results) > 1 and not arm.over_seeds]
-    same = (
-        f"Seeds change nothing of {some(alike, 3)}: there the 95 % intervals are over test examples." if alike else ""
-    )
+    told = []
     if any(arm.over_seeds for arm in study.arms):
-        told = "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
-        return f"{told} {same}".strip()
-    if same:
-        return same
-    return "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
+        told.append(
+            "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+        )
+    if alike := [arm.name for arm in study.arms if len(arm.results) > 1 and not arm.over_seeds]:
+        told.append(f"Seeds change nothing of {some(alike, 3)}: there the 95 % intervals are over test examples.")
+    one = "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
+    return " ".join(told) or one
 
 
 def test_in_words(study: Study) -> str:

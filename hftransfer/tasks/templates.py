@@ -142,12 +142,12 @@ class Template:
         Raises:
             DataError: the template can't be applied, or the tokenizer doesn't tell places in the text.
         """
-        ids, before = self.prompt(turns, where), 0
+        ids, messages, before = self.prompt(turns, where), _messages(turns), 0
         if self.text is None:
-            rendered = str(self._applied(_messages(turns), where, add_generation_prompt=True, tokenize=False))
+            rendered = str(self._applied(messages, where, add_generation_prompt=True, tokenize=False))
         else:
             before = len(self._begin)
-            rendered = self.text.replace("{prompt}", "\n".join(message["content"] for message in _messages(turns)))
+            rendered = self.text.replace("{prompt}", "\n".join(message["content"] for message in messages))
         try:
             found = self.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
         except NotImplementedError as error:
@@ -157,7 +157,7 @@ class Template:
             allowed = "one whose text becomes the same tokens when it is read anew"
             raise DataError(must_be(f"{where}: the chat template of model '{self.name}'", allowed, "another"))
         offsets, texts, at = found["offset_mapping"], [], 0
-        for message in _messages(turns):
+        for message in messages:
             text = message["content"].strip()
             start = rendered.find(text, at)
             if start < 0:
