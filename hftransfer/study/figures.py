@@ -20,10 +20,16 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     """Return the pictures of a comparison, drawn into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
-        _draw_costs(folder / "seconds.png", study, lambda arm: arm.seconds, "seconds of learning"),
+        _draw_costs(folder / "seconds.png", study, _drawn_seconds, "seconds of learning"),
         _draw_costs(folder / "parameters.png", study, lambda arm: arm.trainable, "parameters that learn"),
     ]
     return [*drawn, _draw_curve(folder / "shots.png", study)] if study.curve else drawn
+
+
+def _drawn_seconds(arm: Arm) -> float:
+    """Return whole milliseconds, and one at least: an axis of logarithms has no place for 0, nor limits between two
+    numbers that differ in their last digit alone (matplotlib 3.11)."""
+    return max(0.001, round(arm.seconds, 3))
 
 
 def _draw_costs(path: Path, study: Study, cost: Callable[[Arm], float], label: str) -> Path:

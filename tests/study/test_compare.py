@@ -21,6 +21,7 @@ from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import strategy_of
 from hftransfer.study import study as study_module
 from hftransfer.study.cells import cells_of
+from hftransfer.study.figures import draw_study
 from hftransfer.study.page import html_of, markdown_of
 from hftransfer.study.results import Arm, CellResult, Study
 from hftransfer.study.statistics import Difference, differences, holm, mcnemar, mean_and_interval
@@ -52,6 +53,13 @@ def test_the_interval_over_seeds_is_that_of_student() -> None:
     assert mean == pytest.approx(0.8)
     assert interval == pytest.approx((0.8 - 4.302653 * 0.1 / 3**0.5, min(1.0, 0.8 + 4.302653 * 0.1 / 3**0.5)))
     assert mean_and_interval([0.8])[1] is None
+
+
+@pytest.mark.parametrize("seconds", [(0.3, 0.1 + 0.2), (0.0, 0.0)])
+def test_costs_that_are_all_but_equal_are_drawn(seconds: tuple[float, float], tmp_path: Path) -> None:
+    arms = [_arm(name, 0.5, own) for name, own in zip(("linear-probe", "lora:8"), seconds, strict=True)]
+    drawn = draw_study(Study(tmp_path, "data", "accuracy", [], arms, [], [], ""), tmp_path)
+    assert [path.name for path in drawn] == ["seconds.png", "parameters.png"]
 
 
 def test_seeds_that_change_nothing_give_the_interval_over_test_examples(tmp_path: Path) -> None:
