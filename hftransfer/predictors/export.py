@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,19 +26,31 @@ from hftransfer.adapters.keras_files import KERAS_FILE
 from hftransfer.adapters.libraries import keras_on_torch
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.base.cache import new_folder
-from hftransfer.base.errors import HftransferError, ModelError, OutputError, WriteError, first_line, must_be, user_path
+from hftransfer.base.errors import (
+    HftransferError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    WriteError,
+    first_line,
+    must_be,
+    user_path,
+)
 from hftransfer.base.extras import require_extra
 from hftransfer.base.progress import Progress
+from hftransfer.base.runs import at_newest
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.predictors.dual import DualPredictor
+from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import Predictor, rows_of_split, save_model
 from hftransfer.recipe import load_recipe
 from hftransfer.tasks.head_task import HeadTask
 
 MOST_DIFFERENT = 1e-3
 """Between logits of PyTorch and of ONNX's graph, or of those above 1 as a share of the largest; more is no export."""
+Form = Literal["merged", "onnx", "keras"]
 _OPSET = 18
 _EXAMPLES = 16
 _OF_KERAS_HUB = ("vit", "swin")
@@ -51,14 +64,54 @@ class ExportError(HftransferError):
 
 @dataclass(frozen=True)
 class Exported:
-    """The folder of a graph, and how its logits compare with PyTorch's."""
+    """The folder of a model in another form, and how its logits compare with PyTorch's."""
 
     folder: Path
-    max_difference: float
-    """The largest difference of a logit."""
-    examples: int
-    source: str
+    max_difference: float = 0.0
+    """The largest difference of a logit; 0 of a merged model, which is PyTorch's own."""
+    examples: int = 0
+    """How many examples were compared; none of a merged model."""
+    source: str = ""
     """What these were."""
+
+
+def export(
+    model: str | os.PathLike[str] | Predictor,
+    out: str | Path | None = None,
+    *,
+    format: Form = "onnx",
+    data: str | None = None,
+    base: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Return a trained model in another form: LoRA merged into its base model, a graph of ONNX, or Keras' file.
+
+    `out` is a new folder, by default the model's name and the format. A graph and Keras' file are kept after they gave
+    what PyTorch gives on examples of `data`, or where it is left out on those of the run itself.
+
+    Raises:
+        ModelError: there is no such model, packages are missing, or it has no such form.
+        ExportError: the other form gives other logits.
+        OutputError: the folder holds other files.
+    """
+    if format not in get_args(Form):
+        raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{format}'"))
+    progress, run = progress or Progress(), None
+    if isinstance(model, Predictor):
+        predictor, name = model, Path(model.source.name).name
+    else:
+        run = at_newest(model)
+        predictor, name = require_classifier(load(run, base=base)), _name_of(run)
+    target = f"{name}-{format}" if out is None else out
+    if format == "merged":
+        return Exported(export_merged(predictor, target))
+    write = export_keras if format == "keras" else export_onnx
+    return write(predictor, target, run=run, data=data, progress=progress)
+
+
+def _name_of(model: str) -> str:
+    """Return the last part of a folder's path; of a Hub id both parts."""
+    return Path(model).resolve().name if Path(model).exists() else model.replace("/", "-")
 
 
 def require_classifier(predictor: Predictor | DualPredictor) -> Predictor:

@@ -12,11 +12,13 @@ from hftransfer.predictors.predictor import Place, Predictor, find_place, load_p
 if TYPE_CHECKING:
     from hftransfer.predictors.dual import DualPredictor
 
+Precisions = Literal["auto", "fp32", "bf16"]
+
 
 def load(
     model: str | os.PathLike[str],
     *,
-    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    precision: Precisions = "fp32",
     base: str | os.PathLike[str] | None = None,
     revision: str | None = None,
 ) -> Predictor | DualPredictor:

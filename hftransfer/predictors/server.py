@@ -317,23 +317,62 @@ def server_settings(app: FastAPI, limits: Limits) -> uvicorn.Config:
     )
 
 
-def serve(
-    predictor: Predictor | DualPredictor, name: str, port: int, limits: Limits, tell: Callable[[str], None]
-) -> None:
-    """Answer until it is stopped. `tell` is given the address when it listens; port 0 takes a free one.
+class Server:
+    """A model that answers at an address of this machine until it is stopped, or the block of a `with` is left."""
+
+    def __init__(self, predictor: Predictor | DualPredictor, name: str, port: int, limits: Limits) -> None:
+        import uvicorn
+
+        self._listening = _listening(port)
+        self.port: int = self._listening.getsockname()[1]
+        self._server = uvicorn.Server(server_settings(make_app(predictor, name, limits), limits))
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the page; inputs are sent to `/predict` below it."""
+        return f"http://{HOST}:{self.port}"
+
+    def run(self) -> None:
+        """Answer in this thread until SIGINT or SIGTERM, which then have their usual effect."""
+        with self._listening:
+            self._server.run(sockets=[self._listening])
+
+    def start(self) -> None:
+        """Answer in a thread of its own."""
+        self._thread = threading.Thread(target=self.run, name=f"hftransfer at {self.port}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer what is in work, and end."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        is_up = self._thread is not None and self._thread.is_alive()
+        return f"Server({self.address!r})" if is_up else "Server(stopped)"
+
+
+def _listening(port: int) -> socket.socket:
+    """Return a socket that listens on a port; 0 takes a free one.
 
     Raises:
         RecipeError: the port is taken.
     """
-    import uvicorn
-
-    with socket.socket() as listening:
-        # The port is free again as soon as the server has ended, and not minutes later.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise RecipeError(must_be("--port", "free (0 takes one that is)", port, str(error))) from error
+    listening = socket.socket()
+    # The port is free again as soon as the server has ended, and not minutes later.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
         listening.listen()
-        tell(f"http://{HOST}:{listening.getsockname()[1]}")
-        uvicorn.Server(server_settings(make_app(predictor, name, limits), limits)).run(sockets=[listening])
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise RecipeError(must_be("--port", "free (0 takes one that is)", port, str(error))) from error
+    return listening

@@ -15,6 +15,7 @@ import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
+import hftransfer as ht
 from hftransfer.base.errors import ModelError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -37,7 +38,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WritableHub
 
 
 def _push(folder: Path, hub: WritableHub, repo: str = "me/pets", **more: Any) -> Pushed:
-    return push(folder, repo, token="hf_secret", endpoint=hub.endpoint, progress=SILENT, wait=lambda _: None, **more)
+    pushed: Pushed = push(
+        folder, repo, token="hf_secret", endpoint=hub.endpoint, progress=SILENT, wait=lambda _: None, **more
+    )
+    return pushed
 
 
 # --- what goes up ----------------------------------------------------------------------------------------------------
@@ -46,6 +50,7 @@ def _push(folder: Path, hub: WritableHub, repo: str = "me/pets", **more: Any) ->
 def test_what_goes_up_and_what_does_not(finished: Any) -> None:
     folder = finished("resnet").folder
     files = collect(folder, "me/pets").files
+    assert ht.push(finished("resnet"), "me/pets", dry_run=True).sizes.keys() == files.keys()
     assert {"config.json", "model.safetensors", "README.md", "recipe.yaml", "metrics.json", MANIFEST} <= files.keys()
     assert "figures/confusion_matrix.png" in files
     assert not any(name.startswith(("logs", "checkpoints", ".")) or name.endswith("log.txt") for name in files)

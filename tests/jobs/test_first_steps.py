@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import hftransfer as ht
 from hftransfer.adapters import bundled
-from hftransfer.base.errors import DataError, HftransferError, ModelError
+from hftransfer.base.errors import DataError, HftransferError, ModelError, OutputError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.jobs import doctor
@@ -42,9 +43,19 @@ def test_a_folder_of_classes_becomes_a_recipe_that_checks(flat_data: Path, tmp_p
         == []
     )
     assert "hftransfer check" in done.stdout
-    again = _init("--data", flat_data, "--out", out, "-q")
+    again = _init(flat_data, "--out", out, "-q")
     assert again.exit_code == 2
     assert "must be new" in again.stderr
+
+
+def test_python_writes_the_recipe_that_the_command_writes(flat_data: Path, tmp_path: Path) -> None:
+    written = ht.init(flat_data, out=tmp_path / "python.yaml", settings={"test_fraction": 0.3}, progress=SILENT)
+    assert _init(flat_data, "test_fraction=0.3", "--out", tmp_path / "command.yaml", "-q").exit_code == 0
+    assert written.read_text() == (tmp_path / "command.yaml").read_text()
+    assert "test_fraction: 0.3" in written.read_text()
+    assert "DATA must be a folder of classes, a table, or a Hub id; got none" in _init().stderr
+    with pytest.raises(OutputError, match="must be new"):  # before the data are looked at
+        ht.init("no/such/data", out=written)
 
 
 @pytest.mark.parametrize("kind", ["texts", "questions", "captions"])
@@ -127,6 +138,9 @@ def test_the_doctor_tells_what_works_and_what_does_not(monkeypatch: pytest.Monke
     assert done.exit_code == 1
     words = ("ok   device", "ok   good", "it went well", "NOT  bad", "half of them", "NOT  worse", "ZeroDivisionError")
     assert missing_words(done.stdout, words) == []
+    told: list[ht.Diagnosis] = []
+    assert ht.doctor(tell=told.append) == told
+    assert [one.name for one in told if not one.works] == ["bad", "worse"]
     monkeypatch.setattr(doctor, "_BUNDLED", ("no_such_package_of_weights",))
     assert missing_words(CliRunner().invoke(app, ["doctor"]).stdout, ("tasks", "not tried")) == []
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.jobs.run import run
@@ -130,6 +131,8 @@ def test_matrices_are_merged(tiny: TinyModels, folder_data: Path, tmp_path: Path
     assert load_model(tmp_path / "merged").predict(image).scores == pytest.approx(
         load_model(folder).predict(image).scores, abs=1e-5
     )
+    found = ht.export(load_model(folder), tmp_path / "from-python", format="merged", progress=SILENT)
+    assert (found.folder / "model.safetensors").read_bytes() == (tmp_path / "merged" / "model.safetensors").read_bytes()
     again = call("export", folder, "--format", "merged", "--out", tmp_path / "merged")
     assert missing_words(again.stderr, ("must be new or empty",)) == []
 

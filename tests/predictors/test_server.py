@@ -22,7 +22,7 @@ import hftransfer as ht
 from hftransfer.base.errors import ModelError, RecipeError
 from hftransfer.base.extras import require_extra
 from hftransfer.data.pictures import IMAGES
-from hftransfer.predictors.server import Limits, make_app, serve, server_settings
+from hftransfer.predictors.server import Limits, make_app, server_settings
 from hftransfer.tasks.outcomes import Prediction
 from tests.builders import browser, encoded, picture, write_tiny_writer
 from tests.predictors.builders import call
@@ -241,7 +241,19 @@ def test_a_port_that_is_taken_is_told(finished: Any) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(RecipeError, match=r"--port must be free \(0 takes one that is\)"):
-            serve(ht.load(finished("resnet").folder), "x", port, Limits(), print)
+            ht.serve(finished("resnet").folder, port=port)
+
+
+def test_a_notebook_serves_in_the_background(finished: Any) -> None:
+    model = ht.load(finished("resnet").folder)
+    with ht.serve(model, port=0, background=True) as server:
+        assert ask(server.port, encoded(picture("red")))[0] == 200
+        assert repr(server) == f"Server('http://127.0.0.1:{server.port}')"
+    assert repr(server) == "Server(stopped)"
+    with pytest.raises(OSError, match="refused"):
+        ask(server.port, b"x")
+    with pytest.raises(RecipeError, match=r"--precision must be auto, fp32 or bf16; got 'fp8'"):
+        ht.serve(model, precision="fp8")  # type: ignore[call-overload]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
