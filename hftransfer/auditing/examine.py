@@ -224,6 +224,8 @@ def _several_label_findings(
         notes.append(f"probes on this model tell {some(weak)} too poorly to judge these labels")
     trusted = [j for j, own in enumerate(quality) if own >= _TRUSTED_PRECISION]
     judged, found = [judged[j] for j in trusted], found[:, trusted]
+    if not judged:
+        return []
     findings = []
     for row, (place, score) in wrong_in_sets(labels[:, judged], found).items():
         name, probability = names[judged[place]], found[row, place]

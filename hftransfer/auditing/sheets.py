@@ -39,10 +39,12 @@ def write_audit(folder: Path, audit: Findings, title: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "audit.csv").write_text(audit.csv(), encoding="utf-8", errors="backslashreplace")
-        sheets = {kind: picture for kind in KINDS if (picture := sheet_of(audit, kind)) is not None}
-        for kind, picture in sheets.items():
-            (folder / f"sheet-{kind}.png").write_bytes(picture)
-        page = render_page("hftransfer.auditing", "audit.html.jinja", **_page(audit, title, sheets))
+        # Each picture is read once, for the sheet and for the page.
+        pictures = {kind: _small_pictures(audit, kind) for kind in KINDS}
+        for kind, own in pictures.items():
+            if own:
+                (folder / f"sheet-{kind}.png").write_bytes(_sheet(audit, kind, own))
+        page = render_page("hftransfer.auditing", "audit.html.jinja", **_page(audit, title, pictures))
         (folder / "audit.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise WriteError(must_be(f"the folder {folder}", "writable", error.strerror or str(error))) from error
@@ -79,11 +81,19 @@ def _caption(finding: Finding) -> str:
 
 def sheet_of(audit: Findings, kind: Kind) -> bytes | None:
     """Return the pictures of a kind of finding beside each other, as PNG; None where it has none."""
-    from hftransfer.report.figures import draw_sheet, short_label, thumbnail
+    shown = _small_pictures(audit, kind)
+    return _sheet(audit, kind, shown) if shown else None
 
-    shown = pictures_of(audit, kind)
-    if not shown:
-        return None
+
+def _small_pictures(audit: Findings, kind: Kind) -> list[tuple[Image.Image, str]]:
+    from hftransfer.report.figures import thumbnail
+
+    return [(thumbnail(row), caption) for row, caption in pictures_of(audit, kind)]
+
+
+def _sheet(audit: Findings, kind: Kind, shown: list[tuple[Image.Image, str]]) -> bytes:
+    from hftransfer.report.figures import draw_sheet, short_label
+
     captions = ["\n".join(short_label(line, 26) for line in caption.split("\n")) for _, caption in shown]
     count = audit.counts()[kind]
     title = f"{counted(count, 'row')} {TITLES[kind]}"
@@ -92,18 +102,22 @@ def sheet_of(audit: Findings, kind: Kind) -> bytes | None:
     elif len(shown) < count:
         title += f"; {len(shown)} of them"
     drawn = io.BytesIO()
-    draw_sheet(drawn, [thumbnail(row) for row, _ in shown], captions, title)
+    draw_sheet(drawn, [picture for picture, _ in shown], captions, title)
     return drawn.getvalue()
 
 
-def _page(audit: Findings, title: str, sheets: dict[Kind, bytes]) -> dict[str, object]:
+def _page(audit: Findings, title: str, pictures: dict[Kind, list[tuple[Image.Image, str]]]) -> dict[str, object]:
     groups = []
     for kind, count in audit.counts().items():
-        own = audit.of(kind)
+        own, shown = audit.of(kind), pictures.get(kind, [])
+        unseen = f"{len(shown)} pictures, with what they are the same as." if kind in _OF_PAIRS else ""
+        if kind not in _OF_PAIRS and len(shown) < count:
+            unseen = f"{len(shown)} of {count:,} are shown."
         groups.append(
             {
                 "title": f"{counted(count, 'row')} {TITLES[kind]}",
-                "sheet": jpeg_uri(Image.open(io.BytesIO(sheets[kind]))) if kind in sheets else "",
+                "pictures": [{"source": jpeg_uri(picture), "caption": caption} for picture, caption in shown],
+                "unseen": unseen,
                 "rows": [_shown(audit, one) for one in own[:_ON_PAGE]],
                 "left": max(0, len(own) - _ON_PAGE),
             }

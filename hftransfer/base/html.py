@@ -6,6 +6,7 @@ Names and texts of people are shown, and never obeyed.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +22,34 @@ _WIDEST_PX = 1000
 
 
 def render_page(package: str, template: str, **values: object) -> str:
-    """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable."""
-    import jinja2
+    """Return an HTML page from a template that lies in a package; what is filled in is escaped, and made printable.
 
-    source = files(package).joinpath(template).read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown)
-    return environment.from_string(source).render(**values)
+    A template may extend `hftransfer.base/layout.html.jinja`, which has the styles of all pages and the one script that
+    they may run: the page's policy names it by its hash, so that a browser runs no other.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        loader=jinja2.FunctionLoader(lambda name: _source(*name.split("/", 1))),
+        trim_blocks=True,
+    )
+    script = _source("hftransfer.base", "page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Both are files of this package.
+    shared = {
+        "style": Markup(_source("hftransfer.base", "page.css")),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_hash": Markup(digest),  # noqa: S704
+    }
+    return environment.get_template(f"{package}/{template}").render(**shared, **values)
+
+
+def _source(package: str, name: str) -> str:
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _shown(value: object) -> object:
@@ -43,8 +66,11 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def jpeg_uri(image: Image.Image) -> str:
-    """Return a picture as an address that holds it as a JPEG."""
+def jpeg_uri(image: Image.Image, edge: int | None = None) -> str:
+    """Return a picture as an address that holds it as a JPEG, its longer edge as many pixels at most."""
+    if edge is not None and max(image.size) > edge:
+        image = image.copy()
+        image.thumbnail((edge, edge))
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=82)
     return data_uri(buffer.getvalue(), "jpeg")

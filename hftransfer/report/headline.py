@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hftransfer.base.plain import JsonObject, shown_number
@@ -55,6 +56,23 @@ def _told_with_interval(task: Task, scores: JsonObject) -> Metric:
     """Return the headline of a task; where it has no interval, and the metric that models are compared by has, that."""
     both = (task.headline, task.compared)
     return next((metric for metric in both if f"{metric.name}_interval" in scores), task.headline)
+
+
+def in_short(metric: Metric, score: float, interval: tuple[float, float] | None) -> tuple[str, str]:
+    """Return a score and its spread as they are read from afar: `88 %` and `± 4`; an interval that is not even about
+    the score is told by its ends."""
+    unit, factor = (" %", 100.0) if metric.is_share else ("", 1.0)
+    if interval is None or not interval[1] > interval[0]:
+        return (f"{100 * score:.1f} %" if metric.is_share else shown_number(score)), ""
+    low, score, high = (factor * value for value in (interval[0], score, interval[1]))
+    below, above = score - low, high - score
+    half = (high - low) / 2
+    # As many places as the interval leaves sure, and one where it begins with 1.
+    places = min(6, max(0, -math.floor(math.log10(half / 2))))
+    told = f"{score:,.{places}f}{unit}"
+    if min(below, above) >= 0.6 * max(below, above):
+        return told, f"± {half:,.{places}f}"
+    return told, f"{low:,.{places}f} to {high:,.{places}f}"
 
 
 def score_table(metrics: JsonObject) -> list[list[str]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from hftransfer.base.html import data_uri, jpeg_uri, render_page
+from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject, shown_number
-from hftransfer.metrics.metric import score_name
-from hftransfer.report.rendering import Marked, marked_words
-from hftransfer.report.tables import folds_in_words
+from hftransfer.metrics.metric import Metric, score_name
+from hftransfer.report.headline import in_short
+from hftransfer.report.rendering import Marked, marked_words, sentence
+from hftransfer.report.run_charts import Drawn, Matrix
+from hftransfer.report.tables import duration, folds_in_words, seconds_of
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 
@@ -22,6 +23,11 @@ _CLASS_COLUMNS = {
     **{"train": "train", "validation": "validation", "test": "test"},
     **{"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"},
 }
+MOST_BYTES = 3 << 20
+"""Bytes of a page: where its pictures take more they are made smaller."""
+_EDGES_PX = (400, 288, 208, 144, 96)
+"""Longest edges of pictures, of which the largest is taken that the page has room for."""
+_LONGEST_FIRST = 280
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,12 @@ class Picture:
 
     image: Image.Image
     caption: str
+    where: str = ""
+    """The file, split and row that it is from."""
+    map: Image.Image | None = None
+    """The same picture under what it rests on."""
+    cell: str = ""
+    """The cell of the confusion matrix that it counts in."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class Said:
 
     caption: str
     words: Sequence[Marked]
+    where: str = ""
+    cell: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,8 @@ class Group:
     texts: Sequence[Said] = ()
     wide: bool = False
     """Whether pictures are strips, which take more room."""
+    key: Sequence[tuple[str, str]] = ()
+    """The names of colours in the pictures, each with its colour as CSS has it."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +84,37 @@ class RunPage:
     command: str
     usage: str
     environment: JsonObject
-    figures: Sequence[Path] = ()
+    charts: Sequence[Drawn] = ()
+    matrices: Sequence[Matrix] = ()
+    """The first one's cells choose examples."""
     groups: Sequence[Group] = field(default_factory=list)
+    date: str = ""
 
     def html(self) -> str:
         """Return the page; names and texts, wherever they come from, are shown and never obeyed."""
+        for edge in _EDGES_PX:
+            page = self._html(edge)
+            if len(page) <= MOST_BYTES:
+                break
+        return page
+
+    def _html(self, edge: int) -> str:
+        groups = [_shown(group, edge) for group in self.groups]
         return render_page(
             "hftransfer.report",
             "page.html.jinja",
             title=self.title,
             subtitle=self._subtitle(),
             headline=self._headline(),
+            first=self._first(edge),
+            told=self._told(),
             scores=self._scores(),
-            figures=[
-                {"name": path.stem.replace("_", " "), "source": data_uri(path.read_bytes(), "png")}
-                for path in self.figures
-            ],
+            charts=self.charts,
+            matrices=self.matrices,
             classes=(classes := self._classes()),
             class_columns=_columns_of(classes),
             folds=self._folds(),
-            groups=[_shown(group) for group in self.groups],
+            groups=groups,
             facts=self._facts(),
             usage=self.usage,
             command=self.command,
@@ -102,15 +129,58 @@ class RunPage:
     def _subtitle(self) -> str:
         return f"{self.data}: {self.task.words.done} by {self.metrics['model']} with {method_in_words(self.metrics)}"
 
-    def _headline(self) -> dict[str, str]:
+    def _told(self) -> list[tuple[str, str]]:
+        """Return what a reader wants to know first beside the score."""
+        sizes = self.metrics["examples"]
+        learned = self.metrics["parameters"]["trainable"]
+        return [
+            *([("date", self.date)] if self.date else []),
+            ("took", duration(self.metrics["seconds"].get("total", 0.0))),
+            ("model", self.metrics["model"]),
+            ("strategy", method_in_words(self.metrics)),
+            ("data", f"{self.data}, {sizes.get('train', 0):,} to learn from"),
+            ("learned", f"{learned:,} parameters"),
+        ]
+
+    def _first(self, edge: int) -> dict[str, object] | None:
+        """Return one example for the first screen: the surest that is right where there is one."""
+        order = sorted(enumerate(self.groups), key=lambda one: (one[1].kind != "right", -one[0]))
+        for _, group in order:
+            if group.pictures and not group.wide:
+                one = group.pictures[0]
+                return {"source": jpeg_uri(one.image, edge), "caption": one.caption, "text": ""}
+        for _, group in order:
+            if group.wide and group.pictures:
+                one = group.pictures[0]
+                part = one.image.width // 4 if one.image.width > 2 * one.image.height else one.image.width
+                return {"source": jpeg_uri(one.image.crop((0, 0, part, one.image.height)), edge),
+                        "caption": one.caption, "text": ""}  # fmt: skip
+            if group.texts and group.kind:
+                said = group.texts[0]
+                text = " / ".join(word for word in ("".join(_parts(said.words))).split("\n") if word)
+                return {"source": "", "caption": said.caption, "text": text[:_LONGEST_FIRST]}
+        return None
+
+    def _headline(self) -> dict[str, object]:
         metric = self.task.headline
         name = metric.name
         split = "test" if self.metrics["test"] else "validation"
         count, interval = self.metrics["examples"][split], self._judged.get(f"{name}_interval")
-        spread = f"; 95 % interval {shown_number(interval[0])} to {shown_number(interval[1])}" if interval else ""
+        ends = (interval[0], interval[1]) if interval else None
+        exact = f": {shown_number(self._judged[name])}"
+        exact += f", 95 % interval {shown_number(interval[0])} to {shown_number(interval[1])}" if interval else ""
+        short, spread = in_short(metric, self._judged[name], ends)
+        chance = self.task.chance(self._judged, self.class_names)
+        before = ""
+        if chance is not None:
+            told, _ = in_short(metric, chance.score, None)
+            before = f"{sentence(chance.words)} reaches {told}."
         return {
-            "score": shown_number(self._judged[name]),
-            "words": f"{metric.words.replace('_', ' ')} on {count} {self._tested(split)}{spread}",
+            "score": short,
+            "spread": spread,
+            "words": f"{metric.words.replace('_', ' ')} on {count:,} {self._tested(split)}{exact}",
+            "chance": before,
+            "scale": _scale(metric, self._judged[name], ends, chance.score if chance is not None else None),
         }
 
     def _tested(self, split: str) -> str:
@@ -181,7 +251,7 @@ class RunPage:
         metrics, said = self.metrics, self.environment
         parameters = metrics["parameters"]
         facts = [("parameters that learned", f"{parameters['trainable']:,} of {parameters['total']:,}")]
-        facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in metrics["seconds"].items()]
+        facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in seconds_of(metrics["seconds"]).items()]
         facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))
         facts.append(("device", f"{said['device']}, {said['precision']}, {said['threads']} threads"))
         facts += [
@@ -190,6 +260,21 @@ class RunPage:
             if name in said["versions"]
         ]
         return facts
+
+
+def _scale(
+    metric: Metric, score: float, ends: tuple[float, float] | None, chance: float | None
+) -> dict[str, float] | None:
+    """Return where on a line from 0 to 100 the score, its interval and chance lie; None of what has no bounds."""
+    if not metric.is_bounded:
+        return None
+    low, high = ends or (score, score)
+    places = {"score": score, "low": low, "high": high, "chance": -1.0 if chance is None else chance}
+    return {name: round(100 * value, 1) for name, value in places.items()}
+
+
+def _parts(words: Sequence[Marked]) -> list[str]:
+    return ["\n" if word.divides else f"{word.text} " for word in words]
 
 
 def _columns_of(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -207,12 +292,28 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.4f}" if whole else ""
 
 
-def _shown(group: Group) -> dict[str, object]:
+def _shown(group: Group, edge: int) -> dict[str, object]:
+    if group.wide:
+        edge *= 3  # a strip has several pictures beside each other
     return {
         "title": group.title,
         "kind": group.kind,
-        "note": group.note,
+        "note": sentence(group.note),
         "wide": group.wide,
-        "pictures": [{"caption": one.caption, "source": jpeg_uri(one.image)} for one in group.pictures],
-        "texts": [{"caption": one.caption, "words": marked_words(one.words)} for one in group.texts],
+        "key": group.key,
+        "has_maps": any(one.map is not None for one in group.pictures),
+        "pictures": [
+            {
+                "caption": one.caption,
+                "where": one.where,
+                "cell": one.cell,
+                "source": jpeg_uri(one.image, edge),
+                "map": jpeg_uri(one.map, edge) if one.map is not None else "",
+            }
+            for one in group.pictures
+        ],
+        "texts": [
+            {"caption": one.caption, "where": one.where, "cell": one.cell, "words": marked_words(one.words)}
+            for one in group.texts
+        ],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
 
 _SHOWN_CLASSES = 20
+_LEAST_OTHER = 0.05
 _FILES = {
     "report.html": "the run on one page: scores, mistakes, how to go on",
     "model/": "the trained model in its native layout; its README.md says how to use it",
@@ -83,7 +84,7 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
     facts = [
         ["examples", f"{sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test"],
         ["parameters", f"{parameters['trainable']:,} trained of {parameters['total']:,}"],
-        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())],
+        ["seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds_of(seconds).items())],
         ["peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"],
     ]
     files = [[f"{folder / name}", text] for name, text in _FILES.items() if (folder / name).exists()]
@@ -97,6 +98,25 @@ def results_table(metrics: JsonObject, folder: Path) -> str:
     if folds := metrics.get("folds"):
         parts.insert(0, "\n".join(f"  {line}" for line in folds_in_words(folds)))
     return "\n\n".join(parts)
+
+
+def seconds_of(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds of each stage, what is left of the total as `other`, and the total."""
+    stages = {name: value for name, value in seconds.items() if name != "total"}
+    if "total" not in seconds:
+        return stages
+    other = seconds["total"] - sum(stages.values())
+    return {**stages, **({"other": other} if other >= _LEAST_OTHER else {}), "total": seconds["total"]}
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60) if seconds >= 3600 else int(seconds // 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {seconds - 60 * minutes:.0f} s"
 
 
 def folds_in_words(folds: JsonObject) -> list[str]:

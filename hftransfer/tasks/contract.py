@@ -20,7 +20,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Split, Splits, build_splits
 from hftransfer.data.targets import CLASSES, TargetKind
 from hftransfer.metrics.metric import Metric, Scores
-from hftransfer.tasks.shown import ExampleGroup, Plot
+from hftransfer.tasks.shown import Chance, ExampleGroup, Plot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -332,6 +332,15 @@ class Task(ABC):
     def of_each(self, columns: Columns) -> list[float]:
         """Return what each row in a table of predictions adds to the metric by which models are compared."""
         return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
+
+    def chance(self, judged: Scores, class_names: Sequence[str]) -> Chance | None:
+        """Return the headline's score without a model, as far as the metrics of a split tell it: of shares of examples
+        that of the most frequent class."""
+        counts = [sum(row) for row in judged.get("confusion_matrix") or []]
+        if not (self.headline.is_share and sum(counts)):
+            return None
+        most = max(range(len(counts)), key=counts.__getitem__)
+        return Chance(counts[most] / sum(counts), f"always answering '{class_names[most]}'")
 
     def proofs(self, splits: Splits, settings: DataSettings, checkpoint: Checkpoint) -> Proofs | None:
         """Return what a model's own files tell of the rows before training; None where the task asks them nothing.

@@ -15,7 +15,7 @@ from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task, Wishes
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Number, Prediction
-from hftransfer.tasks.shown import Example, ExampleGroup, Plot, both_ends
+from hftransfer.tasks.shown import Chance, Example, ExampleGroup, Plot, both_ends
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -65,6 +65,11 @@ class RegressionTask(HeadTask[float]):
     @override
     def tags(self) -> tuple[str, str]:
         return self.classes_task, "regression"  # the Hub has no tag for regressions of texts and images
+
+    @override
+    def chance(self, judged: Scores, class_names: Sequence[str]) -> Chance | None:
+        del judged, class_names
+        return Chance(0.0, "always answering the mean")
 
     @override
     def targets_of(self, found: Found) -> TargetKind:

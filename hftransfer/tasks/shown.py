@@ -40,6 +40,14 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Chance:
+    """The score that no model is needed for, and by what it is reached."""
+
+    score: float
+    words: str
+
+
+@dataclass(frozen=True)
 class Mark:
     """The characters [start, end) of an example's text, and what is said of them."""
 

@@ -282,7 +282,7 @@ def test_an_audit_finds_what_was_planted(tiny: TinyModels, planted: Path, tmp_pa
     assert names["conflict"] in ({"004.png"}, {"<script>alert(1)<|script>.png"})
     assert missing_words(done.output, ("39 rows", "unreadable", "in two splits", "different labels")) == []
     page = (tmp_path / "out" / "audit.html").read_text()
-    assert "<script>" not in page
+    assert page.count("<script>") == 1  # the page's own
     assert (tmp_path / "out" / "sheet-leak.png").is_file()
     with pytest.raises(HftransferError):  # training stops at what the audit only tells
         ht.check(str(recipe), progress=SILENT)
@@ -393,7 +393,7 @@ def test_a_run_on_few_different_texts_is_whole(tiny: TinyModels, tmp_path: Path)
     (tmp_path / "data.csv").write_text("\n".join(["text,label", *lines]))
     recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification", "output": {}}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
-    assert "labels were not judged" in (result.folder / "report.html").read_text()
+    assert "Labels were not judged" in (result.folder / "report.html").read_text()
 
 
 def test_a_page_that_fails_costs_no_run(

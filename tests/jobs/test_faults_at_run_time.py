@@ -302,7 +302,7 @@ def test_what_would_steer_a_terminal_or_turn_writing_is_escaped_on_every_page(tm
     environment = {"device": "cpu", "precision": "fp32", "threads": 1, "versions": {}}
     groups = [Group(evil, texts=[Said(evil, [])])]
     page = RunPage(title=evil, task=TASKS["text-classification"], metrics=metrics, class_names=(evil,), counts={},
-                   data=evil, recipe=evil, command="", usage="", environment=environment, figures=[],
+                   data=evil, recipe=evil, command="", usage="", environment=environment,
                    groups=groups)  # fmt: skip
     cell: Any = type("C", (), {"name": evil, "model": evil, "strategy": evil, "shots": "all", "seed": 0})()
     study = Study(tmp_path, evil, "accuracy", [CellResult(cell, tmp_path / "c", error=evil)], [], [], [], evil)

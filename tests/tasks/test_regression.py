@@ -110,7 +110,7 @@ def test_a_run_tells_of_numbers(run_of_texts: Path) -> None:
     words = (
         "R² on 32 test examples",
         "predicted",
-        "residuals",
+        "How far off",
         "Farthest off of 32 test examples",
         "spoke for a higher number",
     )

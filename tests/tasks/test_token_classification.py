@@ -287,7 +287,7 @@ def test_a_run_is_whole(run: Path, data: Path, tmp_path: Path) -> None:
     assert metrics["test"]["f1"] == 1.0
     assert set(metrics["test"]["per_class"]) == {"PER", "LOC"}
     page = (run / "report.html").read_text()
-    assert missing_words(page, ("sentences tagged by", "Most entities, all right", "[PER]", "types")) == []
+    assert missing_words(page, ("sentences tagged by", "Most entities, all right", "[PER]", "Types of entities")) == []
     card = (run / "model" / "README.md").read_text()
     assert missing_words(card, ("pipeline_tag: token-classification", 'aggregation_strategy="first"', "B-LOC")) == []
     assert "reads the first" not in card
