@@ -8,6 +8,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
@@ -200,7 +201,7 @@ class Recipe(BaseModel):
         if not isinstance(values, dict) or not isinstance(values.get("task"), str) or values["task"] not in TASKS:
             return values
         task = TASKS[values["task"]]
-        given, strategy = values.get("train", {}), values.get("strategy", "linear-probe")
+        given, strategy = values.get("train", {}), _spelled_out(values.get("strategy", "linear-probe"))
         kind = strategy.get("kind", "linear-probe") if isinstance(strategy, dict) else strategy
         usual = task.usual_train(str(kind))
         return {**values, "train": {**usual, **given} if isinstance(given, dict) else given} if usual else values
@@ -225,12 +226,7 @@ class Recipe(BaseModel):
     @field_validator("strategy", mode="before")
     @classmethod
     def _kind_alone(cls, value: object) -> object:
-        # Settings alone are those of the default strategy.
-        if isinstance(value, dict) and "kind" not in value:
-            return {"kind": "linear-probe", **value}
-        if value == CONTRASTIVE:
-            return strategy_of(value)
-        return {"kind": value} if isinstance(value, str) else value
+        return _spelled_out(value)
 
     @field_validator("data", mode="before")
     @classmethod
@@ -280,6 +276,18 @@ def seen_from(recipe: Recipe, folder: Path) -> Recipe:
     model = model.model_copy(update={"name": way(model.name)})
     data = recipe.data.model_copy(update={"source": way(recipe.data.source)})
     return recipe.model_copy(update={"model": model, "data": data, "zero_shot_data": way(recipe.zero_shot_data)})
+
+
+def _spelled_out(strategy: object) -> object:
+    """Return the settings of a strategy that may be written in short, as `fine-tune:2` is; what is none as it is."""
+    settings = {"kind": strategy} if isinstance(strategy, str) else strategy
+    if not isinstance(settings, dict):
+        return settings
+    kind = settings.get("kind", "linear-probe")  # settings alone are those of the default strategy
+    if isinstance(kind, str) and (":" in kind or kind == CONTRASTIVE):
+        with suppress(RecipeError):  # what is wrong is told with the other faults
+            return {**strategy_of(kind), **{name: value for name, value in settings.items() if name != "kind"}}
+    return {"kind": "linear-probe", **settings}
 
 
 _SHORT: dict[Path_, str] = {("model",): "name", ("strategy",): "kind", ("data",): "source"}
@@ -343,13 +351,14 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
-def with_memory(overrides: Mapping[str, object] | Sequence[str], data: object) -> Mapping[str, object] | Sequence[str]:
-    """Return the overrides, with a name for data that is given as Python objects."""
-    if data is None:
-        return overrides
+def with_memory(
+    overrides: Mapping[str, object] | Sequence[str], data: object, model: str | None = None
+) -> Mapping[str, object] | Sequence[str]:
+    """Return the overrides, with names for data and a model that are given as Python objects."""
+    named = {**({} if data is None else {"data.source": "memory"}), **({} if model is None else {"model": model})}
     if isinstance(overrides, Mapping):
-        return {"data.source": "memory", **overrides}
-    return ["data.source=memory", *overrides]
+        return {**named, **overrides}
+    return [*(f"{key}={name}" for key, name in named.items()), *overrides]
 
 
 def find_recipe(source: str | Path) -> Path:

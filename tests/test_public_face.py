@@ -103,3 +103,20 @@ def test_contrastive_is_the_short_form(tmp_path: Path) -> None:
     document = {"task": "text-classification", "model": "bundled/minilm-l6", "data": "bundled/short-reviews"}
     in_short = ht.load_recipe({**document, "strategy": "contrastive"}).recipe.strategy
     assert in_short == ht.load_recipe({**document, "strategy": ht.Contrastive().model_dump()}).recipe.strategy
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("fine-tune:2", ht.FineTune(unfreeze=2)),
+        ("fine-tune:all", ht.FineTune(unfreeze="all")),
+        ("lora:4", ht.LoRA(rank=4)),
+    ],
+)
+def test_a_recipe_takes_strategies_as_compare_does(short: str, long: ht.FineTune | ht.LoRA) -> None:
+    document = {"task": "text-classification", "model": "bundled/minilm-l6", "data": "bundled/short-reviews"}
+    assert ht.load_recipe({**document, "strategy": short}).recipe.strategy == long
+    further = ht.load_recipe(document, [f"strategy={short}", "strategy.learning_rate=0.5"]).recipe.strategy
+    assert further == long.model_copy(update={"learning_rate": 0.5})
+    with pytest.raises(ht.RecipeError, match=r"strategy\.kind must be .*; got 'fine-tune:no'"):
+        ht.load_recipe({**document, "strategy": "fine-tune:no"})

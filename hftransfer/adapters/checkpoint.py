@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from safetensors import SafetensorError, safe_open
 
@@ -28,8 +28,22 @@ from hftransfer.data.rows import LFS_POINTER
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 # Of weights safetensors alone: a pickle could run code when it is loaded.
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "README.md", KERAS_FILE]
+MODULE = "torch_module"
+"""The family of networks of torch that are given as objects."""
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+
+
+class HeldModel(Protocol):
+    """A model that is an object of Python, and no files."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, by name."""
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from others."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,8 @@ class Checkpoint:
     """A folder with `config.json` and safetensors weights.
 
     `name` is what the user wrote, `revision` the commit a Hub id was resolved to, `whole` the folder of
-    sentence-transformers that the model lies in or is; `keras` is the one file in which Keras keeps a whole model.
+    sentence-transformers that the model lies in or is; `keras` is the one file in which Keras keeps a whole model;
+    `module` is a network of torch as an object, in place of files or, once it is trained, beside its weights.
     """
 
     name: str
@@ -45,6 +60,7 @@ class Checkpoint:
     revision: str | None = None
     whole: Path | None = None
     keras: KerasFile | None = None
+    module: HeldModel | None = None
 
     @cached_property
     def pooling(self) -> Literal["mean", "cls", "last"] | None:
@@ -59,6 +75,8 @@ class Checkpoint:
     def is_open_clip(self) -> bool:
         """Return whether the folder is to be read in open_clip's layout."""
         # A folder in both layouts is read by transformers, unless the name asks for open_clip.
+        if self.module is not None:
+            return False
         wanted = self.name.startswith("open_clip:") or not (self.folder / "config.json").is_file()
         return wanted and (self.folder / OPEN_CLIP_CONFIG).is_file()
 
@@ -74,7 +92,14 @@ class Checkpoint:
         """The parsed configuration."""
         if self.keras is not None:
             return {"model_type": "keras"}
+        if self.module is not None and not self.is_trained_module:
+            return {"model_type": MODULE}
         return json_object(self.config_file)
+
+    @property
+    def is_trained_module(self) -> bool:
+        """Return whether the folder holds the weights of a network of torch that a run trained."""
+        return (self.folder / "config.json").is_file()
 
     @property
     def family(self) -> str:
@@ -114,6 +139,8 @@ class Checkpoint:
         """The shape of every tensor, by name, as the headers of the weight files tell."""
         if self.keras is not None:
             return self.keras.shapes
+        if self.module is not None:
+            return self.module.shapes
         return shapes_in(self.weight_files)
 
     @cached_property
@@ -121,6 +148,8 @@ class Checkpoint:
         """The SHA-256 of the weight file; of several files, that over their SHA-256s."""
         if self.keras is not None:
             return self.keras.sha256
+        if self.module is not None:
+            return self.module.sha256
         files = [file_sha256(file) for file in self.weight_files]
         return hashlib.sha256("".join(files).encode()).hexdigest() if len(files) > 1 else files[0]
 

@@ -42,6 +42,8 @@ FAMILIES: dict[str, Family] = {
     "open_clip": Family("image", "", ("conv1", "conv2", "conv3")),
     # Without LoRA: its matrices have no place in Keras' file.
     "keras": Family("image", "stages", takes_lora=False),
+    # A network that is given as an object. Without LoRA: its matrices would have no base model to name.
+    "torch_module": Family("image", "", takes_lora=False),
     "bert": Family("text", "encoder.layer"),
     "mpnet": Family("text", "encoder.layer"),
     "distilbert": Family("text", "transformer.layer"),
@@ -91,7 +93,7 @@ def require_lora(name: str, of_family: str, strategy: str) -> None:
     """
     family = FAMILIES.get(of_family)
     if strategy == "lora" and family is not None and not family.takes_lora:
-        remedy = "Its own file has no place for the matrices; fine-tune its last stages (strategy.unfreeze: 2)."
+        remedy = "The matrices would have no place; fine-tune its last stages (strategy.unfreeze: 2)."
         where = f"strategy.kind for model '{name}' ({of_family})"
         raise ModelError(must_be(where, "linear-probe or fine-tune", "lora", remedy))
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.causal import CausalAdapter
-from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.checkpoint import MODULE, Checkpoint
 from hftransfer.adapters.embedding import load_embedding_classifier
 from hftransfer.adapters.heads import Head, load_head
 from hftransfer.adapters.images import ImageAdapter, TimmAdapter
 from hftransfer.adapters.keras import load_keras
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
+from hftransfer.adapters.modules import load_module
 from hftransfer.adapters.open_clip import load_open_clip
 from hftransfer.adapters.pretrained import (
     LoadingReport,
@@ -102,6 +103,12 @@ def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
             if form.new_head:
                 adapter.begin_head()
             return adapter
+    if checkpoint.family == MODULE:
+        with seeded(seed):
+            adapter = load_module(checkpoint, form.class_names, form.head, form.problem_type)
+            if form.new_head and adapter.head_is_linear:
+                adapter.begin_head()
+            return adapter
     with quiet_transformers(), seeded(seed):
         model, info = _load_model(checkpoint, form)
         adapter = _adapter_of(model, checkpoint, form)
@@ -139,11 +146,11 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | P
             require_names(config.id2label, checkpoint.name)
         model, info = model_of(kind, checkpoint, config, new_head=form.new_head)
     if form.new_head and not pooled:
-        _fill_backbone(model, info, str(checkpoint.folder))
+        _fill_backbone(model, info, checkpoint)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
 
 
-def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> None:
+def _fill_backbone(model: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint) -> None:
     """Fill a backbone whose weights transformers did not find from the bare backbone in the folder: Llama's class for
     questions, for one, looks for them under another name than checkpoints have."""
     import torch
@@ -156,8 +163,15 @@ def _fill_backbone(model: PreTrainedModel, info: LoadingReport, folder: str) -> 
     absent = {name for name in info["missing_keys"] if name.startswith(f"{prefix}.")}
     if backbone is None or not absent:
         return
+    config = config_of(checkpoint)
+    _leave_classes_to_transformers(config)
     bare, report = transformers.AutoModel.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        str(checkpoint.folder),
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
     # Of another class the same names could be other layers.
     if type(bare) is type(backbone) and not report["missing_keys"]:
@@ -178,12 +192,17 @@ def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoi
 
 def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
     """Give the configuration the new classes, and remove what keeps transformers from reading timm's own."""
-    if isinstance(getattr(config, "model_args", None), dict):
-        config.model_args.pop("num_classes", None)  # timm wrote it; transformers passes its own
+    _leave_classes_to_transformers(config)
     if not form.class_names:
         return
     name_classes(config, form.class_names)
     config.problem_type = form.problem_type
+
+
+def _leave_classes_to_transformers(config: PreTrainedConfig) -> None:
+    """Remove the number of classes that timm writes among a model's arguments: transformers passes its own."""
+    if isinstance(getattr(config, "model_args", None), dict):
+        config.model_args.pop("num_classes", None)
 
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")

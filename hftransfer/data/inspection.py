@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,8 +23,9 @@ _TILE_PX = 128
 
 
 def as_content(value: object, where: str) -> Content:
-    """Return the content of an image given from Python: a path, bytes, a Pillow image or an array (H, W[, 3]) of uint8,
-    or (H, W) of uint16. Deep greyscale images keep their depth.
+    """Return the content of an image given from Python: a path, bytes, a Pillow image, an array (H, W[, 3]) of uint8 or
+    of fractions from 0 to 1, or (H, W) of uint16, or a tensor of torch (3, H, W). Deep greyscale images keep their
+    depth.
 
     Raises:
         DataError: the value is none of these.
@@ -32,6 +34,8 @@ def as_content(value: object, where: str) -> Content:
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):
         return BytesContent(value)
+    if hasattr(value, "detach") and hasattr(value, "permute"):
+        value = _tensor_as_array(value)
     if isinstance(value, np.ndarray):
         value = _array_image(value, where)
     if isinstance(value, Image.Image):
@@ -45,7 +49,28 @@ def as_content(value: object, where: str) -> Content:
     raise DataError(must_be(where, allowed, type(value).__name__))
 
 
+def _tensor_as_array(value: Any) -> np.ndarray:
+    """Return a tensor of torch (C, H, W), channels first, as an array with channels last."""
+    array: np.ndarray = value.detach().cpu().numpy()
+    return array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
+
+
+def _of_fractions(value: np.ndarray, where: str) -> np.ndarray:
+    """Return pixels of 0 to 255 from fractions of 0 to 1.
+
+    Raises:
+        DataError: they are others.
+    """
+    least, most = (float(value.min()), float(value.max())) if value.size else (0.0, 0.0)
+    if not (least >= 0 and most <= 1):  # NaN is neither
+        remedy = "Give images without Normalize: the model's own processor does that. Pixels of 0 to 255: as uint8."
+        raise DataError(must_be(where, "fractions from 0 to 1", f"numbers from {least:.3g} to {most:.3g}", remedy))
+    return np.rint(value * 255.0).astype(np.uint8)
+
+
 def _array_image(value: np.ndarray, where: str) -> Image.Image:
+    if value.ndim in (2, 3) and np.issubdtype(value.dtype, np.floating) and 0 not in value.shape:
+        value = _of_fractions(value, where)
     if value.ndim == 3 and value.shape[2] == 1:
         value = value[:, :, 0]
     gray = value.ndim == 2

@@ -142,6 +142,8 @@ def as_mask_content(value: Any, where: str) -> Content:
     if isinstance(value, Image.Image):
         value.save(buffer, "TIFF" if value.mode.startswith("I") or value.mode == "F" else "PNG")
         return BytesContent(buffer.getvalue())
+    if hasattr(value, "detach"):  # a tensor of torch, (H, W)
+        value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         np.save(buffer, value, allow_pickle=False)
         return BytesContent(buffer.getvalue())

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import datasets
     import pandas as pd
+    from torch.utils.data import Dataset
 
     from hftransfer.data.depth import Depth, PixelRange
 
@@ -186,9 +187,11 @@ Target: TypeAlias = Any
 
 
 GivenRows: TypeAlias = (
-    "str | os.PathLike[str] | pd.DataFrame | datasets.Dataset | Mapping[str, object] | Iterable[object]"
+    "str | os.PathLike[str] | pd.DataFrame | datasets.Dataset | Dataset[Any] | Mapping[str, object] | Iterable[object]"
+    " | Callable[[], Iterable[object]]"
 )
-"""Rows as people give them in Python: a path, a frame, a data set, a list of tuples or dicts, or such by split."""
+"""Rows as people give them in Python: a path, a frame, a data set of the Hub, torch or torchvision, a list of tuples or
+dicts, arrays of inputs and labels, what generates rows, or such by split."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
 from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
+from hftransfer.data.objects import Objects, objects_in
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.reading import Reader, Records
@@ -47,7 +48,6 @@ from hftransfer.demo.drawings import DRAWINGS as DRAWINGS
 
 if TYPE_CHECKING:
     import datasets
-    import pandas as pd
 
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data_split", "dataset_split")
@@ -220,8 +220,21 @@ def rows_from_python(data: object, settings: DataSettings, reader: Reader = IMAG
     """
     if isinstance(data, str | Path):
         return find_rows(settings.model_copy(update={"source": str(data)}), Progress(None), reader)
-    found = settled(lambda own: _python_rows(data, own, reader), settings)
+    held = _held(data, reader)  # once: a generator gives its rows once
+    found = settled(lambda own: _python_rows(held, own, reader), settings)
     return _with_groups(_without_hidden(found, settings), settings)
+
+
+def _held(data: object, reader: Reader) -> object:
+    """Return objects of Python with their rows in hand; paths and data sets of the Hub, which lie on the disk, as they
+    are."""
+    if isinstance(data, Mapping) and not (hasattr(data, "columns") or hasattr(data, "features")):
+        is_of_hub = hasattr(data, "cast_column")  # a DatasetDict
+        return data if is_of_hub else {name: _held(part, reader) for name, part in data.items()}
+    is_on_disk = hasattr(data, "features") and hasattr(data, "cast_column") and hasattr(data, "__len__")
+    if isinstance(data, str | Path) or is_on_disk:
+        return data
+    return objects_in(data, f"rows of {reader.python_rows}, a pandas frame or a datasets.Dataset")
 
 
 def _python_rows(data: object, settings: DataSettings, reader: Reader) -> Found:
@@ -629,15 +642,10 @@ def _add_python(data: object, settings: DataSettings, name: str, reader: Reader,
     if hasattr(data, "features") and hasattr(data, "cast_column"):
         _add_dataset(data, settings, name, reader, found, role)
         return
-    columns: list[str] | None = None
-    if hasattr(data, "to_dicts"):  # polars
-        data = data.to_dicts()
-    elif hasattr(data, "iloc") and hasattr(data, "columns"):
-        columns, data = _frame_records(data)
-    if isinstance(data, str | bytes) or not isinstance(data, Iterable):
-        allowed = f"rows of {reader.python_rows}, a pandas frame or a datasets.Dataset"
-        raise DataError(must_be("data", allowed, type(data).__name__))
-    records = list(data)
+    assert isinstance(data, Objects)
+    records, columns = data.records, data.columns
+    for note in data.notes:
+        found.note(note)
     wheres = [f"{name}[{index}]" for index in range(len(records))]
     if not records:
         found[role] = []
@@ -653,13 +661,6 @@ def _add_python(data: object, settings: DataSettings, name: str, reader: Reader,
     columns = columns or list(dict.fromkeys(column for record in dicts for column in record))
     given = reader.in_memory(Records(dicts, wheres, columns, "the data"))
     _add_records(given, settings, reader, found, role)
-
-
-def _frame_records(frame: pd.DataFrame) -> tuple[list[str], list[dict[str, object]]]:
-    """Return all columns of a pandas frame, and its records: where two columns have a name, of the last of them."""
-    columns = [str(column) for column in frame.columns]
-    values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
-    return columns, [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _dicts(records: Sequence[object], wheres: Sequence[str], reader: Reader) -> list[dict[str, object]]:

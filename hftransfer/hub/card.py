@@ -17,7 +17,7 @@ from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
-from hftransfer.hub.usage import dual_use, keras_use, native_use, with_hftransfer
+from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
 from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import plain_text
 from hftransfer.report.tables import folds_in_words
@@ -327,9 +327,11 @@ def _usage_section(card: Card, folder: Path) -> dict[str, object]:
 
 
 def _native(card: Card, folder: Path, base: str) -> str:
-    """Return how the model is used in plain Keras, open_clip, peft or transformers."""
+    """Return how the model is used in plain Keras, torch, open_clip, peft or transformers."""
     if card.library == "keras":
         return keras_use(card.task, object_in(folder / "preprocessor_config.json"))
+    if card.library == "pytorch":
+        return module_use(card.task, object_in(folder / "config.json"))
     is_open_clip = (folder / "open_clip_config.json").is_file()
     if card.is_dual:
         return dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)

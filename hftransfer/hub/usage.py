@@ -156,6 +156,42 @@ pixels = keras.utils.img_to_array(keras.utils.load_img("photo.jpg", target_size=
 }
 
 
+_MODULE = """The folder holds the weights of a network of torch, {kind}, with a new head. Give the network again:
+
+```python
+import torch
+from safetensors.torch import load_file
+
+network = ...  # {kind}, as it was before training
+{head}weights = load_file("path/to/this/folder/model.safetensors")
+{load}
+with torch.no_grad():
+    SCORES({logits})  # in the order of the labels above
+```
+
+The pixels are what the transform of training makes of an image. In hftransfer:
+`ht.load(folder, module=network, processor=transform)`."""
+
+
+def module_use(task: Task, settings: Mapping[str, object]) -> str:
+    """Return how the weights of a network of torch are used without this library; `settings` are its `config.json`."""
+    place, width = settings.get("head"), settings.get("width")
+    count = len(names) if isinstance(names := settings.get("class_names"), list) else 1
+    linear = f"torch.nn.Linear({width}, {count})"
+    of_network = '{name.removeprefix("network."): w for name, w in weights.items() if name.startswith("network.")}'
+    load, logits = f"network.load_state_dict({of_network})", "network.eval()(pixels)"
+    if place is None:
+        load += '\nhead.load_state_dict({"weight": weights["head.weight"], "bias": weights["head.bias"]})'
+        logits = "head(features)"
+        load += "\nfeatures = network.eval()(pixels)  # of a map its mean: .mean((2, 3))"
+    # Parts of a list have numbers for names.
+    at = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"network.{place}")
+    head = f"{at} = {linear}\n" if place is not None else f"head = {linear}\n"
+    text = _MODULE.format(kind=plain_text(str(settings.get("class"))), head=head, load=load, logits=logits)
+    text = re.sub(r"SCORES\((.*)\)", lambda found: task.words.scores.format(found[1]), text)
+    return text if task.has_labels else re.sub(r"  # in the order of .*", "", text)
+
+
 def keras_use(task: Task, settings: Mapping[str, object]) -> str:
     """Return how a model in Keras' file is used without this library; `settings` are those of its pixels."""
     mode = settings["mode"]

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from hftransfer.adapters.bundled import BUNDLED_MODELS
-from hftransfer.adapters.checkpoint import Checkpoint
+from hftransfer.adapters.checkpoint import MODULE, Checkpoint
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
 from hftransfer.data.rows import Row
@@ -38,7 +38,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: Mo
         metrics=metrics,
         bases=tuple(_public_model(str(name), base) for name, base in pairs),
         hub_id=hub_id,
-        library="keras" if learned.bases[0].keras is not None else "transformers",
+        library=_library_of(learned.bases[0]),
         base_licenses=tuple(base.license for base in learned.bases if base.license is not None),
         class_names=splits.class_names,
         facts=facts,
@@ -51,6 +51,13 @@ def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: Mo
         examples=[{name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()} for row in _shown(rows)],
     )
     write_card(draft, card)
+
+
+def _library_of(base: Checkpoint) -> str:
+    """Return the library that reads what was made of a model, by its name on the Hub."""
+    if base.keras is not None:
+        return "keras"
+    return "pytorch" if base.family == MODULE else "transformers"
 
 
 def provisional_card(recipe: Recipe) -> Card:

@@ -15,8 +15,10 @@ from hftransfer.data.sources import look_at_source
 from hftransfer.recipe import Recipe
 
 
-def early_look(recipe: Recipe, data: object, *, fetches_config: bool = False) -> Checkpoint | None:
-    """Return the model's checkpoint where its files are on this disk.
+def early_look(
+    recipe: Recipe, data: object, *, fetches_config: bool = False, given: Checkpoint | None = None
+) -> Checkpoint | None:
+    """Return the model's checkpoint where its files are on this disk, or the one of a model `given` as an object.
 
     Faults of model and data that show without reading or fetching either are told together, before any work; with
     `fetches_config` the configuration of a Hub model is fetched.
@@ -28,7 +30,7 @@ def early_look(recipe: Recipe, data: object, *, fetches_config: bool = False) ->
     checkpoint: list[Checkpoint | None] = [None]
 
     def look_at_model() -> None:
-        checkpoint[0] = _look_at_model(recipe, fetches_config=fetches_config)
+        checkpoint[0] = _look_at_model(recipe, fetches_config=fetches_config, given=given)
 
     looks: list[Callable[[], object]] = [
         lambda: _require_pooling(recipe),
@@ -52,7 +54,7 @@ def early_look(recipe: Recipe, data: object, *, fetches_config: bool = False) ->
     return checkpoint[0]
 
 
-def _look_at_model(recipe: Recipe, *, fetches_config: bool) -> Checkpoint | None:
+def _look_at_model(recipe: Recipe, *, fetches_config: bool, given: Checkpoint | None) -> Checkpoint | None:
     """Return the model's checkpoint where its files are on this disk.
 
     Raises:
@@ -62,7 +64,7 @@ def _look_at_model(recipe: Recipe, *, fetches_config: bool) -> Checkpoint | None
     if model.is_pair:
         _look_at_pair(recipe)
         return None
-    checkpoint = seen = find_checkpoint(model.name, model.revision, fetch=False)
+    checkpoint = seen = given or find_checkpoint(model.name, model.revision, fetch=False)
     family = seen.family if seen is not None else family_by_name(model.name)
     if seen is None and fetches_config and not family:
         family = fetch_config(model.name, model.revision).family

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.base.errors import (
     DataError,
+    ModelError,
     OutputError,
     RecipeError,
     must_be,
@@ -44,6 +45,10 @@ from hftransfer.tasks.prompts import words_for
 from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from hftransfer.adapters.checkpoint import Checkpoint
+    from hftransfer.adapters.given import Processor
     from hftransfer.data.rows import GivenRows
     from hftransfer.predictors.dual import DualPredictor
     from hftransfer.predictors.predictor import Predictor
@@ -116,11 +121,14 @@ class Result:
         return first.read_bytes() if first is not None else None
 
 
+# More than eight arguments: what a person types, each by its name.
 def run(
     recipe: str | Path | Mapping[str, object],
     overrides: Mapping[str, object] | Sequence[str] = (),
     *,
     data: GivenRows | None = None,
+    model: str | os.PathLike[str] | nn.Module | None = None,
+    processor: Processor | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -130,7 +138,8 @@ def run(
     """Return the run of a recipe: a trained, tested and saved model in a folder.
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
-    `datasets.Dataset`, or a mapping of split names to these. With `resume` an interrupted run goes on from its newest
+    `datasets.Dataset`, or a mapping of split names to these; `model` and `processor` an object instead of the recipe's
+    model, as in `ht.fit`. With `resume` an interrupted run goes on from its newest
     whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted;
     instead of the recipe its folder may be given, which knows what was asked for. `on_epoch` is called after each epoch
     with its row, a dict with `epoch`, `train_loss` and what validation came to; where it returns True training ends,
@@ -142,11 +151,13 @@ def run(
     """
     session = Session.begin(progress, data)
     together, progress = session.processes, session.progress
+    given = together.in_turn(lambda: _given(model, processor))
+    with_objects = with_memory(overrides, data, _name_of(model, given))
     if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
-        out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_memory(overrides, data)))
+        out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_objects))
     else:
-        loaded = together.together(lambda: load_recipe(recipe, with_memory(overrides, data)))
-    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True))
+        loaded = together.together(lambda: load_recipe(recipe, with_objects))
+    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True, given=given))
     # What takes time is imported when what is asked for is known to be sound.
     from hftransfer.jobs.engines import ENGINES
     from hftransfer.jobs.writing import write_run
@@ -318,12 +329,13 @@ def how_to_go_on(folder: Path | None) -> str:
 def fit(
     task: str,
     *,
-    model: str,
+    model: str | os.PathLike[str] | nn.Module,
     train: GivenRows,
     validation: GivenRows | None = None,
     test: GivenRows | None = None,
     strategy: Strategy | type[Strategy] | str | Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
+    processor: Processor | None = None,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
     **settings: Any,
@@ -333,9 +345,12 @@ def fit(
     Rows are lists of tuples or dicts, pandas frames, `datasets.Dataset`s or paths: (image, label) with images as
     paths, bytes, PIL images or arrays; (text, label) or ((text, text), label); for questions, dicts with SQuAD's
     columns. `train` may also be a `DatasetDict`, a dict of rows by split, or the path of a folder that holds splits.
-    Without `validation` a part of the training rows is held out; `test` rows, if given, are scored. What was measured
-    is in `.metrics`, and epoch by epoch in `.history`; `on_epoch` is called as by `ht.run`. `data` holds other settings
-    of a recipe's `data:` section, further keywords those of its `train:` section.
+    `model` is a Hub id, a folder, `bundled/<name>`, or an object: a model of transformers with its image processor or
+    tokenizer as `processor`, one of timm or open_clip, or another network of torch, whose last linear layer becomes the
+    head, with a `processor` that makes pixels (3, H, W) of an RGB image. Without `validation` a part of the training
+    rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by epoch in
+    `.history`; `on_epoch` is called as by `ht.run`. `data` holds other settings of a recipe's `data:` section, further
+    keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -355,10 +370,12 @@ def fit(
     untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
     of_data = {"source": "memory", **untested, **(data or {})}
     session = replace(Session.begin(progress, rows), on_epoch=on_epoch)
+    given = _given(model, processor)
+    name = _name_of(model, given)
     recipe = _recipe_of_one_run(
-        {"task": task, "model": model, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
+        {"task": task, "model": name, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
     )
-    checkpoint = early_look(recipe, rows, fetches_config=True)
+    checkpoint = early_look(recipe, rows, fetches_config=True, given=given)
     train_all = train_model if recipe.data.folds is None else train_folds
     learned = train_all(recipe, session, checkpoint)
     metrics = learned.metrics(session.clock.all_seconds())
@@ -370,6 +387,31 @@ def fit(
         history=learned.history.table,
         write_card=lambda draft: write_own_card(draft, learned, metrics),
     )
+
+
+def _given(model: object, processor: Processor | None) -> Checkpoint | None:
+    """Return the checkpoint of a model that is an object; None where it is named.
+
+    Raises:
+        ModelError: it is no model, or its processor is missing, or one stands beside a name.
+    """
+    if model is None or isinstance(model, str | os.PathLike):
+        if processor is not None:
+            remedy = "A model that is named brings its own."
+            raise ModelError(
+                must_be("processor", "left out with the name of a model", type(processor).__name__, remedy)
+            )
+        return None
+    from hftransfer.adapters.given import given_checkpoint
+
+    return given_checkpoint(model, processor)
+
+
+def _name_of(model: object, given: Checkpoint | None) -> str | None:
+    """Return the name of a model as a recipe has it; None where none was given."""
+    if given is not None:
+        return given.name
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else None
 
 
 def _recipe_of_one_run(document: Mapping[str, object]) -> Recipe:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.families import PAIRED
-from hftransfer.predictors.predictor import Place, Predictor, find_place, load_predictor
+from hftransfer.predictors.predictor import Place, Predictor, find_place, load_predictor, with_module
 
 if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+    from transformers import BaseImageProcessor
+
     from hftransfer.predictors.dual import DualPredictor
 
 Precisions = Literal["auto", "fp32", "bf16"]
@@ -21,6 +26,8 @@ def load(
     precision: Precisions = "fp32",
     base: str | os.PathLike[str] | None = None,
     revision: str | None = None,
+    module: nn.Module | None = None,
+    processor: Callable[[Image.Image], Tensor] | BaseImageProcessor | None = None,
 ) -> Predictor | DualPredictor:
     """Return the trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or
     of a dual encoder a `DualPredictor`, which is told the labels when it predicts.
@@ -29,6 +36,9 @@ def load(
     any native checkpoint of transformers with a head for a task of ours loads too. `revision` is a branch, tag or
     commit of a Hub id. Of LoRA, `base` names where the base model is, if it is not where it was in training.
 
+    Of a network of torch that was given as an object its weights alone are saved: `module` is the network again, and
+    `processor` what made its pixels.
+
     In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
     probabilities then differ by some hundredths at most.
 
@@ -36,6 +46,8 @@ def load(
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
     place = find_place(model, revision)
+    if module is not None:
+        place = with_module(place, module, processor)
     dual = _dual_at(place)
     if dual is None:
         return load_predictor(place, precision, base)

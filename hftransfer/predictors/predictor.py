@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
@@ -265,7 +265,9 @@ class Predictor:
                 file.relative_to(saved).as_posix(): file.read_bytes() for file in saved.rglob("*") if file.is_file()
             }
         base = (self.facts.base or {}).get("path")
-        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile)
+        given = getattr(self.source, "given", None)
+        module = (given.network, given.transform) if given is not None else None
+        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module)
 
     def predict_each(self, inputs: Sequence[object], manner: Manner | None = None) -> Iterator[Any]:
         """Yield a prediction for each image or text, an answer to each question, or what is written for each prompt, in
@@ -639,14 +641,16 @@ def _unpickled(
     metrics: JsonObject,
     history: list[dict[str, float]],
     tile: int | None,
+    module: tuple[object, object] | None = None,
 ) -> Predictor:
-    """Return the model of the files that a pickle holds."""
+    """Return the model of the files that a pickle holds, and of the network of torch beside them, where it is one."""
     with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
         for name, content in files.items():
             file = Path(folder) / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        found = load_predictor(Place(Path(folder), metrics), precision, base)
+        place = Place(Path(folder), metrics)
+        found = load_predictor(place if module is None else with_module(place, *module), precision, base)
     found.history, found.tile = history, tile
     return found
 
@@ -801,6 +805,20 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
             remedy = "It only judged one: name the model itself."
         raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
     return Place(path, {})
+
+
+def with_module(place: Place, module: object, processor: object) -> Place:
+    """Return the same place with the network of torch whose weights lie there, given again as an object.
+
+    Raises:
+        ModelError: it is no such network, or what makes its pixels is missing.
+    """
+    from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.given import given_module
+
+    checkpoint = find_checkpoint(str(place.folder))
+    assert checkpoint is not None
+    return replace(place, checkpoint=replace(checkpoint, module=given_module(module, processor)))
 
 
 def load_predictor(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 from transformers.image_utils import load_image
 
@@ -351,7 +352,7 @@ def test_an_array_from_python_is_an_image(shape):
     [
         3,
         None,
-        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 3), np.int64),
         np.zeros(4, np.uint8),
         np.zeros((3, 40, 40), np.uint8),
         np.zeros((4, 4, 7), np.uint8),
@@ -362,6 +363,21 @@ def test_an_array_from_python_is_an_image(shape):
 )
 def test_what_is_no_image_from_python_is_told(value):
     with pytest.raises(DataError, match=r"row\[3\] must be a path, bytes, a PIL image or a uint8 array"):
+        as_content(value, "row[3]")
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3), (6, 5, 4), (6, 5, 1)])
+def test_fractions_and_tensors_from_python_are_the_image_of_their_pixels(shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    wanted = decode_image(as_content(array, "x").read(), "x")
+    tensor = torch.from_numpy(array.transpose(2, 0, 1).copy() if array.ndim == 3 else array)
+    for other in (array / 255, (array / 255).astype(np.float32), tensor, tensor / 255):
+        assert np.array_equal(np.asarray(decode_image(as_content(other, "x").read(), "x")), np.asarray(wanted))
+
+
+@pytest.mark.parametrize("value", [np.full((4, 4, 3), 2.5), np.full((4, 4), -0.1), np.full((4, 4, 3), np.nan)])
+def test_normalised_pixels_are_refused(value):
+    with pytest.raises(DataError, match=r"row\[3\] must be fractions from 0 to 1; got .*without Normalize"):
         as_content(value, "row[3]")
 
 
