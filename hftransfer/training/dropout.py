@@ -60,12 +60,18 @@ def dropout(values: Tensor, p: float, streams: Streams) -> Tensor:
 
     Source: Srivastava et al., Journal of Machine Learning Research 15 (2014).
     """
+    dropping: Callable[[Tensor, Tensor, float], Tensor] = _Dropping.apply
+    return dropping(values, *dropping_of(values.shape, p, streams))
+
+
+def dropping_of(shape: Sequence[int], p: float, streams: Streams) -> tuple[Tensor, float]:
+    """Return which elements are kept (1; others 0), each dropped with probability p (in steps of 1/65536), and what
+    those that are kept are multiplied with."""
     dropped = round(p * _LEVELS)
     # Bits are evenly distributed from -32768 on: below the threshold lie p of all.
     # As whole numbers, which become others three times as fast as truth values do (torch 2.14, on a CPU).
-    kept = streams.bits(values.shape).ge(dropped - _LEVELS // 2).view(torch.uint8)
-    dropping: Callable[[Tensor, Tensor, float], Tensor] = _Dropping.apply
-    return dropping(values, kept, _LEVELS / (_LEVELS - dropped))
+    kept = streams.bits(shape).ge(dropped - _LEVELS // 2).view(torch.uint8)
+    return kept, _LEVELS / (_LEVELS - dropped)
 
 
 class _Dropping(torch.autograd.Function):

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -33,6 +33,7 @@ from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute, has_no_order, repeatable
 from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
+from hftransfer.training.low_rank import frozen_cast, lora_layers, quick_lora
 from hftransfer.training.optimizer import make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.sharding import set_whole, shard, shared_like, whole
@@ -195,6 +196,11 @@ def fit(plan: Plan) -> Fitted:
         OutputError: a checkpoint can't be written.
     """
     run = _Run(plan)
+    with nullcontext() if run.shards else frozen_cast(plan.adapter.model, plan.compute):
+        return _fitted(plan, run)
+
+
+def _fitted(plan: Plan, run: _Run) -> Fitted:
     best: Evaluation | None = run.judge_start() if plan.from_start and not run.at.steps else None
     try:
         run.compile(on=plan.settings.compile)
@@ -233,6 +239,7 @@ class _Run:
         self.shards = self.settings.distributed == "fsdp" and self.processes.count > 1
         self.repeats = self.compute.device.type == "cuda" and not self.shards
         self.adapter = self._placed()
+        self.low_rank = lora_layers(self.adapter.model) if self.compute.device.type == "cpu" else []
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
         first = plan.train(0)
         steps = count_of_steps(len(first), first.lengths, self.settings, plan.epochs)
@@ -494,14 +501,21 @@ class _Run:
         counts = share.counts and part.start < len(share.places)
         part = part if counts else slice(0, 1)
         streams = self._random(share.places[part])
-        dropout = nullcontext() if self.settings.compile else cheap_dropout(self.compute.device, streams)
-        with self.accelerator.autocast(), dropout:
+        with self.accelerator.autocast(), self._quick(streams):
             logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
         # Of mixed images each of the two targets counts by its part of the pixels.
         total = sum(own * self.plan.loss.of(logits, items[part], source.items) for own, items in targets)
         loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)
         self.accelerator.backward(loss * self.processes.count if self.shards else loss)  # FSDP takes the mean
         return float(loss.detach())
+
+    def _quick(self, streams: Streams) -> AbstractContextManager[object]:
+        """Return a context in which dropout and LoRA take the quick ways, which a compiled network has not."""
+        quick = ExitStack()
+        if not self.settings.compile:
+            quick.enter_context(cheap_dropout(self.compute.device, streams))
+            quick.enter_context(quick_lora(self.low_rank, streams))
+        return quick
 
     def _random(self, places: Sequence[int]) -> Streams:
         """Return the random numbers of a part; torch's own generators are seeded for it too."""
