@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -18,7 +19,7 @@ from hftransfer.adapters.libraries import quiet_peft
 from hftransfer.adapters.lora import LoraLayers, save_matrices
 from hftransfer.adapters.scoring import ExactLinear, Scoring, names_of, scoring_of
 from hftransfer.adapters.split import Activations, SplitModel
-from hftransfer.base.errors import ModelError, first_line
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -158,17 +159,7 @@ class Adapter(ABC):
 
     def _find_stages(self) -> list[nn.Module]:
         """Return the stages of a known family; else the longest list of blocks."""
-        base = getattr(self.model, "base_model", self.model)
-        family = FAMILIES.get(self.family)
-        if family is not None and family.stages:
-            with_stages: nn.Module = base.get_submodule(family.stages)
-            return list(with_stages.children())
-        lists = [
-            list(module)
-            for name, module in base.named_modules()
-            if isinstance(module, nn.ModuleList | nn.Sequential) and name.rsplit(".", 1)[-1] in _STAGE_LISTS
-        ]
-        return max(lists, key=len, default=[])
+        return stages_of(getattr(self.model, "base_model", self.model), self.family)
 
     def sample_inputs(self, count: int) -> Inputs:
         """Return the inputs of one or two small examples on the model's device, pixels in its precision."""
@@ -278,7 +269,8 @@ class Adapter(ABC):
             self._find_split()
         except ModelError as error:  # its code asks a layer for what peft's layers don't have
             cause = first_line(error.__cause__ or error)
-            raise self.split.unfit("one that runs with peft's layers", cause) from error
+            where, remedy = f"strategy.kind for model '{self.name}'", "Take fine-tune instead."
+            raise ModelError(must_be(where, "one that its code runs with", f"lora ({cause})", remedy)) from error
 
     def load_lora(self, folder: Path) -> None:
         """Put the matrices and the head that lie in a folder of peft's into the model.
@@ -314,3 +306,20 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
 Pooling = Literal["native", "mean", "cls", "last", "embedding", "dense"]
 """The features that enter the head: `native`, as the model's own class has it; of texts, their tokens' mean, first or
 last; of images, the normalised embedding that a dual encoder makes of them, or (dense) a backbone's maps."""
+
+
+def stages_of(network: nn.Module, of_family: str) -> list[nn.Module]:
+    """Return the stages of a network without its head, as its family has them; else the longest list of blocks."""
+    family = FAMILIES.get(of_family)
+    if family is not None and family.stages:
+        # Some backbones of transformers hold the base model as a part.
+        inside = (name for name, _ in network.named_modules() if name.endswith(f".{family.stages}"))
+        with suppress(AttributeError):
+            return list(network.get_submodule(family.stages).children())
+        return list(network.get_submodule(next(inside, family.stages)).children())
+    lists = [
+        list(module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ModuleList | nn.Sequential) and name.rsplit(".", 1)[-1] in _STAGE_LISTS
+    ]
+    return max(lists, key=len, default=[])

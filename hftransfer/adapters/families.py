@@ -111,6 +111,28 @@ def require_decoder(name: str, of_family: str) -> None:
         raise ModelError(must_be("model for task text-generation", "a decoder", got, remedy))
 
 
+_SEGMENTS_BY_QUERIES = ("detr", "eomt", "eomt_dinov3", "mask2former", "maskformer", "oneformer", "videomt")
+
+
+def require_maps(name: str, of_family: str) -> None:
+    """Return if a model may give features of each place of an image, as far as its family tells.
+
+    Raises:
+        ModelError: it is one of Keras, or finds things by queries.
+    """
+    example = "facebook/dinov2-small, nvidia/mit-b0 or timm/efficientnet_lite0.ra_in1k"
+    where, allowed = (
+        "model for task image-segmentation",
+        "an image backbone, or a segmenter with a class for each place",
+    )
+    if of_family in _SEGMENTS_BY_QUERIES:
+        remedy = f"Such models learn masks of things, not classes of pixels. Try its backbone alone, or {example}."
+        raise ModelError(must_be(where, allowed, f"'{name}' ({of_family})", remedy))
+    if of_family == "keras":
+        remedy = f"Its maps are not read so far. Try the same network of timm's, or {example}."
+        raise ModelError(must_be(where, allowed, f"the model '{name}' of Keras", remedy))
+
+
 def families_of(modality: Modality) -> list[str]:
     """Return the names of the families known for images or for texts."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]

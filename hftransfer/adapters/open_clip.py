@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -24,6 +24,7 @@ from hftransfer.base.errors import HftransferError, ModelError, first_line, must
 
 if TYPE_CHECKING:
     from open_clip import CLIP
+    from transformers import BaseImageProcessor
 
 
 class OpenClipClassifier(nn.Module):
@@ -79,6 +80,68 @@ class OpenClipAdapter(ImageAdapter):
         return "CenterCrop" in repr(self.processor)
 
 
+class OpenClipTower(nn.Module):
+    """The image tower of an open_clip model as a backbone of maps, in place of one of transformers."""
+
+    def __init__(self, clip: CLIP, class_names: Sequence[str], source: Path) -> None:
+        super().__init__()
+        self.clip, self.source = clip, source
+        self.config = PreTrainedConfig(id2label=dict(enumerate(class_names)))
+
+    @property
+    def tower_stages(self) -> list[nn.Module]:
+        """The stages from input to output."""
+        return stages_of_visual(self.clip.visual)
+
+    def maps(self, pixel_values: Tensor) -> list[Tensor]:
+        """Return the maps (B, D, h, w) after each stage of pixels (B, 3, H, W)."""
+        found = self.clip.visual.forward_intermediates(
+            pixel_values, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
+        )
+        maps: list[Tensor] = found["image_intermediates"]
+        return maps
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write open_clip's layout with the trained tower and the size of images that it is for now."""
+        save_clip(self.clip, self.source, folder)
+        file, size = folder / OPEN_CLIP_CONFIG, self.clip.visual.image_size
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings["model_cfg"]["vision_cfg"]["image_size"] = size if isinstance(size, int) else list(size)
+        file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def load_open_clip_tower(
+    checkpoint: Checkpoint, class_names: Sequence[str] | None, size: tuple[int, int] | None
+) -> tuple[OpenClipTower, BaseImageProcessor]:
+    """Return the image tower of a folder in open_clip's layout for images of a size (height, width), its own where
+    None, and an image processor that does what its transform does.
+
+    Raises:
+        ModelError: open_clip can't load it, or its images have one size alone.
+    """
+    from transformers import SegformerImageProcessor
+
+    clip, _ = load_clip(checkpoint, size)
+    settings = checkpoint.config.get("preprocess_cfg")
+    known: dict[str, Any] = settings if isinstance(settings, dict) else {}
+    height, width = size or as_pair(clip.visual.image_size)
+    processor = SegformerImageProcessor(
+        size={"height": height, "width": width},
+        resample={"bilinear": 2, "nearest": 0}.get(str(known.get("interpolation")), 3),
+        image_mean=list(known.get("mean") or clip.visual.image_mean),
+        image_std=list(known.get("std") or clip.visual.image_std),
+        do_reduce_labels=False,
+    )
+    names = class_names if class_names is not None else sidecar(checkpoint.folder).get("class_names") or ()
+    return OpenClipTower(clip, names, checkpoint.folder), processor
+
+
+def as_pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width of images whose size is one edge, or both."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
 def stages_of_visual(visual: nn.Module) -> list[nn.Module]:
     """Return an image tower's transformer blocks, its ResNet layers, or the blocks or stages of a timm network."""
     for owner, name in ((getattr(visual, "transformer", None), "resblocks"), (visual, "trunk")):
@@ -117,7 +180,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     clip, transform = load_clip(checkpoint)
     size = clip.visual.image_size
     with torch.no_grad():
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = as_pair(size)
         # Architectures name their width in different places: one black image tells it for all.
         embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
@@ -126,11 +189,14 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     return OpenClipAdapter(model, transform, name, folder)
 
 
-def load_clip(checkpoint: Checkpoint) -> tuple[CLIP, Callable[[Image.Image], Tensor]]:
-    """Return the model of a folder in open_clip's layout, in eval mode, and its image transform.
+def load_clip(
+    checkpoint: Checkpoint, size: tuple[int, int] | None = None
+) -> tuple[CLIP, Callable[[Image.Image], Tensor]]:
+    """Return the model of a folder in open_clip's layout, in eval mode, and its image transform; for images of another
+    size (height, width) its position embeddings are interpolated.
 
     Raises:
-        ModelError: open_clip can't load it.
+        ModelError: open_clip can't load it, or not for images of this size.
     """
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -138,7 +204,9 @@ def load_clip(checkpoint: Checkpoint) -> tuple[CLIP, Callable[[Image.Image], Ten
     folder = checkpoint.folder
     try:
         _require_plain_sizes(checkpoint)
-        clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, weights_only=True)
+        clip = open_clip.create_model(
+            f"local-dir:{folder}", require_pretrained=True, weights_only=True, force_image_size=size
+        )
         settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
         # Files of other versions have settings that this one does not know.
         known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}

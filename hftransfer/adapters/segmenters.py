@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from hftransfer.adapters.anatomy import Reached
-from hftransfer.adapters.base import Activations
+from hftransfer.adapters.anatomy import Reached, alike, logits_of
+from hftransfer.adapters.base import Activations, stages_of
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
-from hftransfer.adapters.families import FAMILIES
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.open_clip import load_open_clip_tower
 from hftransfer.adapters.pretrained import (
     config_of,
     lacking,
@@ -42,6 +43,11 @@ _UNUSED = ("pooler.", "classifier.", "vision_model.head.", "head.", "text_model.
 _USUAL_PX = 224
 DECODER_WIDTH = 64
 """The channels of a new decoder."""
+_OWN_DECODERS = {
+    "segformer": "decode_head",
+    **dict.fromkeys(("mobilevit", "mobilevitv2", "mobilenet_v2"), "segmentation_head"),
+}
+"""The part of a family's own segmenter that lies on its backbone, where that is no pyramid for another decoder."""
 _RESAMPLES = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
 
 
@@ -66,8 +72,11 @@ def load_segmenter(checkpoint: Checkpoint, form: MapForm) -> ImageAdapter:
         return _dense(checkpoint, form)
     if form.class_names is None or is_segmenter(checkpoint):
         return _native(checkpoint, form)
-    if form.pooling == "native" and (backbone := pyramid_backbone(checkpoint)) is not None:
-        return _decoder(checkpoint, form, backbone)
+    if form.pooling == "native":
+        if (backbone := pyramid_backbone(checkpoint)) is not None:
+            return _decoder(checkpoint, form, backbone)
+        if checkpoint.family in _OWN_DECODERS:
+            return _native(checkpoint, replace(form, head=replace(form.head, decoder=_OWN_DECODERS[checkpoint.family])))
     return _dense(checkpoint, form)
 
 
@@ -85,6 +94,20 @@ class SegmenterAdapter(ImageAdapter):
         super()._find_split()
         self.split.narrow = []  # every place of a map is read
         self._learns = False
+        if not self.trace.head_gives_logits:
+            self.trace.head_gives_logits = self._enlarges()
+
+    def _enlarges(self) -> bool:
+        """Return whether the logits are what the last layer gives, enlarged alone: it then gives logits as well."""
+        inputs, caught = self.sample_inputs(1), list[Tensor]()
+        hook = self.head.register_forward_hook(lambda _, __, output: caught.append(output))
+        with hook, torch.no_grad():
+            logits = logits_of(self.model(**inputs))
+        size = logits.shape[-2:]
+        return any(
+            alike(interpolate(caught[-1], size=size, mode="bilinear", align_corners=corners), logits)
+            for corners in (False, True)
+        )
 
     def _require_split(self) -> None:
         """Return: no boundary between stages is computed at."""
@@ -99,11 +122,7 @@ class SegmenterAdapter(ImageAdapter):
             if lists:
                 return list(lists[0].children())
             return [child for name, child in network.named_children() if re.fullmatch(r"[a-z]+_?\d", name)]
-        family = FAMILIES.get(self.family)
-        try:
-            return list(backbone.get_submodule(family.stages).children()) if family is not None else []
-        except AttributeError:
-            return []
+        return stages_of(backbone, backbone.config.model_type)
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
         """Switch what learns to train mode, or all to eval mode; BatchNorm stays as it was pretrained, but in a decoder
@@ -179,7 +198,10 @@ def _native(checkpoint: Checkpoint, form: MapForm) -> SegmenterAdapter:
     adapter.fresh = frozenset(absent)
     if form.class_names is not None:
         absent -= adapter.split.new_parameters()
-        adapter.begin_head()
+        if form.head.decoder is not None:
+            absent = {key for key in absent if not key.startswith(f"{form.head.decoder}.")}  # statistics too
+        else:
+            adapter.begin_head()
     require_whole(f"model '{name}'", absent)
     return adapter
 
@@ -261,8 +283,12 @@ def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -
 
 
 def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
-    backbone = _backbone(checkpoint, form.class_names)
-    processor = sized_processor(_processor_of(checkpoint, form), form.size)
+    backbone: Any
+    if checkpoint.family == "open_clip":
+        backbone, processor = load_open_clip_tower(checkpoint, form.class_names, form.size)
+    else:
+        backbone = _backbone(checkpoint, form.class_names)
+        processor = sized_processor(_processor_of(checkpoint, form), form.size)
     size = size_of(processor)
     _require_whole_patches(checkpoint.name, backbone.config, size)
     classes = len(backbone.config.id2label)
@@ -326,7 +352,8 @@ def _require_whole_patches(name: str, config: PreTrainedConfig, size: tuple[int,
     Raises:
         ModelError: it is not.
     """
-    patch = getattr(config, "patch_size", None)
+    # Some networks' patches overlap: images are a whole number of steps from one to the next.
+    patch = getattr(config, "patch_stride", None) or getattr(config, "patch_size", None)
     if patch is None or config.model_type in ("swin", "swinv2"):
         return
     sides = (patch, patch) if isinstance(patch, int) else tuple(patch)

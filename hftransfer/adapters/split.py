@@ -179,7 +179,8 @@ class SplitModel:
         self.trace = self.trace.on(hidden.device)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
-                stack.enter_context(passed_over(stage, self._stand_in(index)))
+                if stage is not self.model:  # a model that is one stage holds the head as well
+                    stack.enter_context(passed_over(stage, self._stand_in(index)))
             target = self.entry if boundary == len(self.stages) else self.stages[boundary]
             stack.enter_context(fed(target, hidden, self._arguments(boundary)))
             stack.enter_context(first_token_only(self.narrow if boundary < len(self.stages) else ()))

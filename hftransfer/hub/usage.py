@@ -62,6 +62,10 @@ maps = [one for one in maps if 2 * one.shape[2] <= pixels.shape[2]]""",
     "timm": """    maps = backbone.timm_model.forward_intermediates(pixels, norm=True, intermediates_only=True)
 is_pyramid = len({one.shape[2:] for one in maps}) > 1
 maps = [one for one in maps if 2 * one.shape[2] <= pixels.shape[2]] if is_pyramid else maps[-1:]""",
+    "open_clip": """    found = backbone.visual.forward_intermediates(pixels, normalize_intermediates=True)
+maps = found["image_intermediates"]
+is_pyramid = len({one.shape[2:] for one in maps}) > 1
+maps = [one for one in maps if 2 * one.shape[2] <= pixels.shape[2]] if is_pyramid else maps[-1:]""",
     "pyramid": """    out = backbone(pixels, output_hidden_states=True)
 maps = {one.shape[2:]: one for one in getattr(out, "reshaped_hidden_states", None) or out.hidden_states}
 maps = [one for one in maps.values() if 2 * one.shape[2] <= pixels.shape[2]]""",
@@ -69,6 +73,13 @@ maps = [one for one in maps.values() if 2 * one.shape[2] <= pixels.shape[2]]""",
 rows, columns = (edge // backbone.config.patch_size for edge in pixels.shape[2:])
 maps = [tokens[:, -rows * columns :].transpose(1, 2).reshape(1, -1, rows, columns)]""",
 }
+_DENSE_OPEN_CLIP = (
+    ("import AutoModel, Segformer", "import Segformer"),
+    ("import torch\n", "import open_clip\nimport torch\n"),
+    ("AutoModel.from_pretrained(folder)", 'open_clip.create_model(f"local-dir:{folder}")'),
+    ("ids of backbone.config.id2label", "places in class_names of hftransfer.json"),
+)
+"""What reads otherwise where the backbone is one of open_clip."""
 _APART = """transformers has no class for pairs of texts that are read apart; the folder holds the native backbone and
 the head on the features of both:
 
@@ -228,7 +239,10 @@ def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is
     if facts.pooling == "embedding":
         return _OPEN_CLIP.replace("NORMALIZE", "True") if is_open_clip else _EMBEDDING
     if facts.pooling == "dense" and facts.maps is not None:
-        return _DENSE.replace("MAPS", _MAPS[facts.maps], 1)
+        code = _DENSE.replace("MAPS", _MAPS[facts.maps], 1)
+        for before, after in _DENSE_OPEN_CLIP if is_open_clip else ():
+            code = code.replace(before, after)
+        return code
     if facts.pooling not in ("native", "dense"):
         form = _APART if facts.pair == "features" else _POOLED
         text = form.format(pooled=_POOLS[facts.pooling], max_tokens=max_tokens)

@@ -46,7 +46,7 @@ class ModelFacts(BaseModel):
     """Of masks: the value that stands for each class, as in training."""
     size: tuple[int, int] | None = None
     """Of masks: the height and width that images are brought to."""
-    maps: Literal["blocks", "timm", "pyramid", "tokens"] | None = None
+    maps: Literal["blocks", "timm", "open_clip", "pyramid", "tokens"] | None = None
     """Of a linear layer on maps: how those of its backbone are found."""
     tile: int | None = Field(None, ge=1, le=1 << 16)
     """Of masks: the edge of the squares that larger images are cut into."""

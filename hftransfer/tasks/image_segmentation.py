@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.adapters import heads
+from hftransfer.adapters.families import require_maps
 from hftransfer.base.errors import must_be, some
 from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import LabelSpace
@@ -123,6 +124,11 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     @override
     def usual_train(self, strategy: str) -> Mapping[str, Any]:
         return {} if strategy == "linear-probe" else {"epochs": 20, "batch_size": 8}
+
+    @override
+    def require_model(self, name: str, family: str) -> None:
+        super().require_model(name, family)
+        require_maps(name, family)
 
     # --- data --------------------------------------------------------------------------------------------------------
 

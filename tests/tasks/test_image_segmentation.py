@@ -23,7 +23,7 @@ from hftransfer.cli import app
 from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
-from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words
+from tests.builders import NO_PICTURES, TinyModels, lively, load_model, missing_words
 
 TASK = head_task("image-segmentation")
 SILENT = Progress(None)
@@ -73,7 +73,9 @@ def _invoke(*words: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("family", ["timm", "vit", "resnet", "dinov2", "convnext", "swin", "clip", "siglip"])
+@pytest.mark.parametrize(
+    "family", ["timm", "vit", "resnet", "dinov2", "convnext", "swin", "clip", "siglip", "open_clip"]
+)
 def test_a_linear_layer_on_every_backbone_comes_back_as_it_was(
     family: str, tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
 ) -> None:
@@ -92,7 +94,7 @@ def test_the_card_says_how_to_use_it_without_this_library(
     tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = _pairs(1)[0][0]
-    for family in ("timm", "vit", "resnet", "swin"):
+    for family in ("timm", "vit", "resnet", "swin", "open_clip"):
         run = tmp_path / family
         _run(_recipe(tiny, data, family), run)
         code = (run / "model" / "README.md").read_text().split("```python\n")[1].split("```")[0]
@@ -180,6 +182,72 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
     assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
     if kind == "linear-probe":
         assert metrics["test"]["mean_iou"] > 0.6
+
+
+def _segmenter(kind: str) -> tuple[Any, Any]:
+    """A checkpoint that is a segmenter already, or a backbone whose family has a decoder of its own."""
+    import transformers as tf
+
+    square, names = {"height": 64, "width": 64}, {k: f"thing {k}" for k in range(5)}
+    tokens: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    tokens["initializer_range"] = 0.2
+    stages = {"out_features": [f"stage{n}" for n in range(1, 5)], "depths": [1, 1, 1, 1]}
+    swin = tf.SwinConfig(image_size=64, embed_dim=16, num_heads=[1, 2, 2, 4], window_size=2, **stages)
+    of_swin = {"backbone_config": swin, "hidden_size": 32, "auxiliary_in_channels": 64, "id2label": names}
+    pyramid = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}
+    narrow = {"hidden_sizes": [32, 32, 32], "neck_hidden_sizes": [8, 16, 16, 24, 24, 24, 64], "aspp_out_channels": 16}
+    plain = tf.SegformerImageProcessor(size=square)
+    match kind:
+        case "upernet":
+            return tf.UperNetForSemanticSegmentation(tf.UperNetConfig(**of_swin)), plain
+        case "beit":
+            config = tf.BeitConfig(**tokens, image_size=64, patch_size=8, out_indices=[1, 2, 3, 4], id2label=names)
+            return tf.BeitForSemanticSegmentation(config), tf.BeitImageProcessor(size=square, do_center_crop=False)
+        case "dpt":
+            necks = {"neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 16, "id2label": names}
+            config = tf.DPTConfig(**tokens, **necks, image_size=64, patch_size=8, backbone_out_indices=[0, 1, 2, 3])
+            return tf.DPTForSemanticSegmentation(config), tf.DPTImageProcessor(size=square)
+        case "segformer":
+            config = tf.SegformerConfig(**pyramid, decoder_hidden_size=32, id2label=names)
+            return tf.SegformerForImageClassification(config), plain
+        case _:
+            config = tf.MobileViTConfig(**narrow, image_size=64, id2label=names)
+            processor = tf.MobileViTImageProcessor(size={"shortest_edge": 64}, crop_size=square)
+            return tf.MobileViTForImageClassification(config), processor
+
+
+@pytest.mark.parametrize(
+    ("kind", "strategy", "kept"),
+    [
+        ("upernet", "linear-probe", "UperNetForSemanticSegmentation"),
+        ("upernet", "fine-tune", "UperNetForSemanticSegmentation"),
+        ("beit", "linear-probe", "BeitForSemanticSegmentation"),
+        ("dpt", "linear-probe", "DPTForSemanticSegmentation"),
+        ("segformer", "fine-tune", "SegformerForSemanticSegmentation"),
+        ("mobilevit", "lora", "MobileViTForSemanticSegmentation"),
+    ],
+)
+def test_segmenters_and_backbones_with_a_decoder_of_their_own_stay_native(
+    kind: str, strategy: str, kept: str, data: Path, tmp_path: Path, without_figures: None
+) -> None:
+    torch.manual_seed(0)
+    model, processor = _segmenter(kind)
+    lively(model)
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "model")
+    train = {"precision": "fp32", **({"epochs": 1} if strategy != "linear-probe" else {})}
+    recipe = {"task": "image-segmentation", "model": str(tmp_path / "model"), "strategy": strategy, "train": train}
+    metrics = _run({**recipe, "data": {"source": str(data), "size": 64}}, tmp_path / "run")
+    trained = load_model(tmp_path / "run")
+    assert (type(trained.source.model).__name__, len(trained.source.stages) > 1) == (kept, True)
+    assert trained.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=0.02)
+    if strategy == "linear-probe":
+        assert metrics["test"]["mean_iou"] > 0.55  # of a random network
 
 
 def test_a_class_without_test_pixels_has_no_bar() -> None:
