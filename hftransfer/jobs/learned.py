@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hftransfer.training.activations import StoredActivations
     from hftransfer.training.devices import Compute
     from hftransfer.training.job import Choices
+    from hftransfer.training.learning_curve import CurvePoint
     from hftransfer.training.loop import History
 
 
@@ -60,6 +61,8 @@ class Learned:
     """The L2 strengths that were tried for a solved head, and the validation log loss of each."""
     features: Mapping[str, StoredActivations] = field(default_factory=dict)
     """What a head was solved on and judged by, by split; mapped files, not memory."""
+    curve: Callable[[], list[CurvePoint]] | None = None
+    """Solves a head on such features again, on parts of the training examples."""
 
     made: Choices | None = None
     """What validation chose."""

@@ -16,6 +16,7 @@ from hftransfer.jobs.identity import public_name, resolved_yaml
 from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import LoadedRecipe
 from hftransfer.report import run_charts
+from hftransfer.report.charts import Chart
 from hftransfer.report.page import Group, Picture, RunPage, Said
 from hftransfer.report.rendering import Marked, sentence
 from hftransfer.report.run_charts import Drawn
@@ -62,6 +63,8 @@ def _charts(learned: Learned, metrics: JsonObject) -> list[Drawn]:
     for plot in test.plots if test is not None else ():
         if (drawn := run_charts.plot_chart(plot)) is not None:
             charts.append(drawn)
+    if (curve := _learning_chart(learned)) is not None:
+        charts.append(curve)
     if history.rows:
         charts += run_charts.history_charts(history.table, history.best_epoch, history.kept)
     if shots := learned.sheets.get("shots.csv"):
@@ -76,6 +79,16 @@ def _charts(learned: Learned, metrics: JsonObject) -> list[Drawn]:
     if len(learned.l2_path) > 1:
         charts.append(run_charts.l2_chart(learned.l2_path, learned.task.l2_measure))
     return charts
+
+
+def _learning_chart(learned: Learned) -> Chart | None:
+    """Return how good the probe is with fewer examples; None where that can't be told quickly."""
+    points = learned.curve() if learned.curve is not None else []
+    judged, metric = learned.judged.get("test") or learned.judged.get("validation"), learned.task.headline
+    if not points or judged is None:
+        return None
+    whole = len(learned.splits.train), [float(judged.metrics[metric.name])]
+    return run_charts.learning_chart([*((point.examples, point.scores) for point in points), whole], metric)
 
 
 def _matrices(learned: Learned) -> list[run_charts.Matrix]:

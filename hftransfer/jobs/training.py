@@ -210,6 +210,7 @@ def _learned(
         model_facts=model_facts,
         l2_path=done.l2_path,
         features=done.features,
+        curve=done.curve,
         made=done.made,
     )
 

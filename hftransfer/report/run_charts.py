@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hftransfer.base.plain import JsonObject
+from hftransfer.metrics.metric import Metric
 from hftransfer.report.charts import Axis, Bars, Chart, Series, short
 
 if TYPE_CHECKING:
@@ -115,6 +116,23 @@ def certainty_chart(probabilities: np.ndarray, labels: np.ndarray) -> Chart:
         series.append(Series(name, middles, counts.astype(float).tolist(), form="bars", color=kind))
     x = replace(_SHARES, label="probability of the true class")
     return Chart("Spread of scores", x, Axis("test examples", "whole", least=0.0), series)
+
+
+def learning_chart(points: Sequence[tuple[int, Sequence[float]]], metric: Metric) -> Chart:
+    """Return the score against the number of training examples, the last point being the run itself; its note says
+    what the last doubling brought."""
+    sizes = [float(size) for size, _ in points]
+    means = [float(np.mean(scores)) for _, scores in points]
+    ends = [min(scores) for _, scores in points], [max(scores) for _, scores in points]
+    singles = [(size, score) for size, scores in points[:-1] for score in scores]
+    draws = Series("single draws", [size for size, _ in singles], [score for _, score in singles], form="points",
+                   color="s5", is_pale=True)  # fmt: skip
+    gain = (means[-1] - means[-2]) / np.log2(sizes[-1] / sizes[-2])
+    told = f"{100 * gain:+.1f} points" if metric.is_share else f"{gain:+.3f}"
+    x = Axis("training examples", "log", at=sizes)
+    y = Axis(metric.words.replace("_", " "), most=1.0 if metric.is_bounded else None)
+    return Chart("With fewer examples", x, y, [Series("mean", sizes, means, ends, color="s0"), draws],
+                 f"The last doubling brought {told}")  # fmt: skip
 
 
 def prompt_charts(rows: Sequence[JsonObject]) -> list[Bars]:

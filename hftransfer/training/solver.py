@@ -275,7 +275,8 @@ def _ridge_pass(
     """
     count, width = train.shape
     priors = np.bincount(labels, minlength=classes) / count  # (C,)
-    values, vectors, rotated = _principal(train, labels, lambda own: np.eye(classes)[own] - priors)
+    principal = _principal_of_few if count < width else _principal
+    values, vectors, rotated = principal(train, labels, lambda own: np.eye(classes)[own] - priors)
     right = np.zeros(len(grid))
     fits = [vectors @ (rotated / (values[:, None] + strength)) for strength in grid]
     for part, part_labels in _labelled(validation, validation_labels):
@@ -302,6 +303,22 @@ def _principal(
         cross = cross + part.T @ centred(own)  # (D, C)
     values, vectors = np.linalg.eigh(covariance / count)
     return np.maximum(values, 0.0), vectors, np.asarray(vectors.T @ cross / count)
+
+
+def _principal_of_few(
+    features: _Standardised, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `_principal` does, of the R eigenvalues above 0 alone, where rows are fewer than features: those of
+    the products of all rows (N, N) are the same, and take (D / N)³ times less. What is left out adds nothing to a ridge
+    regression."""
+    parts = list(_labelled(features, targets))
+    rows, own = np.concatenate([part for part, _ in parts]), np.concatenate([some for _, some in parts])
+    values, left = np.linalg.eigh(rows @ rows.T / len(rows))  # (N,), (N, N)
+    # Below, a vector is as much rounding as it is a direction.
+    kept = values > 1e-12 * values[-1]
+    values, left = values[kept], left[:, kept]
+    vectors = rows.T @ (left / np.sqrt(values * len(rows)))  # (D, R)
+    return values, vectors, np.asarray(vectors.T @ (rows.T @ centred(own)) / len(rows))
 
 
 class _Basis(NamedTuple):

@@ -18,6 +18,7 @@ from hftransfer.training.activations import StoredActivations
 from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Choices, Job, require_sense
+from hftransfer.training.learning_curve import CurvePoint, learning_curve
 from hftransfer.training.likeness import familiar_features
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
@@ -54,6 +55,8 @@ class Transferred:
     """What the head's weights were divided by, to calibrate its probabilities."""
     features: dict[str, StoredActivations] = field(default_factory=dict)
     """Of a head solved on a row of features an item: those, by split; mapped files, not memory."""
+    curve: Callable[[], list[CurvePoint]] | None = None
+    """Of such a head: solves it again on parts of the training examples."""
     made: Choices = field(default_factory=Choices)
     """What validation chose."""
 
@@ -100,6 +103,7 @@ def transfer(job: Job) -> Transferred:
     history = fitted.history if fitted is not None else History()
     save, steps = (fitted.save, fitted.steps) if fitted is not None else (None, 0)
     pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
+    features = stored_features(sources) if pooled else {}
     return Transferred(
         *(job.adapter, job.task, job.splits, judged, history, _tuned(job, judged), by_names.found),
         save=save,
@@ -108,7 +112,8 @@ def transfer(job: Job) -> Transferred:
         before=before,
         familiarity=familiar,
         temperature=temperature,
-        features=stored_features(sources) if pooled else {},
+        features=features,
+        curve=partial(learning_curve, job, features, examples) if pooled and "train" in features else None,
         made=_choices(job, history, _tuned(job, judged)),
     )
 

@@ -18,6 +18,8 @@ from hftransfer.training.solver import (
     Problem,
     SolvedHead,
     TokenRows,
+    _principal_of_few,
+    _Standardised,
     probabilities,
     solve_head,
     solve_labels,
@@ -429,3 +431,16 @@ def test_weights_of_classes_are_those_of_scikit_learn(unit: float) -> None:
     assert own == pytest.approx(oracle.predict_proba(scaled), abs=1e-4)
     plain = softmax(solve_head(rows, labels, rows, labels, 3, l2=0.05).logits(rows), axis=1)
     assert own[:, 1].mean() > plain[:, 1].mean()
+
+
+def test_of_fewer_rows_than_features_the_ridge_is_that_of_the_normal_equations() -> None:
+    random = np.random.default_rng(4)
+    values, labels = random.normal(size=(9, 30)).astype(np.float32), np.array([0, 1, 2] * 3)
+    values[3] = values[0]  # as a copy among the rows is
+    features = _Standardised(InMemory(values), values.mean(axis=0), values.std(axis=0))
+    priors = np.full(3, 1 / 3)
+    eigen, vectors, rotated = _principal_of_few(features, labels, lambda own: np.eye(3)[own] - priors)
+    (rows,) = features.parts()
+    for strength in (1e-3, 1.0):
+        expected = np.linalg.solve(rows.T @ rows / 9 + strength * np.eye(30), rows.T @ (np.eye(3)[labels] - priors) / 9)
+        assert vectors @ (rotated / (eigen[:, None] + strength)) == pytest.approx(expected, abs=1e-6)
