@@ -277,10 +277,12 @@ def _limits(axis: Axis, values: Sequence[float]) -> tuple[tuple[float, float], l
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
     if axis.scale == "log":
         # Limits that differ in a last digit alone are no axis.
-        low, high = (low / 1.15, high * 1.15) if high < 1.01 * low or len(found) < 2 else (low / 1.06, high * 1.06)
+        room = 1.15 if high < 1.01 * low or len(found) < 2 else max(1.06, (high / low) ** 0.06)
+        low, high = low / room, high * room
         return (low, high), list(axis.at) or _log_ticks(low, high)
     if high - low < 1e-9 * max(1.0, abs(high)):
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+        high = high if axis.most is None else max(min(found, default=high), min(high, axis.most))
     if axis.is_whole and axis.least is not None and axis.most is not None:
         return (axis.least, axis.most), nice_ticks(axis.least, axis.most)
     pad = 0.05 * (high - low)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import WriteError, counted, must_be, some
-from hftransfer.base.html import data_uri, render_page
+from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.tabular import csv_text
-from hftransfer.report.rendering import plain_text
+from hftransfer.report.rendering import plain_text, sentence
+from hftransfer.study.charts import study_charts
 from hftransfer.study.figures import draw_study
 from hftransfer.study.words import difference_in_words
 
 if TYPE_CHECKING:
-    from hftransfer.study.results import Arm, Study
+    from hftransfer.study.disagreements import Disagreement
+    from hftransfer.study.results import Arm, CellResult, Study
 
 _COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
             "activations_seconds", "trainable", "folder", "error")  # fmt: skip
@@ -27,18 +29,20 @@ SECONDS_IN_WORDS = (
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
 
 
-def write_study(study: Study) -> None:
-    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` and `figures/`.
+def write_study(study: Study, differing: Sequence[Disagreement] = ()) -> None:
+    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` with examples that arms do not agree on,
+    and `figures/`.
 
     Raises:
         WriteError: they can't be written.
     """
     try:
-        pictures = draw_study(study, study.folder / "figures") if study.arms else []
+        if study.arms:
+            draw_study(study, study.folder / "figures")
         (study.folder / "comparison.csv").write_text(csv_text(_COLUMNS, _cells(study)), encoding="utf-8")
         (study.folder / "pairs.csv").write_text(csv_text(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
         (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
-        (study.folder / "comparison.html").write_text(html_of(study, pictures), encoding="utf-8")
+        (study.folder / "comparison.html").write_text(html_of(study, differing), encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the folder {study.folder}", "writable", str(error))) from error
 
@@ -58,21 +62,53 @@ def markdown_of(study: Study) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def html_of(study: Study, pictures: list[Path]) -> str:
+def html_of(study: Study, differing: Sequence[Disagreement] = ()) -> str:
     """Return the comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
     return render_page(
         "hftransfer.study",
         "page.html.jinja",
         study=study,
+        told=f"{counted(len(study.results), 'run')} of {counted(len(study.arms), 'arm')}: a strategy of a model each",
+        advice=two_sentences(study.advice),
         rows=[arm.row() for arm in study.arms],
         curve=[arm.row() for arm in study.curve],
-        notes=notes_of(study),
+        notes=[sentence(note) for note in notes_of(study)],
         chance=chance_in_words(study),
         seconds=SECONDS_IN_WORDS,
         tested=test_in_words(study),
         pairs=[(d, difference_in_words(d)) for d in study.differences],
-        pictures=[(path.stem, data_uri(path.read_bytes(), "png")) for path in pictures],
+        charts=study_charts(study),
+        differing=[_shown(one) for one in differing],
+        has_maps=any(verdict.map is not None for one in differing for verdict in one.verdicts),
+        runs=[(one, _page_of(study, one)) for one in study.results],
     )
+
+
+def two_sentences(advice: str) -> tuple[str, str]:
+    """Return the first two sentences of an advice, and the others."""
+    parts = re.split(r"(?<=[.])\s+(?=[A-Z])", advice)
+    return " ".join(parts[:2]), " ".join(parts[2:])
+
+
+def _page_of(study: Study, result: CellResult) -> str:
+    """Return where the page of a cell lies, seen from that of the comparison; empty where it has none."""
+    page = result.folder / "report.html"
+    return page.relative_to(study.folder).as_posix() if page.is_file() else ""
+
+
+def _shown(one: Disagreement) -> dict[str, object]:
+    best = max(verdict.score for verdict in one.verdicts)
+    verdicts = [
+        {
+            "arm": verdict.arm,
+            "said": verdict.said,
+            "kind": "right" if verdict.score == best else "wrong",
+            "map": jpeg_uri(verdict.map) if verdict.map is not None else "",
+        }
+        for verdict in one.verdicts
+    ]
+    source = jpeg_uri(one.image) if one.image is not None else ""
+    return {"name": one.name, "truth": one.truth, "texts": one.texts, "source": source, "verdicts": verdicts}
 
 
 def notes_of(study: Study) -> list[str]:

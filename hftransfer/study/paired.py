@@ -145,7 +145,7 @@ def _require_same_examples(first: Mapping[str, Any], second: Mapping[str, Any], 
         raise DataError(must_be("the test examples of the two runs", "the same", got, remedy))
     if not one:
         raise DataError(must_be("the test examples of the two runs", "some", "none"))
-    given = [column for column in _GIVEN if column in first and column in second]
+    given = [column for column in GIVEN if column in first and column in second]
     # A mask is in no table: whether it is the same, the data alone can tell.
     if not given and not same_data:
         raise DataError(must_be("the data of the two runs", "the same", "others", remedy))
@@ -159,7 +159,7 @@ def _require_same_examples(first: Mapping[str, Any], second: Mapping[str, Any], 
             )
 
 
-_GIVEN = ("label", "labels", "value", "answers", "tags", "references", "question", "text", "prompt")
+GIVEN = ("label", "labels", "value", "answers", "tags", "references", "question", "text", "prompt")
 """Columns of tables of predictions that hold what was given, and not what a model made of it."""
 
 

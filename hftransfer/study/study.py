@@ -19,6 +19,7 @@ from hftransfer.jobs.run import run
 from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings, with_memory
 from hftransfer.strategies import CONTRASTIVE
 from hftransfer.study.cells import Cell, cells_of, finished_cells, require_sound
+from hftransfer.study.disagreements import disagreements
 from hftransfer.study.page import write_study
 from hftransfer.study.results import Arm, CellResult, Study
 from hftransfer.study.statistics import Scores, differences, mean_and_interval
@@ -92,7 +93,7 @@ def compare(
             write_study(summary(results, missing=len(cells) - len(results)))
         raise
     study = summary(results)
-    write_study(study)
+    write_study(study, disagreements(study, data))
     # Where no run finished there is no comparison, and the reasons are what a person needs.
     if not study.arms:
         raise DataError(*dict.fromkeys(result.error for result in results))

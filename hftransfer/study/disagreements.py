@@ -1,0 +1,166 @@
+"""Test examples of which strategies say different things, and what each of them looks at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from hftransfer.base.errors import HftransferError
+from hftransfer.base.progress import Progress
+from hftransfer.data.images import enough_for
+from hftransfer.data.inspection import decode_row
+from hftransfer.jobs.examples import in_turns
+from hftransfer.jobs.session import load_rows, load_splits
+from hftransfer.recipe import load_recipe
+from hftransfer.study.paired import GIVEN, TABLE
+
+if TYPE_CHECKING:
+    from hftransfer.data.rows import Row
+    from hftransfer.study.results import Arm, CellResult, Study
+
+_MOST, _MOST_ARMS = 6, 3
+_PATIENCE_SECONDS = 10.0
+"""No third model is asked for its maps after so long."""
+_PX, _LONGEST = 320, 400
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an arm said of an example, and a picture of what it looked at, where it has one."""
+
+    arm: str
+    said: str
+    score: float
+    """As the metric by which arms are compared has it of one example."""
+    map: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A test example, by its name, that arms do not agree on."""
+
+    name: str
+    truth: str
+    verdicts: Sequence[Verdict]
+    texts: Sequence[str] = ()
+    image: Image.Image | None = field(default=None, repr=False)
+
+
+def disagreements(study: Study, data: object = None) -> list[Disagreement]:
+    """Return some test examples of one seed on which the best arms differ most, every pattern of who is right in turn;
+    none where there is one arm, or the examples can't be read any more. `data` holds the rows, where no recipe names
+    them."""
+    results = _of_one_seed(study.arms[:_MOST_ARMS])
+    if len(results) < 2:
+        return []
+    try:
+        rows = _test_rows(results[0][1], data)
+    except (HftransferError, OSError):
+        return []  # the comparison is whole without them
+    scores = [result.scores or {} for _, result in results]
+    shared = [name for name in scores[0] if name in rows and all(name in own for own in scores)]
+    spread = {name: max(own[name] for own in scores) - min(own[name] for own in scores) for name in shared}
+    order = sorted((name for name in shared if spread[name] > 0), key=lambda name: -spread[name])
+    middle = {name: np.mean([own[name] for own in scores]) for name in order}
+    patterns = ["".join("+" if own[name] > middle[name] else "-" for own in scores) for name in order]
+    chosen = [order[place] for place in in_turns(range(len(order)), patterns, _MOST)]
+    told = [_told_in(result) for _, result in results]
+    found = []
+    for name in chosen:
+        row, truth = rows[name], told[0].get(name, ("", ""))[0]
+        verdicts = [
+            Verdict(arm.name, own.get(name, ("", ""))[1], score[name])
+            for (arm, _), own, score in zip(results, told, scores, strict=True)
+        ]
+        image = None if row.content.texts else _image_of(row)
+        found.append(Disagreement(name, truth, verdicts, [text[:_LONGEST] for text in row.content.texts], image))
+    return _with_maps(found, results, [rows[name] for name in chosen])
+
+
+def _of_one_seed(arms: Sequence[Arm]) -> list[tuple[Arm, CellResult]]:
+    """Return each arm with its run of the first seed that all of them have."""
+    seeds = [{result.cell.seed: result for result in arm.results} for arm in arms]
+    shared = [seed for seed in (seeds[0] if seeds else ()) if all(seed in own for own in seeds)]
+    return [(arm, own[shared[0]]) for arm, own in zip(arms, seeds, strict=True)] if shared else []
+
+
+def _test_rows(result: CellResult, data: object) -> dict[str, Row]:
+    recipe, silent = load_recipe(result.cell.document).recipe, Progress(None)
+    splits = load_splits(recipe, load_rows(recipe, data, silent), silent)
+    return {str(row.id): row for row in splits.test.rows}
+
+
+def _told_in(result: CellResult) -> dict[str, tuple[str, str]]:
+    """Return the truth and the prediction of each test example, as the table of the run has them."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(result.folder / TABLE).to_pydict()
+    names = [str(name) for name in table["id"]]
+    given = next((table[column] for column in GIVEN if column in table), [""] * len(names))
+    said = table.get("prediction", [""] * len(names))
+    return {name: (_words(truth), _words(own)) for name, truth, own in zip(names, given, said, strict=True)}
+
+
+def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    parts = [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]
+    return ", ".join(dict.fromkeys(parts))[:_LONGEST]
+
+
+def _image_of(row: Row) -> Image.Image | None:
+    try:
+        image = decode_row(row, enough_for(_PX))
+    except HftransferError:
+        return None
+    image.thumbnail((_PX, _PX))
+    return image
+
+
+def _with_maps(
+    found: list[Disagreement], results: Sequence[tuple[Arm, CellResult]], rows: Sequence[Row]
+) -> list[Disagreement]:
+    """Return the same with what each arm looked at, where its task has maps and its model is there."""
+    if not found or any(one.image is None for one in found):
+        return found
+    began = time.perf_counter()
+    maps: list[list[Image.Image | None]] = []
+    for number, (_, result) in enumerate(results):
+        # Two are worth waiting for: one alone says nothing of a difference.
+        if number >= 2 and time.perf_counter() - began > _PATIENCE_SECONDS:
+            maps.append([None] * len(rows))
+            continue
+        try:
+            maps.append(_maps_of(result, rows))
+        except (HftransferError, OSError):
+            return found
+    return [
+        replace(one, verdicts=[replace(v, map=maps[arm][place]) for arm, v in enumerate(one.verdicts)])
+        for place, one in enumerate(found)
+    ]
+
+
+def _maps_of(result: CellResult, rows: Sequence[Row]) -> list[Image.Image | None]:
+    from hftransfer.attribution.explaining import explain_each
+    from hftransfer.attribution.explanation import ImageExplanation
+    from hftransfer.predictors.load import load
+    from hftransfer.report.figures import overlaid
+
+    model = load(result.folder)
+    if model.explains != "maps":
+        return [None] * len(rows)
+    shown: list[Image.Image | None] = []
+    for one in explain_each(model, [decode_row(row) for row in rows]):
+        if not isinstance(one, ImageExplanation):
+            shown.append(None)
+            continue
+        pixels = one.seen if one.is_blank else overlaid(one.seen, one.map)
+        picture = Image.fromarray((255 * pixels).round().astype(np.uint8))
+        picture.thumbnail((_PX, _PX))
+        shown.append(picture)
+    return shown
