@@ -49,6 +49,17 @@ def as_content(value: object, where: str) -> Content:
     raise DataError(must_be(where, allowed, type(value).__name__))
 
 
+def image_of(value: object, where: str) -> Image.Image:
+    """Return the RGB image in what `as_content` takes.
+
+    Raises:
+        DataError: there is none.
+    """
+    if isinstance(value, Image.Image) and not is_deep(value):
+        return image_to_rgb(value, where)
+    return decode_image(as_content(value, where).read(), where)
+
+
 def _tensor_as_array(value: Any) -> np.ndarray:
     """Return a tensor of torch (C, H, W), channels first, as an array with channels last."""
     array: np.ndarray = value.detach().cpu().numpy()

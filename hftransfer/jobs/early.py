@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from hftransfer.adapters.checkpoint import Checkpoint, family_by_name, fetch_config, find_checkpoint
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_lora, require_modality, require_paired
@@ -14,9 +14,17 @@ from hftransfer.base.errors import HftransferError, ModelError, RecipeError, mus
 from hftransfer.data.sources import look_at_source
 from hftransfer.recipe import Recipe
 
+if TYPE_CHECKING:
+    from hftransfer.training.own import Own
+
 
 def early_look(
-    recipe: Recipe, data: object, *, fetches_config: bool = False, given: Checkpoint | None = None
+    recipe: Recipe,
+    data: object,
+    *,
+    fetches_config: bool = False,
+    given: Checkpoint | None = None,
+    own: Own | None = None,
 ) -> Checkpoint | None:
     """Return the model's checkpoint where its files are on this disk, or the one of a model `given` as an object.
 
@@ -34,7 +42,7 @@ def early_look(
 
     looks: list[Callable[[], object]] = [
         lambda: _require_pooling(recipe),
-        lambda: _require_sense(recipe),
+        lambda: _require_sense(recipe, own),
         lambda: _require_splits_apart(recipe),
         look_at_model,
     ]
@@ -147,14 +155,17 @@ def _require_pooling(recipe: Recipe) -> None:
     recipe.strategy.pooling_for(recipe.chosen_task)
 
 
-def _require_sense(recipe: Recipe) -> None:
-    """Return if the settings go together, as far as that can be told without the model.
+def _require_sense(recipe: Recipe, own: Own | None) -> None:
+    """Return if the settings go together, and what a person adds with them, as far as that can be told without the
+    model.
 
     Raises:
         RecipeError: all that do not.
     """
     task, data = recipe.chosen_task, recipe.data
-    faults = list(task.faults(recipe))
+    faults = list(task.faults(recipe if own is None else _with_own(recipe, own)))
+    if own is not None:
+        faults += own.faults(task)
     if data.folds is not None and not task.cross_validates:
         faults.append(must_be("data.folds", f"left out for task {task.name}", data.folds))
     if data.folds is not None and data.shots is not None:
@@ -162,6 +173,14 @@ def _require_sense(recipe: Recipe) -> None:
         faults.append(must_be("data.shots", "left out with data.folds", data.shots, remedy))
     if faults:
         raise RecipeError(*faults)
+
+
+def _with_own(recipe: Recipe, own: Own) -> Recipe:
+    """Return a recipe as if what a person adds were there: its metrics choose, its transform changes images."""
+    train = recipe.train
+    changes: dict[str, str | None] = {"metric": None} if train.metric in own.metrics else {}
+    changes |= {"augment": "light"} if own.transform is not None and train.augment == "none" else {}
+    return recipe.model_copy(update={"train": train.model_copy(update=changes)})
 
 
 def _require_splits_apart(recipe: Recipe) -> None:

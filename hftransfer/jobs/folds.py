@@ -70,6 +70,7 @@ def cross_validated(recipe: Recipe, whole: Splits, session: Session, train: Trai
         assert learned is not None
         with session.stage("evaluate"):
             judged = _judged_together(recipe, learned, folds)
+            judged = session.own.judged(judged, learned.splits.class_names) if session.own is not None else judged
         taken = replace(_taken([fold.made for fold in folds]), extras=judged.extras)
         # A training wants a validation split: it has no say in this one, and is not told of.
         stand_in = splits_of_fold(whole, 0, recipe.data, recipe.train.seed).validation

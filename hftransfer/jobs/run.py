@@ -52,8 +52,10 @@ if TYPE_CHECKING:
     from hftransfer.data.rows import GivenRows
     from hftransfer.predictors.dual import DualPredictor
     from hftransfer.predictors.predictor import Predictor
+    from hftransfer.tasks.items import Transform
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.loop import OnEpoch
+    from hftransfer.training.own import OnEvaluate, Own, OwnMetric
 
 _TELLING = ("confusion_matrix", "confused_labels", "predicted", "types", "shots", "history")
 """Which picture of a run a notebook shows: the first there is."""
@@ -134,16 +136,23 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
+    on_evaluate: OnEvaluate | None = None,
+    metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric] = (),
+    transform: Transform | None = None,
 ) -> Result:
     """Return the run of a recipe: a trained, tested and saved model in a folder.
 
     `data` may hold Python objects instead of `data.source`: rows of (image, label), a pandas frame, a
     `datasets.Dataset`, or a mapping of split names to these; `model` and `processor` an object instead of the recipe's
-    model, as in `ht.fit`. With `resume` an interrupted run goes on from its newest
-    whole checkpoint, in the folder `out` or the newest one of this recipe, and ends as if it had not been interrupted;
-    instead of the recipe its folder may be given, which knows what was asked for. `on_epoch` is called after each epoch
-    with its row, a dict with `epoch`, `train_loss` and what validation came to; where it returns True training ends,
-    and the best epoch is kept as ever. A head that is solved has no epochs.
+    model, as in `ht.fit`. With `resume` an interrupted run goes on from its newest whole checkpoint, in the folder
+    `out` or the newest one of this recipe, and ends as if it had not been interrupted; instead of the recipe its folder
+    may be given, which knows what was asked for.
+
+    `on_epoch` is called after each epoch with its row, a dict with `epoch`, `train_loss` and what validation came to;
+    `on_evaluate` with the name of a split and its scores each time one is judged. Where either returns True training
+    ends, and the best epoch is kept as ever; a head that is solved has no epochs. `metrics` are functions of labels
+    (N,) and predictions (N,), or metrics of `evaluate`, the higher the better: they are told with the others, and
+    `train.metric` may name one to choose by. `transform` changes each training image anew.
 
     Raises:
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
@@ -151,13 +160,13 @@ def run(
     """
     session = Session.begin(progress, data)
     together, progress = session.processes, session.progress
-    given = together.in_turn(lambda: _given(model, processor))
+    given, own = together.in_turn(lambda: _given(model, processor)), _own(on_evaluate, metrics, transform)
     with_objects = with_memory(overrides, data, _name_of(model, given))
     if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
         out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_objects))
     else:
         loaded = together.together(lambda: load_recipe(recipe, with_objects))
-    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True, given=given))
+    checkpoint = together.in_turn(lambda: early_look(loaded.recipe, data, fetches_config=True, given=given, own=own))
     # What takes time is imported when what is asked for is known to be sound.
     from hftransfer.jobs.engines import ENGINES
     from hftransfer.jobs.writing import write_run
@@ -166,7 +175,7 @@ def run(
     folder = together.first(lambda: _output_folder(loaded, out, overwrite=overwrite, resume=resume))
     checkpoints = Checkpoints(folder.path / CHECKPOINTS, loaded.recipe.train.keep_checkpoints)
     logs = folder.path / LOGS
-    session = replace(session, name=loaded.name, logs=logs, checkpoints=checkpoints, on_epoch=on_epoch)
+    session = replace(session, name=loaded.name, logs=logs, checkpoints=checkpoints, on_epoch=on_epoch, own=own)
     with ExitStack() as stack:
         # Only the first process holds the folder; the others fail with it where another run has it.
         together.together(lambda: stack.enter_context(folder.in_use()) if together.is_first else None)
@@ -179,13 +188,13 @@ def run(
         session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
         learned = ENGINES[loaded.recipe.chosen_task.learns](loaded, checkpoint, session, resume=resume)
         write = partial(write_run, folder, loaded, learned, session)
-        metrics = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
+        measured = together.first(lambda: _written(folder, session, write, learned.save_checkpoint))
         if together.is_first:
             _forget_checkpoints(checkpoints)
             if is_of_a_recipe(folder.path):
                 link_newest(folder.path.parent)
             _push(loaded.recipe, folder, progress)
-    return Result(folder.path, metrics)
+    return Result(folder.path, measured)
 
 
 def _forget_checkpoints(checkpoints: Checkpoints) -> None:
@@ -338,6 +347,9 @@ def fit(
     processor: Processor | None = None,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
+    on_evaluate: OnEvaluate | None = None,
+    metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric] = (),
+    transform: Transform | None = None,
     **settings: Any,
 ) -> Predictor:
     """Return the model that a strategy makes of a pretrained one and your rows, ready to predict.
@@ -349,8 +361,8 @@ def fit(
     tokenizer as `processor`, one of timm or open_clip, or another network of torch, whose last linear layer becomes the
     head, with a `processor` that makes pixels (3, H, W) of an RGB image. Without `validation` a part of the training
     rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by epoch in
-    `.history`; `on_epoch` is called as by `ht.run`. `data` holds other settings of a recipe's `data:` section, further
-    keywords those of its `train:` section.
+    `.history`; `on_epoch`, `on_evaluate`, `metrics` and `transform` are those of `ht.run`. `data` holds other settings
+    of a recipe's `data:` section, further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -369,23 +381,23 @@ def fit(
     # Rows in hand are wanted for training: none are held out for a test unless some were given for one.
     untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
     of_data = {"source": "memory", **untested, **(data or {})}
-    session = replace(Session.begin(progress, rows), on_epoch=on_epoch)
-    given = _given(model, processor)
+    given, own = _given(model, processor), _own(on_evaluate, metrics, transform)
+    session = replace(Session.begin(progress, rows), on_epoch=on_epoch, own=own)
     name = _name_of(model, given)
     recipe = _recipe_of_one_run(
         {"task": task, "model": name, "data": of_data, "strategy": _plain_strategy(strategy), "train": settings}
     )
-    checkpoint = early_look(recipe, rows, fetches_config=True, given=given)
+    checkpoint = early_look(recipe, rows, fetches_config=True, given=given, own=own)
     train_all = train_model if recipe.data.folds is None else train_folds
     learned = train_all(recipe, session, checkpoint)
-    metrics = learned.metrics(session.clock.all_seconds())
+    measured = learned.metrics(session.clock.all_seconds())
     assert learned.adapter is not None
     return Predictor(
         learned.adapter,
         facts=learned.model_facts,
-        metrics=metrics,
+        metrics=measured,
         history=learned.history.table,
-        write_card=lambda draft: write_own_card(draft, learned, metrics),
+        write_card=lambda draft: write_own_card(draft, learned, measured),
     )
 
 
@@ -405,6 +417,19 @@ def _given(model: object, processor: Processor | None) -> Checkpoint | None:
     from hftransfer.adapters.given import given_checkpoint
 
     return given_checkpoint(model, processor)
+
+
+def _own(
+    on_evaluate: OnEvaluate | None,
+    metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric],
+    transform: Transform | None,
+) -> Own | None:
+    """Return what a person adds to a training; None where that is nothing."""
+    if on_evaluate is None and not metrics and transform is None:
+        return None
+    from hftransfer.training.own import Own
+
+    return Own.of(on_evaluate, metrics, transform)
 
 
 def _name_of(model: object, given: Checkpoint | None) -> str | None:

@@ -24,6 +24,7 @@ from hftransfer.recipe import Recipe
 if TYPE_CHECKING:
     from hftransfer.training.checkpoint import Checkpoints, Saved
     from hftransfer.training.loop import OnEpoch
+    from hftransfer.training.own import Own
     from hftransfer.training.processes import Processes
 
 
@@ -71,6 +72,8 @@ class Session:
     saved: Saved | None = None
     """The checkpoint to go on from."""
     on_epoch: OnEpoch | None = None
+    own: Own | None = None
+    """What a person adds to the training."""
     scratch: Path | None = None
     """The folder for activations that are not kept after the run, where several trainings share them."""
 

@@ -128,6 +128,7 @@ def train_model(
         progress.line(data_table(splits, task.reader.inputs))
     with session.stage("load"):
         from hftransfer.training.job import Job
+        from hftransfer.training.own import Own
         from hftransfer.training.tracking import tracked
         from hftransfer.training.transfer import transfer
 
@@ -153,6 +154,7 @@ def train_model(
             keeping=keeping,
             log=log,
             on_epoch=session.on_epoch,
+            own=session.own or Own(),
             names=ready.texts,
             tested=folded.tested if folded is not None else None,
             taken=folded.taken if folded is not None else None,

@@ -231,6 +231,8 @@ class Task(ABC):
     """Whether several of its texts may lie in one row of a pass."""
     cross_validates: ClassVar[bool] = False
     """Whether `data.folds` may test every example once."""
+    estimates: ClassVar[bool] = False
+    """Whether the target of a row is one number."""
     judges_labels: ClassVar[bool] = True
     """Whether an audit can judge labels by probes."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -14,7 +16,7 @@ from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.texts import TextAdapter, Tokens
 from hftransfer.base.errors import DataError
 from hftransfer.data.images import enough_for
-from hftransfer.data.inspection import decode_row
+from hftransfer.data.inspection import decode_row, image_of
 from hftransfer.data.rows import Row
 
 
@@ -52,13 +54,19 @@ class Items(Protocol):
         """Return what goes beside their stored activations."""
 
 
+Transform: TypeAlias = Callable[[Image.Image], object]
+"""A function of an RGB image that gives an image: Pillow's, an array (H, W, 3), or a tensor (3, H, W)."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """Random changes of training images; the same seed, view and image give the same change."""
 
-    kind: Literal["light", "strong"]
+    kind: str
+    """`light`, `strong`, or what tells a transform from all others."""
     seed: int
     view: int
+    transform: Transform | None = field(default=None, repr=False)
 
 
 class ImageItems:
@@ -74,7 +82,7 @@ class ImageItems:
         augment: Augment | None = None,
         decode: Literal["exact", "draft"] = "exact",
     ) -> None:
-        self.rows, self.adapter, self.augment = rows, adapter, augment
+        self.rows, self.adapter, self.augment, self._contents = rows, adapter, augment, digests
         self._draft = enough_for(_edge_of(adapter)) if decode == "draft" else None
         changes = [str(change) for change in (augment, self._draft) if change]
         # Another view is another content: activations of both are kept apart.
@@ -101,6 +109,9 @@ class ImageItems:
 
     def _shown(self, image: Image.Image, item: int) -> Image.Image:
         """Return what the network is to see of an image."""
+        if self.augment is not None and self.augment.transform is not None:
+            drawn = _changed_digest(self._contents[item], [f"{self.augment.seed} {self.augment.view}"])
+            return _transformed(self.augment.transform, image, int.from_bytes(drawn[:8], "little") >> 1)
         change = self.change_of(item, image.size)
         return image if change is None else change.image(image)
 
@@ -217,3 +228,32 @@ def _digest_of(tokens: Tokens) -> bytes:
     for name in sorted(tokens):
         digest.update(np.asarray(tokens[name], dtype=np.int64).tobytes() + name.encode())
     return digest.digest()
+
+
+def _transformed(transform: Transform, image: Image.Image, seed: int) -> Image.Image:
+    """Return an RGB image as a transform makes it; what it draws from the generators of Python, numpy and torch follows
+    from the seed.
+
+    Raises:
+        DataError: it gives no image.
+    """
+    return image_of(_drawn(transform, image, seed), "what transform gives")
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _drawn(transform: Transform, image: Image.Image, seed: int) -> object:
+    import torch
+
+    # Images are read in threads, and these generators are shared by all.
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+        before, before_numpy = random.getstate(), np.random.get_state()
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            return transform(image)
+        finally:
+            random.setstate(before)
+            np.random.set_state(before_numpy)

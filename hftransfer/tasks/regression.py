@@ -54,6 +54,7 @@ class RegressionTask(HeadTask[float]):
     tuned = ("half_width", "coverage")
     cross_validates = True
     judges_labels = False
+    estimates = True
     pairs_by_features = True
     classes_task: ClassVar[str]
     """The task for which the same values are classes."""

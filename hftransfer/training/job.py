@@ -17,8 +17,10 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
+from hftransfer.tasks.items import Augment
 from hftransfer.training.devices import Compute
 from hftransfer.training.loop import Keeping, OnEpoch
+from hftransfer.training.own import Own
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.solver import KnownHead
 from hftransfer.training.tracking import Log, not_tracked
@@ -75,6 +77,7 @@ class Job:
     keeping: Keeping | None = None
     log: Log = not_tracked
     on_epoch: OnEpoch | None = None
+    own: Own = field(default_factory=Own)
     names: NamedHeads | None = None
     """Of a head that begins with the names of the classes."""
     made: Choices = field(default_factory=Choices)
@@ -121,13 +124,23 @@ class Job:
     @property
     def changes_images(self) -> bool:
         """Return whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
-        augmented = self.train.augment != "none" and not self.views
-        return augmented or self.train.mixup is not None or self.train.cutmix is not None
+        return (self.augments and not self.views) or self.train.mixup is not None or self.train.cutmix is not None
 
     @property
     def views(self) -> int:
         """Return how many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
-        return 0 if self.train.augment == "none" else self.train.views or 0
+        return self.train.views or 0 if self.augments else 0
+
+    @property
+    def augments(self) -> bool:
+        """Return whether training images are changed at random."""
+        return self.train.augment != "none" or self.own.transform is not None
+
+    def augment(self, view: int) -> Augment:
+        """Return how the training images of a view or an epoch are changed."""
+        if self.own.transform is None:
+            return Augment(self.train.augment, self.train.seed, view)
+        return Augment(self.own.token, self.train.seed, view, self.own.transform)
 
 
 def require_sense(job: Job) -> None:
@@ -154,8 +167,9 @@ def require_sense(job: Job) -> None:
     for name, value in idle.items():
         if value:
             job.progress.line(f"train.{name}: {value} has no effect on a head that is solved")
-    if job.train.augment != "none" and not job.train.views:
-        faults.append(must_be("train.views", "given with train.augment for a linear probe", "none", "Try views: 4."))
+    if job.augments and not job.train.views:
+        what = "transform" if job.own.transform is not None else "train.augment"
+        faults.append(must_be("train.views", f"given with {what} for a linear probe", "none", "Try views: 4."))
     if faults:
         raise RecipeError(*faults)
 

@@ -67,6 +67,8 @@ class Evaluation:
     judged: Judged
     metrics: dict[str, float]
     score: tuple[float, ...]
+    ends: bool = False
+    """Whether somebody who was told of it ends training."""
 
 
 @dataclass
@@ -204,12 +206,12 @@ def _fitted(plan: Plan, run: _Run) -> Fitted:
     best: Evaluation | None = run.judge_start() if plan.from_start and not run.at.steps else None
     try:
         run.compile(on=plan.settings.compile)
-        while run.at.epoch < plan.most_epochs and not run.history.stops(plan.patience):
+        ends = best is not None and best.ends
+        while not ends and run.at.epoch < plan.most_epochs and not run.history.stops(plan.patience):
             found = run.epoch()
             if run.history.best_epoch == run.at.epoch:
                 best = found
-            if run.is_told_to_end():
-                break
+            ends = run.is_told_to_end(found)
     except Interrupted:
         run.save()
         raise
@@ -317,9 +319,13 @@ class _Run:
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found
 
-    def is_told_to_end(self) -> bool:
-        """Return whether the plan's `on_epoch`, called with the last row in the first process, ends training."""
+    def is_told_to_end(self, found: Evaluation) -> bool:
+        """Return whether the plan's `on_epoch`, called with the last row in the first process, ends training, or who
+        was told of the evaluation."""
         on_epoch = self.plan.on_epoch
+        if found.ends:
+            self.plan.progress.line(f"stopped: on_evaluate ended it after epoch {self.at.epoch}")
+            return True
         if on_epoch is None or not self.processes.first(lambda: on_epoch(dict(self.history.rows[-1])) is True):
             return False
         self.plan.progress.line(f"stopped: on_epoch ended it after epoch {self.at.epoch}")

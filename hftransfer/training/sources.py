@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from hftransfer.adapters.dense import Grid
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.skipped import without_faults
 from hftransfer.tasks.contract import Examples
-from hftransfer.tasks.items import Augment, Items
+from hftransfer.tasks.items import Items
 from hftransfer.training.activations import (
     ActivationStore,
     Source,
@@ -160,8 +160,7 @@ def _views(job: Job, train: Examples) -> list[Items]:
 
 
 def _augmented(job: Job, train: Examples, view: int) -> Items:
-    augment = Augment(cast(Any, job.train.augment), job.train.seed, view)
-    return job.task.augmented(job.adapter, train, augment, job.data.decode)
+    return job.task.augmented(job.adapter, train, job.augment(view), job.data.decode)
 
 
 def _live_sources(job: Job, examples: dict[str, Examples]) -> Sources:
@@ -170,7 +169,7 @@ def _live_sources(job: Job, examples: dict[str, Examples]) -> Sources:
     train = examples["train"]
 
     def of_epoch(epoch: int) -> Source:
-        if job.train.augment == "none":
+        if not job.augments:
             return _source(job, train.items, frozen=frozen)
         return _source(job, _augmented(job, train, epoch % job.views if job.views else epoch), frozen=frozen)
 
@@ -198,6 +197,9 @@ def activation_store(job: Job) -> Iterator[ActivationStore | None]:
 
 def _stores(job: Job) -> bool:
     """Return whether activations are computed once: always at the head, else where they are worth keeping."""
+    if job.own.transform is not None:
+        kept = f"{job.views} views of each are kept" if job.views else "nothing of them is kept"
+        job.progress.line(f"training images go through your transform: {kept}")
     if job.changes_images:
         return False
     if job.at_head:

@@ -202,11 +202,13 @@ def _plan(
     """Return the training of an adapter by a loss; what it makes of the validation split is judged after each epoch."""
 
     def evaluate() -> Evaluation:
-        judged = judge()
+        judged = job.own.judged(judge(), job.splits.class_names)
         shown = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
         told = {metric.name for metric in job.task.metrics if metric.in_progress}
         names = [*(name for name in shown if name in told), *([job.train.metric] if job.train.metric else [])]
-        return Evaluation(judged, {name: shown[name] for name in names if name in shown}, _score(job, judged))
+        names += [name for name in job.own.metrics if name not in names]
+        ends = _is_told(job, "validation", judged)
+        return Evaluation(judged, {name: shown[name] for name in names if name in shown}, _score(job, judged), ends)
 
     return Plan(
         adapter=adapter,
@@ -228,6 +230,14 @@ def _plan(
         last_epoch=None if job.taken is None else job.taken.epochs,
         mean_serves=_choice_of_mean(job, examples["validation"]),
     )
+
+
+def _is_told(job: Job, name: str, judged: Judged) -> bool:
+    """Return whether the one who is told of each evaluation ends training; the first process tells."""
+    on_evaluate = job.own.on_evaluate
+    if on_evaluate is None:
+        return False
+    return job.compute.processes.first(lambda: on_evaluate(name, dict(judged.metrics)) is True)
 
 
 def _choice_of_mean(job: Job, validation: Examples) -> Callable[[Judged, Judged], bool] | None:
@@ -263,6 +273,8 @@ def _score(job: Job, judged: Judged) -> tuple[float, ...]:
     """Return what chooses the best epoch, the higher the better: the metric asked for, of equals the task's own."""
     if job.train.metric is None:
         return judged.score
+    if job.train.metric in job.own.metrics:
+        return (float(judged.metrics[job.train.metric]), *judged.score)
     metric = next(metric for metric in job.task.metrics if metric.name == job.train.metric)
     # Of one class alone there is no area under a curve: all epochs are equal by it.
     value = float(judged.metrics.get(metric.name, 0.0))
@@ -289,6 +301,9 @@ def _judge(
         judged["validation"] = _judged(job, sources, examples, "validation", **own)
     if "test" in examples:
         judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras, **seen)
+    judged = {name: job.own.judged(own, job.splits.class_names) for name, own in judged.items()}
+    for name, found in judged.items():
+        _is_told(job, name, found)
     return judged
 
 
