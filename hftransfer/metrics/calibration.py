@@ -69,6 +69,14 @@ def conformity_of(own: np.ndarray) -> tuple[float, ...] | None:
     return tuple(round(max(0.0, each - 1e-6), 7) for each in least)
 
 
+def set_scores(probabilities: np.ndarray, labels: np.ndarray, conformity: Sequence[float]) -> dict[str, float]:
+    """Return how many labels the sets for a coverage of 90 % have in the mean, and how often they hold the true one, of
+    probabilities (N, C) and class ids (N,)."""
+    inside = probabilities >= needed_for(conformity, 0.9)  # (N, C)
+    rows = np.arange(len(labels))
+    return {"set_size_90": float(inside.sum(axis=1).mean()), "set_coverage_90": float(inside[rows, labels].mean())}
+
+
 def needed_for(conformity: Sequence[float], coverage: float) -> float:
     """Return the least probability of a label in sets that hold the true one as often as `coverage` says."""
     return conformity[min(_STEPS, int(np.ceil(coverage * _STEPS - 1e-9)))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from typing_extensions import override
@@ -128,7 +128,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
         self, outcomes: Sequence[ClassOutcome], examples: Examples, class_names: Sequence[str], **extras: object
     ) -> Judged:
         """Return accuracy and its kin; the best model has the highest accuracy, of equals the lowest log loss."""
-        from hftransfer.metrics.calibration import conformity_of
+        from hftransfer.metrics.calibration import conformity_of, set_scores
         from hftransfer.metrics.classification import Guesses, positive_scores, ranking_scores, score_guesses
 
         labels, names = examples.split.class_ids, list(class_names)
@@ -147,7 +147,10 @@ class LabelledTask(HeadTask[ClassOutcome]):
             metrics |= ranking_scores(probabilities, labels)
         if len(names) == 2:
             metrics |= {**positive_scores(kept[0], labels), "positive_class": names[1]}
-        known = extras.get("conformity") or conformity_of(kept[2])
+        given = cast("tuple[float, ...] | None", extras.get("conformity"))
+        if given and probabilities is not None and len(labels):  # sets of other examples than those that chose them
+            metrics |= set_scores(probabilities, labels, given)
+        known = given or conformity_of(kept[2])
         score = (metrics["accuracy"], -metrics["log_loss"])
         return Judged(metrics, score, columns, probabilities, extras={"conformity": known})
 
