@@ -608,6 +608,9 @@ def push(
         chosen = _at_newest(run)
         if dry_run:
             upload = push_model(chosen, repo_id, dry_run=True)
+            card = upload.files.get("README.md")
+            if isinstance(card, bytes):
+                _say(f"{card.decode()}\n")
             for name, size in sorted(upload.sizes.items()):
                 _say(f"{size:>14,}  {name}")
             for note in upload.notes:

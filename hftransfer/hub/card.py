@@ -20,7 +20,7 @@ from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
 from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import plain_text
-from hftransfer.report.tables import folds_in_words
+from hftransfer.report.tables import CLASS_SCORES, folds_in_words, scores_of_classes
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -82,6 +82,8 @@ class Card:
     recipe: str = ""
     environment: JsonObject = field(default_factory=dict)
     seed: int | None = None
+    name: str = ""
+    """That of the recipe, where there was one."""
     pads_always: bool = False
     """Of a dual encoder: whether its texts are all padded to one length."""
     examples: Sequence[Mapping[str, str]] = ()
@@ -94,7 +96,9 @@ class Card:
 
     @property
     def title(self) -> str:
-        """The names of what it was made from, and how."""
+        """The name of the recipe, or those of what it was made from, and how."""
+        if self.name:
+            return plain_text(self.name)
         return plain_text(f"{' + '.join(Path(name).name for name in self.bases)} {self.metrics['strategy']}")
 
     @property
@@ -250,12 +254,18 @@ def _further(card: Card) -> Iterator[str]:
 
 def _data_section(card: Card) -> dict[str, object]:
     counts, splits = card.counts, ("train", "validation", "test")
+    measured = scores_of_classes(card.judged, card.class_names)
+    columns = {key: title for key, title in CLASS_SCORES.items() if any(own.get(key) for own in measured.values())}
     rows = [
-        {"name": plain_text(name), **{split: counts[split][index] if split in counts else "" for split in splits}}
+        {
+            "name": plain_text(name),
+            **{split: counts[split][index] if split in counts else "" for split in splits},
+            **{column: measured.get(name, {}).get(column, "") for column in columns},
+        }
         for index, name in enumerate(card.class_names[:_MOST_CLASSES])
     ]
     if more := len(card.class_names) - len(rows):
-        rows.append({"name": f"and {more} more", "train": "", "validation": "", "test": ""})
+        rows.append({"name": f"and {more} more", **dict.fromkeys((*splits, *columns), "")})
     source = f"`{plain_text(card.data_source)}`"
     return {
         "data": f"[{source}](https://hf.co/datasets/{card.dataset_id})" if card.dataset_id else source,
@@ -264,6 +274,7 @@ def _data_section(card: Card) -> dict[str, object]:
         "folds": card.metrics.get("folds", {}).get("count"),
         "skipped": card.skipped,
         "classes": rows,
+        "class_columns": columns,
         "limits": list(_limits(card)),
     }
 

@@ -99,6 +99,7 @@ def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
     if "README.md" in files:
         pictures = [name for name in files if name.endswith((".png", ".jpg"))]
         files["README.md"] = _own_card(_text_of(model / "README.md"), repo_id, pictures).encode()
+        notes += _asked_of_card(_text_of(model / "README.md"))
     if "hftransfer.json" in files:
         files["hftransfer.json"] = _without_path(model / "hftransfer.json", notes)
     _require_nothing_private(files)
@@ -243,6 +244,19 @@ def _pictures(folder: Path, notes: list[str]) -> list[str]:
         notes.append("pictures of your data stay here: hub.share_examples=true in the recipe lets them go up")
     shown += sorted((folder / "examples").glob("*.jpg")) if shares else []
     return [file.relative_to(folder).as_posix() for file in shown if not file.is_symlink()]
+
+
+def _asked_of_card(card: str) -> list[str]:
+    """Return what a person should add that the card's metadata do not tell."""
+    head = card.split("\n---\n", 1)[0]
+    lines = {"license": "hub.license in the recipe, or a line license: in the card",
+             "base_model": "a line base_model: in the card, with its id on the Hub"}  # fmt: skip
+    words = {"license": "no licence", "base_model": "no base model of the Hub"}
+    return [
+        f"the card names {words[key]}: {remedy}, tells it"
+        for key, remedy in lines.items()
+        if not re.search(rf"^{key}:", head, re.MULTILINE)
+    ]
 
 
 def _shares_examples(folder: Path) -> bool:

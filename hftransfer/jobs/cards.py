@@ -24,8 +24,11 @@ _SHOWN = 3
 _LONGEST_TEXT, _LARGEST_PX = 600, 384
 
 
-def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: ModelFacts | None = None) -> None:
-    """Write the card of a trained model into its folder; `facts` where they are not those of the run."""
+def write_own_card(
+    draft: Path, learned: Learned, metrics: JsonObject, facts: ModelFacts | None = None, name: str = ""
+) -> None:
+    """Write the card of a trained model into its folder; `facts` where they are not those of the run, `name` is that of
+    the recipe."""
     recipe, splits, task = learned.recipe, learned.splits, learned.task
     facts = facts or learned.model_facts or ModelFacts()
     rows = splits.test.rows if recipe.hub.share_examples and task.reader.fields else []
@@ -36,6 +39,7 @@ def write_own_card(draft: Path, learned: Learned, metrics: JsonObject, facts: Mo
     card = Card(
         **{**_of_recipe(recipe), "task": task},
         metrics=metrics,
+        name=name,
         bases=tuple(_public_model(str(name), base) for name, base in pairs),
         hub_id=hub_id,
         library=_library_of(learned.bases[0]),

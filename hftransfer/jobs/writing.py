@@ -21,7 +21,7 @@ from hftransfer.recipe import LoadedRecipe
 def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> JsonObject:
     """Write all that a run leaves, and return its metrics."""
     metrics = learned.metrics(session.clock.all_seconds())
-    _write_model(folder, learned, metrics)
+    _write_model(folder, learned, metrics, loaded.name)
     folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))
     folder.write_json("environment.json", learned.environment)
     _write_tables(folder, learned)
@@ -38,7 +38,7 @@ def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session
     return metrics
 
 
-def _write_model(folder: RunFolder, learned: Learned, metrics: JsonObject) -> None:
+def _write_model(folder: RunFolder, learned: Learned, metrics: JsonObject, name: str) -> None:
     """Write the model, where one was trained, with its card; of LoRA the merged model too, where it is wanted."""
     write_native, adapter, facts = learned.save_model, learned.adapter, learned.model_facts
     if write_native is None:
@@ -46,7 +46,7 @@ def _write_model(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
 
     def save(draft: Path) -> None:
         write_native(draft, folder.path / "model")
-        write_own_card(draft, learned, metrics)
+        write_own_card(draft, learned, metrics, name=name)
 
     folder.write_folder("model", save)
     if adapter is None or adapter.peft is None or facts is None or not facts.merge:
@@ -55,7 +55,7 @@ def _write_model(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
 
     def save_merged(draft: Path) -> None:
         save_model(adapter.merged(), native, draft)
-        write_own_card(draft, learned, metrics, native)
+        write_own_card(draft, learned, metrics, native, name)
 
     folder.write_folder("merged", save_merged)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from hftransfer.base.html import jpeg_uri, render_page
@@ -14,14 +13,14 @@ from hftransfer.metrics.metric import Metric, score_name
 from hftransfer.report.headline import in_short
 from hftransfer.report.rendering import Marked, marked_words, sentence
 from hftransfer.report.run_charts import Drawn, Matrix
-from hftransfer.report.tables import duration, folds_in_words, seconds_of
+from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, scores_of_classes, seconds_of
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 
 _MOST_CLASSES = 200
 _CLASS_COLUMNS = {
     **{"train": "train", "validation": "validation", "test": "test"},
-    **{"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"},
+    **CLASS_SCORES,
 }
 MOST_BYTES = 3 << 20
 """Bytes of a page: where its pictures take more they are made smaller."""
@@ -221,21 +220,16 @@ class RunPage:
     def _classes(self) -> list[dict[str, str]]:
         if per_class := self._judged.get("per_class"):
             return [self._class_row(name, scores) for name, scores in list(per_class.items())[:_MOST_CLASSES]]
-        # Rows are true classes, columns predicted ones.
-        matrix = np.asarray(self._judged.get("confusion_matrix") or [], dtype=float)
-        if not len(matrix):
-            return []
-        hits, taken, there = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-        rows = []
-        for index, name in enumerate(self.class_names[:_MOST_CLASSES]):
-            scores = {
-                "precision": _share(hits[index], taken[index]),
-                "recall": _share(hits[index], there[index]),
-                "f1": _share(2 * hits[index], taken[index] + there[index]),
+        measured = scores_of_classes(self._judged, self.class_names)
+        return [
+            {
+                "name": name,
+                **{split: str(self.counts[split][index]) for split in ("train", "validation", "test")},
+                **measured[name],
             }
-            sizes = {split: str(self.counts[split][index]) for split in ("train", "validation", "test")}
-            rows.append({"name": name, **sizes, **scores})
-        return rows
+            for index, name in enumerate(self.class_names[:_MOST_CLASSES])
+            if name in measured
+        ]
 
     def _class_row(self, name: str, scores: JsonObject) -> dict[str, str]:
         sizes = dict.fromkeys(("train", "validation", "test"), "")
@@ -244,8 +238,7 @@ class RunPage:
             sizes = {split: str(self.counts[split][place]) for split in sizes}
         elif "support" in scores:
             sizes["test"] = str(scores["support"])
-        told = {key: scores[key] for key in ("iou", "precision", "recall", "f1") if key in scores}
-        return {"name": name, **sizes, **{key: "–" if own is None else f"{own:.4f}" for key, own in told.items()}}
+        return {"name": name, **sizes, **scores_of_classes({"per_class": {name: scores}}, ())[name]}
 
     def _facts(self) -> list[tuple[str, str]]:
         metrics, said = self.metrics, self.environment
@@ -286,10 +279,6 @@ def _in_cell(value: object, *, exact: bool) -> str:
     if not isinstance(value, float):
         return str(value)
     return shown_number(value) if exact else f"{value:.4g}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.4f}" if whole else ""
 
 
 def _shown(group: Group, edge: int) -> dict[str, object]:

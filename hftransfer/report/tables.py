@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
 
 _SHOWN_CLASSES = 20
+CLASS_SCORES = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"}
+"""What is told of a class, by its name in the metrics, and its title."""
 _LEAST_OTHER = 0.05
 _FILES = {
     "report.html": "the run on one page: scores, mistakes, how to go on",
@@ -117,6 +119,29 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds - 60 * minutes:.0f} s"
+
+
+def scores_of_classes(judged: JsonObject, class_names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return IoU, precision, recall and F1 of each class as text, as far as the metrics of a split tell them, or the
+    confusion matrix does; what has no value is a dash."""
+    if per_class := judged.get("per_class"):
+        told = {name: {key: own[key] for key in CLASS_SCORES if key in own} for name, own in per_class.items()}
+    else:
+        # Rows are true classes, columns predicted ones.
+        matrix = judged.get("confusion_matrix") or []
+        taken = [sum(column) for column in zip(*matrix, strict=True)]
+        told = {}
+        for index, (name, row) in enumerate(zip(class_names, matrix, strict=False)):
+            hits, there = row[index], sum(row)
+            told[name] = {
+                "precision": hits / taken[index] if taken[index] else None,
+                "recall": hits / there if there else None,
+                "f1": 2 * hits / (taken[index] + there) if taken[index] + there else None,
+            }
+    return {
+        name: {key: "–" if value is None else f"{value:.4f}" for key, value in own.items()}
+        for name, own in told.items()
+    }
 
 
 def folds_in_words(folds: JsonObject) -> list[str]:

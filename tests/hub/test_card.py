@@ -24,6 +24,19 @@ METRICS: dict[str, Any] = {
     "examples": {"train": 400, "validation": 100, "test": 200},
 }
 
+
+def test_the_title_is_that_of_the_recipe_and_classes_have_scores(tmp_path: Path) -> None:
+    test = {"accuracy": 0.7, "confusion_matrix": [[3, 1], [2, 4]]}
+    card, page = written(tmp_path, name="cats_dogs", metrics={**METRICS, "test": test})
+    assert "\n# cats_dogs\n" in page
+    assert card.data.model_name == "cats_dogs"
+    assert "| class | train | validation | test | precision | recall | F1 |" in page
+    assert "| `cat` | 190 | 50 | 100 | 0.6000 | 0.7500 | 0.6667 |" in page
+    assert "| `dog` | 210 | 50 | 100 | 0.8000 | 0.6667 | 0.7273 |" in page
+    table = page[page.index("| class |") :].splitlines()
+    assert {line.count("|") for line in table[:4]} == {8}
+
+
 HOSTILE = [
     "two\nlines",
     "---",
