@@ -175,3 +175,43 @@ def test_sheets_of_searches_and_suggestions_and_a_gallery(
 def test_the_page_that_serves_a_model(finished: Finished, looked_at: Callable[[Path | str], None]) -> None:
     with running(load_model(finished("resnet").folder)) as port:
         looked_at(f"http://127.0.0.1:{port}/")
+
+
+def test_cells_choose_examples_tables_sort_and_pictures_open(finished: Finished) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    with browser() as driver:
+        driver.get(finished("resnet").report.resolve().as_uri())
+
+        def seen(selector: str) -> list[Any]:
+            return [one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
+
+        everything = len(seen("figure[data-cell]"))
+        cell = driver.find_element(By.CSS_SELECTOR, ".matrix td[data-cell] button")
+        key = cell.find_element(By.XPATH, "..").get_attribute("data-cell")
+        cell.send_keys(Keys.ENTER)
+        shown = seen("figure[data-cell]")
+        assert 0 < len(shown) < everything
+        assert {one.get_attribute("data-cell") for one in shown} == {key}
+        assert f"{len(shown)} of {cell.text} shown" in driver.find_element(By.ID, "filter").text
+        driver.find_element(By.CSS_SELECTOR, "#filter button").click()
+        assert len(seen("figure[data-cell]")) == everything
+
+        head = driver.find_element(By.CSS_SELECTOR, "table.sortable thead th:nth-child(2)")
+        head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+        assert head.get_attribute("aria-sort") == "descending"
+        cells = driver.find_elements(By.CSS_SELECTOR, "table.sortable:first-of-type tbody td:nth-child(2)")
+        column = [float(one.text) for one in cells[:5]]
+        assert column == sorted(column, reverse=True)
+
+        pictures = driver.find_elements(By.CSS_SELECTOR, ".zoom")
+        pictures[0].send_keys(Keys.ENTER)
+        dialog = driver.find_element(By.TAG_NAME, "dialog")
+        first = dialog.text
+        assert dialog.is_displayed()
+        assert "test" in first
+        driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+        assert dialog.text != first
+        driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        assert not dialog.is_displayed()
