@@ -32,8 +32,8 @@ def our_probe(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def trainer_probe(settings: dict[str, Any]) -> dict[str, Any]:
-    """The Trainer on the same layer and the same frozen network, through all epochs, with the best learning rate of
-    three that were tried."""
+    """The Trainer on the same layer and the same frozen network, through all epochs, with the better learning rate
+    of 0.003 (mean IoU 0.532) and 0.01 (0.504)."""
     import torch
     from torch.nn.functional import interpolate
     from torch.utils.data import Dataset
@@ -124,7 +124,7 @@ BENCHMARKS = (
         name="probe-masks",
         about="a linear layer on a frozen backbone's maps: solved, beside a Trainer that steps it",
         sides=(Side("ours", our_probe), Side("Trainer, 20 epochs", trainer_probe, (faster(15),))),
-        settings={**_DATA, "epochs": 20, "batch_size": 8, "learning_rate": 1e-2},
+        settings={**_DATA, "epochs": 20, "batch_size": 8, "learning_rate": 3e-3},
         prepare=prepare,
         warm_up={"rows": 16, "epochs": 1},
         pairs=1,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import hftransfer as ht
@@ -147,3 +149,28 @@ def test_what_can_not_be_exported_is_told(finished: Any, tiny: TinyModels, tmp_p
     assert missing_words(dual.stderr, ("one with classes of its own", "head_init: zero-shot")) == []
     assert not (tmp_path / "x").exists()
     assert export_merged.__doc__
+
+
+def test_padding_that_depends_on_the_size_is_constant_for_multiples_of_the_stride() -> None:
+    from timm.layers.conv2d_same import Conv2dSame
+
+    class Network(torch.nn.Module):
+        def __init__(self, *layers: torch.nn.Module) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(*layers)
+
+        def forward(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(logits=self.layers(pixel_values))
+
+    same = Network(Conv2dSame(3, 4, 3, stride=2), Conv2dSame(4, 4, 5, stride=2, dilation=2))
+    graph, larger = export._Graph(same, ["pixel_values"]), torch.randn(1, 3, 20, 28)
+    (before,) = graph(larger)
+    with export._constant_padding(graph, {"pixel_values": torch.randn(2, 3, 16, 24)}) as step:
+        assert step == 4
+        assert torch.equal(graph(larger)[0], before)
+    with export._constant_padding(graph, {"pixel_values": torch.randn(2, 3, 18, 24)}) as step:
+        assert step == 0  # 9 places have no half
+    assert torch.equal(graph(larger)[0], before)
+    plain = export._Graph(Network(torch.nn.Conv2d(3, 4, 3)), ["pixel_values"])
+    with export._constant_padding(plain, {"pixel_values": torch.randn(2, 3, 18, 24)}) as step:
+        assert step == 1
