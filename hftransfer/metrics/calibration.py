@@ -53,16 +53,19 @@ def _best(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def conformity_of(own: np.ndarray) -> tuple[float, ...] | None:
-    """Return, from the probabilities (N,) of the true labels of examples that were not learned from, the least
-    probability that a label of a set needs, for coverages of 0, 0.005, … 1; None where there are too few.
+def conformity_of(own: np.ndarray, is_likeliest: np.ndarray) -> tuple[float, ...] | None:
+    """Return, from the probabilities (N,) of the true labels of examples that were not learned from, and whether each
+    was the likeliest label (N,), the least probability that a further label of a set needs, for coverages of 0, 0.005,
+    … 1; None where there are too few.
 
-    Split-conformal sets (Sadinle, Lei and Wasserman 2019, JASA 114): of n examples the ⌈(n + 1) · coverage⌉-th worst
-    counts, and the true label of a new one is in its set at least that often.
+    Split-conformal sets (Sadinle, Lei and Wasserman 2019, JASA 114) that always hold the likeliest label, as a set
+    without any would say nothing: it conforms whatever its probability, like the sets of Romano et al. (arXiv
+    2006.02544) that are never empty. Of n examples the ⌈(n + 1) · coverage⌉-th worst counts, and the true label of a
+    new one is in its set at least that often; as often as the model is right, where that is more.
     """
     if len(own) < _LEAST_ROWS:
         return None
-    falling = np.sort(own)[::-1]
+    falling = np.sort(np.where(is_likeliest, 1.0, own))[::-1]
     ranks = [int(np.ceil((len(own) + 1) * step / _STEPS - 1e-9)) for step in range(_STEPS + 1)]
     least = [1.0 if rank == 0 else float(falling[rank - 1]) if rank <= len(own) else 0.0 for rank in ranks]
     # A hair less: what is rounded must not leave out the very example that it comes from.
@@ -74,9 +77,10 @@ def set_scores(probabilities: np.ndarray, labels: np.ndarray, conformity: Sequen
     probabilities (N, C) and class ids (N,)."""
     inside = probabilities >= needed_for(conformity, 0.9)  # (N, C)
     rows = np.arange(len(labels))
+    inside[rows, probabilities.argmax(axis=1)] = True
     return {"set_size_90": float(inside.sum(axis=1).mean()), "set_coverage_90": float(inside[rows, labels].mean())}
 
 
 def needed_for(conformity: Sequence[float], coverage: float) -> float:
-    """Return the least probability of a label in sets that hold the true one as often as `coverage` says."""
+    """Return the least probability of a further label in sets that hold the true one as often as `coverage` says."""
     return conformity[min(_STEPS, int(np.ceil(coverage * _STEPS - 1e-9)))]

@@ -190,8 +190,6 @@ def ranking_scores(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     ROC curve and the average precision, their means over the classes that are there and not alone (one-vs-rest); of
     two classes both of the second, as scikit-learn has them. Empty where there are no such classes, or too many
     numbers."""
-    from scipy.stats import rankdata
-
     from hftransfer.metrics.multi_label import average_precision
 
     classes = probabilities.shape[1]
@@ -201,12 +199,20 @@ def ranking_scores(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
         return {}
     areas, precisions = [], []
     for place in known.tolist() if classes > 2 else [1]:
-        own, count = labels == place, int(counts[place])
-        # Mann and Whitney's statistic; equal probabilities share their rank.
-        ranks = float(rankdata(probabilities[:, place])[own].sum())
-        areas.append((ranks - count * (count + 1) / 2) / (count * (len(labels) - count)))
+        own = labels == place
+        areas.append(area_under_curve(probabilities[:, place], own))
         precisions.append(average_precision(own, probabilities[:, place]) or 0.0)
     return {"roc_auc": float(np.mean(areas)), "average_precision": float(np.mean(precisions))}
+
+
+def area_under_curve(scores: np.ndarray, own: np.ndarray) -> float:
+    """Return the area under the ROC curve of scores (N,), of which those that are `own` (N,) should be the higher."""
+    from scipy.stats import rankdata
+
+    count = int(own.sum())
+    # Mann and Whitney's statistic; equal scores share their rank.
+    ranks = float(rankdata(scores)[own].sum())
+    return (ranks - count * (count + 1) / 2) / (count * (len(own) - count))
 
 
 def positive_scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:

@@ -16,6 +16,12 @@ import numpy as np
 
 _DIRECTIONS = 256
 _LEAST_ROWS = 10
+_MOST_LEFT_OUT, _FEWER_LEFT_OUT = 20, 5
+"""Of more classes so many are left out in turn, evenly spread."""
+_QUICK = 512
+"""Features from which on a decomposition takes a while: fewer classes are left out."""
+_LEAST_JUDGED = 5
+"""Examples of a class, and of all others, from which on an area under a curve says something."""
 _FOLDS, _FEWER_FOLDS = 5, 2
 _WIDE = 1024
 """Features from which on a decomposition takes seconds: fewer are made."""
@@ -113,6 +119,33 @@ def familiarity(
         strangeness = np.quantile(strangeness, np.linspace(0, 1, _QUANTILES))
     made = replace(found, spread=spread, reference=strangeness)
     return replace(made, **{name: np.ascontiguousarray(part, dtype=np.float32) for name, part in made.parts().items()})
+
+
+def unseen_class_areas(
+    known: Familiarity, features: np.ndarray, labels: np.ndarray, others: np.ndarray, other_labels: np.ndarray
+) -> dict[int, float]:
+    """Return by class how well `unlike` would tell it from the rest if nothing of it were learned: the area under the
+    ROC curve of features (M, D) of examples that were not learned from, those of the class against those of the rest.
+
+    For each class the looks of training features (N, D) of the rest are found anew; how much both distances count, and
+    what is usual, is that of all, which are `known`. Of more than 20 classes 20 are tried, of wide features 5, and
+    none with too few examples.
+    """
+    # Predictions read familiarity, and need none of what this brings.
+    from hftransfer.metrics.classification import area_under_curve
+
+    classes = len(known.centers)
+    here, there = np.bincount(labels, minlength=classes), np.bincount(other_labels, minlength=classes)
+    enough = (there >= _LEAST_JUDGED) & (len(other_labels) - there >= _LEAST_JUDGED)
+    tried = np.flatnonzero(enough & (len(labels) - here >= max(_LEAST_ROWS, classes)))
+    most = min(len(tried), _MOST_LEFT_OUT if min(features.shape) <= _QUICK else _FEWER_LEFT_OUT)
+    places = np.linspace(0, len(tried) - 1, most).round().astype(np.int64)
+    found = {}
+    for left_out in tried[places].tolist():
+        rest = labels != left_out
+        looks = replace(_fitted(features[rest], labels[rest]), spread=known.spread, reference=known.reference)
+        found[left_out] = area_under_curve(looks.unlike(others), other_labels == left_out)
+    return found
 
 
 def _left_out(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

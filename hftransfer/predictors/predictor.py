@@ -472,7 +472,8 @@ class Predictor:
 
     def use_coverage(self, coverage: float | None) -> None:
         """Give each prediction its `label_set`: the labels that hold the true one as often as `coverage` says, for
-        inputs like those of the validation split (split-conformal sets). None gives no sets, as at first.
+        inputs like those of the validation split (split-conformal sets). The likeliest is always among them: a model
+        that is right more often gives that alone. None gives no sets, as at first.
 
         Raises:
             RecipeError: it is no share, or the model was not told by a validation split of 20 examples or more.

@@ -21,6 +21,7 @@ _MOST_CLASSES = 200
 _CLASS_COLUMNS = {
     **{"train": "train", "validation": "validation", "test": "test"},
     **CLASS_SCORES,
+    "unseen": "AUROC unseen",
 }
 MOST_BYTES = 3 << 20
 """Bytes of a page: where its pictures take more they are made smaller."""
@@ -221,11 +222,13 @@ class RunPage:
         if per_class := self._judged.get("per_class"):
             return [self._class_row(name, scores) for name, scores in list(per_class.items())[:_MOST_CLASSES]]
         measured = scores_of_classes(self._judged, self.class_names)
+        unseen: Mapping[str, float] = self._judged.get("unseen_class_auroc_by_class", {})
         return [
             {
                 "name": name,
                 **{split: str(self.counts[split][index]) for split in ("train", "validation", "test")},
                 **measured[name],
+                "unseen": f"{unseen[name]:.4f}" if name in unseen else "",
             }
             for index, name in enumerate(self.class_names[:_MOST_CLASSES])
             if name in measured

@@ -39,7 +39,7 @@ class ModelFacts(BaseModel):
     thresholds: dict[str, _Share] | None = None
     """Of several labels: from which probability on each is given."""
     conformity: tuple[_Share, ...] | None = Field(None, min_length=201, max_length=201)
-    """Of one label: the least probability that a label of a set needs, for coverages of 0, 0.005, … 1."""
+    """Of one label: the least probability of a set's labels after the likeliest, for coverages of 0, 0.005, … 1."""
     at_least_one: bool = False
     """Of several labels: whether one is given where none reaches its threshold."""
     mask_values: dict[str, int] | None = None

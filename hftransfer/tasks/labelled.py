@@ -150,7 +150,7 @@ class LabelledTask(HeadTask[ClassOutcome]):
         given = cast("tuple[float, ...] | None", extras.get("conformity"))
         if given and probabilities is not None and len(labels):  # sets of other examples than those that chose them
             metrics |= set_scores(probabilities, labels, given)
-        known = given or conformity_of(kept[2])
+        known = given or conformity_of(kept[2], kept[0] == labels)
         score = (metrics["accuracy"], -metrics["log_loss"])
         return Judged(metrics, score, columns, probabilities, extras={"conformity": known})
 

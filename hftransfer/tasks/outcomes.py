@@ -104,9 +104,9 @@ class Prediction(Predicted):
         return replace(self, label=NONE_OF_THESE, score=unlike, unlike=unlike)
 
     def with_set(self, least: float) -> Prediction:
-        """Return the same with the set of labels that have this probability at least."""
-        within = [name for name, score in self.scores.items() if score >= least]
-        return replace(self, label_set=tuple(sorted(within, key=lambda name: -self.scores[name])))
+        """Return the same with the set of the likeliest label and all that have this probability at least."""
+        first, *others = self.best_first().scores.items()
+        return replace(self, label_set=(first[0], *(name for name, score in others if score >= least)))
 
     @override
     def first(self, count: int | None) -> Self:
@@ -121,7 +121,7 @@ class Prediction(Predicted):
         labels = (self.label_set or ()) if as_set else tuple(self.scores)
         told = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in labels)
         none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
-        return f"{in_one_line(name)}  {none}{told or '(no label is probable enough)'}"
+        return f"{in_one_line(name)}  {none}{told}"
 
     def best_first(self) -> Self:
         """Return the same with its scores in falling order."""

@@ -19,7 +19,7 @@ from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Choices, Job, require_sense
 from hftransfer.training.learning_curve import CurvePoint, learning_curve
-from hftransfer.training.likeness import familiar_features
+from hftransfer.training.likeness import likeness_of
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
 from hftransfer.training.probe import begin_solved, learning_rows, solve_map_head, solve_probe, solved_head, take_head
@@ -94,7 +94,8 @@ def transfer(job: Job) -> Transferred:
                 known = fitted.best if fitted is not None and temperature == 1.0 else None
                 judged = _judge(job, sources, examples, known, seen_before)
                 by_names.look("after")
-                familiar = familiar_features(job, sources, examples)
+                likeness = likeness_of(job, sources, examples)
+                judged = likeness.added_to(judged)
             except Interrupted:
                 if fitted is not None:
                     # What was learned is whole: a run that goes on has only to judge it.
@@ -110,7 +111,7 @@ def transfer(job: Job) -> Transferred:
         steps=steps,
         l2_path=l2_path,
         before=before,
-        familiarity=familiar,
+        familiarity=likeness.familiarity,
         temperature=temperature,
         features=features,
         curve=partial(learning_curve, job, features, examples) if pooled and "train" in features else None,

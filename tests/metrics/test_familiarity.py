@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 from sklearn.covariance import LedoitWolf
+from sklearn.metrics import roc_auc_score
 
-from hftransfer.metrics.familiarity import Familiarity, familiarity
+from hftransfer.metrics.familiarity import Familiarity, familiarity, unseen_class_areas
 
 CLASSES, WIDTH = 3, 12
 
@@ -89,3 +90,43 @@ def test_of_too_few_or_alike_examples_nothing_is_said():
     found = familiarity(features, labels, CLASSES)
     assert found is not None
     assert np.isfinite(found.strangeness(features)).all()
+
+
+def test_a_class_that_was_left_out_is_told_as_well_as_scikit_learn_counts():
+    features, labels = features_of(90, 1)
+    others, theirs = features_of(80, 2)
+    known = familiarity(features, labels, CLASSES)
+    assert known is not None
+    found = unseen_class_areas(known, features, labels, others, theirs)
+    assert sorted(found) == [0, 1, 2]
+    for left_out, area in found.items():
+        rest = labels != left_out
+        looks = familiarity(features[rest], np.unique(labels[rest], return_inverse=True)[1], CLASSES - 1)
+        assert looks is not None
+        strangeness = ((looks.distances(others) - known.spread[0]) / known.spread[1]).sum(axis=1)  # (M,)
+        shares = (known.reference < strangeness[:, None]).mean(axis=1)
+        assert area == pytest.approx(roc_auc_score(theirs == left_out, shares), abs=0.003)
+        assert area > 0.8
+
+
+def test_of_classes_with_few_examples_no_area_is_told():
+    features, labels = features_of(90, 1)
+    others, theirs = features_of(80, 2)
+    known = familiarity(features, labels, CLASSES)
+    assert known is not None
+    few = np.flatnonzero(theirs == 1)[4:]
+    kept = np.setdiff1d(np.arange(80), few)  # four of the second class are left
+    assert sorted(unseen_class_areas(known, features, labels, others[kept], theirs[kept])) == [0, 2]
+    alone = theirs == 0
+    assert unseen_class_areas(known, features, labels, others[alone], theirs[alone]) == {}
+
+
+def test_of_many_classes_some_are_left_out():
+    classes = 50
+    random = np.random.default_rng(0)
+    centers, labels = random.normal(scale=4, size=(classes, WIDTH)), np.arange(500) % classes
+    features, others = (centers[labels] + random.normal(size=(500, WIDTH)) for _ in range(2))
+    known = familiarity(features, labels, classes)
+    assert known is not None
+    found = unseen_class_areas(known, features, labels, others, labels)
+    assert (len(found), min(found), max(found)) == (20, 0, 49)

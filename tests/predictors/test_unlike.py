@@ -45,6 +45,14 @@ def test_predictions_say_how_unlike_the_training_examples_an_input_is(finished, 
     assert found.label in model.class_names
 
 
+def test_a_probe_tells_how_well_an_unseen_class_is_told(finished):
+    run = finished("vit").folder
+    told = json.loads((run / "metrics.json").read_text())["test"]
+    areas = told["unseen_class_auroc_by_class"]
+    assert sorted(areas) == ["blue", "green", "red"]
+    assert told["unseen_class_auroc"] == pytest.approx(np.mean(list(areas.values())))
+
+
 def test_what_is_too_unlike_is_none_of_these(finished, folder_data, strange):
     model = loaded(finished("vit").folder)
     model.use_unknown(0.99)

@@ -74,6 +74,14 @@ def test_classes_have_the_columns_that_their_scores_fill() -> None:
     assert titles == ["class", "test", "IoU", "precision", "recall", "F1"]  # nobody counted these in training
 
 
+def test_how_well_an_unseen_class_is_told_stands_beside_its_scores() -> None:
+    page = _made(metrics={"unseen_class_auroc": 0.91, "unseen_class_auroc_by_class": {"b": 0.9123}})
+    assert [row["unseen"] for row in page._classes()] == ["", "0.9123"]
+    html = page.html()
+    assert '<th scope="col">AUROC unseen</th>' in html
+    assert "unseen class auroc" in html
+
+
 def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
     judged = {"accuracy": 0.7, "accuracy_interval": [0.4, 0.9], "confusion_matrix": [[3, 1], [2, 4]], **(metrics or {})}
     told = {
