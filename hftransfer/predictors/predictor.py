@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
@@ -90,6 +91,10 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
     (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
 
 
+_FEW = 16
+"""Inputs that the model as it was loaded serves: to arrange EfficientNet-Lite0 for quick passes takes half a second."""
+
+
 class Predictor:
     """A trained model ready to predict: what `hftransfer.load` and `hftransfer.fit` give."""
 
@@ -103,7 +108,6 @@ class Predictor:
         write_card: Callable[[Path], None] = lambda _: None,
     ) -> None:
         from hftransfer.training.devices import choose_compute
-        from hftransfer.training.frozen import frozen_twin
 
         self._precision = precision
         self.compute = choose_compute(precision, None)
@@ -118,20 +122,34 @@ class Predictor:
         self._unknown: float | None = None
         self._least: float | None = None
         self.source = adapter
-        self.adapter = frozen_twin(adapter, self.compute)
+        self._seen_so_far = 0
         # The solved head stays in float32; a copy, since moving it to a GPU would part the source's own from its model.
         self._head = copy.deepcopy(adapter.head).float().to(self.compute.device) if adapter.head_is_linear else None
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        """The adapter around a copy of its model that is arranged for quick passes."""
+        from hftransfer.training.frozen import frozen_twin
+
+        return frozen_twin(self.source, self.compute)
+
+    def _adapter_for(self, count: int) -> Adapter:
+        """Return the adapter that so many inputs more go through: on a CPU in float32 the model as it was loaded serves
+        the first few, before another arrangement of it would have paid."""
+        self._seen_so_far += count
+        is_plain = self.compute.precision == "fp32" and self.compute.device.type == "cpu"
+        return self.source if is_plain and self._seen_so_far <= _FEW else self.adapter
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes in the order of the logits."""
-        return self.adapter.class_names
+        return self.source.class_names
 
     @property
     def scoring(self) -> Scoring:
         """Return what scores are: `softmax` (of one label among all), `sigmoid` (each label by itself), `none`
         (numbers)."""
-        return self.adapter.scoring
+        return self.source.scoring
 
     @property
     def scores_labels(self) -> bool:
@@ -147,10 +165,10 @@ class Predictor:
     @property
     def task(self) -> HeadTask[Any]:
         """Return what it was trained for."""
-        kind = self.adapter.problem_type
+        kind = self.source.problem_type
         own = head_task(self.facts.task)
         # Several numbers an input are told, and not judged.
-        return own if kind == "regression" and self.adapter.outputs > 1 else own.for_problem(kind)
+        return own if kind == "regression" and self.source.outputs > 1 else own.for_problem(kind)
 
     @property
     def _tuned(self) -> JsonObject:
@@ -431,16 +449,17 @@ class Predictor:
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import outcomes_of
 
+        adapter = self._adapter_for(len(split))
         with self._one_at_a_time:
-            examples = self.task.examples(self.adapter, split, settings)
+            examples = self.task.examples(adapter, split, settings)
 
             def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
                 for values in logits:
                     require_numbers(values, self.source.name)
                 return self.task.decode(logits, places, examples, whole=whole)
 
-            source = Source(examples.items, self.adapter, 0, self.compute)
-            return examples, outcomes_of(self.adapter, 0, source, self.compute, keep)
+            source = Source(examples.items, adapter, 0, self.compute)
+            return examples, outcomes_of(adapter, 0, source, self.compute, keep)
 
     def use_threshold(self, threshold: float) -> None:
         """Give every label from this probability on, in place of the thresholds that validation chose.
@@ -540,11 +559,11 @@ class Predictor:
 
     def _encoded(self, examples: Sequence[Any]) -> Inputs:
         if self.reader.fields:
-            adapter = cast("TextAdapter", self.adapter)
+            adapter = cast("TextAdapter", self.source)
             with self._one_at_a_time:
                 tokens, _ = adapter.tokenize_all(examples, self.facts.max_tokens)
             return adapter.pad(tokens, _rounded(tokens, adapter.max_tokens))
-        return self.adapter.encode(examples)
+        return self.source.encode(examples)
 
     def _seen(self, inputs: Inputs) -> list[tuple[np.ndarray, float | None]]:
         """Return the scores (C,) of each input, and how unlike the training examples it is."""
@@ -564,19 +583,20 @@ class Predictor:
         from hftransfer.adapters.scoring import require_numbers, scores_of
         from hftransfer.training.activations import forward
 
-        top = len(self.adapter.stages)
+        adapter = self._adapter_for(len(next(iter(inputs.values()))))
+        top = len(adapter.stages)
         caught: list[torch.Tensor] = []
 
         def catch(_: object, given: tuple[torch.Tensor, ...]) -> None:
             caught.append(given[0])
 
-        head = self._head if self._head is not None else self.adapter.head
+        head = self._head if self._head is not None else adapter.head
         with self._one_at_a_time, torch.inference_mode(), head.register_forward_pre_hook(catch):
-            activations = forward(self.adapter, top, inputs, self.compute)
+            activations = forward(adapter, top, inputs, self.compute)
             if self._head is not None:
                 logits = self._head(activations["hidden"].float())
             else:
-                logits = self.adapter.above(activations, top)
+                logits = adapter.above(activations, top)
             values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
             if features is not None:
                 features += [own.float().cpu().numpy() for own in caught]
