@@ -7,6 +7,7 @@ import torch
 
 from hftransfer.metrics.calibration import log_loss, temperature_of
 from hftransfer.tasks.contract import Examples
+from hftransfer.training.held_out import HeldOut, out_of_fold
 from hftransfer.training.job import Job
 from hftransfer.training.likeness import spread_places
 from hftransfer.training.loop import predict
@@ -17,24 +18,34 @@ _MOST_LOGITS = 1 << 23
 
 
 def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) -> float:
-    """Divide the weights and bias of the last layer by the temperature that validation chooses, and return it; 1 where
-    nothing changes: no label, and so no accuracy, ever does."""
+    """Divide the weights and bias of the last layer by the temperature that examples choose which the head did not
+    learn from, and return it; 1 where nothing changes: no label, and so no accuracy, ever does.
+
+    Where the head is solved again in no time these are all of training and validation, each out of its fold: a small
+    validation split alone tells little. Else they are those of validation.
+    """
     if not job.train.calibrate or not job.task.calibrates or not job.adapter.last_layer_is_solvable:
         return 1.0
     if job.taken is not None:
         return _divided(job, job.taken.temperature)
-    source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
-    places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
-    logits = np.stack(predict(job.adapter, job.boundary, source, job.compute, places.tolist()))  # (N, C)
-    labels = examples["validation"].split.class_ids[places]
+    known = job.compute.processes.first(lambda: out_of_fold(job, sources, examples))
+    held_out = known or _of_validation(job, sources, examples)
     # Of several processes each has the same logits but for rounding: one decides for all.
-    temperature = job.compute.processes.first(lambda: temperature_of(logits, labels))
+    temperature = job.compute.processes.first(lambda: temperature_of(held_out.logits, held_out.labels))
     job.made.temperature = _divided(job, temperature)
     if temperature == 1.0:
         return 1.0
-    before, after = log_loss(logits, labels), log_loss(logits / temperature, labels)
-    job.progress.line(f"calibrated: temperature {temperature:.3g}, validation log loss {before:.4f} to {after:.4f}")
+    before, after = (log_loss(held_out.logits / each, held_out.labels) for each in (1.0, temperature))
+    told = f"log loss of {held_out.words} {before:.4f} to {after:.4f}"
+    job.progress.line(f"calibrated: temperature {temperature:.3g}, {told}")
     return temperature
+
+
+def _of_validation(job: Job, sources: Sources, examples: dict[str, Examples]) -> HeldOut:
+    source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
+    places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
+    logits = np.stack(predict(job.adapter, job.boundary, source, job.compute, places.tolist()))  # (N, C)
+    return HeldOut(logits, examples["validation"].split.class_ids[places], "validation")
 
 
 def _divided(job: Job, temperature: float) -> float:

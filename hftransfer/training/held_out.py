@@ -1,0 +1,65 @@
+"""What a solved head says of examples that it did not learn from: of the validation split, or of nearly all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hftransfer.tasks.contract import Examples
+from hftransfer.training.job import Job
+from hftransfer.training.learning_curve import drawn_evenly
+from hftransfer.training.solver import SOLVERS, InMemory, Problem
+from hftransfer.training.sources import Sources
+
+_FOLDS = 5
+_MANY = 1000
+"""Validation examples from which on they tell enough by themselves."""
+_MOST_NUMBERS = 8_000_000
+"""Numbers in features up to which solving again takes no time to speak of."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Logits (N, C) of examples that they did not learn from, and their class ids (N,)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    words: str
+
+
+def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> HeldOut | None:
+    """Return logits of all training and validation examples, each by a head solved on the others but a fifth, with the
+    L2 strength that was chosen; None where the head is not solved on one row of features an example, where validation
+    is large, or where folds would share groups or lack classes.
+
+    The heads learn from a little less than the model's own does: 80 % of both splits, where validation has 15 %.
+    """
+    task, l2 = job.task, job.made.l2
+    one_row = job.solves and not (task.head.of_tokens or task.head.of_maps) and len(sources.views) == 1
+    validation = sources.others["validation"].stored
+    if not one_row or l2 is None or job.names is not None or validation is None or task.solver is None:
+        return None
+    splits = [examples[name].split for name in ("train", "validation")]
+    train, classes = sources.views[0], len(job.splits.class_names)
+    count = train.shape[0] + validation.shape[0]
+    labels = np.concatenate([split.class_ids for split in splits])
+    grouped = any(row.group is not None for split in splits for row in split.rows)
+    few = np.bincount(labels, minlength=classes).min() < _FOLDS
+    if grouped or few or validation.shape[0] >= _MANY or count * train.shape[1] > _MOST_NUMBERS:
+        return None
+    rows = np.concatenate([own.rows(0, own.shape[0]) for own in (train, validation)])  # (N, D)
+    fold = np.empty(count, dtype=np.int64)
+    fold[drawn_evenly(labels, np.random.default_rng(job.train.seed))] = np.arange(count) % _FOLDS
+    logits = np.empty((count, classes))
+    for number in range(_FOLDS):
+        own, rest = fold == number, fold != number
+        problem = Problem(
+            *(InMemory(rows[rest]), labels[rest], InMemory(rows[own]), labels[own]),
+            classes=classes,
+            # For the sum of the losses it is the same strength, whatever the number of examples.
+            l2=l2 * train.shape[0] / int(rest.sum()),
+            balanced=job.class_weights,
+        )
+        logits[own] = SOLVERS[task.solver](problem).logits(InMemory(rows[own]))
+    return HeldOut(logits, labels, f"{count:,} examples out of fold")
