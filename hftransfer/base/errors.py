@@ -18,6 +18,8 @@ _STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066
 
 # Characters of a path that is none, shown.
 _LONGEST_PATH = 200
+# How alike a word is that may be meant, and one that begins with another letter.
+_NEAR, _VERY_NEAR = 0.6, 0.75
 
 
 class HftransferError(Exception):
@@ -66,8 +68,10 @@ def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `Did you mean 'x'?` where a known name is near, else the list of known names."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-    if close:
+    near = difflib.get_close_matches(name, options, n=len(options) or 1, cutoff=_NEAR)
+    # Slips seldom change how a word begins: 'pride' is no 'surprise'.
+    same = [one for one in near if one[:1].lower() == name[:1].lower()]
+    if close := same or difflib.get_close_matches(name, near, n=1, cutoff=_VERY_NEAR):
         return f"Did you mean '{close[0]}'?"
     return f"Known: {', '.join(options)}." if options else ""
 

@@ -34,6 +34,8 @@ from hftransfer.data.splits import MOST_SKIPPED, split_rows
 from hftransfer.data.tables import read_table, table_suffix
 from hftransfer.data.targets import TargetKind
 from hftransfer.data.texts import TEXTS
+from hftransfer.jobs.early import early_look
+from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.recipe import load_recipe
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
@@ -71,11 +73,13 @@ def init(
     """Return the file `out` with a first recipe for some data, after a look at them.
 
     The task is found where it is left out, and a bundled model taken where none is named. `settings` are those of a
-    recipe's data section: a mapping, or words such as `label_column=sentiment`.
+    recipe's data section: a mapping, or words such as `label_column=sentiment`. What `check` would refuse without
+    decoding every image is refused here, and nothing written.
 
     Raises:
-        RecipeError: there is no such task or setting.
+        RecipeError: there is no such task or setting, or settings don't go together.
         DataError: the data are of no task, or not of the one given, or too few to be split.
+        ModelError: the model can't serve the task.
         OutputError: the file is there already, or can't be written.
     """
     path = user_path(out, "the file to write", OutputError)
@@ -100,12 +104,25 @@ def draft(
     """
     chosen = settings_of(data, settings) if isinstance(settings, Mapping) else settings_from_words(data, settings)
     seen = look(chosen, task, progress or Progress())
-    text = _written(way_from(out, data), seen, way_from(out, model) if model else _model_for(TASKS[seen.task]))
+    named = model or _model_for(TASKS[seen.task])
+    _require_sound(_written(data, seen, named), splits=not seen.unreadable)  # the draft tells what can't be read
+    return _written(way_from(out, data), seen, way_from(out, named) if model else named)
+
+
+def _require_sound(text: str, *, splits: bool) -> None:
+    """Return if a draft whose paths count from the current folder has none of the faults that `check` tells, but for
+    those of decoding; those of its `splits` where they are asked for.
+
+    Raises:
+        HftransferError: with its faults.
+    """
     from ruamel.yaml import YAML
 
-    # A draft that would not load must not be handed out.
-    load_recipe(YAML(typ="safe", pure=True).load(text))
-    return text
+    recipe = load_recipe(YAML(typ="safe", pure=True).load(text)).recipe
+    early_look(recipe, None)
+    if splits:
+        silent = Progress(None)
+        load_splits(recipe, load_rows(recipe, None, silent), silent)
 
 
 def way_from(out: Path, data: str) -> str:

@@ -70,8 +70,8 @@ class TrainSettings(BaseModel):
     )
     calibrate: bool = Field(
         True,
-        description="whether logits of classes are divided by a temperature chosen on validation, in the head itself, "
-        "where that lowers the log loss; labels stay as they are",
+        description="whether logits of classes are divided by a temperature, in the head itself, "
+        "where that surely lowers the log loss of examples left out; labels stay as they are",
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what steps")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")

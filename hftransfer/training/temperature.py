@@ -29,9 +29,10 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) 
     if job.taken is not None:
         return _divided(job, job.taken.temperature)
     known = job.compute.processes.first(lambda: out_of_fold(job, sources, examples))
-    held_out = known or _of_validation(job, sources, examples)
+    validation = _of_validation(job, sources, examples)
+    held_out = known or validation
     # Of several processes each has the same logits but for rounding: one decides for all.
-    temperature = job.compute.processes.first(lambda: temperature_of(held_out.logits, held_out.labels))
+    temperature = job.compute.processes.first(lambda: _chosen(held_out, validation))
     job.made.temperature = _divided(job, temperature)
     if temperature == 1.0:
         return 1.0
@@ -39,6 +40,14 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples]) 
     told = f"log loss of {held_out.words} {before:.4f} to {after:.4f}"
     job.progress.line(f"calibrated: temperature {temperature:.3g}, {told}")
     return temperature
+
+
+def _chosen(held_out: HeldOut, validation: HeldOut) -> float:
+    """Return the temperature, 1 where it raises the log loss of validation: the heads of the folds are others than the
+    model's own, and may have other biases."""
+    found = temperature_of(held_out.logits, held_out.labels)
+    plain, scaled = (log_loss(validation.logits / each, validation.labels) for each in (1.0, found))
+    return found if held_out is validation or scaled < plain else 1.0
 
 
 def _of_validation(job: Job, sources: Sources, examples: dict[str, Examples]) -> HeldOut:

@@ -29,6 +29,14 @@ def test_a_near_name_is_suggested():
     assert nearest("resnt", ["vit", "resnet"]) == "Did you mean 'resnet'?"
 
 
+def test_a_word_that_begins_with_another_letter_is_meant_only_where_all_else_is_alike():
+    emotions = ["anger", "gratitude", "surprise"]
+    assert nearest("pride", emotions) == "Known: anger, gratitude, surprise."
+    assert nearest("linear", ["fine-tune", "linear-probe"]) == "Did you mean 'linear-probe'?"
+    assert nearest("durprise", emotions) == "Did you mean 'surprise'?"
+    assert nearest("Surprize", emotions) == "Did you mean 'surprise'?"
+
+
 def test_without_a_near_name_all_known_ones_are_listed():
     assert nearest("zzz", ["vit", "resnet"]) == "Known: resnet, vit."
 

