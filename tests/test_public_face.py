@@ -78,6 +78,8 @@ def test_the_program_runs(tiny: TinyModels, folder_data: Path, tmp_path: Path) -
     assert "confusion_matrix.png" in told
     assert any(one.startswith("Predictor(image-classification: blue, green, red") for one in told)
     assert user_program.mistaken()
+    assert user_program.rightness(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])) == 0.75
+    assert user_program.drafted(folder_data, tmp_path) == "first.yaml"
     rows = [("a good film", "pos"), ("a bad film", "neg")] * 6
     assert user_program.fitted(rows, str(tiny("bert")))[0] == "texts"
 
