@@ -117,11 +117,12 @@ def groups_of(twins: Sequence[Twins], count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Named:
-    """The split, id and label by which findings name a row."""
+    """The split, id and label by which findings name a row, and what tells its label from others of the same words."""
 
     split: str
     id: str
     label: str
+    mark: object = None
 
 
 def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding]:
@@ -130,7 +131,7 @@ def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding
     best: dict[tuple[Kind, int], Twins] = {}
     for one in sorted(twins, key=lambda each: -each.score):
         kinds: list[Kind] = ["leak" if rows[one.first].split != rows[one.second].split else "duplicate"]
-        if rows[one.first].label != rows[one.second].label:
+        if (rows[one.first].label, rows[one.first].mark) != (rows[one.second].label, rows[one.second].mark):
             kinds.append("conflict")
         for kind in kinds:
             best.setdefault((kind, max(one.first, one.second)), one)
@@ -138,6 +139,8 @@ def twin_findings(twins: Sequence[Twins], rows: Sequence[Named]) -> list[Finding
     for (kind, place), one in best.items():
         row, other = rows[place], rows[min(one.first, one.second)]
         where = f"{one.how} as {other.id} ({other.split})"
-        reason = f"{where}, which is labelled {other.label}" if kind == "conflict" else where
-        found.append(Finding(kind, row.split, row.id, row.label, reason, one.score, "", other.split, other.id))
+        apart = f"which is labelled {other.label}" if row.label != other.label else "which is labelled otherwise"
+        reason = f"{where}, {apart}" if kind == "conflict" else where
+        of_other = other.split, other.id, other.label
+        found.append(Finding(kind, row.split, row.id, row.label, reason, one.score, "", *of_other))
     return found

@@ -76,7 +76,10 @@ class Subject:
             rows += split.rows
             digests += split.digests
             labels.append(np.asarray(split.targets) if is_labelled else np.zeros(len(split), dtype=np.int64))
-            named += [Named(name, row.id, splits.kind.in_words(row.target)) for row in split.rows]
+            kind = splits.kind
+            named += [
+                Named(name, row.id, kind.in_words(row.target), kind.beyond_words(row.target)) for row in split.rows
+            ]
         counts = splits.counts() if splits.class_names else {}
         parts = [stored[name].rows(0, len(split)) for name, split in splits.items() if name in stored]
         features = np.concatenate(parts) if parts else None

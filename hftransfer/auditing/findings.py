@@ -24,8 +24,8 @@ TITLES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One row that something is wrong with. `score` is in [0, 1], the higher the surer; `other_split` and `other_id`
-    name the row that it is the same as, `suggested` the label that it more likely has."""
+    """One row that something is wrong with. `score` is in [0, 1], the higher the surer; `other_split`, `other_id`
+    and `other_label` name the row that it is the same as, `suggested` the label that it more likely has."""
 
     kind: Kind
     split: str
@@ -36,6 +36,7 @@ class Finding:
     suggested: str = ""
     other_split: str = ""
     other_id: str = ""
+    other_label: str = ""
 
 
 COLUMNS = tuple(entry.name for entry in fields(Finding))

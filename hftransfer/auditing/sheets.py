@@ -63,7 +63,7 @@ def pictures_of(audit: Findings, kind: Kind, most: int = _ON_SHEET) -> list[tupl
             continue
         shown.append((row, _caption(finding)))
         if other is not None:
-            shown.append((other, f"{finding.other_split}, {other.target}\n{Path(other.id).name}"))
+            shown.append((other, f"{finding.other_split}, {finding.other_label}\n{Path(other.id).name}"))
     return shown
 
 

@@ -133,11 +133,13 @@ class DialogueColumns:
     """The input that an instruction is about."""
     completion: str | None = None
     references: str | None = None
+    system: str | None = None
+    """What is told before each prompt."""
 
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
-        all_columns = (self.first, self.beside, self.completion, self.references)
+        all_columns = (self.first, self.beside, self.completion, self.references, self.system)
         return [name for name in all_columns if name is not None]
 
     def row(self, record: Mapping[str, object], where: str) -> Row:
@@ -171,7 +173,12 @@ class DialogueColumns:
             return turns_of(value, f"{where}: column '{self.first}'", answered=False)
         text = _text_of(record, self.first, where)
         more = record.get(self.beside) if self.beside else None
-        return (Turn("user", f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text),)
+        said = record.get(self.system) if self.system else None
+        system = (Turn("system", said),) if isinstance(said, str) and said.strip() else ()
+        return (
+            *system,
+            Turn("user", f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text),
+        )
 
 
 def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: object) -> DialogueColumns:
@@ -211,7 +218,7 @@ def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object
     references = settings.references_column or lowered.get("references")
     if references is not None and references not in columns:
         raise DataError(must_be("data.references_column", f"a column of {source}", f"'{references}'"))
-    return DialogueColumns("pairs", found["prompt"], beside, found["completion"], references)
+    return DialogueColumns("pairs", found["prompt"], beside, found["completion"], references, lowered.get("system"))
 
 
 def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
@@ -230,6 +237,10 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
         if role is None or text is None:
             faults.append(must_be(f"{where}: message {place}", "{role, content} with texts", repr(message)[:80]))
             continue
+        if role not in _AFTER:
+            allowed = ", ".join(name for name in _AFTER if name)
+            faults.append(must_be(f"{where}: the role of message {place}", f"one of {allowed}", f"'{role}'"))
+            continue
         turns.append(Turn(role, text))
     raise_first(faults)
     _require_order(turns, where, answered=answered)
@@ -239,11 +250,20 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
 def _role_and_text(message: object) -> tuple[str | None, str | None]:
     if not isinstance(message, Mapping):
         return None, None
-    role, text = message.get("role", message.get("from")), message.get("content", message.get("value"))
-    if not isinstance(role, str) or not isinstance(text, str):
+    role, text = message.get("role", message.get("from")), _joined(message.get("content", message.get("value")))
+    if not isinstance(role, str) or text is None:
         return None, None
-    role = _ROLES.get(role.lower(), role.lower())
-    return (role if role in _AFTER else None), text
+    return _ROLES.get(role.lower(), role.lower()), text
+
+
+def _joined(content: object) -> str | None:
+    """Return the text of a message, also of one in parts that are texts; None where it is no text."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list | tuple) else ()
+    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
+    found = [text for text in texts if isinstance(text, str)]
+    return "".join(found) if found and len(found) == len(texts) else None
 
 
 def _require_order(turns: Sequence[Turn], where: str, *, answered: bool) -> None:

@@ -249,4 +249,6 @@ def _value(given: Any, where: str) -> int:
         return color_value(number >> 16, (number >> 8) & 255, number & 255)
     if isinstance(given, list | tuple) and _is_color_list(given):
         return color_value(*given)
-    raise DataError(must_be(where, "an index, or a colour as #rrggbb or [r, g, b]", repr(given)[:60]))
+    remedy = "A value is ignored the other way round: {2: null}." if given is None else ""
+    got = "null" if given is None else repr(given)[:60]
+    raise DataError(must_be(where, "an index, or a colour as #rrggbb or [r, g, b]", got, remedy))

@@ -491,17 +491,27 @@ class Masks(TargetKind):
 
     @override
     def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
-        """Return a warning of classes that other images have and training has not."""
+        """Return a warning of classes that no training image has, and a note of those that others lack."""
         present = {name: {place for row in rows for place in _present(row)} for name, rows in parts.items()}
-        missing = sorted(set().union(*present.values()) - present.get("train", set()))
-        if not missing:
-            return []
         names = self.class_names(row for rows in parts.values() for row in rows)
-        told = some(f"'{names[place]}'" for place in missing)
-        return [f"warning: no training image has {told}: nothing can be learned of it"]
+        learned = present.get("train", set())
+        notes = []
+        if missing := [name for place, name in enumerate(names) if place not in learned]:
+            told = some(f"'{name}'" for name in missing)
+            notes.append(f"warning: no training image has {told}: nothing can be learned of it")
+        for part in ("validation", "test"):
+            absent = [names[place] for place in sorted(learned - present.get(part, learned))]
+            if parts.get(part) and absent:
+                told = some(f"'{name}'" for name in absent)
+                notes.append(f"no {part} image has {told}: it has no score there")
+        return notes
 
     @override
     def mark(self, target: Mask) -> str:
+        return target.digest.hex()
+
+    @override
+    def beyond_words(self, target: Mask) -> str:
         return target.digest.hex()
 
     @override

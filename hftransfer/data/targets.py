@@ -92,6 +92,11 @@ class TargetKind(ABC):
         """Return what tells an encoded target from others in a fingerprint; it can be compared and printed."""
         return target
 
+    def beyond_words(self, target: Target) -> object:
+        """Return what tells a target from others of the same words; None where its words say all."""
+        del target
+        return None
+
     def entry(self, split: str, content: bytes, mark: Target) -> bytes:
         """Return what stands for one example in a fingerprint."""
         return f"{split}:{mark}:".encode() + content

@@ -326,6 +326,33 @@ def test_an_audit_finds_a_part_of_another_class(tiny: TinyModels, data: Path) ->
     assert "left, top, right, bottom" in worst.reason
 
 
+def test_an_image_with_two_masks_is_a_conflict_told_in_words(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
+    rows = [(np.asarray(image), mask.copy()) for image, mask in _pairs(12)]
+    other = np.roll(rows[0][1], 9, axis=0)  # of the same classes
+    rows.append((rows[0][0].copy(), other))
+    audit = ht.audit(_recipe(tiny, data), {"data.test_fraction": 0.2}, data=rows, progress=SILENT)
+    (found,) = audit.of("conflict")
+    assert (found.label, found.other_label) == ("background, foreground", "background, foreground")
+    assert "labelled otherwise" in found.reason
+    audit.save(tmp_path / "audit")
+    assert "Mask(" not in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def test_a_class_that_a_limit_leaves_out_is_told(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "rare")
+    for file in (tmp_path / "rare" / "masks" / "train").glob("*.png"):
+        if file.stem != "15":
+            Image.fromarray(np.where(np.asarray(Image.open(file)) == 7, 7, 0).astype(np.uint8)).save(file)
+    corner = np.asarray(Image.open(tmp_path / "rare" / "masks" / "train" / "15.png")).copy()
+    corner[:4, :4] = 9
+    Image.fromarray(corner).save(tmp_path / "rare" / "masks" / "train" / "15.png")
+    settings = {"source": str(tmp_path / "rare"), "size": 64, "classes": {0: "ground", 7: "disc", 9: "corner"}}
+    recipe = {"task": "image-segmentation", "model": "bundled/efficientnet-lite0", "data": settings}
+    assert "no test image has 'corner': it has no score there" in ht.check(recipe).notes
+    settings["limit"] = 5
+    assert any("no training image has 'corner'" in note for note in ht.check(recipe).notes)
+
+
 def test_predicted_masks_are_labels_again(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
     _run(_recipe(tiny, data), tmp_path / "run")
     _invoke("predict", tmp_path / "run", data / "images" / "test", "--out", tmp_path / "again" / "masks", "--quiet")

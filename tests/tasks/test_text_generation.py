@@ -196,6 +196,13 @@ def test_rows_of_every_form_are_read() -> None:
     talk = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
     assert read([talk])[0].content == dialogue(("user", "q"), ("assistant", "a"))
     assert read([{"a": "p", "b": "c"}], prompt_column="a", completion_column="b")[0].target == ("c",)
+    system = {"system": "Be brief.", "prompt": "q", "completion": "a"}
+    told = dialogue(("system", "Be brief."), ("user", "q"), ("assistant", "a"))
+    assert read([system, {**system, "system": ""}])[0].content == told
+    assert read([system, {**system, "system": ""}])[1].content == dialogue(("user", "q"), ("assistant", "a"))
+    parts: object = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
+    messages: list[dict[str, object]] = [{"role": "system", "content": parts}, {"role": "user", "content": "q"}]
+    assert read([{"messages": [*messages, {"role": "assistant", "content": "a"}]}])[0].content == told
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,8 @@ def test_rows_of_every_form_are_read() -> None:
             "role of message 1 must be system or user at the start",
         ),
         ({"messages": [{"role": "user", "content": "p"}] * 2 + [{"role": "assistant", "content": "a"}]}, "message 2"),
-        ({"messages": [{"role": "oracle", "content": "p"}]}, "{role, content} with texts"),
+        ({"messages": [{"role": "oracle", "content": "p"}]}, "the role of message 1 must be one of system, user"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "{role, content} with texts"),
         ({"messages": "hello"}, "a list of messages"),
         ({"label": "x"}, "a table with a column such as text"),
     ],
