@@ -201,8 +201,8 @@ def test_rows_of_every_form_are_read() -> None:
     assert read([system, {**system, "system": ""}])[0].content == told
     assert read([system, {**system, "system": ""}])[1].content == dialogue(("user", "q"), ("assistant", "a"))
     parts: object = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
-    messages: list[dict[str, object]] = [{"role": "system", "content": parts}, {"role": "user", "content": "q"}]
-    assert read([{"messages": [*messages, {"role": "assistant", "content": "a"}]}])[0].content == told
+    briefed: list[dict[str, object]] = [{"role": "system", "content": parts}, {"role": "user", "content": "q"}]
+    assert read([{"messages": [*briefed, {"role": "assistant", "content": "a"}]}])[0].content == told
 
 
 @pytest.mark.parametrize(
