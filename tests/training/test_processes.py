@@ -153,6 +153,8 @@ def test_weights_and_metrics_are_those_of_one_process(both: Path, case: str) -> 
             close = 2e-5 if name.startswith("perplexity") else 0
             if isinstance(value, str):
                 assert metrics[1][split][name] == value
+            elif isinstance(value, dict):
+                assert metrics[1][split][name] == pytest.approx(value, abs=2e-5), name
             else:
                 assert np.allclose(metrics[1][split][name], value, rtol=close, atol=2e-5), name
     assert metrics[0]["examples"] == metrics[1]["examples"]
