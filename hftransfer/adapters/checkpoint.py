@@ -43,7 +43,7 @@ class HeldModel(Protocol):
 
     @property
     def sha256(self) -> str:
-        """What tells it from others."""
+        """The digest that tells it from others."""
 
 
 @dataclass(frozen=True)

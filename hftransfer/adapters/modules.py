@@ -55,7 +55,7 @@ class GivenModule:
 
     @cached_property
     def sha256(self) -> str:
-        """What tells this network from others: its weights, its layers, and what it makes of noise."""
+        """The digest that tells this network from others: its weights, its layers, and what it makes of noise."""
         digest = hashlib.sha256(f"{self.name}\n{self.network!r}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -80,7 +80,7 @@ class OpenClipAdapter(ImageAdapter):
         return "CenterCrop" in repr(self.processor)
 
 
-class OpenClipTower(nn.Module):
+class OpenClipMaps(nn.Module):
     """The image tower of an open_clip model as a backbone of maps, in place of one of transformers."""
 
     def __init__(self, clip: CLIP, class_names: Sequence[str], source: Path) -> None:
@@ -110,9 +110,9 @@ class OpenClipTower(nn.Module):
         file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
-def load_open_clip_tower(
+def load_open_clip_maps(
     checkpoint: Checkpoint, class_names: Sequence[str] | None, size: tuple[int, int] | None
-) -> tuple[OpenClipTower, BaseImageProcessor]:
+) -> tuple[OpenClipMaps, BaseImageProcessor]:
     """Return the image tower of a folder in open_clip's layout for images of a size (height, width), its own where
     None, and an image processor that does what its transform does.
 
@@ -133,7 +133,7 @@ def load_open_clip_tower(
         do_reduce_labels=False,
     )
     names = class_names if class_names is not None else sidecar(checkpoint.folder).get("class_names") or ()
-    return OpenClipTower(clip, names, checkpoint.folder), processor
+    return OpenClipMaps(clip, names, checkpoint.folder), processor
 
 
 def as_pair(size: int | Sequence[int]) -> tuple[int, int]:

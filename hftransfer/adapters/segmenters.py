@@ -19,7 +19,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter
-from hftransfer.adapters.open_clip import load_open_clip_tower
+from hftransfer.adapters.open_clip import load_open_clip_maps
 from hftransfer.adapters.pretrained import (
     config_of,
     lacking,
@@ -285,7 +285,7 @@ def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -
 def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
     backbone: Any
     if checkpoint.family == "open_clip":
-        backbone, processor = load_open_clip_tower(checkpoint, form.class_names, form.size)
+        backbone, processor = load_open_clip_maps(checkpoint, form.class_names, form.size)
     else:
         backbone = _backbone(checkpoint, form.class_names)
         processor = sized_processor(_processor_of(checkpoint, form), form.size)

@@ -186,7 +186,7 @@ def plot_chart(plot: Plot) -> Drawn | None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CountedCell:
     """One cell of a matrix: its key, what it counts in words, the count, and its share of the row or of the most."""
 
     key: str
@@ -203,8 +203,8 @@ class Matrix:
     x_label: str
     y_label: str
     names: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
-    pairs: Sequence[tuple[str, str, Cell]] = ()
+    rows: Sequence[tuple[str, Sequence[CountedCell]]]
+    pairs: Sequence[tuple[str, str, CountedCell]] = ()
     """Of more names than a table can show: the largest counts off the diagonal alone."""
     heat: HeatMap | None = None
     note: str = ""
@@ -223,9 +223,9 @@ def matrix_of(
     shares = counts / whole
     shown = [short(name, 24) for name in names]
 
-    def cell(row: int, column: int) -> Cell:
+    def cell(row: int, column: int) -> CountedCell:
         words = told.format(short(names[row]), short(names[column]))
-        return Cell(f"{row}-{column}", words, int(counts[row, column]), float(shares[row, column]))
+        return CountedCell(f"{row}-{column}", words, int(counts[row, column]), float(shares[row, column]))
 
     if len(names) <= _MOST_NAMES:
         places = range(len(names))

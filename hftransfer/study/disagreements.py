@@ -31,7 +31,7 @@ _PX, _LONGEST = 320, 400
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an arm said of an example, and a picture of what it looked at, where it has one."""
+    """The word of an arm on an example, and a picture of what it looked at, where it has one."""
 
     arm: str
     said: str

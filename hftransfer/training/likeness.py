@@ -22,7 +22,7 @@ _LEAST_UNSEEN = 50
 
 @dataclass(frozen=True)
 class Likeness:
-    """What the features of training examples look like, where the task keeps that."""
+    """The looks of the features of training examples, where the task keeps them."""
 
     familiarity: Familiarity | None = None
     areas: Mapping[str, float] = field(default_factory=dict)

@@ -81,7 +81,7 @@ def lora_layers(model: nn.Module) -> list[Any]:
 
 
 class _Cast:
-    """What layers are given, in the precision that they compute in; made once where several are given the same."""
+    """The casts of what layers are given to the precision they compute in; one where several are given the same."""
 
     def __init__(self) -> None:
         self._given: Tensor | None = None
