@@ -51,6 +51,8 @@ class LabelSpace:
     ignored: tuple[int, ...] = ()
     smeared: bool = False
     """Whether masks are JPEG files of two values, of which each pixel is the nearer one."""
+    unseen: tuple[str, ...] = ()
+    """The classes that no mask of all has."""
 
     @property
     def written(self) -> tuple[int, ...]:

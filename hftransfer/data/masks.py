@@ -302,7 +302,9 @@ def _space_of(
         of_name = tuple(tuple(value for value, of in said.of_value if of == name) for name in said.names)
         space = LabelSpace(said.names, of_name, tuple(sorted(ignored)), smeared=smeared)
         _require_named(values, space, pixels, images)
-    return space, [*notes, *_require_several(space, pixels)]
+    notes += _require_several(space, pixels)
+    unseen = (name for name, own in zip(space.names, space.values, strict=True) if not any(v in pixels for v in own))
+    return replace(space, unseen=tuple(unseen)), notes
 
 
 def _require_several(space: LabelSpace, pixels: Counter[int]) -> list[str]:
@@ -496,7 +498,9 @@ class Masks(TargetKind):
         names = self.class_names(row for rows in parts.values() for row in rows)
         learned = present.get("train", set())
         notes = []
-        if missing := [name for place, name in enumerate(names) if place not in learned]:
+        told_before = {name for rows in parts.values() for row in rows[:1] for name in row.target.space.unseen}
+        missing = [name for place, name in enumerate(names) if place not in learned and name not in told_before]
+        if missing:
             told = some(f"'{name}'" for name in missing)
             notes.append(f"warning: no training image has {told}: nothing can be learned of it")
         for part in ("validation", "test"):

@@ -147,7 +147,9 @@ def test_a_class_that_no_training_image_has_is_told(tmp_path: Path) -> None:
     told = MASKS.notes_on(own.parts)  # of the dragon, which no mask has, the look at the masks tells
     assert told == ["warning: no training image has 'fence': nothing can be learned of it"]
     assert "no mask has 'dragon': nothing can be learned of it" in own.notes
-    assert MASKS.notes_on({**own.parts, "train": own.parts["test"]}) == []
+    told = MASKS.notes_on({**own.parts, "train": own.parts["test"]})
+    assert told == ["no validation image has 'fence': it has no score there"]
+    assert MASKS.notes_on(dict.fromkeys(own.parts, own.parts["test"])) == []
 
 
 def test_several_values_may_be_one_class_and_files_name_them(tmp_path: Path) -> None:
