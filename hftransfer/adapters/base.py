@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -312,11 +311,9 @@ def stages_of(network: nn.Module, of_family: str) -> list[nn.Module]:
     """Return the stages of a network without its head, as its family has them; else the longest list of blocks."""
     family = FAMILIES.get(of_family)
     if family is not None and family.stages:
-        # Some backbones of transformers hold the base model as a part.
-        inside = (name for name, _ in network.named_modules() if name.endswith(f".{family.stages}"))
-        with suppress(AttributeError):
-            return list(network.get_submodule(family.stages).children())
-        return list(network.get_submodule(next(inside, family.stages)).children())
+        # Some backbones of transformers hold the base model as a part: the shortest way is the model's own.
+        ways = [name for name, _ in network.named_modules() if f".{name}".endswith(f".{family.stages}")]
+        return list(network.get_submodule(min(ways, key=len, default=family.stages)).children())
     lists = [
         list(module)
         for name, module in network.named_modules()

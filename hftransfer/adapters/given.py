@@ -6,7 +6,6 @@ made of it names it. A network of torch that belongs to no library stays an obje
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 from hftransfer.adapters.anatomy import alike
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint, find_checkpoint
 from hftransfer.adapters.libraries import quiet_transformers
-from hftransfer.adapters.modules import GivenModule
+from hftransfer.adapters.modules import GivenModule, digest_of
+from hftransfer.adapters.open_clip import as_pair, transform_of
 from hftransfer.base.cache import cache_folder, new_entry
 from hftransfer.base.errors import ModelError, must_be
 
@@ -58,7 +58,7 @@ def given_checkpoint(model: object, processor: Processor | None = None) -> Check
     if library == "open_clip" and (found := _of_open_clip(model)) is not None:
         return found
     if library == "open_clip":  # of an architecture that open_clip has no name for: the image tower alone
-        processor = processor or _open_clip_transform(model)
+        processor = processor or transform_of(model, getattr(model.visual, "preprocess_cfg", {}))
         model = model.visual
     given = given_module(model, processor)
     # No file lies below it: all that is known of the model is the object.
@@ -134,8 +134,7 @@ def _architecture_of(clip: CLIP) -> dict[str, object] | None:
     import open_clip
 
     shapes = {name: tensor.shape for name, tensor in clip.state_dict().items()}
-    side = clip.visual.image_size
-    height, width = (side, side) if isinstance(side, int) else side
+    height, width = as_pair(clip.visual.image_size)
     noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     for name in open_clip.list_models():
         settings = open_clip.get_model_config(name)
@@ -172,36 +171,20 @@ def _may_be(clip: CLIP, settings: Mapping[str, object]) -> bool:
     vision, text = settings.get("vision_cfg"), settings.get("text_cfg")
     if not isinstance(vision, dict) or not isinstance(text, dict) or "hf_model_name" in text:
         return False  # a tower of transformers is configured by a file on the Hub
-    visual, side = clip.visual, vision.get("image_size", 224)
-    own = visual.image_size
-    sides = [(one, one) if isinstance(one, int) else tuple(one) for one in (side, own)]
+    visual = clip.visual
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     kinds = {
         "timm": (hasattr(visual, "trunk"), "timm_model_name" in vision),
         "convolutions": (hasattr(visual, "layer1"), isinstance(vision.get("layers"), list)),
         "depth": (len(blocks) if blocks is not None else None, vision.get("layers") if blocks is not None else None),
     }
-    return sides[0] == sides[1] and all(there == asked for there, asked in kinds.values())
-
-
-def _open_clip_transform(clip: CLIP) -> Callable[[Image.Image], Tensor]:
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    visual = clip.visual
-    known = getattr(visual, "preprocess_cfg", {})
-    settings = {key: value for key, value in known.items() if key in PreprocessCfg.__dataclass_fields__}
-    transform: Callable[[Image.Image], Tensor] = image_transform_v2(
-        PreprocessCfg(**{"size": visual.image_size, **settings}), is_train=False
-    )
-    return transform
+    is_as_large = as_pair(vision.get("image_size", 224)) == as_pair(visual.image_size)
+    return is_as_large and all(there == asked for there, asked in kinds.values())
 
 
 def _written(model: nn.Module, settings: str, write: Callable[[Path], object], before: str = "") -> Checkpoint:
     """Return the checkpoint that `write` writes of a model, found again where it was written before."""
-    digest = hashlib.sha256(f"{type(model).__qualname__}\n{settings}".encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest = digest_of(model, f"{type(model).__qualname__}\n{settings}")
     folder = cache_folder("models") / f"{type(model).__name__}-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
         with new_entry(folder) as draft:

@@ -56,10 +56,7 @@ class GivenModule:
     @cached_property
     def sha256(self) -> str:
         """The digest that tells this network from others: its weights, its layers, and what it makes of noise."""
-        digest = hashlib.sha256(f"{self.name}\n{self.network!r}".encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest = digest_of(self.network, f"{self.name}\n{self.network!r}")
         # Two networks may differ in their code alone.
         digest.update(_output_of(self.network.eval(), self.noise)[0].float().numpy().tobytes())
         return digest.hexdigest()
@@ -98,6 +95,15 @@ class GivenModule:
             return settings_of(self.transform)
         seen = hashlib.sha256(self.pixels([_noise_image(), _noise_image(grey=True)]).numpy().tobytes()).hexdigest()
         return {"class": type(self.transform).__qualname__, "steps": _ADDRESS.sub("", repr(self.transform)), "of": seen}
+
+
+def digest_of(network: nn.Module, settings: str) -> hashlib._Hash:
+    """Return the running digest of a network's settings and weights."""
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest
 
 
 _OF_TRANSFORM = "a callable that makes pixels (3, H, W) of an RGB image, such as weights.transforms()"

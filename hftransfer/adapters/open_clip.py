@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -199,7 +199,6 @@ def load_clip(
         ModelError: open_clip can't load it, or not for images of this size.
     """
     import open_clip
-    from open_clip.transform import PreprocessCfg, image_transform_v2
 
     folder = checkpoint.folder
     try:
@@ -208,15 +207,23 @@ def load_clip(
             f"local-dir:{folder}", require_pretrained=True, weights_only=True, force_image_size=size
         )
         settings = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8")).get("preprocess_cfg", {})
-        # Files of other versions have settings that this one does not know.
-        known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
-        preprocess = PreprocessCfg(**{"size": clip.visual.image_size, **known})
-        return clip.eval(), image_transform_v2(preprocess, is_train=False)
+        return clip.eval(), transform_of(clip, settings)
     except HftransferError:
         raise
     except Exception as error:  # whatever open_clip comes upon in a configuration
         got = f"something else ({first_line(error)})"
         raise ModelError(must_be(f"model '{checkpoint.name}'", "a model that open_clip loads", got)) from error
+
+
+def transform_of(clip: CLIP, settings: Mapping[str, Any]) -> Callable[[Image.Image], Tensor]:
+    """Return the image transform of a model with these settings of its preprocessing."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    # Files of other versions have settings that this one does not know.
+    known = {key: value for key, value in settings.items() if key in PreprocessCfg.__dataclass_fields__}
+    preprocess = PreprocessCfg(**{"size": clip.visual.image_size, **known})
+    transform: Callable[[Image.Image], Tensor] = image_transform_v2(preprocess, is_train=False)
+    return transform
 
 
 def _require_plain_sizes(checkpoint: Checkpoint) -> None:

@@ -144,12 +144,12 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
 
 def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:
     """Draw the first images with their maps over them, beside each other."""
-    from hftransfer.report.figures import draw_sheet, overlaid, short_label
+    from hftransfer.report.figures import draw_sheet, short_label
 
     images, captions = [], []
     for one in shown[:_ON_SHEET]:
         explained = cast("ImageExplanation", one.explained)
-        images.append(explained.seen if explained.is_blank else overlaid(explained.seen, explained.map))
+        images.append(explained.overlaid)
         told = f"{short_label(explained.label, 18)}, {explained.score:.2f}{'; blank map' if explained.is_blank else ''}"
         captions.append(f"{short_label(Path(one.name).name, 26)}\n{told}")
     left = len(shown) - len(images)

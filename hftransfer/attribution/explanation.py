@@ -149,6 +149,13 @@ class ImageExplanation(Explanation):
         """Return whether the map says nothing: no place speaks for the label, or all do alike."""
         return is_blank(self.map)
 
+    @property
+    def overlaid(self) -> np.ndarray:
+        """Return what the model saw (H, W, 3), with the map over it where that says something."""
+        from hftransfer.report.figures import overlaid
+
+        return self.seen if self.is_blank else overlaid(self.seen, self.map)
+
     @override
     def line(self, name: str) -> str:
         told = f"{name}: {self.label} {self.score:.4f}"
@@ -167,12 +174,12 @@ class ImageExplanation(Explanation):
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        from hftransfer.report.figures import INK, MAP_COLORS, figure_of, overlaid, save_figure, short_label
+        from hftransfer.report.figures import INK, MAP_COLORS, figure_of, save_figure, short_label
 
         figure = figure_of(6.6, 3.9)
         left, right = figure.subplots(1, 2)
         left.imshow(self.seen)
-        right.imshow(self.seen if self.is_blank else overlaid(self.seen, self.map))
+        right.imshow(self.overlaid)
         for axes in (left, right):
             axes.axis("off")
         told = f"{short_label(self.label, 28)}, {self.score:.2f} ({self.method})"

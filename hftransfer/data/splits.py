@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from hftransfer.data.depth import PixelRange
 
 NAMES = ("train", "validation", "test")
+
+
+def shown_split(names: Container[str]) -> str:
+    """Return the split whose scores are shown first: the test split, where there is one, else validation."""
+    return "test" if "test" in names else "validation"
+
+
 _SHOWN_CLASSES, _SHOWN_ROWS = 20, 8
 MOST_SKIPPED = 0.05  # share of a data set that `on_error: skip` may leave out
 

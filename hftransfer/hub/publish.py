@@ -249,12 +249,13 @@ def _pictures(folder: Path, notes: list[str]) -> list[str]:
 def _asked_of_card(card: str) -> list[str]:
     """Return what a person should add that the card's metadata do not tell."""
     head = card.split("\n---\n", 1)[0]
-    lines = {"license": "hub.license in the recipe, or a line license: in the card",
-             "base_model": "a line base_model: in the card, with its id on the Hub"}  # fmt: skip
-    words = {"license": "no licence", "base_model": "no base model of the Hub"}
+    asked = (
+        ("license", "no licence", "hub.license in the recipe, or a line license: in the card"),
+        ("base_model", "no base model of the Hub", "a line base_model: in the card, with its id on the Hub"),
+    )
     return [
-        f"the card names {words[key]}: {remedy}, tells it"
-        for key, remedy in lines.items()
+        f"the card names {lack}: {remedy}, tells it"
+        for key, lack, remedy in asked
         if not re.search(rf"^{key}:", head, re.MULTILINE)
     ]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -46,6 +46,15 @@ class _Tested:
     cells: Sequence[str] = ()
     """The cell of the confusion matrix of each, where there is one."""
 
+    @classmethod
+    def of(
+        cls, learned: Learned, predicted: Mapping[int, int] | np.ndarray, said: dict[int, str], **more: Any
+    ) -> _Tested:
+        """Return those of a run."""
+        adapter = learned.adapter if learned.task.explains else None
+        max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
+        return cls(learned.splits.test.rows, predicted, said, adapter, max_tokens, **more)
+
 
 def groups_of(learned: Learned) -> list[Group]:
     """Return test examples that show how good the model is, as its task shows them."""
@@ -83,11 +92,8 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
         return Group(group.title, group.kind, group.note, pictures=strips, wide=True, key=_key_of(group))
     outputs = {one.place: one.output for one in group.examples if one.output is not None}
     said = {one.place: one.caption for one in group.examples}
-    max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
-    adapter = learned.adapter if learned.task.explains else None
-    show = _texts if learned.task.reader.fields else _pictures
-    tested = _Tested(rows, outputs, said, adapter, max_tokens, group.explained)
-    shown = show(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
+    tested = _Tested.of(learned, outputs, said, explained=group.explained)
+    shown = _shown(learned)(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
     return replace(shown, note=" ".join(filter(None, (group.note, shown.note))))
 
 
@@ -136,7 +142,7 @@ def _marked(text: str, marks: Sequence[Mark]) -> list[Marked]:
 def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
     """Return the worst mistakes, the surest right ones and the least sure, by the probabilities (N, C); no cell of the
     confusion matrix fills a group alone."""
-    rows, labels, names = learned.splits.test.rows, learned.splits.test.class_ids, learned.splits.class_names
+    labels, names = learned.splits.test.class_ids, learned.splits.class_names
     predicted = probabilities.argmax(axis=1)  # (N,)
     own = probabilities[np.arange(len(labels)), labels]  # (N,)
     cells = [f"{label}-{found}" for label, found in zip(labels.tolist(), predicted.tolist(), strict=True)]
@@ -148,10 +154,7 @@ def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
     sure = probabilities.max(axis=1)
     said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in worst}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in (*surest, *unsure)}
-    show = _texts if learned.task.reader.fields else _pictures
-    adapter = learned.adapter if learned.task.explains else None
-    max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
-    tested = _Tested(rows, predicted, said, adapter, max_tokens, cells=cells)
+    show, tested = _shown(learned), _Tested.of(learned, predicted, said, cells=cells)
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
     groups = [show(title, "wrong", worst, tested, explains=True)] if wrong else []
     if unsure:
@@ -272,6 +275,11 @@ def _samples(rows: list[Row]) -> Group:
     chosen = in_turns(range(len(rows)), cells, SHOWN)
     shown = [Picture(small_of(rows[i]), cells[i], where_of(rows, i, "train")) for i in chosen]
     return Group("What it learned from", pictures=shown)
+
+
+def _shown(learned: Learned) -> Callable[..., Group]:
+    """Return what makes a group of a run's examples: texts or pictures."""
+    return _texts if learned.task.reader.fields else _pictures
 
 
 def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:

@@ -13,6 +13,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
+from hftransfer.report.tables import validation_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     """Draw the training loss and the validation metrics over the epochs, the best epoch marked; the title says what
     was kept."""
     epochs = [row["epoch"] for row in rows]
-    names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
+    names = validation_names(rows[0])
     # Shares on the right, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) on the left.
     shares = [name for name in names if "loss" not in name and not any(row[name] > 1 for row in rows)]
     losses = ["train_loss", *(name for name in names if name not in shares)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -213,3 +213,8 @@ def columns_of(lines: Sequence[Sequence[str]]) -> str:
 
 def _is_number(text: str) -> bool:
     return not text or _NUMBER.fullmatch(text) is not None
+
+
+def validation_names(row: Iterable[str]) -> list[str]:
+    """Return the names in a row of the history that are of the validation split."""
+    return [name for name in row if name not in ("epoch", "train_loss", "learning_rate", "seconds")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.report.charts import COLORS, Axis, Chart, Series
+from hftransfer.report.tables import validation_names
 
 if TYPE_CHECKING:
     from hftransfer.study.results import Arm, Study
@@ -70,7 +71,7 @@ def _epochs(study: Study) -> list[Chart]:
     found = [(arm, rows) for arm, rows in found if rows]
     if not found:
         return []
-    told = [name for name in found[0][1][0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
+    told = validation_names(found[0][1][0])
     column = study.metric if study.metric in told else next(iter(told), "train_loss")
     series = [
         Series(

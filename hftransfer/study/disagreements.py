@@ -149,7 +149,6 @@ def _maps_of(result: CellResult, rows: Sequence[Row]) -> list[Image.Image | None
     from hftransfer.attribution.explaining import explain_each
     from hftransfer.attribution.explanation import ImageExplanation
     from hftransfer.predictors.load import load
-    from hftransfer.report.figures import overlaid
 
     model = load(result.folder)
     if model.explains != "maps":
@@ -159,8 +158,7 @@ def _maps_of(result: CellResult, rows: Sequence[Row]) -> list[Image.Image | None
         if not isinstance(one, ImageExplanation):
             shown.append(None)
             continue
-        pixels = one.seen if one.is_blank else overlaid(one.seen, one.map)
-        picture = Image.fromarray((255 * pixels).round().astype(np.uint8))
+        picture = Image.fromarray((255 * one.overlaid).round().astype(np.uint8))
         picture.thumbnail((_PX, _PX))
         shown.append(picture)
     return shown

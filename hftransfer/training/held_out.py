@@ -8,15 +8,13 @@ import numpy as np
 
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.job import Job
-from hftransfer.training.learning_curve import drawn_evenly
-from hftransfer.training.solver import SOLVERS, InMemory, Problem
+from hftransfer.training.learning_curve import QUICK_NUMBERS, drawn_evenly, solved_again
+from hftransfer.training.solver import InMemory
 from hftransfer.training.sources import Sources
 
 _FOLDS = 5
 _MANY = 1000
 """Validation examples from which on they tell enough by themselves."""
-_MOST_NUMBERS = 8_000_000
-"""Numbers in features up to which solving again takes no time to speak of."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,9 @@ def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> He
 
     The heads learn from a little less than the model's own does: 80 % of both splits, where validation has 15 %.
     """
-    task, l2 = job.task, job.made.l2
-    one_row = job.solves and not (task.head.of_tokens or task.head.of_maps) and len(sources.views) == 1
     validation = sources.others["validation"].stored
-    if not one_row or l2 is None or job.names is not None or validation is None or task.solver is None:
+    is_solved = job.solves_rows and len(sources.views) == 1 and job.made.l2 is not None
+    if not is_solved or job.names is not None or validation is None:
         return None
     splits = [examples[name].split for name in ("train", "validation")]
     train, classes = sources.views[0], len(job.splits.class_names)
@@ -46,7 +43,7 @@ def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> He
     labels = np.concatenate([split.class_ids for split in splits])
     grouped = any(row.group is not None for split in splits for row in split.rows)
     few = np.bincount(labels, minlength=classes).min() < _FOLDS
-    if grouped or few or validation.shape[0] >= _MANY or count * train.shape[1] > _MOST_NUMBERS:
+    if grouped or few or validation.shape[0] >= _MANY or count * train.shape[1] > QUICK_NUMBERS:
         return None
     rows = np.concatenate([own.rows(0, own.shape[0]) for own in (train, validation)])  # (N, D)
     fold = np.empty(count, dtype=np.int64)
@@ -54,12 +51,7 @@ def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> He
     logits = np.empty((count, classes))
     for number in range(_FOLDS):
         own, rest = fold == number, fold != number
-        problem = Problem(
-            *(InMemory(rows[rest]), labels[rest], InMemory(rows[own]), labels[own]),
-            classes=classes,
-            # For the sum of the losses it is the same strength, whatever the number of examples.
-            l2=l2 * train.shape[0] / int(rest.sum()),
-            balanced=job.class_weights,
-        )
-        logits[own] = SOLVERS[task.solver](problem).logits(InMemory(rows[own]))
+        held_out = InMemory(rows[own])
+        head = solved_again(job, (rows[rest], labels[rest]), (held_out, labels[own]), train.shape[0])
+        logits[own] = head.logits(held_out)
     return HeldOut(logits, labels, f"{count:,} examples out of fold")

@@ -101,6 +101,11 @@ class Job:
         return isinstance(self.strategy, LinearProbe) and is_linear and self.task.solver is not None
 
     @property
+    def solves_rows(self) -> bool:
+        """Return whether such a layer has one row of features an example."""
+        return self.solves and not (self.task.head.of_tokens or self.task.head.of_maps)
+
+    @property
     def begins_solved(self) -> bool:
         """Return whether the loop begins with the head that a linear probe would end with."""
         has_own_start = self.solves or self.strategy.contrasts or self.names is not None or self.task.head.of_maps

@@ -11,12 +11,12 @@ import numpy as np
 from hftransfer.tasks.contract import Examples, Judged
 from hftransfer.training.activations import StoredActivations
 from hftransfer.training.job import Job
-from hftransfer.training.solver import SOLVERS, InMemory, Problem, SolvedHead
+from hftransfer.training.solver import SOLVERS, Features, InMemory, Problem, SolvedHead
 
 _PARTS = (16, 8, 4, 2)
 _DRAWS = 3
-_MOST_NUMBERS = 8_000_000
-"""Numbers in the training features up to which solving again takes no time to speak of."""
+QUICK_NUMBERS = 8_000_000
+"""Numbers in features up to which solving again takes no time to speak of."""
 _PATIENCE_SECONDS = 2.0
 """No further part is solved after so long."""
 _LEAST, _LEAST_OF_CLASS = 8, 2
@@ -36,13 +36,11 @@ def learning_curve(
     """Return the score on the test split (or on validation, where there is no test) of probes on a 16th, an 8th, a
     quarter and a half of the training examples, three draws each; none of what is too large to be quick.
 
-    The L2 strength is that of the whole probe, for the sum of the losses: with half the examples it is twice as much
-    beside their mean.
+    The L2 strength is that of the whole probe (`solved_again`).
     """
     train = features["train"]
     count, width = train.shape
-    l2, solver = job.made.l2, job.task.solver
-    if l2 is None or solver is None or job.names is not None or count * width > _MOST_NUMBERS:
+    if job.made.l2 is None or job.task.solver is None or job.names is not None or count * width > QUICK_NUMBERS:
         return []
     began, rows = time.perf_counter(), train.rows(0, count)  # (N, D)
     targets = job.task.solver_targets(examples["train"])
@@ -55,19 +53,28 @@ def learning_curve(
             if time.perf_counter() - began > _PATIENCE_SECONDS:
                 return points
             chosen = drawn_evenly(targets, np.random.default_rng((job.train.seed, draw)))[:size]
-            problem = Problem(
-                InMemory(rows[chosen]),
-                targets[chosen],
-                held_out,
-                wanted,
-                classes=len(job.splits.class_names),
-                l2=l2 * count / size,
-                balanced=job.class_weights,
-            )
-            scores.append(_score(job, SOLVERS[solver](problem), features, examples))
+            head = solved_again(job, (rows[chosen], targets[chosen]), (held_out, wanted), count)
+            scores.append(_score(job, head, features, examples))
         if scores:
             points.append(CurvePoint(size, tuple(scores)))
     return points
+
+
+def solved_again(
+    job: Job, learned: tuple[np.ndarray, np.ndarray], held_out: tuple[Features, np.ndarray], count: int
+) -> SolvedHead:
+    """Return the head of a solved job on other features and targets, with the L2 strength that was chosen with `count`
+    examples: for the sum of the losses it is the same, whatever their number."""
+    (rows, targets), solver = learned, job.task.solver
+    assert solver is not None
+    assert job.made.l2 is not None
+    problem = Problem(
+        *(InMemory(rows), targets, *held_out),
+        classes=len(job.splits.class_names),
+        l2=job.made.l2 * count / len(rows),
+        balanced=job.class_weights,
+    )
+    return SOLVERS[solver](problem)
 
 
 def drawn_evenly(targets: np.ndarray, random: np.random.Generator) -> np.ndarray:

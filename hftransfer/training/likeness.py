@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from hftransfer.data.splits import shown_split
 from hftransfer.metrics.familiarity import Familiarity, familiarity, unseen_class_areas
 from hftransfer.tasks.contract import Examples, Judged
 from hftransfer.training.activations import Source
@@ -32,7 +33,7 @@ class Likeness:
         """Return the scores of all splits, with these areas and their mean among those of the split shown first."""
         if not self.areas:
             return dict(judged)
-        name = "test" if "test" in judged else "validation"
+        name = shown_split(judged)
         told = {
             "unseen_class_auroc": float(np.mean(list(self.areas.values()))),
             "unseen_class_auroc_by_class": dict(self.areas),
@@ -62,7 +63,7 @@ def likeness_of(job: Job, sources: Sources, examples: dict[str, Examples]) -> Li
     # Folds judge all examples together, and not each its own.
     if known is None or not job.strategy.head_alone or job.tested is not None:
         return Likeness(known)
-    shown = "test" if "test" in examples else "validation"
+    shown = shown_split(examples)
     places = spread_places(len(sources.others[shown]), _MOST_ROWS)
     others, ids = _features(job, sources.others[shown], places), examples[shown].split.class_ids[places]
     areas = unseen_class_areas(known, features, labels, others, ids)

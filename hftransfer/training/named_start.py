@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hftransfer.data.splits import shown_split
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.job import Job
 from hftransfer.training.loop import predict
@@ -21,7 +22,7 @@ class ByNames:
 
     def __init__(self, job: Job, sources: Sources, examples: dict[str, Examples]) -> None:
         self.job, self.names = job, job.names
-        self.split = "test" if "test" in examples else "validation"
+        self.split = shown_split(examples)
         self.source, self.labels = sources.others[self.split], examples[self.split].split.targets
         learning = job.adapter.model.named_parameters() if job.strategy.interpolate is not None else ()
         self.start = {name: p.detach().clone() for name, p in learning if p.requires_grad}

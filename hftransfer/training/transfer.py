@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.plain import shown_number
-from hftransfer.data.splits import Splits
+from hftransfer.data.splits import Splits, shown_split
 from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks.contract import Examples, Judged, Loss
 from hftransfer.tasks.head_task import HeadTask
@@ -103,8 +103,7 @@ def transfer(job: Job) -> Transferred:
                 raise
     history = fitted.history if fitted is not None else History()
     save, steps = (fitted.save, fitted.steps) if fitted is not None else (None, 0)
-    pooled = job.solves and not (job.task.head.of_tokens or job.task.head.of_maps)
-    features = stored_features(sources) if pooled else {}
+    features = stored_features(sources) if job.solves_rows else {}
     return Transferred(
         *(job.adapter, job.task, job.splits, judged, history, _tuned(job, judged), by_names.found),
         save=save,
@@ -114,7 +113,7 @@ def transfer(job: Job) -> Transferred:
         familiarity=likeness.familiarity,
         temperature=temperature,
         features=features,
-        curve=partial(learning_curve, job, features, examples) if pooled and "train" in features else None,
+        curve=partial(learning_curve, job, features, examples) if "train" in features else None,
         made=_choices(job, history, _tuned(job, judged)),
     )
 
@@ -292,7 +291,7 @@ def _judge(
     """Return the scores of validation and test; what was tuned on validation holds for the test."""
     mixed = job.strategy.interpolate is not None
     known = best if not mixed else None
-    shown = _shown_split(examples)
+    shown = shown_split(examples)
     seen = {**_seen(job, examples[shown]), **before}
     own = seen if shown == "validation" else {}
     judged = {}
@@ -317,17 +316,13 @@ def _judged_before(
         return {}, {}
     with job.stage("evaluate"):
         job.adapter.model.to(job.compute.device)
-        name = _shown_split(examples)
+        name = shown_split(examples)
         seen = _seen(job, examples[name])
         judged = _judged(job, sources, examples, name, **seen)
     if name == "test":  # the loop tells the same of validation
         value = judged.metrics[job.task.headline.name]
         job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {shown_number(value)}")
     return {name: judged}, {"before": seen.get("samples")}
-
-
-def _shown_split(examples: Mapping[str, Examples]) -> str:
-    return "test" if "test" in examples else "validation"
 
 
 def _seen(job: Job, examples: Examples) -> dict[str, object]:

@@ -27,10 +27,9 @@ def drawn(count: int, seed: int, noise: float = 2.0) -> tuple[np.ndarray, np.nda
 
 def found_of(train: Any, validation: Any, *, group: str | None = None, l2: float = 0.01, **more: Any) -> HeldOut | None:
     """Return what is found of a probe's features and labels by split."""
-    head = SimpleNamespace(of_tokens=False, of_maps=False)
     job = SimpleNamespace(
-        **{"solves": True, "names": None, "class_weights": False, "made": SimpleNamespace(l2=l2)},
-        task=SimpleNamespace(head=head, solver="softmax"),
+        **{"solves_rows": True, "names": None, "class_weights": False, "made": SimpleNamespace(l2=l2)},
+        task=SimpleNamespace(solver="softmax"),
         splits=SimpleNamespace(class_names=["a", "b", "c"]),
         train=SimpleNamespace(seed=0),
     )
@@ -77,7 +76,7 @@ def test_they_choose_a_temperature_that_a_small_validation_split_does_not() -> N
 
 @pytest.mark.parametrize(
     "more",
-    [{"group": "a patient"}, {"solves": False}, {"names": object()}, {"l2": None}],
+    [{"group": "a patient"}, {"solves_rows": False}, {"names": object()}, {"l2": None}],
     ids=["groups", "stepped", "named", "another head"],
 )
 def test_there_are_none_where_folds_say_nothing(more: dict[str, Any]) -> None:
