@@ -37,6 +37,9 @@ class Finding:
     other_split: str = ""
     other_id: str = ""
     other_label: str = ""
+    region: str = ""
+    """The part of the image that it is about: left, top, right and bottom as shares of its sides, as `explain --region`
+    takes them; empty for all of it."""
 
 
 COLUMNS = tuple(entry.name for entry in fields(Finding))

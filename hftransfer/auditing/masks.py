@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from hftransfer.auditing.findings import Finding
 from hftransfer.data.splits import Splits
+from hftransfer.tasks.pixels import Tile
 from hftransfer.training.maps import StoredMaps, solve_at
 
 _FOLDS, _L2 = 2, 0.01
@@ -53,8 +54,9 @@ def mask_findings(splits: Splits, maps: Mapping[str, StoredMaps], seed: int) -> 
                     chances = head.of_maps(own.maps(item))[0].softmax(dim=0).numpy()  # (C, h, w)
                 part = _worst_part(chances, own.targets.labels(item, *chances.shape[1:]))
                 if part is not None:
-                    row = getattr(splits, name).rows[own.targets.items.tiles[item].question]
-                    found.append(_finding(splits, name, row.id, part))
+                    tile = own.targets.items.tiles[item]
+                    row = getattr(splits, name).rows[tile.question]
+                    found.append(_finding(splits, name, row.id, _in_image(part, tile)))
     return sorted(found, key=lambda one: -one.score)
 
 
@@ -79,6 +81,15 @@ def _worst_part(chances: np.ndarray, labels: np.ndarray) -> _Part | None:
     return best
 
 
+def _in_image(part: _Part, tile: Tile) -> _Part:
+    """Return a part of a tile as one of the whole image."""
+    (left, top, right, bottom), (width, height) = tile.box, tile.size
+    across, down = (right - left) / width, (bottom - top) / height
+    x, y = left / width, top / height
+    box = x + part.box[0] * across, y + part.box[1] * down, x + part.box[2] * across, y + part.box[3] * down
+    return part._replace(share=part.share * across * down, box=box)
+
+
 def _finding(splits: Splits, split: str, id: str, part: _Part) -> Finding:
     names = splits.class_names
     where = ", ".join(f"{edge:.0%}" for edge in part.box)
@@ -86,4 +97,6 @@ def _finding(splits: Splits, split: str, id: str, part: _Part) -> Finding:
         f"{part.share:.1%} of the image, called '{names[part.given]}', looks like '{names[part.likely]}' "
         f"({part.sure:.0%}) to a layer that never saw it; left, top, right, bottom: {where}"
     )
-    return Finding("label", split, id, names[part.given], reason, part.share * part.sure, names[part.likely])
+    region = ",".join(f"{edge:.3g}" for edge in part.box)
+    score = part.share * part.sure
+    return Finding("label", split, id, names[part.given], reason, score, names[part.likely], region=region)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from hftransfer.auditing.findings import KINDS, TITLES, Finding, Findings, Kind
 from hftransfer.base.errors import WriteError, counted, must_be, printable
 from hftransfer.base.html import jpeg_uri, render_page
+from hftransfer.data.images import enough_for
+from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
 
 _ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
@@ -50,10 +52,10 @@ def write_audit(folder: Path, audit: Findings, title: str) -> None:
         raise WriteError(must_be(f"the folder {folder}", "writable", error.strerror or str(error))) from error
 
 
-def pictures_of(audit: Findings, kind: Kind, most: int = _ON_SHEET) -> list[tuple[Row, str]]:
-    """Return the images of the surest findings of a kind, each with what is said under it; rows that are the same as
-    others stand beside them."""
-    shown: list[tuple[Row, str]] = []
+def pictures_of(audit: Findings, kind: Kind, most: int = _ON_SHEET, *, px: int) -> list[tuple[Image.Image, str]]:
+    """Return the images of the surest findings of a kind, with so many pixels an edge at most, each with what is said
+    under it; the part that is meant is framed, and rows that are the same as others stand beside them."""
+    shown: list[tuple[Image.Image, str]] = []
     for finding in audit.of(kind):
         row, other = audit.contents.get((finding.split, finding.id)), None
         if kind in _OF_PAIRS:
@@ -61,10 +63,25 @@ def pictures_of(audit: Findings, kind: Kind, most: int = _ON_SHEET) -> list[tupl
         # A pair stays together: if both do not fit, neither is shown.
         if row is None or row.content.texts or len(shown) + (2 if other else 1) > most:
             continue
-        shown.append((row, _caption(finding)))
+        shown.append((_framed(row, finding.region, px), _caption(finding)))
         if other is not None:
-            shown.append((other, f"{finding.other_split}, {finding.other_label}\n{Path(other.id).name}"))
+            told = f"{finding.other_split}, {finding.other_label}\n{Path(other.id).name}"
+            shown.append((_framed(other, "", px), told))
     return shown
+
+
+def _framed(row: Row, region: str, px: int) -> Image.Image:
+    """Return an image, made small, with a frame around a region."""
+    image = decode_row(row, enough_for(px)).convert("RGB")
+    image.thumbnail((px, px))
+    if region:
+        left, top, right, bottom = map(float, region.split(","))
+        box = left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1
+        draw = ImageDraw.Draw(image)
+        # Dark beside light: it is seen on any ground.
+        draw.rectangle(box, outline="black", width=max(3, px // 60))
+        draw.rectangle(box, outline="yellow", width=max(1, px // 120))
+    return image
 
 
 def _reason(finding: Finding) -> str:
@@ -86,9 +103,9 @@ def sheet_of(audit: Findings, kind: Kind) -> bytes | None:
 
 
 def _small_pictures(audit: Findings, kind: Kind) -> list[tuple[Image.Image, str]]:
-    from hftransfer.report.figures import thumbnail
+    from hftransfer.report.figures import THUMBNAIL_PX, on_white
 
-    return [(thumbnail(row), caption) for row, caption in pictures_of(audit, kind)]
+    return [(on_white(picture), caption) for picture, caption in pictures_of(audit, kind, px=THUMBNAIL_PX)]
 
 
 def _sheet(audit: Findings, kind: Kind, shown: list[tuple[Image.Image, str]]) -> bytes:

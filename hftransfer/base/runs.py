@@ -14,7 +14,10 @@ from hftransfer.base.run_folder import MANIFEST, asked_in, is_interrupted
 METRICS = "metrics.json"
 LATEST = "latest"
 """The name of a link beside the runs of a recipe, to the newest finished one."""
+CELLS, COMPARISON = "cells", "comparison.html"
+"""Where in a comparison's folder its runs lie, and its page."""
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+_CELL = re.compile(r".+-seed\d+")
 # <folder>/<recipe>/<time>
 _DEPTH = 2
 
@@ -105,6 +108,11 @@ def link_newest(folder: Path) -> None:
 def _leads_to_a_run(link: Path) -> bool:
     """Return whether this is a link as we make them: to the name of a run right beside it, there or gone."""
     return link.is_symlink() and _STAMP.fullmatch(str(link.readlink())) is not None
+
+
+def comparison_of(run: Path) -> str:
+    """Return the way from a run to the page of the comparison that it is a cell of; empty where it is none."""
+    return f"../../{COMPARISON}" if run.parent.name == CELLS and _CELL.fullmatch(run.name) else ""
 
 
 def is_of_a_recipe(run: Path) -> bool:

@@ -28,7 +28,7 @@ SHOWN = 12
 _MISTAKES, _EXPLAINED = 24, 6
 _PATIENCE_SECONDS = 6.0
 """No further mistake is explained after so long."""
-_PX, _LONGEST_TEXT, _AROUND = 400, 400, 80
+PICTURE_PX, _LONGEST_TEXT, _AROUND = 400, 400, 80
 _STRIP_PX, _MOST_KEYS = 1000, 60
 
 
@@ -200,7 +200,7 @@ def _retrieved(learned: Learned) -> list[Group]:
 def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, explains: bool) -> Group:
     explained = chosen[:_EXPLAINED] if explains and tested.adapter is not None else []
     # What is explained is read whole, as the model read it; of the others as much as is shown.
-    images = {i: decode_row(tested.rows[i], None if i in explained else enough_for(_PX)) for i in chosen}
+    images = {i: decode_row(tested.rows[i], None if i in explained else enough_for(PICTURE_PX)) for i in chosen}
     maps = _maps(tested.adapter, {i: images[i] for i in explained}, tested.predicted) if tested.adapter else {}
     blank = {index: "; the map is blank" for index, own in maps.items() if own is None}
     shown = [
@@ -248,12 +248,12 @@ def _maps(
 
 def small_of(row: Row) -> Image.Image:
     """Return a row's image as large as a page shows it."""
-    return _small(decode_row(row, enough_for(_PX)))
+    return _small(decode_row(row, enough_for(PICTURE_PX)))
 
 
 def _small(image: Image.Image) -> Image.Image:
     image = image.convert("RGB")
-    image.thumbnail((_PX, _PX))
+    image.thumbnail((PICTURE_PX, PICTURE_PX))
     return image
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.plain import JsonObject
-from hftransfer.data.splits import Splits
+from hftransfer.data.splits import Splits, shown_split
 from hftransfer.jobs.identity import environment, peak_memory_bytes
 from hftransfer.recipe import Recipe, ResolvedFacts
 from hftransfer.tasks.contract import Judged, Task
@@ -77,6 +77,20 @@ class Learned:
         """Versions and hardware: on the card, on the page, and in a file."""
         return environment(self.compute)
 
+    def _chance(self) -> JsonObject:
+        """Return what the best constant answer reaches on the split that is shown, by the metrics that a model is told
+        and compared by."""
+        shown = shown_split(self.judged)
+        if shown not in self.judged:
+            return {}
+        split, task, judged = getattr(self.splits, shown), self.task, self.judged[shown].metrics
+        found = {
+            metric.name: asdict(chance)
+            for metric in dict.fromkeys((task.headline, task.compared))
+            if (chance := task.chance(metric, judged, split, self.splits.class_names)) is not None
+        }
+        return {"chance": found} if found else {}
+
     def metrics(self, seconds: Mapping[str, float]) -> JsonObject:
         """Return what a run measured, as it stands in `metrics.json`."""
         by_split = {name: self.judged[name].metrics if name in self.judged else {} for name in ("test", "validation")}
@@ -87,6 +101,7 @@ class Learned:
             "strategy": self.method,
             **({"problem_type": kind} if (kind := getattr(self.task, "problem_type", None)) else {}),
             **by_split,
+            **self._chance(),
             **self.more,
             **({"best_epoch": self.history.best_epoch, "epochs": len(rows)} if rows else {}),
             **({"averaged_epochs": True} if self.history.mean else {}),

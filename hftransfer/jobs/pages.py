@@ -10,8 +10,9 @@ from hftransfer.base.errors import counted
 from hftransfer.base.extras import has_extra
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
+from hftransfer.base.runs import comparison_of
 from hftransfer.hub.publish import public_text
-from hftransfer.jobs.examples import SHOWN, divided, groups_of, small_of
+from hftransfer.jobs.examples import PICTURE_PX, SHOWN, divided, groups_of
 from hftransfer.jobs.identity import public_name, resolved_yaml
 from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import LoadedRecipe
@@ -51,6 +52,7 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metric
         matrices=_matrices(learned),
         groups=[*groups_of(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        comparison=comparison_of(folder.path),
     )
     folder.write_text("report.html", page.html())
 
@@ -119,7 +121,8 @@ def _models(learned: Learned) -> list[str]:
 def _usage(learned: Learned) -> str:
     """Return how the model is used in Python."""
     if learned.task.learns == "head":
-        return _USAGE
+        has_own = learned.model_facts is not None and learned.model_facts.own_head is not None
+        return _USAGE.replace('FOLDER")', 'FOLDER", head=module)', 1) if has_own else _USAGE
     model = "THIS_FOLDER" if learned.save_model is not None else public_name(learned.recipe.model.name)
     labels = ", ".join(f'"{name}"' for name in learned.splits.class_names[:3]) or '"cat", "dog"'
     return f'import hftransfer as ht\n\nht.zero_shot("{model}", ["photo.jpg"], [{labels}])'
@@ -138,7 +141,7 @@ def _audit_groups(learned: Learned, seed: int) -> list[Group]:
     audit = examine(subject, seed, least=LEAST_QUICKLY)
     groups = []
     for kind, count in audit.counts().items():
-        pictures = [Picture(small_of(row), caption) for row, caption in pictures_of(audit, kind, SHOWN)]
+        pictures = [Picture(*one) for one in pictures_of(audit, kind, SHOWN, px=PICTURE_PX)]
         own = [] if pictures else audit.of(kind)[:SHOWN]
         texts = [Said(f"{one.id} ({one.split}): {one.reason}", _beside(audit.texts_of(one))) for one in own]
         note = _ON_AUDIT if kind == next(iter(audit.counts())) else ""

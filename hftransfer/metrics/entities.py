@@ -88,6 +88,17 @@ def f1_of(right: float, predicted: float, there: float) -> float:
     return 2 * right / (predicted + there) if predicted + there else 0.0
 
 
+def best_constant(gold: Sequence[Sequence[str]], *, plain: bool = False) -> tuple[str, float]:
+    """Return the tag that, given to every word, has the highest F1, and that F1: the one that begins the type with the
+    most entities of one word, each word being an entity then; O where no entity has one word."""
+    spans = [entities_of(own, plain=plain) for own in gold]
+    alone = Counter(one.type for own in spans for one in own if one.end - one.start == 1)
+    if not alone:
+        return "O", 0.0
+    kind, right = alone.most_common(1)[0]
+    return (kind if plain else f"B-{kind}"), f1_of(right, sum(map(len, gold)), sum(map(len, spans)))
+
+
 def text_f1(gold: Sequence[str], predicted: Sequence[str], *, plain: bool = False) -> float:
     """Return the F1 of one text's entities; 1 where there are none and none was predicted."""
     right, said, there = counted_pair(entities_of(gold, plain=plain), entities_of(predicted, plain=plain))

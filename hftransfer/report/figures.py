@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hftransfer.tasks.shown import Plot
 
-_THUMBNAIL_PX = 224
+THUMBNAIL_PX = 224
 RIGHT, WRONG, INK, QUIET = "#2a7f62", "#c0392b", "#22313f", "#5d6b78"
 MAP_COLORS = "inferno"
 
@@ -243,11 +243,15 @@ def draw_sheet(
 
 
 def thumbnail(row: Row) -> Image.Image:
-    """Return the image fitted into a square, on white."""
+    """Return a row's image fitted into a square, on white."""
+    return on_white(decode_row(row, enough_for(THUMBNAIL_PX)))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Return an image fitted into a square, on white."""
     from PIL import ImageOps
 
-    image = decode_row(row, enough_for(_THUMBNAIL_PX))
-    return ImageOps.pad(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), color="white")
+    return ImageOps.pad(image, (THUMBNAIL_PX, THUMBNAIL_PX), color="white")
 
 
 def overlaid(seen: np.ndarray, found: np.ndarray) -> np.ndarray:

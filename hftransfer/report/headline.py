@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.metrics.metric import Metric, score_name
+from hftransfer.report.rendering import sentence
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.head_task import HeadTask
+from hftransfer.tasks.shown import Chance
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,41 @@ def in_short(metric: Metric, score: float, interval: tuple[float, float] | None)
     if min(below, above) >= 0.6 * max(below, above):
         return told, f"± {half:,.{places}f}"
     return told, f"{low:,.{places}f} to {high:,.{places}f}"
+
+
+def chance_by(metrics: JsonObject, metric: Metric) -> Chance | None:
+    """Return what the best constant answer reaches by a metric, as a run's metrics tell it."""
+    found = metrics.get("chance", {}).get(metric.name)
+    return Chance(found["score"], found["words"]) if found is not None else None
+
+
+def first_told(
+    metric: Metric, score: float, ends: tuple[float, float] | None, of: str, chance: Chance | None
+) -> JsonObject:
+    """Return a score as the first screen of a page has it: in short, in words (`of` says what of), on a scale, and
+    beside what the best constant answer reaches."""
+    short, spread = in_short(metric, score, ends)
+    exact = f": {shown_number(score)}"
+    exact += f", 95 % interval {shown_number(ends[0])} to {shown_number(ends[1])}" if ends else ""
+    told = "" if chance is None else f"{sentence(chance.words)} reaches {in_short(metric, chance.score, None)[0]}."
+    return {
+        "score": short,
+        "spread": spread,
+        "words": f"{metric.words.replace('_', ' ')} {of}{exact}",
+        "chance": told,
+        "scale": _scale(metric, score, ends, chance),
+    }
+
+
+def _scale(
+    metric: Metric, score: float, ends: tuple[float, float] | None, chance: Chance | None
+) -> dict[str, float] | None:
+    """Return where on a line from 0 to 100 the score, its interval and chance lie; None of what has no bounds."""
+    if not metric.is_bounded:
+        return None
+    low, high = ends or (score, score)
+    places = {"score": score, "low": low, "high": high, "chance": -1.0 if chance is None else chance.score}
+    return {name: round(100 * value, 1) for name, value in places.items()}
 
 
 def score_table(metrics: JsonObject) -> list[list[str]]:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject, shown_number
-from hftransfer.metrics.metric import Metric, score_name
-from hftransfer.report.headline import in_short
+from hftransfer.metrics.metric import score_name
+from hftransfer.report.headline import chance_by, first_told
 from hftransfer.report.rendering import Marked, marked_words, sentence
 from hftransfer.report.run_charts import Drawn, Matrix
 from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, scores_of_classes, seconds_of
@@ -89,6 +89,8 @@ class RunPage:
     """The first one's cells choose examples."""
     groups: Sequence[Group] = field(default_factory=list)
     date: str = ""
+    comparison: str = ""
+    """The way to the page of the comparison that the run is a cell of, where it is one."""
 
     def html(self) -> str:
         """Return the page; names and texts, wherever they come from, are shown and never obeyed."""
@@ -105,6 +107,7 @@ class RunPage:
             "page.html.jinja",
             title=self.title,
             subtitle=self._subtitle(),
+            comparison=self.comparison,
             headline=self._headline(),
             first=self._first(edge),
             told=self._told(),
@@ -161,27 +164,13 @@ class RunPage:
                 return {"source": "", "caption": said.caption, "text": text[:_LONGEST_FIRST]}
         return None
 
-    def _headline(self) -> dict[str, object]:
+    def _headline(self) -> JsonObject:
         metric = self.task.headline
-        name = metric.name
         split = "test" if self.metrics["test"] else "validation"
-        count, interval = self.metrics["examples"][split], self._judged.get(f"{name}_interval")
+        interval = self._judged.get(f"{metric.name}_interval")
         ends = (interval[0], interval[1]) if interval else None
-        exact = f": {shown_number(self._judged[name])}"
-        exact += f", 95 % interval {shown_number(interval[0])} to {shown_number(interval[1])}" if interval else ""
-        short, spread = in_short(metric, self._judged[name], ends)
-        chance = self.task.chance(self._judged, self.class_names)
-        before = ""
-        if chance is not None:
-            told, _ = in_short(metric, chance.score, None)
-            before = f"{sentence(chance.words)} reaches {told}."
-        return {
-            "score": short,
-            "spread": spread,
-            "words": f"{metric.words.replace('_', ' ')} on {count:,} {self._tested(split)}{exact}",
-            "chance": before,
-            "scale": _scale(metric, self._judged[name], ends, chance.score if chance is not None else None),
-        }
+        of = f"on {self.metrics['examples'][split]:,} {self._tested(split)}"
+        return first_told(metric, self._judged[metric.name], ends, of, chance_by(self.metrics, metric))
 
     def _tested(self, split: str) -> str:
         """Return what the headline is measured on."""
@@ -256,17 +245,6 @@ class RunPage:
             if name in said["versions"]
         ]
         return facts
-
-
-def _scale(
-    metric: Metric, score: float, ends: tuple[float, float] | None, chance: float | None
-) -> dict[str, float] | None:
-    """Return where on a line from 0 to 100 the score, its interval and chance lie; None of what has no bounds."""
-    if not metric.is_bounded:
-        return None
-    low, high = ends or (score, score)
-    places = {"score": score, "low": low, "high": high, "chance": -1.0 if chance is None else chance}
-    return {name: round(100 * value, 1) for name, value in places.items()}
 
 
 def _parts(words: Sequence[Marked]) -> list[str]:

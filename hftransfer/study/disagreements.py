@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A test example, by its name, that arms do not agree on."""
+    """A test example, by its name, and what each arm says of it: mostly one that they do not agree on."""
 
     name: str
     truth: str
@@ -70,16 +70,39 @@ def disagreements(study: Study, data: object = None) -> list[Disagreement]:
     patterns = ["".join("+" if own[name] > middle[name] else "-" for own in scores) for name in order]
     chosen = [order[place] for place in in_turns(range(len(order)), patterns, _MOST)]
     told = [_told_in(result) for _, result in results]
-    found = []
-    for name in chosen:
-        row, truth = rows[name], told[0].get(name, ("", ""))[0]
-        verdicts = [
-            Verdict(arm.name, own.get(name, ("", ""))[1], score[name])
-            for (arm, _), own, score in zip(results, told, scores, strict=True)
-        ]
-        image = None if row.content.texts else _image_of(row)
-        found.append(Disagreement(name, truth, verdicts, [text[:_LONGEST] for text in row.content.texts], image))
+    found = [_of_row(rows[name], name, results, told) for name in chosen]
     return _with_maps(found, results, [rows[name] for name in chosen])
+
+
+def agreed_on(study: Study, data: object = None) -> Disagreement | None:
+    """Return the test example that the best arms do best on together, for where they disagree on none; None where no
+    run finished, or the examples can't be read any more."""
+    results = _of_one_seed(study.arms[:_MOST_ARMS])
+    try:
+        rows = _test_rows(results[0][1], data) if results else {}
+    except (HftransferError, OSError):
+        return None  # the comparison is whole without it
+    scores = [result.scores or {} for _, result in results]
+    shared = [name for name in rows if all(name in own for own in scores)]
+    if not shared:
+        return None
+    best = max(shared, key=lambda name: sum(own[name] for own in scores))
+    return _of_row(rows[best], best, results, [_told_in(result) for _, result in results])
+
+
+def _of_row(
+    row: Row,
+    name: str,
+    results: Sequence[tuple[Arm, CellResult]],
+    told: Sequence[Mapping[str, tuple[str, str]]],
+) -> Disagreement:
+    """Return a test example with what each arm said of it, and its picture where it has one."""
+    verdicts = [
+        Verdict(arm.name, own.get(name, ("", ""))[1], (result.scores or {})[name])
+        for (arm, result), own in zip(results, told, strict=True)
+    ]
+    texts = [text[:_LONGEST] for text in row.content.texts]
+    return Disagreement(name, told[0].get(name, ("", ""))[0], verdicts, texts, None if texts else _image_of(row))
 
 
 def _of_one_seed(arms: Sequence[Arm]) -> list[tuple[Arm, CellResult]]:
@@ -102,7 +125,8 @@ def _told_in(result: CellResult) -> dict[str, tuple[str, str]]:
     table = pyarrow.parquet.read_table(result.folder / TABLE).to_pydict()
     names = [str(name) for name in table["id"]]
     given = next((table[column] for column in GIVEN if column in table), [""] * len(names))
-    said = table.get("prediction", [""] * len(names))
+    # Of masks there is no word in the table: how well each fits says as much.
+    said = table.get("prediction") or [f"{(result.scores or {}).get(name, 0.0):.2f}" for name in names]
     return {name: (_words(truth), _words(own)) for name, truth, own in zip(names, given, said, strict=True)}
 
 

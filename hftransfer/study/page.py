@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import WriteError, counted, must_be, some
 from hftransfer.base.html import jpeg_uri, render_page
+from hftransfer.base.plain import JsonObject
 from hftransfer.base.tabular import csv_text
+from hftransfer.report.headline import first_told
 from hftransfer.report.rendering import plain_text, sentence
 from hftransfer.study.charts import study_charts
 from hftransfer.study.figures import draw_study
 from hftransfer.study.words import difference_in_words
+from hftransfer.tasks.shown import Chance
 
 if TYPE_CHECKING:
     from hftransfer.study.disagreements import Disagreement
@@ -29,9 +33,9 @@ SECONDS_IN_WORDS = (
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
 
 
-def write_study(study: Study, differing: Sequence[Disagreement] = ()) -> None:
-    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` with examples that arms do not agree on,
-    and `figures/`.
+def write_study(study: Study, differing: Sequence[Disagreement] = (), first: Disagreement | None = None) -> None:
+    """Write `comparison.csv`, `pairs.csv`, `comparison.md`, `comparison.html` with examples that arms do not agree on
+    and one for its `first` screen, and `figures/`.
 
     Raises:
         WriteError: they can't be written.
@@ -42,7 +46,7 @@ def write_study(study: Study, differing: Sequence[Disagreement] = ()) -> None:
         (study.folder / "comparison.csv").write_text(csv_text(_COLUMNS, _cells(study)), encoding="utf-8")
         (study.folder / "pairs.csv").write_text(csv_text(_PAIR_COLUMNS, _pairs(study)), encoding="utf-8")
         (study.folder / "comparison.md").write_text(markdown_of(study), encoding="utf-8")
-        (study.folder / "comparison.html").write_text(html_of(study, differing), encoding="utf-8")
+        study.report.write_text(html_of(study, differing, first), encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the folder {study.folder}", "writable", str(error))) from error
 
@@ -62,13 +66,15 @@ def markdown_of(study: Study) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def html_of(study: Study, differing: Sequence[Disagreement] = ()) -> str:
+def html_of(study: Study, differing: Sequence[Disagreement] = (), first: Disagreement | None = None) -> str:
     """Return the comparison as one page: no file beside it, no request, readable on a phone, light and dark."""
     return render_page(
         "hftransfer.study",
         "page.html.jinja",
         study=study,
         told=f"{counted(len(study.results), 'run')} of {counted(len(study.arms), 'arm')}: a strategy of a model each",
+        first=_shown(first) if first is not None else None,
+        headline=_headline(study),
         advice=two_sentences(study.advice),
         rows=[arm.row() for arm in study.arms],
         curve=[arm.row() for arm in study.curve],
@@ -82,6 +88,28 @@ def html_of(study: Study, differing: Sequence[Disagreement] = ()) -> str:
         has_maps=any(verdict.map is not None for one in differing for verdict in one.verdicts),
         runs=[(one, _page_of(study, one)) for one in study.results],
     )
+
+
+def _headline(study: Study) -> JsonObject | None:
+    """Return the score of the best arm as the first screen has it; None where no run finished."""
+    best = next(iter(study.arms), None)
+    metric = next((result.metric for result in study.results if result.metric is not None), None)
+    if best is None or metric is None:
+        return None
+    among = f", the best of {len(study.arms)}" if len(study.arms) > 1 else ""
+    seeds = f", mean of {len(best.results)} seeds" if len(best.results) > 1 else ""
+    of = f"of {best.name}{among}{seeds}"
+    return first_told(metric, best.score, best.interval, of, _chance_of(best.results))
+
+
+def _chance_of(results: Sequence[CellResult]) -> Chance | None:
+    """Return what the best constant answer reaches in the mean over seeds, whose splits differ."""
+    found = [result.chance for result in results if result.chance is not None]
+    if not found:
+        return None
+    words = {chance.words for chance in found}
+    same = found[0].words if len(words) == 1 else "the best constant answer"
+    return Chance(fmean(chance.score for chance in found), same)
 
 
 def two_sentences(advice: str) -> tuple[str, str]:

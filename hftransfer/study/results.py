@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hftransfer.base.errors import counted
 from hftransfer.base.html import Fragment, Thumbnail, small_uri
+from hftransfer.base.runs import COMPARISON
 from hftransfer.metrics.metric import Metric
 from hftransfer.study.cells import Cell
 from hftransfer.study.statistics import Difference, Scores
+from hftransfer.tasks.shown import Chance
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class CellResult:
     data_fingerprint: str = ""
     metric: Metric | None = None
     """What the score is."""
+    chance: Chance | None = None
+    """What the best constant answer reaches by it."""
     error: str = ""
 
 
@@ -99,13 +103,13 @@ class Study:
     @property
     def report(self) -> Path:
         """The page of the comparison: one file that needs nothing beside it."""
-        return self.folder / "comparison.html"
+        return self.folder / COMPARISON
 
     def _repr_html_(self) -> str:
         failed = [f"Failed: {one.cell.name}: {one.error.partition(chr(10))[0]}" for one in self.failed]
         picture = self._repr_png_()
         tiles = [Thumbnail(small_uri(picture), wide=True)] if picture is not None else []
-        notes = [*self.notes, *failed, f"{self.folder}: comparison.html is the whole page."]
+        notes = [*self.notes, *failed, f"{self.folder}: {COMPARISON} is the whole page."]
         return Fragment(self.title, [self.advice], self.table, tiles=tiles, notes=notes).html()
 
     def _repr_png_(self) -> bytes | None:

@@ -15,11 +15,13 @@ from typing_extensions import TypedDict, Unpack
 from hftransfer.base.errors import DataError, HftransferError, OutputError, must_be, user_path
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import RunFolder, is_interrupted
+from hftransfer.base.runs import CELLS
 from hftransfer.jobs.run import run
 from hftransfer.recipe import CompareSettings, Recipe, load_recipe, plain_settings, with_memory
+from hftransfer.report.headline import chance_by
 from hftransfer.strategies import CONTRASTIVE
 from hftransfer.study.cells import Cell, cells_of, finished_cells, require_sound
-from hftransfer.study.disagreements import disagreements
+from hftransfer.study.disagreements import agreed_on, disagreements
 from hftransfer.study.page import write_study
 from hftransfer.study.results import Arm, CellResult, Study
 from hftransfer.study.statistics import Scores, differences, mean_and_interval
@@ -31,9 +33,6 @@ from hftransfer.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from hftransfer.data.rows import GivenRows
-
-
-CELLS = "cells"
 
 
 class Grid(TypedDict, total=False):
@@ -93,7 +92,8 @@ def compare(
             write_study(summary(results, missing=len(cells) - len(results)))
         raise
     study = summary(results)
-    write_study(study, disagreements(study, data))
+    differing = disagreements(study, data)
+    write_study(study, differing, differing[0] if differing else agreed_on(study, data))
     # Where no run finished there is no comparison, and the reasons are what a person needs.
     if not study.arms:
         raise DataError(*dict.fromkeys(result.error for result in results))
@@ -209,6 +209,7 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
         trainable=metrics["parameters"]["trainable"],
         scores=_scores_in(folder / "predictions.parquet", task),
         metric=task.compared,
+        chance=chance_by(metrics, task.compared),
         data_fingerprint=resolved.data_fingerprint if resolved is not None else "",
     )
 

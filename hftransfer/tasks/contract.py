@@ -221,6 +221,8 @@ class Task(ABC):
     """Whether a linear probe of pairs of texts lies on the features of each, where nobody says."""
     has_maps: ClassVar[bool] = False
     """Whether its head lies on maps of features, and gives logits of each place."""
+    takes_own_head: ClassVar[bool] = True
+    """Whether a module of a person's own may stand in the place of its head."""
     has_named_head: ClassVar[bool] = False
     """Whether its head may begin with the names of the classes."""
     losses: ClassVar[tuple[str, ...]] = ()
@@ -335,14 +337,16 @@ class Task(ABC):
         """Return what each row in a table of predictions adds to the metric by which models are compared."""
         return [float(p == label) for p, label in zip(columns["prediction"], columns["label"], strict=True)]
 
-    def chance(self, judged: Scores, class_names: Sequence[str]) -> Chance | None:
-        """Return the headline's score without a model, as far as the metrics of a split tell it: of shares of examples
-        that of the most frequent class."""
-        counts = [sum(row) for row in judged.get("confusion_matrix") or []]
-        if not (self.headline.is_share and sum(counts)):
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        """Return what the best constant answer to the examples of a split reaches by a metric, which no model is needed
+        for; `judged` are the model's own scores. Of shares of examples it is the most frequent class; None where the
+        task can't tell."""
+        del judged
+        if not (self.has_classes and metric.is_share and len(split)):
             return None
-        most = max(range(len(counts)), key=counts.__getitem__)
-        return Chance(counts[most] / sum(counts), f"always answering '{class_names[most]}'")
+        counts = np.bincount(split.class_ids, minlength=len(class_names))  # (C,)
+        most = int(counts.argmax())
+        return Chance(float(counts[most] / counts.sum()), f"always answering '{class_names[most]}'")
 
     def proofs(self, splits: Splits, settings: DataSettings, checkpoint: Checkpoint) -> Proofs | None:
         """Return what a model's own files tell of the rows before training; None where the task asks them nothing.

@@ -44,6 +44,8 @@ class ModelFacts(BaseModel):
     """Of several labels: whether one is given where none reaches its threshold."""
     mask_values: dict[str, int] | None = None
     """Of masks: the value that stands for each class, as in training."""
+    background: str | None = None
+    """Of masks: the class of more than half of all pixels, where there is one; nobody asks why it is there."""
     size: tuple[int, int] | None = None
     """Of masks: the height and width that images are brought to."""
     maps: Literal["blocks", "timm", "open_clip", "pyramid", "tokens"] | None = None
@@ -62,6 +64,8 @@ class ModelFacts(BaseModel):
     """The range of values of the deep greyscale images that it learned from."""
     data: str | None = None
     """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
+    own_head: str | None = None
+    """Of a head of a person's own: the class of the module, which must be given again."""
     merge: bool = False
     """Of LoRA: whether the merged model is wanted too."""
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None

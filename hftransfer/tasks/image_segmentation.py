@@ -19,11 +19,11 @@ from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split, Splits
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import SegmentedImage
-from hftransfer.tasks.shown import Example, ExampleGroup, Layers, Line, Plot, both_ends
+from hftransfer.tasks.shown import Chance, Example, ExampleGroup, Layers, Line, Plot, both_ends
 
 if TYPE_CHECKING:
     from torch import device
@@ -73,13 +73,14 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     head = heads.SEGMENTS
     drafted = 7
     has_maps = True
+    takes_own_head = False
     from_windows = True
     explains: ClassVar[Explains | None] = "maps"
     answered_at_once: ClassVar[int] = 8
     judges_labels = False
     losses = ("ce+dice", "ce", "dice", "focal")
     l2_measure = "1 - validation mean IoU"
-    tuned = ("mask_values",)
+    tuned = ("mask_values", "background")
     words = Words(
         title="Image Segmentation",
         unit="images",
@@ -240,7 +241,6 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         from hftransfer.metrics.segmentation import class_scores, image_score, joined, score_masks
         from hftransfer.tasks.pixels import each_row, tiles_in
 
-        del extras
         names, classes = list(class_names), len(class_names)
         images = []
         for _, places in each_row(tiles_in(examples)):
@@ -258,7 +258,10 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             metrics,
             (metrics["mean_iou"], metrics["pixel_accuracy"]),
             columns,
-            extras={"mask_values": values} if values else {},
+            extras={
+                **({"mask_values": values} if values else {}),
+                "background": extras["background"] if "background" in extras else _background(metrics, names),
+            },
             plots=_plots(metrics, names),
             groups=_groups(outcomes, examples, columns, names),
         )
@@ -279,6 +282,17 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         values = tuned.get("mask_values") or {}
         told = some((str(values.get(name, place)) for place, name in enumerate(names)), _NAMED)
         return [f"values {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]
+
+    @override
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        """Return the mean IoU of the most frequent class in every pixel: that of the other classes is 0."""
+        del split
+        counts = np.sum(judged.get("pixel_confusion") or [[]], axis=1)  # (C,)
+        if metric is not self.headline or not counts.any():
+            return None
+        most = int(counts.argmax())
+        iou = counts[most] / counts.sum() / np.count_nonzero(counts)
+        return Chance(float(iou), f"'{class_names[most]}' in every pixel")
 
     @override
     def of_each(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
@@ -356,6 +370,13 @@ def decided(logits: np.ndarray, tile: Tile) -> np.ndarray:
     ids = values[0].argmax(dim=0).numpy().astype(np.int16)
     core = tile.core
     return ids[core[1] - top : core[3] - top, core[0] - left : core[2] - left]
+
+
+def _background(metrics: Scores, names: Sequence[str]) -> str | None:
+    """Return the class of more than half of all true pixels, if there is one."""
+    counts = np.sum(metrics["pixel_confusion"], axis=1)  # (C,)
+    most = int(counts.argmax())
+    return names[most] if 2 * counts[most] > counts.sum() else None
 
 
 def _values_of(examples: Examples) -> dict[str, int]:

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from hftransfer.base.errors import must_be
+from hftransfer.base.errors import must_be, some
 from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.settings import DataSettings
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Wishes
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import LabelsPrediction
-from hftransfer.tasks.shown import Example, ExampleGroup, Line, Plot
+from hftransfer.tasks.shown import Chance, Example, ExampleGroup, Line, Plot
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.roles import Found
+    from hftransfer.data.splits import Split
     from hftransfer.data.targets import TargetKind
 
 _SHOWN_EXAMPLES, _SHOWN_CURVES, _SHOWN_PAIRS = 12, 8, 20
@@ -169,6 +170,25 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         given = chosen(probabilities, thresholds, at_least_one=bool(settings.get("at_least_one")))
         tuned = self.judge(outcomes, examples, class_names, **settings).extras
         return _judged(labels, probabilities, given, examples, list(class_names), tuned)
+
+    @override
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        """Return the F1 of giving every label, which is the best constant answer by its mean over labels; by that over
+        rows the best is a set of frequent labels."""
+        from hftransfer.metrics.multi_label import best_constant, f1_of_rows
+
+        del judged
+        labels = np.asarray(split.targets).astype(bool)  # (N, C)
+        if metric is self.headline and labels.size:
+            counts = labels.sum(axis=0)  # (C,)
+            score = float((2 * counts / (len(labels) + counts)).mean())
+            return Chance(score, f"always giving all {len(counts)} labels")
+        if metric is self.compared and labels.size:
+            given = best_constant(labels)  # (C,)
+            names = some((repr(class_names[place]) for place in np.flatnonzero(given).tolist()), 3)
+            score = float(f1_of_rows(labels, np.broadcast_to(given, labels.shape)).mean())
+            return Chance(score, f"always giving {names or 'no label'}")
+        return None
 
     @override
     def of_each(self, columns: Columns) -> list[float]:

@@ -14,10 +14,11 @@ from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.rows import Row
 from hftransfer.data.splits import Split
 from hftransfer.data.targets import SPANS
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Answer
+from hftransfer.tasks.shown import Chance
 from hftransfer.tasks.spans import WindowSpans
 
 if TYPE_CHECKING:
@@ -217,6 +218,15 @@ class QuestionAnswering(HeadTask[WindowSpans]):
             Answer(clean_text(one.answer), one.score, one.start, one.end)
             for one in self.predictions(outcomes, examples, tuned.get("null_threshold"))
         ]
+
+    @override
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        """Return the share of questions without an answer; None where there are none."""
+        del judged, class_names
+        without = sum(not answers for answers in split.targets)
+        if metric is not self.headline or not without:
+            return None
+        return Chance(without / len(split), "always answering that there is none")
 
     @override
     def of_each(self, columns: Columns) -> list[float]:

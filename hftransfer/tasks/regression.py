@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.roles import Found
     from hftransfer.data.settings import DataSettings
-    from hftransfer.data.splits import Splits
+    from hftransfer.data.splits import Split, Splits
     from hftransfer.data.targets import TargetKind
 
 _SHOWN_EXAMPLES = 12
@@ -68,9 +68,9 @@ class RegressionTask(HeadTask[float]):
         return self.classes_task, "regression"  # the Hub has no tag for regressions of texts and images
 
     @override
-    def chance(self, judged: Scores, class_names: Sequence[str]) -> Chance | None:
-        del judged, class_names
-        return Chance(0.0, "always answering the mean")
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        del judged, split, class_names
+        return Chance(0.0, "always answering the mean") if metric.name == "r2" else None
 
     @override
     def targets_of(self, found: Found) -> TargetKind:

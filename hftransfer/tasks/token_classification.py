@@ -21,7 +21,7 @@ from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Starter, Words
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Entities, Entity
-from hftransfer.tasks.shown import Example, ExampleGroup, Mark, Plot
+from hftransfer.tasks.shown import Chance, Example, ExampleGroup, Mark, Plot
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -226,6 +226,17 @@ class TokenClassification(HeadTask[WordScores]):
         plot = Plot("types", title, "predicted", "true", matrix=np.array(confusion["counts"]), names=confusion["names"])
         groups = _groups(contents, gold, predicted, scores, plain=plain)
         return Judged(scores, (scores["f1"], scores["token_accuracy"]), columns, plots=[plot], groups=groups)
+
+    @override
+    def chance(self, metric: Metric, judged: Scores, split: Split, class_names: Sequence[str]) -> Chance | None:
+        from hftransfer.metrics.entities import best_constant
+
+        del judged
+        if metric is not self.headline or not len(split):
+            return None
+        gold = [[class_names[tag] for tag in own] for own in split.targets]
+        tag, score = best_constant(gold, plain=not are_entities(class_names))
+        return Chance(score, f"tagging every word '{tag}'")
 
     @override
     def of_each(self, columns: Columns) -> list[float]:

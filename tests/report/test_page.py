@@ -94,6 +94,7 @@ def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
         "parameters": {"trainable": 1, "total": 2},
         "seconds": {"total": 1.0},
         "peak_memory_bytes": 2**20,
+        "chance": {"accuracy": {"score": 0.6, "words": "always answering 'b'"}},
     }
     counts = {split: [4, 6] for split in ("train", "validation", "test")}
     said = {"device": "cpu", "precision": "fp32", "threads": 1, "versions": {}}
@@ -135,6 +136,9 @@ def test_the_first_screen_has_the_score_its_spread_and_what_chance_reaches() -> 
     first = page[page.index("<header") : page.index("</header>")]
     words = ("70 %", "± 8", "60.0 %", f"Always answering &#39;{'b'}&#39;", "2026-01-02 03:04", "LoRA", "1.0 s")
     assert missing_words(first, words) == []
+    assert "compared with other strategies" not in page
+    of_a_study = _made(comparison="../../comparison.html").html()
+    assert '<a href="../../comparison.html">compared with other strategies</a>' in of_a_study
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import signal
 from collections import Counter
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 import hftransfer as ht
 from hftransfer.base.errors import DataError, HftransferError, OutputError
+from hftransfer.base.plain import shown_number
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.jobs.run import run
@@ -171,7 +173,7 @@ def test_names_on_the_page_are_harmless(tmp_path: Path) -> None:
     study = Study(tmp_path, evil, "accuracy", [failed], [_arm("lora:8", 0.5, 1)], [], [], "advice")
     shown = Disagreement(evil, evil, [Verdict(evil, evil, 1.0), Verdict("b", evil, 0.0)], [evil, evil])
     assert "<script" not in markdown_of(study)
-    assert "<script>alert" not in html_of(study, [shown])
+    assert "<script>alert" not in html_of(study, [shown], shown)
 
 
 def test_an_advice_is_told_in_two_sentences_and_the_rest_beside_it() -> None:
@@ -243,8 +245,13 @@ def test_strategies_are_compared_and_what_is_finished_is_not_run_again(
     for row in rows:
         assert (study.folder / row["folder"] / "model").is_dir()
         assert float(row["score"]) == load_model(study.folder / row["folder"]).metrics["test"]["accuracy"]
-    page = (study.folder / "comparison.html").read_text()
+    page = study.report.read_text()
     assert "http" not in page.replace("http-equiv", "")
+    # One seed's splits are not another's; half of the examples are red, and half blue.
+    first = page[page.index("<header") : page.index("</header>")]
+    best = study.arms[0]
+    words = (f"of {best.name}, the best of 3, mean of 2 seeds: {shown_number(best.score)}", "reaches 50.0 %")
+    assert missing_words(first, (*words, 'src="data:image/jpeg', 'class="verdicts"', best.name)) == []
     again = compare(recipe, out=tmp_path / "c", skip_done=True, progress=SILENT, **{**asked, "seeds": [0, 1, 2]})
     assert sum(counted.values()) == 9
     assert set(counted.values()) == {1}
@@ -253,6 +260,21 @@ def test_strategies_are_compared_and_what_is_finished_is_not_run_again(
         compare(recipe, out=tmp_path / "c", progress=SILENT, **asked)
     with pytest.raises(HftransferError, match="of this recipe; got other train"):
         compare({**recipe, "train": {"epochs": 2}}, out=tmp_path / "c", skip_done=True, progress=SILENT, **asked)
+
+
+def test_the_comparison_leads_to_every_run_and_each_of_them_back(
+    tiny: TinyModels, text_data: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(tiny("bert"), text_data, epochs=1) | {"task": "text-classification"}
+    study = compare(recipe, strategies=["linear-probe", "lora:2"], seeds=[0], out=tmp_path / "c", progress=SILENT)
+    page = study.report.read_text()
+    cells = [study.folder / way for way in re.findall(r'href="([^"#][^":]*)"', page)]
+    assert sorted(cells) == sorted(one.folder / "report.html" for one in study.results)
+    for cell in cells:
+        (back,) = re.findall(r'href="([^"#][^":]*)"', cell.read_text())
+        assert (cell.parent / back).resolve() == study.report.resolve()
+    first = page[page.index("<header") : page.index("</header>")]
+    assert missing_words(first, ("<blockquote>", 'class="verdicts"', "lora:2", "linear-probe", "reaches 50.0 %")) == []
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(
