@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS
+from hftransfer.adapters.own_head import OwnHead
 
 if TYPE_CHECKING:
     from transformers.utils import ModelOutput
@@ -55,6 +56,9 @@ class Trace:
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
     """Return the modules of a model in the order in which they run, without learning and in eval mode."""
     trace = Trace([], [], [], [], [], torch.empty(0), False)
+    # A head of a person's own counts as one layer, whatever it is made of.
+    own = {module for module in model.modules() if isinstance(module, OwnHead)}
+    inside = {part for head in own for part in head.module.modules()}
     place = {stage: index for index, stage in enumerate(stages)}
     last_input: list[Tensor] = []
     last_output: list[object] = []
@@ -67,7 +71,8 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
             trace.stage_outputs.append(None)
         elif len(trace.stage_calls) >= len(stages) and trace.stage_outputs and trace.stage_outputs[-1] is not None:
             trace.after_stages.append(module)
-        if module._parameters and any(p is not None for p in module._parameters.values()):
+        has_parameters = any(p is not None for p in module._parameters.values())
+        if module in own or (has_parameters and module not in inside):
             trace.with_parameters.append(module)
             # Whatever ran last with parameters is taken for the head: its first tensor is the features.
             last_input[:] = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)][:1]

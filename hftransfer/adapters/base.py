@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import Inputs, Trace
 from hftransfer.adapters.families import FAMILIES, Modality
-from hftransfer.adapters.heads import Head
-from hftransfer.adapters.libraries import quiet_peft
+from hftransfer.adapters.heads import Head, save_head
+from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.adapters.lora import LoraLayers, save_matrices
+from hftransfer.adapters.own_head import OwnHead
 from hftransfer.adapters.scoring import ExactLinear, Scoring, names_of, scoring_of
 from hftransfer.adapters.split import Activations, SplitModel
 from hftransfer.base.errors import ModelError, first_line, must_be
@@ -39,6 +40,8 @@ class Adapter(ABC):
     """The inputs that cross each boundary beside the hidden state."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was loaded."""
+    takes_own_head: ClassVar[bool] = True
+    """Whether a head of a person's own can be saved beside its network."""
     joins_stages: ClassVar[bool] = False
     """Whether the head reads several stages, so that no one map crosses a boundary between them."""
     keeps_in_16_bits: ClassVar[bool] = False
@@ -245,6 +248,48 @@ class Adapter(ABC):
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
         """Set the head to the linear map with this weight (C, D) and bias (C,)."""
         self.head_port.set(self.head, weight, bias)
+
+    def put_head(self, module: nn.Module) -> None:
+        """Put a copy of a person's own module in the place of the last layer.
+
+        Raises:
+            ModelError: it does not make logits of what enters the head, or the model's format has no room for it.
+        """
+        if not self.takes_own_head:
+            remedy = "Put it at the end of the network itself."
+            allowed = "one of transformers, timm or open_clip, with a head of your own"
+            raise ModelError(must_be(f"model '{self.name}'", allowed, self.family, remedy))
+        own = OwnHead(module, self.outputs)
+        own.require_fit(self.trace.features)
+        # No weight of the layer that it replaces is waited for.
+        self.fresh = frozenset(name for name in self.fresh if not name.startswith(f"{self.head_name}."))
+        owner, _, name = self.head_name.rpartition(".")
+        setattr(self.model.get_submodule(owner), name, own)
+        self._find_split()
+        note = f"the head is an object of yours ({own.kind}): what is saved are its weights, and it must be given again"
+        self.notes = (*self.notes, note)
+
+    @property
+    def own_head(self) -> OwnHead | None:
+        """The head of a person's own, where it has one."""
+        return self.head if isinstance(self.head, OwnHead) else None
+
+    @property
+    def head_name(self) -> str:
+        """The full name of the head in the model."""
+        found: str = next(name for name, module in self.model.named_modules() if module is self.head)
+        return found
+
+    def write_network(self, folder: Path) -> None:
+        """Write config and safetensors of the network; a head of a person's own lies in `head.safetensors`."""
+        with quiet_transformers():
+            if self.own_head is None:
+                self.model.save_pretrained(folder)
+                return
+            before = f"{self.head_name}."
+            state = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith(before)}
+            self.model.save_pretrained(folder, state_dict=state)
+        save_head(self.own_head, folder)
 
     def head_names(self) -> list[str]:
         """Return the full names of what is new: the parts of the head, and a pooler that the checkpoint lacks."""

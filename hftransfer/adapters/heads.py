@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedConfig
 
-    HeadLayer = nn.Linear | nn.Conv2d
+    from hftransfer.adapters.own_head import OwnHead
+
+    HeadLayer = nn.Linear | nn.Conv2d | OwnHead
 
 _DEVIATION = 0.02
 HEAD_FILE = "head.safetensors"
@@ -63,6 +65,10 @@ class Head:
         """Return whether a model's last layer is such a head with so many outputs: mostly a linear one."""
         from torch import nn
 
+        from hftransfer.adapters.own_head import OwnHead
+
+        if isinstance(layer, OwnHead):
+            return layer.outputs == outputs
         return isinstance(layer, nn.Linear) and layer.out_features == outputs
 
     def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
@@ -195,10 +201,11 @@ SEGMENTS = MapHead(
 
 
 def save_head(layer: nn.Module, folder: Path) -> None:
-    """Write a head's weight (C, D) and bias (C,) as `head.safetensors`."""
+    """Write a head's weight (C, D) and bias (C,), or all tensors of one of a person's own, as `head.safetensors`."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.named_parameters()}
+    # Cloned: two names of a person's own may be of one tensor.
+    tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in layer.state_dict().items()}
     save_file(tensors, folder / HEAD_FILE)
 
 
@@ -211,8 +218,13 @@ def load_head(layer: nn.Module, checkpoint: Checkpoint) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from hftransfer.adapters.own_head import OwnHead
+
     try:
-        layer.load_state_dict(load_file(checkpoint.folder / HEAD_FILE))
+        tensors = load_file(checkpoint.folder / HEAD_FILE)
+        if isinstance(layer, OwnHead):
+            layer.require_same({name: tuple(tensor.shape) for name, tensor in tensors.items()}, checkpoint.name)
+        layer.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError) as error:
         got = f"no head weights ({first_line(error)})"
         raise ModelError(must_be(f"model '{checkpoint.name}'", f"a folder with {HEAD_FILE}", got)) from error

@@ -50,8 +50,7 @@ class ImageAdapter(Adapter):
 
     def save(self, folder: Path) -> None:
         """Write config, safetensors and the image processor's settings."""
-        with quiet_transformers():
-            self.model.save_pretrained(folder)
+        self.write_network(folder)
         self.save_processor(folder)
 
     def save_processor(self, folder: Path) -> None:
@@ -81,8 +80,7 @@ class TimmAdapter(ImageAdapter):
         """Write config and safetensors: the preprocessing settings are part of this config."""
         if not self.model.config.pretrained_cfg:
             self.model.config.pretrained_cfg = dict(self.processor.pretrained_cfg)
-        with quiet_transformers():
-            self.model.save_pretrained(folder)
+        self.write_network(folder)
 
     def save_processor(self, folder: Path) -> None:
         """Write no file: the settings are those of the base model's configuration."""

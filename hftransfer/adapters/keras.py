@@ -95,6 +95,8 @@ class KerasClassifier(nn.Module):
 class KerasAdapter(ImageAdapter):
     """An image model of Keras on torch; its artifact is Keras' own."""
 
+    takes_own_head = False
+
     def __init__(
         self, model: KerasClassifier, processor: Preprocessing, checkpoint: Checkpoint, head: Head, notes: Sequence[str]
     ) -> None:

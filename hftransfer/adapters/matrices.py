@@ -139,6 +139,10 @@ class Matrices:
                 return {**config, "id2label": dict(names)}
         return {}
 
+    def shapes_below(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of one module of the base model, by its name in there."""
+        return {own.removeprefix(f"{name}."): shape for own, shape in self.shapes.items() if own.startswith(f"{name}.")}
+
     def require_weights(self, fresh: frozenset[str]) -> None:
         """Return if every weight that the base model lacks lies here.
 

@@ -170,6 +170,8 @@ class ModuleClassifier(nn.Module):
 class ModuleAdapter(ImageAdapter):
     """A network of torch; its artifact are its weights, for which the network must be given again."""
 
+    takes_own_head = False
+
     def __init__(self, model: ModuleClassifier, given: GivenModule, name: str, head: Head) -> None:
         self.given = given
         self._stage_names: list[str] | None = None

@@ -144,8 +144,7 @@ class TextAdapter(Adapter):
 
     def save(self, folder: Path) -> None:
         """Write config, safetensors and the tokenizer."""
-        with quiet_transformers():
-            self.model.save_pretrained(folder)
+        self.write_network(folder)
         self.save_processor(folder)
 
     def save_processor(self, folder: Path) -> None:

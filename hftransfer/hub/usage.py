@@ -184,6 +184,16 @@ The pixels are what the transform of training makes of an image. In hftransfer:
 `ht.load(folder, module=network, processor=transform)`."""
 
 
+_OWN_HEAD = """The folder holds the backbone, or the matrices for it, and the weights of a head, {kind}.
+The head is given again as a module of torch:
+
+```python
+import hftransfer as ht
+
+model = ht.load("path/to/this/folder", head=...)  # {kind}, as it was before training
+```"""
+
+
 def module_use(task: Task, settings: Mapping[str, object]) -> str:
     """Return how the weights of a network of torch are used without this library; `settings` are its `config.json`."""
     place, width = settings.get("head"), settings.get("width")
@@ -234,6 +244,8 @@ def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_
 
 
 def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+    if facts.own_head is not None:
+        return _OWN_HEAD.format(kind=plain_text(facts.own_head))
     if facts.base is not None:
         return _lora_use(task, facts, base) + (_MERGED if facts.merge else "")
     if facts.pooling == "embedding":

@@ -166,6 +166,8 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
     faults = list(task.faults(recipe if own is None else _with_own(recipe, own)))
     if own is not None:
         faults += own.faults(task)
+        if own.head is not None and recipe.strategy.from_zero_shot:
+            faults.append(must_be("strategy.head_init", "left out with head", recipe.strategy.head_init))
     if data.folds is not None and not task.cross_validates:
         faults.append(must_be("data.folds", f"left out for task {task.name}", data.folds))
     if data.folds is not None and data.shots is not None:

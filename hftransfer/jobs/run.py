@@ -139,6 +139,7 @@ def run(
     on_evaluate: OnEvaluate | None = None,
     metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric] = (),
     transform: Transform | None = None,
+    head: nn.Module | None = None,
 ) -> Result:
     """Return the run of a recipe: a trained, tested and saved model in a folder.
 
@@ -152,7 +153,8 @@ def run(
     `on_evaluate` with the name of a split and its scores each time one is judged. Where either returns True training
     ends, and the best epoch is kept as ever; a head that is solved has no epochs. `metrics` are functions of labels
     (N,) and predictions (N,), or metrics of `evaluate`, the higher the better: they are told with the others, and
-    `train.metric` may name one to choose by. `transform` changes each training image anew.
+    `train.metric` may name one to choose by. `transform` changes each training image anew. `head` is a module of torch
+    in the place of the model's last layer, from features (B, D) to logits (B, C), of tokens (B, T, D) to (B, T, C).
 
     Raises:
         HftransferError: the recipe, the data, the model or the output folder is not as it must be, or not as it was
@@ -160,7 +162,7 @@ def run(
     """
     session = Session.begin(progress, data)
     together, progress = session.processes, session.progress
-    given, own = together.in_turn(lambda: _given(model, processor)), _own(on_evaluate, metrics, transform)
+    given, own = together.in_turn(lambda: _given(model, processor)), _own(on_evaluate, metrics, transform, head)
     with_objects = with_memory(overrides, data, _name_of(model, given))
     if resume and (unfinished := together.together(lambda: _unfinished(recipe, out))) is not None:
         out, loaded = unfinished, together.together(lambda: _as_asked(unfinished, with_objects))
@@ -350,6 +352,7 @@ def fit(
     on_evaluate: OnEvaluate | None = None,
     metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric] = (),
     transform: Transform | None = None,
+    head: nn.Module | None = None,
     **settings: Any,
 ) -> Predictor:
     """Return the model that a strategy makes of a pretrained one and your rows, ready to predict.
@@ -361,8 +364,8 @@ def fit(
     tokenizer as `processor`, one of timm or open_clip, or another network of torch, whose last linear layer becomes the
     head, with a `processor` that makes pixels (3, H, W) of an RGB image. Without `validation` a part of the training
     rows is held out; `test` rows, if given, are scored. What was measured is in `.metrics`, and epoch by epoch in
-    `.history`; `on_epoch`, `on_evaluate`, `metrics` and `transform` are those of `ht.run`. `data` holds other settings
-    of a recipe's `data:` section, further keywords those of its `train:` section.
+    `.history`; `on_epoch`, `on_evaluate`, `metrics`, `transform` and `head` are those of `ht.run`. `data` holds other
+    settings of a recipe's `data:` section, further keywords those of its `train:` section.
 
     >>> rows = [("loved it", "pos"), ("a bore", "neg"), …]
     >>> model = ht.fit("text-classification", model="bundled/minilm-l6", train=rows, strategy=ht.LinearProbe())
@@ -381,7 +384,7 @@ def fit(
     # Rows in hand are wanted for training: none are held out for a test unless some were given for one.
     untested = {} if isinstance(rows, Mapping) and "test" in rows else {"test_fraction": 0}
     of_data = {"source": "memory", **untested, **(data or {})}
-    given, own = _given(model, processor), _own(on_evaluate, metrics, transform)
+    given, own = _given(model, processor), _own(on_evaluate, metrics, transform, head)
     session = replace(Session.begin(progress, rows), on_epoch=on_epoch, own=own)
     name = _name_of(model, given)
     recipe = _recipe_of_one_run(
@@ -423,13 +426,14 @@ def _own(
     on_evaluate: OnEvaluate | None,
     metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric],
     transform: Transform | None,
+    head: nn.Module | None,
 ) -> Own | None:
     """Return what a person adds to a training; None where that is nothing."""
-    if on_evaluate is None and not metrics and transform is None:
+    if on_evaluate is None and not metrics and transform is None and head is None:
         return None
     from hftransfer.training.own import Own
 
-    return Own.of(on_evaluate, metrics, transform)
+    return Own.of(on_evaluate, metrics, transform, head)
 
 
 def _name_of(model: object, given: Checkpoint | None) -> str | None:

@@ -261,6 +261,8 @@ def _make_ready(
         size=recipe.data.height_and_width,
     )
     adapter = _begun_anew(kept[0], seed) if kept else together.in_turn(load)
+    if session.own is not None and (head := session.own.head) is not None:
+        together.together(lambda: adapter.put_head(head))
     if kept is not None and not kept and adapter.head_is_linear:
         # Before anything is trained: the next cell begins with it, and need not load it again.
         kept.append(copy.deepcopy(adapter))
@@ -368,6 +370,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         base=base,
         data=recipe.data.source if recipe.data.source in BUNDLED else None,
         familiarity=done.familiarity,
+        own_head=own.kind if (own := done.adapter.own_head) is not None else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
@@ -28,6 +29,7 @@ def load(
     revision: str | None = None,
     module: nn.Module | None = None,
     processor: Callable[[Image.Image], Tensor] | BaseImageProcessor | None = None,
+    head: nn.Module | None = None,
 ) -> Predictor | DualPredictor:
     """Return the trained model of a run folder, of a model folder or of a Hub id, ready to predict: a `Predictor`, or
     of a dual encoder a `DualPredictor`, which is told the labels when it predicts.
@@ -37,7 +39,8 @@ def load(
     commit of a Hub id. Of LoRA, `base` names where the base model is, if it is not where it was in training.
 
     Of a network of torch that was given as an object its weights alone are saved: `module` is the network again, and
-    `processor` what made its pixels.
+    `processor` what made its pixels. Of a head that was given as one `head` is the module again: its weights are put
+    back.
 
     In fp32 its predictions are those of plain transformers; `auto` is faster where the hardware computes bf16, and
     probabilities then differ by some hundredths at most.
@@ -45,11 +48,11 @@ def load(
     Raises:
         ModelError: there is no whole model there; a missing head is never replaced by a random one.
     """
-    place = find_place(model, revision)
+    place = replace(find_place(model, revision), head=head)
     if module is not None:
         place = with_module(place, module, processor)
     dual = _dual_at(place)
-    if dual is None:
+    if dual is None or head is not None:
         return load_predictor(place, precision, base)
     from hftransfer.predictors.dual import DualPredictor
 

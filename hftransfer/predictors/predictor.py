@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
@@ -48,6 +48,7 @@ from hftransfer.tasks.outcomes import NONE_OF_THESE, Answer, Generation, Manner,
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
@@ -283,9 +284,10 @@ class Predictor:
                 file.relative_to(saved).as_posix(): file.read_bytes() for file in saved.rglob("*") if file.is_file()
             }
         base = (self.facts.base or {}).get("path")
-        given = getattr(self.source, "given", None)
+        given, own = getattr(self.source, "given", None), self.source.own_head
         module = (given.network, given.transform) if given is not None else None
-        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module)
+        head = copy.deepcopy(own.module).cpu() if own is not None else None
+        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module, head)
 
     def predict_each(self, inputs: Sequence[object], manner: Manner | None = None) -> Iterator[Any]:
         """Yield a prediction for each image or text, an answer to each question, or what is written for each prompt, in
@@ -663,14 +665,16 @@ def _unpickled(
     history: list[dict[str, float]],
     tile: int | None,
     module: tuple[object, object] | None = None,
+    head: nn.Module | None = None,
 ) -> Predictor:
-    """Return the model of the files that a pickle holds, and of the network of torch beside them, where it is one."""
+    """Return the model of the files that a pickle holds, and of the network of torch or the head beside them, where it
+    has one."""
     with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
         for name, content in files.items():
             file = Path(folder) / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        place = Place(Path(folder), metrics)
+        place = Place(Path(folder), metrics, head=head)
         found = load_predictor(place if module is None else with_module(place, *module), precision, base)
     found.history, found.tile = history, tile
     return found
@@ -791,11 +795,13 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trained model lies, and what its run measured; of one that is named by its library the checkpoint."""
+    """Where a trained model lies, and what its run measured; of one that is named by its library the checkpoint; and
+    the module of a head of a person's own."""
 
     folder: Path
     metrics: JsonObject
     checkpoint: Checkpoint | None = None
+    head: nn.Module | None = None
 
 
 def find_place(reference: str | os.PathLike[str], revision: str | None = None) -> Place:
@@ -854,15 +860,30 @@ def load_predictor(
     """
     path, metrics = place.folder, place.metrics
     facts = _facts_of(place, base)
+    _require_head(place, facts)
     adapter = _load_native(place, facts) if facts.base is None else None
     if adapter is None:
-        adapter, facts = _load_lora(path, facts, base)
+        adapter, facts = _load_lora(place, facts, base)
 
     def copy_card(draft: Path) -> None:
         if (path / "README.md").is_file():
             shutil.copyfile(path / "README.md", draft / "README.md")
 
     return Predictor(adapter, precision, facts, metrics, write_card=copy_card)
+
+
+def _require_head(place: Place, facts: ModelFacts) -> None:
+    """Return if the module of a head of a person's own is given where there is one, and nowhere else.
+
+    Raises:
+        ModelError: it is not so.
+    """
+    if facts.own_head is not None and place.head is None:
+        remedy = f"In Python: ht.load({str(place.folder)!r}, head=module) puts its weights back."
+        raise ModelError(must_be(f"the head of '{place.folder}'", f"given again, a {facts.own_head}", "none", remedy))
+    if facts.own_head is None and place.head is not None:
+        allowed = f"left out: '{place.folder}' was trained without one"
+        raise ModelError(must_be("head", allowed, type(place.head).__name__))
 
 
 def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFacts:
@@ -920,15 +941,29 @@ _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
 
 def _load_native(place: Place, facts: ModelFacts) -> Adapter:
     from hftransfer.adapters.checkpoint import find_checkpoint
+    from hftransfer.adapters.heads import load_head
     from hftransfer.adapters.loading import load_adapter
 
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     assert checkpoint is not None
-    head = head_task(facts.task).head
-    return load_adapter(checkpoint, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)
+    load = partial(
+        load_adapter,
+        checkpoint,
+        head=head_task(facts.task).head,
+        pooling=facts.pooling,
+        pair=facts.pair,
+        size=facts.size,
+    )
+    if place.head is None:
+        return load()
+    # The folder holds a backbone, on which a head is new until its weights are put back.
+    adapter = load(facts.class_names, problem_type=checkpoint.config.get("problem_type"))
+    adapter.put_head(place.head)
+    load_head(adapter.head, checkpoint)
+    return adapter
 
 
-def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
+def _load_lora(at: Place, facts: ModelFacts, moved_to: str | os.PathLike[str] | None) -> tuple[Adapter, ModelFacts]:
     """Return the base model with the matrices and the head that lie in the folder, and the facts; where plain peft
     wrote the folder they are completed by what the base model says.
 
@@ -940,7 +975,7 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
     from hftransfer.adapters.loading import load_adapter
     from hftransfer.adapters.matrices import Matrices
 
-    matrices, base = Matrices(path), facts.base or {}
+    path, matrices, base = at.folder, Matrices(at.folder), facts.base or {}
     matrices.require_plain()
     name = str(base.get("name"))
     place = os.fspath(moved_to or (path / str(base["path"]) if base.get("path") else name))
@@ -973,6 +1008,10 @@ def _load_lora(path: Path, facts: ModelFacts, moved_to: str | os.PathLike[str] |
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
     head = head_task(facts.task).head
     adapter = load_adapter(checkpoint, names, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)
+    if at.head is not None:
+        adapter.put_head(at.head)
+        assert adapter.own_head is not None
+        adapter.own_head.require_same(matrices.shapes_below(adapter.head_name), str(path))
     matrices.require_weights(adapter.fresh)
     with damage_as_model_error(str(path)):
         adapter.load_lora(path)

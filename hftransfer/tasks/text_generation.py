@@ -90,6 +90,7 @@ class TextGeneration(HeadTask[TextScores]):
     name = "text-generation"
     reader = DIALOGUES
     targets = COMPLETIONS
+    takes_own_head = False
     metrics = (
         Metric("bits_per_byte", higher_is_better=False, is_bounded=False, in_progress=True),
         Metric("perplexity", higher_is_better=False, is_bounded=False, in_progress=True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+from torch import nn
 
 from hftransfer.base.errors import RecipeError, first_line, must_be
 from hftransfer.tasks.contract import Judged, Task
@@ -42,6 +43,8 @@ class Own:
     metrics: Mapping[str, OwnMetric] = field(default_factory=dict)
     """By the name that each is shown under."""
     transform: Transform | None = None
+    head: nn.Module | None = None
+    """In the place of the last layer, from what enters that to the logits."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     """What tells activations of images so changed from all others: two functions can't be compared."""
 
@@ -51,6 +54,7 @@ class Own:
         on_evaluate: OnEvaluate | None,
         metrics: Mapping[str, OwnMetric] | Sequence[OwnMetric],
         transform: Transform | None,
+        head: object,
     ) -> Own:
         """Return what was given, each metric under its name.
 
@@ -68,18 +72,21 @@ class Own:
             faults.append(
                 must_be("the names of metrics", "different", f"{', '.join(named)} for {len(metrics)}", remedy)
             )
+        module = head if isinstance(head, nn.Module) else None
+        if module is not head:
+            faults.append(must_be("head", "a module of torch", type(head).__name__))
         given: dict[str, object] = {"on_evaluate": on_evaluate, "transform": transform}
         for name, one in given.items():
             if one is not None and not callable(one):
                 faults.append(must_be(name, "a function", type(one).__name__))
         if faults:
             raise RecipeError(*faults)
-        return cls(on_evaluate, named, transform)
+        return cls(on_evaluate, named, transform, module)
 
     def faults(self, task: Task) -> list[str]:
         """Return what of it does not go with a task."""
         if task.learns != "head":
-            return [must_be("on_evaluate, metrics and transform", f"left out for task {task.name}", "given")]
+            return [must_be("on_evaluate, metrics, transform and head", f"left out for task {task.name}", "given")]
         faults = []
         if self.metrics and not (task.has_classes or task.estimates):
             allowed = f"left out for task {task.name}, which has neither one label a row nor one number"
@@ -89,6 +96,8 @@ class Own:
         if self.transform is not None and (task.reader.modality != "image" or task.reader.takes_masks):
             what = "whose masks would not go along" if task.reader.takes_masks else "which reads texts"
             faults.append(must_be("transform", f"left out for task {task.name}, {what}", "given"))
+        if self.head is not None and not task.takes_own_head:
+            faults.append(must_be("head", f"left out for task {task.name}", type(self.head).__name__))
         return faults
 
     def judged(self, judged: Judged, class_names: Sequence[str]) -> Judged:
