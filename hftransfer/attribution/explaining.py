@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
+from torch import Tensor
 
 from hftransfer.adapters.scoring import require_numbers
 from hftransfer.attribution.explanation import (
@@ -30,8 +31,6 @@ from hftransfer.tasks.outcomes import Answer, Entities, Generation
 from hftransfer.tasks.text_rows import template_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from hftransfer.adapters.causal import CausalAdapter
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.dialogues import Dialogue
@@ -88,8 +87,9 @@ def explain(
     label, or for `label`: by Grad-CAM, HiResCAM, LayerCAM, Eigen-CAM and others through the grad-cam library, by
     occlusion, or attention rollout; layers are chosen by looking at the network. A dual encoder is given `labels`,
     prompts such as "a photo of a cat". With `truth` each map is tested by deletion and insertion beside a random one.
-    Of a segmenter the map shows what speaks for a class in a `region`: left, top, right and bottom as shares of the
-    image's sides; where the class is predicted, if left out. Of texts, or pairs of them, words are weighed by
+    Of a segmenter the map shows what speaks for the largest class that is not the background, or for `label`, in a
+    `region`: left, top, right and bottom as shares of the image's sides; where the class is predicted, if left out. Of
+    texts, or pairs of them, words are weighed by
     integrated gradients; of words with tags, for each entity that is found; of a prompt, for the text that is written
     after it, or for that part of it which `label` gives. Of questions, given as to `predict`, the spans that came next
     are told.
@@ -170,6 +170,8 @@ def _explained_images(
     require_method(method)
     network, names = _asked(model, labels)
     network.region = region
+    # Most of many images is background, and nobody asks why that is there.
+    background = model.facts.background if isinstance(model, Predictor) and region is None else None
     if label is not None and label not in names:
         raise RecipeError(must_be("the label", "one of the model's", f"'{label}'", nearest(label, names)))
     # Found once for all images: it takes a pass forward and one back.
@@ -179,25 +181,35 @@ def _explained_images(
         if isinstance(image, DataError):
             yield image
             continue
-        yield _explained_image(network, spot, names, image, label, method, truth=truth)
+        pixels = network.encode([image])
+        with torch.inference_mode():
+            scores = network.scores(network(pixels))[0]
+        # The largest of NaN would be taken for a prediction.
+        require_numbers(scores, network.adapter.name)
+        target = names.index(label) if label is not None else _foremost(scores, names, background)
+        yield _explained_image(network, spot, names, pixels, scores, target, method, truth=truth)
+
+
+def _foremost(scores: Tensor, names: Sequence[str], background: str | None) -> int:
+    """Return the place of the highest score (C,), of a segmenter the largest share; the background's only where there
+    is nothing else."""
+    others = scores.clone()
+    if background in names:
+        others[names.index(background)] = 0
+    return int(others.argmax() if others.any() else scores.argmax())
 
 
 def _explained_image(
     network: PixelModel,
     spot: Spot,
     names: Sequence[str],
-    image: Image.Image,
-    label: str | None,
+    pixels: Tensor,
+    scores: Tensor,
+    target: int,
     method: str,
     *,
     truth: bool,
 ) -> ImageExplanation:
-    pixels = network.encode([image])
-    with torch.inference_mode():
-        scores = network.scores(network(pixels))[0]
-    # The largest of NaN would be taken for a prediction.
-    require_numbers(scores, network.adapter.name)
-    target = names.index(label) if label is not None else int(scores.argmax())
     score = float(scores[target])
     found = class_maps(network, pixels, [target], method, spot)[0]
     # A blank map names no place that could be taken away.

@@ -12,7 +12,7 @@ from hftransfer.data.layouts import IMAGE_FOLDERS, MASK_FOLDERS, files_below, pa
 from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import NamedValues, named_values
 from hftransfer.data.pictures import IMAGE_SUFFIXES
-from hftransfer.data.roles import Found, require_named_splits, require_one_each, split_role
+from hftransfer.data.roles import Found, LeftOut, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
@@ -40,7 +40,9 @@ def rows_of_folder(folder: Path, settings: DataSettings, found: Found) -> bool:
     require_one_each({name: role for name, role, _ in layout if role != "all"}, str(folder))
     require_named_splits(settings, {name for name, _, _ in layout}, str(folder))
     for _, role, pair in layout:
-        rows = _paired(pair, folder, settings, said, found, faults)
+        rows, without = _paired(pair, folder, settings, said, found, faults)
+        # They count among what `data.on_error: skip` leaves out, and to 5 % of all.
+        found.left_out += [LeftOut("train" if role == "all" else role, name, reason) for name, reason in without]
         found[role] = [*found.get(role, []), *rows]
     raise_first(faults, _MOST_TOLD)
     _split_by_lists(folder, found)
@@ -102,8 +104,9 @@ def _pair_in(folder: Path) -> _Pair | None:
 
 def _paired(
     pair: _Pair, root: Path, settings: DataSettings, said: NamedValues, found: Found, faults: list[str]
-) -> list[Row]:
-    """Return the rows of images with their masks; faults are added."""
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Return the rows of images with their masks, and of images without one that are to be skipped the name and the
+    reason; faults are added."""
     together = pair.images == pair.masks
     images = [file for file in sorted(files_below(pair.images)) if file.suffix.lower() in IMAGE_SUFFIXES]
     template = settings.mask_template
@@ -115,7 +118,7 @@ def _paired(
         masks = [file for file in sorted(files_below(pair.masks)) if file.suffix.lower() in _MASK_SUFFIXES]
         if not masks:
             faults.append(must_be(f"the mask folder {pair.masks}", "one with a mask for each image", "an empty folder"))
-            return []
+            return [], []
         wanted = _by_stem(images, masks, pair, found)
     if not images:
         faults.append(must_be(f"the image folder {pair.images}", "a folder of images", "an empty folder"))
@@ -131,11 +134,13 @@ def _paired(
             faults += [fault] if fault else []
         name = there[0].relative_to(root).as_posix()
         rows.append(Row(shown, FileContent(file), Mask(FileContent(there[0]), name, said)))
+    where = f"the masks in {pair.masks}"
+    if missing and settings.on_error == "skip" and rows:
+        return rows, [(name, must_be(where, "one for each image", f"none for {name}")) for name in missing]
     if missing:
         remedy = "Add it, remove the image, or say how masks are named: data.mask_template='{stem}_mask.png'."
-        where = f"the masks in {pair.masks}"
         faults.append(must_be(where, "one for each image", f"none for {some(missing, 4)}", remedy))
-    return rows
+    return rows, []
 
 
 def _template(template: str) -> re.Pattern[str]:

@@ -75,7 +75,7 @@ class CaptionJob:
     @property
     def loss(self) -> LossName:
         """The loss of images and captions."""
-        return self.train.loss or "infonce"
+        return "sigmoid" if self.train.loss == "sigmoid" else "infonce"
 
 
 @dataclass

@@ -197,6 +197,15 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     folder = _write(tmp_path / "one")
     (folder / "masks" / "1.png").unlink()
     assert missing_words(_faults(folder), ("one for each image", "none for images/1.png", "mask_template")) == []
+    skipped = find_rows(DataSettings(source=str(folder), on_error="skip"), SILENT, MASKED_IMAGES)
+    assert [row.id for row in skipped["all"]] == ["images/0.png", "images/2.png"]
+    (left,) = skipped.left_out
+    assert (left.split, left.id) == ("train", "images/1.png")
+    assert missing_words(left.reason, ("one for each image", "none for images/1.png")) == []
+    # Where no image has a mask there is nothing to go on with.
+    for file in (folder / "masks").iterdir():
+        file.rename(file.with_name(f"other{file.name}"))
+    assert "one for each image" in _faults(folder, on_error="skip")
     empty = _write(tmp_path / "two")
     for file in (empty / "masks").iterdir():
         file.unlink()

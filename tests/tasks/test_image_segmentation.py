@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -317,13 +319,26 @@ def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path
     assert json.loads((tmp_path / "onnx" / "onnx.json").read_text())["any_size"] is True, onnx
 
 
-def test_an_audit_finds_a_part_of_another_class(tiny: TinyModels, data: Path) -> None:
+def test_an_audit_finds_a_part_of_another_class(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
     rows = [(np.asarray(image), mask.copy()) for image, mask in _pairs(24)]
     rows[5][1][:] = 0  # the disc is not drawn
     audit = ht.audit(_recipe(tiny, data), {"data.test_fraction": 0.2}, data=rows, progress=SILENT)
     worst = next(one for one in audit.findings if one.kind == "label")
     assert ("[5]" in worst.id, worst.label, worst.suggested) == (True, "background", "foreground")
     assert "left, top, right, bottom" in worst.reason
+    left, top, right, bottom = map(float, worst.region.split(","))
+    disc = np.argwhere(_pairs(24)[5][1])
+    (rows_from, columns_from), (rows_to, columns_to) = disc.min(axis=0) / 96, disc.max(axis=0) / 96
+    assert (left, top, right, bottom) == pytest.approx((columns_from, rows_from, columns_to, rows_to), abs=0.2)
+    # The part is framed where the page shows the image.
+    audit.save(tmp_path / "audit")
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    picture = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert picture is not None
+    with Image.open(io.BytesIO(base64.b64decode(picture[1]))) as image:
+        red, green, blue = np.asarray(image.convert("RGB"), dtype=np.int64).transpose(2, 0, 1)
+    assert ((red > 200) & (green > 200) & (blue < 110)).sum() > 20
+    assert ",region,text" in (tmp_path / "audit" / "audit.csv").read_text().splitlines()[0]
 
 
 def test_an_image_with_two_masks_is_a_conflict_told_in_words(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
@@ -408,6 +423,34 @@ def test_losses_fall_with_better_logits_and_ignore_what_is_void(loss: str) -> No
         ids = torch.from_numpy(Items().ids(0)).long()[None]
         plain = torch.nn.functional.cross_entropy(good, ids, ignore_index=-1)
         assert torch.allclose(own.total(good, [0], own.items), plain)
+
+
+def test_the_loss_that_is_told_of_is_the_tasks_own(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        _run(_recipe(tiny, data, train={"loss": "lovasz"}), tmp_path / "never")
+    told = "train.loss must be ce+dice or ce or dice or focal for task image-segmentation; got lovasz"
+    assert [fault.rstrip(".") for fault in caught.value.faults] == [told]
+
+
+def test_what_is_explained_is_not_the_background(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
+    from hftransfer.attribution.explaining import _foremost
+
+    _run(_recipe(tiny, data), tmp_path / "run")
+    model: Any = ht.load(tmp_path / "run")
+    assert model.facts.background == "ground"
+    image = data / "images" / "test" / "0.png"
+    shares = model(image).shares
+    assert shares["ground"] > shares["disc"] > 0
+    why: Any = ht.explain(model, image)
+    corner: Any = ht.explain(model, image, region=(0.0, 0.0, 0.1, 0.1))
+    assert (why.label, corner.label) == ("disc", "ground")
+    names = ["ground", "disc", "bird"]
+    for scores, background, label in (
+        ((0.7, 0.1, 0.2), "ground", "bird"),
+        ((1.0, 0.0, 0.0), "ground", "ground"),
+        ((0.7, 0.1, 0.2), None, "ground"),
+    ):
+        assert names[_foremost(torch.tensor(scores), names, background)] == label
 
 
 def test_what_does_not_go_is_told_in_words(tiny: TinyModels, data: Path, tmp_path: Path) -> None:
