@@ -82,6 +82,9 @@ def test_the_program_runs(tiny: TinyModels, folder_data: Path, tmp_path: Path) -
     assert user_program.drafted(folder_data, tmp_path) == "first.yaml"
     rows = [("a good film", "pos"), ("a bad film", "neg")] * 6
     assert user_program.fitted(rows, str(tiny("bert")))[0] == "texts"
+    pixels = np.stack([np.asarray(picture(colour, seed)) for seed in range(8) for colour in ("red", "blue")])
+    told = user_program.fitted_on_arrays(pixels, np.array(["red", "blue"] * 8), str(tiny("resnet")), photo)
+    assert set(told[1:]) <= {"red", "blue"}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 import hftransfer as ht
 
@@ -43,6 +44,17 @@ def fitted(rows: list[tuple[str, str]], model: str) -> list[str]:
     first, *others = predictor([text for text, _ in rows])
     words = ht.explain(predictor, [rows[0][0]])
     return [predictor.takes, first.label, *(one.label for one in others[:1]), *(one.title for one in words)]
+
+
+def fitted_on_arrays(pixels: NDArray[np.uint8], labels: NDArray[np.str_], name: str, photo: Path) -> list[str]:
+    """Fit a model to images in memory, each changed anew."""
+    model = ht.fit("image-classification", model=name, train=(pixels, labels), strategy="lora:2", transform=mirrored)
+    return [model.takes, model(photo).label]
+
+
+def mirrored(image: Image.Image) -> Image.Image:
+    """Turn an image over."""
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def studied(recipe: Path, folder: Path) -> list[str]:
