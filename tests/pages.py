@@ -48,6 +48,23 @@ axe.run(document, {runOnly: tags, resultTypes: ["violations"]})
 """
 
 
+# What is hidden without JavaScript is hidden for good, but for what opens or changes without it, and for a bar of
+# buttons that only JavaScript fills.
+_HIDDEN = """
+const hidden = new Set(), left = ".filter, .has-map .photo, details:not([open]), script, style, title, desc";
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const parent = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+  if (text && !parent.closest(left) && !parent.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+    hidden.add("text: " + text.slice(0, 40));
+}
+for (const image of document.images)
+  if (!image.closest(left) && !(image.checkVisibility() && image.naturalWidth && image.width > 20))
+    hidden.add("picture: " + image.alt.slice(0, 40));
+return [...hidden];
+"""
+
+
 def axe_source(folder: Path) -> str:
     """The source of axe-core, installed by npm into a folder once; the test is skipped where it can't be."""
     file = folder / "node_modules/axe-core/axe.min.js"
@@ -68,7 +85,9 @@ def axe_source(folder: Path) -> str:
 
 def faults_of_page(driver: Any, address: str, axe: str) -> list[str]:
     """Whatever is wrong with a page at any width and in any scheme, each with where it was seen."""
-    return [fault for width in WIDTHS for scheme in SCHEMES for fault in _seen(driver, address, axe, width, scheme)]
+    found = [fault for width in WIDTHS for scheme in SCHEMES for fault in _seen(driver, address, axe, width, scheme)]
+    # A page that a model is served by asks it, which takes a script.
+    return found + list(_seen_without_scripts(driver, address)) if address.startswith("file:") else found
 
 
 def _seen(driver: Any, address: str, axe: str, width: int, scheme: str) -> Iterator[str]:
@@ -87,6 +106,22 @@ def _seen(driver: Any, address: str, axe: str, width: int, scheme: str) -> Itera
     driver.execute_script(axe)
     found += driver.execute_async_script(_AXE)
     yield from (f"{width} px, {scheme}: {fault}" for fault in found)
+
+
+def _seen_without_scripts(driver: Any, address: str) -> Iterator[str]:
+    """Whatever can't be read where scripts are switched off."""
+    for width in WIDTHS:
+        show(driver, width, "light")
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        driver.get(address)
+        # The page's own script was passed over; ours may look at what is left.
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        found = [f"hidden {told}" for told in driver.execute_script(_HIDDEN)]
+        if (wide := driver.execute_script(_WIDE)) > 0:
+            found.append(f"{wide} px too wide")
+        if driver.execute_script("return document.querySelectorAll('.zoom, th > button').length"):
+            found.append("scripts ran")
+        yield from (f"{width} px, without JavaScript: {fault}" for fault in found)
 
 
 def show(driver: Any, width: int, scheme: str) -> None:

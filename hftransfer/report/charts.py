@@ -147,6 +147,8 @@ def tick_text(value: float) -> str:
     for least, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= least:
             return f"{value / (1e3 if unit == 'k' else least):.4g} {unit}"
+    if size >= 1e3:
+        return f"{value:.0f}"
     return f"{value:.3g}" if size >= 1e-4 or size == 0 else f"{value:.0e}"
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hftransfer.report.charts import HEIGHT, WIDTH, Axis, Bars, Chart, Series, nice_ticks
+from hftransfer.report.charts import HEIGHT, WIDTH, Axis, Bars, Chart, Series, nice_ticks, tick_text
 from hftransfer.report.run_charts import (
     calibration_chart,
     certainty_chart,
@@ -165,3 +165,10 @@ def test_predictions_and_charts_import_no_plotting_library() -> None:
     code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(1000.0, "1000"), (2500.0, "2500"), (1e4, "10 k"), (0.03, "0.03"), (1e-6, "1e-06")]
+)
+def test_numbers_at_axes_have_no_powers_of_ten_where_digits_do(value: float, told: str) -> None:
+    assert tick_text(value) == told
