@@ -175,7 +175,10 @@ def _keeping(recipe: Recipe, facts: ResolvedFacts, session: Session) -> Keeping 
 
     if session.checkpoints is None:
         return None
-    keeping = Keeping(session.checkpoints, identity_of(recipe, facts), session.saved)
+    identity = identity_of(recipe, facts)
+    if session.own is not None and session.own.head is not None:
+        identity["head"] = repr(session.own.head)
+    keeping = Keeping(session.checkpoints, identity, session.saved)
     session.processes.together(lambda: require_same_run(keeping))
     return keeping
 

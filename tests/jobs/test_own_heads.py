@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from typer.testing import CliRunner
@@ -17,7 +20,8 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
-from tests.builders import TinyModels, picture
+from hftransfer.training.interrupts import Interrupted
+from tests.builders import NO_PICTURES, TinyModels, picture
 
 SILENT = Progress(None)
 TEXTS = [("a good film", "pos"), ("a bad film", "neg")] * 8
@@ -141,6 +145,25 @@ def test_a_run_has_one_too(tiny: TinyModels, tmp_path: Path) -> None:
     assert model.evaluate(PICTURES)["accuracy"] >= 0
     with pytest.raises(ht.ModelError, match=r"In Python: ht\.load"):
         _ = run.model
+
+
+def test_an_interrupted_run_goes_on_with_the_same_head_alone(tiny: TinyModels, tmp_path: Path) -> None:
+    head = deep(_width("image-classification", tiny("vit")))
+    train = {"epochs": 3, "precision": "fp32", "checkpoint_every_steps": 1}
+    recipe = {"task": "image-classification", "model": str(tiny("vit")), "train": train, "output": NO_PICTURES}
+    given: dict[str, Any] = {"data": PICTURES, "progress": SILENT}
+
+    def stop(row: Mapping[str, object]) -> bool:
+        raise Interrupted(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        ht.run(recipe, head=head, out=tmp_path / "run", on_epoch=stop, **given)
+    with pytest.raises(ht.RecipeError, match=r"head of the interrupted run must be as it was \(Sequential"):
+        ht.run(recipe, out=tmp_path / "run", resume=True, **given)
+    resumed = ht.run(recipe, head=head, out=tmp_path / "run", resume=True, **given)
+    whole = ht.run(recipe, head=head, out=tmp_path / "whole", **given)
+    weights = [load_file(run.folder / "model" / "head.safetensors") for run in (resumed, whole)]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 @pytest.mark.parametrize(
