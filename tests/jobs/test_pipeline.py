@@ -46,7 +46,7 @@ def test_the_metrics_have_exactly_the_promised_keys(finished):
     metrics = json.loads((result.folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics == result.metrics
     assert list(metrics) == [
-        *("task", "model", "strategy", "test", "validation", "parameters"),
+        *("task", "model", "strategy", "test", "validation", "chance", "parameters"),
         *("seconds", "examples", "peak_memory_bytes"),
     ]
     assert metrics["task"] == "image-classification"
