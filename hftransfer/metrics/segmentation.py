@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hftransfer.metrics.intervals import mean_interval
+
 _DRAWS = 1000
 
 
@@ -114,6 +116,7 @@ def score_masks(images: list[Agreement], names: list[str]) -> dict[str, Any]:
         "mean_iou": mean_of_classes(scores["iou"], total),
         "mean_iou_interval": [low, high],
         "image_mean_iou": float(each.mean()) if len(each) else 0.0,
+        "image_mean_iou_interval": mean_interval(each),
         "mean_dice": mean_of_classes(scores["dice"], total),
         "pixel_accuracy": float(np.trace(total) / max(1, total.sum())),
         "mean_class_accuracy": mean_of_classes(scores["recall"], total),

@@ -141,6 +141,16 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return found[:: max(1, -(-len(found) // 6))] or [low]
 
 
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Return numbers as they stand at an axis, with as many digits as tell them apart."""
+    texts = [tick_text(value) for value in values]
+    for digits in range(4, 10):
+        if len(set(texts)) == len(texts):
+            break
+        texts = [f"{value:.{digits}g}" for value in values]
+    return texts
+
+
 def tick_text(value: float) -> str:
     """Return a number as it stands at an axis."""
     size = abs(value)
@@ -164,8 +174,8 @@ class _Frame:
         heights += [0.0] if any(one.form == "bars" for one in chart.series) else []
         self.x, self.x_ticks = _limits(chart.x, [*numbers, *chart.at_x])
         self.y, self.y_ticks = _limits(chart.y, heights)
-        texts = [tick_text(value) for value in self.y_ticks]
-        self.left = _LEFT + _LETTER * max(map(len, texts), default=1)
+        self.y_texts = tick_texts(self.y_ticks)
+        self.left = _LEFT + _LETTER * max(map(len, self.y_texts), default=1)
         self.right, self.top, self.bottom = WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -186,10 +196,10 @@ class _Frame:
 
     def _axes(self) -> list[Markup]:
         chart, parts = self.chart, []
-        for value in self.y_ticks:
+        for value, text in zip(self.y_ticks, self.y_texts, strict=True):
             _, height = self.at(self.x[0], value)
             parts.append(_line("grid", (self.left, height), (self.right, height)))
-            parts.append(_text("axis", self.left - 6, height + 4, "end", tick_text(value)))
+            parts.append(_text("axis", self.left - 6, height + 4, "end", text))
         for value, text in self._x_texts():
             place, _ = self.at(value, self.y[0])
             parts.append(_text("axis", place, self.bottom + 16, "middle", text))
@@ -200,7 +210,8 @@ class _Frame:
     def _x_texts(self) -> list[tuple[float, str]]:
         """Return what is written at the lower axis: as much as has room beside each other."""
         names = self.chart.x.names
-        texts = [(value, names[int(value)] if names else tick_text(value)) for value in self.x_ticks]
+        told = [names[int(value)] for value in self.x_ticks] if names else tick_texts(self.x_ticks)
+        texts = list(zip(self.x_ticks, told, strict=True))
         widest = max((len(text) for _, text in texts), default=1) * _LETTER + 10
         room = max(1, int((self.right - self.left) // widest) + 1)
         return texts[:: -(-len(texts) // room)]

@@ -41,7 +41,9 @@ def _costs(study: Study, cost: Callable[[Arm], float], label: str) -> Chart:
         ends = [min(low, arm.score)], [max(high, arm.score)]
         series.append(Series(arm.name, [cost(arm)], [arm.score], ends, "intervals", colors[arm.name]))
     over = "95 % over seeds" if any(arm.over_seeds for arm in study.arms) else "95 % over test examples"
-    return Chart(f"By {label}", Axis(label, "log"), _y(study, f"test {study.metric}"), series, f"Lines: {over}")
+    return Chart(
+        f"By {label}", Axis(label, "log"), _y(study, f"test {study.metric.replace('_', ' ')}"), series, f"Lines: {over}"
+    )
 
 
 def _curve(study: Study) -> Chart:
@@ -57,7 +59,7 @@ def _curve(study: Study) -> Chart:
         ends = [low for low, _ in bands], [high for _, high in bands]
         series.append(Series(name, places, [arm.score for arm in found], ends, color=colors[name]))
     x = Axis("training examples of each class", names=[str(number) for number in shots])
-    return Chart("By training examples", x, _y(study, f"test {study.metric}"), series)
+    return Chart("By training examples", x, _y(study, f"test {study.metric.replace('_', ' ')}"), series)
 
 
 def _epochs(study: Study) -> list[Chart]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hftransfer.report.charts import HEIGHT, WIDTH, Axis, Bars, Chart, Series, nice_ticks, tick_text
+from hftransfer.report.charts import HEIGHT, WIDTH, Axis, Bars, Chart, Series, nice_ticks, tick_text, tick_texts
 from hftransfer.report.run_charts import (
     calibration_chart,
     certainty_chart,
@@ -172,3 +172,9 @@ def test_predictions_and_charts_import_no_plotting_library() -> None:
 )
 def test_numbers_at_axes_have_no_powers_of_ten_where_digits_do(value: float, told: str) -> None:
     assert tick_text(value) == told
+    assert tick_texts([value, 2 * value])[0] == told
+
+
+def test_numbers_that_lie_close_are_told_apart() -> None:
+    assert tick_texts([0.90141, 0.90142]) == ["0.90141", "0.90142"]
+    assert tick_texts([0.5, 0.75]) == ["0.5", "0.75"]

@@ -32,6 +32,7 @@ from hftransfer.study.results import Arm, CellResult, Study
 from hftransfer.study.statistics import Difference, differences, holm, mcnemar, mean_and_interval
 from hftransfer.study.study import compare
 from hftransfer.study.words import advice_on, strategy_in_words
+from hftransfer.tasks import head_task
 from hftransfer.training.interrupts import Interrupted
 from tests.builders import TinyModels, faults_of, load_model, missing_words, picture, recipe_for, write_classes
 
@@ -349,6 +350,25 @@ def test_texts_questions_shots_and_models_are_compared(
     assert [arm.shots for arm in study.curve] == [1, 4, "all"]
     assert [arm.shots for arm in study.arms] == ["all"]
     assert (tmp_path / "s" / "figures" / "shots.png").stat().st_size > 5000
+
+
+def test_masks_and_labels_are_compared(tiny: TinyModels, tmp_path: Path, counted: Counter[str]) -> None:
+    recipe = {"task": "image-segmentation", "model": str(tiny("timm")), "data": {"source": "memory", "size": 64}}
+    recipe["train"] = {"precision": "fp32", "epochs": 1}
+    discs: Any = {name: head_task("image-segmentation").made_up(4) for name in ("train", "validation", "test")}
+    asked: dict[str, Any] = {"strategies": ["linear-probe", "fine-tune:1"], "seeds": [0], "progress": SILENT}
+    study = compare(recipe, data=discs, out=tmp_path / "masks", **asked)
+    assert study.metric == "image_mean_iou"
+    page = study.report.read_text()
+    first = page[page.index("<header") : page.index("</header>")]
+    # Of a mask there is no word: how well each fits is told.
+    assert re.search(r"<b>linear-probe</b>: <span[^>]*>\d\.\d\d</span>", first)
+    assert missing_words(page, ("mean IoU of each image of", 'scope="col">image mean iou<')) == []
+    rows = [(f"the film {n} was {w}", [w, "film"] if n % 2 else [w]) for n in range(12) for w in ("good", "bad")]
+    labels = {"task": "text-classification", "model": str(tiny("bert")), "train": {"precision": "fp32", "epochs": 1}}
+    study = compare(labels, data=rows, out=tmp_path / "labels", **asked)
+    assert study.metric == "example_f1"
+    assert missing_words(study.report.read_text(), ("F1 of each example of", "Always giving &#39;")) == []
 
 
 def test_rows_given_from_python_are_compared(tiny: TinyModels, tmp_path: Path, counted: Counter[str]) -> None:
