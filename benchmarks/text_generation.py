@@ -53,11 +53,11 @@ def _labels(file: str, adapter: Any) -> int:
     from hftransfer.data.dialogues import DIALOGUES
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.sources import rows_from_python
-    from hftransfer.tasks.text_rows import encode_rows, template_of
+    from hftransfer.tasks.text_rows import encode_rows, template_of, token_limit
 
     settings = DataSettings(source="memory")
     rows = next(iter(rows_from_python(file, settings, DIALOGUES).values()))
-    parts = encode_rows(rows, template_of(adapter, settings), 1024, strict=True).parts
+    parts = encode_rows(rows, template_of(adapter, settings), token_limit(adapter, settings), strict=True).parts
     return sum(part.encoded.learned for part in parts)
 
 

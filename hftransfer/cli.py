@@ -136,7 +136,8 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<recipe>/<time>).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run in a folder, or the newest of this recipe.")
+        bool,
+        typer.Option("--resume", help="Go on with the newest interrupted run of this recipe, or in a folder of runs."),
     ] = False,
     grace: Grace = 10.0,
     processes: Annotated[
@@ -584,6 +585,8 @@ def export(
         print(found.folder)
         if found.examples:
             _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+        if found.advice:
+            _say(found.advice)
 
     _guarded(work, debug=debug)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hftransfer.base.errors import OutputError, must_be
 from hftransfer.base.run_folder import MANIFEST, asked_in, is_interrupted
 
 METRICS = "metrics.json"
@@ -69,6 +70,24 @@ def newest_in(folder: str | os.PathLike[str], *, with_model: bool = True) -> Pat
         return None
     found = (run for run in runs_in(path) if is_finished(run))
     return next((run for run in found if not with_model or (run / "model").is_dir()), None)
+
+
+def newest_interrupted_in(folder: str | os.PathLike[str]) -> Path | None:
+    """Return the newest run in a folder of runs that was interrupted; None where the folder is itself a run, or holds
+    none at all.
+
+    Raises:
+        OutputError: all of its runs are finished.
+    """
+    path = Path(folder).expanduser()
+    if is_run(path):
+        return None
+    runs = runs_in(path)
+    found = next((run for run in runs if is_interrupted(run)), None)
+    if runs and found is None:
+        remedy = "Without --resume a run begins anew."
+        raise OutputError(must_be(f"the runs in {path}", "interrupted, one at least, to go on with", "none", remedy))
+    return found
 
 
 _OF_A_MODEL = ("config.json", "adapter_config.json", "modules.json", "open_clip_config.json", "hftransfer.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -31,6 +32,8 @@ NUMBER_COLUMNS = (
 )
 """The usual names of columns with numbers that are estimated."""
 _FEWEST, _MOST = 3, 10
+# How alike a column's name is to the usual one that may be meant.
+_NEAR = 0.8
 
 
 def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], where: str, source: object) -> str:
@@ -49,10 +52,25 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
     for name in usual:
         if name.lower() in lowered:
             return once(lowered[name.lower()], columns, source)
-    remedy = f"Name the column: {where}=…"
+    raise DataError(no_column(columns, f"a column such as {usual[0]}", usual, [where], source))
+
+
+def no_column(
+    columns: Sequence[str], allowed: str, usual: Sequence[str], settings: Sequence[str], source: object
+) -> str:
+    """Return that a table must have what is allowed, which of its columns may be a usual one that is misspelled, and by
+    which settings to name a column."""
+    near = {name: close for name in columns if (close := _near(name, usual)) is not None and name.lower() not in usual}
+    remedy = " ".join(f"Did you mean '{close}' by '{name}'?" for name, close in near.items())
+    remedy += f" {'Or name' if near else 'Name'} the column: {' or '.join(f'{setting}=…' for setting in settings)}"
     if len(columns) == 1 and ";" in columns[0]:
         remedy = "Separate its columns by commas (or tabs in a .tsv file), not semicolons."
-    raise DataError(must_be(str(source), f"a table with a column such as {usual[0]}", _shown(columns), remedy))
+    return must_be(str(source), f"a table with {allowed}", _shown(columns) or "no columns", remedy.strip())
+
+
+def _near(name: str, usual: Sequence[str]) -> str | None:
+    found = difflib.get_close_matches(name.lower(), usual, n=1, cutoff=_NEAR)
+    return found[0] if found else None
 
 
 def once(column: str, columns: Sequence[str], source: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
-from hftransfer.data.columns import column_of, is_missing
+from hftransfer.data.columns import column_of, is_missing, no_column
 from hftransfer.data.layouts import files_below, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, read_each, require_some_sound
 from hftransfer.data.roles import Found, split_role
@@ -29,9 +29,12 @@ MESSAGES_COLUMNS = ("messages", "conversations", "conversation")
 DOCUMENT_COLUMNS = ("text", "content", "document", "body")
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
 """Names of roles in other formats (ShareGPT's among them)."""
-_AFTER = {"": ("system", "user"), "system": ("user",), "user": ("assistant",), "assistant": ("user", "tool")}
+_FIRST = ("user", "assistant")
+_AFTER = {"": ("system", *_FIRST), "system": _FIRST, "user": ("assistant",), "assistant": ("user", "tool")}
 _AFTER["tool"] = ("assistant", "tool")
-"""Which roles may come after one."""
+"""Which roles may come after one. Whether the assistant may begin is for the chat template to say."""
+_LAYOUTS = "text; prompt, completion; messages; instruction, input, output"
+"""The columns of each layout that is read."""
 _PASSAGE_CHARACTERS = 2000
 _STDIN = "standard input"
 
@@ -194,12 +197,28 @@ def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: obj
         own = column_of(settings.messages_column, MESSAGES_COLUMNS, columns, "data.messages_column", source)
         return DialogueColumns("messages", own)
     named = settings.prompt_column is not None or settings.completion_column is not None
-    if named or (settings.text_column is None and lowered & {"prompt", "completion", *PROMPT_COLUMNS[:2]}):
+    if named:
         return _pair_columns(columns, settings, source)
-    if settings.text_column is None and lowered & set(PROMPT_COLUMNS) and lowered & set(COMPLETION_COLUMNS):
-        return _pair_columns(columns, settings, source)
+    if settings.text_column is None:
+        has_prompt, has_completion = (bool(lowered & set(usual)) for usual in (PROMPT_COLUMNS, COMPLETION_COLUMNS))
+        if has_prompt and has_completion:
+            return _pair_columns(columns, settings, source)
+        if lowered & {"prompt", "completion", *PROMPT_COLUMNS[:2]} or not lowered & set(DOCUMENT_COLUMNS):
+            raise DataError(_no_layout(columns, source, has_prompt=has_prompt, has_completion=has_completion))
     own = column_of(settings.text_column, DOCUMENT_COLUMNS, columns, "data.text_column", source)
     return DialogueColumns("documents", own)
+
+
+def _no_layout(columns: Sequence[str], source: object, *, has_prompt: bool, has_completion: bool) -> str:
+    """Return what layouts there are, which column may be misspelled, and how to name the one that is missing."""
+    missing = {
+        **({} if has_prompt else {"data.prompt_column": PROMPT_COLUMNS}),
+        **({} if has_completion else {"data.completion_column": COMPLETION_COLUMNS}),
+    }
+    if not has_prompt and not has_completion:
+        missing |= {"data.messages_column": MESSAGES_COLUMNS, "data.text_column": DOCUMENT_COLUMNS}
+    usual = [name for names in missing.values() for name in names]
+    return no_column(columns, f"the columns of one layout ({_LAYOUTS})", usual, list(missing), source)
 
 
 def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object) -> DialogueColumns:
@@ -459,18 +478,31 @@ class Dialogues(Reader):
         if columns.first is None and messages is not None:
             prompt = next((lowered[own] for own in PROMPT_COLUMNS if own in lowered), None)
             for record, number in zip(table.records, table.numbers, strict=True):
-                given = {"messages": record.get(messages)}
-                if is_missing(given["messages"]) and prompt is not None:
-                    given = {"prompt": record.get(prompt)}
-                yield NamedInput(f"{name}:{number}", given)
+                yield _prompt_input(record, messages, prompt, f"{name}:{number}")
             return
         usual = (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS)
         first = column_of(columns.first, usual, table.columns, "--column", name)
         for where, values in texts_in(name, table, [first]):
+            if isinstance(values, list) and not values[0].strip():
+                values = DataError(must_be(f"{where}: column '{first}'", "a text", "an empty text"))
             yield NamedInput(where, values) if isinstance(values, DataError) else NamedInput(values[0], values[0])
 
 
 DIALOGUES = Dialogues()
+
+
+def _prompt_input(record: Mapping[str, object], messages: str, prompt: str | None, where: str) -> NamedInput:
+    """Return the messages of a record, or where it has none its prompt; the error names the place in the file."""
+    value, column = record.get(messages), messages
+    is_prompt = is_missing(value) and prompt is not None
+    try:
+        if is_prompt:
+            column = str(prompt)
+            return NamedInput(where, {"prompt": _text_of(record, column, where)})
+        turns_of(value, f"{where}: column '{column}'", answered=False)
+    except DataError as error:
+        return NamedInput(where, error)
+    return NamedInput(where, {"messages": value})
 
 
 def _document_in(file: Path, settings: DataSettings | None) -> str:

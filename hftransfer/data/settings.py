@@ -148,7 +148,7 @@ class DataSettings(BaseModel):
         ge=8,
         le=8192,
         description="longest text in tokens (for questions: of one window), special ones counted; the model's own "
-        "limit, 512 at most (384 for questions), if left out",
+        "limit, 512 at most (384 for questions, 1,024 for text-generation), if left out",
     )
     stride_tokens: int | None = Field(
         None,

@@ -20,7 +20,7 @@ from hftransfer.data.roles import Found
 from hftransfer.data.rows import Inspection, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
-from hftransfer.data.targets import CLASSES, TargetKind, Targets, scaled_digest
+from hftransfer.data.targets import CLASSES, TargetKind, Targets, TooFewRows, scaled_digest
 
 if TYPE_CHECKING:
     from hftransfer.data.depth import PixelRange
@@ -168,9 +168,12 @@ def split_rows(
     wanted = {name: fraction for name, fraction in fractions.items() if not rows[name] and fraction}
     if settings.group_column is not None:
         require_groups(rows["train"], ("train", *wanted), settings.group_column)
-    notes = []
+    notes, whole = [], len(rows["train"])
     for name, fraction in wanted.items():
-        rows["train"], rows[name] = held_out(rows["train"], fraction, seed, name, kind, settings)
+        try:
+            rows["train"], rows[name] = held_out(rows["train"], fraction, seed, name, kind, settings)
+        except TooFewRows as error:
+            raise DataError(_too_few(whole, {one: len(rows[one]) for one in ("train", *wanted)}, wanted)) from error
         how = kind.hold_out_words
         if settings.group_column is not None:
             groups = len({row.group for row in rows[name]})
@@ -180,6 +183,21 @@ def split_rows(
         # After holding out, so that a limit does not change which rows are tested.
         rows = {name: kind.limited(part, settings.limit) for name, part in rows.items()}
     return rows, notes
+
+
+def _too_few(rows: int, sizes: Mapping[str, int], wanted: Mapping[str, float]) -> str:
+    """Return what each split would get of rows that are too few for all of them."""
+    *first, last = sizes
+    allowed = f"at least {len(sizes)} rows, one each for {', '.join(first)} and {last}"
+    got = f"{counted(rows, 'row')}: {', '.join(f'{size} for {name}' for name, size in sizes.items())}"
+    if rows >= len(sizes):
+        allowed = f"rows for {', '.join(first)} and {last} by their fractions"
+        remedy = f"Add rows, or set smaller fractions: {' and '.join(f'data.{name}_fraction' for name in wanted)}."
+        return must_be("the data", allowed, got, remedy)
+    files = " and ".join(f"a {name} file" for name in wanted)
+    remedy = f"Add rows, or give {files} of your own, as in validation.jsonl beside train.jsonl."
+    remedy += " Without a test: data.test_fraction: 0." if "test" in wanted else ""
+    return must_be("the data", allowed, got, remedy)
 
 
 def held_out(

@@ -29,6 +29,10 @@ _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open,
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _SAID = re.compile(r'"?sep=(.)"?')
+# A fault with the row that it is of, as in `d.csv:3: …` and `row[2]: …`; a number that is no part of a name.
+_OF_ROW = re.compile(r"(.+?(?::\d+|\[\d+\])): (.*)", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w'\"])\d[\d,]*(?![\w'\"])")
+_FEW_ALIKE = 3
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,27 @@ def raise_first(faults: Sequence[str], most: int = 10) -> None:
     """Return if there are no faults.
 
     Raises:
-        DataError: with the first faults, and how many more there are.
+        DataError: with the first faults, and how many more there are; one that many rows have is told once.
     """
     if faults:
-        rest = [f"… and {len(faults) - most} more like these."] if len(faults) > most else []
-        raise DataError(*faults[:most], *rest)
+        told = told_once(faults)
+        rest = [f"… and {len(told) - most} more like these."] if len(told) > most else []
+        raise DataError(*told[:most], *rest)
+
+
+def told_once(faults: Sequence[str]) -> list[str]:
+    """Return the faults; one that more than three rows have, but for the place and the numbers in it, stands there
+    once, with the first places and how many there are."""
+    alike: dict[str, list[str]] = {}
+    for fault in faults:
+        found = _OF_ROW.match(fault)
+        alike.setdefault(_NUMBER.sub("0", found[2]) if found else fault, []).append(fault)
+    told = []
+    for same in alike.values():
+        places = [found[1] for fault in same[1:] if (found := _OF_ROW.match(fault))]
+        is_one = len(same) > _FEW_ALIKE and bool(places)
+        told += [f"{same[0]} The same in {len(places)} more rows: {some(places, 3)}."] if is_one else same
+    return told
 
 
 def _text(path: Path, encoding: str | None) -> tuple[str, list[str]]:

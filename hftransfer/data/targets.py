@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from hftransfer.base.errors import DataError, must_be, nearest
+from hftransfer.base.errors import DataError, counted, must_be, nearest
 from hftransfer.data.columns import label_notes
 from hftransfer.data.rows import Row, Target
 from hftransfer.data.tables import raise_first
@@ -300,16 +300,20 @@ def scaled_digest(digest: bytes, pixels: tuple[float, float]) -> bytes:
     return hashlib.blake2b(digest + repr(tuple(pixels)).encode(), digest_size=16).digest()
 
 
+class TooFewRows(DataError):
+    """The rows are too few to hold some out."""
+
+
 def count_to_hold_out(rows: Sequence[Row], fraction: float, name: str) -> int:
-    """Return how many rows are held out for the split `name`.
+    """Return how many rows are held out for the split `name`: one at least.
 
     Raises:
-        DataError: one part would be empty.
+        TooFewRows: one part would be empty.
     """
-    count = round(fraction * len(rows))
-    if not 1 <= count < len(rows):
-        allowed = f"such that both parts of {len(rows)} rows have some"
-        raise DataError(must_be(f"data.{name}_fraction", allowed, f"{fraction:g}"))
+    count = max(1, round(fraction * len(rows)))
+    if count >= len(rows):
+        allowed = f"such that both parts of {counted(len(rows), 'row')} have some"
+        raise TooFewRows(must_be(f"data.{name}_fraction", allowed, f"{fraction:g}"))
     return count
 
 

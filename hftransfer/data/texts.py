@@ -271,7 +271,7 @@ def texts_in(name: str, table: Table, wanted: Sequence[str]) -> Iterator[tuple[s
         values = [record.get(column) for column in wanted]
         absent = [column for column, value in zip(wanted, values, strict=True) if not isinstance(value, str)]
         if absent:
-            got = repr(record.get(absent[0]))[:60]
+            got = "nothing" if is_missing(record.get(absent[0])) else repr(record.get(absent[0]))[:60]
             yield where, DataError(must_be(f"{where}: column '{absent[0]}'", "a text", got))
         else:
             yield where, [str(value) for value in values]

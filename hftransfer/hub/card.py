@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
-from hftransfer.base.errors import printable
+from hftransfer.base.errors import counted, printable
 from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.demo.drawings import DRAWINGS
@@ -193,6 +193,7 @@ def _template() -> jinja2.Template:
 
 def _results_section(card: Card) -> dict[str, object]:
     test, validation = card.metrics["test"], card.metrics["validation"]
+    before = card.metrics.get("before", {}).get(_split_of(card), {})
     rows = []
     for name in card.scores:
         interval = test.get(f"{name}_interval") if test else None
@@ -200,7 +201,8 @@ def _results_section(card: Card) -> dict[str, object]:
         told += f" ({shown_number(interval[0])} to {shown_number(interval[1])})" if interval else ""
         of_validation = validation.get(name)
         shown = "" if of_validation is None else shown_number(of_validation)
-        rows.append({"name": score_name(name, test or validation), "test": told, "validation": shown})
+        row = {"name": score_name(name, test or validation), "test": told, "validation": shown}
+        rows.append({**row, "before": shown_number(before[name]) if name in before else ""})
     has_intervals = any("(" in row["test"] for row in rows)
     return {
         "title": card.title,
@@ -208,6 +210,7 @@ def _results_section(card: Card) -> dict[str, object]:
         "description": _safe_markdown(card.settings.description),
         "scores": rows,
         "has_intervals": has_intervals,
+        "has_before": any(row["before"] for row in rows),
         "measured": _measured(card, has_intervals=has_intervals),
         "further": list(_further(card)),
     }
@@ -273,10 +276,17 @@ def _data_section(card: Card) -> dict[str, object]:
         "unit": card.task.words.unit,
         "folds": card.metrics.get("folds", {}).get("count"),
         "skipped": card.skipped,
+        "prompts": _prompts(card),
         "classes": rows,
         "class_columns": columns,
         "limits": list(_limits(card)),
     }
+
+
+def _prompts(card: Card) -> str:
+    """Return how prompts become what the model reads; a template that would steer the page is in the recipe alone."""
+    told = "" if card.is_dual else card.task.prompts_in_words(card.facts.template)
+    return "" if set("<>") & set(told) else printable(told)
 
 
 def _limits(card: Card) -> Iterator[str]:
@@ -362,7 +372,7 @@ def _hardware(card: Card) -> str:
     if not said:
         return ""
     seconds, memory = card.metrics.get("seconds", {}).get("total"), card.metrics.get("peak_memory_bytes")
-    parts = [f"{said.get('device', 'cpu')}, {said.get('precision', 'fp32')}", f"{said.get('threads', 1)} threads"]
+    parts = [f"{said.get('device', 'cpu')}, {said.get('precision', 'fp32')}", counted(said.get("threads", 1), "thread")]
     parts += [f"{seconds:.0f} seconds in all"] if seconds else []
     parts += [f"{memory / 2**30:.1f} GiB at most"] if memory else []
     libraries = ", ".join(f"{name} {said['versions'][name]}" for name in ("torch", "transformers"))

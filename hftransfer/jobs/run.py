@@ -27,7 +27,7 @@ from hftransfer.base.html import Fragment, Thumbnail, small_uri
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
-from hftransfer.base.runs import is_of_a_recipe, link_newest
+from hftransfer.base.runs import is_of_a_recipe, link_newest, newest_interrupted_in
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Session, load_folds, load_rows, load_splits
@@ -237,11 +237,15 @@ def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
 
 
 def _unfinished(recipe: str | Path | Mapping[str, object], out: str | Path | None) -> Path | None:
-    """Return the folder of an unfinished run, where it is given instead of a recipe."""
+    """Return the folder of an unfinished run, where it is given instead of a recipe; of a folder of runs the newest
+    that is unfinished."""
     if isinstance(recipe, Mapping) or not isinstance(recipe, str | Path):
         return None
     path = user_path(recipe, "the recipe", RecipeError)
-    if not path.is_dir() or asked_in(path) is None:
+    if not path.is_dir():
+        return None
+    path = newest_interrupted_in(path) or path
+    if asked_in(path) is None:
         return None
     if out is not None and Path(out).resolve() != path.resolve():
         raise OutputError(must_be("--out", f"left out, or the run folder {path} itself, with --resume", str(out)))

@@ -49,6 +49,8 @@ class RunSummary:
     """Which split the score is of: `test`, or `validation` where there was no test."""
     folds: int = 0
     """Of a cross-validation, how many there were: each example was tested once."""
+    before: float | None = None
+    """The score before training, where it was measured."""
 
     def plain(self) -> JsonObject:
         """Return it as JSON has it."""
@@ -64,7 +66,7 @@ class RunSummary:
         """The score in words."""
         if self.score is None:
             return "" if self.state == "finished" else self.state
-        return str(Headline(self.metric, self.score, self.interval, self.split, self.folds))
+        return str(Headline(self.metric, self.score, self.interval, self.split, self.folds, self.before))
 
 
 def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
@@ -233,6 +235,7 @@ def _summary(run: Path) -> RunSummary:
         interval=headline.interval if headline else None,
         split=headline.split if headline else "",
         folds=headline.folds if headline else 0,
+        before=headline.before if headline else None,
     )
 
 

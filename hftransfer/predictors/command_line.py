@@ -109,7 +109,8 @@ def predict_inputs(
             if request.as_json:
                 told.append(entry)
             elif isinstance(outcome, Generation) and _is_alone(named, predictor, request):
-                print("" if sys.stdout.isatty() else printable(outcome.text), flush=True)
+                on_terminal = "" if outcome.text.strip() else outcome.shown  # the rest has appeared as it was written
+                print(on_terminal if sys.stdout.isatty() else printable(outcome.text), flush=True)
             elif request.csv is None:
                 print(_line(shown, one.name, predictor, request), flush=True)
     if request.as_json:

@@ -74,6 +74,8 @@ class Exported:
     """How many examples were compared; none of a merged model."""
     source: str = ""
     """What these were."""
+    advice: str = ""
+    """How the folder becomes what other programs run."""
 
 
 def export(
@@ -96,7 +98,8 @@ def export(
         OutputError: the folder holds other files.
     """
     if format not in get_args(Form):
-        raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{format}'"))
+        remedy = _way_to_gguf(model) if str(format).lower() == "gguf" else ""
+        raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{format}'", remedy))
     progress, run = progress or Progress(), None
     if isinstance(model, Predictor):
         predictor, name = model, Path(model.source.name).name
@@ -105,9 +108,23 @@ def export(
         predictor, name = require_classifier(load(run, base=base)), _name_of(run)
     target = f"{name}-{format}" if out is None else out
     if format == "merged":
-        return Exported(export_merged(predictor, target))
+        return Exported(export_merged(predictor, target), advice=predictor.task.words.elsewhere)
     write = export_keras if format == "keras" else export_onnx
     return write(predictor, target, run=run, data=data, progress=progress)
+
+
+def _way_to_gguf(model: str | os.PathLike[str] | Predictor) -> str:
+    """Return how llama.cpp's own tool makes its file of a language model."""
+    folder = None if isinstance(model, Predictor) else Path(at_newest(model)).expanduser()
+    if folder is None or not folder.is_dir():
+        return "llama.cpp's convert_hf_to_gguf.py makes GGUF files of language models in their native layout."
+    native = folder / "model" if (folder / "model").is_dir() else folder
+    if not (native / "adapter_config.json").is_file():
+        return f"llama.cpp makes GGUF files of language models: python convert_hf_to_gguf.py {native}"
+    merged = folder / "merged"
+    first = "" if merged.is_dir() else f"First merge LoRA: hftransfer export {folder} --format merged. "
+    at = merged if merged.is_dir() else f"{folder.resolve().name}-merged"
+    return f"{first}llama.cpp makes GGUF files of language models: python convert_hf_to_gguf.py {at}"
 
 
 def _name_of(model: str) -> str:
@@ -136,7 +153,7 @@ def export_merged(predictor: Predictor, out: str | Path) -> Path:
     """
     if predictor.source.peft is None:
         remedy = "This one is whole already: its folder loads in plain transformers."
-        raise ModelError(must_be("what is exported as merged", "a model with LoRA's matrices", "another", remedy))
+        raise ModelError(must_be("what is exported as merged", "a model with LoRA's matrices", "a whole model", remedy))
     path = _new(out)
     with new_folder(path) as draft:
         save_model(predictor.source.merged(), predictor.facts.model_copy(update={"base": None}), draft)

@@ -25,10 +25,14 @@ class Headline:
     split: str
     folds: int = 0
     """Of a cross-validation, how many there were: each example was tested once."""
+    before: float | None = None
+    """The same score before training, where it was measured."""
 
     def __str__(self) -> str:
         told = f"{self.metric.replace('_', ' ')} {self.score:.4f}"
-        told += f" ({self.interval[0]:.4f} to {self.interval[1]:.4f})" if self.interval else ""
+        more = [f"{self.interval[0]:.4f} to {self.interval[1]:.4f}"] if self.interval else []
+        more += [f"{self.before:.4f} before training"] if self.before is not None else []
+        told += f" ({'; '.join(more)})" if more else ""
         if self.folds:
             return f"{told}, {self.folds} folds"
         return told if self.split == "test" else f"{told}, on {self.split}"
@@ -45,7 +49,9 @@ def headline_of(metrics: JsonObject) -> Headline | None:
         return None
     interval = scores.get(f"{metric.name}_interval")
     folds = int(metrics.get("folds", {}).get("count", 0))
-    return Headline(metric.words, scores[metric.name], (interval[0], interval[1]) if interval else None, split, folds)
+    ends = (interval[0], interval[1]) if interval else None
+    before = metrics.get("before", {}).get(split, {}).get(metric.name)
+    return Headline(metric.words, scores[metric.name], ends, split, folds, before)
 
 
 def task_of(metrics: JsonObject) -> Task:

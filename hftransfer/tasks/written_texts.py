@@ -31,11 +31,12 @@ Samples = Mapping[int, Generation]
 
 
 def prompts_of(rows: Sequence[Row], most: int) -> list[int]:
-    """Return the places of rows whose prompts differ, so many at the most, evenly spread."""
+    """Return the places of rows whose prompts differ, so many at the most, evenly spread. What the assistant says
+    unasked has no prompt."""
     first: dict[object, int] = {}
     for place, row in enumerate(rows):
-        if row.target:
-            first.setdefault(cast("Dialogue", row.content).prompt, place)
+        if row.target and (prompt := cast("Dialogue", row.content).prompt):
+            first.setdefault(prompt, place)
     places = list(first.values())
     return [places[index * len(places) // most] for index in range(most)] if len(places) > most else places
 
@@ -98,17 +99,13 @@ def side_by_side(rows: Sequence[Row], samples: Samples, before: Samples) -> list
     """Return what was written before training and after it, beside what is right."""
 
     def told(place: int) -> str:
-        parts = [f"before: {_shown(before[place])}"] if place in before else []
-        return "\n".join([*parts, f"after: {_shown(samples[place])}", f"right: {rows[place].target[0]}"])
+        parts = [f"before: {before[place].shown}"] if place in before else []
+        return "\n".join([*parts, f"after: {samples[place].shown}", f"right: {rows[place].target[0]}"])
 
     places = list(samples)[:_SHOWN]
     title = "Texts written before training and after it" if before else "Texts that were written"
     note = "… stands where a text did not end by itself."
     return [ExampleGroup(title, "", note, [Example(place, told(place)) for place in places])]
-
-
-def _shown(one: Generation) -> str:
-    return f"{one.text}{'' if one.stopped else ' …'}"
 
 
 def least_likely(rows: Sequence[Row], bits: np.ndarray) -> list[ExampleGroup]:

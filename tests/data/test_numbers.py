@@ -97,8 +97,9 @@ def test_each_part_of_a_hold_out_has_numbers_of_all_sizes(seed: int) -> None:
         assert ordered[5 * place] <= row.target <= ordered[5 * place + 4]
     assert held == Numbers().hold_out(rows, 0.2, seed, "test")[1]
     assert held != Numbers().hold_out(rows, 0.2, seed + 1, "test")[1]
-    with pytest.raises(DataError, match=r"data.test_fraction must be such that both parts of 3 rows have some"):
-        Numbers().hold_out(rows[:3], 0.1, 0, "test")
+    with pytest.raises(DataError, match=r"data.test_fraction must be such that both parts of 1 row have some"):
+        Numbers().hold_out(rows[:1], 0.1, 0, "test")
+    assert [len(part) for part in Numbers().hold_out(rows[:3], 0.1, 0, "test")] == [2, 1]
 
 
 def test_numbers_are_told_of_by_split(tiny: TinyModels) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
+from hftransfer.data.dialogues import COMPLETIONS, Dialogue, Turn
 from hftransfer.data.rows import BytesContent, FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
@@ -278,3 +279,30 @@ def test_a_folder_on_disk_becomes_splits(tmp_path):
     assert splits.sizes() == {"train": 14, "validation": 2, "test": 4}
     assert all(len(digest) == 16 for digest in splits.train.digests)
     assert splits.train.class_ids.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "words"),
+    [
+        (1, {}, "at least 3 rows, one each for train, test and validation; got 1 row: 1 for train, 0 for test, 0 for"),
+        (
+            2,
+            {},
+            "got 2 rows: 1 for train, 1 for test, 0 for validation. Add rows, or give a test file and a validation",
+        ),
+        (1, {"test_fraction": 0}, "at least 2 rows, one each for train and validation; got 1 row"),
+        (3, {"validation_fraction": 0.9}, "got 3 rows: 2 for train, 1 for test, 0 for validation. Add rows, or set"),
+    ],
+)
+def test_rows_too_few_for_their_splits_are_counted(count, settings, words):
+    rows = [Row(str(place), Dialogue((Turn("", f"text {place}"),)), ()) for place in range(count)]
+    with pytest.raises(DataError) as caught:
+        split_rows({"all": rows}, DataSettings(source="x", **settings), 0, COMPLETIONS)
+    assert words in str(caught.value)
+    assert ("data.test_fraction: 0." in str(caught.value)) == (not settings)
+
+
+def test_three_rows_are_one_of_each_split():
+    rows = [Row(str(place), Dialogue((Turn("", f"text {place}"),)), ()) for place in range(3)]
+    parts, _ = split_rows({"all": rows}, DataSettings(source="x"), 0, COMPLETIONS)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 1, "validation": 1, "test": 1}

@@ -34,7 +34,7 @@ from hftransfer.data.sources import rows_from_python
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.predictors.command_line import _Stream
 from hftransfer.tasks.templates import Template, cut, windows
-from hftransfer.tasks.text_rows import encode_rows
+from hftransfer.tasks.text_rows import TokenLimit, encode_rows
 from hftransfer.tasks.written_texts import prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
 from hftransfer.training.interrupts import Interrupted
@@ -130,6 +130,23 @@ def test_a_template_that_rewrites_earlier_turns_teaches_the_last_alone() -> None
     assert learned_texts(template, template.encode(turns, "row 1")) == ["2<end>"]
 
 
+def test_a_turn_of_the_assistant_that_no_user_asked_for_is_learned_too() -> None:
+    template = Template(byte_tokenizer())
+    greeted = dialogue(("assistant", "Hello!"), ("user", "one"), ("assistant", "1"))
+    assert learned_texts(template, template.encode(greeted, "row 1")) == ["Hello!<end>", "1<end>"]
+    told = dialogue(("system", "S"), *((turn.role, turn.text) for turn in greeted.turns))
+    encoded = template.encode(told, "row 1")
+    assert learned_texts(template, encoded) == ["Hello!<end>", "1<end>"]
+    alone = dialogue(("assistant", "Hello!"))
+    assert learned_texts(template, template.encode(alone, "row 1")) == ["Hello!<end>"]
+    assert prompts_of(read([{"messages": [{"role": "assistant", "content": "Hello!"}]}]), 4) == []
+    strict = "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('a user must begin') }}{% endif %}"
+    with pytest.raises(DataError, match="one that takes these messages; got TemplateError: a user must begin"):
+        Template(byte_tokenizer(chat=strict + CHAT_TEMPLATE)).encode(greeted, "row 1")
+    with pytest.raises(DataError, match="a prompt with a completion; got a message of the assistant alone"):
+        Template(byte_tokenizer(), "{prompt}").encode(alone, "row 1")
+
+
 def test_a_plain_template_and_prompts_that_are_learned_too() -> None:
     turns = dialogue(("user", "one"), ("assistant", "1"))
     plain = Template.of(byte_tokenizer(chat=None), None, "completion")
@@ -168,9 +185,13 @@ def test_what_a_template_cant_do_is_said(options: dict[str, Any], turns: list[tu
 def test_a_prompt_without_room_is_told_or_left_out_and_a_cut_is_noted() -> None:
     template = Template(byte_tokenizer(), "{prompt}")
     rows = rows_from_python([("p" * 30, "x"), ("p", "y" * 30)], DataSettings(source="memory"), DIALOGUES)["all"]
-    with pytest.raises(DataError, match=r"row\[0\]: the prompt must be shorter than the 16 that fit; got 30 tokens"):
-        encode_rows(rows, template, 16, strict=True)
-    found = encode_rows(rows, template, 16, strict=False)
+    with pytest.raises(
+        DataError, match=r"row\[0\]: the prompt must be shorter than 16 tokens, .*; got 30 tokens. .*larger"
+    ):
+        encode_rows(rows, template, TokenLimit(16), strict=True)
+    with pytest.raises(DataError, match=r"16 tokens, the limit of the model; .*Shorten it, or leave"):
+        encode_rows(rows, template, TokenLimit(16, of_model=True), strict=True)
+    found = encode_rows(rows, template, TokenLimit(16), strict=False)
     assert [part.encoded.learned for part in found.parts] == [0, 15]
     assert [note.split(":")[0] for note in found.notes] == ["1 completion cut at 16 tokens", "1 row not learned"]
 
@@ -208,24 +229,34 @@ def test_rows_of_every_form_are_read() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "p"}, "a table with a column such as completion"),
+        ({"prompt": "p"}, "got prompt. Name the column: data.completion_column=…"),
+        (
+            {"promt": "p", "completion": "c"},
+            "Did you mean 'prompt' by 'promt'? Or name the column: data.prompt_column=…",
+        ),
+        ({"instruction": "p", "ouput": "c"}, "Did you mean 'output' by 'ouput'?"),
+        ({"mesages": []}, "Did you mean 'messages' by 'mesages'?"),
         ({"prompt": "p", "completion": " "}, "column 'completion' must be a text; got an empty text"),
         ({"messages": [{"role": "user", "content": "p"}]}, "messages with a turn of the assistant; got user"),
-        (
-            {"messages": [{"role": "assistant", "content": "p"}]},
-            "role of message 1 must be system or user at the start",
-        ),
         ({"messages": [{"role": "user", "content": "p"}] * 2 + [{"role": "assistant", "content": "a"}]}, "message 2"),
         ({"messages": [{"role": "oracle", "content": "p"}]}, "the role of message 1 must be one of system, user"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "{role, content} with texts"),
         ({"messages": "hello"}, "a list of messages"),
-        ({"label": "x"}, "a table with a column such as text"),
+        ({"label": "x"}, "one layout (text; prompt, completion; messages; instruction, input, output); got label."),
     ],
 )
 def test_rows_that_teach_nothing_are_told_in_words(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         read([row])
     assert message in str(caught.value)
+
+
+def test_a_fault_that_many_rows_have_is_told_once() -> None:
+    with pytest.raises(DataError) as caught:
+        read([("p", "")] * 9 + [("p", 4)])
+    first, second = caught.value.faults
+    assert first.endswith("got an empty text. The same in 8 more rows: row[1], row[2], row[3] and 5 more.")
+    assert second.startswith("row[9]: column 'completion' must be a text; got 4")
 
 
 def test_texts_are_found_as_files(tmp_path: Path) -> None:
@@ -373,6 +404,7 @@ def test_a_run_learns_and_leaves_a_native_model(
     assert after["bits_per_byte"] < before["bits_per_byte"]
     low, high = after["bits_per_byte_interval"]
     assert low <= after["bits_per_byte"] <= high
+    assert f"; {before['bits_per_byte']:.4f} before training)" in str(result.headline)
     assert {"bleu", "chrf", "rouge_l", "stopped", "exact_match", "length_ratio"} <= after.keys()
     ids = torch.randint(0, 250, (1, 20), generator=torch.Generator().manual_seed(1))
     predictor = ht.load(tmp_path / "run")
@@ -393,8 +425,13 @@ def test_a_run_learns_and_leaves_a_native_model(
             assert 257 in (ends if isinstance(ends, list) else [ends])
             assert model.config.use_cache
         assert torch.allclose(model(input_ids=ids).logits, own, atol=1e-5)
-    assert "before:" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "before:" in page
+    assert "Before training: " in page
     card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "| metric | before training | test (95 % interval) | validation |" in card
+    assert "with the tokenizer's chat template" in card
+    assert not any(str(writers[family]) in file.read_text() for file in (tmp_path / "run" / "model").glob("*.[mj]*"))
     code = next(block for block in re.findall(r"```python\n(.*?)```", card, re.S) if "generate" in block)
     code = code.replace("path/to/this/folder", str(tmp_path / "run" / "model"))
     code = code.replace(f"path/to/{family}", str(writers[family])).replace("max_new_tokens=128", "max_new_tokens=8")
@@ -457,9 +494,10 @@ def test_check_proves_the_end_and_shows_what_is_learned(writers: dict[str, Path]
     lines = told.getvalue()
     assert "the chat template of the tokenizer; a text ends with <end>, which is learned" in lines
     assert "padding is that token too" in lines
-    assert re.search(r"train: \d+ tokens in the middle, .* are learned each epoch", lines)
+    assert "a row has room for 96 tokens, set by data.max_tokens" in lines
+    assert re.search(r"train: median \d+ tokens, 95 % have at most \d+, .* are learned each epoch", lines)
     assert "<s>user\nname[A], food[soup]<end>\n<s>assistant\n[A serves soup.<end>]" in lines
-    with pytest.raises(DataError, match=r"row\[0\]: the prompt must be shorter than the 16 that fit"):
+    with pytest.raises(DataError, match=r"row\[0\]: the prompt must be shorter than 16 tokens, set by .* The same in"):
         ht.check({**recipe_of(writers["llama"]), "data": {"source": "memory", "max_tokens": 16}}, data=ROWS)
 
 
@@ -474,6 +512,13 @@ def test_a_template_whose_marks_leave_out_the_end_is_refused(tmp_path: Path) -> 
     write_tiny_writer("llama", tmp_path, chat=marked)
     with pytest.raises(DataError, match=r"a text that ends with .* got one without an end"):
         ht.check(recipe_of(tmp_path), data=ROWS)
+
+
+def test_what_has_nothing_to_see_is_told_in_words() -> None:
+    assert ht.Generation("", stopped=True, tokens=(), log_probability=-1.0).shown == "(only end-of-turn)"
+    unseen = ht.Generation("", stopped=False, tokens=(256, 256), log_probability=-1.0)
+    assert unseen.line("a", "softmax") == "a  (only special tokens and spaces: 2) …"
+    assert ht.Generation("a", stopped=True, tokens=(3,), log_probability=-1.0).shown == "a"
 
 
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
@@ -492,7 +537,11 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
         patched.setattr(_Run, "_part", stopped)
         with pytest.raises(Interrupted):
             ht.run(recipe, data=ROWS, out=tmp_path / "run")
-    resumed = ht.run(recipe, data=ROWS, out=tmp_path / "run", resume=True)
+    # Of a folder of runs the newest goes on that is unfinished.
+    resumed = ht.run(tmp_path, data=ROWS, resume=True)
+    assert resumed.folder == tmp_path / "run"
+    with pytest.raises(HftransferError, match="must be interrupted, one at least, to go on with; got none"):
+        ht.run(tmp_path, data=ROWS, resume=True)
     one, two = ((run.folder / "model" / "adapter_model.safetensors").read_bytes() for run in (whole, resumed))
     assert one == two
     assert whole.metrics["test"] == resumed.metrics["test"]
@@ -569,7 +618,7 @@ def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> 
         model.predict(["a"], max_new_tokens=0)
     with pytest.raises(DataError, match="of 1 to 255 tokens"):
         model.predict(["a" * 300])
-    with pytest.raises(DataError, match="prompt 1 must be a text"):
+    with pytest.raises(DataError, match="prompt 2 must be a text"):
         model.predict(["a", " "])
 
 
