@@ -191,7 +191,9 @@ class RunPage:
         before, metric = self._before, self.task.headline
         if metric.name not in before:
             return ""
-        others = [one for one in self.task.metrics if one.in_progress and not one.is_bounded and one.name != metric.name]
+        others = [
+            one for one in self.task.metrics if one.in_progress and not one.is_bounded and one.name != metric.name
+        ]
         further = [
             f" {sentence(one.words.replace('_', ' '))} {shown_number(self._judged[one.name])}"
             f" ({shown_number(before[one.name])} before training)."

@@ -438,6 +438,11 @@ def test_a_run_learns_and_leaves_a_native_model(
     told: list[str] = []
     with quiet_peft():
         exec(compile(code, "card", "exec"), {"print": told.append})
+    with pytest.raises(RecipeError, match=r"convert_hf_to_gguf\.py") as caught:
+        ht.export(tmp_path / "run", format="gguf")  # type: ignore[arg-type]
+    is_lora, whole = strategy["kind"] == "lora", "merged" if strategy.get("merge") else "model"
+    assert ("First merge LoRA" in str(caught.value)) == (is_lora and whole == "model")
+    assert (str(tmp_path / "run" / whole) in str(caught.value)) == (whole == "merged" or not is_lora)
     (own_text,) = predictor.predict(["What is it?"], max_new_tokens=8)
     assert told[0].strip() == own_text.text
 
@@ -685,6 +690,12 @@ def test_the_command_line_shows_one_text_as_it_is_and_several_in_lines(
     table.write_text('{"prompt": "hello"}\n{"messages": [{"role": "user", "content": "hello"}]}\n')
     assert told(str(table), "--csv", str(tmp_path / "out.csv")) == ""
     assert "prompts.jsonl:2" in (tmp_path / "out.csv").read_text()
+    table.write_text('{"prompt": "hello"}\n{"prompt": ""}\n')
+    part = CliRunner().invoke(app, ["predict", str(writers["llama"]), str(table), "--max-new-tokens", "2"])
+    assert "prompts.jsonl:2: column 'prompt' must be a text; got an empty text" in part.stderr
+    table.write_text('{"messages": [{"role": "user", "content": "a"}]}\n{"messages": []}\n')
+    part = CliRunner().invoke(app, ["predict", str(writers["llama"]), str(table), "--max-new-tokens", "2"])
+    assert "prompts.jsonl:2: column 'messages' must be a list of messages" in part.stderr
     refused = CliRunner().invoke(app, ["predict", str(writers["llama"]), "a", "--max-new-tokens", "0"])
     assert refused.exit_code == 2
 
