@@ -20,7 +20,7 @@ from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
 from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import plain_text
-from hftransfer.report.tables import CLASS_SCORES, folds_in_words, scores_of_classes
+from hftransfer.report.tables import CLASS_SCORES, folds_in_words, refit_in_words, scores_of_classes
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -364,7 +364,7 @@ def _learned(card: Card) -> str:
     learned = _LEARNED[card.metrics["strategy"]]
     if card.task.lora_use(None):  # its head is the pretrained model's own
         learned = learned.replace(", and the head", "").replace("The head and ", "")
-    return learned + more
+    return " ".join(part for part in (learned + more, refit_in_words(card.metrics)) if part)
 
 
 def _hardware(card: Card) -> str:

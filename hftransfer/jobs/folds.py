@@ -58,7 +58,7 @@ def cross_validated(recipe: Recipe, whole: Splits, session: Session, train: Trai
     count = recipe.data.folds or 0
     folds: list[_Fold] = []
     learned: Learned | None = None
-    with _scratch(recipe, session) as quiet:
+    with sharing_activations(recipe, session) as quiet:
         for number in range(count):
             del learned
             outcomes: list[Any] = []
@@ -80,8 +80,8 @@ def cross_validated(recipe: Recipe, whole: Splits, session: Session, train: Trai
 
 
 @contextmanager
-def _scratch(recipe: Recipe, session: Session) -> Iterator[Session]:
-    """The session of the trainings: those that keep no activations after the run share them meanwhile."""
+def sharing_activations(recipe: Recipe, session: Session) -> Iterator[Session]:
+    """The session of several trainings: those that keep no activations after the run share them meanwhile."""
     quiet = session.quiet(session.progress.in_background())
     if recipe.train.cache != "off" or session.processes.count > 1:
         yield quiet

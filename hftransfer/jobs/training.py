@@ -103,9 +103,9 @@ def _train_curve(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
 
 @dataclass(frozen=True)
 class Folded:
-    """The part of a training in a cross-validation: where its outcomes go, and what the last takes over from others."""
+    """The part of a training among others: where its outcomes go, and what the last takes over."""
 
-    tested: list[Any]
+    tested: list[Any] | None = None
     taken: Choices | None = None
 
 
@@ -118,7 +118,10 @@ def train_model(
     folded: Folded | None = None,
 ) -> Learned:
     """Return what the strategy learned, and its scores: the data come first (where they aren't given), then the model.
-    In the list `kept`, where it is given, the adapter lies as it was loaded, for the next time."""
+
+    With `train.refit` it is the model of training and validation together. In the list `kept`, where it is given, the
+    adapter lies as it was loaded, for the next time.
+    """
     progress = session.progress
     with session.stage("data"), session.importing_ahead(recipe):
         splits = splits or session.splits(recipe)
@@ -126,6 +129,29 @@ def train_model(
         if isinstance(recipe.data.shots, int):
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits, task.reader.inputs))
+    if not recipe.train.refit or folded is not None:
+        return _trained(recipe, session, checkpoint, splits, kept, folded)
+    from hftransfer.jobs.refit import refitted
+
+    known = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
+    first_loaded = [] if kept is None else kept
+
+    def train(splits: Splits, taken: Choices | None, own: Session) -> Learned:
+        return _trained(recipe, own, known, splits, first_loaded, Folded(None, taken))
+
+    return refitted(recipe, splits, session, train)
+
+
+def _trained(
+    recipe: Recipe,
+    session: Session,
+    checkpoint: Checkpoint | None,
+    splits: Splits,
+    kept: list[Adapter] | None,
+    folded: Folded | None,
+) -> Learned:
+    """Return what the strategy learned of these splits."""
+    task, progress = for_targets(recipe.chosen_task, splits.kind), session.progress
     with session.stage("load"):
         from hftransfer.training.job import Job
         from hftransfer.training.own import Own

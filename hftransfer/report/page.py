@@ -14,7 +14,14 @@ from hftransfer.metrics.metric import score_name
 from hftransfer.report.headline import chance_by, first_told
 from hftransfer.report.rendering import Marked, marked_words, sentence
 from hftransfer.report.run_charts import Drawn, Matrix
-from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, scores_of_classes, seconds_of
+from hftransfer.report.tables import (
+    CLASS_SCORES,
+    duration,
+    folds_in_words,
+    refit_in_words,
+    scores_of_classes,
+    seconds_of,
+)
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 
@@ -266,6 +273,7 @@ class RunPage:
         metrics, said = self.metrics, self.environment
         parameters = metrics["parameters"]
         facts = [("parameters that learned", f"{parameters['trainable']:,} of {parameters['total']:,}")]
+        facts += [("refit", told)] if (told := refit_in_words(metrics)) else []
         facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in seconds_of(metrics["seconds"]).items()]
         facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))
         facts.append(("device", f"{said['device']}, {said['precision']}, {counted(said['threads'], 'thread')}"))

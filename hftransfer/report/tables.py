@@ -144,6 +144,14 @@ def scores_of_classes(judged: JsonObject, class_names: Sequence[str]) -> dict[st
     }
 
 
+def refit_in_words(metrics: JsonObject) -> str:
+    """Return what `train.refit` did, as a sentence; empty where it did nothing."""
+    if (refit := metrics.get("refit")) is None:
+        return ""
+    learned = f"In the end trained on all {refit['examples']:,} examples of training and validation"
+    return f"{learned}, with what validation had chosen; the validation scores are those of the model before."
+
+
 def folds_in_words(folds: JsonObject) -> list[str]:
     """Return what the folds of a cross-validation come to, in sentences."""
     name, scores = folds["metric"], folds["scores"]

@@ -234,7 +234,7 @@ class Task(ABC):
     packs: ClassVar[bool] = False
     """Whether several of its texts may lie in one row of a pass."""
     cross_validates: ClassVar[bool] = False
-    """Whether `data.folds` may test every example once."""
+    """Whether `data.folds` may test every example once, and `train.refit` train on those of validation, too."""
     estimates: ClassVar[bool] = False
     """Whether the target of a row is one number."""
     judges_labels: ClassVar[bool] = True

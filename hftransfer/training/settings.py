@@ -86,6 +86,11 @@ class TrainSettings(BaseModel):
         description="where training begins with a solved head: keep the mean of the weights of all epochs and of that "
         "start, unless validation says surely that the best epoch is better; false always keeps the best epoch",
     )
+    refit: bool = Field(
+        False,
+        description="train once more, on the training and the validation split together, with what validation chose "
+        "(epochs, L2 strength): worth its time where examples are few",
+    )
     metric: str | None = Field(
         None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"
     )

@@ -300,7 +300,7 @@ def _judge(
     else:
         judged["validation"] = _judged(job, sources, examples, "validation", **own)
     if "test" in examples:
-        judged["test"] = _judged(job, sources, examples, "test", **judged["validation"].extras, **seen)
+        judged["test"] = _judged(job, sources, examples, "test", **_tuned(job, judged), **seen)
     judged = {name: job.own.judged(own, job.splits.class_names) for name, own in judged.items()}
     for name, found in judged.items():
         _is_told(job, name, found)
