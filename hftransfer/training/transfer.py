@@ -22,7 +22,14 @@ from hftransfer.training.learning_curve import CurvePoint, learning_curve
 from hftransfer.training.likeness import likeness_of
 from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
-from hftransfer.training.probe import begin_solved, learning_rows, solve_map_head, solve_probe, solved_head, take_head
+from hftransfer.training.probe import (
+    begin_solved,
+    learning_rows,
+    solve_map_head,
+    solve_probe,
+    solved_on_directions,
+    take_head,
+)
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import Features, SolvedHead
 from hftransfer.training.sources import Sources, activation_store, examples_of, sources_of, stored_features
@@ -151,7 +158,7 @@ def _contrast(
     def solved() -> tuple[SolvedHead, Features]:
         train = learning_rows(job, examples["train"], sources.train(0))
         validation = learning_rows(job, examples["validation"], sources.others["validation"])
-        return solved_head(job, train, validation), validation[0]
+        return solved_on_directions(job, train, validation), validation[0]
 
     def judged() -> Judged:
         head, validation = solved()

@@ -41,11 +41,11 @@ def test_a_refitted_probe_is_solved_on_both_splits_with_the_strength_that_valida
     again = fitted(model, ht.LinearProbe(), train=TRAIN, validation=VALIDATION, test=TEST, refit=True)
     l2 = next(float(line) for line in _strengths(model))
     both = fitted(model, ht.LinearProbe(l2=l2), train=TRAIN + VALIDATION, validation=VALIDATION, test=TEST)
-    np.testing.assert_allclose(scores_of(again), scores_of(both), atol=1e-6)
+    np.testing.assert_allclose(scores_of(again), scores_of(both), atol=1e-5)  # the strength is shown in 6 digits
     assert np.abs(scores_of(again) - scores_of(once)).max() > 1e-4
     # Validation is told of the model that had not seen it; the test split of the one that is kept.
     assert again.metrics["validation"] == once.metrics["validation"]
-    assert again.metrics["test"]["log_loss"] == pytest.approx(both.metrics["test"]["log_loss"], abs=1e-6)
+    assert again.metrics["test"]["log_loss"] == pytest.approx(both.metrics["test"]["log_loss"], abs=1e-4)
     assert again.metrics["refit"] == {"examples": len(TRAIN) + len(VALIDATION)}
 
 

@@ -120,14 +120,17 @@ def test_features_of_a_class_come_together(tiny: TinyModels, family: str, task: 
 
 
 def test_the_head_is_the_one_that_is_solved_on_the_features(tiny: TinyModels) -> None:
-    """As the solver (which has an oracle of its own) finds it on features computed here, at the strength chosen."""
+    """As the solver (which has an oracle of its own) finds it on features computed here, of length 1, at the strength
+    chosen; it takes features of their own length."""
     done, _ = transferred(tiny, "bert", "text-classification", ALL, epochs=4)
     features, labels = _of_rows(done.adapter, "text-classification")
     best = min(done.l2_path, key=lambda tried: (tried[1], -tried[0]))[0]
-    wanted = solve_head(InMemory(features), labels, InMemory(features), labels, classes=2, l2=best)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    directions = InMemory(features / lengths)
+    wanted = solve_head(directions, labels, directions, labels, classes=2, l2=best)
     head: Any = done.adapter.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
-    assert np.allclose(logits, wanted.logits(InMemory(features)), atol=5e-3)
+    assert np.allclose(logits, wanted.logits(InMemory(features / lengths.mean())), atol=5e-3)
 
 
 def test_features_are_what_enters_the_head(tiny: TinyModels) -> None:

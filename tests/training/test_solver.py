@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from hftransfer.auditing import neighbours
 from hftransfer.training import contrastive, maps, solver
@@ -55,9 +56,12 @@ def solved(train: Any, validation: Any, classes: int, l2: float | None = None) -
 
 
 def scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standardised features, none of which varies less than 0.03 times as much as the median feature."""
     exact = values.astype(np.float64)
     mean, deviation = exact.mean(axis=0), exact.std(axis=0)
-    deviation[deviation == 0] = 1
+    constant = deviation == 0
+    deviation = np.maximum(deviation, 0.03 * np.median(deviation[~constant]))
+    deviation[constant] = 1
     return (exact - mean) / deviation, mean, deviation
 
 
@@ -78,11 +82,13 @@ def test_the_head_is_scikit_learns_at_equal_strength(classes, l2):
     reference.fit(inputs, labels)
     theirs = reference.predict_proba(inputs)
     assert np.abs(probabilities(head.logits(Plain(values))) - theirs).max() < 1e-3
-    weight = head.weight * deviation
+    # For features of deviation 1: a standardised one whose deviation was bounded varies less, and matters less.
+    spread = values.astype(np.float64).std(axis=0)
+    weight, theirs = head.weight * spread, reference.coef_ * (spread / deviation)
     if classes == 2:
-        assert np.abs((weight[1] - weight[0]) - reference.coef_[0]).max() < 1e-3
+        assert np.abs((weight[1] - weight[0]) - theirs[0]).max() < 1e-3
     else:
-        assert np.abs(weight - weight.mean(axis=0) - (reference.coef_ - reference.coef_.mean(axis=0))).max() < 1e-3
+        assert np.abs(weight - weight.mean(axis=0) - (theirs - theirs.mean(axis=0))).max() < 1e-3
 
 
 @pytest.mark.parametrize("l2", [1e-3, 0.1])
@@ -153,6 +159,61 @@ def test_every_standardisation_leaves_dead_units_small():
     weight, _ = cells.unrotated(torch.ones(6, 2))
     assert weight[:, 4].abs().max() == 0.0
     assert weight[:, :4].abs().min() > 0.0
+
+
+def test_a_unit_that_hardly_fires_among_the_training_rows_does_not_decide_where_it_fires_fully():
+    random = np.random.default_rng(0)
+    labels, wanted = np.arange(32) % 2, np.arange(400) % 2
+    values, others = (random.normal(2.0 * own[:, None], 1.0, (len(own), 20)) for own in (labels, wanted))
+    values[:, 19], others[:, 19] = 0.0, random.permutation(wanted)
+    values[[1, 3], 19] = 1e-3  # two of a class, and faintly
+    train, test = (values.astype(np.float32), labels), (others.astype(np.float32), wanted)
+    found = solved(train, train, 2, 0.1).logits(Plain(test[0])).argmax(axis=1)
+    assert np.mean(found == wanted) > 0.98
+
+
+def test_few_validation_rows_leave_the_strength_to_cross_validation_on_the_training_rows():
+    (values, labels), few = problem(90, 12), problem(9, seed=1)
+    given = solver.Problem(Plain(values), labels, Plain(few[0]), few[1], 3, independent=True)
+    head = solver.SOLVERS["softmax"](given)
+    standard, _, _ = scaled(values)
+    order = np.random.default_rng(0).permutation(90)
+    fold = np.empty(90, dtype=int)
+    fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(90) % 5
+    for l2, told in head.path:
+        losses = []
+        for number in range(5):
+            own = fold == number
+            oracle = LogisticRegression(C=1 / (l2 * (~own).sum()), tol=1e-9, max_iter=10_000)
+            oracle.fit(standard[~own], labels[~own])
+            losses.append(sklearn_log_loss(labels[own], oracle.predict_proba(standard[own]), labels=[0, 1, 2]))
+        assert told == pytest.approx(np.mean(losses), abs=1e-4)
+    assert head.l2 == min(head.path, key=lambda one: one[1])[0]
+    assert head.measure == "log loss by cross-validation"
+    plain = solved((values, labels), few, 3, head.l2)
+    np.testing.assert_allclose(head.weight, plain.weight)
+
+
+def test_of_more_columns_than_rows_cross_validation_is_the_same_along_the_directions_that_there_are(monkeypatch):
+    values, labels = problem(40, 60)
+    given = solver.Problem(Plain(values), labels, Plain(values), labels, 3)
+    quick = solver._cross_validated(given, 4)
+    monkeypatch.setattr(solver, "_along_all_directions", lambda features: np.concatenate(list(features.parts())))
+    plain = solver._cross_validated(given, 4)
+    assert quick.keys() == plain.keys()
+    for l2, loss in plain.items():  # with weak penalties both stop a little before the minimum
+        assert quick[l2] == pytest.approx(loss, abs=1e-4 if l2 > 1e-3 else 3e-3)
+
+
+@pytest.mark.parametrize("wish", [{"independent": False}, {"l2": 0.5}, {"validation": 100}, {"rare": True}])
+def test_else_validation_chooses_the_strength(wish: dict[str, Any]):
+    (values, labels), (others, wanted) = problem(90), problem(wish.get("validation", 12), seed=1)
+    if wish.get("rare"):  # fewer than three of a class
+        labels = np.where(np.arange(90) < 88, labels % 2, 2)
+    given = solver.Problem(
+        Plain(values), labels, Plain(others), wanted, 3, l2=wish.get("l2"), independent=wish.get("independent", True)
+    )
+    assert solver.SOLVERS["softmax"](given).measure == "validation log loss"
 
 
 def test_features_that_are_all_constant_give_the_share_of_each_class():
