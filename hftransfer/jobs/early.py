@@ -173,9 +173,9 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
     if data.folds is not None and data.shots is not None:
         remedy = "A few shots are drawn of a training split: choose one of both."
         faults.append(must_be("data.shots", "left out with data.folds", data.shots, remedy))
-    if recipe.train.refit and not task.cross_validates:
+    if recipe.train.refit is True and not task.cross_validates:
         faults.append(must_be("train.refit", f"false for task {task.name}", "true"))
-    if recipe.train.refit and data.folds is not None:
+    if recipe.train.refit is True and data.folds is not None:
         remedy = "The model of folds learns from all examples by itself."
         faults.append(must_be("train.refit", "false with data.folds", "true", remedy))
     if faults:

@@ -129,7 +129,8 @@ def train_model(
         if isinstance(recipe.data.shots, int):
             splits = few_shots(splits, recipe.data.shots, recipe.train.seed)
         progress.line(data_table(splits, task.reader.inputs))
-    if not recipe.train.refit or folded is not None:
+    wished = recipe.strategy.contrasts if recipe.train.refit == "auto" else recipe.train.refit
+    if not wished or folded is not None:
         return _trained(recipe, session, checkpoint, splits, kept, folded)
     from hftransfer.jobs.refit import refitted
 

@@ -86,10 +86,10 @@ class TrainSettings(BaseModel):
         description="where training begins with a solved head: keep the mean of the weights of all epochs and of that "
         "start, unless validation says surely that the best epoch is better; false always keeps the best epoch",
     )
-    refit: bool = Field(
-        False,
+    refit: Literal["auto"] | bool = Field(
+        "auto",
         description="train once more, on the training and the validation split together, with what validation chose "
-        "(epochs, L2 strength): worth its time where examples are few",
+        "(epochs, L2 strength): worth its time where examples are few; auto does so with objective: contrastive",
     )
     metric: str | None = Field(
         None, description="the validation metric that chooses the best epoch; accuracy or f1 if left out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 from hftransfer.adapters.base import Adapter
@@ -217,6 +217,8 @@ def _plan(
         ends = _is_told(job, "validation", judged)
         return Evaluation(judged, {name: shown[name] for name in names if name in shown}, _score(job, judged), ends)
 
+    if job.taken is not None:
+        evaluate = cache(evaluate)  # nothing is chosen by validation, and nobody is shown it
     return Plan(
         adapter=adapter,
         boundary=job.boundary,
