@@ -58,7 +58,7 @@ class Learned:
     pads_always: bool = False
     """Whether the texts of a dual encoder are all padded to one length."""
     l2_path: tuple[tuple[float, float], ...] = ()
-    """The L2 strengths that were tried for a solved head, and the validation log loss of each."""
+    """The L2 strengths that were tried for a solved head, and what each came to by `l2_measure`."""
     features: Mapping[str, StoredActivations] = field(default_factory=dict)
     """What a head was solved on and judged by, by split; mapped files, not memory."""
     curve: Callable[[], list[CurvePoint]] | None = None
@@ -66,6 +66,11 @@ class Learned:
 
     made: Choices | None = None
     """What validation chose."""
+
+    @property
+    def l2_measure(self) -> str:
+        """What chose the L2 strength of a solved head."""
+        return self.made.l2_measure if self.made is not None else ""
 
     @property
     def task(self) -> Task:

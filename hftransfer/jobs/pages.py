@@ -79,7 +79,7 @@ def _charts(learned: Learned, metrics: JsonObject) -> list[Drawn]:
         charts.append(run_charts.certainty_chart(test.probabilities, ids))
         charts.append(run_charts.calibration_chart(test.probabilities, ids))
     if len(learned.l2_path) > 1:
-        charts.append(run_charts.l2_chart(learned.l2_path, learned.task.l2_measure))
+        charts.append(run_charts.l2_chart(learned.l2_path, learned.l2_measure))
     return charts
 
 

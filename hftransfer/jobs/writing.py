@@ -80,7 +80,7 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
         history = learned.history
         figures.draw_history(folder.file("figures/history.png"), history.table, history.best_epoch, history.kept)
     if len(learned.l2_path) > 1:
-        figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.task.l2_measure)
+        figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.l2_measure)
     if prompts := learned.sheets.get("prompts.csv"):
         figures.draw_prompts(folder.file("figures/prompts.png"), prompts, metrics["test"]["accuracy"])
     if shots := learned.sheets.get("shots.csv"):

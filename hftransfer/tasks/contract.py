@@ -229,8 +229,6 @@ class Task(ABC):
     """Whether its head may begin with the names of the classes."""
     losses: ClassVar[tuple[str, ...]] = ()
     """The losses that `train.loss` may name; the first is the usual one."""
-    l2_measure: ClassVar[str] = "validation log loss"
-    """By what the L2 strength of a solved head is chosen."""
     packs: ClassVar[bool] = False
     """Whether several of its texts may lie in one row of a pass."""
     cross_validates: ClassVar[bool] = False

@@ -79,7 +79,6 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     answered_at_once: ClassVar[int] = 8
     judges_labels = False
     losses = ("ce+dice", "ce", "dice", "focal")
-    l2_measure = "1 - validation mean IoU"
     tuned = ("mask_values", "background")
     words = Words(
         title="Image Segmentation",

@@ -48,7 +48,6 @@ class RegressionTask(HeadTask[float]):
         Metric("rmse", title="root mean squared error", higher_is_better=False),
     )
     solver = "ridge"
-    l2_measure = "RMSE on other rows"
     problem_type = "regression"
     losses = ("mse", "huber")
     tuned = ("half_width", "coverage")

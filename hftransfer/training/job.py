@@ -50,6 +50,8 @@ class Choices:
 
     l2: float | None = None
     """The L2 strength of a solved head."""
+    l2_measure: str = ""
+    """What chose it."""
     epochs: int = 0
     """So many epochs make the model that is kept; 0 for none."""
     mean: bool = False

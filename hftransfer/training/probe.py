@@ -148,7 +148,8 @@ def learning_rows(job: Job, examples: Examples, source: Source, most: int | None
 def take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.validation_log_loss)}")
+    job.made.l2_measure = head.measure
+    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}")
     return head.path
 
 
@@ -165,6 +166,4 @@ def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> N
         return  # the first step's loss tells of it
     head = solved_head(job, train, validation)
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(
-        f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.validation_log_loss)}"
-    )
+    job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}")

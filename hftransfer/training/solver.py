@@ -76,11 +76,11 @@ class SolvedHead:
     weight: np.ndarray
     bias: np.ndarray
     l2: float
-    validation_log_loss: float
+    measured: float
     path: tuple[tuple[float, float], ...] = ()
-    """The L2 strengths that were tried, from weak to strong, and the validation log loss of each."""
+    """The L2 strengths that were tried, from weak to strong, and what each came to."""
     measure: str = "validation log loss"
-    """What stands in place of the validation log loss, where that is something else."""
+    """What chose among them; `measured` of the one that was taken."""
 
     def logits(self, features: Features) -> np.ndarray:
         """Return the logits (N, C) in float64."""
@@ -713,7 +713,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
         l2 = min(losses, key=lambda strength: (losses[strength], -strength))
         head = solve(problem.train, problem.targets, l2=l2)
         path, measure = tuple(sorted(losses.items())), "log loss by cross-validation"
-        return replace(head, validation_log_loss=losses[l2], path=path, measure=measure)
+        return replace(head, measured=losses[l2], path=path, measure=measure)
     if problem.l2 is not None or most is None or count <= most:
         return solve(problem.train, problem.targets, l2=problem.l2)
     # Always the same rows, in the order in which they lie on the disk.
@@ -722,12 +722,12 @@ def _solve_classes(problem: Problem) -> SolvedHead:
     tried: list[SolvedHead] = []
     for l2 in reversed(GRID):  # strong strengths take few steps: from there until it gets worse
         tried.append(solve(pilot, targets, l2=l2))
-        if len(tried) > 1 and tried[-1].validation_log_loss > tried[-2].validation_log_loss:
+        if len(tried) > 1 and tried[-1].measured > tried[-2].measured:
             break
-    best = min(tried, key=lambda head: head.validation_log_loss)
+    best = min(tried, key=lambda head: head.measured)
     # What is best for the sum of the losses stays about the same; the objective has their mean.
     head = solve(problem.train, problem.targets, l2=best.l2 * most / count)
-    return replace(head, path=tuple((one.l2 * most / count, one.validation_log_loss) for one in reversed(tried)))
+    return replace(head, path=tuple((one.l2 * most / count, one.measured) for one in reversed(tried)))
 
 
 def _folds_to_choose_by(problem: Problem) -> int:

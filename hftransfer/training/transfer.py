@@ -53,7 +53,7 @@ class Transferred:
     steps: int = 0
     """How many steps the training had."""
     l2_path: tuple[tuple[float, float], ...] = ()
-    """Of a solved head: the L2 strengths that were tried, and the validation log loss of each."""
+    """Of a solved head: the L2 strengths that were tried, and what each came to by `made.l2_measure`."""
     before: dict[str, Judged] = field(default_factory=dict)
     """How good the model was before training, by split, where that says something."""
     familiarity: Familiarity | None = None

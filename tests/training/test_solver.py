@@ -264,7 +264,7 @@ def test_the_same_problem_gives_the_same_bits():
 def test_the_strength_is_the_best_of_those_around_it(noise):
     train, validation = problem(noise=noise), problem(seed=1, noise=noise)
     head = solved(train, validation, 3)
-    losses = {l2: solved(train, validation, 3, l2).validation_log_loss for l2 in GRID}
+    losses = {l2: solved(train, validation, 3, l2).measured for l2 in GRID}
     assert head.l2 in GRID
     place = GRID.index(head.l2)
     neighbours = GRID[max(0, place - 1) : place + 2]
@@ -275,7 +275,7 @@ def test_the_strength_is_the_best_of_those_around_it(noise):
 def test_the_log_loss_that_is_told_is_that_of_the_head():
     train, validation = problem(), problem(seed=1)
     head = solved(train, validation, 3)
-    assert head.validation_log_loss == pytest.approx(log_loss(head, *validation), abs=1e-6)
+    assert head.measured == pytest.approx(log_loss(head, *validation), abs=1e-6)
 
 
 def test_a_given_strength_is_used():
@@ -299,7 +299,7 @@ def test_features_larger_than_memory_give_the_same_head(rows_at_once, monkeypatc
     streamed = solved(train, validation, 3, 1e-2)
     ours, theirs = streamed.logits(Plain(train[0])), whole.logits(Plain(train[0]))
     assert np.abs(probabilities(ours) - probabilities(theirs)).max() < 1e-5
-    assert streamed.validation_log_loss == pytest.approx(whole.validation_log_loss, abs=1e-6)
+    assert streamed.measured == pytest.approx(whole.measured, abs=1e-6)
 
 
 def test_features_larger_than_memory_are_never_read_whole(monkeypatch):
