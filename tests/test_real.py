@@ -36,6 +36,7 @@ def _run(model: str, data: str, out: Path, **overrides: object) -> dict[str, Any
 @pytest.mark.bundled
 @bundled
 class TestDrawnPets:
+    @pytest.mark.slow
     def test_probe_on_real_weights_reaches_95_percent(self, tmp_path: Path) -> None:
         metrics = _run("bundled/efficientnet-lite0", "bundled/drawn-pets", tmp_path / "run")
         assert metrics["examples"] == {"train": 400, "validation": 100, "test": 200}

@@ -82,6 +82,7 @@ def test_the_graph_of_a_text_model_takes_any_length(
             assert list(prediction.scores.values()) == pytest.approx(row, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_model_for_questions_has_two_outputs(tiny: TinyModels, squad_data: Path, tmp_path: Path) -> None:
     recipe = {
         "task": "question-answering",

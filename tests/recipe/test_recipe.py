@@ -513,8 +513,13 @@ def _discs(folder: Path) -> Path:
     return folder / "discs"
 
 
+_LONG = ("restaurant_sentences_lora", "drawn_pets_segmentation")
+
+
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in _LONG else ()) for one in shipped_recipes()]
+)
 def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, text_data, squad_data, tmp_path, silent):
     stand_ins_by_task = {
         "image-classification": (tiny("resnet"), folder_data),

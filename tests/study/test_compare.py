@@ -334,6 +334,7 @@ def test_all_faults_of_all_cells_are_told_before_anything_is_run(
     assert not counted
 
 
+@pytest.mark.slow
 def test_texts_questions_shots_and_models_are_compared(
     tiny: TinyModels, text_data: Path, squad_data: Path, folder_data: Path, tmp_path: Path, counted: Counter[str]
 ) -> None:
@@ -352,6 +353,7 @@ def test_texts_questions_shots_and_models_are_compared(
     assert (tmp_path / "s" / "figures" / "shots.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_masks_and_labels_are_compared(tiny: TinyModels, tmp_path: Path, counted: Counter[str]) -> None:
     recipe = {"task": "image-segmentation", "model": str(tiny("timm")), "data": {"source": "memory", "size": 64}}
     recipe["train"] = {"precision": "fp32", "epochs": 1}
@@ -414,6 +416,7 @@ def test_shots_are_those_of_the_recipe_unless_they_are_given(tiny: TinyModels, f
     assert [cell.strategy for cell in many] == ["linear-probe", "fine-tune:1", "lora:2", "fine-tune:all"]
 
 
+@pytest.mark.slow
 def test_runs_without_a_test_split_or_of_other_data_are_told(
     tiny: TinyModels, tmp_path: Path, counted: Counter[str]
 ) -> None:

@@ -390,6 +390,7 @@ class TestBundled:
     def _one_cache_for_all(self, cache_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HFTRANSFER_CACHE", str(cache_of_all))
 
+    @pytest.mark.slow
     def test_the_text_tower_gives_the_mean_over_tokens(self) -> None:
         from transformers import AutoModel, AutoTokenizer
 
