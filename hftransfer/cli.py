@@ -889,6 +889,22 @@ def delete_runs(
     _guarded(work, debug=debug)
 
 
+@app.command("open")
+def open_page(run: RunName, debug: Debug = False) -> None:
+    """Open the page of a run or a comparison in the browser, and print where it lies."""
+
+    def work() -> None:
+        import webbrowser
+
+        from hftransfer.jobs.runs import page_of
+
+        page = page_of(run)
+        print(page)
+        webbrowser.open(page.resolve().as_uri())
+
+    _guarded(work, debug=debug)
+
+
 @app.command()
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch: smollm2.")],

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
-from hftransfer.data.layouts import files_below
+from hftransfer.base.runs import is_run, newest_in
+from hftransfer.data.layouts import files_below, files_once
 from hftransfer.data.reading import Columns, NamedInput, Reader
 from hftransfer.data.tables import raise_first, table_suffix
 
@@ -96,7 +97,10 @@ def _expanded(
     elif path is None or not reader.suffix:
         yield reader.alone(name, path)
     elif path.is_dir():
-        yield from _files(sorted(files_below(path)), reader, f"the folder {name}")
+        if is_run(path) or newest_in(path) is not None:
+            remedy = "One model is asked at a time."
+            raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run", remedy))
+        yield from _files(sorted(files_once(path)), reader, f"the folder {name}")
     elif not path.exists() and any(sign in name for sign in "*?[") and reader.is_pattern(name):
         start = Path(path.anchor)
         yield from _files(sorted(start.glob(str(path.relative_to(start)))), reader, f"'{name}'")

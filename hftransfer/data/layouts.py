@@ -76,6 +76,15 @@ def files_below(folder: Path) -> Iterator[Path]:
     return (walked.path for walked in walk(folder) if not walked.is_loop)
 
 
+def files_once(folder: Path) -> list[Path]:
+    """Return the same files; those that links lead to, and that lie in the folder by themselves, are given once."""
+    files = [walked for walked in walk(folder) if not walked.is_loop]
+    if not any(walked.by_link for walked in files):
+        return [walked.path for walked in files]
+    own = {walked.path.resolve() for walked in files if not walked.by_link}
+    return [walked.path for walked in files if not walked.by_link or walked.path.resolve() not in own]
+
+
 def path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str | None:
     """Why a file may not be read: it is a link out of the data's folder."""
     if settings.allow_outside_paths:

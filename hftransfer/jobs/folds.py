@@ -154,6 +154,7 @@ def _as_one(
         l2_path=(),
         # Of the examples that were learned from, and are tested too: an audit would call them copies.
         features={},
+        curve=None,
     )
 
 

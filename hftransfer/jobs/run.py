@@ -243,6 +243,10 @@ def _unfinished(recipe: str | Path | Mapping[str, object], out: str | Path | Non
         return None
     path = user_path(recipe, "the recipe", RecipeError)
     if not path.is_dir():
+        if not path.suffix and len(path.parts) > 1:
+            raise OutputError(
+                must_be("the run to go on with", "the folder of a run", f"'{recipe}', which is not there")
+            )
         return None
     path = newest_interrupted_in(path) or path
     if asked_in(path) is None:

@@ -15,7 +15,17 @@ from typing import Literal
 from hftransfer.base.errors import HftransferError, OutputError, must_be, some, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder, asked_in
-from hftransfer.base.runs import METRICS, at_newest, begun, is_finished, is_of_a_recipe, is_run, link_newest, runs_in
+from hftransfer.base.runs import (
+    COMPARISON,
+    METRICS,
+    at_newest,
+    begun,
+    is_finished,
+    is_of_a_recipe,
+    is_run,
+    link_newest,
+    runs_in,
+)
 from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.report.headline import Headline, headline_of, task_of
 from hftransfer.report.tables import columns_of, results_table
@@ -104,6 +114,22 @@ def find_run(reference: str | Path) -> Path:
         remedy = "hftransfer runs lists those there are."
         raise OutputError(must_be("the run", "the folder of a finished run, or one of runs", got, remedy))
     return path
+
+
+def page_of(reference: str | Path) -> Path:
+    """Return the page of a comparison, of a finished run, or of the newest in a folder of runs.
+
+    Raises:
+        OutputError: there is none.
+    """
+    comparison = user_path(reference, "the run", OutputError) / COMPARISON
+    if comparison.is_file():
+        return comparison
+    page = find_run(reference) / "report.html"
+    if not page.is_file():
+        remedy = "It was run with output.report: false."
+        raise OutputError(must_be(f"the page of {page.parent}", "there", "none", remedy))
+    return page
 
 
 def metrics_of(run: Path) -> JsonObject:

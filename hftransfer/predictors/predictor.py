@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from safetensors.numpy import save_file
 
@@ -475,9 +475,9 @@ class Predictor:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
 
-    def use_unknown(self, share: float | None) -> None:
+    def use_unknown(self, share: float | None) -> Self:
         """Answer `none of these` where an input is more unusual than this share of the training examples; None names
-        a class whatever the input is, as at first.
+        a class whatever the input is, as at first. Return the predictor.
 
         Raises:
             RecipeError: it is no share, or the model does not know what its training examples looked like.
@@ -490,11 +490,12 @@ class Predictor:
         if share is not None and NONE_OF_THESE in self.class_names:
             raise RecipeError(must_be("unknown", f"left out: '{NONE_OF_THESE}' is a class of the model", share))
         self._unknown = share
+        return self
 
-    def use_coverage(self, coverage: float | None) -> None:
+    def use_coverage(self, coverage: float | None) -> Self:
         """Give each prediction its `label_set`: the labels that hold the true one as often as `coverage` says, for
         inputs like those of the validation split (split-conformal sets). The likeliest is always among them: a model
-        that is right more often gives that alone. None gives no sets, as at first.
+        that is right more often gives that alone. None gives no sets, as at first. Return the predictor.
 
         Raises:
             RecipeError: it is no share, or the model was not told by a validation split of 20 examples or more.
@@ -507,9 +508,11 @@ class Predictor:
         from hftransfer.metrics.calibration import needed_for
 
         self._least = needed_for(self.facts.conformity or (), coverage) if coverage is not None else None
+        return self
 
-    def use_tiles(self, edge: int | None) -> None:
-        """Cut larger images into overlapping squares of this edge, in pixels; None sees each as a whole.
+    def use_tiles(self, edge: int | None) -> Self:
+        """Cut larger images into overlapping squares of this edge, in pixels; None sees each as a whole. Return the
+        predictor.
 
         Raises:
             RecipeError: the model makes no masks, or the edge is no length.
@@ -519,6 +522,7 @@ class Predictor:
         if edge is not None and edge < _LEAST_TILE_PX:
             raise RecipeError(must_be("the tile", f"{_LEAST_TILE_PX} pixels or more", edge))
         self.tile = edge
+        return self
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Return the folder, with the model in its native layout: `ht.load` reads it, and plain transformers (LoRA:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -126,7 +127,10 @@ def _value(name: str, metric: OwnMetric, wanted: np.ndarray, given: np.ndarray, 
             value: Any = _of_evaluate(name, metric, wanted, given, class_names)
         else:
             value = metric(wanted, given)
-        return float(value)
+        number = float(value)
+        if math.isnan(number):
+            raise RecipeError(must_be(f"metrics['{name}']", "a number for these labels and predictions", "nan"))
+        return number
     except RecipeError:
         raise
     except Exception as error:  # whatever a person's function comes upon

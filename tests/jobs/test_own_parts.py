@@ -112,6 +112,11 @@ def test_what_does_not_go_is_told(tiny: TinyModels, given: dict[str, Any], told:
         _fit(tiny, strategy="linear-probe", **given)
 
 
+def test_a_metric_that_is_no_number_chooses_nothing(tiny: TinyModels) -> None:
+    with pytest.raises(ht.RecipeError, match=r"metrics\['lost'\] must be a number .*; got nan"):
+        _fit_pictures(tiny, None, metrics={"lost": lambda wanted, given: float("nan")})
+
+
 def _fit_pictures(tiny: TinyModels, transform: Any, **more: Any) -> ht.Predictor:
     given: dict[str, Any] = {"strategy": "fine-tune:1", "epochs": 2, "progress": SILENT, **more}
     model = str(tiny("resnet"))

@@ -47,6 +47,21 @@ def test_runs_come_newest_first_and_the_second_of_one_second_is_the_newer(finish
     assert len(runs_in(tmp_path)) == 4
 
 
+def test_the_page_of_a_run_is_opened(runs, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    page = runs / "flowers/20260103-101500/report.html"
+    page.touch()
+    assert call("open", str(runs / "flowers")).output.strip() == str(page)
+    (runs / "comparison.html").touch()
+    assert call("open", str(runs)).output.strip() == str(runs / "comparison.html")
+    assert opened == [page.as_uri(), (runs / "comparison.html").as_uri()]
+    page.unlink()
+    told = call("open", str(page.parent))
+    assert told.exit_code == 2
+    assert "output.report: false" in told.stderr
+
+
 def test_a_folder_of_runs_means_its_newest_with_a_model(runs):
     newest = runs / "flowers/20260102-101500"
     assert newest_in(runs / "flowers") == newest

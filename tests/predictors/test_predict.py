@@ -86,6 +86,24 @@ def test_folders_patterns_tables_and_lines_name_images(photos: Path) -> None:
     assert [str(one.value) for one in both] == [expected[0], *expected]
 
 
+def test_what_a_link_in_a_folder_leads_to_in_that_folder_comes_once(tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    picture("red", 1).save(tmp_path / "in" / "deep" / "one.png")
+    picture("red", 2).save(tmp_path / "elsewhere" / "two.png")
+    (tmp_path / "in" / "latest").symlink_to("deep")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    names = [Path(one.name).relative_to(tmp_path / "in").as_posix() for one in inputs_of([f"{tmp_path}/in"], IMAGES)]
+    assert names == ["deep/one.png", "linked/two.png"]
+
+
+def test_a_run_is_no_folder_of_images(finished, tmp_path: Path) -> None:
+    run = finished("vit").folder
+    for name in (str(run), str(run.parent)):
+        with pytest.raises(DataError, match="or a folder of them; got a run"):
+            inputs_of([name], IMAGES)
+
+
 def test_a_name_with_brackets_is_first_of_all_a_file(tmp_path: Path) -> None:
     picture("red", 1).save(tmp_path / "cat[1].png")
     (one,) = inputs_of([str(tmp_path / "cat[1].png")], IMAGES)
