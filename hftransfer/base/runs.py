@@ -36,7 +36,8 @@ def is_run(path: Path) -> bool:
 def begun(path: Path) -> tuple[datetime.datetime, int]:
     """Return when a run began, as the name of its folder says, and which of that second it is; of a folder with a name
     of its own, when its results were written."""
-    stamp = _STAMP.fullmatch(path.name)
+    # `latest` leads to one.
+    stamp = _STAMP.fullmatch(path.resolve().name if path.is_symlink() else path.name)
     with contextlib.suppress(ValueError):  # 99999999-000000 is no time
         if stamp is not None:
             return datetime.datetime.strptime(stamp[1], "%Y%m%d-%H%M%S"), int(stamp[2] or 1)

@@ -170,6 +170,8 @@ def require_sense(job: Job) -> None:
         if value is not None
     ]
     # Not refused: compare gives the same settings to a probe and to what is stepped.
+    if job.on_epoch is not None:
+        job.progress.line("on_epoch is not called: a head that is solved has no epochs")
     idle = {"label_smoothing": job.train.label_smoothing, "loss": job.train.loss if job.train.loss == "huber" else None}
     for name, value in idle.items():
         if value:

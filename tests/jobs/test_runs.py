@@ -43,6 +43,8 @@ def test_runs_come_newest_first_and_the_second_of_one_second_is_the_newer(finish
     names = ["20260102-101500-10", "20260102-101500-2", "20260102-101500", "20250102-101500"]
     assert [run.name for run in runs_in(tmp_path)] == names
     assert begun(tmp_path / "x" / names[0])[0].year == 2026
+    (tmp_path / "x" / "latest").symlink_to(names[1])
+    assert begun(tmp_path / "x" / "latest") == begun(tmp_path / "x" / names[1])
     (tmp_path / "latest").symlink_to(tmp_path / "x")
     assert len(runs_in(tmp_path)) == 4
 
