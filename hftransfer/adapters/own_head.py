@@ -30,7 +30,7 @@ class OwnHead(nn.Module):
 
     @property
     def kind(self) -> str:
-        """What a person knows the module by."""
+        """Return what a person knows the module by."""
         return f"{type(self.module).__module__}.{type(self.module).__qualname__}"
 
     def forward(self, features: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Learned:
 
     @property
     def l2_measure(self) -> str:
-        """What chose the L2 strength of a solved head."""
+        """Return what chose the L2 strength of a solved head."""
         return self.made.l2_measure if self.made is not None else ""
 
     @property
