@@ -107,6 +107,8 @@ class Folded:
 
     tested: list[Any] | None = None
     taken: Choices | None = None
+    whole: Splits | None = None
+    """The splits that the run is of, where those that are trained on are a part of them."""
 
 
 def train_model(
@@ -137,10 +139,12 @@ def train_model(
     known = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
     first_loaded = [] if kept is None else kept
 
-    def train(splits: Splits, taken: Choices | None, own: Session) -> Learned:
-        return _trained(recipe, own, known, splits, first_loaded, Folded(None, taken))
+    whole = splits
 
-    return refitted(recipe, splits, session, train)
+    def train(part: Splits, taken: Choices | None, own: Session) -> Learned:
+        return _trained(recipe, own, known, part, first_loaded, Folded(None, taken, whole))
+
+    return refitted(recipe, whole, session, train)
 
 
 def _trained(
@@ -161,7 +165,8 @@ def _trained(
 
         checkpoint = session.checkpoint(recipe.model.name, recipe.model.revision, checkpoint)
         ready = _make_ready(recipe, checkpoint, task, splits, kept, session)
-        facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, splits, session.processes)
+        whole = folded.whole if folded is not None and folded.whole is not None else splits
+        facts = resolved_facts(checkpoint.weights_sha256, checkpoint.revision, whole, session.processes)
         # A resolved recipe says which weights and data it was; others may have come in their place.
         tell_differences(recipe.resolved, facts, progress)
         keeping = _keeping(recipe, facts, session)

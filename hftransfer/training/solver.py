@@ -232,8 +232,7 @@ class _Standardised:
     def __init__(self, features: Features, mean: np.ndarray, deviation: np.ndarray) -> None:
         self.features, self.mean, self.deviation = features, mean, deviation
         self.shape = features.shape
-        small = self.shape[0] * self.shape[1] * 8 <= _IN_MEMORY_BYTES
-        self._kept = list(self._made()) if small else None
+        self._kept = list(self._made()) if _small(features) else None
 
     @property
     def in_memory(self) -> bool:
@@ -245,6 +244,12 @@ class _Standardised:
     def _made(self) -> Iterator[np.ndarray]:
         for part in _parts(self.features):
             yield (part.astype(np.float64) - self.mean) / self.deviation
+
+
+def _small(features: Features) -> bool:
+    """Return whether features may lie in memory in float64."""
+    count, width = features.shape
+    return count * width * 8 <= _IN_MEMORY_BYTES
 
 
 def _parts(features: Features) -> Iterator[np.ndarray]:
@@ -351,14 +356,18 @@ def _principal_of_few(
     """Return what `_principal` does, of the R eigenvalues above 0 alone, where rows are fewer than features: those of
     the products of all rows (N, N) are the same, and take (D / N)³ times less. What is left out adds nothing to a ridge
     regression."""
-    parts = list(_labelled(features, targets))
-    rows, own = np.concatenate([part for part, _ in parts]), np.concatenate([some for _, some in parts])
+    rows = np.concatenate(list(features.parts()))
+    values, left = _products_of_rows(rows)
+    vectors = rows.T @ (left / np.sqrt(values * len(rows)))  # (D, R)
+    return values, vectors, np.asarray(vectors.T @ (rows.T @ centred(targets)) / len(rows))
+
+
+def _products_of_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the R eigenvalues above 0, and the eigenvectors (N, R), of the products of all rows (N, D), by N."""
     values, left = np.linalg.eigh(rows @ rows.T / len(rows))  # (N,), (N, N)
     # Below, a vector is as much rounding as it is a direction.
-    kept = values > 1e-12 * values[-1]
-    values, left = values[kept], left[:, kept]
-    vectors = rows.T @ (left / np.sqrt(values * len(rows)))  # (D, R)
-    return values, vectors, np.asarray(vectors.T @ (rows.T @ centred(own)) / len(rows))
+    kept = values > 1e-12 * max(1.0, float(values[-1]))
+    return values[kept], left[:, kept]
 
 
 class _Basis(NamedTuple):
@@ -642,14 +651,8 @@ class _Directions(NamedTuple):
         """Find those of features (N, D) and centred targets (N,): of more rows than columns by the covariance (D, D),
         else by the products (N, N) of the rows."""
         count, width = features.shape
-        if count >= width:
-            return cls(*_principal(features, targets, lambda own: own), count)
-        whole = np.concatenate(list(features.parts()))  # (N, D)
-        found, sides = np.linalg.eigh(whole @ whole.T / count)
-        # The other eigenvalues are rounding, and would be divided by.
-        there = found > 1e-12 * max(1.0, float(found[-1]))
-        vectors = whole.T @ sides[:, there] / np.sqrt(found[there] * count)  # (D, K)
-        return cls(found[there], vectors, vectors.T @ (whole.T @ targets) / count, count)
+        principal = _principal if count >= width else _principal_of_few
+        return cls(*principal(features, targets, lambda own: own), count)
 
     def weights(self, grid: np.ndarray) -> np.ndarray:
         """Return the weights (D, G) for each of the strengths (G,)."""
@@ -733,7 +736,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
 def _folds_to_choose_by(problem: Problem) -> int:
     """Return how many folds of the training rows choose the L2 strength; 0 where validation does."""
     few = problem.independent and len(problem.validation_targets) < _MANY_TO_CHOOSE
-    if problem.l2 is not None or problem.near is not None or not few:
+    if problem.l2 is not None or problem.near is not None or not few or not _small(problem.train):
         return 0
     least = int(np.bincount(problem.targets, minlength=problem.classes).min())
     return min(_FOLDS, least) if least >= _LEAST_OF_A_CLASS else 0
@@ -768,13 +771,13 @@ def _cross_validated(problem: Problem, folds: int) -> dict[float, float]:
 
 
 def _along_all_directions(features: _Standardised) -> np.ndarray:
-    """Return features (N, D) in memory; of more columns than rows their coordinates (N, N) along the directions that
-    the rows have, in which heads with an L2 penalty are the same."""
+    """Return features (N, D) in memory; of more columns than rows their coordinates (N, R) along the directions
+    that the rows have, in which heads with an L2 penalty are the same."""
     rows = np.concatenate(list(features.parts()))
     if rows.shape[0] >= rows.shape[1]:
         return rows
-    values, left = np.linalg.eigh(rows @ rows.T)  # (N,), (N, N)
-    return np.asarray(left * np.sqrt(np.maximum(values, 0.0)))
+    values, left = _products_of_rows(rows)
+    return np.asarray(left * np.sqrt(values * len(rows)))
 
 
 def _chosen(features: Features, rows: np.ndarray) -> np.ndarray:

@@ -114,6 +114,30 @@ def test_a_run_of_a_few_shots_learns_from_those_of_validation_too(
     assert not missing_words(page, ["12 examples of training and validation"])
 
 
+@pytest.mark.parametrize("strategy", ["linear-probe", "lora"])
+def test_a_refitted_run_is_of_the_data_that_others_of_the_same_splits_are_of(
+    tiny: TinyModels, tmp_path: Path, strategy: str
+) -> None:
+    recipe = {
+        "task": "text-classification",
+        "model": str(tiny("bert")),
+        "data": {"source": "memory"},
+        "strategy": strategy,
+        "output": {"figures": False},
+    }
+    prints, log = [], StringIO()
+    for refit_too in (False, True):
+        train = {"precision": "fp32", "refit": refit_too, "epochs": None if strategy == "linear-probe" else 1}
+        told = run({**recipe, "train": train}, data=SPLITS, out=tmp_path / f"{refit_too}", progress=SILENT)
+        resolved = ht.load_recipe(told.folder).recipe.resolved
+        assert resolved is not None
+        prints.append(resolved.data_fingerprint)
+    assert prints[0] == prints[1]
+    # Nor does the run that repeats it say that the data are others.
+    run(tmp_path / "True" / "recipe.yaml", data=SPLITS, out=tmp_path / "again", progress=Progress(log))
+    assert "differs" not in log.getvalue()
+
+
 @pytest.mark.parametrize(
     ("task", "data", "words"),
     [

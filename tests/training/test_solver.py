@@ -205,8 +205,12 @@ def test_of_more_columns_than_rows_cross_validation_is_the_same_along_the_direct
         assert quick[l2] == pytest.approx(loss, abs=1e-4 if l2 > 1e-3 else 3e-3)
 
 
-@pytest.mark.parametrize("wish", [{"independent": False}, {"l2": 0.5}, {"validation": 100}, {"rare": True}])
-def test_else_validation_chooses_the_strength(wish: dict[str, Any]):
+@pytest.mark.parametrize(
+    "wish", [{"independent": False}, {"l2": 0.5}, {"validation": 100}, {"rare": True}, {"large": 1}]
+)
+def test_else_validation_chooses_the_strength(wish: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    if wish.get("large"):  # more than lies in memory
+        monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 1000)
     (values, labels), (others, wanted) = problem(90), problem(wish.get("validation", 12), seed=1)
     if wish.get("rare"):  # fewer than three of a class
         labels = np.where(np.arange(90) < 88, labels % 2, 2)
