@@ -739,7 +739,7 @@ def explain(
     region: Annotated[
         str | None, typer.Option(help="Of segmentation: the part asked about, as in 0.2,0.4,0.5,0.9 (left, top, …).")
     ] = None,
-    truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = True,
+    truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = False,
     out: Annotated[Path | None, typer.Option(help="The folder (default: explanations).")] = None,
     base: Base = None,
     quiet: Quiet = False,
@@ -984,8 +984,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not have an encoding
             stream.reconfigure(errors="backslashreplace")
+    from hftransfer.base.collection import rarely_collected
+
     try:
-        app()
+        with rarely_collected():
+            app()
     except BrokenPipeError:  # what we print goes to a program that has read enough
         # Python flushes standard output once more when it ends, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -17,6 +18,7 @@ from hftransfer.adapters.heads import Head, save_head
 from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.adapters.lora import LoraLayers, save_matrices
 from hftransfer.adapters.own_head import OwnHead
+from hftransfer.adapters.parts import Parts
 from hftransfer.adapters.scoring import ExactLinear, Scoring, names_of, scoring_of
 from hftransfer.adapters.split import Activations, SplitModel
 from hftransfer.base.errors import ModelError, first_line, must_be
@@ -50,7 +52,8 @@ class Adapter(ABC):
     model: PreTrainedModel
     """The network that is trained and saved; a network of ours has the same attributes."""
     processor: BaseImageProcessor | PreTrainedTokenizerBase
-    split: SplitModel
+    known: Parts | None = None
+    """What is known of the model's parts before they are asked for: then nothing is tried out."""
 
     def __init__(
         self,
@@ -69,8 +72,6 @@ class Adapter(ABC):
         self.fresh: frozenset[str] = frozenset()
         """The names of parameters that the checkpoint did not give: they are new."""
         self._as_one_stage = False
-        self._find_split()
-        self._require_split()
 
     # --- what each modality and library says for itself ---
 
@@ -126,7 +127,27 @@ class Adapter(ABC):
 
     # --- the split ---
 
-    def _find_split(self) -> None:
+    @cached_property
+    def split(self) -> SplitModel:
+        """The model told apart into stages and a head; it is looked at when this is first asked for.
+
+        Raises:
+            ModelError: it can't be told apart.
+        """
+        self._find_split(self.known)
+        if not self.split.is_known:
+            self._require_split()
+        return self.split
+
+    def require_parts(self) -> None:
+        """Return if the model can be told apart into stages and a head.
+
+        Raises:
+            ModelError: it can't.
+        """
+        _ = self.split
+
+    def _find_split(self, known: Parts | None = None) -> None:
         """Find stages and head by watching one small example go through the model.
 
         Raises:
@@ -134,7 +155,7 @@ class Adapter(ABC):
         """
         stages = [] if self._as_one_stage else self._find_stages()
         self.split = SplitModel(
-            self.model, stages, self.head_port, self.outputs, self.sample_inputs, self.carried, self.name
+            self.model, stages, self.head_port, self.outputs, self.sample_inputs, self.carried, self.name, known
         )
         if self.scoring == "none" and type(self.split.head) is nn.Linear:
             self.split.head.__class__ = ExactLinear
@@ -227,14 +248,14 @@ class Adapter(ABC):
     @property
     def head_is_linear(self) -> bool:
         """Return whether the head is one linear layer from pooled features (B, D) to the logits, and can be solved."""
-        return self.split.head_is_direct and self.head_port.is_solvable(self.head, self.trace.features)
+        return self.split.head_is_direct and self.head_port.is_solvable(self.head, self.split.features_shape)
 
     @property
     def last_layer_is_solvable(self) -> bool:
         """Return whether the last layer makes the logits of what enters it, (B, D) or of tokens (B, T, D), with a bias;
         other layers of the head may lie below it."""
-        is_fit = self.head_port.of_tokens or self.head_port.is_solvable(self.head, self.trace.features)
-        return self.split.trace.head_gives_logits and is_fit and self.head.bias is not None
+        is_fit = self.head_port.of_tokens or self.head_port.is_solvable(self.head, self.split.features_shape)
+        return self.split.head_gives_logits and is_fit and self.head.bias is not None
 
     @property
     def head_is_direct(self) -> bool:

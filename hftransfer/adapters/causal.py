@@ -157,12 +157,13 @@ class CausalAdapter(TextAdapter):
         finally:
             config.use_cache = before
 
-    def require_causal(self) -> None:
-        """Return if no token's logits depend on a later token.
+    def _require_split(self) -> None:
+        """Check the split as for any text model, and that no token's logits depend on a later token.
 
         Raises:
             ModelError: they do: the model reads texts, and can't write them.
         """
+        super()._require_split()
         inputs = self.sample_inputs(1)
         other = dict(inputs)
         other["input_ids"] = inputs["input_ids"].clone()

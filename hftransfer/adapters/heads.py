@@ -14,6 +14,8 @@ from hftransfer.adapters.families import Modality
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
     from transformers import PreTrainedConfig
 
@@ -71,8 +73,8 @@ class Head:
             return layer.outputs == outputs
         return isinstance(layer, nn.Linear) and layer.out_features == outputs
 
-    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
-        """Return whether the head can be solved in closed form from the features that enter it."""
+    def is_solvable(self, layer: HeadLayer, features: Sequence[int]) -> bool:
+        """Return whether the head can be solved in closed form from features of the shape that enters it."""
         del layer, features
         return False
 
@@ -100,9 +102,9 @@ class Head:
 class LinearHead(Head):
     """A linear layer from pooled features (B, D) to logits (B, C)."""
 
-    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
+    def is_solvable(self, layer: HeadLayer, features: Sequence[int]) -> bool:
         """Return whether the features are pooled and the layer has a bias."""
-        return features.ndim == 2 and layer.bias is not None
+        return len(features) == 2 and layer.bias is not None
 
 
 class TokenHead(Head):
@@ -135,7 +137,7 @@ class MapHead(ConvHead):
             hasattr(layer, "of_maps") and getattr(layer, "outputs", None) == outputs
         )
 
-    def is_solvable(self, layer: HeadLayer, features: Tensor) -> bool:
+    def is_solvable(self, layer: HeadLayer, features: Sequence[int]) -> bool:
         """Return whether the layer has a bias."""
         del features
         return layer.bias is not None

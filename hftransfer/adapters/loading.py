@@ -17,6 +17,7 @@ from hftransfer.adapters.keras import load_keras
 from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers, seeded
 from hftransfer.adapters.modules import load_module
 from hftransfer.adapters.open_clip import load_open_clip
+from hftransfer.adapters.parts import Parts
 from hftransfer.adapters.pretrained import (
     LoadingReport,
     config_of,
@@ -65,13 +66,14 @@ def load_adapter(
     problem_type: str | None = None,
     pair: Literal["joint", "features"] = "joint",
     size: tuple[int, int] | None = None,
+    known: Parts | None = None,
 ) -> Adapter:
     """Return the adapter of a checkpoint, in float32 and eval mode.
 
     With `class_names` the head is new (it has these classes and waits to be trained); without, it must be there.
     The seed initialises what is new; `problem_type` is what transformers calls a new head's purpose. Of pairs of texts
     whose `pair` is by features each text is read by itself. Of a head on maps `size` is what images are brought to,
-    (height, width); the model's own where None.
+    (height, width); the model's own where None. What is `known` of its parts is not found out again.
 
     Raises:
         ModelError: the weights are not whole, or no model with such a head can be made of them.
@@ -80,42 +82,40 @@ def load_adapter(
         with damage_as_model_error(checkpoint.name), quiet_transformers(), seeded(seed):
             dense: Literal["dense", "native"] = "dense" if pooling == "dense" else "native"
             names = None if class_names is None else tuple(class_names)
-            return load_segmenter(checkpoint, MapForm(head, names, size, dense))
+            segmenter = load_segmenter(checkpoint, MapForm(head, names, size, dense))
+            segmenter.known = known
+            segmenter.require_parts()
+            return segmenter
     form = Form(head, None if class_names is None else tuple(class_names), pooling, seed, problem_type, pair)
     with damage_as_model_error(checkpoint.name):
-        return _loaded(checkpoint, form)
+        return _loaded(checkpoint, form, known)
 
 
-def _loaded(checkpoint: Checkpoint, form: Form) -> Adapter:
-    seed = form.seed
-    if form.pooling == "embedding":
-        with seeded(seed):
-            return load_embedding_classifier(checkpoint, form.class_names)
-    if checkpoint.family == "open_clip":
-        with seeded(seed):
-            adapter = load_open_clip(checkpoint, form.class_names)
-            if form.new_head:
-                adapter.begin_head()
-            return adapter
-    if checkpoint.keras is not None:
-        with seeded(seed):
-            adapter = load_keras(checkpoint, form.class_names, form.head, form.problem_type)
-            if form.new_head:
-                adapter.begin_head()
-            return adapter
-    if checkpoint.family == MODULE:
-        with seeded(seed):
-            adapter = load_module(checkpoint, form.class_names, form.head, form.problem_type)
-            if form.new_head and adapter.head_is_linear:
-                adapter.begin_head()
-            return adapter
-    with quiet_transformers(), seeded(seed):
-        model, info = _load_model(checkpoint, form)
-        adapter = _adapter_of(model, checkpoint, form)
-        _require_weights(adapter, info, form)
-        if form.new_head and adapter.head_is_linear:
+def _loaded(checkpoint: Checkpoint, form: Form, known: Parts | None) -> Adapter:
+    with quiet_transformers(), seeded(form.seed):
+        adapter, info = _made(checkpoint, form)
+        adapter.known = known
+        if info is not None:
+            _require_weights(adapter, info, form)
+        adapter.require_parts()
+        # That of an embedding has begun already.
+        if form.new_head and form.pooling != "embedding" and adapter.head_is_linear:
             adapter.begin_head()
     return adapter
+
+
+def _made(checkpoint: Checkpoint, form: Form) -> tuple[Adapter, LoadingReport | None]:
+    """Return the adapter, and of models of transformers what it says of their weights."""
+    if form.pooling == "embedding":
+        return load_embedding_classifier(checkpoint, form.class_names), None
+    if checkpoint.family == "open_clip":
+        return load_open_clip(checkpoint, form.class_names), None
+    if checkpoint.keras is not None:
+        return load_keras(checkpoint, form.class_names, form.head, form.problem_type), None
+    if checkpoint.family == MODULE:
+        return load_module(checkpoint, form.class_names, form.head, form.problem_type), None
+    model, info = _load_model(checkpoint, form)
+    return _adapter_of(model, checkpoint, form), info
 
 
 def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoint, form: Form) -> Adapter:
@@ -124,9 +124,7 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
         of_images = TimmAdapter if family == "timm_wrapper" else ImageAdapter
         return of_images(model, load_image_processor(checkpoint), name, family, head)
     if head.writes:
-        writer = CausalAdapter(model, load_tokenizer(checkpoint), name, family, head)
-        writer.require_causal()
-        return writer
+        return CausalAdapter(model, load_tokenizer(checkpoint), name, family, head)
     of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
     if isinstance(model, PairedClassifier):
         of_texts = PairedTextAdapter

@@ -20,6 +20,7 @@ from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.open_clip import load_open_clip_maps
+from hftransfer.adapters.parts import Parts
 from hftransfer.adapters.pretrained import (
     config_of,
     lacking,
@@ -90,12 +91,12 @@ class SegmenterAdapter(ImageAdapter):
 
     joins_stages = True
 
-    def _find_split(self) -> None:
-        super()._find_split()
+    def _find_split(self, known: Parts | None = None) -> None:
+        super()._find_split(known)
         self.split.narrow = []  # every place of a map is read
         self._learns = False
-        if not self.trace.head_gives_logits:
-            self.trace.head_gives_logits = self._enlarges()
+        if not self.split.head_gives_logits and not self.split.is_known:
+            self.split.head_gives_logits = self._enlarges()
 
     def _enlarges(self) -> bool:
         """Return whether the logits are what the last layer gives, enlarged alone: it then gives logits as well."""

@@ -26,6 +26,7 @@ from hftransfer.adapters.anatomy import (
 )
 from hftransfer.adapters.heads import Head
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS
+from hftransfer.adapters.parts import Parts, libraries
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class SplitModel:
     A boundary b in 0..len(stages) means that stages below b are frozen; b = len(stages) is the boundary at the head,
     b = 0 the one at the input. What comes before the stages (patch or word embeddings) belongs to the first of them,
     what comes between the last stage and the head (a final norm, a pooler) to the last. Inputs named in `carried`
-    cross each boundary beside the hidden state.
+    cross each boundary beside the hidden state. Of a `known` parts, where they fit the model, nothing is tried out.
 
     Raises:
         ModelError: the model takes more than this example, or its head can't be found.
@@ -60,28 +61,74 @@ class SplitModel:
         sample_inputs: Callable[[int], Inputs],
         carried: tuple[str, ...],
         name: str,
+        known: Parts | None = None,
     ) -> None:
         self.model, self.port, self.name = model, port, name
         self.sample_inputs, self.carried = sample_inputs, carried
-        self.trace = self._watched(stages)
-        # Shared or skipped layers run in another order: such a model is one stage, and learns as a whole.
-        if not stages or self.trace.stage_calls != list(range(len(stages))):
-            stages = [model]
-            self.trace = self._watched(stages)
-        self.stages = stages
-        self.head = self._find_head(outputs)
-        self.tail = outermost(self.trace.after_stages)
-        self.head_parts = self._find_head_parts()
-        if not port.is_new:  # its weight may be the word embedding's, which lies below all stages
-            self.tail = [part for part in self.tail if part is not self.head]
+        self.narrow: list[nn.Module] = []
+        """The layers of the last stage that need compute the first token alone."""
+        self.features_shape: tuple[int, ...] = ()
+        """The shape of what enters the head, of one example: (1, D), of tokens (1, T, D)."""
+        self._trace: Trace | None = None
+        self.is_known = known is not None and self._takes_over(known, stages, outputs)
+        if not self.is_known:
+            self._find(stages, outputs)
         # Dropout and activations of a head learn nothing: the first part with parameters is where the head begins.
         with_parameters = [part for part in self.head_parts if any(True for _ in part.parameters())]
         learning = {p for part in with_parameters for p in part.parameters() if p.requires_grad}
         self.entry = with_parameters[0] if learning - set(self.head.parameters()) else self.head
-        self.narrow: list[nn.Module] = []
-        """The layers of the last stage that need compute the first token alone."""
-        if self.stages[-1] is not model:
+        if not self.is_known and self.stages[-1] is not model:
             self.narrow = self._layers_of_first_token()
+
+    def _takes_over(self, known: Parts, stages: list[nn.Module], outputs: int) -> bool:
+        """Return whether known parts are those of this model, and take them over if so."""
+        modules = dict(self.model.named_modules())
+        names = {*known.stages, known.head, *known.head_parts, *known.tail, *known.narrow}
+        if known.libraries != libraries() or not names <= modules.keys():
+            return False
+        found = [modules[name] for name in known.stages]
+        if (found != stages and found != [self.model]) or not self.port.fits(modules[known.head], outputs):
+            return False
+        self.stages, self.head = found, cast("HeadLayer", modules[known.head])
+        self.head_parts, self.tail, self.narrow = (
+            [modules[name] for name in part] for part in (known.head_parts, known.tail, known.narrow)
+        )
+        self.features_shape, self.head_gives_logits = known.features, known.head_gives_logits
+        return True
+
+    def parts(self) -> Parts:
+        """Return the parts of the model by name."""
+        names = {module: name for name, module in self.model.named_modules()}
+        stages, parts, tail, narrow = (
+            tuple(names[module] for module in modules)
+            for modules in (self.stages, self.head_parts, self.tail, self.narrow)
+        )
+        shape, direct = self.features_shape, self.head_gives_logits
+        return Parts(stages, names[self.head], parts, tail, narrow, shape, direct, libraries())
+
+    @property
+    def trace(self) -> Trace:
+        """The record of one small example on its way through the model."""
+        if self._trace is None:
+            with torch.inference_mode(False):  # what learns later on may be given its tensors
+                self._trace = self._watched(self.stages)
+        return self._trace
+
+    def _find(self, stages: list[nn.Module], outputs: int) -> None:
+        """Find stages, head and what lies between by watching one small example."""
+        trace = self._watched(stages)
+        # Shared or skipped layers run in another order: such a model is one stage, and learns as a whole.
+        if not stages or trace.stage_calls != list(range(len(stages))):
+            stages = [self.model]
+            trace = self._watched(stages)
+        self.stages, self._trace = stages, trace
+        self.features_shape = tuple(trace.features.shape)
+        self.head_gives_logits = trace.head_gives_logits
+        self.head = self._find_head(outputs)
+        self.tail = outermost(self.trace.after_stages)
+        self.head_parts = self._find_head_parts()
+        if not self.port.is_new:  # its weight may be the word embedding's, which lies below all stages
+            self.tail = [part for part in self.tail if part is not self.head]
 
     def _watched(self, stages: Sequence[nn.Module]) -> Trace:
         try:
@@ -142,7 +189,7 @@ class SplitModel:
     @property
     def head_is_direct(self) -> bool:
         """Return whether the head alone makes the logits of what crosses the boundary below it."""
-        return self.entry is self.head and self.trace.head_gives_logits
+        return self.entry is self.head and self.head_gives_logits
 
     # --- the boundary ---
 
@@ -176,7 +223,7 @@ class SplitModel:
         # The model's own code runs, its stages below the boundary passed over: masks and positions stay its own.
         # Images: the recorded run's input stands in, as all that depends on it is passed over.
         inputs = self._carry(activations) or self.sample_inputs(1)
-        self.trace = self.trace.on(hidden.device)
+        self._trace = self.trace.on(hidden.device)
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 if stage is not self.model:  # a model that is one stage holds the head as well

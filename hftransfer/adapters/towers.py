@@ -120,8 +120,13 @@ def tower_adapters(dual: DualEncoder) -> tuple[ImageTowerAdapter, TextTowerAdapt
     """
     images, texts = (dual.tower(side) for side in SIDES)
     if dual.fixed_length:
-        return ImageTowerAdapter(images, dual), FixedLengthTextTowerAdapter(texts, dual)
-    return ImageTowerAdapter(images, dual), TextTowerAdapter(texts, dual, averages="text" in dual.poolers())
+        of_texts: TextTowerAdapter = FixedLengthTextTowerAdapter(texts, dual)
+    else:
+        of_texts = TextTowerAdapter(texts, dual, averages="text" in dual.poolers())
+    of_images = ImageTowerAdapter(images, dual)
+    of_images.require_parts()
+    of_texts.require_parts()
+    return of_images, of_texts
 
 
 def hold_fixed(images: ImageTowerAdapter, texts: TextTowerAdapter) -> None:

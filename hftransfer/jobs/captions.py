@@ -49,7 +49,7 @@ def train_towers(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session: S
     with session.stage("data"):
         splits = session.splits(recipe)
         progress.line(data_table(splits, recipe.chosen_task.reader.inputs))
-    with session.stage("load"):
+    with session.loading():
         from hftransfer.adapters.projections import SIDES
         from hftransfer.training.devices import choose_compute
         from hftransfer.training.image_text import CaptionJob, learn_captions

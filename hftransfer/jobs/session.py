@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.base.collection import as_usual
 from hftransfer.base.errors import RecipeError, must_be, nearest, some
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import LOGS
@@ -88,6 +89,13 @@ class Session:
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Count the time to this stage meanwhile."""
         return self.clock.stage(name)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Count the time of importing and loading a model meanwhile; what is there then stays to the end."""
+        with self.stage("load"):
+            yield
+        as_usual()
 
     def quiet(self, progress: Progress) -> Session:
         """Return the same session with other progress, without checkpoints of its own."""

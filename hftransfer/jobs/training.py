@@ -157,7 +157,7 @@ def _trained(
 ) -> Learned:
     """Return what the strategy learned of these splits."""
     task, progress = for_targets(recipe.chosen_task, splits.kind), session.progress
-    with session.stage("load"):
+    with session.loading():
         from hftransfer.training.job import Job
         from hftransfer.training.own import Own
         from hftransfer.training.tracking import tracked

@@ -19,7 +19,7 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
     with session.stage("data"), session.importing_ahead(recipe):
         splits = session.splits(recipe)
         progress.line(data_table(splits, recipe.chosen_task.reader.inputs))
-    with session.stage("load"):
+    with session.loading():
         from hftransfer.adapters.dual import load_dual
         from hftransfer.predictors.dual import NamesJob, compute_for, evaluate
         from hftransfer.training.loop import History

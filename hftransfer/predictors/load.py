@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.families import PAIRED
+from hftransfer.base.collection import as_usual
 from hftransfer.predictors.predictor import Place, Predictor, find_place, load_predictor, with_module
 
 if TYPE_CHECKING:
@@ -52,11 +53,15 @@ def load(
     if module is not None:
         place = with_module(place, module, processor)
     dual = _dual_at(place)
+    found: Predictor | DualPredictor
     if dual is None or head is not None:
-        return load_predictor(place, precision, base)
-    from hftransfer.predictors.dual import DualPredictor
+        found = load_predictor(place, precision, base)
+    else:
+        from hftransfer.predictors.dual import DualPredictor
 
-    return DualPredictor(dual, precision)
+        found = DualPredictor(dual, precision)
+    as_usual()
+    return found
 
 
 def _dual_at(place: Place) -> Checkpoint | None:

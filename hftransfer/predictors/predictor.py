@@ -86,6 +86,7 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
             facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
         adapter.save(folder)
+        facts = facts.model_copy(update={"parts": adapter.split.parts()})
     if facts.familiarity is not None:
         save_file(facts.familiarity.parts(), folder / FEATURES)
     text = facts.model_dump_json(indent=1)
@@ -345,7 +346,7 @@ class Predictor:
         Raises:
             ModelError: there are more.
         """
-        if self.source.trace.features.ndim != 2 or self.task.from_windows or self.task.head.writes:
+        if len(self.source.split.features_shape) != 2 or self.task.from_windows or self.task.head.writes:
             got = f"one for {self.task.name}, whose head takes many"
             raise ModelError(must_be("the model that embeds", "one with a single row of features an input", got))
 
@@ -959,7 +960,7 @@ def _load_native(place: Place, facts: ModelFacts) -> Adapter:
         size=facts.size,
     )
     if place.head is None:
-        return load()
+        return load(known=facts.parts)
     # The folder holds a backbone, on which a head is new until its weights are put back.
     adapter = load(facts.class_names, problem_type=checkpoint.config.get("problem_type"))
     adapter.put_head(place.head)

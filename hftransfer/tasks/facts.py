@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hftransfer.adapters.parts import Parts
 from hftransfer.base.errors import must_be
 from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks import head_tasks
@@ -74,6 +75,8 @@ class ModelFacts(BaseModel):
     """Of LoRA: the base model's name, revision and weights' SHA-256, and the path of one in a local folder: here the
     whole path, in the file the way to it from the model's folder, which tells nothing else of a person's disk."""
 
+    parts: Parts | None = None
+    """The parts of the native model, by name: loaded, it need not be tried out again."""
     familiarity: Familiarity | None = Field(None, exclude=True, repr=False)
     """What the features of training examples look like; in a file of its own, `features.safetensors`."""
 

@@ -50,7 +50,7 @@ def likeness_of(job: Job, sources: Sources, examples: dict[str, Examples]) -> Li
     if job.taken is not None and not job.strategy.head_alone:
         return Likeness()  # no example is left that learned features have not seen
     # Of some decoders every token enters the head, and not one row an example.
-    if not job.task.keeps_familiarity or job.adapter.trace.features.ndim != 2:
+    if not job.task.keeps_familiarity or len(job.adapter.split.features_shape) != 2:
         return Likeness()
     train = spread_places(len(sources.plain), _MOST_ROWS)
     features = _features(job, sources.plain, train)

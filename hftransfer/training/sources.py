@@ -71,7 +71,7 @@ def maps_of(job: Job) -> Iterator[tuple[dict[str, Examples], dict[str, StoredMap
 
 def grids_of(job: Job) -> Sequence[Grid]:
     """Return the sizes of the maps that enter the head."""
-    shape = job.adapter.trace.features.shape[1:]
+    shape = job.adapter.split.features_shape[1:]
     return getattr(job.adapter.head, "grids", None) or [(shape[0], shape[1], shape[2])]
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from hftransfer.adapters import split
 from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.heads import TEXT_CLASSES
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.adapters.parts import Parts
 from hftransfer.base.errors import ModelError
 from hftransfer.strategies import LoRA
 from hftransfer.tasks import head_task
@@ -29,12 +32,12 @@ CASES = [
 ]
 
 
-def _adapter(tiny: TinyModels, family: str, task: Any, pooling: Any) -> Adapter:
+def _adapter(tiny: TinyModels, family: str, task: Any, pooling: Any, known: Parts | None = None) -> Adapter:
     name = str(tiny(family))
     checkpoint = find_checkpoint(f"open_clip:local-dir:{name}" if family == "open_clip" else name)
     assert checkpoint is not None
     classes = () if task == "question-answering" else ("cat", "dog", "bird")
-    return load_adapter(checkpoint, classes, head=head_task(task).head, pooling=pooling)
+    return load_adapter(checkpoint, classes, head=head_task(task).head, pooling=pooling, known=known)
 
 
 def _inputs(adapter: Adapter) -> Any:
@@ -54,6 +57,39 @@ def test_above_of_below_is_the_model_at_every_boundary(tiny: TinyModels, family:
         for boundary in range(len(adapter.stages) + 1):
             parts = adapter.above(adapter.below(inputs, boundary), boundary)
             assert torch.allclose(parts, whole, atol=1e-5, rtol=1e-5), f"boundary {boundary}"
+
+
+@pytest.mark.parametrize(("family", "task", "pooling"), CASES)
+def test_known_parts_are_taken_over_without_a_trial(
+    tiny: TinyModels, family: str, task: str, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = _adapter(tiny, family, task, pooling).split.parts()
+    with monkeypatch.context() as patch:
+        patch.setattr(split, "watch", lambda *_: pytest.fail("the model was tried out"))
+        patch.setattr(split.SplitModel, "below", lambda *_: pytest.fail("the model was tried out"))
+        adapter = _adapter(tiny, family, task, pooling, parts)
+        assert adapter.split.parts() == parts
+    inputs = _inputs(adapter)
+    with torch.no_grad():
+        whole = logits_of(adapter.model(**inputs))
+        for boundary in range(len(adapter.stages) + 1):
+            assert torch.allclose(adapter.above(adapter.below(inputs, boundary), boundary), whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"libraries": "transformers 4.0"},
+        {"head": "classifier.gone"},
+        {"head": "vit.embeddings.patch_embeddings.projection"},
+        {"stages": ("vit.layers.0",)},
+    ],
+)
+def test_parts_that_are_not_those_of_the_model_are_found_anew(tiny: TinyModels, change: dict[str, Any]) -> None:
+    parts = _adapter(tiny, "vit", "image-classification", "native").split.parts()
+    adapter = _adapter(tiny, "vit", "image-classification", "native", replace(parts, **change))
+    assert not adapter.split.is_known
+    assert adapter.split.parts() == parts
 
 
 READS_THE_FIRST_TOKEN = (

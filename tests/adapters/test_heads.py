@@ -28,7 +28,7 @@ def test_a_head_knows_its_layer(head: Head, layers: list[nn.Module]) -> None:
 
 
 def test_pooled_features_alone_are_solved() -> None:
-    pooled, tokens = torch.zeros(3, 4), torch.zeros(3, 5, 4)
+    pooled, tokens = (3, 4), (3, 5, 4)
     assert IMAGE_CLASSES.is_solvable(LINEAR, pooled)
     assert not IMAGE_CLASSES.is_solvable(BARE, pooled)
     assert not IMAGE_CLASSES.is_solvable(LINEAR, tokens)

@@ -73,6 +73,14 @@ def test_commands_that_only_tell_import_nothing_heavy(arguments, tmp_path):
     assert sorted(modules_after(arguments, tmp_path / "cache") & set(HEAVY)) == []
 
 
+def test_a_prediction_imports_what_it_computes_with_alone(finished, tmp_path):
+    picture("red").save(tmp_path / "photo.png")
+    found = modules_after(["predict", str(finished("vit").folder), str(tmp_path / "photo.png")], tmp_path / "cache")
+    others = {"timm", "open_clip", "keras", "datasets", "evaluate", "peft", "pandas", "matplotlib", "sklearn"}
+    assert "torch" in found
+    assert sorted(found & others) == []
+
+
 def test_a_list_of_runs_and_their_comparison_import_nothing_heavy(finished, tmp_path):
     run = str(finished("vit").folder)
     for arguments in (["runs", "--in", str(Path(run).parent)], ["runs", "show", run], ["runs", "compare", run, run]):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from safetensors import SafetensorError
 
 from hftransfer.base.errors import DataError, ModelError, OutputError, WriteError
@@ -299,6 +300,21 @@ def test_a_model_folder_loads_like_its_run(finished):
     image = picture("blue", 5)
     by_run, by_model = load_model(result.folder), load_model(str(result.folder / "model"))
     assert by_run.predict(image) == by_model.predict(image)
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit", "timm"])
+def test_one_prediction_takes_one_forward_pass_and_loading_none(family, finished):
+    calls: list[str] = []
+
+    def counted(module: torch.nn.Module, _: object) -> None:
+        if type(module).__name__.endswith("ForImageClassification"):
+            calls.append(type(module).__name__)
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(counted):
+        model = load_model(finished(family).folder)
+        assert calls == []
+        model.predict(picture("blue", 5))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("family", ["resnet", "vit", "timm"])
