@@ -449,7 +449,9 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
     (tmp_path / "broken.png").write_bytes(b"no image")
     out = tmp_path / "out"
     given = [str(tmp_path / name) for name in [*names, "broken.png"]]
-    done = CliRunner().invoke(app, ["explain", str(folder), *given, "--out", str(out), "--label", "red", "-q"])
+    done = CliRunner().invoke(
+        app, ["explain", str(folder), *given, "--out", str(out), "--label", "red", "--truth", "-q"]
+    )
     assert done.exit_code == 2
     assert "broken.png" in done.stderr
     assert done.stdout.count(": red ") == 2
