@@ -141,12 +141,10 @@ def _learn(task: HeadTask[object], folder: Path, **settings: object) -> str:
     """Return what a small run on made-up examples came to."""
     assert task.starter is not None
     document = {
-        **{"task": task.name, "model": task.starter.bundled, "data": {"source": "memory"}},
-        **{
-            "output": {"report": False, "figures": False},
-            "strategy": dict(task.trial_strategy),
-            "train": {"epochs": 2},
-        },
+        **{"task": task.name, "model": task.starter.bundled, "train": {"epochs": 2}},
+        **{"output": {"report": False, "figures": False}},
+        **task.trial,
+        **{"data": {"source": "memory", **task.trial.get("data", {})}},
         **settings,
     }
     found = run(document, data=task.made_up(40), out=folder / task.name, progress=Progress(None)).metrics

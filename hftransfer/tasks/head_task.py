@@ -45,8 +45,8 @@ class HeadTask(Task, Generic[Outcome]):
     """Whether an input may become several items."""
     answered_at_once: ClassVar[int] = 256
     """Inputs that may become several items are predicted so many at a time."""
-    trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "linear-probe"}
-    """The strategy of a small run that tries an installation."""
+    trial: ClassVar[Mapping[str, Mapping[str, object]]] = {"strategy": {"kind": "linear-probe"}}
+    """The settings of a small run that tries an installation."""
     solver: ClassVar[SolverName | None] = "softmax"
     """By which method a linear head on features is solved; None where it is stepped."""
     problem_type: ClassVar[str | None] = None

@@ -80,6 +80,11 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     judges_labels = False
     losses = ("ce+dice", "ce", "dice", "focal")
     tuned = ("mask_values", "background")
+    # Small discs of one colour, told apart at any strength: none is looked for.
+    trial: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "strategy": {"kind": "linear-probe", "l2": 0.01},
+        "data": {"size": 64},
+    }
     words = Words(
         title="Image Segmentation",
         unit="images",

@@ -65,7 +65,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
     judges_labels = False
     solver = None
     tuned = ("null_threshold",)
-    trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "fine-tune", "unfreeze": 1}
+    trial: ClassVar[Mapping[str, Mapping[str, object]]] = {"strategy": {"kind": "fine-tune", "unfreeze": 1}}
     words = Words(
         title="Question Answering",
         unit="questions",

@@ -108,7 +108,7 @@ class TextGeneration(HeadTask[TextScores]):
     judged_before = True
     packs = True
     tuned = ("template", "loss_on", "max_new_tokens")
-    trial_strategy: ClassVar[Mapping[str, object]] = {"kind": "fine-tune", "unfreeze": 1}
+    trial: ClassVar[Mapping[str, Mapping[str, object]]] = {"strategy": {"kind": "fine-tune", "unfreeze": 1}}
     words = Words(
         title="Text Generation",
         unit="prompts",
