@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
-from hftransfer.base.runs import is_run, newest_in
+from hftransfer.base.runs import COMPARISON, is_run, newest_in
 from hftransfer.data.layouts import files_below, files_once
+from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput, Reader
 from hftransfer.data.tables import raise_first, table_suffix
 
@@ -97,15 +99,36 @@ def _expanded(
     elif path is None or not reader.suffix:
         yield reader.alone(name, path)
     elif path.is_dir():
-        if is_run(path) or newest_in(path) is not None:
-            remedy = "One model is asked at a time."
-            raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run", remedy))
-        yield from _files(sorted(files_once(path)), reader, f"the folder {name}")
+        if names_run(path, reader):
+            raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run"))
+        found = sorted(_outside_runs(files_once(path), path))
+        yield from _files(found, reader, f"the folder {name}", f"one with files such as *{reader.suffix}")
     elif not path.exists() and any(sign in name for sign in "*?[") and reader.is_pattern(name):
         start = Path(path.anchor)
-        yield from _files(sorted(start.glob(str(path.relative_to(start)))), reader, f"'{name}'")
+        found = sorted(start.glob(str(path.relative_to(start))))
+        yield from _files(found, reader, f"'{name}'", f"a pattern that fits files such as *{reader.suffix}")
     else:
         yield reader.alone(name, path)
+
+
+def names_run(path: Path, reader: Reader) -> bool:
+    """Return whether a folder is a run, or holds runs and no input beside them."""
+    if is_run(path):
+        return True
+    if newest_in(path) is None:
+        return False
+    usual = IMAGE_SUFFIXES if reader.suffix in IMAGE_SUFFIXES else {reader.suffix}
+    return not any(file.suffix.lower() in usual for file in _outside_runs(files_below(path), path))
+
+
+def _outside_runs(files: Iterable[Path], folder: Path) -> list[Path]:
+    """Return the files that lie in no run, and no comparison of runs: figures of a run are no photos."""
+
+    @functools.cache
+    def in_run(place: Path) -> bool:
+        return place != folder and (is_run(place) or (place / COMPARISON).is_file() or in_run(place.parent))
+
+    return [file for file in files if not in_run(file.parent)]
 
 
 def _is_table(path: Path, reader: Reader) -> bool:
@@ -126,20 +149,19 @@ def _path(name: str) -> Path | None:
     return path
 
 
-def _files(files: Sequence[Path], reader: Reader, where: str) -> Iterator[NamedInput]:
+def _files(files: Sequence[Path], reader: Reader, where: str, allowed: str) -> Iterator[NamedInput]:
     """Yield every file but those of notes: what is no image, or no text, is told when it is read."""
     kept = [file for file in files if not file.is_dir() and not _is_beside(file, reader)]
     if not kept:
-        raise DataError(
-            must_be(where, f"files such as *{reader.suffix}", some((file.name for file in files), 3) or "none")
-        )
+        raise DataError(must_be(where, allowed, some((file.name for file in files), 3) or "no file"))
     yield from map(reader.of_file, kept)
 
 
 def passed_over(given: Sequence[str], reader: Reader) -> list[str]:
     """Return the names of files in folders that are given which are no inputs by their names, and not read."""
     folders = [path for name in given if (path := _path(name)) is not None and path.is_dir()]
-    return sorted(str(file) for path in folders for file in files_below(path) if _is_beside(file, reader))
+    files = (file for path in folders for file in _outside_runs(files_below(path), path))
+    return sorted(str(file) for file in files if _is_beside(file, reader))
 
 
 def _is_beside(file: Path, reader: Reader) -> bool:

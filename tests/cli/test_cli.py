@@ -379,4 +379,4 @@ def test_predict_without_a_model_is_told(tmp_path, images):
 def test_a_folder_without_images_is_told(finished, tmp_path):
     result = call("predict", finished("resnet").folder, tmp_path)
     assert result.exit_code == 2
-    assert missing_words(result.stderr, ("the folder", "must be files such as *.jpg; got none")) == []
+    assert missing_words(result.stderr, ("the folder", "must be one with files such as *.jpg; got no file")) == []

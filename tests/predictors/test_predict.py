@@ -20,7 +20,7 @@ import pytest
 
 import hftransfer as ht
 from hftransfer.base.errors import DataError, RecipeError
-from hftransfer.data.inputs import inputs_of
+from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.questions import QUESTIONS
 from hftransfer.data.reading import Columns
@@ -104,6 +104,19 @@ def test_a_run_is_no_folder_of_images(finished, tmp_path: Path) -> None:
             inputs_of([name], IMAGES)
 
 
+def test_a_folder_of_photos_may_have_runs_in_it(finished, tmp_path: Path) -> None:
+    """The figures of a run are no photos, nor its files worth a word."""
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(finished("resnet").folder, tmp_path / "runs" / "pets")
+    picture("red", 1).save(tmp_path / "one.png")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    assert [Path(one.name).name for one in inputs_of([str(tmp_path)], IMAGES)] == ["one.png"]
+    assert passed_over([str(tmp_path)], IMAGES) == [str(tmp_path / "notes.txt")]
+    (tmp_path / "one.png").unlink()
+    with pytest.raises(DataError, match="or a folder of them; got a run"):
+        inputs_of([str(tmp_path)], IMAGES)
+
+
 def test_a_name_with_brackets_is_first_of_all_a_file(tmp_path: Path) -> None:
     picture("red", 1).save(tmp_path / "cat[1].png")
     (one,) = inputs_of([str(tmp_path / "cat[1].png")], IMAGES)
@@ -138,7 +151,11 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
     (photos / "empty").mkdir()
     with pytest.raises(DataError) as error:
         inputs_of([*given[:2], str(photos / "empty")], IMAGES, Columns("picture"))
-    words = ("*.gif' must be files such as *.jpg; got none", "--column must be a column of", "the folder")
+    words = (
+        "*.gif' must be a pattern that fits files such as *.jpg; got no file",
+        "--column must be a column of",
+        "the folder",
+    )
     assert missing_words(faults_of(error), words) == []
     for lines, fault in (
         (["Who?"], "standard input:1 must be a JSON object; got Who?"),
