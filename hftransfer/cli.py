@@ -721,7 +721,11 @@ def _numbers(option: str, given: str | None) -> list[int]:
 def explain(
     model: ModelName,
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUT]...", help="Images, texts or questions, as in predict.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]... [INPUT]...",
+            help="Images, texts or questions, as in predict; more runs are explained on them side by side.",
+        ),
     ] = None,
     method: Annotated[
         str,
@@ -751,10 +755,12 @@ def explain(
         import hftransfer
 
         predictor = hftransfer.load(_at_newest(model), base=base)
-        from hftransfer.attribution.command_line import ExplainRequest, explain_inputs
+        from hftransfer.attribution.command_line import ExplainRequest, explain_inputs, parted
 
+        others, rest = parted(inputs or (), predictor.reader)
+        models = {model: predictor} | {one: hftransfer.load(_at_newest(one), base=base) for one in others}
         asked = ExplainRequest(
-            inputs=tuple(inputs or ()),
+            inputs=tuple(rest),
             label=label,
             labels=tuple(_parts_of(labels)),
             method=method,
@@ -767,7 +773,7 @@ def explain(
             pair=pair,
             out=out,
         )
-        print(explain_inputs(predictor, asked, _progress(quiet=quiet), sys.stdin) / "explanations.html")
+        print(explain_inputs(models, asked, _progress(quiet=quiet), sys.stdin) / "explanations.html")
 
     _guarded(work, debug=debug)
 

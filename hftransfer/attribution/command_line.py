@@ -5,17 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
+from hftransfer.attribution.beside import short_names, side_by_side
 from hftransfer.attribution.explaining import explain_each
-from hftransfer.attribution.explanation import Explanation, ImageExplanation, in_one_line, page_of
+from hftransfer.attribution.explanation import Entry, Explanation, ImageExplanation, heading, in_one_line, page_of
 from hftransfer.base.errors import DataError, RecipeError, WriteError, must_be, printable
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import new_folder
-from hftransfer.data.inputs import InputRequest
+from hftransfer.data.inputs import InputRequest, names_model
+from hftransfer.data.reading import NamedInput, Reader
 from hftransfer.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -55,32 +57,43 @@ def region_of(text: str | None) -> tuple[float, float, float, float] | None:
 
 @dataclass(frozen=True)
 class Shown:
-    """One explanation, and the name of its input."""
+    """One explanation, the name of its input and, of several models, that of the one that is explained."""
 
     name: str
     explained: Explanation
+    model: str | None = None
 
 
-def explain_inputs(
-    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
-) -> Path:
+Models: TypeAlias = "Mapping[str, Predictor | DualPredictor]"
+"""The models that are explained, by the names that a person gave them."""
+
+
+def parted(inputs: Sequence[str], reader: Reader) -> tuple[list[str], list[str]]:
+    """Return the runs and folders of models among inputs, and all that is left."""
+    models = [one for one in inputs if names_model(one, reader)]
+    return models, [one for one in inputs if one not in models]
+
+
+def explain_inputs(models: Models, request: ExplainRequest, progress: Progress, lines: Iterable[str]) -> Path:
     """Return the folder with a picture of each image, `sheet.png` of several, `explanations.html` and
-    `explanations.json`; tells a line of each.
+    `explanations.json`; tells a line of each. Several models are explained on the same inputs, side by side.
 
     Raises:
-        RecipeError: what is asked for does not go with the model.
+        RecipeError: what is asked for does not go with the models.
         DataError: inputs can't be read; all others are explained and written first.
         OutputError: the folder holds other files, or can't be written.
     """
-    faults: list[str] = []
+    faults: dict[str, None] = {}  # each once, however many models meet it
     shown: list[Shown] = []
     with new_folder(request.out, "explanations") as folder:
-        for name, outcome in _outcomes(model, request, progress, lines):
-            if isinstance(outcome, DataError):
-                faults += outcome.faults
-                continue
-            shown.append(Shown(name, outcome))
-            print(printable(line_of(shown[-1])), flush=True)
+        for name, outcomes in _outcomes(models, request, progress, lines):
+            broken = [fault for one in outcomes.values() if isinstance(one, DataError) for fault in one.faults]
+            faults |= dict.fromkeys(broken)
+            for model, outcome in outcomes.items():
+                if broken or isinstance(outcome, DataError):
+                    continue  # what one model can't read is compared with nothing
+                shown.append(Shown(name, outcome, model if len(models) > 1 else None))
+                print(printable(line_of(shown[-1])), flush=True)
         if shown:
             write_explanations(folder.draft, shown)
     if faults:
@@ -89,29 +102,43 @@ def explain_inputs(
 
 
 def _outcomes(
-    model: Predictor | DualPredictor, request: ExplainRequest, progress: Progress, lines: Iterable[str]
-) -> Iterator[tuple[str, Explanation | DataError]]:
-    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
-    named = request.named(model.reader, lines, pairs=pairs)
-    values = [one.value for one in named]
-    explained = explain_each(
-        model,
-        values,
-        label=request.label,
-        labels=request.labels,
-        method=request.method,
-        truth=request.truth,
-        region=region_of(request.region),
-    )
-    with progress.stage("explaining", len(named)) as advance:
-        for one, outcome in zip(named, explained, strict=True):
+    models: Models, request: ExplainRequest, progress: Progress, lines: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Explanation | DataError]]]:
+    """Yield the name of each input, and what each model's explanation of it is."""
+    ways = {name: model.explains for name, model in models.items()}
+    if len(set(ways.values())) > 1:
+        takes = "; ".join(f"{name} takes {model.takes}" for name, model in models.items())
+        raise RecipeError(must_be("the models to compare", "ones that take the same inputs", takes))
+    read = list(lines) if "-" in request.inputs else []  # standard input can be read once
+    named = {name: _named(model, request, read) for name, model in models.items()}
+    each = [
+        explain_each(
+            model,
+            [one.value for one in named[name]],
+            label=request.label,
+            labels=request.labels,
+            method=request.method,
+            truth=request.truth,
+            region=region_of(request.region),
+        )
+        for name, model in models.items()
+    ]
+    inputs = next(iter(named.values()))
+    with progress.stage("explaining", len(inputs)) as advance:
+        for one, *outcomes in zip(inputs, *each, strict=True):
             advance(1)
-            yield one.name, outcome
+            yield one.name, dict(zip(models, outcomes, strict=True))
+
+
+def _named(model: Predictor | DualPredictor, request: ExplainRequest, lines: Sequence[str]) -> list[NamedInput]:
+    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
+    return request.named(model.reader, lines, pairs=pairs)
 
 
 def line_of(shown: Shown) -> str:
     """Return an explanation in a line."""
-    return shown.explained.line(in_one_line(shown.name))
+    name = in_one_line(shown.name)
+    return shown.explained.line(name if shown.model is None else f"{name}, {shown.model}")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -123,23 +150,51 @@ def write_explanations(folder: Path, shown: Sequence[Shown]) -> None:
     Raises:
         WriteError: they can't be written.
     """
+    models = list(dict.fromkeys(one.model for one in shown))
+    inputs = [shown[place : place + len(models)] for place in range(0, len(shown), len(models))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = {}
-        for number, one in enumerate(shown):
-            if one.explained.has_picture:
-                # Numbered, as files in several folders may have the same name.
-                place = folder / f"{number:03d}-{_safe(Path(one.name).stem)}.png"
-                place.write_bytes(cast("ImageExplanation", one.explained).picture())
-                pictures[number] = place.read_bytes()
-        if len(pictures) > 1:
-            _draw_sheet(folder / "sheet.png", [one for place, one in enumerate(shown) if place in pictures])
-        entries = [one.explained.entry(one.name, pictures.get(number)) for number, one in enumerate(shown)]
+        entries = [entry for number, group in enumerate(inputs) for entry in _entries(folder, number, group)]
+        if len(inputs) > 1 and all(one.explained.has_picture for one in shown):
+            if len(models) > 1:
+                _draw_beside(folder / "sheet.png", inputs[: _ON_SHEET // len(models)])
+            else:
+                _draw_sheet(folder / "sheet.png", shown)
         (folder / "explanations.html").write_text(page_of(entries), encoding="utf-8")
-        numbers = [{"input": one.name, **one.explained.as_dict()} for one in shown]
+        numbers = [_numbers(one) for one in shown]
         (folder / "explanations.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise WriteError(must_be(f"the folder {folder}", "writable", str(error))) from error
+
+
+def _numbers(one: Shown) -> dict[str, object]:
+    model = {} if one.model is None else {"model": one.model}
+    return {"input": one.name, **model, **one.explained.as_dict()}
+
+
+def _entries(folder: Path, number: int, group: Sequence[Shown]) -> list[Entry]:
+    """Return what the page shows of one input, by one model or by several; its picture is written, too."""
+    first = group[0]
+    picture = None
+    if first.explained.has_picture:
+        # Numbered, as files in several folders may have the same name.
+        place = folder / f"{number:03d}-{_safe(Path(first.name).stem)}.png"
+        if first.model is None:
+            place.write_bytes(cast("ImageExplanation", first.explained).picture())
+        else:
+            _draw_beside(place, [group])
+        picture = place.read_bytes()
+    if first.model is None:
+        return [first.explained.entry(first.name, picture)]
+    names = short_names([str(one.model) for one in group])
+    below = [one.explained.entry(name) | {"is_part": True} for name, one in zip(names, group, strict=True)]
+    return [heading(first.name, picture), *below]
+
+
+def _draw_beside(path: Path, inputs: Sequence[Sequence[Shown]]) -> None:
+    """Draw each image in a row, with the maps of all models beside each other."""
+    rows = [(group[0].name, [cast("ImageExplanation", one.explained) for one in group]) for group in inputs]
+    path.write_bytes(side_by_side(rows, short_names([str(one.model) for one in inputs[0]])))
 
 
 def _draw_sheet(path: Path, shown: Sequence[Shown]) -> None:

@@ -38,6 +38,14 @@ class Entry(TypedDict):
     picture: str
     texts: list[list[dict[str, str]]]
     spans: list[dict[str, str]]
+    is_part: bool
+    """Whether it is what one of several models says, below the heading of their input."""
+
+
+def heading(name: str, picture: bytes | None) -> Entry:
+    """Return the heading of an input that several models are explained on, and their maps in one picture."""
+    shown = data_uri(picture, "png") if picture is not None else ""
+    return {"name": name, "line": "", "picture": shown, "texts": [], "spans": [], "is_part": False}
 
 
 def in_one_line(name: str) -> str:
@@ -82,6 +90,7 @@ class Explanation(ABC):
             "picture": data_uri(picture, "png") if picture is not None else "",
             "texts": self.weighed_words(),
             "spans": self.spans_in_context(),
+            "is_part": False,
         }
 
     def _page_bytes(self, name: str) -> bytes:

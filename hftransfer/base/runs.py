@@ -19,6 +19,7 @@ CELLS, COMPARISON = "cells", "comparison.html"
 """Where in a comparison's folder its runs lie, and its page."""
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
 _CELL = re.compile(r".+-seed\d+")
+_OF_A_MODEL = ("config.json", "adapter_config.json", "modules.json", "open_clip_config.json", "hftransfer.json")
 # <folder>/<recipe>/<time>
 _DEPTH = 2
 
@@ -31,6 +32,11 @@ def is_finished(path: Path) -> bool:
 def is_run(path: Path) -> bool:
     """Return whether a folder holds a run, finished or not."""
     return is_finished(path) or (is_interrupted(path) and asked_in(path) is not None)
+
+
+def holds_model(path: Path) -> bool:
+    """Return whether a folder holds the files of a model itself."""
+    return any((path / name).is_file() for name in _OF_A_MODEL)
 
 
 def begun(path: Path) -> tuple[datetime.datetime, int]:
@@ -67,7 +73,7 @@ def newest_in(folder: str | os.PathLike[str], *, with_model: bool = True) -> Pat
     """Return the newest finished run in a folder of runs, as in `runs/flowers`; None where it holds none, or is itself
     a run or a model. Runs that trained nothing are passed over, unless without `with_model`."""
     path = Path(folder).expanduser()
-    if not path.is_dir() or is_run(path) or any((path / name).is_file() for name in _OF_A_MODEL):
+    if not path.is_dir() or is_run(path) or holds_model(path):
         return None
     found = (run for run in runs_in(path) if is_finished(run))
     return next((run for run in found if not with_model or (run / "model").is_dir()), None)
@@ -89,9 +95,6 @@ def newest_interrupted_in(folder: str | os.PathLike[str]) -> Path | None:
         remedy = "Without --resume a run begins anew."
         raise OutputError(must_be(f"the runs in {path}", "interrupted, one at least, to go on with", "none", remedy))
     return found
-
-
-_OF_A_MODEL = ("config.json", "adapter_config.json", "modules.json", "open_clip_config.json", "hftransfer.json")
 
 
 def at_newest(reference: str | os.PathLike[str], *, with_model: bool = True) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
-from hftransfer.base.runs import COMPARISON, is_run, newest_in
+from hftransfer.base.runs import COMPARISON, holds_model, is_run, newest_in
 from hftransfer.data.layouts import files_below, files_once
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput, Reader
@@ -109,6 +109,12 @@ def _expanded(
         yield from _files(found, reader, f"'{name}'", f"a pattern that fits files such as *{reader.suffix}")
     else:
         yield reader.alone(name, path)
+
+
+def names_model(name: str, reader: Reader) -> bool:
+    """Return whether an input names a model that was trained: a run, a folder of runs or the folder of a model."""
+    path = _path(name)
+    return path is not None and path.is_dir() and (holds_model(path) or names_run(path, reader))
 
 
 def names_run(path: Path, reader: Reader) -> bool:

@@ -22,6 +22,7 @@ from hftransfer.adapters.images import ImageAdapter
 from hftransfer.adapters.loading import load_adapter
 from hftransfer.adapters.texts import TextAdapter
 from hftransfer.adapters.towers import ImageTowerAdapter
+from hftransfer.attribution.beside import short_names
 from hftransfer.attribution.command_line import Shown, line_of, write_explanations
 from hftransfer.attribution.explaining import _asked
 from hftransfer.attribution.explanation import ImageExplanation
@@ -474,6 +475,53 @@ def test_the_command_writes_pictures_and_a_page_and_tells_its_faults(finished: A
         wrong = CliRunner().invoke(app, ["explain", str(folder), given[0], *words, *place, "-q"])
         assert wrong.exit_code == 2
         assert fault in wrong.stderr, wrong.stderr
+
+
+def test_runs_are_explained_side_by_side_on_the_same_inputs(finished: Any, tmp_path: Path) -> None:
+    runs = [str(finished(family).folder) for family in ("resnet", "vit")]
+    photos = []
+    for color in ("red", "blue"):
+        picture(color, 3, (64, 64)).save(tmp_path / f"{color}.png")
+        photos.append(str(tmp_path / f"{color}.png"))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    given = [*runs, *photos, str(tmp_path / "broken.png"), "--no-truth", "-q", "--out", str(out)]
+    done = CliRunner().invoke(app, ["explain", *given])
+    assert done.exit_code == 2
+    assert done.stderr.count("broken.png") == 1  # told once, and not by each run
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()[:4]] == [
+        f"{photo}, {one}" for photo in photos for one in runs
+    ]
+    told = json.loads((out / "explanations.json").read_text())
+    assert [(one["input"], one["model"]) for one in told] == [(photo, one) for photo in photos for one in runs]
+    assert sorted(file.name for file in out.glob("*.png")) == ["000-red.png", "001-blue.png", "sheet.png"]
+    with Image.open(out / "000-red.png") as alone, Image.open(out / "sheet.png") as sheet:
+        assert alone.width > 2.5 * alone.height  # the image and two maps in one row
+        assert sheet.height > 1.8 * alone.height
+    page = (out / "explanations.html").read_text()
+    assert page.count("<h2>") == page.count("data:image/png") == 2
+    assert page.count("<h3>resnet</h3>") == page.count("<h3>vit</h3>") == 2
+    # Each map is what the run alone gives.
+    alone_map = explained(runs[1], photos[0])[0].as_dict()["map_14x14"]
+    assert told[1]["map_14x14"] == alone_map
+
+
+def test_models_side_by_side_take_the_same_inputs(finished: Any, reviewed: Path, tmp_path: Path) -> None:
+    given = [str(finished("vit").folder), str(reviewed), "x.png", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["explain", *given])
+    assert done.exit_code == 2
+    assert "the models to compare must be ones that take the same inputs" in done.stderr
+    texts = CliRunner().invoke(
+        app, ["explain", str(reviewed), str(reviewed / "model"), "a good film", "--out", str(tmp_path / "texts"), "-q"]
+    )
+    assert texts.exit_code == 0
+    assert (tmp_path / "texts" / "explanations.html").read_text().count("<h3>") == 2
+
+
+def test_short_names_tell_runs_apart() -> None:
+    assert short_names(["runs/probe/1", "runs/lora/2"]) == ["probe/1", "lora/2"]
+    assert short_names(["runs/pets", "runs/pets/model"]) == ["pets", "pets/model"]
+    assert short_names(["one"]) == ["one"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 26])

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of explanations."""
+
+from __future__ import annotations
+
+from tests.predictors.builders import reviewed as reviewed
