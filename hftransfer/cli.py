@@ -24,6 +24,7 @@ from hftransfer.base.errors import (
     printable,
     printable_json,
 )
+from hftransfer.usage import Commands, recipes_like
 
 if TYPE_CHECKING:
     from hftransfer.base.progress import Progress
@@ -37,7 +38,7 @@ app = typer.Typer(
     name="hftransfer",
     help="Transfer learning on the Hugging Face stack: a pretrained model, a small data set, one recipe.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
     # Typer's own tracebacks show the values of locals, tokens among them; ours come with --debug alone.
     pretty_exceptions_enable=False,
     # Help texts hold brackets that are no markup.
@@ -45,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-runs_app = typer.Typer(help="Runs that were made: list, show, compare, delete.", rich_markup_mode=None)
+runs_app = typer.Typer(help="Runs that were made: list, show, compare, delete.", cls=Commands, rich_markup_mode=None)
 app.add_typer(runs_app, name="runs", invoke_without_command=True)
 
 
@@ -67,11 +68,18 @@ def _common(
 
 
 _EMBEDDINGS, _SUGGESTIONS = Path("features.parquet"), Path("suggestions")
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.", autocompletion=recipes_like
+    ),
+]
 RecipeOrRun = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="A recipe file, or the name of a shipped recipe; with --resume a run folder too."
+        metavar="RECIPE",
+        help="A recipe file, or the name of a shipped recipe; with --resume a run folder too.",
+        autocompletion=recipes_like,
     ),
 ]
 Overrides = Annotated[
@@ -289,17 +297,28 @@ def audit(
 
 
 @app.command()
-def show(recipe: RecipeName, overrides: Overrides = None, debug: Debug = False) -> None:
+def show(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only what differs from the defaults, as a recipe of its own.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Print the resolved recipe, each value marked recipe, default or override."""
 
     def work() -> None:
-        from hftransfer.recipe import load_recipe, settings_with_origin
+        from hftransfer.recipe import changed_settings, load_recipe, settings_with_origin
 
-        settings = settings_with_origin(load_recipe(recipe, overrides or []))
-        lines = [(f"{key}: {json.dumps(value, ensure_ascii=False)}", origin) for key, value, origin in settings]
+        loaded = load_recipe(recipe, overrides or [])
+        if changed:
+            lines = changed_settings(loaded)
+        else:
+            settings = settings_with_origin(loaded)
+            lines = [(f"{key}: {json.dumps(value, ensure_ascii=False)}", origin) for key, value, origin in settings]
         width = max(len(text) for text, _ in lines)
         for text, origin in lines:
-            _say(f"{text:<{width}}  # {origin}")
+            _say(f"{text:<{width}}  # {origin}" if origin else text)
 
     _guarded(work, debug=debug)
 
@@ -319,7 +338,7 @@ def list_(
 
 @app.command()
 def copy(
-    name: Annotated[str, typer.Argument(help="The name of a shipped recipe.")],
+    name: Annotated[str, typer.Argument(help="The name of a shipped recipe.", autocompletion=recipes_like)],
     dest: Annotated[Path, typer.Argument(help="A file or folder.")] = Path(),
     debug: Debug = False,
 ) -> None:

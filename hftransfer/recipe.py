@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import io
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -413,6 +414,41 @@ def settings_with_origin(loaded: LoadedRecipe) -> list[tuple[str, object, str]]:
         (key, value, _origin(loaded.origins, tuple(key.split("."))))
         for key, value in flat_settings(loaded.recipe).items()
     ]
+
+
+def changed_settings(loaded: LoadedRecipe) -> list[tuple[str, str]]:
+    """Return the lines of a recipe with the settings alone that differ from the defaults, each with its origin; that
+    of a section's heading is empty. What a recipe must have is kept."""
+    recipe = loaded.recipe
+    least = {"task": recipe.task, "strategy": {"kind": recipe.strategy.kind}}
+    needed = {("task",), ("model", "name"), ("data", "source"), ("strategy", "kind")}
+    usual: JsonObject = {}
+    # Where a task needs more than that, what the recipe says is told, default or not.
+    with suppress(RecipeError):
+        named = {"model": {"name": recipe.model.name}, "data": {"source": recipe.data.source}}
+        usual = plain_settings(load_recipe({**least, **named}).recipe)
+
+    def walk(values: Mapping[str, object], defaults: object, above: Path_) -> Iterator[tuple[str, str]]:
+        for key, value in values.items():
+            here = (*above, key)
+            default = defaults.get(key, _ABSENT) if isinstance(defaults, Mapping) else _ABSENT
+            origin, indent = _origin(loaded.origins, here), "  " * len(above)
+            if isinstance(value, dict) and value:
+                inside = list(walk(value, default, here))
+                yield from [(f"{indent}{_key(key)}:", ""), *inside] if inside else []
+            elif origin != "default" and (value != default or here in needed) and here[0] != "resolved":
+                yield f"{indent}{_key(key)}: {json.dumps(value, ensure_ascii=False)}", origin
+
+    return list(walk(plain_settings(recipe), usual, ()))
+
+
+def _key(name: str) -> str:
+    """Return a key as YAML reads it back."""
+    return name if re.fullmatch(r"[A-Za-z_][\w-]*", name) and name.lower() not in _NO_KEYS else json.dumps(name)
+
+
+_ABSENT = object()
+_NO_KEYS = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
 
 
 def plain_settings(recipe: Recipe) -> JsonObject:

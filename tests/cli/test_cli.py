@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import hftransfer
 from hftransfer.cli import app
-from hftransfer.recipe import shipped_recipes
+from hftransfer.recipe import flat_settings, load_recipe, shipped_recipes
 from tests.builders import missing_words, picture
 
 HEAVY = ("torch", "transformers", "datasets", "timm", "accelerate", "evaluate", "matplotlib")
@@ -208,11 +208,67 @@ def test_a_full_disk_is_told_without_traceback(recipe, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("arguments", [["nosuchcommand"], ["run"], ["predict"], ["run", "x", "--nosuchoption"]])
-def test_wrong_usage_ends_with_status_2(arguments):
-    result = call(*arguments)
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["runn"], "the command must be one that 'hftransfer' has; got 'runn'. Did you mean 'run'?"),
+        (["runs", "shw"], "the command must be one that 'hftransfer runs' has; got 'shw'. Did you mean 'show'?"),
+        (["run"], "RECIPE must be given; got none. A recipe file, or the name of a shipped recipe"),
+        (["zero-shot", "a", "b"], "--labels must be given; got none."),
+        (
+            ["run", "x", "--outt"],
+            "the option must be one that 'hftransfer run' has; got '--outt'. Did you mean '--out'?",
+        ),
+        (["predict", "x", "--top", "abc"], "--top must be a whole number; got 'abc'."),
+        (["predict", "x", "--top", "0"], "--top must be greater than or equal to 1; got '0'."),
+        (["run", "x", "--grace", "abc"], "--grace must be a number; got 'abc'."),
+        (["predict", "x", "--top"], "--top must be followed by a value; got none."),
+        (["run", "x", "--json=3"], "--json must be given without a value; got one."),
+        (["schema", "x"], "the arguments must be no more than the command takes; got x."),
+    ],
+)
+def test_wrong_usage_is_told_as_other_faults_are(arguments, fault):
+    result = CliRunner().invoke(app, arguments, prog_name="hftransfer")
     assert result.exit_code == 2
-    assert "Usage" in result.stderr
+    first, *help_line = result.stderr.splitlines()
+    assert first.startswith(f"error: {fault}")
+    assert [line.startswith("Help: hftransfer") for line in help_line] in ([True], [])
+    assert result.stdout == ""
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What bash is offered for the last word."""
+    monkeypatch.setenv("_HFTRANSFER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    return CliRunner().invoke(app, [], prog_name="hftransfer").stdout.split()
+
+
+def test_shells_complete_commands_recipes_and_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cats.yaml").write_text("task: image-classification")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dogs.yaml").write_text("task: image-classification")
+    assert completed("hftransfer ru", monkeypatch) == ["run", "runs"]
+    recipes = completed("hftransfer run cats", monkeypatch)
+    assert {"cats_dogs_linear_probe", "cats.yaml"} <= set(recipes)
+    assert completed("hftransfer check mine/", monkeypatch) == ["mine/dogs.yaml"]
+    assert completed("hftransfer check mi", monkeypatch) == ["mine/"]
+    assert completed("hftransfer check nowhere/", monkeypatch) == []
+    assert "--overwrite" in completed("hftransfer run cats --ov", monkeypatch)
+    assert sorted(completed("hftransfer runs ", monkeypatch)) == ["compare", "delete", "show"]
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_what_a_recipe_changes_is_a_recipe_for_the_same_run(name, tmp_path):
+    short = tmp_path / "short.yaml"
+    short.write_text(call("show", name, "train.seed=3", "data.limit=null", "--changed").stdout)
+    assert len(short.read_text().splitlines()) < 40
+    assert "  seed: 3" in short.read_text()
+    assert "  limit:" not in short.read_text()
+    assert "# override" in short.read_text()
+    mine, whole = load_recipe(short).recipe, load_recipe(name, ["train.seed=3"]).recipe
+    assert flat_settings(mine) == flat_settings(whole)
 
 
 # --- the other commands ----------------------------------------------------------------------------------------------
