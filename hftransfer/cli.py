@@ -893,6 +893,7 @@ def compare_two(first: RunName, second: RunName, as_json: Json = False, debug: D
 def delete_runs(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, each named itself.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Delete runs: their own files, and never one that others put beside them."""
@@ -901,15 +902,22 @@ def delete_runs(
         from hftransfer.jobs.runs import delete_run, require_run, size_of
 
         folders = list(dict.fromkeys(require_run(run) for run in runs))  # all are there before one goes
-        for folder in folders:
-            _say(f"{folder}  {size_of(folder) / 1e6:,.1f} MB")
+        sizes = {str(folder): size_of(folder) for folder in folders}
+        if not as_json:
+            for folder, size in sizes.items():
+                _say(f"{folder}  {size / 1e6:,.1f} MB")
         if not yes:
-            if not sys.stdin.isatty():
+            if as_json or not sys.stdin.isatty():
                 raise RecipeError(must_be("--yes", "given where nobody can be asked", "none"))
             typer.confirm("Delete for good?", abort=True)
-        for folder in folders:
-            for left in delete_run(folder):
-                _say(f"{left} is no file of the run and stays")
+        stayed = [str(left) for folder in folders for left in delete_run(folder)]
+        if as_json:
+            deleted = [{"folder": folder, "bytes": size} for folder, size in sizes.items()]
+            told = {"deleted": deleted, "left": stayed}
+            print(printable_json(json.dumps(told, indent=2, ensure_ascii=False)))
+            return
+        for left in stayed:
+            _say(f"{left} is not a file of the run and stays")
 
     _guarded(work, debug=debug)
 
@@ -1082,15 +1090,19 @@ def _at_newest(reference: str) -> str:
 
 
 def _tell_ranked(found: Ranked[Match] | Ranked[Suggestion], out: Path | None, name: str, *, as_json: bool) -> None:
-    """Print inputs in their order, and write their table and sheet where there is a folder for them."""
+    """Print inputs in their order, and write their table and sheet where there is a folder for them.
+
+    Raises:
+        DataError: others can't be read, which is told after all of that.
+    """
     files = found.save(out, name) if out is not None else []
     if as_json:
         print(printable_json(json.dumps(found.plain(), indent=2, ensure_ascii=False, allow_nan=False)))
-        return
-    for line in found.lines():
-        print(line)
-    for file in files:
-        _say(str(file))
+    else:
+        for line in [*found.lines(), *map(str, files)]:
+            _say(line)
+    if found.faults:
+        raise DataError(*found.faults)
 
 
 def _say(text: str) -> None:

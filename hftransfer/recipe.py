@@ -21,7 +21,7 @@ from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import HubSettings, OutputSettings
 from hftransfer.data.settings import DataSettings
-from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, strategy_of
+from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, nearest_strategy, strategy_of
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import OPTIONAL_KEYS, Task
 from hftransfer.training.settings import TrainSettings
@@ -765,7 +765,7 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = fault["input"].get("kind") if isinstance(fault["input"], dict) else fault["input"]
             where = document.where((*key, "kind"))
-            return must_be(where, " or ".join(STRATEGIES), _shown(kind), nearest(_cut(str(kind)), STRATEGIES))
+            return must_be(where, " or ".join(STRATEGIES), _shown(kind), nearest_strategy(_cut(str(kind)), STRATEGIES))
         case "missing":
             return f"{document.file}: {'.'.join(key)} must be given. {_description(full)}".rstrip()
         case "extra_forbidden":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import (
@@ -376,7 +377,7 @@ def strategy_of(short: str) -> JsonObject:
     known = (*STRATEGIES, CONTRASTIVE)
     if kind not in known:
         allowed = "linear-probe, contrastive, fine-tune[:STAGES] or lora[:RANK]"
-        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest(kind, known)))
+        raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'", nearest_strategy(short, known)))
     if not number:
         return {"kind": "fine-tune", "objective": kind} if kind == CONTRASTIVE else {"kind": kind}
     is_count = number.isdigit() and int(number) > 0
@@ -390,6 +391,14 @@ def strategy_of(short: str) -> JsonObject:
         raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'"))
     value: int | str = int(number) if number.isdigit() else number
     return {"kind": kind, ("unfreeze" if kind == "fine-tune" else "rank"): value}
+
+
+def nearest_strategy(short: str, known: Iterable[str]) -> str:
+    """Return which strategy may be meant, with the number that was given: `fine-tune:2` for `finetune:2`."""
+    kind, _, number = short.strip().partition(":")
+    told = nearest(kind, known)
+    # Several may be near.
+    return told.replace("'?", f":{number}'?") if number and told.endswith("'?") else told
 
 
 def in_short(strategy: Strategy) -> str:

@@ -22,7 +22,8 @@ from hftransfer.base.errors import DataError, HftransferError, must_be
 from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
 from hftransfer.data.rows import LFS_POINTER
 
-_REMEDY = "Mend or remove the file, or set data.on_error: skip."
+_SETTING = ", or set data.on_error: skip."
+_REMEDY = f"Mend or remove the file{_SETTING}"
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
@@ -326,6 +327,11 @@ def _read_heif(name: str) -> None:
     register_heif_opener()
 
 
+def of_no_recipe(fault: str) -> str:
+    """Return a fault of an image that no recipe names: there is no setting that skips it."""
+    return fault.replace(_SETTING, ".")
+
+
 def _too_large(name: str, most: int) -> DataError:
-    remedy = "Scale it down first, or set data.on_error: skip."
+    remedy = f"Scale it down first{_SETTING}"
     return DataError(must_be(name, f"an image of at most {most:,} pixels", "more (not decoded)", remedy))

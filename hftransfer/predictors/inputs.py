@@ -43,7 +43,7 @@ def decoded(image: object, position: int, pixels: tuple[float, float] | None = N
     if isinstance(image, DataError):
         return image
     from hftransfer.data.depth import PixelRange
-    from hftransfer.data.images import decode_image
+    from hftransfer.data.images import decode_image, of_no_recipe
     from hftransfer.data.inspection import as_content
 
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
@@ -51,7 +51,7 @@ def decoded(image: object, position: int, pixels: tuple[float, float] | None = N
         known = PixelRange(*pixels) if pixels is not None else None
         return decode_image(as_content(image, where).read(), where, pixels=known)
     except DataError as error:
-        return error
+        return DataError(*map(of_no_recipe, error.faults))
     except OSError as error:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 

@@ -4,7 +4,7 @@ quick."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
+from hftransfer.data.images import of_no_recipe
 from hftransfer.data.inspection import as_content, inspect_rows
 from hftransfer.data.reading import NamedInput
 from hftransfer.data.rows import Row, TextContent
@@ -45,12 +46,19 @@ def weights_of(place: Place) -> str:
 def look_at(
     model: Predictor | DualPredictor, named: Sequence[NamedInput], weights_sha256: str, progress: Progress
 ) -> Looked:
-    """Return the features of inputs; they are kept by the hash of the model's weights, where that is given and what
-    enters the head is one row an input.
+    """Return the features of inputs, and why some can't be read; features are kept by the hash of the model's weights,
+    where that is given and what enters the head is one row an input.
 
     Raises:
         ModelError: the model has more than one row of features an input.
     """
+    looked = _looked_at(model, named, weights_sha256, progress)
+    return replace(looked, faults=[of_no_recipe(fault) for fault in looked.faults])
+
+
+def _looked_at(
+    model: Predictor | DualPredictor, named: Sequence[NamedInput], weights_sha256: str, progress: Progress
+) -> Looked:
     if isinstance(model, Predictor):
         model.require_one_row()
         if not weights_sha256 or not model.adapter.head_is_linear:

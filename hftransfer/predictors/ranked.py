@@ -33,10 +33,20 @@ Kind = TypeVar("Kind", bound=RankedInput)
 
 
 class Ranked(list[Kind]):
-    """Inputs in an order, the best first; slices and pickles of it are plain lists."""
+    """Inputs in an order, the best first, and `faults`: why others can't be read; slices and pickles are plain
+    lists."""
 
-    def __init__(self, places: Iterable[Kind], values: Sequence[object], title: str, *, of_texts: bool) -> None:
+    def __init__(
+        self,
+        places: Iterable[Kind],
+        values: Sequence[object],
+        title: str,
+        *,
+        of_texts: bool,
+        faults: Sequence[str] = (),
+    ) -> None:
         super().__init__(places)
+        self.faults = list(faults)
         self._values, self.title, self._of_texts = list(values), title, of_texts
 
     def __reduce__(self) -> tuple[type[list[Kind]], tuple[list[Kind]]]:
@@ -52,10 +62,17 @@ class Ranked(list[Kind]):
         return csv_text(list(rows[0]) if rows else ["input"], [row.values() for row in rows])
 
     def lines(self) -> list[str]:
-        """Return it in lines for a terminal."""
+        """Return it in lines for a terminal, below a heading where there are several columns."""
+        rows = self.plain()
+        if not rows:
+            return []
+        names = [*(name for name in rows[0] if name != "input"), "input"]
+        cells = [[_cell(row[name]) for name in names] for row in rows]
+        shown = [names, *cells] if len(names) > 2 else cells
+        widths = [max(len(row[place]) for row in shown) for place in range(len(names) - 1)]
         return [
-            "  ".join([*(_cell(value) for name, value in row.items() if name != "input"), printable(str(row["input"]))])
-            for row in self.plain()
+            "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]])
+            for row in shown
         ]
 
     def save(self, folder: str | os.PathLike[str], name: str) -> list[Path]:
@@ -79,6 +96,7 @@ class Ranked(list[Kind]):
 
     def _fragment(self, most: int) -> Fragment:
         more = [f"{len(self) - most:,} more are in the table"] if len(self) > most else []
+        more += [f"not read: {fault}" for fault in self.faults[:5]]
         if not self._of_texts:
             both = zip(self[:most], self._values, strict=False)
             return Fragment(self.title, tiles=[thumbnail(value, one.caption) for one, value in both], notes=more)

@@ -24,6 +24,8 @@ from hftransfer.predictors.ranked import Ranked, RankedInput
 from hftransfer.training.embeddings import unit
 
 DEFAULT_MODEL = "bundled/dual-encoder"
+# Faults of inputs that a person in Python is told at once; `faults` has them all.
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ def search(
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     progress: Progress | None = None,
 ) -> Ranked[Match]:
-    """Return the inputs that are most like the query, the nearest first; those that can't be read are told, and passed
-    over.
+    """Return the inputs that are most like the query, the nearest first; those that can't be read are passed
+    over, and told in `faults`.
 
     `inputs` is a folder, a table (with `column`), a pattern, or a list of images or texts. The query is an image, or
     words where the model is a dual encoder, as `bundled/dual-encoder` is; of a model of texts a text. What a model
@@ -65,7 +67,7 @@ def search(
     """
     if count < 1:
         raise RecipeError(must_be("the count", "1 or more", count))
-    progress = progress or Progress()
+    tells, progress = progress is None, progress or Progress()
     embedder: Predictor | DualPredictor
     if isinstance(model, Predictor | DualPredictor):
         embedder, sha = model, ""
@@ -73,16 +75,18 @@ def search(
         embedder, sha = load_embedder(model, precision), weights_of(find_place(model))
     wanted = _embedded(embedder, query)
     looked = look_at(embedder, _given(embedder, inputs, column), sha, progress)
-    for fault in looked.faults[:5]:
-        progress.line(f"passed over: {fault}")
+    for fault in looked.faults[: _TOLD if tells else 0]:
+        progress.line(f"not read: {fault}")
     if not looked.names:
-        raise DataError(must_be("the inputs to search", "some that can be read", "none"))
+        raise DataError(*looked.faults, must_be("the inputs to search", "some that can be read", "none"))
     likeness = unit(looked.features.astype(np.float32)) @ wanted  # (N,)
     order = np.argsort(-likeness, kind="stable")[:count]
     found = [Match(looked.names[at], float(likeness[at])) for at in order]
     named = query if isinstance(query, str) else query.name if isinstance(query, Path) else "the query"
     title = f"{len(found)} of {len(looked.names):,} inputs nearest to {named}"
-    return Ranked(found, [looked.values[at] for at in order], title, of_texts=bool(embedder.reader.fields))
+    return Ranked(
+        found, [looked.values[at] for at in order], title, of_texts=bool(embedder.reader.fields), faults=looked.faults
+    )
 
 
 def _given(embedder: Predictor | DualPredictor, inputs: object, column: str | None) -> list[NamedInput]:

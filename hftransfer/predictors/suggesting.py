@@ -31,6 +31,8 @@ _CANDIDATES = 8
 """So many of the most uncertain are clustered for each that is suggested."""
 _NEIGHBOURS = 10
 _ROWS_AT_ONCE = 1024
+# Faults of inputs that a person in Python is told at once; `faults` has them all.
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def suggest(
     progress: Progress | None = None,
 ) -> Ranked[Suggestion]:
     """Return the inputs that are worth a label, the most uncertain first; those that can't be read are passed over, and
-    told.
+    told in `faults`.
 
     `inputs` is a folder, a table, a pattern, or a list of images or texts without labels. `model` is a run, or a model
     that gives scores of labels. It shows itself in a notebook, and `.save(folder, "suggestions")` writes a table and a
@@ -75,7 +77,11 @@ def suggest(
         DataError: none of the inputs can be read.
     """
     predictor, sha = _ready(model, count)
-    return _suggested(predictor, sha, _given(predictor, inputs), count, seed, progress or Progress())
+    shown = progress or Progress()
+    found = _suggested(predictor, sha, _given(predictor, inputs), count, seed, shown)
+    for fault in found.faults[: _TOLD if progress is None else 0]:
+        shown.line(f"not read: {fault}")
+    return found
 
 
 def _ready(model: str | os.PathLike[str] | Predictor, count: int) -> tuple[Predictor, str]:
@@ -99,10 +105,8 @@ def _suggested(
     predictor: Predictor, sha: str, named: Sequence[NamedInput], count: int, seed: int, progress: Progress
 ) -> Ranked[Suggestion]:
     looked = look_at(predictor, named, sha, progress)
-    for fault in looked.faults[:5]:
-        progress.line(f"passed over: {fault}")
     if not looked.names:
-        raise DataError(must_be("the inputs", "some that can be read", "none"))
+        raise DataError(*looked.faults, must_be("the inputs", "some that can be read", "none"))
     scores = predictor.scores_of_features(looked.features, looked.values)
     uncertainty = uncertainty_of(scores, predictor.scoring)
     typicality = typicality_of(looked.features)
@@ -119,7 +123,9 @@ def _suggested(
         for at in chosen
     ]
     title = f"{len(found)} of {len(looked.names):,} inputs to label next"
-    return Ranked(found, [looked.values[at] for at in chosen], title, of_texts=bool(predictor.reader.fields))
+    return Ranked(
+        found, [looked.values[at] for at in chosen], title, of_texts=bool(predictor.reader.fields), faults=looked.faults
+    )
 
 
 def _given(predictor: Predictor, inputs: object) -> list[NamedInput]:

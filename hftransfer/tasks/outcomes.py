@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
@@ -53,6 +53,15 @@ class Predicted(ABC):
         return Fragment(" ".join(self.line("", "softmax").split())).html()
 
 
+def _in_short(value: object) -> str:
+    """Return a value as code has it, its numbers with four digits."""
+    if isinstance(value, float):
+        return repr(round(value, 4) if abs(value) >= 1e-3 else float(f"{value:.4g}"))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_in_short(one)}" for key, one in value.items()) + "}"
+    return repr(value)
+
+
 @dataclass(frozen=True)
 class Prediction(Predicted):
     """The label of one input that scores best, its score, and the scores of all labels.
@@ -71,7 +80,12 @@ class Prediction(Predicted):
     scores: dict[str, float]
     unlike: float | None = field(default=None, kw_only=True)
     label_set: tuple[str, ...] | None = field(default=None, kw_only=True)
-    """Where a coverage was asked for: the labels that hold the true one so often, the most probable first."""
+    """Where a coverage was asked for: the labels that hold the true one so often, the most probable first; empty where
+    the label is `none of these`, as then no label is the answer."""
+
+    def __repr__(self) -> str:
+        told = (f"{one.name}={_in_short(getattr(self, one.name))}" for one in fields(self))
+        return f"{type(self).__name__}({', '.join(told)})"
 
     @override
     def line(self, name: str, scoring: str) -> str:
@@ -101,7 +115,8 @@ class Prediction(Predicted):
         label is none of the model's."""
         if unknown is None or unlike < unknown:
             return replace(self, unlike=unlike)
-        return replace(self, label=NONE_OF_THESE, score=unlike, unlike=unlike)
+        label_set = None if self.label_set is None else ()
+        return replace(self, label=NONE_OF_THESE, score=unlike, unlike=unlike, label_set=label_set)
 
     def with_set(self, least: float) -> Prediction:
         """Return the same with the set of the likeliest label and all that have this probability at least."""
@@ -118,6 +133,8 @@ class Prediction(Predicted):
     @override
     def line_of_labels(self, name: str, scoring: str, *, as_set: bool) -> str:
         del scoring
+        if as_set and self.label_set == ():
+            return f"{in_one_line(name)}  {self.label}"
         labels = (self.label_set or ()) if as_set else tuple(self.scores)
         told = ", ".join(f"{in_one_line(label)} {self.scores[label]:.2%}" for label in labels)
         none = f"{NONE_OF_THESE}, else " if self.label == NONE_OF_THESE and self.label not in self.scores else ""
@@ -129,7 +146,7 @@ class Prediction(Predicted):
         return replace(self, scores=dict(ordered))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelsPrediction(Prediction):
     """The labels of one input, of a model that gives any number of them, the most probable first; `scores` are the
     probability of each label by itself."""

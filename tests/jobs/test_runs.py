@@ -206,8 +206,14 @@ def test_deleting_asks_first(runs):
     assert "--yes must be given where nobody can be asked" in outcome.stderr
     assert call("runs", "delete", run, runs / "none", "--yes").exit_code == 2
     assert run.exists()
-    assert call("runs", "delete", run, "--yes").exit_code == 0
-    assert not run.exists()
+    assert "--yes must be given" in call("runs", "delete", run, "--json").stderr
+    (run / "mine.txt").write_text("a note")
+    deleted = call("runs", "delete", run, "--yes", "--json")
+    assert deleted.exit_code == 0
+    told = json.loads(deleted.stdout)
+    assert [one["folder"] for one in told["deleted"]] == [str(run)]
+    assert told["deleted"][0]["bytes"] > 0
+    assert told["left"] == [str(run / "mine.txt")]
 
 
 # --- the labels that come next ----------------------------------------------------------------------------------------

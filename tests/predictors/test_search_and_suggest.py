@@ -95,7 +95,11 @@ def test_suggestions_are_told_and_written(finished: Any, photos: Path, tmp_path:
     assert {one.input for one in in_memory} == {one.input for one in found}
     out = tmp_path / "next"
     told = call("suggest", run, photos, "--count", 4, "--out", out)
-    assert "passed over" in told.stderr
+    assert told.exit_code == 2  # as of predict: the rest is done, and what can't be read is told
+    assert "broken.png must be an image that Pillow reads; got something else. Mend or remove the file." in told.stderr
+    assert "on_error" not in told.stderr
+    assert told.stdout.splitlines()[0].split() == ["label", "score", "uncertainty", "typicality", "input"]
+    assert len(found.faults) == 1
     head = "input,label,score,uncertainty,typicality"
     assert (out / "suggestions.csv").read_text().splitlines()[0] == head
     assert (out / "suggestions.html").read_text().count("<img") == 4

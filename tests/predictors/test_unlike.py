@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,25 @@ def test_what_is_too_unlike_is_none_of_these(finished, folder_data, strange):
     for share in (0, 1.5):
         with pytest.raises(RecipeError, match="unknown must be a share of training examples above 0"):
             model.use_unknown(share)
+
+
+def test_none_of_these_has_no_set_of_labels(finished, folder_data, strange, tmp_path):
+    run = finished("vit").folder
+    model = loaded(run)
+    found = model.predict(strange)
+    both = replace(found, unlike=None).with_set(0.1).seen_as(1.0, 0.99)
+    assert (both.label, both.label_set) == (NONE_OF_THESE, ())
+    assert both.line_of_labels("a.png", "softmax", as_set=True) == "a.png  none of these"
+    assert both.plain()["label_set"] == ()
+    known = replace(found, unlike=None).with_set(0.1).seen_as(0.5, 0.99)
+    assert found.label in (known.label_set or ())
+
+
+def test_a_prediction_is_shown_with_short_numbers():
+    one = ht.Prediction("cat", 0.123456789, {"cat": 0.123456789, "dog": 1.23456789e-07}, unlike=None)
+    assert repr(one) == (
+        "Prediction(label='cat', score=0.1235, scores={'cat': 0.1235, 'dog': 1.235e-07}, unlike=None, label_set=None)"
+    )
 
 
 def test_the_command_line_tells_it(finished, strange, tmp_path):

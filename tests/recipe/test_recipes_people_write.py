@@ -42,6 +42,7 @@ def _told(*overrides: str, **changed: Any) -> str:
         ("train.seed.deep=1", "override train.seed.deep must be below a section; seed is one value"),
         ("train.batch_size=1000000000", "train.batch_size must be a number of at most 65536"),
         ("train.epochs=1000000000", "train.epochs must be a number of at most 10000"),
+        ("strategy=finetune:2", "Did you mean 'fine-tune:2'?"),
         ("strategy={kind: lora, rank: 1000000000}", "strategy.rank must be a number of at most 4096"),
         ("train.seed=1000000000000", "train.seed must be a number below 4294967296"),
     ],
