@@ -174,7 +174,7 @@ def test_recipe(recipe: str, tmp_path: Path) -> None:
 
 
 def test_inline_commands_of_the_table_exist() -> None:
-    named = set(re.findall(r"`hftransfer ([\w-]+)", "".join(page.read_text() for page in PAGES)))
+    named = set(re.findall(r"`hftransfer ([a-z][\w-]*)", "".join(page.read_text() for page in PAGES)))
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert named <= known | {group.name for group in app.registered_groups} | {"list"}
 
