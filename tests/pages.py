@@ -33,6 +33,24 @@ while (walker.nextNode()) {
 return [...small];
 """
 _WIDE = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# What is drawn lies within its drawing, and a table that is wider than its box says so.
+_CUT = """
+const found = [];
+for (const drawing of document.querySelectorAll(".chart svg[role=img]")) {
+  const box = drawing.getBoundingClientRect();
+  for (const part of drawing.querySelectorAll("text, line, circle, polyline, polygon, rect")) {
+    const own = part.getBoundingClientRect();
+    if (own.left < box.left - 1 || own.right > box.right + 1 || own.top < box.top - 1 || own.bottom > box.bottom + 1)
+      found.push(drawing.getAttribute("aria-label") + ": " + part.outerHTML.slice(0, 80));
+  }
+}
+for (const table of document.querySelectorAll("table")) {
+  const box = table.closest(".wide") || table.parentElement;
+  const scrolls = table.scrollWidth > box.clientWidth + 1;
+  if (scrolls && !box.classList.contains("scrolls")) found.push("table: " + table.textContent.trim().slice(0, 40));
+}
+return found;
+"""
 _ASKED = """
 const names = performance.getEntriesByType("resource").map(one => one.name);
 return names.filter(name => !/^(data|blob):/.test(name));
@@ -100,6 +118,7 @@ def _seen(driver: Any, address: str, axe: str, width: int, scheme: str) -> Itera
     found = [f"small text, {told}" for told in driver.execute_script(_SMALL_TEXT, LEAST_PX)]
     if (wide := driver.execute_script(_WIDE)) > 0:
         found.append(f"{wide} px too wide")
+    found += [f"cut: {told}" for told in driver.execute_script(_CUT)]
     if address.startswith("file:"):
         found += [f"asks for {name}" for name in driver.execute_script(_ASKED)]
     found += [f"console: {entry['message']}" for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]

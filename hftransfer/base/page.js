@@ -8,10 +8,15 @@
     return node;
   };
 
-  // What scrolls sideways can be reached by keys.
+  // What scrolls sideways can be reached by keys, and shows where there is more.
+  const shade = (box) => box.classList.toggle("at-end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
   const reach = () => all(".wide").forEach((box) => {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    const scrolls = box.scrollWidth > box.clientWidth;
+    if (scrolls) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    box.classList.toggle("scrolls", scrolls);
+    shade(box);
   });
+  all(".wide").forEach((box) => box.addEventListener("scroll", () => shade(box), { passive: true }));
   reach();
   addEventListener("resize", reach);
 

@@ -138,6 +138,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
         found = [one for one in found if low * 0.999 <= one <= high * 1.001]
         if len(found) >= 3:
             break
+    if len(found) < 2:
+        found = nice_ticks(low, high, 4)
     return found[:: max(1, -(-len(found) // 6))] or [low]
 
 
@@ -173,7 +175,7 @@ class _Frame:
         )
         heights += [0.0] if any(one.form == "bars" for one in chart.series) else []
         self.x, self.x_ticks = _limits(chart.x, [*numbers, *chart.at_x])
-        self.y, self.y_ticks = _limits(chart.y, heights)
+        self.y, self.y_ticks = _limits(chart.y, heights, to_ticks=True)
         self.y_texts = tick_texts(self.y_ticks)
         self.left = _LEFT + _LETTER * max(map(len, self.y_texts), default=1)
         self.right, self.top, self.bottom = WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
@@ -282,8 +284,9 @@ class _Frame:
         return [Markup('<path class="line many" style="stroke-width: 5; stroke-linecap: round" d="{}"/>').format(path)]
 
 
-def _limits(axis: Axis, values: Sequence[float]) -> tuple[tuple[float, float], list[float]]:
-    """Return the ends of an axis, and the places that are written at it."""
+def _limits(axis: Axis, values: Sequence[float], *, to_ticks: bool = False) -> tuple[tuple[float, float], list[float]]:
+    """Return the ends of an axis, and the places that are written at it; `to_ticks`, its ends are such places, so that
+    everything lies between the first line of the grid and the last."""
     if axis.names:
         return (-0.5, len(axis.names) - 0.5), [float(place) for place in range(len(axis.names))]
     found = [value for value in values if math.isfinite(value) and (axis.scale != "log" or value > 0)]
@@ -298,11 +301,26 @@ def _limits(axis: Axis, values: Sequence[float]) -> tuple[tuple[float, float], l
         high = high if axis.most is None else max(min(found, default=high), min(high, axis.most))
     if axis.is_whole and axis.least is not None and axis.most is not None:
         return (axis.least, axis.most), nice_ticks(axis.least, axis.most)
+    if to_ticks and axis.scale == "linear" and not axis.at:
+        return _snapped(low, high)
     pad = 0.05 * (high - low)
     low = low - pad if axis.least is None or low - pad > axis.least else min(low, axis.least)
     high = high + pad if axis.most is None or high + pad < axis.most else max(high, axis.most)
     ticks = nice_ticks(low, high)
     return (low, high), list(axis.at) or ([one for one in ticks if one == int(one)] if axis.scale == "whole" else ticks)
+
+
+def _snapped(low: float, high: float) -> tuple[tuple[float, float], list[float]]:
+    """Return the ends of an axis moved outwards to the next places that are written at it, and all these places."""
+    ticks = nice_ticks(low, high)
+    if len(ticks) < 2:
+        ticks = nice_ticks(low, high, 12)
+    if len(ticks) < 2:
+        return (low, high), ticks
+    step = ticks[1] - ticks[0]
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = [round(number * step, 12) for number in range(first, last + 1)]
+    return (ticks[0], ticks[-1]), ticks
 
 
 def _share(value: float, ends: tuple[float, float], axis: Axis) -> float:

@@ -9,7 +9,18 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from hftransfer.report.charts import HEIGHT, WIDTH, Axis, Bars, Chart, Series, nice_ticks, tick_text, tick_texts
+from hftransfer.report.charts import (
+    HEIGHT,
+    WIDTH,
+    Axis,
+    Bars,
+    Chart,
+    Series,
+    _Frame,
+    nice_ticks,
+    tick_text,
+    tick_texts,
+)
 from hftransfer.report.run_charts import (
     calibration_chart,
     certainty_chart,
@@ -55,6 +66,28 @@ def test_points_lie_where_their_numbers_say() -> None:
     (left, low), (middle, rather), (right, high) = _numbers_in(chart)[:3]
     assert middle - left == pytest.approx(right - middle, abs=0.2)
     assert rather - high == pytest.approx(2 * (low - rather), abs=0.3)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.7657, 0.8493), (0.1025, 0.7868), (0.98, 1.0), (-3.2, 17.0)])
+def test_intervals_lie_between_the_first_line_of_the_grid_and_the_last(low: float, high: float) -> None:
+    ends = [low], [high]
+    intervals = [Series("arm", [1.0], [(low + high) / 2], ends, form="intervals")]
+    drawing = ElementTree.fromstring(
+        Chart("t", Axis("x", "log"), Axis("y", most=1.0 if high <= 1 else None), intervals).svg()
+    )
+    lines = {
+        kind: [one.attrib for one in drawing.iter("line") if one.get("class") == kind] for kind in ("grid", "bar-line")
+    }
+    grid = [float(one["y1"]) for one in lines["grid"]]
+    for bar in lines["bar-line"]:
+        assert min(grid) <= min(float(bar["y1"]), float(bar["y2"]))
+        assert max(float(bar["y1"]), float(bar["y2"])) <= max(grid)
+
+
+def test_a_narrow_axis_of_logarithms_has_more_than_one_number() -> None:
+    seconds = [Series(str(number), [number], [0.5], form="points") for number in (2.7, 4.4, 7.7)]
+    frame = _Frame(Chart("t", Axis("seconds", "log"), Axis("y"), seconds))
+    assert len(frame.x_ticks) > 1
 
 
 def test_numbers_that_are_none_are_left_out() -> None:
