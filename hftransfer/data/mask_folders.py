@@ -21,6 +21,8 @@ _MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 _LISTS = "ImageSets/Segmentation"
 """Where Pascal VOC says which images are of which split."""
 _MOST_TOLD = 5
+_FIRST = 20
+"""Images by which it is found how masks are named."""
 
 
 def rows_of_folder(folder: Path, settings: DataSettings, found: Found) -> bool:
@@ -169,23 +171,23 @@ def _by_stem(images: Sequence[Path], masks: Sequence[Path], pair: _Pair, found: 
     stems = {file: key(file, pair.images) for file in images}
     if any(stem in of_stem for stem in stems.values()):
         return {file: of_stem.get(stem, []) for file, stem in stems.items()}
+    best, most = dict[Path, str](), 0.5 * len(stems)  # some masks may be missing, but not most
     for before, after in _additions(list(stems.values()), list(of_stem)):
         named = {
             file: f"{Path(stem).parent.as_posix()}/{before}{Path(stem).name}{after}" for file, stem in stems.items()
         }
         named = {file: name.removeprefix("./") for file, name in named.items()}
-        if all(name in of_stem for name in named.values()):
-            found.note(f"masks are named after their images: '{before}{{stem}}{after}'")
-            return {file: of_stem[name] for file, name in named.items()}
-    return {file: [] for file in images}
+        if (there := sum(name in of_stem for name in named.values())) > most:
+            best, most, told = named, there, f"{before}{{stem}}{after}"
+    if best:
+        found.note(f"masks are named after their images: '{told}'")
+    return {file: of_stem.get(best.get(file, ""), []) for file in images}
 
 
 def _additions(stems: Sequence[str], masks: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what the names of masks have before and behind that of the first image."""
-    if not stems:
-        return []
-    first = Path(stems[0]).name
-    parted = (Path(mask).name.partition(first) for mask in masks)
+    """Return what names of masks have before and behind that of one of the first images, whose mask may be missing."""
+    names = [Path(mask).name for mask in masks]
+    parted = (name.partition(Path(stem).name) for stem in stems[:_FIRST] for name in names)
     return list(dict.fromkeys((before, after) for before, own, after in parted if own))
 
 

@@ -10,8 +10,11 @@ from hftransfer.adapters.bundled import BUNDLED_MODELS
 from hftransfer.adapters.checkpoint import MODULE, Checkpoint
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
+from hftransfer.data.mask_files import Mask
+from hftransfer.data.mask_labels import in_words
 from hftransfer.data.rows import Row
 from hftransfer.data.sources import is_hub_data
+from hftransfer.data.splits import Splits
 from hftransfer.hub.card import Card, write_card
 from hftransfer.jobs.identity import public_name
 from hftransfer.jobs.learned import Learned
@@ -37,7 +40,7 @@ def write_own_card(
     # Towers that were brought together are no fine-tune of either.
     hub_id = None if task.learns == "towers" else _hub_id_of(recipe.model.name, learned.bases[0])
     card = Card(
-        **{**_of_recipe(recipe), "task": task},
+        **{**_of_recipe(recipe), "task": task, "recipe": recipe_yaml(_with_names_of_values(recipe, splits))},
         metrics=metrics,
         name=name,
         bases=tuple(_public_model(str(name), base) for name, base in pairs),
@@ -95,6 +98,17 @@ def _of_recipe(recipe: Recipe) -> JsonObject:
         "recipe": recipe_yaml(recipe),
         "seed": recipe.train.seed,
     }
+
+
+def _with_names_of_values(recipe: Recipe, splits: Splits) -> Recipe:
+    """Return a recipe that says which values of masks are which classes, where only a file of the data said so: who
+    reads a card has no such file."""
+    space = next((mask.space for mask in splits.train.targets if isinstance(mask, Mask)), None)
+    if space is None or recipe.data.classes is not None:
+        return recipe
+    values = ([in_words(one) if space.colors else one for one in own] for own in space.values)
+    names = {name: own[0] if len(own) == 1 else own for name, own in zip(space.names, values, strict=True)}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"classes": names})})
 
 
 def _shown(rows: list[Row]) -> list[Row]:

@@ -1,11 +1,11 @@
-"""Test examples of which strategies say different things, and what each of them looks at."""
+"""Test examples of which strategies say different things, and what each of them looks at, or draws as its mask."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,7 @@ from hftransfer.base.errors import HftransferError
 from hftransfer.base.progress import Progress
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
+from hftransfer.data.mask_files import Mask
 from hftransfer.jobs.examples import in_turns
 from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.recipe import load_recipe
@@ -27,6 +28,7 @@ _MOST, _MOST_ARMS = 6, 3
 _PATIENCE_SECONDS = 10.0
 """No third model is asked for its maps after so long."""
 _PX, _LONGEST = 320, 400
+_OPACITY = 0.65
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Disagreement:
     verdicts: Sequence[Verdict]
     texts: Sequence[str] = ()
     image: Image.Image | None = field(default=None, repr=False)
+    mask: Image.Image | None = field(default=None, repr=False)
+    """The true mask over the image, of segmentation; the maps of the verdicts are then the predicted ones."""
+    classes: Sequence[str] = ()
+    """The names of the classes in the masks, each of which has its `class_color`."""
 
 
 def disagreements(study: Study, data: object = None) -> list[Disagreement]:
@@ -71,7 +77,8 @@ def disagreements(study: Study, data: object = None) -> list[Disagreement]:
     chosen = [order[place] for place in in_turns(range(len(order)), patterns, _MOST)]
     told = [_told_in(result) for _, result in results]
     found = [_of_row(rows[name], name, results, told) for name in chosen]
-    return _with_maps(found, results, [rows[name] for name in chosen])
+    pictured = _with_masks if any(isinstance(rows[name].target, Mask) for name in chosen) else _with_maps
+    return pictured(found, results, [rows[name] for name in chosen])
 
 
 def agreed_on(study: Study, data: object = None) -> Disagreement | None:
@@ -115,7 +122,9 @@ def _of_one_seed(arms: Sequence[Arm]) -> list[tuple[Arm, CellResult]]:
 def _test_rows(result: CellResult, data: object) -> dict[str, Row]:
     recipe, silent = load_recipe(result.cell.document).recipe, Progress(None)
     splits = load_splits(recipe, load_rows(recipe, data, silent), silent)
-    return {str(row.id): row for row in splits.test.rows}
+    # The class ids of a mask are in the model's order in what is learned from it, and not in the row itself.
+    targets = zip(splits.test.rows, splits.test.targets, strict=True)
+    return {str(row.id): replace(row, target=own) if isinstance(own, Mask) else row for row, own in targets}
 
 
 def _told_in(result: CellResult) -> dict[str, tuple[str, str]]:
@@ -126,7 +135,7 @@ def _told_in(result: CellResult) -> dict[str, tuple[str, str]]:
     names = [str(name) for name in table["id"]]
     given = next((table[column] for column in GIVEN if column in table), [""] * len(names))
     # Of masks there is no word in the table: how well each fits says as much.
-    said = table.get("prediction") or [f"{(result.scores or {}).get(name, 0.0):.2f}" for name in names]
+    said = table.get("prediction") or [f"mean IoU {(result.scores or {}).get(name, 0.0):.2f}" for name in names]
     return {name: (_words(truth), _words(own)) for name, truth, own in zip(names, given, said, strict=True)}
 
 
@@ -167,6 +176,36 @@ def _with_maps(
         replace(one, verdicts=[replace(v, map=maps[arm][place]) for arm, v in enumerate(one.verdicts)])
         for place, one in enumerate(found)
     ]
+
+
+def _with_masks(
+    found: list[Disagreement], results: Sequence[tuple[Arm, CellResult]], rows: Sequence[Row]
+) -> list[Disagreement]:
+    """Return the same with the true mask of each image, and the mask that each arm draws."""
+    from hftransfer.predictors.load import load
+
+    try:
+        images = [decode_row(row) for row in rows]
+        drawn: list[list[Any]] = [list(load(result.folder).predict(images)) for _, result in results]
+        truths = [row.target.ids() for row in rows]
+    except (HftransferError, OSError):
+        return found
+    shown = []
+    for place, (one, image) in enumerate(zip(found, images, strict=True)):
+        pairs = zip(one.verdicts, drawn, strict=True)
+        verdicts = [replace(verdict, map=_masked(image, own[place].ids)) for verdict, own in pairs]
+        names = drawn[0][place].names
+        shown.append(replace(one, verdicts=verdicts, mask=_masked(image, truths[place]), classes=names))
+    return shown
+
+
+def _masked(image: Image.Image, ids: np.ndarray) -> Image.Image:
+    """Return an image under the colours of its class ids (H, W), small."""
+    from hftransfer.tasks.outcomes import colored_over
+
+    picture = colored_over(image, ids, _OPACITY)
+    picture.thumbnail((_PX, _PX))
+    return picture
 
 
 def _maps_of(result: CellResult, rows: Sequence[Row]) -> list[Image.Image | None]:

@@ -30,6 +30,7 @@ SECONDS_IN_WORDS = (
     "examples, so that none pays for what is loaded once. Reading data, loading the model, scores and pages take all "
     "alike."
 )
+_MOST_KEYS = 60
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
 
 
@@ -86,6 +87,8 @@ def html_of(study: Study, differing: Sequence[Disagreement] = (), first: Disagre
         charts=study_charts(study),
         differing=[_shown(one) for one in differing],
         has_maps=any(verdict.map is not None for one in differing for verdict in one.verdicts),
+        masked=any(one.mask is not None for one in differing),
+        key=_key_of(next((one.classes for one in differing if one.classes), ())),
         runs=[(one, _page_of(study, one)) for one in study.results],
     )
 
@@ -135,8 +138,16 @@ def _shown(one: Disagreement) -> dict[str, object]:
         }
         for verdict in one.verdicts
     ]
-    source = jpeg_uri(one.image) if one.image is not None else ""
-    return {"name": one.name, "truth": one.truth, "texts": one.texts, "source": source, "verdicts": verdicts}
+    source, mask = (jpeg_uri(picture) if picture is not None else "" for picture in (one.image, one.mask))
+    told = {"name": one.name, "truth": one.truth, "texts": one.texts}
+    return {**told, "source": source, "mask": mask, "verdicts": verdicts}
+
+
+def _key_of(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the names of the classes of masks, each with its colour as CSS has it."""
+    from hftransfer.tasks.outcomes import class_color
+
+    return [(name, "rgb({}, {}, {})".format(*class_color(place))) for place, name in enumerate(names[:_MOST_KEYS])]
 
 
 def notes_of(study: Study) -> list[str]:

@@ -202,9 +202,16 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     (left,) = skipped.left_out
     assert (left.split, left.id) == ("train", "images/1.png")
     assert missing_words(left.reason, ("one for each image", "none for images/1.png")) == []
-    # Where no image has a mask there is nothing to go on with.
+    # The same of masks that are named after their images, with something before or behind.
     for file in (folder / "masks").iterdir():
-        file.rename(file.with_name(f"other{file.name}"))
+        file.rename(file.with_name(f"{file.stem}_mask.png"))
+    named = find_rows(DataSettings(source=str(folder), on_error="skip"), SILENT, MASKED_IMAGES)
+    assert [row.id for row in named["all"]] == ["images/0.png", "images/2.png"]
+    assert [left.id for left in named.left_out] == ["images/1.png"]
+    assert "none for images/1.png." in _faults(folder)
+    # Where no image has a mask there is nothing to go on with.
+    for place, file in enumerate(sorted((folder / "masks").iterdir())):
+        file.rename(file.with_name(f"{'ab'[place]}.png"))
     assert "one for each image" in _faults(folder, on_error="skip")
     empty = _write(tmp_path / "two")
     for file in (empty / "masks").iterdir():

@@ -364,7 +364,24 @@ def test_masks_and_labels_are_compared(tiny: TinyModels, tmp_path: Path, counted
     page = study.report.read_text()
     first = page[page.index("<header") : page.index("</header>")]
     # Of a mask there is no word: how well each fits is told.
-    assert re.search(r"<b>linear-probe</b>: <span[^>]*>\d\.\d\d</span>", first)
+    assert re.search(r"<b>linear-probe</b>: <span[^>]*>mean IoU \d\.\d\d</span>", first)
+    # Where strategies differ their masks are shown beside the true one, and no map of what spoke for them.
+    first_arm, second_arm = study.arms
+    names = list(first_arm.results[0].scores or {})
+    arms = [
+        replace(arm, results=(replace(arm.results[0], scores=dict.fromkeys(names, 0.9) | {names[1]: score}),))
+        for arm, score in ((first_arm, 0.8), (second_arm, 0.1))
+    ]
+    (found,) = disagreements(replace(study, arms=arms), discs)
+    truth = discs["test"][1][1]
+    assert found.mask is not None
+    assert found.mask.size == truth.shape[::-1]
+    outside, inside = np.asarray(found.mask)[2, 2], np.asarray(found.mask)[truth > 0].mean(axis=0)
+    assert inside[0] > outside[0] + 40  # the colour of the second class is red
+    assert all(verdict.map is not None and verdict.map.size == found.mask.size for verdict in found.verdicts)
+    page = html_of(study, [found])
+    assert missing_words(page, ("true mask", "mask over", "mean IoU", 'class="key"', *found.classes)) == []
+    assert "map over" not in page
     assert missing_words(page, ("mean IoU of each image of", 'scope="col">image mean iou<')) == []
     rows = [(f"the film {n} was {w}", [w, "film"] if n % 2 else [w]) for n in range(12) for w in ("good", "bad")]
     labels = {"task": "text-classification", "model": str(tiny("bert")), "train": {"precision": "fp32", "epochs": 1}}
