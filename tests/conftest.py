@@ -102,7 +102,7 @@ def finished(tiny: TinyModels, folder_data: Path, tmp_path_factory: pytest.TempP
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no figures: for tests of other things, since figures take longer than all the rest of a tiny run."""
     monkeypatch.setattr("hftransfer.jobs.writing.draw_figures", lambda *_: None)
-    monkeypatch.setattr("hftransfer.jobs.writing.write_page", lambda *_: None)
+    monkeypatch.setattr("hftransfer.jobs.writing.page_of", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,23 @@ def begun(path: Path) -> tuple[datetime.datetime, int]:
     return datetime.datetime.fromtimestamp((file if file.is_file() else path).stat().st_mtime), 1
 
 
+def began(path: Path, otherwise: datetime.datetime) -> str:
+    """Return when a run began as a time with its zone (ISO 8601): as the name of its folder says, which a run that goes
+    on keeps; of a folder with a name of its own, a given time."""
+    named = _STAMP.fullmatch(path.name) is not None
+    when = begun(path)[0] if named else otherwise
+    return when.astimezone().isoformat(timespec="seconds")
+
+
+def moment(when: str | datetime.datetime) -> str:
+    """Return a time in the zone that it was written down in, as people read it: `2026-11-29 06:22 UTC+01:00`."""
+    found = datetime.datetime.fromisoformat(when) if isinstance(when, str) else when
+    # A name of a zone, such as CET, would say less than its distance from UTC.
+    zoned = found.astimezone(found.tzinfo)
+    fixed = zoned.replace(tzinfo=datetime.timezone(zoned.utcoffset() or datetime.timedelta()))
+    return fixed.strftime("%Y-%m-%d %H:%M %Z")
+
+
 def runs_in(folder: Path) -> list[Path]:
     """Return the runs that lie in a folder, or in folders right in it, the newest first; links are not followed."""
     return sorted(_found(folder, _DEPTH), key=lambda path: (begun(path), str(path)), reverse=True)

@@ -15,12 +15,13 @@ from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import counted, printable
 from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.base.run_folder import HubSettings
+from hftransfer.base.runs import moment
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
 from hftransfer.metrics.metric import score_name
 from hftransfer.report.rendering import plain_text
-from hftransfer.report.tables import CLASS_SCORES, folds_in_words, refit_in_words, scores_of_classes
+from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, refit_in_words, scores_of_classes
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -373,10 +374,11 @@ def _hardware(card: Card) -> str:
         return ""
     seconds, memory = card.metrics.get("seconds", {}).get("total"), card.metrics.get("peak_memory_bytes")
     parts = [f"{said.get('device', 'cpu')}, {said.get('precision', 'fp32')}", counted(said.get("threads", 1), "thread")]
-    parts += [f"{seconds:.0f} seconds in all"] if seconds else []
-    parts += [f"{memory / 2**30:.1f} GiB at most"] if memory else []
+    parts += [f"took {duration(seconds)}"] if seconds else []
+    parts += [f"at most {memory / 2**30:.1f} GiB of memory"] if memory else []
+    began = f" Started {moment(said['started'])}." if said.get("started") else ""
     libraries = ", ".join(f"{name} {said['versions'][name]}" for name in ("torch", "transformers"))
-    return f"Hardware and time: {', '.join(parts)}. With {libraries}."
+    return f"Hardware and time: {', '.join(parts)}.{began} With {libraries}."
 
 
 def _papers_of(card: Card) -> list[tuple[str, str, str, str]]:

@@ -67,6 +67,9 @@ class Learned:
     made: Choices | None = None
     """What validation chose."""
 
+    started: str = ""
+    """When the run began (ISO 8601, with its zone)."""
+
     @property
     def l2_measure(self) -> str:
         """Return what chose the L2 strength of a solved head."""
@@ -80,7 +83,7 @@ class Learned:
     @cached_property
     def environment(self) -> JsonObject:
         """Versions and hardware: on the card, on the page, and in a file."""
-        return environment(self.compute)
+        return environment(self.compute) | ({"started": self.started} if self.started else {})
 
     def _chance(self) -> JsonObject:
         """Return what the best constant answer reaches on the split that is shown, by the metrics that a model is told

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import numpy as np
 
 from hftransfer.base.errors import counted
 from hftransfer.base.extras import has_extra
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import RunFolder
-from hftransfer.base.runs import comparison_of
+from hftransfer.base.runs import comparison_of, moment
 from hftransfer.hub.publish import public_text
 from hftransfer.jobs.examples import PICTURE_PX, SHOWN, divided, groups_of
 from hftransfer.jobs.identity import public_name, resolved_yaml
@@ -35,9 +33,9 @@ _ON_AUDIT = (
 )
 
 
-def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject) -> None:
-    """Write `report.html`."""
-    page = RunPage(
+def page_of(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject) -> RunPage:
+    """Return the content of `report.html`."""
+    return RunPage(
         title=loaded.name,
         task=learned.task,
         metrics={**metrics, "model": " + ".join(map(public_name, _models(learned)))},
@@ -51,10 +49,9 @@ def write_page(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metric
         charts=_charts(learned, metrics),
         matrices=_matrices(learned),
         groups=[*groups_of(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
-        date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        date=moment(learned.environment["started"]) if "started" in learned.environment else "",
         comparison=comparison_of(folder.path),
     )
-    folder.write_text("report.html", page.html())
 
 
 def _charts(learned: Learned, metrics: JsonObject) -> list[Drawn]:

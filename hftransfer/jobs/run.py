@@ -40,6 +40,7 @@ from hftransfer.recipe import (
     with_memory,
 )
 from hftransfer.report.headline import Headline, headline_of, score_table
+from hftransfer.report.tables import duration
 from hftransfer.strategies import Strategy, method_in_words
 from hftransfer.tasks.prompts import words_for
 from hftransfer.training.interrupts import Interrupted
@@ -109,7 +110,7 @@ class Result:
         lines = [
             f"{method_in_words(told)} on {told['model']}, "
             f"{parameters['trainable']:,} of {parameters['total']:,} parameters learned, "
-            f"{sum(told['seconds'].values()):.0f} s",
+            f"{duration(told['seconds'].get('total', 0.0))}",
             f"{self.folder}: report.html is the whole page; result.model predicts.",
         ]
         picture = self._repr_png_()

@@ -24,11 +24,12 @@ from hftransfer.base.runs import (
     is_of_a_recipe,
     is_run,
     link_newest,
+    moment,
     runs_in,
 )
 from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.report.headline import Headline, headline_of, task_of
-from hftransfer.report.tables import columns_of, results_table
+from hftransfer.report.tables import columns_of, duration, results_table
 from hftransfer.strategies import in_short
 from hftransfer.tasks import TASKS
 
@@ -96,7 +97,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
     """Return runs as a table, one a line."""
     lines = [["run", "begun", "recipe", "model", "strategy", "headline", "MB"]]
     for run in runs:
-        when = run.begun.strftime("%Y-%m-%d %H:%M")
+        when = moment(run.begun)
         size = f"{run.size_bytes / 1e6:,.1f}"
         lines.append([str(run.folder), when, run.recipe, run.model, run.strategy, run.headline, size])
     return columns_of(lines)
@@ -167,7 +168,8 @@ def show_run(run: Path) -> str:
     summary, metrics = _summary(run), metrics_of(run)
     facts = [
         ["recipe", summary.recipe],
-        ["begun", summary.begun.strftime("%Y-%m-%d %H:%M:%S")],
+        ["begun", moment(summary.begun)],
+        *([["took", duration(total)]] if (total := metrics["seconds"].get("total")) else []),
         ["task", summary.task],
         ["model", metrics["model"]],
         ["strategy", summary.strategy],
@@ -232,7 +234,7 @@ def size_of(folder: Path) -> int:
 
 def _summary(run: Path) -> RunSummary:
     """Return what is told of a run in a list; what can't be read stays empty."""
-    when, size = begun(run)[0], size_of(run)
+    when, size = _started(run), size_of(run)
     if not is_finished(run):
         asked = asked_in(run)
         return RunSummary(run, when, "unfinished", size, asked[0] if asked else "")
@@ -263,6 +265,14 @@ def _summary(run: Path) -> RunSummary:
         folds=headline.folds if headline else 0,
         before=headline.before if headline else None,
     )
+
+
+def _started(run: Path) -> datetime:
+    """Return when a run began, as it wrote that down; of one that did not, or not yet, as its folder tells."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads((run / "environment.json").read_text(encoding="utf-8"))["started"]
+        return datetime.fromisoformat(told).astimezone(datetime.fromisoformat(told).tzinfo)
+    return begun(run)[0].astimezone()
 
 
 def _short_name(model: str) -> str:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from hftransfer.base.errors import HftransferError, first_line
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import LOGS, RunFolder, write_table
+from hftransfer.base.runs import began
 from hftransfer.base.tabular import csv_text
 from hftransfer.jobs.cards import write_examples, write_own_card
 from hftransfer.jobs.identity import resolved_yaml
 from hftransfer.jobs.learned import Learned
-from hftransfer.jobs.pages import write_page
+from hftransfer.jobs.pages import page_of
 from hftransfer.jobs.session import Session
 from hftransfer.predictors.predictor import save_model
 from hftransfer.recipe import LoadedRecipe
+from hftransfer.report.page import RunPage
+
+T = TypeVar("T")
 
 
 def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> JsonObject:
     """Write all that a run leaves, and return its metrics."""
+    # When a run began stands in one place, and is told from there by its page, its card and the lists of runs.
+    learned = replace(learned, started=began(folder.path, session.clock.began))
     metrics = learned.metrics(session.clock.all_seconds())
     _write_model(folder, learned, metrics, loaded.name)
     folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))
@@ -30,10 +39,15 @@ def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session
     if loaded.recipe.hub.share_examples and not learned.task.reader.fields:
         write_examples(folder, learned.splits.test.rows)
     folder.note_all_in(LOGS)
+    page = None
     if loaded.recipe.output.report:
         with session.stage("report"):
-            _write_page(folder, loaded, learned, {**metrics, "seconds": session.clock.all_seconds()}, session)
+            page = _page(folder, loaded, learned, metrics, session)
+    # Page, card and metrics tell the same seconds: none are counted from here on.
     metrics["seconds"] = session.clock.all_seconds()
+    if page is not None:
+        _write_page(folder, page, metrics, session)
+    _write_cards(folder, learned, metrics, loaded.name)
     folder.write_json("metrics.json", metrics)
     return metrics
 
@@ -104,12 +118,32 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
         figures.draw_mistakes(path, splits.test.rows, ids, test.probabilities, names)
 
 
-def _write_page(
+def _write_cards(folder: RunFolder, learned: Learned, metrics: JsonObject, name: str) -> None:
+    """Write the cards anew, which were made with the models before all seconds were known."""
+    for part in ("model", "merged"):
+        if (card := folder.written(f"{part}/README.md")) is not None:
+            facts = learned.model_facts
+            own = facts.model_copy(update={"base": None}) if part == "merged" and facts is not None else None
+            write_own_card(card.parent, learned, metrics, own, name)
+
+
+def _page(
     folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject, session: Session
-) -> None:
-    """Write the page, or say why there is none: what is computed is not lost for it."""
+) -> RunPage | None:
+    """Return the page, or say why there is none: what is computed is not lost for it."""
+    return _or_said(lambda: page_of(folder, loaded, learned, metrics), session)
+
+
+def _write_page(folder: RunFolder, page: RunPage, metrics: JsonObject, session: Session) -> None:
+    """Write the page with the seconds of the run, or say why it can't be."""
+    own = {**page.metrics, "seconds": metrics["seconds"]}
+    _or_said(lambda: folder.write_text("report.html", replace(page, metrics=own).html()), session)
+
+
+def _or_said(work: Callable[[], T], session: Session) -> T | None:
+    """Return what some work on the page comes to, or say that there is no page, and why."""
     try:
-        write_page(folder, loaded, learned, metrics)
+        return work()
     except (HftransferError, OSError):
         raise  # a full disk: the other results could not be written either
     except Exception as error:
@@ -117,3 +151,4 @@ def _write_page(
         session.progress.line(
             f"report.html could not be made ({type(error).__name__}: {first_line(error)}); all else is there"
         )
+        return None

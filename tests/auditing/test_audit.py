@@ -402,7 +402,7 @@ def test_a_page_that_fails_costs_no_run(
     def broken(*_: Any) -> None:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("hftransfer.jobs.writing.write_page", broken)
+    monkeypatch.setattr("hftransfer.jobs.writing.page_of", broken)
     recipe = recipe_for(tiny("vit"), folder_data) | {"output": {"figures": False}}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     log = (result.folder / "log.txt").read_text()

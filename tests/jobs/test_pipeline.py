@@ -93,7 +93,17 @@ def test_a_run_folder_holds_all_that_it_should(finished):
 def test_the_environment_names_versions_but_no_person(finished):
     text = (finished("resnet").folder / "environment.json").read_text(encoding="utf-8")
     found = json.loads(text)
-    assert set(found) == {"python", "platform", "versions", "git_commit", "device", "precision", "threads", "processes"}
+    assert set(found) == {
+        "python",
+        "platform",
+        "versions",
+        "git_commit",
+        "device",
+        "precision",
+        "threads",
+        "processes",
+        "started",
+    }
     assert {"hftransfer", "torch", "transformers", "timm", "numpy", "pillow"} <= set(found["versions"])
     assert found["precision"] == "fp32"
     assert str(Path.home()) not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import filelock
@@ -13,14 +14,16 @@ import pytest
 from scipy.stats import binomtest
 
 from hftransfer.base.errors import DataError, OutputError
-from hftransfer.base.runs import at_newest, begun, link_newest, newest_in, runs_in
+from hftransfer.base.progress import Progress
+from hftransfer.base.runs import at_newest, begun, link_newest, moment, newest_in, runs_in
 from hftransfer.hub.publish import collect
 from hftransfer.jobs.run import run
-from hftransfer.jobs.runs import delete_run, find_run, list_runs, require_run
+from hftransfer.jobs.runs import delete_run, find_run, list_runs, require_run, runs_table, show_run
 from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import find_place
+from hftransfer.report.tables import duration
 from hftransfer.study.paired import compare_runs, paired_table
-from tests.builders import recipe_for
+from tests.builders import missing_words, recipe_for
 from tests.cli.test_cli import call
 
 
@@ -47,6 +50,32 @@ def test_runs_come_newest_first_and_the_second_of_one_second_is_the_newer(finish
     assert begun(tmp_path / "x" / "latest") == begun(tmp_path / "x" / names[1])
     (tmp_path / "latest").symlink_to(tmp_path / "x")
     assert len(runs_in(tmp_path)) == 4
+
+
+def test_page_card_and_lists_tell_the_same_start_and_duration(tiny, flat_data, tmp_path):
+    recipe = recipe_for(tiny("resnet"), flat_data)
+    parent = tmp_path / "runs"
+    run(recipe | {"output": {"folder": str(parent), "figures": False}}, progress=Progress(None))
+    run(recipe | {"output": {"figures": False}}, out=parent / "own", progress=Progress(None))
+    for folder in (found.folder for found in list_runs(parent)):
+        started = json.loads((folder / "environment.json").read_text())["started"]
+        took = duration(json.loads((folder / "metrics.json").read_text())["seconds"]["total"])
+        assert datetime.fromisoformat(started).utcoffset() is not None
+        if folder.name != "own":  # named after the very second
+            assert datetime.fromisoformat(started).strftime("%Y%m%d-%H%M%S") == folder.name
+        page, card = ((folder / name).read_text() for name in ("report.html", "model/README.md"))
+        assert f"<dd>{moment(started)}</dd>" in page.replace("&#43;", "+")
+        assert f"<dd>{took}</dd>" in page
+        assert missing_words(card, (f"Started {moment(started)}.", f"took {took}")) == []
+        assert missing_words(show_run(folder), (moment(started), took)) == []
+        (listed,) = (one for one in list_runs(parent) if one.folder == folder)
+        assert moment(started) in runs_table([listed])
+        assert listed.plain()["begun"] == started.replace("T", " ")
+
+
+def test_a_time_is_told_in_the_zone_that_it_was_written_down_in() -> None:
+    assert moment("2026-11-29T06:22:05+01:00") == "2026-11-29 06:22 UTC+01:00"
+    assert moment("2026-11-29T06:22:05+00:00") == "2026-11-29 06:22 UTC"
 
 
 def test_the_page_of_a_run_is_opened(runs, monkeypatch):
