@@ -19,8 +19,8 @@ from hftransfer.base.runs import moment
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
-from hftransfer.metrics.metric import score_name
-from hftransfer.report.rendering import plain_text
+from hftransfer.metrics.metric import metric_words, score_name
+from hftransfer.report.rendering import plain_text, sentence
 from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, refit_in_words, scores_of_classes
 from hftransfer.strategies import method_in_words
 from hftransfer.tasks.contract import Task
@@ -167,7 +167,7 @@ def _eval_results(card: Card) -> list[EvalResult]:
             dataset_config=card.dataset_config,
             dataset_split=_split_of(card),
             metric_type=name,
-            metric_name=name.replace("_", " "),
+            metric_name=sentence(metric_words(name)),
             metric_value=round(value, 6),
         )
         for name, value in card.scores.items()
@@ -202,7 +202,7 @@ def _results_section(card: Card) -> dict[str, object]:
         told += f" ({shown_number(interval[0])} to {shown_number(interval[1])})" if interval else ""
         of_validation = validation.get(name)
         shown = "" if of_validation is None else shown_number(of_validation)
-        row = {"name": score_name(name, test or validation), "test": told, "validation": shown}
+        row = {"name": sentence(score_name(name, test or validation)), "test": told, "validation": shown}
         rows.append({**row, "before": shown_number(before[name]) if name in before else ""})
     has_intervals = any("(" in row["test"] for row in rows)
     return {

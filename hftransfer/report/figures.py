@@ -13,6 +13,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
+from hftransfer.metrics.metric import metric_words
 from hftransfer.report.tables import validation_names
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     left, right = figure.subplots(1, 2, sharex=True)
     for axes, shown in ((left, losses), (right, shares)):
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
-            label = "training loss" if name == "train_loss" else f"validation {name.replace('_', ' ')}"
+            label = "training loss" if name == "train_loss" else f"validation {metric_words(name)}"
             axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
         axes.axvline(best_epoch, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch", color=QUIET)

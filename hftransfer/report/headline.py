@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hftransfer.base.plain import JsonObject, shown_number
-from hftransfer.metrics.metric import Metric, score_name
+from hftransfer.metrics.metric import Metric, metric_words, score_name
 from hftransfer.report.rendering import sentence
 from hftransfer.tasks import TASKS
 from hftransfer.tasks.contract import Task
@@ -29,7 +29,7 @@ class Headline:
     """The same score before training, where it was measured."""
 
     def __str__(self) -> str:
-        told = f"{self.metric.replace('_', ' ')} {self.score:.4f}"
+        told = f"{metric_words(self.metric)} {self.score:.4f}"
         more = [f"{self.interval[0]:.4f} to {self.interval[1]:.4f}"] if self.interval else []
         more += [f"{self.before:.4f} before training"] if self.before is not None else []
         told += f" ({'; '.join(more)})" if more else ""
@@ -101,7 +101,7 @@ def first_told(
     return {
         "score": short,
         "spread": spread,
-        "words": f"{metric.words.replace('_', ' ')} {of}{exact}",
+        "words": f"{sentence(metric.words)} {of}{exact}",
         "chance": told,
         "scale": _scale(metric, score, ends, chance),
     }

@@ -10,7 +10,7 @@ from PIL import Image
 from hftransfer.base.errors import counted
 from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject, shown_number
-from hftransfer.metrics.metric import score_name
+from hftransfer.metrics.metric import metric_words, score_name
 from hftransfer.report.headline import chance_by, first_told
 from hftransfer.report.rendering import Marked, marked_words, sentence
 from hftransfer.report.run_charts import Drawn, Matrix
@@ -202,7 +202,7 @@ class RunPage:
             one for one in self.task.metrics if one.in_progress and not one.is_bounded and one.name != metric.name
         ]
         further = [
-            f" {sentence(one.words.replace('_', ' '))} {shown_number(self._judged[one.name])}"
+            f" {sentence(one.words)} {shown_number(self._judged[one.name])}"
             f" ({shown_number(before[one.name])} before training)."
             for one in others
             if one.name in before and one.name in self._judged
@@ -225,7 +225,7 @@ class RunPage:
         names = [*sizes, *(name for name in (*shown, *chosen) if name in scores[0])]
         rows = [[_in_cell(row.get(name, ""), exact=name in shown) for name in names] for row in scores]
         words = " ".join(folds_in_words(folds))
-        return {"words": words, "names": [name.replace("_", " ") for name in names], "rows": rows}
+        return {"words": words, "names": [sentence(metric_words(name)) for name in names], "rows": rows}
 
     def _scores(self) -> list[dict[str, str]]:
         rows = []
@@ -234,7 +234,7 @@ class RunPage:
                 told = {split: self.metrics[split].get(name) for split in ("test", "validation")}
                 told["before"] = self._before.get(name)
                 shown = {split: "" if score is None else shown_number(score) for split, score in told.items()}
-                rows.append({"name": score_name(name, self._judged), **shown})
+                rows.append({"name": sentence(score_name(name, self._judged)), **shown})
         return rows
 
     @property
@@ -291,7 +291,7 @@ def _parts(words: Sequence[Marked]) -> list[str]:
 
 def _columns_of(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
     """Return the columns of the classes that have something to tell: the key of each, and its title."""
-    return [(key, title) for key, title in _CLASS_COLUMNS.items() if any(row.get(key) for row in rows)]
+    return [(key, sentence(title)) for key, title in _CLASS_COLUMNS.items() if any(row.get(key) for row in rows)]
 
 
 def _in_cell(value: object, *, exact: bool) -> str:

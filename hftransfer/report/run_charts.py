@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hftransfer.base.plain import JsonObject
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, metric_words
 from hftransfer.report.charts import Axis, Bars, Chart, Series, short
 from hftransfer.report.tables import validation_names
 
@@ -63,7 +63,7 @@ def history_charts(rows: Sequence[Mapping[str, float]], best_epoch: int, kept: s
     x = Axis("epoch", "whole", at=epochs if len(epochs) <= 8 else ())
 
     def series(name: str) -> Series:
-        told = "training loss" if name == "train_loss" else f"validation {name.replace('_', ' ')}"
+        told = "training loss" if name == "train_loss" else f"validation {metric_words(name)}"
         return Series(told, epochs, [row[name] for row in rows])
 
     marked, note = [float(best_epoch)], f"Dotted: kept, {kept}"
@@ -73,7 +73,7 @@ def history_charts(rows: Sequence[Mapping[str, float]], best_epoch: int, kept: s
         charts.append(Chart("Validation scores", x, Axis("score", most=1.0), told, note, marked))
     # Each in units of its own.
     charts += [
-        Chart(f"Validation {name.replace('_', ' ')}", x, Axis(name.replace("_", " ")), [series(name)], note, marked)
+        Chart(f"Validation {metric_words(name)}", x, Axis(metric_words(name)), [series(name)], note, marked)
         for name in far
     ]
     return charts
@@ -131,7 +131,7 @@ def learning_chart(points: Sequence[tuple[int, Sequence[float]]], metric: Metric
     gain = (means[-1] - means[-2]) / np.log2(sizes[-1] / sizes[-2])
     told = f"{100 * gain:+.1f} points" if metric.is_share else f"{gain:+.3f}"
     x = Axis("training examples", "log", at=sizes)
-    y = Axis(metric.words.replace("_", " "), most=1.0 if metric.is_bounded else None)
+    y = Axis(metric.words, most=1.0 if metric.is_bounded else None)
     return Chart("With fewer examples", x, y, [Series("mean", sizes, means, ends, color="s0"), draws],
                  f"The last doubling brought {told}")  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import some
 from hftransfer.base.plain import JsonObject, shown_number
-from hftransfer.metrics.metric import score_name
+from hftransfer.metrics.metric import metric_words, score_name
+from hftransfer.report.rendering import sentence
 
 if TYPE_CHECKING:
     from hftransfer.data.splits import Splits
@@ -159,14 +160,14 @@ def folds_in_words(folds: JsonObject) -> list[str]:
     tested = sum(row["test"] for row in scores)
     lines = [
         f"{folds['count']} folds, {tested:,} examples each tested once by a model of the others.",
-        f"{name.replace('_', ' ').capitalize()} of the folds: {own}; mean {folds['mean']:.4f}, deviation "
+        f"{sentence(metric_words(name))} of the folds: {own}; mean {folds['mean']:.4f}, deviation "
         f"{folds['deviation']:.4f}.",
     ]
     if by := folds.get("by_groups"):
         measured = next(key for key in by if f"{key}_interval" in by)
         low, high = by[f"{measured}_interval"]
         lines.append(
-            f"Mean over the {by['groups']} groups of '{by['column']}': {measured.replace('_', ' ')} {by[measured]:.4f} "
+            f"Mean over the {by['groups']} groups of '{by['column']}': {metric_words(measured)} {by[measured]:.4f} "
             f"({low:.4f} to {high:.4f})."
         )
     taken = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in folds["taken"].items())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hftransfer.metrics.metric import metric_words
 from hftransfer.report.charts import COLORS, Axis, Chart, Series
 from hftransfer.report.tables import validation_names
 
@@ -40,9 +41,13 @@ def _costs(study: Study, cost: Callable[[Arm], float], label: str) -> Chart:
         low, high = arm.interval or (arm.score, arm.score)
         ends = [min(low, arm.score)], [max(high, arm.score)]
         series.append(Series(arm.name, [cost(arm)], [arm.score], ends, "intervals", colors[arm.name]))
-    over = "95 % over seeds" if any(arm.over_seeds for arm in study.arms) else "95 % over test examples"
+    over = "seeds" if any(arm.over_seeds for arm in study.arms) else "test examples"
     return Chart(
-        f"By {label}", Axis(label, "log"), _y(study, f"test {study.metric.replace('_', ' ')}"), series, f"Lines: {over}"
+        f"By {label}",
+        Axis(label, "log"),
+        _y(study, f"test {metric_words(study.metric)}"),
+        series,
+        f"Vertical lines: 95 % intervals over {over}",
     )
 
 
@@ -59,7 +64,7 @@ def _curve(study: Study) -> Chart:
         ends = [low for low, _ in bands], [high for _, high in bands]
         series.append(Series(name, places, [arm.score for arm in found], ends, color=colors[name]))
     x = Axis("training examples of each class", names=[str(number) for number in shots])
-    return Chart("By training examples", x, _y(study, f"test {study.metric.replace('_', ' ')}"), series)
+    return Chart("By training examples", x, _y(study, f"test {metric_words(study.metric)}"), series)
 
 
 def _epochs(study: Study) -> list[Chart]:
@@ -85,7 +90,7 @@ def _epochs(study: Study) -> list[Chart]:
         for arm, rows in found
         if column in rows[0]
     ]
-    label = "training loss" if column == "train_loss" else f"validation {column.replace('_', ' ')}"
+    label = "training loss" if column == "train_loss" else f"validation {metric_words(column)}"
     y = _y(study, label) if column == study.metric else Axis(label)
     note = f"The first run of each that had epochs{'' if len(series) > 1 else f': {series[0].name}'}"
     return [Chart("Epoch by epoch", Axis("epoch", "whole"), y, series, note)]

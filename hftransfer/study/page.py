@@ -11,6 +11,7 @@ from hftransfer.base.errors import WriteError, counted, must_be, some
 from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.tabular import csv_text
+from hftransfer.metrics.metric import metric_words
 from hftransfer.report.headline import first_told
 from hftransfer.report.rendering import plain_text, sentence
 from hftransfer.study.charts import study_charts
@@ -73,6 +74,7 @@ def html_of(study: Study, differing: Sequence[Disagreement] = (), first: Disagre
         "hftransfer.study",
         "page.html.jinja",
         study=study,
+        metric=sentence(metric_words(study.metric)),
         told=f"{counted(len(study.results), 'run')} of {counted(len(study.arms), 'arm')}: a strategy of a model each",
         first=_shown(first) if first is not None else None,
         headline=_headline(study),
@@ -164,7 +166,7 @@ def notes_of(study: Study) -> list[str]:
 
 
 def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
-    head = ("strategy", study.metric, "95 % interval", "seconds", "parameters that learn", "seeds")
+    head = ("strategy", metric_words(study.metric), "95 % interval", "seconds", "parameters that learn", "seeds")
     rows = [head, ["---"] * len(head), *(arm.row() for arm in arms)]
     return [f"| {' | '.join(map(plain_text, row))} |" for row in rows]
 

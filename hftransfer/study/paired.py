@@ -97,7 +97,7 @@ def compare_runs(first: str | Path, second: str | Path) -> PairedRuns:
 def paired_table(pair: PairedRuns) -> str:
     """Return two runs side by side as text: scores, what the difference is worth, and which settings differ."""
     lines = [["", "first", "second"], ["run", *map(str, pair.folders)]]
-    lines.append([pair.metric.words.replace("_", " "), *(f"{score:.4f}" for score in pair.scores)])
+    lines.append([pair.metric.words, *(f"{score:.4f}" for score in pair.scores)])
     lines.append(["95 % interval", *(f"{one[0]:.4f} to {one[1]:.4f}" if one else "" for one in pair.intervals)])
     lines.append(["parameters trained", *(f"{count:,}" for count in pair.trainable)])
     lines.append(["seconds", *(f"{seconds:.1f}" for seconds in pair.seconds)])

@@ -8,7 +8,7 @@ from pathlib import Path
 from hftransfer.base.errors import counted
 from hftransfer.base.html import Fragment, Thumbnail, small_uri
 from hftransfer.base.runs import COMPARISON
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, metric_words
 from hftransfer.study.cells import Cell
 from hftransfer.study.statistics import Difference, Scores
 from hftransfer.tasks.shown import Chance
@@ -91,13 +91,13 @@ class Study:
     def __repr__(self) -> str:
         scores = ", ".join(f"{arm.name} {arm.score:.4f}" for arm in self.arms[:4])
         failed = f"; {len(self.failed)} failed" if self.failed else ""
-        told = f"{self.metric.replace('_', ' ')}: {scores or 'none'}; {counted(len(self.results), 'run')}{failed}"
+        told = f"{metric_words(self.metric)}: {scores or 'none'}; {counted(len(self.results), 'run')}{failed}"
         return f"Study({told}, {str(self.folder)!r})"
 
     @property
     def table(self) -> list[list[str]]:
         """The arms as a table, under a row that names the columns; of a curve those of every number of shots."""
-        head = ["strategy", self.metric.replace("_", " "), "95 % interval", "seconds", "parameters that learn", "seeds"]
+        head = ["strategy", metric_words(self.metric), "95 % interval", "seconds", "parameters that learn", "seeds"]
         return [head, *(arm.row() for arm in self.curve or self.arms)]
 
     @property

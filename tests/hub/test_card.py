@@ -95,7 +95,7 @@ def test_the_page_says_what_it_is_and_how_to_use_it(tmp_path):
         "# resnet-50 linear-probe",
         "`microsoft/resnet-50` adapted to 2 classes by a linear probe",
         "with hftransfer 0.1.0",
-        "| accuracy | 0.9877 | 0.9700 |",
+        "| Accuracy | 0.9877 | 0.9700 |",
         "Trained on 400 images",
         "tested on 200",
         "| `cat` | 190 | 50 | 100 |",

@@ -20,7 +20,7 @@ def _row(epoch: int, **values: float) -> dict[str, float]:
     [
         ([_row(n, bits_per_byte=0.9, perplexity=13.0 - n, token_accuracy=0.6) for n in range(2)], {"perplexity"}),
         ([_row(n, accuracy=0.5 + n / 10, log_loss=0.7) for n in range(3)], {"log loss"}),
-        ([_row(n, r2=-0.5, rmse=40.0) for n in range(2)], {"rmse"}),
+        ([_row(n, r2=-0.5, rmse=40.0) for n in range(2)], {"root mean squared error"}),
         ([_row(1, f1=0.5)], set()),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import Image
 from hftransfer.base.progress import Progress
 from hftransfer.jobs.examples import divided, in_turns
 from hftransfer.jobs.run import run
-from hftransfer.metrics.metric import Metric
+from hftransfer.metrics.metric import Metric, metric_words
 from hftransfer.report.charts import Axis, Bars, Chart, Series
 from hftransfer.report.headline import in_short
 from hftransfer.report.page import MOST_BYTES, Group, Picture, RunPage, Said
@@ -71,7 +71,7 @@ def test_classes_have_the_columns_that_their_scores_fill() -> None:
     heads = re.search(r"<h2 id=\"classes\">Classes</h2>.*?</thead>", page.html(), re.DOTALL)
     assert heads is not None
     titles = re.findall(r"<th scope=\"col\">(.*?)</th>", heads[0])
-    assert titles == ["class", "test", "IoU", "precision", "recall", "F1"]  # nobody counted these in training
+    assert titles == ["Class", "Test", "IoU", "Precision", "Recall", "F1"]  # nobody counted these in training
 
 
 def test_how_well_an_unseen_class_is_told_stands_beside_its_scores() -> None:
@@ -79,7 +79,7 @@ def test_how_well_an_unseen_class_is_told_stands_beside_its_scores() -> None:
     assert [row["unseen"] for row in page._classes()] == ["", "0.9123"]
     html = page.html()
     assert '<th scope="col">AUROC unseen</th>' in html
-    assert "unseen class auroc" in html
+    assert "AUROC of unseen classes" in html
 
 
 def _made(metrics: dict[str, Any] | None = None, **more: Any) -> RunPage:
@@ -246,3 +246,10 @@ def test_a_browser_shows_it_without_a_fault_and_without_a_request(finished: Any)
         driver.set_window_size(400, 800)
         wide = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 1
+
+
+def test_metrics_have_the_names_that_people_write() -> None:
+    names = {"mean_iou": "mean IoU", "macro_f1": "macro F1", "roc_auc": "ROC AUC", "r2": "R²", "accuracy": "accuracy"}
+    assert {name: metric_words(name) for name in names} == names
+    assert sentence(metric_words("log_loss")) == "Log loss"
+    assert metric_words("set_coverage_90") == "coverage of 90 % prediction sets"

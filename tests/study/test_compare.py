@@ -382,7 +382,7 @@ def test_masks_and_labels_are_compared(tiny: TinyModels, tmp_path: Path, counted
     page = html_of(study, [found])
     assert missing_words(page, ("true mask", "mask over", "mean IoU", 'class="key"', *found.classes)) == []
     assert "map over" not in page
-    assert missing_words(page, ("mean IoU of each image of", 'scope="col">image mean iou<')) == []
+    assert missing_words(page, ("mean IoU of each image of", 'scope="col">Mean IoU of each image<')) == []
     rows = [(f"the film {n} was {w}", [w, "film"] if n % 2 else [w]) for n in range(12) for w in ("good", "bad")]
     labels = {"task": "text-classification", "model": str(tiny("bert")), "train": {"precision": "fp32", "epochs": 1}}
     study = compare(labels, data=rows, out=tmp_path / "labels", **asked)

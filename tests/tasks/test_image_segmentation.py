@@ -292,7 +292,7 @@ def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path
     assert missing_words(told, ("ground", "disc", "mask values:", "sound")) == []
     run = tmp_path / "run"
     shown = _invoke("run", recipe, "--out", run, "--quiet")
-    assert missing_words(shown, ("mean iou", "boundary f1")) == []
+    assert missing_words(shown, ("mean IoU", "boundary F1")) == []
     assert missing_words((run / "report.html").read_text(), ("Worst images", '<ul class="key">', "</i>disc</li>")) == []
     pictures = [data / "images" / "test" / f"{n}.png" for n in range(2)]
     line = _invoke("predict", run, *pictures, "--out", tmp_path / "masks", "--overlay", "--tile", 48, "--quiet")
@@ -300,7 +300,7 @@ def test_every_command_goes_through(tiny: TinyModels, data: Path, tmp_path: Path
     with Image.open(tmp_path / "masks" / "0.png") as mask:
         assert (mask.mode, mask.size, set(np.unique(np.asarray(mask)))) == ("P", (96, 96), {0, 7})
     assert (tmp_path / "masks" / "1-overlay.jpg").is_file()
-    assert "mean iou" in _invoke("eval", run, "--quiet")
+    assert "mean IoU" in _invoke("eval", run, "--quiet")
     drafted = _invoke("init", "--data", data, "--task", "image-segmentation", "--out", tmp_path / "draft.yaml")
     assert drafted
     assert missing_words((tmp_path / "draft.yaml").read_text(), ("task: image-segmentation", "16")) == []

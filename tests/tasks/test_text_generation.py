@@ -429,7 +429,7 @@ def test_a_run_learns_and_leaves_a_native_model(
     assert "before:" in page
     assert "Before training: " in page
     card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "| metric | before training | test (95 % interval) | validation |" in card
+    assert "| Metric | Before training | Test (95 % interval) | Validation |" in card
     assert "with the tokenizer's chat template" in card
     assert not any(str(writers[family]) in file.read_text() for file in (tmp_path / "run" / "model").glob("*.[mj]*"))
     code = next(block for block in re.findall(r"```python\n(.*?)```", card, re.S) if "generate" in block)
