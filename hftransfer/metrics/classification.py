@@ -1,121 +1,13 @@
-"""Metrics of single-label classification.
-
-Each class works like any `evaluate` metric: `Accuracy().compute(predictions=…, references=…)`. Those of probabilities
-take `predictions` of shape (N, C), rows summing to 1.
-"""
+"""Metrics of single-label classification."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
-import datasets
-import evaluate
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hftransfer.metrics.intervals import share_interval
 from hftransfer.metrics.metric import Scores
-
-if TYPE_CHECKING:
-    from datasets.features.features import FeatureType
-
-_LABELS = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-_PROBABILITIES = {
-    "predictions": datasets.Sequence(datasets.Value("float64")),
-    "references": datasets.Value("int64"),
-}
-
-
-class _LocalMetric(evaluate.Metric):
-    """A metric whose code is this class: no module file, no download, data kept in memory."""
-
-    takes: ClassVar[Mapping[str, FeatureType]]
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(keep_in_memory=True, **options)
-
-    def _info(self) -> evaluate.MetricInfo:
-        text = (type(self).__doc__ or "").strip()
-        return evaluate.MetricInfo(
-            description=text, citation="", inputs_description="", features=datasets.Features(self.takes)
-        )
-
-    def _download_and_prepare(self, dl_manager: datasets.DownloadManager) -> None:
-        """Fetch nothing: the code is here."""
-
-
-class Accuracy(_LocalMetric):
-    """The share of examples whose predicted class is right."""
-
-    takes = _LABELS
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-        return {"accuracy": float(np.mean(np.asarray(predictions) == np.asarray(references)))}
-
-
-class BalancedAccuracy(_LocalMetric):
-    """The mean over classes of the share of their examples that are found (mean per-class recall)."""
-
-    takes = _LABELS
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-        return {"balanced_accuracy": _balanced_accuracy(_counts(np.asarray(predictions), np.asarray(references)))}
-
-
-class MacroF1(_LocalMetric):
-    """The mean of the F1 scores of all classes that occur among labels or predictions."""
-
-    takes = _LABELS
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-        return {"macro_f1": _macro_f1(_counts(np.asarray(predictions), np.asarray(references)))}
-
-
-class ConfusionMatrix(_LocalMetric):
-    """Counts of examples, rows by true class, columns by predicted class."""
-
-    takes = _LABELS
-
-    def _compute(
-        self, predictions: ArrayLike, references: ArrayLike, num_classes: int = 0
-    ) -> dict[str, list[list[int]]]:
-        matrix = confusion(np.asarray(predictions), np.asarray(references), num_classes)
-        return {"confusion_matrix": matrix.tolist()}
-
-
-class TopKAccuracy(_LocalMetric):
-    """The share of examples whose class is among the k most probable ones (ties count against the example)."""
-
-    takes = _PROBABILITIES
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike, k: int = 5) -> dict[str, float]:
-        scores, labels = np.asarray(predictions), np.asarray(references)
-        return {f"top_{k}_accuracy": float(np.mean(rivals_of(scores, labels) < k))}
-
-
-class ExpectedCalibrationError(_LocalMetric):
-    """The mean gap between confidence and accuracy, weighted by bin size, over equal-width bins of confidence.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2, equation 3 (15 bins).
-    """
-
-    takes = _PROBABILITIES
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike, bins: int = 15) -> dict[str, float]:
-        scores, labels = np.asarray(predictions), np.asarray(references)
-        return {"expected_calibration_error": _calibration(scores.max(axis=1), scores.argmax(axis=1) == labels, bins)}
-
-
-class LogLoss(_LocalMetric):
-    """The mean negative logarithm of the probability given to the true class, in nats."""
-
-    takes = _PROBABILITIES
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-        scores, labels = np.asarray(predictions), np.asarray(references)
-        return {"log_loss": _log_loss(scores[np.arange(len(labels)), labels])}
 
 
 def confusion(predictions: np.ndarray, references: np.ndarray, num_classes: int = 0) -> np.ndarray:
@@ -160,17 +52,17 @@ def rivals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def score_guesses(guesses: Guesses, labels: np.ndarray, classes: int) -> Scores:
     """Return all metrics for labels (N,); top-5 where there are more than five classes."""
     predicted, right = guesses.predicted, guesses.predicted == labels
-    counts = _counts(predicted, labels)
+    counts = counts_of(predicted, labels)
     scores: Scores = {
         "accuracy": float(np.mean(right)),
-        "balanced_accuracy": _balanced_accuracy(counts),
-        "macro_f1": _macro_f1(counts),
+        "balanced_accuracy": balanced_accuracy(counts),
+        "macro_f1": macro_f1(counts),
         "accuracy_interval": share_interval(int(right.sum()), len(labels)),
     }
     if classes > 5:
         scores["top_5_accuracy"] = float(np.mean(guesses.rivals < 5))
-    scores["expected_calibration_error"] = _calibration(guesses.confidence, right)
-    scores["log_loss"] = _log_loss(guesses.own)
+    scores["expected_calibration_error"] = calibration_error(guesses.confidence, right)
+    scores["log_loss"] = log_loss(guesses.own)
     if classes <= MOST_IN_MATRIX:
         scores["confusion_matrix"] = confusion(predicted, labels, classes).tolist()
     return scores
@@ -223,7 +115,7 @@ def positive_scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class ClassCounts:
     """Examples of each class (C,): there, predicted, and both at once."""
 
     there: np.ndarray
@@ -231,31 +123,37 @@ class _Counts:
     hits: np.ndarray
 
 
-def _counts(predictions: np.ndarray, references: np.ndarray) -> _Counts:
+def counts_of(predictions: np.ndarray, references: np.ndarray) -> ClassCounts:
+    """Return the counts of each class for predictions and labels (N,)."""
     classes = int(max(predictions.max(initial=0), references.max(initial=0))) + 1
     hits = references[predictions == references]
-    return _Counts(*(np.bincount(of, minlength=classes) for of in (references, predictions, hits)))
+    return ClassCounts(*(np.bincount(of, minlength=classes) for of in (references, predictions, hits)))
 
 
-def _balanced_accuracy(counts: _Counts) -> float:
+def balanced_accuracy(counts: ClassCounts) -> float:
+    """Return the mean over classes of the share of their examples that are found (mean per-class recall)."""
     # Of a class without examples there is no share that was found.
     present = counts.there > 0
     return float((counts.hits[present] / counts.there[present]).mean())
 
 
-def _macro_f1(counts: _Counts) -> float:
+def macro_f1(counts: ClassCounts) -> float:
+    """Return the mean of the F1 scores of all classes that occur among labels or predictions."""
     either = counts.taken + counts.there
     present = either > 0
     return float(np.mean(2 * counts.hits[present] / either[present]))
 
 
-def _calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy (N,), weighted by bin size, over equal-width bins (Guo et al.
+    2017, arXiv 1706.04599, equation 3)."""
     # Bins are (a, b]: a confidence of exactly 1 falls into the last one.
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (N,)
     gap = np.bincount(which, weights=confidence, minlength=bins) - np.bincount(which, weights=right, minlength=bins)
     return float(np.abs(gap).sum() / len(right))
 
 
-def _log_loss(own: np.ndarray) -> float:
+def log_loss(own: np.ndarray) -> float:
+    """Return the mean negative logarithm of the probabilities (N,) of the true classes, in nats."""
     # One class that was held to be impossible would make the mean infinite.
     return float(-np.log(np.clip(own, 1e-12, 1.0)).mean())

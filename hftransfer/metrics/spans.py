@@ -9,61 +9,13 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
-
-import datasets
-import evaluate
+from collections.abc import Sequence
 
 from hftransfer.metrics.intervals import mean_interval
 from hftransfer.metrics.metric import Scores
 
-if TYPE_CHECKING:
-    from datasets.features.features import FeatureType
-
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-class _SpanMetric(evaluate.Metric):
-    """A metric of one text and the gold answers of its question, whose code is this class; data kept in memory."""
-
-    takes: ClassVar[Mapping[str, FeatureType]] = {
-        "predictions": datasets.Value("string"),
-        "references": datasets.Sequence(datasets.Value("string")),
-    }
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(keep_in_memory=True, **options)
-
-    def _info(self) -> evaluate.MetricInfo:
-        text = (type(self).__doc__ or "").strip()
-        return evaluate.MetricInfo(
-            description=text, citation="", inputs_description="", features=datasets.Features(self.takes)
-        )
-
-    def _download_and_prepare(self, dl_manager: datasets.DownloadManager) -> None:
-        """Fetch nothing: the code is here."""
-
-
-class ExactMatch(_SpanMetric):
-    """The share of questions whose normalised prediction equals one of the normalised gold answers.
-
-    No gold answer at all means that the empty prediction is the right one.
-    """
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-        return {"exact_match": _mean([exact_match(*pair) for pair in zip(predictions, references, strict=True)])}
-
-
-class SpanF1(_SpanMetric):
-    """The mean over questions of the best F1 score of the predicted words against those of a gold answer.
-
-    No gold answer at all means 1 for the empty prediction and 0 for any other.
-    """
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-        return {"f1": _mean([span_f1(*pair) for pair in zip(predictions, references, strict=True)])}
 
 
 def normalize_answer(text: str) -> str:
@@ -88,26 +40,24 @@ def score_spans(predictions: Sequence[str], answers: Sequence[Sequence[str]]) ->
     Where some questions have no gold answer, also `no_answer_accuracy` of those, and `has_answer_exact_match` and
     `has_answer_f1` of the others, if there are any.
     """
-    texts = [_storable(prediction) for prediction in predictions]
-    gold = [[_storable(answer) for answer in own] for own in answers]
-    scores = _both(texts, gold)
-    scores["f1_interval"] = mean_interval([span_f1(text, own) for text, own in zip(texts, gold, strict=True)])
-    answerable = [number for number, own in enumerate(gold) if own]
-    unanswerable = [number for number, own in enumerate(gold) if not own]
+    scores = _both(predictions, answers)
+    scores["f1_interval"] = mean_interval([span_f1(*pair) for pair in zip(predictions, answers, strict=True)])
+    answerable = [number for number, own in enumerate(answers) if own]
+    unanswerable = [number for number, own in enumerate(answers) if not own]
     if unanswerable and answerable:
-        part = _both([texts[number] for number in answerable], [gold[number] for number in answerable])
+        part = _both([predictions[number] for number in answerable], [answers[number] for number in answerable])
         scores |= {f"has_answer_{name}": score for name, score in part.items()}
     if unanswerable:
-        rest = [texts[number] for number in unanswerable]
-        scores["no_answer_accuracy"] = _mean([exact_match(text, ()) for text in rest])
+        scores["no_answer_accuracy"] = _mean([exact_match(predictions[number], ()) for number in unanswerable])
     return scores
 
 
 def _both(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scores:
-    scores: Scores = {}
-    for metric in (ExactMatch(), SpanF1()):
-        scores |= metric.compute(predictions=predictions, references=answers)
-    return scores
+    pairs = list(zip(predictions, answers, strict=True))
+    return {
+        "exact_match": _mean([exact_match(*pair) for pair in pairs]),
+        "f1": _mean([span_f1(*pair) for pair in pairs]),
+    }
 
 
 def _gold(answers: Sequence[str]) -> list[str]:
@@ -121,11 +71,6 @@ def _bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
         return float(predicted == gold)
     shared = (Counter(predicted) & Counter(gold)).total()
     return 2 * shared / (len(predicted) + len(gold))
-
-
-def _storable(text: str) -> str:
-    """Return the text without lone surrogates, which Arrow can't hold."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _mean(scores: Sequence[float]) -> float:

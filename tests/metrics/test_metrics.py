@@ -12,7 +12,8 @@ from sklearn import metrics as sk
 
 from hftransfer.data.rows import BytesContent, Row
 from hftransfer.data.splits import Split
-from hftransfer.metrics.classification import (
+from hftransfer.metrics.classification import positive_scores, ranking_scores, score_probabilities
+from hftransfer.metrics.for_evaluate import (
     Accuracy,
     BalancedAccuracy,
     ConfusionMatrix,
@@ -20,9 +21,6 @@ from hftransfer.metrics.classification import (
     LogLoss,
     MacroF1,
     TopKAccuracy,
-    positive_scores,
-    ranking_scores,
-    score_probabilities,
 )
 from hftransfer.metrics.intervals import mean_interval, share_interval
 from hftransfer.tasks import TASKS

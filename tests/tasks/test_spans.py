@@ -18,7 +18,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from hftransfer.base.errors import DataError, ModelError
-from hftransfer.metrics.spans import ExactMatch, SpanF1, exact_match, normalize_answer, score_spans, span_f1
+from hftransfer.metrics.for_evaluate import ExactMatch, SpanF1
+from hftransfer.metrics.spans import exact_match, normalize_answer, score_spans, span_f1
 from hftransfer.tasks.spans import best_null_threshold, decode, span_targets
 from hftransfer.tasks.windows import Window, answer_tokens, make_windows
 
