@@ -86,7 +86,9 @@ def save_model(adapter: Adapter, facts: ModelFacts, folder: Path, place: Path | 
             facts = facts.model_copy(update={"base": {**facts.base, "path": Path(way).as_posix()}})
     else:
         adapter.save(folder)
-        facts = facts.model_copy(update={"parts": adapter.split.parts()})
+        # A decoder that learned whole is loaded as a native segmenter, of which the last layer alone is the head.
+        parts = adapter.split.parts() if adapter.head_port.decoder is None else None
+        facts = facts.model_copy(update={"parts": parts})
     if facts.familiarity is not None:
         save_file(facts.familiarity.parts(), folder / FEATURES)
     text = facts.model_dump_json(indent=1)

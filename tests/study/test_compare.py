@@ -154,7 +154,7 @@ def test_contrastive_in_short_is_fine_tuning_by_pairs() -> None:
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        ("fine-tun:2", ("got 'fine-tun:2'", "Did you mean 'fine-tune'?")),
+        ("fine-tun:2", ("got 'fine-tun:2'", "Did you mean 'fine-tune:2'?")),
         ("lora:0", ("a rank of 1 or more", "'lora:0'")),
         ("linear-probe:3", ("without a number",)),
         ("contrastive:2", ("without a number",)),

@@ -311,7 +311,7 @@ def test_images_and_captions_find_each_other(
     names_there = {file.relative_to(result.folder).as_posix() for file in result.folder.rglob("*") if file.is_file()}
     assert {"history.csv", "figures/history.png", "retrieval.parquet", "model/model.safetensors"} <= names_there
     card = (result.folder / "model" / "README.md").read_text()
-    assert missing_words(card, ("image to text recall at 10", "zero-shot-image-classification", "AutoModel")) == []
+    assert missing_words(card, ("Image to text recall at 10", "zero-shot-image-classification", "AutoModel")) == []
     assert str(tmp_path) not in card
     page = (result.folder / "report.html").read_text()
     assert (

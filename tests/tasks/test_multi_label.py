@@ -79,7 +79,7 @@ def test_a_run_tells_of_several_labels(run_of_texts: Path) -> None:
         own = [name for name in sorted(WORDS) if table[f"probability_{name}"][row] >= thresholds[name]]
         assert given == own
     page = (run_of_texts / "report.html").read_text(encoding="utf-8")
-    assert all(words in page for words in ("macro F1 on 30 test examples", "Precision and recall", "Worst mistakes"))
+    assert all(words in page for words in ("Macro F1 on 30 test examples", "Precision and recall", "Worst mistakes"))
     assert (run_of_texts / "figures" / "precision_recall.png").is_file()
     card = (run_of_texts / "model" / "README.md").read_text(encoding="utf-8")
     assert "pipeline_tag: text-classification" in card

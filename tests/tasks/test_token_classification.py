@@ -300,7 +300,7 @@ def test_a_run_is_whole(run: Path, data: Path, tmp_path: Path) -> None:
     assert "1.0000" in _invoke("eval", run, "--quiet")
     conll = tmp_path / "other.conll"
     conll.write_text("Ann S-PER\nleft O\nSan B-LOC\nRio E-LOC\n")
-    assert "f1" in _invoke("eval", run, "--data", conll, "--quiet")
+    assert "F1" in _invoke("eval", run, "--data", conll, "--quiet")
     assert "Ann left San Rio  Ann (PER " in _invoke("predict", run, conll, "--quiet")
     prose = tmp_path / "letter.txt"  # a column file where rows are learned, and one text where texts are predicted
     prose.write_text("Ann left San Rio\nBen left Lyon on day 1.\n")
