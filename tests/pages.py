@@ -131,6 +131,7 @@ def _seen_without_scripts(driver: Any, address: str) -> Iterator[str]:
     """Whatever can't be read where scripts are switched off."""
     for width in WIDTHS:
         show(driver, width, "light")
+        driver.get("about:blank")  # else the page of before, with its scripts, may be looked at
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
         driver.get(address)
         # The page's own script was passed over; ours may look at what is left.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -70,8 +70,12 @@ class SplitModel:
         self.features_shape: tuple[int, ...] = ()
         """The shape of what enters the head, of one example: (1, D), of tokens (1, T, D)."""
         self._trace: Trace | None = None
+        self._has_run = False
+        """Whether a pass went well: what goes wrong in the first one is the model's fault."""
         self.is_known = known is not None and self._takes_over(known, stages, outputs)
-        if not self.is_known:
+        if self.is_known:
+            sample_inputs(1)  # files that make no inputs are told of when the model is loaded
+        else:
             self._find(stages, outputs)
         # Dropout and activations of a head learn nothing: the first part with parameters is where the head begins.
         with_parameters = [part for part in self.head_parts if any(True for _ in part.parameters())]
@@ -131,11 +135,20 @@ class SplitModel:
             self.tail = [part for part in self.tail if part is not self.head]
 
     def _watched(self, stages: Sequence[nn.Module]) -> Trace:
-        try:
+        with self._first_pass():
             return watch(self.model, stages, self.sample_inputs(1))
+
+    @contextmanager
+    def _first_pass(self) -> Iterator[None]:
+        """Raise what goes wrong in the model's first pass as an error of the model."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
         except FAULTS_OF_MODELS as error:
             kind = "tokens" if self.carried else "pixels"
             raise self.unfit(f"one that takes {kind} alone", first_line(error)) from error
+        self._has_run = True
 
     def _find_head(self, outputs: int) -> HeadLayer:
         ran = self.trace.with_parameters
@@ -207,7 +220,9 @@ class SplitModel:
 
         # Below the head the last stage runs here; of lower boundaries `above` runs it.
         narrow = self.narrow if boundary == len(self.stages) else ()
-        with first_token_only(narrow), target.register_forward_pre_hook(catch, with_kwargs=True), suppress(Reached):
+        told = nullcontext() if self._has_run else self._first_pass()
+        hook = target.register_forward_pre_hook(catch, with_kwargs=True)
+        with told, first_token_only(narrow), hook, suppress(Reached):
             self.model(**inputs)
         return {"hidden": caught[0], **self._carry(inputs)}
 

@@ -152,15 +152,15 @@ def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
     worst, surest = in_turns(wrong, cells, _MISTAKES), in_turns(right[::-1], cells, SHOWN)
     unsure = [i for i in in_turns(right, cells, SHOWN) if i not in set(surest)]
     sure = probabilities.max(axis=1)
-    said = {i: f"{names[labels[i]]}, seen as {names[predicted[i]]} ({sure[i]:.0%})" for i in worst}
+    said = {i: f"{names[labels[i]]}, predicted as {names[predicted[i]]} ({sure[i]:.0%})" for i in worst}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in (*surest, *unsure)}
     show, tested = _shown(learned), _Tested.of(learned, predicted, said, cells=cells)
-    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are wrong"
+    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples"
     groups = [show(title, "wrong", worst, tested, explains=True)] if wrong else []
     if unsure:
-        groups.append(show("Right, but least sure", "right", unsure, tested, explains=False))
+        groups.append(show("Correct, but least confident", "right", unsure, tested, explains=False))
     if surest:
-        groups.append(show("Most confident and right", "right", surest, tested, explains=False))
+        groups.append(show("Correct and most confident", "right", surest, tested, explains=False))
     return groups
 
 
@@ -213,9 +213,13 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
         )
         for index, image in images.items()
     ]
-    note = f"Maps show what spoke for {tested.explained}, in the first ones (hftransfer explain)." if maps else ""
+    note = (
+        f"Maps show what supported {tested.explained}, for the first examples only (see hftransfer explain)."
+        if maps
+        else ""
+    )
     if blank:
-        note += " Where the map is blank, no place in the image did."
+        note += " Where the map is blank, nothing in the image did."
     return Group(title, kind, note, pictures=shown)
 
 
@@ -293,10 +297,10 @@ def _texts(title: str, kind: str, chosen: list[int], tested: _Tested, *, explain
             weighed = weighed or any(word.weight is not None for word in words)
         cell = tested.cells[index] if tested.cells else ""
         shown.append(Said(tested.said[index], words, where_of(tested.rows, index), cell))
-    spoke = f"Green words spoke for {tested.explained}, red ones against it (integrated gradients)."
+    spoke = f"Green words supported {tested.explained}, red words opposed it (integrated gradients)."
     note = spoke if weighed else ""
     if any(not word.is_read for one in shown for word in one.words):
-        note += " Words struck out were not read: the text is longer than what the model takes."
+        note += " Words struck out were not read: the text is longer than the model's limit."
     return Group(title, kind, note, texts=shown)
 
 
@@ -327,7 +331,7 @@ def _answers(rows: list[Row], columns: JsonObject) -> list[Group]:
     order = sorted(range(len(rows)), key=lambda i: (scores[i], -columns["score"][i]))
     wrong = [i for i in order if scores[i] < 1]
     right = sorted((i for i in order if scores[i] == 1), key=lambda i: -columns["score"][i])
-    groups = [("Worst answers", "wrong", wrong), ("Surest right answers", "right", right)]
+    groups = [("Worst answers", "wrong", wrong), ("Most confident correct answers", "right", right)]
     return [
         Group(f"{title}: {len(own)} of {len(rows)}", kind, texts=[_answer(rows[i], columns, i) for i in own[:SHOWN]])
         for title, kind, own in groups
@@ -347,4 +351,4 @@ def _answer(row: Row, columns: JsonObject, index: int) -> Said:
         Marked(answer, 1.0),
         Marked(f"{context[end : end + _AROUND]} …"),
     ]
-    return Said(f"wanted: {gold}; answered with {columns['score'][index]:.0%}", words, str(row.id))
+    return Said(f"expected: {gold}; confidence {columns['score'][index]:.0%}", words, str(row.id))

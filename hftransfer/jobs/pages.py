@@ -99,7 +99,7 @@ def _matrices(learned: Learned) -> list[run_charts.Matrix]:
     if counts := test.metrics.get("confusion_matrix"):
         matrix = np.array(counts)
         title = f"Test: {int(np.trace(matrix)):,} of {int(matrix.sum()):,} right"
-        told = "{}, seen as {}"
+        told = "{}, predicted as {}"
         names = learned.splits.class_names
         found.append(run_charts.matrix_of(matrix, names, title, ("predicted", "true"), by_row=True, told=told))
     for plot in test.plots:

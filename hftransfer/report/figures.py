@@ -69,12 +69,12 @@ def draw_mistakes(
     wrong = [int(i) for i in np.argsort(own, kind="stable") if predicted[i] != labels[i]]
     captions = [
         f"{short_label(class_names[labels[i]], 26)}\n"
-        f"seen as {short_label(class_names[predicted[i]], 14)}, {probabilities[i, predicted[i]]:.0%}"
+        f"predicted as {short_label(class_names[predicted[i]], 14)}, {probabilities[i, predicted[i]]:.0%}"
         for i in wrong[:24]
     ]
-    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images are wrong"
+    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test images"
     if not wrong:
-        title = f"No mistakes: all {len(labels)} test images are right. The least sure:"
+        title = f"No mistakes in {len(labels)} test images. The least confident:"
         wrong = [int(i) for i in np.argsort(own, kind="stable")[:12]]
         captions = [f"{short_label(class_names[labels[i]], 20)}\n{own[i]:.0%} sure" for i in wrong]
         draw_sheet(path, [thumbnail(rows[i]) for i in wrong], captions, title, RIGHT)
@@ -144,8 +144,8 @@ def draw_calibration(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     axes.plot(mean, accuracy, marker="o", markersize=5, color=RIGHT)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.05)
-    axes.set_xlabel("how sure (bars: share of examples)", color=QUIET)
-    axes.set_ylabel("how often right", color=QUIET)
+    axes.set_xlabel("confidence (bars: share of examples)", color=QUIET)
+    axes.set_ylabel("accuracy", color=QUIET)
     axes.set_title("Calibration on the test split", loc="left", color=INK, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -149,8 +149,8 @@ class RunPage:
             ("took", duration(self.metrics["seconds"].get("total", 0.0))),
             ("model", self.metrics["model"]),
             ("strategy", method_in_words(self.metrics)),
-            ("data", f"{self.data}, {sizes.get('train', 0):,} to learn from"),
-            ("learned", f"{learned:,} parameters"),
+            ("data", f"{self.data}, {sizes.get('train', 0):,} training examples"),
+            ("trained", f"{learned:,} parameters"),
         ]
 
     def _first(self, edge: int) -> dict[str, object] | None:
@@ -272,7 +272,7 @@ class RunPage:
     def _facts(self) -> list[tuple[str, str]]:
         metrics, said = self.metrics, self.environment
         parameters = metrics["parameters"]
-        facts = [("parameters that learned", f"{parameters['trainable']:,} of {parameters['total']:,}")]
+        facts = [("trained parameters", f"{parameters['trainable']:,} of {parameters['total']:,}")]
         facts += [("refit", told)] if (told := refit_in_words(metrics)) else []
         facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in seconds_of(metrics["seconds"]).items()]
         facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))

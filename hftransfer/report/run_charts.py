@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_BARS, _MOST_LINES, _MOST_CELLS = 60, 8, 200
 _BINS = 10
-_SHARES = Axis("how sure", least=0.0, most=1.0, is_whole=True)
+_SHARES = Axis("confidence", least=0.0, most=1.0, is_whole=True)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def l2_chart(tried: Sequence[tuple[float, float]], measure: str) -> Chart:
     """Return the validation log loss, or another measure, against the L2 strength of a solved head, the best marked."""
     strengths, losses = zip(*tried, strict=True)
     best = min(range(len(tried)), key=lambda place: losses[place])
-    note = f"Dotted: taken, {strengths[best]:.3g}"
+    note = f"Dotted line: the strength chosen, {strengths[best]:.3g}"
     return Chart("L2 strength", Axis("L2 strength", "log"), Axis(measure), [Series("", strengths, losses)], note,
                  [strengths[best]])  # fmt: skip
 
@@ -100,10 +100,10 @@ def calibration_chart(probabilities: np.ndarray, labels: np.ndarray) -> Chart:
     series = [
         Series("share of examples", (np.arange(_BINS)[there] / 10 + 0.05).tolist(),
                (count[there] / count.sum()).tolist(), form="bars", color="s5", is_pale=True),
-        Series("how often right", mean.tolist(), accuracy.tolist(), color="s0"),
+        Series("accuracy", mean.tolist(), accuracy.tolist(), color="s0"),
     ]  # fmt: skip
     return Chart("Calibration", _SHARES, replace(_SHARES, label="share"), series,
-                 "On the dotted line a model is as often right as it is sure", diagonal=True)  # fmt: skip
+                 "On the dotted line, confidence equals accuracy", diagonal=True)  # fmt: skip
 
 
 def certainty_chart(probabilities: np.ndarray, labels: np.ndarray) -> Chart:
@@ -132,8 +132,8 @@ def learning_chart(points: Sequence[tuple[int, Sequence[float]]], metric: Metric
     told = f"{100 * gain:+.1f} points" if metric.is_share else f"{gain:+.3f}"
     x = Axis("training examples", "log", at=sizes)
     y = Axis(metric.words, most=1.0 if metric.is_bounded else None)
-    return Chart("With fewer examples", x, y, [Series("mean", sizes, means, ends, color="s0"), draws],
-                 f"The last doubling brought {told}")  # fmt: skip
+    return Chart("Learning curve", x, y, [Series("mean", sizes, means, ends, color="s0"), draws],
+                 f"The last doubling of examples: {told}")  # fmt: skip
 
 
 def prompt_charts(rows: Sequence[JsonObject]) -> list[Bars]:

@@ -21,7 +21,7 @@ def study_charts(study: Study) -> list[Chart]:
     if len(study.arms) > 1:
         charts = [
             _costs(study, lambda arm: max(0.001, arm.seconds), "seconds of learning"),
-            _costs(study, lambda arm: max(1, arm.trainable), "parameters that learn"),
+            _costs(study, lambda arm: max(1, arm.trainable), "trained parameters"),
         ]
     if study.curve:
         charts.append(_curve(study))

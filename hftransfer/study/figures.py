@@ -21,7 +21,7 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
         _draw_costs(folder / "seconds.png", study, _drawn_seconds, "seconds of learning"),
-        _draw_costs(folder / "parameters.png", study, lambda arm: arm.trainable, "parameters that learn"),
+        _draw_costs(folder / "parameters.png", study, lambda arm: arm.trainable, "trained parameters"),
     ]
     return [*drawn, _draw_curve(folder / "shots.png", study)] if study.curve else drawn
 

@@ -166,7 +166,7 @@ def notes_of(study: Study) -> list[str]:
 
 
 def _table(study: Study, arms: Sequence[Arm]) -> list[str]:
-    head = ("strategy", metric_words(study.metric), "95 % interval", "seconds", "parameters that learn", "seeds")
+    head = ("strategy", metric_words(study.metric), "95 % interval", "seconds", "trained parameters", "seeds")
     rows = [head, ["---"] * len(head), *(arm.row() for arm in arms)]
     return [f"| {' | '.join(map(plain_text, row))} |" for row in rows]
 

@@ -54,7 +54,7 @@ class Arm:
     results: tuple[CellResult, ...]
 
     def row(self) -> list[str]:
-        """Return it as a row of a table: name, score, interval, seconds, parameters that learn, seeds."""
+        """Return it as a row of a table: name, score, interval, seconds, trained parameters, seeds."""
         low, high = self.interval or (self.score, self.score)
         shots = "" if self.shots == "all" else f", {self.shots} {'shot' if self.shots == 1 else 'shots'}"
         interval, seconds = f"{low:.4f} to {high:.4f}", f"{self.seconds:.1f}"
@@ -97,7 +97,7 @@ class Study:
     @property
     def table(self) -> list[list[str]]:
         """The arms as a table, under a row that names the columns; of a curve those of every number of shots."""
-        head = ["strategy", metric_words(self.metric), "95 % interval", "seconds", "parameters that learn", "seeds"]
+        head = ["strategy", metric_words(self.metric), "95 % interval", "seconds", "trained parameters", "seeds"]
         return [head, *(arm.row() for arm in self.curve or self.arms)]
 
     @property

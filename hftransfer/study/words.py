@@ -126,14 +126,16 @@ def _points(difference: Difference) -> str:
 
 
 def _cost(one: Arm, other: Arm) -> str:
-    """Return what one arm costs beside another, in time and in parameters that learn."""
+    """Return what one arm costs beside another, in training time and trained parameters."""
     parameters = _ratio(one.trainable, other.trainable)
-    return f"{_ratio(one.seconds, other.seconds)} the time and {parameters} the parameters that learn"
+    return f"{_ratio(one.seconds, other.seconds)} the training time and {parameters} the trained parameters"
 
 
 def _ratio(one: float, other: float) -> str:
     ratio = one / max(other, 1e-9)
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.2g}x"
+    if ratio >= 0.95:
+        return f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.2g} times"
+    return f"{ratio:.0%} of" if ratio > 0.1 else f"1/{1 / max(ratio, 1e-9):,.0f} of"
 
 
 def _seconds(seconds: float) -> str:

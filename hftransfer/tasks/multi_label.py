@@ -348,10 +348,10 @@ def _groups(
     def told(row: int) -> str:
         own = ", ".join(names[i] for i in np.flatnonzero(labels[row]).tolist()) or "no label"
         seen = [f"{names[i]} ({probabilities[row, i]:.0%})" for i in np.flatnonzero(given[row]).tolist()]
-        return f"{own}, seen as {', '.join(seen) or 'none'}"
+        return f"{own}, predicted as {', '.join(seen) or 'none'}"
 
-    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples are not wholly right"
-    groups = [("wrong", title, wrong), ("right", "Most confident and right", right)]
+    title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples with a mistake"
+    groups = [("wrong", title, wrong), ("right", "Correct and most confident", right)]
     return [
         ExampleGroup(
             title,

@@ -370,7 +370,7 @@ def _groups(
         f"{scores['right_type_wrong_span']} the right type and other words."
     )
     groups = [
-        ("wrong", f"Most mistakes: {len(wrong)} of {len(contents)} sentences have some", "" if plain else note, wrong),
+        ("wrong", f"Most mistakes: {len(wrong)} of {len(contents)} sentences", "" if plain else note, wrong),
         ("right", f"Most entities, all right: {len(right)} sentences", "", right),
     ]
     return [

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 12
 Samples = Mapping[int, Generation]
-"""Texts that were written for the prompts of some rows, by the places of the rows."""
+"""Generated texts for the prompts of some rows, by the places of the rows."""
 
 
 def prompts_of(rows: Sequence[Row], most: int) -> list[int]:
@@ -103,8 +103,8 @@ def side_by_side(rows: Sequence[Row], samples: Samples, before: Samples) -> list
         return "\n".join([*parts, f"after: {samples[place].shown}", f"right: {rows[place].target[0]}"])
 
     places = list(samples)[:_SHOWN]
-    title = "Texts written before training and after it" if before else "Texts that were written"
-    note = "… stands where a text did not end by itself."
+    title = "Generated texts before and after training" if before else "Generated texts"
+    note = "… marks a text that did not end by itself."
     return [ExampleGroup(title, "", note, [Example(place, told(place)) for place in places])]
 
 

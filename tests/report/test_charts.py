@@ -155,7 +155,9 @@ def test_charts_of_probabilities_hold_every_example() -> None:
 
 
 def test_l2_and_shots_tell_what_was_taken() -> None:
-    assert l2_chart([(0.001, 0.7), (10**-1.5, 0.5), (1.0, 0.6)], "loss").note == "Dotted: taken, 0.0316"
+    assert (
+        l2_chart([(0.001, 0.7), (10**-1.5, 0.5), (1.0, 0.6)], "loss").note == "Dotted line: the strength chosen, 0.0316"
+    )
     rows = [{"shots": 1, "accuracy": 0.5}, {"shots": 4, "accuracy": 0.7}]
     summary = [{"shots": n, "accuracy": a, "accuracy_interval": None} for n, a in ((1, 0.5), (4, 0.7))]
     assert "0.6000" in shots_chart(rows, summary, 0.6).note

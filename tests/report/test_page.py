@@ -41,7 +41,7 @@ def test_the_page_of_a_run_tells_all_and_asks_for_nothing(finished: Any) -> None
     words = (
         f"{metrics['test']['accuracy']:.4f}",
         f"95 % interval {low:.4f} to {high:.4f}",
-        "Most confident and right",
+        "Correct and most confident",
         "What it learned from",
         "How to use the model",
         "hftransfer run recipe.yaml",
@@ -214,7 +214,7 @@ def test_texts_and_answers_are_shown(
     recipe["strategy"] = {"kind": "fine-tune", "unfreeze": 1}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     page = _page(result.folder)
-    shown = "wanted:" if task == "question-answering" else "right"
+    shown = "expected:" if task == "question-answering" else "right"
     assert missing_words(page, (shown, "Time and memory")) == []
     assert result.metrics["seconds"]["report"] >= 0
 

@@ -139,7 +139,7 @@ def test_the_cheapest_is_not_advised_where_it_is_only_not_surely_worse() -> None
     probe, tuned = _arm("linear-probe", 0.90, 10), _arm("fine-tune:2", 0.92, 90)
     sure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.01)])
     assert sure.startswith("Take fine-tuning the last 2 stages: 0.9200")
-    assert "+2.0 points (95 % interval +1.0 to +3.0) over the linear probe for 9x the time" in sure
+    assert "+2.0 points (95 % interval +1.0 to +3.0) over the linear probe for 9 times the training time" in sure
     unsure = advice_on([tuned, probe], [_gap("linear-probe", "fine-tune:2", 0.02, 0.4)])
     assert unsure.startswith("Take fine-tuning the last 2 stages: 0.9200")
     assert "The linear probe costs less, but was not shown to be worse by less than 1 point." in unsure
@@ -382,7 +382,7 @@ def test_masks_and_labels_are_compared(tiny: TinyModels, tmp_path: Path, counted
     page = html_of(study, [found])
     assert missing_words(page, ("true mask", "mask over", "mean IoU", 'class="key"', *found.classes)) == []
     assert "map over" not in page
-    assert missing_words(page, ("mean IoU of each image of", 'scope="col">Mean IoU of each image<')) == []
+    assert missing_words(page, ("Mean IoU of each image of", 'scope="col">Mean IoU of each image<')) == []
     rows = [(f"the film {n} was {w}", [w, "film"] if n % 2 else [w]) for n in range(12) for w in ("good", "bad")]
     labels = {"task": "text-classification", "model": str(tiny("bert")), "train": {"precision": "fp32", "epochs": 1}}
     study = compare(labels, data=rows, out=tmp_path / "labels", **asked)

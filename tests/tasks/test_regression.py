@@ -112,7 +112,7 @@ def test_a_run_tells_of_numbers(run_of_texts: Path) -> None:
         "predicted",
         "How far off",
         "Farthest off of 32 test examples",
-        "spoke for a higher number",
+        "supported a higher number",
     )
     assert missing_words(page, words) == []
     assert (run_of_texts / "figures" / "residuals.png").is_file()

@@ -29,7 +29,7 @@ def test_every_beginning_holds_the_classes_as_all_examples_do() -> None:
 def test_the_chart_tells_what_the_last_doubling_brought() -> None:
     metric = Metric("accuracy", is_share=True)
     chart = learning_chart([(25, [0.5, 0.7]), (50, [0.7, 0.7]), (100, [0.75])], metric)
-    assert chart.note == "The last doubling brought +5.0 points"
+    assert chart.note == "The last doubling of examples: +5.0 points"
     assert list(chart.series[0].y) == [0.6, 0.7, 0.75]
     assert chart.series[0].ends == ([0.5, 0.7, 0.75], [0.7, 0.7, 0.75])
 
@@ -40,5 +40,5 @@ def test_the_page_of_a_probe_has_its_curve(task: str, tiny: TinyModels, tmp_path
     rows = [(f"the film was {words[n % 4]} {n % 3}", n % 4 if "regr" in task else words[n % 4]) for n in range(120)]
     recipe = recipe_for(tiny("bert"), "memory") | {"task": task, "output": {"figures": False}}
     page = ht.run(recipe, data=rows, out=tmp_path / "run", progress=Progress(None)).report.read_text()
-    assert "With fewer examples" in page
-    assert "The last doubling brought" in page
+    assert "Learning curve" in page
+    assert "The last doubling of examples:" in page
