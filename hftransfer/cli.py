@@ -258,7 +258,7 @@ def check(
             for note in notes_on_licenses(loaded.recipe):
                 _say(f"Note: {note}.")
             for note in pipeline.not_looked_at(loaded.recipe):
-                print(f"Not looked at: {note}")
+                print(f"Not checked: {note}")
         except DataError as error:  # the audit is of use all the more
             unsound = error
         if with_audit:
@@ -605,7 +605,7 @@ def export(
         )
         print(found.folder)
         if found.examples:
-            _say(f"largest difference of a logit: {found.max_difference:.1e} on {found.examples} {found.source}")
+            _say(f"largest logit difference: {found.max_difference:.1e} on {found.examples} {found.source}")
         if found.advice:
             _say(found.advice)
 
@@ -724,7 +724,7 @@ def compare(
     given = {"--strategies": strategies, "--models": models, "--seeds": seeds, "--shots": shots, "--out": out}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     command = shlex.join(["hftransfer", "compare", recipe, *(overrides or []), *options, "--skip-done"])
-    _guarded(work, debug=debug, then=f"finished runs are kept; go on: {command}")
+    _guarded(work, debug=debug, then=f"finished runs are kept; continue with: {command}")
 
 
 def _parts_of(given: str | None) -> list[str]:
@@ -911,8 +911,8 @@ def delete_runs(
                 _say(f"{folder}  {size / 1e6:,.1f} MB")
         if not yes:
             if as_json or not sys.stdin.isatty():
-                raise RecipeError(must_be("--yes", "given where nobody can be asked", "none"))
-            typer.confirm("Delete for good?", abort=True)
+                raise RecipeError(must_be("--yes", "given when there is no terminal to ask in", "none"))
+            typer.confirm("Delete permanently?", abort=True)
         stayed = [str(left) for folder in folders for left in delete_run(folder)]
         if as_json:
             deleted = [{"folder": folder, "bytes": size} for folder, size in sizes.items()]
@@ -920,7 +920,7 @@ def delete_runs(
             print(printable_json(json.dumps(told, indent=2, ensure_ascii=False)))
             return
         for left in stayed:
-            _say(f"{left} is not a file of the run and stays")
+            _say(f"{left} is not a file of the run and is kept")
 
     _guarded(work, debug=debug)
 
@@ -977,7 +977,7 @@ def cache(
             cleared = store.clear_unused(kinds, older_than_days)
             print(f"{cleared.freed_bytes / 2**20:,.1f} MiB freed")
             for name in cleared.in_use:
-                print(f"  {name} was passed over: a run uses it")
+                print(f"  {name} was skipped: a run uses it")
         print(store.cache_root())
         for entry in store.usage():
             print(f"  {entry.kind:<12} {entry.entries:>6} entries {entry.size_bytes / 2**20:>10,.1f} MiB")
@@ -1147,7 +1147,7 @@ def _guarded(work: Callable[[], None], *, debug: bool, then: str = "") -> None:
 def _how_to_go_on(error: BaseException) -> str:
     folder = getattr(error, "run_folder", None)
     if folder is None:
-        return "what the cache holds is kept"
+        return "the cache is kept"
     from hftransfer.jobs.run import how_to_go_on
 
     return how_to_go_on(folder)

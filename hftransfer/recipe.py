@@ -106,8 +106,8 @@ class ModelSettings(BaseModel):
     @model_validator(mode="after")
     def _weights_of_keras_alone(self) -> ModelSettings:
         if self.weights is not None and not re.fullmatch(rf"keras:\w+/{self.weights}", self.name):
-            remedy = "A file, or a model of the Hub, brings its own."
-            raise ValueError(must_be("weights", "left out for another model than keras:NAME", self.weights, remedy))
+            remedy = "Other models bring their own."
+            raise ValueError(must_be("weights", "left out unless the model is keras:NAME", self.weights, remedy))
         return self
 
     @property
@@ -151,7 +151,7 @@ class CompareSettings(BaseModel):
     def _differ(cls, value: tuple[T, ...]) -> tuple[T, ...]:
         twice = [str(one) for one in dict.fromkeys(value) if value.count(one) > 1]
         if twice:
-            raise ValueError(must_be("they", "each given once", f"{', '.join(twice)} twice"))
+            raise ValueError(must_be("the values", "different", f"{', '.join(twice)} twice"))
         return value
 
 
@@ -321,7 +321,7 @@ def load_recipe(
         try:
             document = _Document(_plain_copy(source), {}, "recipe")
         except RecursionError:
-            raise RecipeError(must_be("the recipe", "a mapping", "too many levels in one another")) from None
+            raise RecipeError(must_be("the recipe", "a mapping", "too many nested levels")) from None
         name = "recipe"
         faults: list[str] = []
         if folder is not None:
@@ -529,7 +529,7 @@ class _Document:
                     raw = None if isinstance(value, list | dict) else str(value)
                     self._set(tuple(str(name).split(".")), _plain_copy(value), raw, faults)
                 except RecursionError:
-                    faults.append(must_be(f"override {_cut(str(name))}", "a value", "too many levels in one another"))
+                    faults.append(must_be(f"override {_cut(str(name))}", "a value", "too many nested levels"))
             return
         if isinstance(overrides, str) or not isinstance(overrides, Iterable):
             faults.append(must_be("the overrides", "a mapping, or a list of key=value", _shown(overrides)))
@@ -548,7 +548,7 @@ class _Document:
                 try:
                     self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
                 except RecursionError:
-                    faults.append(must_be(f"override {_cut(key)}", "a value", "too many levels in one another"))
+                    faults.append(must_be(f"override {_cut(key)}", "a value", "too many nested levels"))
 
     def _set(self, key: Path_, value: object, raw: str | None, faults: list[str]) -> None:
         inside = self.values
@@ -561,7 +561,9 @@ class _Document:
                 if short is None:
                     faults.append(
                         must_be(
-                            f"override {_dotted(key)}", f"below a section; {_cut(part)} is one value", _shown(below)
+                            f"override {_dotted(key)}",
+                            f"inside a section, but {_cut(part)} is a single value",
+                            _shown(below),
                         )
                     )
                     return
@@ -625,7 +627,7 @@ def _read(path: Path) -> tuple[_Document, list[str]]:
     except YAMLError as error:
         raise RecipeError(must_be(name, "valid YAML", str(error).splitlines()[0])) from error
     except RecursionError:
-        raise RecipeError(must_be(name, "valid YAML", "too many levels in one another")) from None
+        raise RecipeError(must_be(name, "valid YAML", "too many nested levels")) from None
     if node is None or node.id != "mapping":
         raise RecipeError(must_be(name, "a mapping with the keys task, model, data", "none"))
     lines: dict[Path_, int] = {}
@@ -774,7 +776,7 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
             remedy = _meant(key, known) or nearest(last, known)
             return must_be(where, f"a key of {section}", f"the unknown key '{last}'", remedy)
         case "unknown_task":
-            later = f"'{fault['input']}', which hftransfer does not do yet"
+            later = f"'{fault['input']}', which hftransfer does not support yet"
             meant = OTHER_NAMES.get(fault["input"], _cut(fault["input"]))
             got, remedy = (later, "") if fault["input"] in OTHER_TASKS else (got, nearest(meant, TASKS))
             return must_be(where, " or ".join(TASKS), got, remedy)
@@ -808,7 +810,7 @@ _BOUNDS = {
     "less_than": "a number below {lt}",
     "less_than_equal": "a number of at most {le}",
     "string_too_short": "a non-empty text",
-    "too_short": "a list with something in it",
+    "too_short": "a non-empty list",
 }
 _TYPES = {"list": "a list", "string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
@@ -873,7 +875,7 @@ def _meant(key: Path_, known: Sequence[str]) -> str:
     for kind in STRATEGIES:
         own = _keys_of(("strategy", kind))
         if key == ("strategy", last) and last in own:
-            return f"Of {kind} it is one."
+            return f"It is a key of strategy {kind}."
         places |= {name: ("strategy", name) for name in own if name != "kind"}
     places |= {name: (name,) for name in Recipe.model_fields if name != "resolved"}
     name = SHORT_NAMES.get(last, last).replace("-", "_")
@@ -930,7 +932,7 @@ def _shown(value: object) -> str:
     try:
         return _cut(repr(value))
     except RecursionError:
-        return "too many levels in one another"
+        return "too many nested levels"
 
 
 def _cut(text: str) -> str:

@@ -137,7 +137,7 @@ class _Strategy(BaseModel):
             RecipeError: single texts, or images, are to be read as pairs.
         """
         if self.pair == "features" and not (task.pools_tokens and pairs):
-            raise RecipeError(must_be("strategy.pair", "left out for what is no pair of texts", "features"))
+            raise RecipeError(must_be("strategy.pair", "left out unless the inputs are pairs of texts", "features"))
         if self.pair == "auto":
             return "features" if pairs and task.pairs_by_features and self.head_alone else "joint"
         return self.pair
@@ -262,7 +262,7 @@ class FineTune(_Stepped):
         # Known when the model is: a recipe alone can't tell how many stages there are.
         if self.unfreeze > stages:
             got = f"{self.unfreeze}"
-            allowed = f"all or a number of 1 to {stages}, the stages of {adapter.name}"
+            allowed = f"all, or a number from 1 to {stages} (the stages of {adapter.name})"
             raise RecipeError(must_be("strategy.unfreeze", allowed, got))
         adapter.split.freeze_below(stages - self.unfreeze)
         return adapter.computed_from(stages - self.unfreeze)
@@ -344,7 +344,7 @@ class LoRA(_Stepped):
                 seed,
             )
         except (ValueError, TypeError, NotImplementedError) as error:
-            raise ModelError(must_be(f"model '{adapter.name}'", "one that peft adapts", str(error))) from error
+            raise ModelError(must_be(f"model '{adapter.name}'", "a model that peft supports", str(error))) from error
         return adapter.computed_from(lowest)
 
 
@@ -385,8 +385,8 @@ def strategy_of(short: str) -> JsonObject:
         allowed = {
             "linear-probe": "linear-probe, without a number",
             CONTRASTIVE: "contrastive, without a number",
-            "fine-tune": "fine-tune:all or fine-tune: and how many of the last stages learn",
-            "lora": "lora: and a rank of 1 or more",
+            "fine-tune": "fine-tune:all, or fine-tune:N to train the last N stages",
+            "lora": "lora:RANK with a rank of 1 or more",
         }[kind]
         raise RecipeError(must_be("a strategy to compare", allowed, f"'{short}'"))
     value: int | str = int(number) if number.isdigit() else number

@@ -49,7 +49,7 @@ class Commands(TyperGroup):
         # While a shell completes, half a word is no fault.
         if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
             known = nearest(name, self.list_commands(ctx))
-            raise UsageError(must_be("the command", f"one that '{ctx.command_path}' has", f"'{name}'", known), ctx)
+            raise UsageError(must_be("the command", f"a command of '{ctx.command_path}'", f"'{name}'", known), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -76,7 +76,7 @@ def fault_of(error: UsageError) -> str:
             ]
             options = [one for one in known if one.startswith("--")]
             return must_be(
-                "the option", f"one that '{error.ctx.command_path}' has", f"'{option}'", nearest(str(option), options)
+                "the option", f"an option of '{error.ctx.command_path}'", f"'{option}'", nearest(str(option), options)
             )
         case "MissingParameter" if parameter is not None:
             return must_be(_name_of(parameter), "given", "none", parameter.help or "")

@@ -287,7 +287,7 @@ class Adapter(ABC):
         owner, _, name = self.head_name.rpartition(".")
         setattr(self.model.get_submodule(owner), name, own)
         self._find_split()
-        note = f"the head is an object of yours ({own.kind}): what is saved are its weights, and it must be given again"
+        note = f"the head is an object of yours ({own.kind}): only its weights are saved, so it must be given again"
         self.notes = (*self.notes, note)
 
     @property
@@ -334,8 +334,8 @@ class Adapter(ABC):
             self._find_split()
         except ModelError as error:  # its code asks a layer for what peft's layers don't have
             cause = first_line(error.__cause__ or error)
-            where, remedy = f"strategy.kind for model '{self.name}'", "Take fine-tune instead."
-            raise ModelError(must_be(where, "one that its code runs with", f"lora ({cause})", remedy)) from error
+            where, remedy = f"strategy.kind for model '{self.name}'", "Use fine-tune instead."
+            raise ModelError(must_be(where, "a strategy that its code supports", f"lora ({cause})", remedy)) from error
 
     def load_lora(self, folder: Path) -> None:
         """Put the matrices and the head that lie in a folder of peft's into the model.

@@ -157,7 +157,7 @@ def fetch(word: str, tell: Callable[[str], None] = lambda _: None) -> tuple[str,
     """
     known = {bundle.fetched_as: name for name, bundle in BUNDLED_MODELS.items() if bundle.fetched_as}
     if word not in known:
-        raise ModelError(must_be("what is fetched", " or ".join(known), f"'{word}'"))
+        raise ModelError(must_be("the model to fetch", " or ".join(known), f"'{word}'"))
     name = known[word]
     bundle = BUNDLED_MODELS[name]
     folder = _cached_folder(name)
@@ -168,7 +168,7 @@ def fetch(word: str, tell: Callable[[str], None] = lambda _: None) -> tuple[str,
             weights = _downloaded(bundle, Path(draft))
             if (digest := file_sha256(weights)) != bundle.sha256:
                 raise ModelError(must_be(str(weights), f"the weights with SHA-256 {bundle.sha256}", digest))
-            tell("converting its weights, once")
+            tell("converting its weights (only once)")
             _write_converted(weights, folder, bundle)
     found = _converted_folder(name, bundle, convert=True)
     assert found is not None

@@ -97,7 +97,7 @@ class CausalAdapter(TextAdapter):
             except FAULTS_OF_MODELS as error:
                 told = first_line(error)
         self.packs = False
-        allowed = "one that keeps packed texts apart, with train.packing"
+        allowed = "one that keeps packed texts apart, for train.packing"
         raise ModelError(must_be(f"model '{self.name}'", allowed, f"{type(self.model).__name__}: {told}"))
 
     def _features(self, activations: Activations, boundary: int) -> Tensor:
@@ -171,7 +171,7 @@ class CausalAdapter(TextAdapter):
         with torch.no_grad():
             one, two = (super(CausalAdapter, self).above(given, 0)[0, :-1] for given in (inputs, other))
         if not alike(one, two):
-            got = f"{type(self.model).__name__}, in which a token sees those after it"
+            got = f"{type(self.model).__name__}, in which a token sees the later ones"
             remedy = "Encoders such as BERT read texts; try bundled/smollm2-135m, GPT-2, Llama or Qwen."
             raise ModelError(must_be(f"model '{self.name}'", "a decoder, for text-generation", got, remedy))
 

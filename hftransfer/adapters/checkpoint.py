@@ -244,14 +244,12 @@ def _open_clip_hub_id(name: str, reference: str) -> str:
     known = open_clip.list_pretrained_tags_by_model(architecture)
     if not known:
         options = sorted({model for model, _ in open_clip.list_pretrained()})
-        raise ModelError(
-            must_be(f"model '{name}'", "a model of open_clip", architecture, nearest(architecture, options))
-        )
+        raise ModelError(must_be(f"model '{name}'", "an open_clip model", architecture, nearest(architecture, options)))
     if tag not in known:
         raise ModelError(must_be(f"model '{name}'", f"a tag of {architecture}", f"'{tag}'", nearest(tag, known)))
     hub_id = str((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("hf_hub", "")).strip("/")
     if hub_id.count("/") != 1:
-        remedy = "Its weights are no safetensors on the Hub; choose another tag."
+        remedy = "Its weights on the Hub are not safetensors; choose another tag."
         raise ModelError(must_be(f"model '{name}'", "one that open_clip keeps on the Hub", f"'{hub_id}'", remedy))
     return hub_id
 
@@ -365,7 +363,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
         if refused is not None and refused.response.status_code in (401, 403):
             remedy = "Log in with `hf auth login`; a fine-grained token needs the right to read this repository."
             got = f"{label}, which the Hub refuses ({refused.response.status_code})"
-            raise ModelError(must_be("model", "one that you may fetch", got, remedy)) from error
+            raise ModelError(must_be("model", "one that you have access to", got, remedy)) from error
         remedy = "It is not in the local cache and the Hub can't be reached: check your connection and HF_HUB_OFFLINE."
         raise ModelError(
             must_be("model", "an existing folder or a model that can be fetched", label, remedy)
@@ -389,7 +387,7 @@ def _gated(name: str) -> ModelError:
     remedy = f"Accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`."
     if (ungated := open_twin(name)) is not None:
         remedy += f" The same weights without this step: {ungated}."
-    return ModelError(must_be("model", "one that you may fetch", f"'{name}', which is gated", remedy))
+    return ModelError(must_be("model", "one that you have access to", f"'{name}', which is gated", remedy))
 
 
 def _configured(checkpoint: Checkpoint) -> Checkpoint:
@@ -398,7 +396,7 @@ def _configured(checkpoint: Checkpoint) -> Checkpoint:
     if not checkpoint.config_file.is_file():
         remedy = "Give a folder that save_pretrained wrote."
         if (checkpoint.folder / "adapter_config.json").is_file():
-            remedy = "It holds a LoRA adapter: give its base model, or one with merge: true."
+            remedy = "It contains a LoRA adapter: give its base model, or one with merge: true."
         raise ModelError(must_be(f"model '{name}'", "a folder with a config.json", "none there", remedy))
     try:
         family = checkpoint.family
@@ -426,7 +424,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
     if missing:
         # Many people have a .bin or .pt: say so, rather than that nothing is there.
         pickled = sorted(f.name for p in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(p))
-        remedy = "A model without its weights is never trained from random ones."
+        remedy = "hftransfer never trains from random weights."
         if pickled:
             remedy = f"{pickled[0]} is a pickle, which is not read: convert it to safetensors."
         raise ModelError(must_be(f"model '{name}'", f"a folder with {missing[0]}", "none there", remedy))
@@ -438,7 +436,7 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
             got, remedy = f"weights that are truncated or damaged ({file.name}: {error})", ""
             if _is_lfs_pointer(file):
                 got, remedy = f"a Git LFS pointer, not the file ({file.name})", "Fetch the files: git lfs pull."
-            raise ModelError(must_be(f"model '{name}'", "a folder with whole weights", got, remedy)) from error
+            raise ModelError(must_be(f"model '{name}'", "a folder with complete weights", got, remedy)) from error
     require_fitting_numbers(name, checkpoint.config, checkpoint.shapes)
     return checkpoint
 

@@ -93,7 +93,7 @@ def require_lora(name: str, of_family: str, strategy: str) -> None:
     """
     family = FAMILIES.get(of_family)
     if strategy == "lora" and family is not None and not family.takes_lora:
-        remedy = "The matrices would have no place; fine-tune its last stages (strategy.unfreeze: 2)."
+        remedy = "It has no layers for LoRA; fine-tune its last stages (strategy.unfreeze: 2)."
         where = f"strategy.kind for model '{name}' ({of_family})"
         raise ModelError(must_be(where, "linear-probe or fine-tune", "lora", remedy))
 
@@ -129,8 +129,8 @@ def require_maps(name: str, of_family: str) -> None:
         remedy = f"Such models learn masks of things, not classes of pixels. Try its backbone alone, or {example}."
         raise ModelError(must_be(where, allowed, f"'{name}' ({of_family})", remedy))
     if of_family == "keras":
-        remedy = f"Its maps are not read so far. Try the same network of timm's, or {example}."
-        raise ModelError(must_be(where, allowed, f"the model '{name}' of Keras", remedy))
+        remedy = f"Its feature maps can't be used yet. Try the same network from timm, or {example}."
+        raise ModelError(must_be(where, allowed, f"the Keras model '{name}'", remedy))
 
 
 def families_of(modality: Modality) -> list[str]:

@@ -49,7 +49,7 @@ def given_checkpoint(model: object, processor: Processor | None = None) -> Check
         raise ModelError(must_be("model", allowed, type(model).__name__))
     if hasattr(model, "merge_and_unload"):
         remedy = "Merge it first: model.merge_and_unload()."
-        raise ModelError(must_be("model", "a model without adapters of peft", type(model).__name__, remedy))
+        raise ModelError(must_be("model", "a model without peft adapters", type(model).__name__, remedy))
     library = type(model).__module__.partition(".")[0]
     if library == "transformers" and hasattr(model, "save_pretrained"):
         return _of_transformers(model, processor)

@@ -175,7 +175,7 @@ def _notes(checkpoint: Checkpoint, processor: Preprocessing) -> list[str]:
     if checkpoint.name.endswith("/none"):
         notes.append(f"the weights of {checkpoint.name} are random: it has learned nothing yet")
     if (chosen := other_keras_backend()) is not None:
-        notes.append(f"Keras is set to the backend {chosen}: it runs on torch here")
+        notes.append(f"Keras is set to the backend {chosen}, but it runs on torch here")
     return notes
 
 
@@ -240,7 +240,7 @@ def _config_of(
     if class_names is not None:
         return PreTrainedConfig(id2label=dict(enumerate(class_names)), problem_type=problem_type)
     if cut.weight is None:
-        remedy = "Train one: this model makes features alone."
+        remedy = "Train a head: this model only makes features."
         raise ModelError(must_be(f"model '{name}'", "a checkpoint with all its head weights", "no head", remedy))
     said = sidecar(checkpoint.folder)
     names = said.get("class_names") or [f"LABEL_{index}" for index in range(len(cut.weight))]

@@ -89,7 +89,7 @@ class KerasFile:
             text = content.attrs.get("model_config")
             if text is None:
                 remedy = "Save the model itself: model.save('model.keras')."
-                raise self._unfit("one with its network", "weights alone", remedy)
+                raise self._unfit("one with its network", "only weights", remedy)
             return text.decode("utf-8") if isinstance(text, bytes) else str(text)
 
     @cached_property
@@ -149,7 +149,7 @@ class KerasFile:
         try:
             nodes, sizes = list(_described({**config, "compile_config": None})), list(_sizes(config))
         except RecursionError as error:
-            raise self._unfit("a network of a few levels", "too many in one another") from error
+            raise self._unfit("a network with few nested levels", "too many") from error
         never = sorted({kind for kind, _, _ in nodes if kind in _NEVER})
         if never:
             remedy = (
@@ -219,7 +219,7 @@ def local_file(name: str) -> Path:
     got = some([file.name for file in own]) if own else f"none at '{path}'" if path.exists() else f"no '{path}'"
     remedy = "Name the file itself." if own else ""
     if (path / "saved_model.pb").is_file():
-        got, remedy = "a SavedModel of TensorFlow", "Save it with Keras 3: model.save('model.keras')."
+        got, remedy = "a TensorFlow SavedModel", "Save it with Keras 3: model.save('model.keras')."
     raise ModelError(must_be(f"model '{name}'", "a .keras or .h5 file, or a folder with one", got, remedy))
 
 

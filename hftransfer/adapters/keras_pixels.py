@@ -150,8 +150,8 @@ def preprocessing_for(
     mode, resizing = said.get("mode", found), said.get("resizing", "keras")
     modes = ", ".join(get_args(Mode))
     if mode is None:
-        remedy = f'Write it into {FILE} beside the model: {{"mode": "tf"}}, say. docs/keras.md tells what they are.'
-        got = "a network that neither its layers nor its name tell it of"
+        remedy = f'Write it into {FILE} beside the model: {{"mode": "tf"}}, say. docs/keras.md explains the modes.'
+        got = "a network whose layers and name don't show it"
         raise ModelError(must_be(f"the range of pixels of model '{model}'", f"known ({modes})", got, remedy))
     faults = [
         must_be(f"{key} in {FILE} of model '{model}'", f"one of {', '.join(allowed)}", repr(value)[:80])

@@ -218,7 +218,7 @@ def _require_no_more_layers(adapter: Adapter, surplus: Iterable[str]) -> None:
     layers = sorted(name for name in surplus if _NUMBER.search(name) and _NUMBER.sub("N", name) in known)
     if layers:
         got = f"weights of more layers ({layers[0]} and {len(layers) - 1} more)"
-        remedy = "Its config.json is of another model."
+        remedy = "Its config.json belongs to another model."
         raise ModelError(must_be(f"model '{adapter.name}'", "as deep as its config.json says", got, remedy))
 
 

@@ -86,7 +86,7 @@ class LoraLayers:
         """
         stages = self.split.stages
         if count > len(stages):
-            allowed = f"a number of 1 to {len(stages)}, the stages of {self.split.name}"
+            allowed = f"a number from 1 to {len(stages)} (the stages of {self.split.name})"
             raise RecipeError(must_be("strategy.last", allowed, count))
         inside = {module for stage in stages[len(stages) - count :] for module in stage.modules()}
         chosen = [name for name in modules if self.split.model.get_submodule(name) in inside]

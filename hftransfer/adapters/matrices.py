@@ -47,7 +47,7 @@ class Matrices:
             return {name.removeprefix(_PREFIX): shape for name, shape in shapes_in([file]).items()}
         except (SafetensorError, OSError) as error:
             got = f"weights that are truncated or damaged ({error})"
-            raise ModelError(must_be(str(file), "whole weights", got)) from error
+            raise ModelError(must_be(str(file), "complete weights", got)) from error
 
     @property
     def base(self) -> dict[str, str | None]:

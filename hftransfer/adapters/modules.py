@@ -175,7 +175,7 @@ class ModuleAdapter(ImageAdapter):
     def __init__(self, model: ModuleClassifier, given: GivenModule, name: str, head: Head) -> None:
         self.given = given
         self._stage_names: list[str] | None = None
-        self.notes = (f"{given.name} is an object of yours: what is saved are its weights, and it must be given again",)
+        self.notes = (f"{given.name} is an object of yours: only its weights are saved, so it must be given again",)
         super().__init__(model, given.transform, name, MODULE, head)
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
@@ -306,11 +306,11 @@ def _trained(checkpoint: Checkpoint, given: GivenModule, network: nn.Module, hea
 
     said = checkpoint.config
     if said.get("model_type") != MODULE:
-        remedy = "It is native: load it without module=."
+        remedy = "It is a native model: load it without module=."
         raise ModelError(must_be(f"model '{checkpoint.name}'", "the weights of a network of torch", "another", remedy))
     if said.get("processor") != given.settings():
         got, remedy = f"{given.settings()}", f"It was {said.get('processor')}."
-        raise ModelError(must_be("processor", "the one of training", got, remedy))
+        raise ModelError(must_be("processor", "the one used in training", got, remedy))
     names = sidecar(checkpoint.folder).get("class_names") or said.get("class_names") or ()
     config = PreTrainedConfig(id2label=dict(enumerate(names)), problem_type=said.get("problem_type"))
     try:

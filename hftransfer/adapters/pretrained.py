@@ -37,7 +37,7 @@ def loading(where: str, allowed: str, family: str) -> Iterator[None]:
         yield
     except safetensors.SafetensorError as error:
         got = f"weights that are truncated or damaged ({error})"
-        raise ModelError(must_be(where, "a folder with whole weights", got)) from error
+        raise ModelError(must_be(where, "a folder with complete weights", got)) from error
     except HftransferError:
         raise
     except Exception as error:  # whatever transformers comes upon in a configuration

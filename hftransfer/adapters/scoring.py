@@ -79,7 +79,7 @@ def require_names(id2label: object, name: str) -> None:
     if not keys:
         raise ModelError(must_be(f"id2label of model '{name}'", "a name for each output", "none"))
     if set(keys) != set(range(len(keys))):
-        remedy = "Number them in its config.json in the order of the outputs; which name is whose can't be guessed."
+        remedy = "Number them in its config.json in the order of the outputs; the order can't be guessed."
         got = some(str(key) for key in keys)
         raise ModelError(
             must_be(f"id2label of model '{name}'", f"names for the outputs 0 to {len(keys) - 1}", got, remedy)

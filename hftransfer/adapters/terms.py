@@ -64,4 +64,4 @@ def note_on_license(name: str, license: str | None) -> str | None:
     """Return what a person should know of a licence; None where it allows what people usually do."""
     if not is_non_commercial(license):
         return None
-    return f"the licence of {name}, {license}, allows no commercial use, of what is made from it neither"
+    return f"the licence of {name}({license}) allows no commercial use, neither of it nor of models made from it"

@@ -110,7 +110,10 @@ class TextAdapter(Adapter):
         """Return a note if a longer length is wanted than the model takes."""
         if max_tokens is None or max_tokens <= self.max_tokens:
             return []
-        return [f"data.max_tokens is {max_tokens}, the model takes {self.max_tokens}: so many are used"]
+        return [
+            f"data.max_tokens is {max_tokens}, but the model takes at most {self.max_tokens}, so {self.max_tokens} are "
+            "used"
+        ]
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
         """Return token lists as tensors (B, T), padded on the right; T is `at_least` so long."""
@@ -135,7 +138,7 @@ class TextAdapter(Adapter):
         known = getattr(config.get_text_config(), "vocab_size", None) if config is not None else None
         highest = int(ids.max())
         if isinstance(known, int) and highest >= known:
-            allowed = f"one that gives tokens below {known:,}, as the model knows them"
+            allowed = f"one with token ids below {known:,}, as the model expects"
             raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
     def processor_settings(self) -> dict[str, object]:

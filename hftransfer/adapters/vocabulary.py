@@ -52,9 +52,9 @@ def require_words(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
 def _require_words(checkpoint: Checkpoint, known: int, special: int) -> None:
     wanted = _vocabulary_size(checkpoint.config)
     if known <= special:
-        raise _without(checkpoint, f"one of {known} special tokens alone")
+        raise _without(checkpoint, f"one with only {known} special tokens")
     if known * _SHARE < wanted:
-        raise _without(checkpoint, f"one of {known:,} tokens, where the model knows {wanted:,}")
+        raise _without(checkpoint, f"one of {known:,} tokens, while the model knows {wanted:,}")
 
 
 def _without(checkpoint: Checkpoint, got: str) -> ModelError:

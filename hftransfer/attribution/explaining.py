@@ -224,7 +224,7 @@ def _require_region(model: Predictor | DualPredictor, region: tuple[float, float
         RecipeError: the model gives no class to each pixel, or the part is none.
     """
     if not isinstance(model, Predictor) or not model.task.has_maps:
-        raise RecipeError(must_be("the region", "left out: the model makes no masks", list(region)))
+        raise RecipeError(must_be("the region", "left out for a model that makes no masks", list(region)))
     left, top, right, bottom = region
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         allowed = "left, top, right and bottom as shares of the image's sides, such as 0.2,0.4,0.5,0.9"

@@ -202,7 +202,9 @@ def _offsets(adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int 
     """Return each text with its pieces. Pairs that are read apart are padded to this length."""
     texts = [clean_text(one) for one in ([text] if isinstance(text, str) else text)]
     if not adapter.processor.is_fast:
-        raise ModelError(must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which tells places", "a slow one"))
+        raise ModelError(
+            must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which gives positions in the text", "a slow one")
+        )
     limit = min(max_tokens or adapter.max_tokens, adapter.max_tokens)
     found: _Pieces = []
     if isinstance(adapter, PairedTextAdapter):

@@ -31,7 +31,7 @@ class Audit(Findings):
         """
         path = user_path(os.fspath(folder), "the output folder", OutputError)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files"))
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "a folder with files"))
         with new_folder(path) as draft:
             write_audit(draft, self, title)
         return path

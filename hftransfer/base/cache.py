@@ -63,7 +63,7 @@ def cache_folder(kind: str) -> Path:
             if root.is_dir() and any(root.iterdir()):
                 remedy = "Set HFTRANSFER_CACHE to another folder."
                 raise OutputError(
-                    must_be(f"the cache folder {root}", "new, empty or one of ours", "other files", remedy)
+                    must_be(f"the cache folder {root}", "new, empty or an hftransfer cache", "other files", remedy)
                 )
             root.mkdir(parents=True, exist_ok=True)
             (root / _TAG).write_text(_TAG_TEXT, encoding="utf-8")
@@ -353,7 +353,9 @@ def clear_unused(kinds: tuple[str, ...] = KINDS, older_than_days: float = 0.0) -
         return Cleared(0, ())
     if not _is_ours(root):
         remedy = "Nothing was deleted; check HFTRANSFER_CACHE."
-        raise OutputError(must_be(f"the cache folder {root}", f"one with a {_TAG} of ours", "none", remedy))
+        raise OutputError(
+            must_be(f"the cache folder {root}", f"an hftransfer cache (with a {_TAG} file)", "none", remedy)
+        )
     before = sum(entry.size_bytes for entry in usage())
     horizon = time.time() - older_than_days * 86_400
     spared: list[str] = []

@@ -100,7 +100,7 @@ def new_folder(out: Path | None, name: str) -> Iterator[NewFolder]:
     else:
         path = user_path(out, "the output folder", OutputError)
         if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_unfinished(path))):
-            got = "one with files" if path.is_dir() else "a file"
+            got = "a folder with files" if path.is_dir() else "a file"
             raise OutputError(must_be(f"the output folder {path}", "new or empty", got, "Choose another."))
     was_there = path.exists() and not _is_unfinished(path)
     try:
@@ -147,7 +147,7 @@ def _lock_alone(path: Path) -> BaseFileLock:
         lock.acquire()
     except filelock.Timeout as error:
         remedy = "Wait for it, or choose another folder with --out (in Python out=…)."
-        got = "one that another run is writing into"
+        got = "a folder that another run is writing to"
         raise OutputError(must_be(f"the output folder {path}", "free", got, remedy)) from error
     return lock
 
@@ -222,15 +222,15 @@ class RunFolder:
         inside = [path for path in runs.iterdir() if not path.is_symlink()] if runs.is_dir() else []
         found = sorted(path for path in inside if is_interrupted(path))
         if not found:
-            raise OutputError(must_be(f"the runs in {runs}", "interrupted, one at least, to go on with", "none"))
+            raise OutputError(must_be(f"the runs in {runs}", "at least one interrupted run", "none"))
         return cls.create(found[-1], resume=True)
 
     @classmethod
     def _require_interrupted(cls, path: Path) -> None:
         if not is_interrupted(path):
             got = "a finished run" if (path / MANIFEST).is_file() else "none"
-            remedy = "Without --resume a run begins anew."
-            raise OutputError(must_be(f"the output folder {path}", "one of an interrupted run", got, remedy))
+            remedy = "Leave out --resume to start a new run."
+            raise OutputError(must_be(f"the output folder {path}", "the folder of an interrupted run", got, remedy))
 
     @classmethod
     def _require_replaceable(cls, path: Path, *, overwrite: bool) -> None:
@@ -238,15 +238,19 @@ class RunFolder:
         entries = [entry.name for entry in path.iterdir()]
         foreign = [name for name in entries if name not in ours and not name.startswith(_DRAFT)]
         if foreign and not (path / MANIFEST).is_file():
-            remedy = "Choose another folder: files that are not a run's are never touched."
-            raise OutputError(must_be(f"the output folder {path}", "new, empty or a run's own", "other files", remedy))
+            remedy = "Choose another folder: hftransfer never touches files of others."
+            raise OutputError(
+                must_be(
+                    f"the output folder {path}", "new, empty or the folder of an earlier run", "other files", remedy
+                )
+            )
         if not overwrite and is_interrupted(path):
             remedy = (
-                "Add --resume to go on with it, or --overwrite to begin anew (in Python resume=True, overwrite=True)."
+                "Add --resume to continue it, or --overwrite to start again (in Python: resume=True, overwrite=True)."
             )
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an interrupted run", remedy))
         if not overwrite:
-            remedy = "Add --overwrite (in Python overwrite=True) to replace that run, or choose another folder."
+            remedy = "Add --overwrite (in Python: overwrite=True) to replace that run, or choose another folder."
             raise OutputError(must_be(f"the output folder {path}", "new or empty", "an earlier run", remedy))
         if (path / MANIFEST).is_file():
             cls._names_in(path)
@@ -325,7 +329,7 @@ class RunFolder:
                 self._publish()
         except (OSError, SafetensorError) as error:
             got = getattr(error, "strerror", None) or str(error)
-            raise WriteError(must_be(f"the results in {self.path}", "written whole", got)) from error
+            raise WriteError(must_be(f"the results in {self.path}", "complete", got)) from error
         finally:
             self._aside = self.path
 
@@ -370,8 +374,8 @@ class RunFolder:
             for name in (MANIFEST, _LOG_SO_FAR, _ASKED):
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
-            got = f"kept by the system ({error.strerror or error})"
-            raise OutputError(must_be(f"the run {self.path}", "one that may be deleted", got)) from error
+            got = error.strerror or error
+            raise OutputError(must_be(f"the run {self.path}", "a folder that you can delete", got)) from error
         finally:
             (self.path / _LOCK).unlink(missing_ok=True)
             lock.release()
@@ -465,9 +469,9 @@ def require_same_identity(before: Mapping[str, object], now: Mapping[str, object
     Raises:
         RecipeError: with the keys that differ.
     """
-    remedy = "Change it back, or begin anew with --overwrite (in Python overwrite=True)."
+    remedy = "Change it back, or start again with --overwrite (in Python: overwrite=True)."
     faults = [
-        must_be(f"{key} of the interrupted run", f"as it was ({before.get(key)})", now.get(key), remedy)
+        must_be(f"{key} of the interrupted run", f"unchanged ({before.get(key)})", now.get(key), remedy)
         for key in {**before, **now}
         if before.get(key) != now.get(key)
     ]

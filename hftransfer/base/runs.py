@@ -109,8 +109,8 @@ def newest_interrupted_in(folder: str | os.PathLike[str]) -> Path | None:
     runs = runs_in(path)
     found = next((run for run in runs if is_interrupted(run)), None)
     if runs and found is None:
-        remedy = "Without --resume a run begins anew."
-        raise OutputError(must_be(f"the runs in {path}", "interrupted, one at least, to go on with", "none", remedy))
+        remedy = "Leave out --resume to start a new run."
+        raise OutputError(must_be(f"the runs in {path}", "at least one interrupted run", "none", remedy))
     return found
 
 

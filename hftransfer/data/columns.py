@@ -81,9 +81,9 @@ def once(column: str, columns: Sequence[str], source: object) -> str:
     """
     places = [str(place) for place, name in enumerate(columns, start=1) if name == column]
     if len(places) > 1:
-        remedy = "Rename or remove one: which is meant can't be told."
+        remedy = "Rename or remove one of them."
         got = f"columns {' and '.join(places)} of that name"
-        raise DataError(must_be(f"the column '{column}' of {source}", "there once", got, remedy))
+        raise DataError(must_be(f"the column '{column}' of {source}", "unique", got, remedy))
     return column
 
 
@@ -145,8 +145,8 @@ def label_notes(labels: Iterable[str]) -> list[str]:
     joint = listed or joint
     if listed or any(used[part] > 1 for name in joint for part in parts[name]):
         notes.append(
-            f"warning: labels such as '{joint[0]}' look like several at once: each combination is a class of its own "
-            f"here ({len(joint)} such classes); data.labels: multi learns each label by itself"
+            f"warning: labels such as '{joint[0]}' look like several labels at once: here each combination is "
+            f"a class of its own ({len(joint)} such classes); data.labels: multi learns each label separately"
         )
     folded: dict[str, list[str]] = {}
     for name in sorted(counts):
@@ -155,7 +155,8 @@ def label_notes(labels: Iterable[str]) -> list[str]:
         if len(same) > 1:
             shown = ", ".join(f"'{name}' ({counts[name]})" for name in same)
             notes.append(
-                f"warning: the classes {shown} differ by case or spaces alone: write them alike if one is meant"
+                f"warning: the classes {shown} differ only by case or spaces: write them the same way if they are one "
+                "class"
             )
     return notes
 
@@ -206,19 +207,19 @@ def label_names(values: Sequence[object], wheres: Sequence[str], column: str, wh
             remedy = "With data.labels: multi it is a row without any label." if isinstance(value, list) else ""
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing", remedy))
         elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
-            remedy = "data.labels: multi learns each of them by itself."
+            remedy = "data.labels: multi learns each of them separately."
             faults.append(must_be(f"{where}: column '{column}'", "one label", some(map(repr, value)), remedy))
         elif isinstance(value, float) or not isinstance(value, str | int):
             shown = f"{value!r} ({type(value).__name__})"
-            remedy = "Numbers to be estimated are for tasks text-regression and image-regression." if are_labels else ""
+            remedy = "To predict numbers, use task text-regression or image-regression." if are_labels else ""
             remedy = remedy if isinstance(value, float) else ""
             faults.append(must_be(f"{where}: column '{column}'", "a name or a whole number", shown, remedy))
         elif isinstance(value, str) and not _is_unicode(value):
             faults.append(must_be(f"{where}: column '{column}'", "a name in Unicode", ascii(value)))
         elif expected is not None and type(value) is not expected:
-            remedy = "Labels of mixed types are not guessed at: write all as names."
+            remedy = "Write all labels as names: mixed types are not guessed."
             shown = f"{value!r} ({type(value).__name__})"
-            allowed = f"of one type, {expected.__name__} as in the rows before"
+            allowed = f"of one type: {expected.__name__}, as in the rows before"
             faults.append(must_be(f"{where}: column '{column}'", allowed, shown, remedy))
         else:
             expected = type(value)
@@ -238,6 +239,6 @@ def on_scale(labels: Iterable[Target], column: str, numbers_task: str) -> str | 
     if not is_scale:
         return None
     return (
-        f"the column '{column}' holds the numbers {', '.join(map(str, steps))}: each is a class of its own here; if "
-        f"they are steps of a scale to be estimated, that is task {numbers_task}"
+        f"the column '{column}' holds the numbers {', '.join(map(str, steps))}: here each is a class of "
+        f"its own; to predict them as steps of a scale, use task {numbers_task}"
     )

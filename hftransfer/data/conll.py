@@ -37,7 +37,7 @@ def read_conll(path: Path, encoding: str | None = None) -> Table:
     widths = Counter(len(cells) for _, cells in rows if cells and not cells[0].startswith(("#", "-DOCSTART-")))
     width = max(widths, key=lambda size: (widths[size], size), default=0)
     if width < 2:
-        allowed = "lines with a word and its tag, parted by a tab or a space, and blank lines between sentences"
+        allowed = "lines with a word and its tag, separated by a tab or a space, and blank lines between sentences"
         got = f"lines such as '{next((line for line in lines if line.strip()), '')[:60]}'"
         raise DataError(must_be(str(path), allowed, got))
     sentences = list(_sentences(rows, width, path.name))
@@ -47,7 +47,10 @@ def read_conll(path: Path, encoding: str | None = None) -> Table:
         numbers.append(first)
         records.append({name: [row[place] for row in cells] for place, name in enumerate(names)})
     parting = "tabs" if is_tabbed else "spaces"
-    notes = [f"{path.name}: a word a line, {width} columns parted by {parting}; columns {', '.join(names)}", *notes]
+    notes = [
+        f"{path.name}: one word per line, {width} columns separated by {parting}; columns {', '.join(names)}",
+        *notes,
+    ]
     return Table(numbers, records, list(names), notes)
 
 
@@ -73,7 +76,9 @@ def _sentences(rows: Sequence[tuple[int, list[str]]], width: int, name: str) -> 
             continue  # a document begins, or a comment
         elif len(cells) != width:
             remedy = "A blank line ends a sentence; a word has no space in it."
-            faults.append(must_be(f"{name}:{number}", f"of {width} columns, as other lines are", len(cells), remedy))
+            faults.append(
+                must_be(f"{name}:{number}", f"a line of {width} columns, like the others", len(cells), remedy)
+            )
         elif width == len(_CONLL_U) and _NUMBER.fullmatch(cells[0]) and not cells[0].isdecimal():
             continue  # of CoNLL-U: several words written as one, or one that is not written
         else:

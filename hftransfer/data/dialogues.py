@@ -98,7 +98,9 @@ class Completions(TargetKind):
         count = count_to_hold_out(rows, fraction, name)
         if len(groups) < 2:
             remedy = f"Add rows with other prompts, or give a {name} split of your own."
-            raise DataError(must_be(f"the prompts to hold {name} rows out of", "two or more", len(groups), remedy))
+            raise DataError(
+                must_be(f"the number of different prompts (to hold out {name} rows)", "2 or more", len(groups), remedy)
+            )
         held: set[int] = set()
         members = list(groups.values())
         for place in np.random.default_rng([seed, *name.encode()]).permutation(len(members))[:-1].tolist():
@@ -288,7 +290,7 @@ def _joined(content: object) -> str | None:
 def _require_order(turns: Sequence[Turn], where: str, *, answered: bool) -> None:
     if answered and not any(turn.role == "assistant" for turn in turns):
         remedy = "It is what the model learns to write."
-        raise DataError(must_be(where, "messages with a turn of the assistant", _roles(turns), remedy))
+        raise DataError(must_be(where, "messages with an assistant turn", _roles(turns), remedy))
     before = ""
     for place, turn in enumerate(turns, start=1):
         if turn.role not in _AFTER[before]:
@@ -299,7 +301,7 @@ def _require_order(turns: Sequence[Turn], where: str, *, answered: bool) -> None
         before = turn.role
     last = "assistant" if answered else "user"
     if before != last and not (not answered and before == "tool"):
-        raise DataError(must_be(f"{where}: the last message", f"of the {last}", f"of the {before}"))
+        raise DataError(must_be(f"{where}: the role of the last message", last, before))
 
 
 def _roles(turns: Sequence[Turn]) -> str:
@@ -435,7 +437,9 @@ class Dialogues(Reader):
                 found.setdefault(role, []).append(Row(way.as_posix(), Dialogue((Turn("", text),)), ()))
         raise_first(faults)
         if "train" in found and "all" in found:
-            raise DataError(must_be(f"the texts in {folder}", "all in folders of splits, or none", "some beside them"))
+            raise DataError(
+                must_be(f"the texts in {folder}", "all in the folders of splits, or all outside them", "some of both")
+            )
         return True
 
     # --- inputs to predict -------------------------------------------------------------------------------------------

@@ -54,15 +54,15 @@ def _label_studio(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
             if any(set(own) != set(together) for own in choices):
                 where, got = f"{source}:{place + 1}: the choices", some(", ".join(map(repr, own)) for own in choices)
                 remedy = "Keep one annotation of the task."
-                raise DataError(must_be(where, "the same of all who labelled it", got, remedy))
+                raise DataError(must_be(where, "the same from all annotators", got, remedy))
             plain.append({**record["data"], "label": together[0] if len(together) == 1 else together})
             places.append(place)
     if not plain:
         remedy = "Regions, boxes and spans are for other tasks."
-        raise DataError(must_be(source, "an export of Label Studio with choices", "none", remedy))
+        raise DataError(must_be(source, "a Label Studio export with choices", "none", remedy))
     left = len(records) - len(plain)
     beside = f"; {counted(left, 'task')} without a choice left out" if left else ""
-    return plain, places, f"{source}: an export of Label Studio, its choices are the labels{beside}"
+    return plain, places, f"{source}: a Label Studio export; its choices are the labels{beside}"
 
 
 def _choices(annotation: Mapping[str, Any]) -> list[object]:
@@ -83,15 +83,15 @@ def _prodigy(records: Sequence[Mapping[str, object]], source: str) -> Plain:
             plain.append({**record, "label": record["accept"] if "accept" in record else record.get("label")})
             places.append(place)
     if not plain:
-        raise DataError(must_be(source, "an export of Prodigy with accepted examples", "none"))
+        raise DataError(must_be(source, "a Prodigy export with accepted examples", "none"))
     labels = {str(record["label"]) for record in plain}
     if len(labels) == 1 and any(record["answer"] == "reject" for record in records):
         got = f"one, {some(labels)}, accepted or rejected"
         remedy = "Give those that were rejected a label of their own."
-        raise DataError(must_be(source, "an export of Prodigy with two labels or more", got, remedy))
+        raise DataError(must_be(source, "a Prodigy export with two labels or more", got, remedy))
     left = len(records) - len(plain)
     beside = f"; rejected or ignored and left out: {counted(left, 'example')}" if left else ""
-    return plain, places, f"{source}: an export of Prodigy, what was accepted is the label{beside}"
+    return plain, places, f"{source}: a Prodigy export; the accepted option is the label{beside}"
 
 
 def _listed(value: object) -> list[object]:

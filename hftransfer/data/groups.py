@@ -15,7 +15,7 @@ from hftransfer.data.targets import TargetKind, divided
 _DRAWS = 16
 """Groups are dealt so often, and the most even deal is taken: the first is often poor where they are few."""
 _MOST_DRAWN_AGAIN = 4_000
-_TO_BE_BOTH = "{} at least, to be trained on and tested"
+_TO_BE_BOTH = "in at least {}, to be both trained on and tested"
 _ADD = "Add examples of it, or remove it."
 
 
@@ -80,7 +80,7 @@ def require_groups(rows: Sequence[Row], parts: Sequence[str], column: str) -> No
     """
     names = sorted({str(row.group) for row in rows})
     if len(names) < len(parts):
-        allowed = f"of {len(parts)} groups or more, one at least for each of {', '.join(parts)}"
+        allowed = f"a column of at least {len(parts)} groups, one each for {', '.join(parts)}"
         remedy = "Add groups, give splits of your own, or leave data.group_column out."
         raise DataError(must_be(f"the column '{column}' (data.group_column)", allowed, some(names), remedy))
 
@@ -107,7 +107,7 @@ def hold_out_groups(
     if not parts.any():
         free = [place for place in range(len(members)) if not pinned[place]]
         if not free:
-            allowed = f"such that a group can be held out for {name} and every class stays in the others"
+            allowed = f"enough to hold one out for {name} and keep every class in the others"
             remedy = f"Add groups, or give a {name} split of your own."
             raise DataError(must_be("the groups of the rows (data.group_column)", allowed, f"{len(members)}", remedy))
         parts[min(free, key=lambda place: sizes[place])] = 1
@@ -126,9 +126,9 @@ def folds_of(rows: Sequence[Row], count: int, seed: int, kind: TargetKind) -> li
     """
     members = _members(rows)
     if len(members) < count:
-        what = "groups" if any(row.group is not None for row in rows) else "rows that stand for themselves"
-        remedy = "Choose so many folds at most." if len(members) > 1 else ""
-        raise DataError(must_be("data.folds", f"at most {len(members)}, the {what} there are", count, remedy))
+        what = "groups" if any(row.group is not None for row in rows) else "independent rows"
+        remedy = "Choose fewer folds." if len(members) > 1 else ""
+        raise DataError(must_be("data.folds", f"at most {len(members)}, the number of {what}", count, remedy))
     if kind.is_one_class and len(members) == len(rows):
         return _folds_of_classes(rows, count, seed, kind)
     strata = kind.strata(rows)
@@ -149,7 +149,7 @@ def _folds_of_classes(rows: Sequence[Row], count: int, seed: int, kind: TargetKi
     sizes = np.bincount(ids, minlength=len(names))
     if sizes.min() < 2:
         few = names[int(sizes.argmin())]
-        raise DataError(must_be(f"the class '{few}'", _TO_BE_BOTH.format("of two rows"), "one row", _ADD))
+        raise DataError(must_be(f"the class '{few}'", _TO_BE_BOTH.format("two rows"), "one row", _ADD))
     random = np.random.default_rng([seed, *b"folds"])
     order = np.lexsort((random.random(len(rows)), ids))
     folds = np.empty(len(rows), dtype=np.int64)
@@ -173,7 +173,7 @@ def _require_not_alone(rows: Sequence[Row], members: Sequence[list[int]], counts
             continue
         name, count = group_of(rows[members[groups[0]][0]]), int(counts[groups[0], place])
         got = "one row" if name is None else f"group '{name}' alone ({counted(count, 'row')})"
-        faults.append(must_be(f"the class '{label}'", _TO_BE_BOTH.format("in two groups"), got, _ADD))
+        faults.append(must_be(f"the class '{label}'", _TO_BE_BOTH.format("two groups"), got, _ADD))
     raise_first(faults)
 
 

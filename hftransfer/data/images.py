@@ -21,9 +21,9 @@ from PIL import Image, ImageOps
 from hftransfer.base.errors import DataError, HftransferError, must_be
 from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
 from hftransfer.data.rows import LFS_POINTER
+from hftransfer.data.settings import OR_SKIP
 
-_SETTING = ", or set data.on_error: skip."
-_REMEDY = f"Mend or remove the file{_SETTING}"
+_REMEDY = f"Fix or remove the file{OR_SKIP}."
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
@@ -47,15 +47,15 @@ def common_range(depths: Iterable[Depth]) -> PixelRange | None:
     seen = list(depths)
     coloured = [depth.most for depth in seen if depth.coloured]
     if coloured and max(coloured) < _DARK:
-        allowed = "ones that use all 16 bits of each colour, or of 8 bits"
-        got = f"values of {8 + int(max(coloured)).bit_length()} bits at most, of which Pillow keeps the upper 8"
+        allowed = "images that use all 16 bits of each colour, or 8-bit images"
+        got = f"values of at most {8 + int(max(coloured)).bit_length()} bits, of which Pillow keeps the upper 8"
         raise DataError(must_be("the 16-bit colour images", allowed, got, "They would be black: convert them first."))
     grey = [depth for depth in seen if not depth.coloured]
     if not grey:
         return None
     if len({depth.whole for depth in grey}) > 1:
-        remedy = "Convert them first: no one range fits both."
-        raise DataError(must_be("deep greyscale images", "all of whole numbers, or all of fractions", "both", remedy))
+        remedy = "Convert them first: no single range fits both."
+        raise DataError(must_be("deep greyscale images", "all whole numbers, or all fractions", "both", remedy))
     # One range for all: each by its own would make a pale image as bright as a dark one.
     least, most = min(depth.least for depth in grey), max(depth.most for depth in grey)
     return PixelRange.around(least, most, whole=grey[0].whole)
@@ -154,14 +154,16 @@ def _as_faults(image: Image.Image, name: str) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         reason = f"one that can't be decoded ({error})"
-        raise DataError(must_be(name, "a whole image", reason, _REMEDY)) from error
+        raise DataError(must_be(name, "a complete image", reason, _REMEDY)) from error
     except _Beyond as error:
-        allowed = f"of values {error.pixels.in_words}, as the images that the model learned from"
-        raise DataError(must_be(name, allowed, f"values up to {error.most:,.0f}", "Scale them alike.")) from error
+        allowed = f"an image with values {error.pixels.in_words}, like the training images"
+        raise DataError(
+            must_be(name, allowed, f"values up to {error.most:,.0f}", "Scale them the same way.")
+        ) from error
     except MemoryError as error:
         size = f"{image.width:,} × {image.height:,} pixels"
         remedy = "The file may be sound. Scale it down, or set data.max_pixels to leave such images out."
-        raise HftransferError(must_be(name, "an image that fits into the memory there is", size, remedy)) from error
+        raise HftransferError(must_be(name, "an image that fits into memory", size, remedy)) from error
 
 
 class _Beyond(Exception):
@@ -285,8 +287,8 @@ _FOREIGN = (
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image, which Pillow does not read", "Convert it to PNG or JPEG."),
     (b"\xff\x0a", "a JPEG XL image, which Pillow does not read", "Convert it to PNG or JPEG."),
     (b"<svg", "an SVG drawing", "Render it to PNG first."),
-    (b"<!doctype html", "a web page, as failed downloads leave them", _REMEDY),
-    (b"<html", "a web page, as failed downloads leave them", _REMEDY),
+    (b"<!doctype html", "a web page (perhaps a failed download)", _REMEDY),
+    (b"<html", "a web page (perhaps a failed download)", _REMEDY),
     (b"\x93NUMPY", "a NumPy array", "Save it as PNG or TIFF."),
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -322,16 +324,11 @@ def _read_heif(name: str) -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        remedy = "Install what reads it (pip install pillow-heif), or convert it to JPEG."
+        remedy = "Install pillow-heif, which reads it (pip install pillow-heif), or convert it to JPEG."
         raise DataError(must_be(name, "an image that Pillow reads", "a HEIC photo", remedy)) from None
     register_heif_opener()
 
 
-def of_no_recipe(fault: str) -> str:
-    """Return a fault of an image that no recipe names: there is no setting that skips it."""
-    return fault.replace(_SETTING, ".")
-
-
 def _too_large(name: str, most: int) -> DataError:
-    remedy = f"Scale it down first{_SETTING}"
+    remedy = f"Scale it down first{OR_SKIP}."
     return DataError(must_be(name, f"an image of at most {most:,} pixels", "more (not decoded)", remedy))

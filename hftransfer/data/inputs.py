@@ -102,11 +102,11 @@ def _expanded(
         if names_run(path, reader):
             raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run"))
         found = sorted(_outside_runs(files_once(path), path))
-        yield from _files(found, reader, f"the folder {name}", f"one with files such as *{reader.suffix}")
+        yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
     elif not path.exists() and any(sign in name for sign in "*?[") and reader.is_pattern(name):
         start = Path(path.anchor)
         found = sorted(start.glob(str(path.relative_to(start))))
-        yield from _files(found, reader, f"'{name}'", f"a pattern that fits files such as *{reader.suffix}")
+        yield from _files(found, reader, f"'{name}'", f"a pattern that matches files such as *{reader.suffix}")
     else:
         yield reader.alone(name, path)
 

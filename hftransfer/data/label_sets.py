@@ -53,7 +53,7 @@ def read_labels(
         if form is None:
             return label_names(values, wheres, column)
         found.note(
-            f"the column '{column}' holds several labels a row ({form}): each is learned by itself "
+            f"the column '{column}' has several labels per row ({form}): each is learned separately "
             "(data.labels: one takes every combination as a class)"
         )
     if form is not None and form.startswith("lists") and (missing := sum(is_missing(value) for value in values)):
@@ -233,8 +233,8 @@ class LabelSets(TargetKind):
     def require(self, rows: Sequence[Row]) -> None:
         names = self.class_names(rows)
         if len(names) < 2:
-            got = f"one label, '{names[0]}', in all of them" if names else "none"
-            remedy = "Yes or no is one of two classes: give each row one of two labels (data.labels: one)."
+            got = f"one label, '{names[0]}', in all rows" if names else "none"
+            remedy = "For yes or no, give each row one of two labels (data.labels: one)."
             raise DataError(must_be("the labels of the training data", "two or more", got, remedy))
 
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
@@ -345,7 +345,7 @@ class LabelSets(TargetKind):
         parts = Counter(part.strip() for label in counts for part in label.split(","))
         joint = [name for name in counts if "," in name and any(parts[part.strip()] > 1 for part in name.split(","))]
         if joint:
-            notes.append(f"warning: '{joint[0]}' is one label here: part several by | or ;, or write lists")
+            notes.append(f"warning: '{joint[0]}' is one label here: separate several by | or ;, or write lists")
         always = [label for label, count in counts.items() if count == len(sets)]
         if always:
             notes.append(f"warning: {some(map(repr, always))}: on every row, so there is nothing to tell apart")

@@ -92,7 +92,7 @@ def path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str
     resolved = file.resolve()
     if resolved.is_relative_to(root.resolve()):
         return None
-    remedy = "Set data.allow_outside_paths: true if that is meant."
+    remedy = "Set data.allow_outside_paths: true if this is intended."
     return must_be(name, f"inside {root}", f"{resolved}", remedy)
 
 
@@ -171,7 +171,7 @@ class FolderReader:
         if len(folders) != 1 or not any(entry.is_dir() for entry in visible(folders[0])):
             return None
         loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
-        beside = f"; {some(loose, 3)} beside it {'is' if len(loose) == 1 else 'are'} passed over" if loose else ""
+        beside = f"; {some(loose, 3)} beside it {'is' if len(loose) == 1 else 'are'} skipped" if loose else ""
         self.found.note(f"the {self.reader.inputs} are found in {self._shown(folders[0])}{beside}")
         return folders[0]
 
@@ -213,7 +213,7 @@ class FolderReader:
         if inner is not None and depth < _DEEPEST:
             return self._class_rows(inner, depth + 1)
         if loose:
-            remedy = "Move it into the folder of its class, or away."
+            remedy = "Move it into the folder of its class, or remove it."
             if not classes:
                 remedy = f"Put the {self.reader.inputs} of each class in a folder named after the class."
             raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
@@ -238,7 +238,7 @@ class FolderReader:
         names = {entry.name for entry in classes}
         again = [entry for entry in classes if len(names) > 2 and names - {entry.name} <= inside[entry]]
         if again:
-            self.found.note(f"{self._shown(again[0])} holds the other folders again, and is left out")
+            self.found.note(f"{self._shown(again[0])} contains the other folders again, and is left out")
             return [entry for entry in classes if entry not in again]
         common = set.intersection(*inside.values()) if len(classes) > 1 else set()
         if len(common) < 2 or common <= IMAGE_FOLDERS | MASK_FOLDERS | {name.capitalize() for name in MASK_FOLDERS}:
@@ -247,7 +247,7 @@ class FolderReader:
         numbered = all(re.fullmatch(r"[^\W\d_]*[\W_]*\d+", name) for name in told)  # years, folds, scanners
         if numbered or any(set(re.split(r"[\W_]+", name.lower())) & _VARIANTS for name in told):
             kinds = "parts" if numbered else "variants"
-            got = f"what looks like {kinds} of the same pictures: each holds {some(sorted(common), 3)}"
+            got = f"what looks like {kinds} of the same pictures: each contains {some(sorted(common), 3)}"
             remedy = f"Name one of them: data.source={folder / told[0]}"
             raise DataError(must_be(f"the folders {some(told)} in {folder}", "classes, or splits", got, remedy))
         self.found.note(
@@ -275,7 +275,7 @@ class FolderReader:
             if fault:
                 faults.append(fault)
             elif walked.path.suffix.lower() in self.reader.side_files:
-                self.found.note(f"files such as {walked.path.name} beside images are passed over")
+                self.found.note(f"files such as {walked.path.name} beside images are skipped")
             elif not walked.is_loop:
                 rows.append(Row(shown, FileContent(walked.path), name))
 
@@ -287,7 +287,7 @@ class FolderReader:
         if fault or self.settings.allow_outside_paths or walked.path.resolve().is_relative_to(own):
             return fault
         got = f"a link to {walked.path.resolve()}, which would have the label '{own.name}'"
-        remedy = "Copy the file, or set data.allow_outside_paths: true if that is meant."
+        remedy = "Copy the file, or set data.allow_outside_paths: true if this is intended."
         return must_be(shown, f"inside the class folder {own}", got, remedy)
 
     def _shown(self, folder: Path) -> str:

@@ -52,7 +52,7 @@ class Mask:
         try:
             return self.space.ids(self.values())
         except ValueError as error:
-            raise DataError(must_be(self.name, "a mask of the values seen before", str(error))) from error
+            raise DataError(must_be(self.name, "a mask with the same values as before", str(error))) from error
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_mask(content: Content, name: str) -> ReadMask:
             return ReadMask(_of_image(ImageOps.exif_transpose(image)), is_jpeg, digest)
     except damage() as error:
         got = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        remedy = "Mend it, or leave its image out: data.on_error=skip."
+        remedy = "Fix it, or leave its image out: data.on_error=skip."
         raise DataError(must_be(name, "a mask that Pillow reads", f"one that can't be read ({got})", remedy)) from error
 
 

@@ -144,7 +144,9 @@ def named_values(classes: Any, ignore: int | str | Sequence[int] | None, folder:
     names = tuple(dict.fromkeys(name for _, name in pairs))
     if len(names) < 2:
         got = some(f"'{name}'" for name in names) or "none"
-        raise DataError(must_be("data.classes", "two names or more", got, "Of a thing alone, name the background too."))
+        raise DataError(
+            must_be("data.classes", "two names or more", got, "For a single thing, name the background too.")
+        )
     return NamedValues(names, tuple(pairs), ignored, source)
 
 
@@ -209,7 +211,7 @@ def _pairs(classes: Any) -> tuple[list[tuple[int, str]], list[int]]:
             add(place, name)
         if len({name for _, name in pairs}) < len(pairs):
             twice = next(name for _, name in pairs if [one for _, one in pairs].count(name) > 1)
-            faults.append(must_be("the names in data.classes", "each there once", f"'{twice}' twice"))
+            faults.append(must_be("the names in data.classes", "each given once", f"'{twice}' twice"))
     elif isinstance(classes, Mapping):
         by_value = all(_is_value(key) for key in classes)
         for key, given in classes.items():
@@ -251,6 +253,6 @@ def _value(given: Any, where: str) -> int:
         return color_value(number >> 16, (number >> 8) & 255, number & 255)
     if isinstance(given, list | tuple) and _is_color_list(given):
         return color_value(*given)
-    remedy = "A value is ignored the other way round: {2: null}." if given is None else ""
+    remedy = "To ignore a value, write {2: null}." if given is None else ""
     got = "null" if given is None else repr(given)[:60]
     raise DataError(must_be(where, "an index, or a colour as #rrggbb or [r, g, b]", got, remedy))

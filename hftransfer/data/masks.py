@@ -319,7 +319,7 @@ def _require_several(space: LabelSpace, pixels: Counter[int]) -> list[str]:
         remedy = "A mask of one thing has two: the thing, and the background."
         raise DataError(must_be("the masks", "of two classes or more", got, remedy))
     absent = some(f"'{name}'" for name in space.names if name not in there)
-    return [f"no mask has {absent}: nothing can be learned of it"] if absent else []
+    return [f"no mask has {absent}: nothing can be learned about it"] if absent else []
 
 
 def _is_named(value: int, said: NamedValues, known: LabelSpace | None) -> bool:
@@ -337,7 +337,7 @@ def _unsmeared(pixels: Counter[int], seen: Sequence[_Seen], jpegs: int) -> tuple
     if jpegs < len(seen) or near < 0.95 * sum(pixels.values()):
         got = f"{counted(jpegs, 'JPEG file')} with {len(pixels)} values, which JPEG smears at every border"
         remedy = "Save them as PNG from where they were made: JPEG can't be undone."
-        raise DataError(must_be("the masks", "files without loss, such as PNG", got, remedy))
+        raise DataError(must_be("the masks", "lossless files, such as PNG", got, remedy))
     both, images = Counter[int](), Counter[int]()
     for one in seen:
         own = Counter[int]()
@@ -360,14 +360,14 @@ def _unnamed_space(values: Sequence[int], ignored: tuple[int, ...], *, smeared: 
     if colors:
         got = f"{counted(len(colors), 'colour')} ({some(map(in_words, colors), 6)})"
         remedy = 'Say which class each is: data.classes: {road: "#804080", sky: [70, 130, 180]}.'
-        raise DataError(must_be("the masks", "of indices, or of colours that are named", got, remedy))
+        raise DataError(must_be("the masks", "indices, or colours with names in data.classes", got, remedy))
     # Two such values are what tools write for a thing and what lies around it.
     if tuple(values) in ((0, VOID), (0, 1)):
         return LabelSpace(BINARY_NAMES, tuple((value,) for value in values), ignored, smeared)
     if len(values) > VOID:
         got = f"{len(values)} values"
-        remedy = "These look like instances, or grey photographs: segmentation wants a class for each pixel."
-        raise DataError(must_be("the masks", f"of {VOID} values at most", got, remedy))
+        remedy = "These look like instances, or grey photographs: segmentation needs a class for each pixel."
+        raise DataError(must_be("the masks", f"masks of at most {VOID} values", got, remedy))
     return LabelSpace(tuple(map(str, values)), tuple((value,) for value in values), ignored, smeared)
 
 
@@ -427,7 +427,7 @@ def _on_emptiness(parts: Mapping[str, Sequence[Row]], space: LabelSpace) -> list
     first = sum(own[0] > 0 and own[0] == sum(own) for own in masks)
     notes = []
     if empty:
-        notes.append(f"warning: {counted(empty, 'mask')} hold ignored pixels alone: nothing is learned from them")
+        notes.append(f"warning: {counted(empty, 'mask')} contain only ignored pixels: nothing is learned from them")
     if first and 2 * first >= len(masks):
         notes.append(f"warning: {first} of {len(masks)} masks are '{space.names[0]}' alone")
     return notes
@@ -456,7 +456,9 @@ class Masks(TargetKind):
         if not held:
             where, got = f"data.{name}_fraction", f"{fraction:g} of {counted(len(rows), 'image')}"
             remedy = f"Add images, or give a {name} split of your own."
-            raise DataError(must_be(where, "such that both parts have images, and the first every class", got, remedy))
+            raise DataError(
+                must_be(where, "a fraction that leaves images in both parts, and every class in the first", got, remedy)
+            )
         return divided(rows, held)
 
     @override
@@ -502,7 +504,7 @@ class Masks(TargetKind):
         missing = [name for place, name in enumerate(names) if place not in learned and name not in told_before]
         if missing:
             told = some(f"'{name}'" for name in missing)
-            notes.append(f"warning: no training image has {told}: nothing can be learned of it")
+            notes.append(f"warning: no training image has {told}: nothing can be learned about it")
         for part in ("validation", "test"):
             absent = [names[place] for place in sorted(learned - present.get(part, learned))]
             if parts.get(part) and absent:

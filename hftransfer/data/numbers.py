@@ -50,12 +50,14 @@ def number_of(value: object, where: str) -> float:
         text = plain.strip()
         if _WITH_COMMA.fullmatch(text):
             point, none = text.replace(",", "."), text.replace(",", "")
-            remedy = f"Write {point} or {none}: whether a comma divides thousands or decimals is not guessed at."
+            remedy = (
+                f"Write {point} or {none}: hftransfer does not guess whether a comma separates thousands or decimals."
+            )
             raise DataError(must_be(where, "a number with a decimal point", f"'{text}'", remedy))
         if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             raise DataError(must_be(where, "a finite number", f"'{text}'", _LEAVES_OUT))
         if not _PLAIN.fullmatch(text):
-            remedy = "Names are classes, for the tasks of classification."
+            remedy = "For classes with names, use a classification task."
             raise DataError(must_be(where, "a number", f"'{text[:60]}'", remedy))
         plain = text
     try:
@@ -69,7 +71,7 @@ def number_of(value: object, where: str) -> float:
     return found
 
 
-_LEAVES_OUT = "data.on_error: skip leaves such rows out, 5 % at most."
+_LEAVES_OUT = "Set data.on_error: skip to leave such rows out (at most 5 %)."
 
 
 def read_numbers(values: Sequence[object], wheres: Sequence[str], column: str) -> list[float]:
@@ -178,7 +180,7 @@ class Numbers(TargetKind):
         values = {row.target for row in rows}
         if len(values) < 2:
             got = f"{values.pop():g} in all of them" if values else "none"
-            remedy = "Nothing can be learned of one number: is it the right column (data.label_column)?"
+            remedy = "Nothing can be learned from a single number: is it the right column (data.label_column)?"
             raise DataError(must_be("the numbers of the training data", "different from each other", got, remedy))
 
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:

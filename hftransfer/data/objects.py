@@ -79,7 +79,7 @@ def _paired(inputs: Any, labels: Any) -> Objects:
     """
     if len(inputs) != len(labels):
         got = f"{len(inputs)} inputs and {len(labels)} labels"
-        raise DataError(must_be("the arrays of data", "of one length", got))
+        raise DataError(must_be("the arrays of data", "of equal length", got))
     return Objects([(one, _plain(label)) for one, label in zip(inputs, labels, strict=True)])
 
 

@@ -260,9 +260,9 @@ class CaptionedImages(Images):
         values, places = spread(together)
         told = [str(value).strip() for value in values if not is_unlabelled(value)]
         if told and all(_NUMBER.fullmatch(text) for text in told):
-            remedy = "Numbers of images are for task image-regression."
+            remedy = "To predict numbers from images, use task image-regression."
             where = f"the column '{columns[0]}' of {given.source}"
-            raise DataError(must_be(where, "captions", "numbers alone", remedy))
+            raise DataError(must_be(where, "captions", "only numbers", remedy))
         return label_names(values, [given.wheres[place] for place in places], columns[0], "a caption"), places
 
     @override
@@ -293,7 +293,7 @@ def on_depth(pixels: PixelRange | None) -> list[str]:
 
 def on_drafts(settings: DataSettings) -> list[str]:
     """Return a note where images are read as drafts."""
-    told = "large JPEG files are read as drafts (data.decode): what is measured is of these"
+    told = "large JPEG files are read as drafts (data.decode): the scores are those of the drafts"
     return [told] if settings.decode == "draft" else []
 
 
@@ -366,5 +366,5 @@ def table_content(value: object, folder: Path, where: str, settings: DataSetting
         raise DataError(fault)
     if not there:
         remedy = "Paths count from the folder of the table."
-        raise _NotThere(must_be(shown, f"a file below {folder.resolve()}", "none there", remedy))
+        raise _NotThere(must_be(shown, f"a file inside {folder.resolve()}", "none there", remedy))
     return FileContent(file)

@@ -75,7 +75,9 @@ class QuestionColumns:
             rows.append(Row(where, content, answers))
         for id, same in lines.items():
             if len(same) > 1:
-                faults.append(must_be(f"the id '{id}'", "of one question", f"{len(same)}: {', '.join(same[:3])}"))
+                faults.append(
+                    must_be(f"the id '{id}'", "used by one question only", f"{len(same)}: {', '.join(same[:3])}")
+                )
         raise_first(faults)
         return rows
 
@@ -150,7 +152,7 @@ def _squad_answers(value: object, where: str) -> list[GoldAnswer]:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError) as error:
-            remedy = "Write [] where there is none; the place of a plain text goes in a column answer_start."
+            remedy = "Write [] if there is no answer; put the position of a plain text into a column answer_start."
             raise DataError(must_be(f"{where}: the answers", "SQuAD's, as JSON", _shown(value), remedy)) from error
     given = _listed(given)
     if isinstance(given, Mapping):

@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hftransfer.base.errors import RecipeError, must_be, nearest, settings_in_words
 
+OR_SKIP = ", or set data.on_error: skip"
+"""Part of a remedy for an example that can't be used."""
+OR_MORE_TOKENS = ", or set a larger data.max_tokens"
+"""Part of a remedy for a text that is too long."""
+
 Shots = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=8, le=4096)]
 
@@ -250,3 +255,8 @@ def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
     if faults:
         raise RecipeError(*faults)
     return settings_of(source, values)
+
+
+def of_no_recipe(fault: str) -> str:
+    """Return a fault of an input to a trained model, without what only the settings of a recipe can mend."""
+    return fault.replace(OR_SKIP, "").replace(OR_MORE_TOKENS, "")

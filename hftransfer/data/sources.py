@@ -102,7 +102,7 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         roles = [role for table, role in _roles_of_tables(tables, settings, reader).items() if role]
         if not roles:
             found = _folder_rows(path, settings, reader)
-            found.note(f"{some((table.name for table in tables), 3)} beside the splits' folders: passed over")
+            found.note(f"{some((table.name for table in tables), 3)} beside the splits' folders: skipped")
             return found
     if tables:
         return _table_folder_rows(path, settings, reader)
@@ -121,7 +121,7 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         DataError: it is no table.
     """
     if not table_suffix(path, reader.own_tables):
-        allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or one of these packed, as in .csv.gz)"
+        allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or a compressed one, such as .csv.gz)"
         remedy = "Unpack it first." if path.name.lower().endswith(_ARCHIVES) else ""
         remedy = "Save the sheet as CSV." if path.suffix.lower() in _SHEETS else remedy
         raise DataError(must_be("data.source", allowed, f"'{path}'", remedy))
@@ -161,7 +161,7 @@ def _files_as_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     suffixes = {file.suffix.lower() for file in files_below(path)}
     if not reader.is_of_folder(suffixes):
         remedy = "Images are for task image-classification." if suffixes & IMAGE_SUFFIXES else ""
-        allowed = f"a CSV, TSV, JSONL or Parquet file of {reader.inputs}, or a folder of such"
+        allowed = f"a CSV, TSV, JSONL or Parquet file of {reader.inputs}, or a folder of them"
         allowed = "a folder with images/ beside masks/, or a table of both" if reader.takes_masks else allowed
         got = "a folder without tables" if suffixes else "an empty folder"
         raise DataError(must_be(f"data.source {path}", allowed, got, remedy))
@@ -404,10 +404,10 @@ def _split_column(given: Records, settings: DataSettings, reader: Reader, found:
     if "train" in roles and len(roles - {None}) > 1:
         allowed = "train, validation or test in every row"
         got = some(f"'{value}' ({values[value]:,} rows)" for value in strange)
-        remedy = "Fill them in, leave those rows out, or pass the column over: data.split_column=none"
+        remedy = "Fill them in, leave those rows out, or ignore the column: data.split_column=none"
         raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, got, remedy))
     if column.lower() in ("split", "data_split", "dataset_split"):
-        found.note(f"the column '{column}' is passed over: its values are {some(map(repr, values), 4)}")
+        found.note(f"the column '{column}' is ignored: its values are {some(map(repr, values), 4)}")
     return None
 
 
@@ -444,7 +444,7 @@ def _groups_in(given: Records, settings: DataSettings, left: list[tuple[str, str
     groups, faults = dict[str, str](), list[str]()
     for where, value in zip(given.wheres, given.values(column), strict=True):
         if is_missing(value) or not str(value).strip():
-            remedy = "Fill it in, or remove the row: a row of an unknown group may lie in two splits."
+            remedy = "Fill it in, or remove the row: a row of an unknown group may end up in two splits."
             fault = must_be(f"{where}: column '{column}'", "the group of the row", "nothing", remedy)
             if left is None:
                 faults.append(fault)
@@ -478,7 +478,7 @@ def _with_groups(found: Found, settings: DataSettings) -> Found:
 
 
 def _left_out(role: str, why: str) -> str:
-    return f"the {role} split is left out: {why} (as where a competition hides them)"
+    return f"the {role} split is left out: {why} (competitions often hide them)"
 
 
 def _without_hidden(found: Found, settings: DataSettings) -> Found:
@@ -688,6 +688,6 @@ def _rows_of_path(path: str | Path, settings: DataSettings, name: str, reader: R
     # Names of splits are those of the whole data, and mean nothing inside one of them.
     found = find_rows(settings.model_copy(update=own), Progress(None), reader)
     if len(found) > 1:
-        remedy = "Give the path of one of its splits there, or the whole path alone."
+        remedy = "Give the path of one of its splits there, or the whole path on its own."
         raise DataError(must_be(f"the {name} split of data", "one split", f"'{path}' with {some(found)}", remedy))
     return found

@@ -331,7 +331,7 @@ def build_test_only(
     """
     rows = list(found.get("test", [])) or [row for part in found.values() for row in part]
     if not rows:
-        raise DataError(must_be("the data", f"of at least one {reader.one}", "none"))
+        raise DataError(must_be("the data", f"at least one {reader.one}", "none"))
     class_names = CLASSES.class_names(row for part in found.values() for row in part)
     if settings.limit is not None:
         rows = CLASSES.limited(rows, settings.limit)
@@ -361,7 +361,7 @@ def labelled_split(
         DataError: there are no rows, a label is none of the classes, or images can't be read.
     """
     if not rows:
-        raise DataError(must_be("the data", "of at least one row", "none"))
+        raise DataError(must_be("the data", "at least one row", "none"))
     kind.require_of_model(rows, class_names)
     seen = reader.inspect(rows, lambda _: None)
     raise_first(list(seen.faults.values()))
@@ -398,10 +398,12 @@ def require_examples(splits: Splits, settings: DataSettings) -> None:
     fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     for name, split in splits.items():
         if len(split) == 0 and fractions.get(name, 1.0):
-            raise DataError(must_be(f"the {name} split", "of at least one readable example", "none"))
+            raise DataError(must_be(f"the {name} split", "at least one readable example", "none"))
     missing = [splits.class_names[i] for i, count in enumerate(splits.counts()["train"]) if count == 0]
     if missing and splits.kind.needs_every_class:
-        raise DataError(must_be("the training split", "of readable images of every class", f"none of {some(missing)}"))
+        raise DataError(
+            must_be("the training split", "made of readable images of every class", f"none of {some(missing)}")
+        )
 
 
 def shared_groups(parts: Mapping[str, Sequence[Row]], settings: DataSettings) -> list[str]:
@@ -417,7 +419,7 @@ def shared_groups(parts: Mapping[str, Sequence[Row]], settings: DataSettings) ->
             notes.append(
                 f"warning: {groups} {'is' if len(shared) == 1 else 'are'} in both {first} and {second}: "
                 f"{len(there):,} of {len(parts[second]):,} {second} rows (such as {there[0].id}); scores on them are "
-                "too good. Leave the given splits out, and whole groups are held out"
+                "too good. Without the given splits, whole groups are held out"
             )
     return notes
 

@@ -103,7 +103,7 @@ def decoded_text(content: bytes, name: str, encoding: str | None = None) -> tupl
         return content.decode(chosen), None if chosen == "utf-8-sig" else chosen
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        got = f"byte {error.start} (line {line}), 0x{content[error.start]:02x}, that is not"
+        got = f"byte {error.start} (line {line}), 0x{content[error.start]:02x}, which is not"
         if b"\0" in content[:1000]:
             remedy = "It looks like UTF-16: set data.encoding: utf-16-le, or save it as UTF-8."
         else:
@@ -212,8 +212,8 @@ def _numbered(reader: Any, path: Path) -> Iterator[list[str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            where, remedy = f"{path.name}:{begins}", 'A quote within quotes is written twice: "".'
-            raise DataError(must_be(where, "a record whose quotes fit", f"{error}", remedy)) from error
+            where, remedy = f"{path.name}:{begins}", 'Write a quote within quotes twice: "".'
+            raise DataError(must_be(where, "a record with matching quotes", f"{error}", remedy)) from error
 
 
 @contextmanager
@@ -280,7 +280,7 @@ def _json(text: str, path: Path) -> Table:
         # Many .json files hold an object in each line.
         if text.lstrip().startswith("{") and "\n" in text.strip():
             return json_lines(io.StringIO(text), path.name)
-        raise DataError(must_be(str(path), "valid JSON", str(error) or "too many levels in one another")) from error
+        raise DataError(must_be(str(path), "valid JSON", str(error) or "too many nested levels")) from error
     records = document
     if isinstance(document, dict):
         lists = [value for value in document.values() if isinstance(value, list) and value]
@@ -288,7 +288,7 @@ def _json(text: str, path: Path) -> Table:
         if records is None:
             records = [document]
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        got = f"a {type(records).__name__}" if not isinstance(records, list) else "a list of other things"
+        got = f"a {type(records).__name__}" if not isinstance(records, list) else "a list of something else"
         raise DataError(must_be(str(path), "a list of objects, or objects in lines", got))
     notes = []
     if records and all(isinstance(record.get("paragraphs"), list) for record in records):

@@ -24,10 +24,10 @@ _TAG = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 _BEGINS, _ENDS = frozenset("BSU"), frozenset("ELSU")
 _WORDS: Mapping[Scheme, str] = {
     "IOB1": "IOB1 (B- only where an entity follows another of its type): learned as IOB2",
-    "IOB2": "IOB2 (an entity begins with B-, and goes on with I-)",
+    "IOB2": "IOB2 (an entity begins with B- and continues with I-)",
     "BIOES": "BIOES (also called BMES): learned as IOB2",
     "BILOU": "BILOU: learned as IOB2",
-    "plain": "plain, one for each word: words are learned and judged by themselves, not as entities",
+    "plain": "plain, one for each word: words are learned and scored one by one, not as entities",
 }
 
 
@@ -65,7 +65,7 @@ def scheme_of(rows: Sequence[Row]) -> Scheme:
     if numbers and len(numbers) < len(places):
         other = next(tag for tag in places if not tag.isdecimal())
         got = f"the number {numbers[0]} ({places[numbers[0]]}) beside '{other}' ({places[other]})"
-        raise DataError(must_be("the tags", "all names, or all numbers", got, "Write the name that the number means."))
+        raise DataError(must_be("the tags", "all names, or all numbers", got, "Write names instead of numbers."))
     prefixed = [tag for tag in named if parted(tag)[0]]
     if not prefixed:
         return "plain"
@@ -147,7 +147,7 @@ def in_one_scheme(parts: Mapping[str, Sequence[Row]]) -> Alike:
             alike[name].append(row if tags == row.target else replace(row, target=tags))
     notes = [f"tags are {_WORDS[scheme]}"]
     if broken:
-        what = "that go on where nothing began" + (", or never end" if scheme in ("BIOES", "BILOU") else "")
+        what = "that continue where nothing began" + (", or never end" if scheme in ("BIOES", "BILOU") else "")
         notes.append(f"{counted(broken, 'tag')} {what} (in {some(faulty, 3)}): each is read as a beginning")
     return Alike(alike, notes)
 
@@ -176,9 +176,9 @@ class WordTags(TargetKind):
     def require(self, rows: Sequence[Row]) -> None:
         tags = {tag for row in rows for tag in row.target}
         if len(tags) < 2:
-            remedy = "Of entities one is O, outside of them."
+            remedy = "For entities, one of them is O (outside)."
             got = some(f"'{tag}'" for tag in tags) + " alone" if tags else "none"
-            raise DataError(must_be("the tags of the training data", "of two kinds or more", got, remedy))
+            raise DataError(must_be("the tags of the training data", "of at least two kinds", got, remedy))
 
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
         """Return two parts of the rows, drawn at random; a row with the last of a tag stays in the first."""
@@ -194,7 +194,9 @@ class WordTags(TargetKind):
         if not held:
             where, got = f"data.{name}_fraction", f"{fraction:g} of {counted(len(rows), 'row')}"
             remedy = f"Add rows, or give a {name} split of your own."
-            raise DataError(must_be(where, "such that rows are in both parts, and every tag in the first", got, remedy))
+            raise DataError(
+                must_be(where, "a fraction that leaves rows in both parts, and every tag in the first", got, remedy)
+            )
         return divided(rows, held)
 
     @override
@@ -249,7 +251,7 @@ class WordTags(TargetKind):
         if not tags or not all(tag.isdecimal() for tag in tags):
             return []
         return [
-            "warning: tags are numbers without names: each is taken as a tag of its own, 0 too. Of entities write "
+            "warning: tags are numbers without names: each is taken as a tag of its own, 0 too. For entities, write "
             "names (O, B-PER, I-PER), or give a datasets.Dataset whose ClassLabel has them"
         ]
 

@@ -142,7 +142,9 @@ class Classes(TargetKind):
             count = round(fraction * len(members))
             if not 1 <= count < len(members):
                 where = f"data.{name}_fraction"
-                allowed = f"such that each class has examples in both parts (class '{label}' has {len(members)})"
+                allowed = (
+                    f"a fraction that leaves examples of each class in both parts (class '{label}' has {len(members)})"
+                )
                 faults.append(must_be(where, allowed, f"{fraction:g}", _fraction_remedy(len(members), name)))
                 continue
             # The generator is seeded per class and split so that adding a class leaves the others' split alone.
@@ -228,7 +230,7 @@ class GroupedSpans(TargetKind):
         if len(groups) < 2:
             remedy = f"Add questions on other articles, or give a {name} split of your own."
             raise DataError(
-                must_be(f"the articles to hold {name} questions out of", "two or more", len(groups), remedy)
+                must_be(f"the number of articles (to hold out {name} questions)", "2 or more", len(groups), remedy)
             )
         # Sorted, so that the draw rests on the articles alone and not on the order of their files.
         names = sorted(groups, key=str)
@@ -273,7 +275,7 @@ class Captions(TargetKind):
         if not 1 <= count < len(order):
             where, got = f"data.{name}_fraction", f"{fraction:g} of {len(order)} images"
             remedy = "Add images with captions." if len(order) < 4 else ""
-            raise DataError(must_be(where, "such that images are in both parts", got, remedy))
+            raise DataError(must_be(where, "a fraction that leaves images in both parts", got, remedy))
         return divided(rows, set(order[:count]))
 
     def encode(self, rows: Sequence[Row], class_names: Sequence[str]) -> list[list[str]]:

@@ -114,7 +114,7 @@ def text_columns(
         faults.append(must_be("data.text_pair_column", f"a column of {source}", f"'{pair}'", nearest(pair, columns)))
     elif pair is not None and pair == text:
         remedy = "Name both: data.text_column=… data.text_pair_column=…"
-        faults.append(must_be("data.text_pair_column", "another column than that of the text", f"'{pair}'", remedy))
+        faults.append(must_be("data.text_pair_column", "a different column from that of the text", f"'{pair}'", remedy))
     raise_first(faults)
     if pair is None and settings.text_column is None:
         pair = _partner(found["data.text_column"], columns)
@@ -222,7 +222,9 @@ class Texts(OfLabels):
         other = [name for name, form in forms.items() if form is not forms["train"]]
         raise_first(
             [
-                must_be(f"the {name} split", f"of {words[forms['train']]} as the training split", words[forms[name]])
+                must_be(
+                    f"the {name} split", f"made of {words[forms['train']]}, like the training split", words[forms[name]]
+                )
                 for name in other
             ]
         )
@@ -238,7 +240,7 @@ class Texts(OfLabels):
         if path is not None and path.suffix and path.is_file():
             return self.of_file(path)
         if len(name.split()) == 1 and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-            got = f"'{name[:200]}', which looks like the path of an image and is none here"
+            got = f"'{name[:200]}', which looks like the path of an image that does not exist"
             raise DataError(must_be("the input", "a text, a .txt file or a table", got, "This model takes texts."))
         return NamedInput(name, name)
 
@@ -282,7 +284,7 @@ def _text_of_file(row: Row, remedy: str, encoding: str | None, faults: list[str]
     text = ""
     try:
         if not row.id.lower().endswith(".txt"):
-            raise DataError(must_be(row.id, "a .txt file, as others in the folder are", "another file", remedy))
+            raise DataError(must_be(row.id, "a .txt file, like the others in the folder", "another file", remedy))
         text, _ = decoded_text(read_row(row), row.id, encoding)
     except DataError as error:
         faults += error.faults

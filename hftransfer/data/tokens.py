@@ -121,7 +121,7 @@ def token_columns(columns: Sequence[str], settings: DataSettings, source: object
     raise_first(faults)
     if found[0] == found[1]:
         where = "data.spans_column" if has_spans else "data.tags_column"
-        raise DataError(must_be(where, "another column than that of the words", f"'{found[0]}'"))
+        raise DataError(must_be(where, "a different column from that of the words", f"'{found[0]}'"))
     return TokenColumns(found[0], found[1], has_spans)
 
 
@@ -137,8 +137,10 @@ def _row_of_tags(tokens: object, tags: object, where: str, columns: TokenColumns
     names = _listed(tags, where, columns.target, "a tag for each word")
     faults = []
     if not words:
-        remedy = "Leave such rows out, or skip them: data.on_error=skip"
-        faults.append(must_be(f"{where}: column '{columns.content}'", "a list with words", "an empty one", remedy))
+        remedy = "Remove such rows, or skip them: data.on_error=skip"
+        faults.append(
+            must_be(f"{where}: column '{columns.content}'", "a non-empty list of words", "an empty one", remedy)
+        )
     elif len(words) != len(names):
         got = f"{len(names)} tags for {len(words)} words"
         faults.append(must_be(f"{where}: column '{columns.target}'", "as many tags as words", got))
@@ -219,9 +221,11 @@ def _row_of_spans(text: object, given: object, where: str, columns: TokenColumns
     spans = sorted(set(spans))
     for one, other in pairwise(spans):
         if other.start < one.end:
-            allowed = "apart from each other: nested and overlapping entities are not supported"
+            allowed = "separate: nested and overlapping entities are not supported"
             got = f"{_told(one, text)} and {_told(other, text)}"
-            faults.append(must_be(f"{where}: the spans", allowed, got, "Keep one of them, or skip: data.on_error=skip"))
+            faults.append(
+                must_be(f"{where}: the spans", allowed, got, "Keep one of them, or skip the row: data.on_error=skip")
+            )
     raise_first(faults, 3)
     columns.parted.extend(f"{parted} in {where}" for span in spans if (parted := _parted(span, text)) is not None)
     words = words_of(text, [edge for span in spans for edge in span[:2]])
@@ -252,8 +256,10 @@ def _span(given: object, text: str, where: str) -> _Span:
         raise DataError(must_be(where, _SPAN, repr(given)[:80]))
     start, end = places[0], places[1]
     if not 0 <= start < end <= len(text) or not text[start:end].strip():
-        allowed = f"of characters within the text, which has {len(text)}"
-        raise DataError(must_be(where, allowed, f"{start} to {end}", "The end is the character behind the last one."))
+        allowed = f"positions within the text, which has {len(text)} characters"
+        raise DataError(
+            must_be(where, allowed, f"{start} to {end}", "The end is the position after the last character.")
+        )
     if wanted is not None and text[start:end] != wanted:
         found = text.find(wanted)
         remedy = f"That is at {found}." if found >= 0 else "That is nowhere in the text."

@@ -113,7 +113,7 @@ def learn_curve(
             return trained, sorted([*_others(finished.rows, shots, draw), row], key=lambda r: (r["shots"], r["draw"]))
         finished.add(row)
         del trained
-    raise AssertionError("a curve has one cell at least")
+    raise AssertionError("a curve has at least one cell")
 
 
 def _others(rows: Sequence[dict[str, float]], shots: int, draw: int) -> Iterator[dict[str, float]]:

@@ -64,7 +64,7 @@ def _examined() -> Iterator[Diagnosis]:
     with tempfile.TemporaryDirectory() as folder:
         for name, work in trials().items():
             if word := unfetched.get(name):
-                yield Diagnosis(name, f"left out: its weights are not here (hftransfer fetch {word})")
+                yield Diagnosis(name, f"skipped: its weights are not installed (hftransfer fetch {word})")
             else:
                 yield _tried(name, work, Path(folder))
 

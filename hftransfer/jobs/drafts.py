@@ -153,7 +153,7 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
     path = Path(data).expanduser()
     flags = _flag_columns(path) if settings.label_columns is None else []
     if len(flags) > 1:
-        noted = f"columns of yes and no are taken as labels, several a row: {some(flags)}"
+        noted = f"yes/no columns are read as labels, several per row: {some(flags)}"
         flagged = settings.model_copy(update={"label_columns": flags})
         for one in [task] if task is not None else names:
             with suppress(DataError):
@@ -209,11 +209,11 @@ def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:
         return Seen(name, sizes, {}, notes=(*noticed, *of_targets), chosen=chosen)
     first = next((found[name] for name in ("train", "all") if name in found), None)
     if first is None:
-        remedy = "Such data can judge a model (hftransfer eval, task: zero-shot-image-classification)."
+        remedy = "Such data can evaluate a model (hftransfer eval, task: zero-shot-image-classification)."
         raise DataError(must_be(f"the data {data}", "data with a split to train on", some(found), remedy))
     classes = dict(Counter(label for row in first for label in task.targets.labels_of(row.target)))
     if len(classes) < 2:
-        raise DataError(must_be(f"the data {data}", "examples of two classes at least", f"{len(classes)}"))
+        raise DataError(must_be(f"the data {data}", "examples of at least two classes", f"{len(classes)}"))
     unreadable = _unreadable(found, task, progress) if task.reader.decodes else 0
     notes = (*noticed, *task.targets.notes(row for rows in found.values() for row in rows))
     shares = _shares(found, settings, task.targets, classes)
@@ -235,8 +235,8 @@ def _shares(found: Found, settings: DataSettings, kind: TargetKind, classes: Map
     """
     name, fewest = min(classes.items(), key=lambda one: one[1])
     if fewest < 2 and "validation" not in found:
-        remedy = "One to learn from, one to choose settings by: add examples, or remove the class."
-        raise DataError(must_be(f"class '{name}'", "of two examples at least", f"{fewest}", remedy))
+        remedy = "Training needs one and validation another: add examples, or remove the class."
+        raise DataError(must_be(f"the number of examples of class '{name}'", "2 or more", f"{fewest}", remedy))
     if settings.model_fields_set & {"test_fraction", "validation_fraction"}:
         split_rows(found, settings, 0, kind)
         return settings.test_fraction, settings.validation_fraction
@@ -276,9 +276,9 @@ def _written(data: str, seen: Seen, model: str) -> str:
         told = "held out of training, to choose settings and the best epoch"
         lines.append(f"  {f'validation_fraction: {seen.fractions[1]:g}':<27} # {told}")
     if "test" not in seen.splits and "test_fraction" not in seen.chosen:
-        told = "held out of all, to tell how good the model is"
+        told = "held out completely, to measure how good the model is"
         if not seen.fractions[0]:
-            told = "too few examples to hold some out: how good the model is can't be told"
+            told = "too few examples to hold any out, so the model can't be tested"
         lines.append(f"  {f'test_fraction: {seen.fractions[0]:g}':<27} # {told}")
     lines += [*TASKS[seen.task].drafted_strategy(sum(seen.classes.values())), "train:", "  seed: 0"]
     lines += ["# output: {folder: runs}", "# hub: {push_to: namespace/name, license: apache-2.0}", ""]
@@ -339,4 +339,4 @@ def write_draft(path: Path, text: str) -> Path:
 
 def _require_new(path: Path) -> None:
     if path.exists():
-        raise OutputError(must_be(f"the file {path}", "new", "one that is there", "Choose another with --out."))
+        raise OutputError(must_be(f"the file {path}", "new", "an existing file", "Choose another with --out."))

@@ -171,12 +171,12 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
     if data.folds is not None and not task.cross_validates:
         faults.append(must_be("data.folds", f"left out for task {task.name}", data.folds))
     if data.folds is not None and data.shots is not None:
-        remedy = "A few shots are drawn of a training split: choose one of both."
+        remedy = "Shots are drawn from a training split: set only one of the two."
         faults.append(must_be("data.shots", "left out with data.folds", data.shots, remedy))
     if recipe.train.refit is True and not task.cross_validates:
         faults.append(must_be("train.refit", f"false for task {task.name}", "true"))
     if recipe.train.refit is True and data.folds is not None:
-        remedy = "The model of folds learns from all examples by itself."
+        remedy = "With data.folds the final model is trained on all examples anyway."
         faults.append(must_be("train.refit", "false with data.folds", "true", remedy))
     if faults:
         raise RecipeError(*faults)
@@ -199,7 +199,7 @@ def _require_splits_apart(recipe: Recipe) -> None:
     keys = ("train_split", "validation_split", "test_split")
     named = {key: name for key in keys if (name := getattr(recipe.data, key)) is not None}
     faults = [
-        must_be(f"data.{second}", f"another split than data.{first}", f"'{named[second]}'")
+        must_be(f"data.{second}", f"a different split from data.{first}", f"'{named[second]}'")
         for first, second in combinations(named, 2)
         if named[first] == named[second]
     ]

@@ -66,11 +66,11 @@ def evaluate_model(
     split, label_map = by.split, by.label_map
     chosen = settings_from_words(data or "memory", settings)
     if data is None and settings:
-        raise RecipeError(must_be("settings of the data", "given with --data", " ".join(settings)))
+        raise RecipeError(must_be("data settings", "given together with --data", " ".join(settings)))
     model = at_newest(model)
     as_then = _precision_of_run(Path(model))
     if precision is None and as_then != "fp32":
-        progress.line("judged in the precision of its run; --precision fp32 is that of plain transformers")
+        progress.line("evaluated in the precision of its run; use --precision fp32 to match plain transformers")
     predictor: Predictor | DualPredictor = load(model, precision=precision or as_then, base=base)
     if by.threshold is not None:
         require_several(predictor).use_threshold(by.threshold)
@@ -79,7 +79,7 @@ def evaluate_model(
             remedy = "Name labelled images: --data ~/pets."
             raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
         if label_map is not None:
-            raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is told the labels", "given"))
+            raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is given the labels", "given"))
         return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, by.prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
@@ -132,19 +132,19 @@ def _judged_on_own(
     """Return the metrics on a split of the data that the model's run was made of, split as then."""
     file = run / "recipe.yaml"
     if not file.is_file():
-        raise DataError(must_be("--data", "given for a model that lies in no run folder", "none"))
+        raise DataError(must_be("--data", "given for a model that is not in a run folder", "none"))
     recipe = load_recipe(file).recipe
     if recipe.data.folds is not None:
-        remedy = "What the folds measured is in metrics.json and predictions.parquet of the run."
-        got = "none, and the model learned from all examples of its run (data.folds)"
-        raise DataError(must_be("--data", "given, of examples that the model has not seen", got, remedy))
+        remedy = "The scores of the folds are in metrics.json and predictions.parquet of the run."
+        got = "none, and the model was trained on all examples of its run (data.folds)"
+        raise DataError(must_be("--data", "given, with examples that the model has not seen", got, remedy))
     if recipe.data.source == "memory" or recipe.chosen_task.learns == "towers":
-        raise DataError(must_be("--data", "given for a model whose data were no file", "none"))
+        raise DataError(must_be("--data", "given for a model whose data were not files", "none"))
     splits = load_splits(recipe, load_rows(recipe, None, progress), progress)
     found = dict(splits.items())
     if split not in found or not len(found[split]):
         names = [name for name, part in splits.items() if len(part)]
-        raise DataError(must_be("the split to be judged", f"one with examples ({', '.join(names)})", f"'{split}'"))
+        raise DataError(must_be("the split to evaluate", f"one with examples ({', '.join(names)})", f"'{split}'"))
     return predictor.evaluate_rows(found[split].rows, recipe.data.decode, label_map)
 
 

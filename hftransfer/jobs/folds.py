@@ -47,10 +47,10 @@ def foretold(recipe: Recipe, count: int) -> str:
     """Return what a cross-validation will do, and how long that takes beside one split."""
     folds = recipe.data.folds
     if recipe.strategy.head_alone:
-        work = "what is frozen is computed once for all, and a head is trained for each"
+        work = "frozen layers are computed once, and one head is trained per fold"
     else:
         work = f"{folds} trainings, one after the other: about {(folds or 0) + 1} times as long as one split"
-    return f"{folds} folds: {work}; at last a model learns from all {count:,} examples, and is kept"
+    return f"{folds} folds: {work}; then a final model is trained on all {count:,} examples and kept"
 
 
 def cross_validated(recipe: Recipe, whole: Splits, session: Session, train: Train) -> Learned:

@@ -41,7 +41,7 @@ def resolved_facts(weights_sha256: str, revision: str | None, splits: Splits, to
     others = [str(rank) for rank, found in enumerate(every) if found != every[0]]
     if others:
         where = "the data in every process"
-        raise DataError(must_be(where, "those of process 0", f"others in process {', '.join(others)}"))
+        raise DataError(must_be(where, "the same as in process 0", f"different data in process {', '.join(others)}"))
     return ResolvedFacts(
         weights_sha256=weights_sha256,
         model_revision=revision,

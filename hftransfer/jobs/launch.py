@@ -38,12 +38,12 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         RecipeError: there are fewer GPUs than processes, or this is one of several processes already.
     """
     if "WORLD_SIZE" in os.environ:
-        raise RecipeError(must_be("--processes", "left out where torchrun or accelerate launch start them", count))
+        raise RecipeError(must_be("--processes", "left out when torchrun or accelerate launch starts them", count))
     import torch
 
     devices = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     if devices and count > devices:
-        raise RecipeError(must_be("--processes", f"{devices} at most, one for each GPU", count))
+        raise RecipeError(must_be("--processes", f"at most {devices}, one per GPU", count))
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
@@ -82,7 +82,10 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> int:
         return status
     if -status not in (signal.SIGTERM, signal.SIGINT):  # those were asked for
         name = signal.Signals(-status).name
-        print(f"error: process {started.index(failed[0])} was ended by {name}, and the others with it", file=sys.stderr)
+        print(
+            f"error: process {started.index(failed[0])} was killed by {name}, and the others were stopped",
+            file=sys.stderr,
+        )
     # As shells give it: 128 and the number of the signal.
     return 128 - status
 

@@ -35,7 +35,7 @@ def refitted(recipe: Recipe, splits: Splits, session: Session, train: Train) -> 
         assert first.made is not None
         read = first.splits if recipe.strategy.head_alone else replace(first.splits, test=test)
         together = replace(read, train=joined([read.train, read.validation]))
-        session.progress.line(f"trains once more, on all {len(together.train):,} examples of training and validation")
+        session.progress.line(f"training once more, on all {len(together.train):,} training and validation examples")
         taken = replace(first.made, extras=first.judged["validation"].extras)
         try:
             last = train(together, taken, replace(_tells(sharing, "test"), on_epoch=None))

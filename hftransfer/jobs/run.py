@@ -152,7 +152,7 @@ def run(
 
     `on_epoch` is called after each epoch with its row, a dict with `epoch`, `train_loss` and what validation came to;
     `on_evaluate` with the name of a split and its scores each time one is judged. Where either returns True training
-    ends, and the best epoch is kept as ever; a head that is solved has no epochs. `metrics` are functions of labels
+    ends, and the best epoch is kept as ever; a solved head has no epochs. `metrics` are functions of labels
     (N,) and predictions (N,), or metrics of `evaluate`, the higher the better: they are told with the others, and
     `train.metric` may name one to choose by. `transform` changes each training image anew. `head` is a module of torch
     in the place of the model's last layer, from features (B, D) to logits (B, C), of tokens (B, T, D) to (B, T, C).
@@ -187,7 +187,7 @@ def run(
         # A curve goes on where its cells ended; folds begin anew.
         goes_on = resume and not isinstance(loaded.recipe.data.shots, list) and loaded.recipe.data.folds is None
         if resume and loaded.recipe.data.folds is not None:
-            progress.line("a cross-validation keeps no checkpoints: it begins anew, with the activations in the cache")
+            progress.line("cross-validation keeps no checkpoints: it starts again, using the cached activations")
         session = replace(session, saved=together.first(lambda: _newest(session, resume=goes_on)))
         learned = ENGINES[loaded.recipe.chosen_task.learns](loaded, checkpoint, session, resume=resume)
         write = partial(write_run, folder, loaded, learned, session)
@@ -233,7 +233,7 @@ def _push(recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
     except PushError as error:
         again = f"hftransfer push {folder.path} {hub.push_to}"
         raise PushError(
-            *error.faults, f"The run is finished and whole in {folder.path}. Push it again: {again}"
+            *error.faults, f"The run itself is complete in {folder.path}. To push it again: {again}"
         ) from error
 
 
@@ -245,15 +245,13 @@ def _unfinished(recipe: str | Path | Mapping[str, object], out: str | Path | Non
     path = user_path(recipe, "the recipe", RecipeError)
     if not path.is_dir():
         if not path.suffix and len(path.parts) > 1:
-            raise OutputError(
-                must_be("the run to go on with", "the folder of a run", f"'{recipe}', which is not there")
-            )
+            raise OutputError(must_be("the run to resume", "the folder of a run", f"'{recipe}', which does not exist"))
         return None
     path = newest_interrupted_in(path) or path
     if asked_in(path) is None:
         return None
     if out is not None and Path(out).resolve() != path.resolve():
-        raise OutputError(must_be("--out", f"left out, or the run folder {path} itself, with --resume", str(out)))
+        raise OutputError(must_be("--out", f"left out with --resume, or the run folder itself ({path})", str(out)))
     return path
 
 
@@ -308,9 +306,9 @@ def _written(
             with suppress(OutputError):
                 save_checkpoint()
         if session.checkpoints is None or session.checkpoints.newest() is None:
-            remedy = "There is no checkpoint to go on from: make room, and run it again."
+            remedy = "There is no checkpoint to resume from: free some disk space, and run it again."
         else:
-            remedy = f"Make room; then `{resume_command(folder.path)}` goes on from the newest checkpoint."
+            remedy = f"Free some disk space; then `{resume_command(folder.path)}` continues from the newest checkpoint."
         raise type(error)(*(f"{fault} {remedy}" for fault in error.faults)) from error
     return metrics
 
@@ -324,7 +322,7 @@ def _newest(session: Session, *, resume: bool) -> Saved | None:
         return None
     saved = checkpoints.newest(progress.line)
     if saved is None:
-        progress.line("there is no whole checkpoint: the run begins anew")
+        progress.line("there is no complete checkpoint: the run starts again")
     # Other processes, on other machines perhaps, are sent the tensors: their disk need not have the file.
     return saved.held() if saved is not None and session.processes.count > 1 else saved
 
@@ -339,10 +337,10 @@ def resume_command(folder: Path) -> str:
 def how_to_go_on(folder: Path | None) -> str:
     """Return what becomes of an interrupted run, for people."""
     if folder is None or not is_interrupted(folder):
-        return "what the cache holds is kept"
+        return "the cache is kept"
     if any((folder / CHECKPOINTS).glob("[!.]*")):
-        return f"go on from the newest checkpoint: {resume_command(folder)}"
-    return f"there is no checkpoint yet; begin anew, with what the cache holds: {resume_command(folder)}"
+        return f"continue from the newest checkpoint: {resume_command(folder)}"
+    return f"there is no checkpoint yet; start again, using the cache: {resume_command(folder)}"
 
 
 # More than eight arguments: what a person types. An editor shows each by its name, which one of a noun would hide.
@@ -421,9 +419,9 @@ def _given(model: object, processor: Processor | None) -> Checkpoint | None:
     """
     if model is None or isinstance(model, str | os.PathLike):
         if processor is not None:
-            remedy = "A model that is named brings its own."
+            remedy = "A model given by name brings its own."
             raise ModelError(
-                must_be("processor", "left out with the name of a model", type(processor).__name__, remedy)
+                must_be("processor", "left out when the model is given by name", type(processor).__name__, remedy)
             )
         return None
     from hftransfer.adapters.given import given_checkpoint
@@ -461,7 +459,9 @@ def _recipe_of_one_run(document: Mapping[str, object]) -> Recipe:
     recipe = load_recipe(document).recipe
     if isinstance(recipe.data.shots, list):
         got = str(recipe.data.shots)
-        raise RecipeError(must_be("data.shots", "one number for ht.fit", got, "A curve is a run: ht.run(recipe)."))
+        raise RecipeError(
+            must_be("data.shots", "one number for ht.fit", got, "For a learning curve use ht.run(recipe).")
+        )
     return recipe
 
 
@@ -490,7 +490,7 @@ def _rows_by_split(train: object, validation: object, test: object) -> JsonObjec
     rows |= {name: part for name, part in given.items() if part is not None}
     empty = [name for name, part in rows.items() if hasattr(part, "__len__") and len(part) == 0]
     if empty:
-        raise DataError(*(must_be(f"the {name} rows", "some", "no rows") for name in empty))
+        raise DataError(*(must_be(f"the {name} rows", "at least one row", "none") for name in empty))
     return rows
 
 
@@ -530,7 +530,7 @@ def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Spli
         if proofs is not None:
             for line in proofs.lines:
                 progress.line(f"  {line}")
-            progress.parts("  one example, what is learned marked:\n", proofs.example)
+            progress.parts("  one example, with what is learned marked:\n", proofs.example)
     return splits
 
 
@@ -558,10 +558,12 @@ def not_looked_at(recipe: Recipe) -> list[str]:
         if name.startswith("keras:"):
             continue  # its name was found in Keras' list; its weights come from Keras' own cache
         if not name.startswith("bundled/") and find_checkpoint(name, model.revision, fetch=False) is None:
-            notes.append(f"whether there is a model '{name}': it is no folder here and would be fetched from the Hub")
+            notes.append(
+                f"whether the model '{name}' exists: it is not a local folder, and would be fetched from the Hub"
+            )
     named = [key for key in ("unfreeze", "targets") if getattr(recipe.strategy, key, None) not in (None, "all", "auto")]
     if named:
-        notes.append(f"whether the model has what strategy.{named[0]} asks for: that shows when it is loaded")
+        notes.append(f"whether the model has what strategy.{named[0]} asks for: that is only known once it is loaded")
     return notes
 
 

@@ -88,7 +88,7 @@ def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
     """
     path = user_path(folder, "the folder of runs", OutputError)
     if not path.is_dir():
-        remedy = "Runs lie where output.folder says; name another with --in."
+        remedy = "Runs are in the folder that output.folder names; choose another with --in."
         raise OutputError(must_be("the folder of runs", "a folder", f"'{folder}'", remedy))
     return [_summary(run) for run in runs_in(path)]
 
@@ -111,9 +111,9 @@ def find_run(reference: str | Path) -> Path:
     """
     path = user_path(at_newest(user_path(reference, "the run", OutputError), with_model=False), "the run", OutputError)
     if not is_finished(path):
-        got = "one that is not finished" if path.is_dir() and is_run(path) else f"'{reference}'"
-        remedy = "hftransfer runs lists those there are."
-        raise OutputError(must_be("the run", "the folder of a finished run, or one of runs", got, remedy))
+        got = "an unfinished run" if path.is_dir() and is_run(path) else f"'{reference}'"
+        remedy = "`hftransfer runs` lists them all."
+        raise OutputError(must_be("the run", "the folder of a finished run, or a folder of runs", got, remedy))
     return path
 
 
@@ -203,14 +203,14 @@ def require_run(run: str | Path) -> Path:
         target = path.resolve()
         if target.parent != path.parent.resolve():
             remedy = "Name the run itself."
-            raise OutputError(must_be("what is deleted", "the folder of one run", f"a link to {target}", remedy))
+            raise OutputError(must_be("the folder to delete", "the folder of one run", f"a link to {target}", remedy))
         path = path.parent / target.name
     if path.is_dir() and is_run(path):
         return path
     inside = [str(found) for found in runs_in(path)] if path.is_dir() else []
     got = f"a folder of runs ({some(inside, 3)})" if inside else f"'{run}'"
-    remedy = "Name each run itself." if inside else "hftransfer runs lists those there are."
-    raise OutputError(must_be("what is deleted", "the folder of one run", got, remedy))
+    remedy = "Name each run itself." if inside else "`hftransfer runs` lists them all."
+    raise OutputError(must_be("the folder to delete", "the folder of one run", got, remedy))
 
 
 def _forget_checkpoints(folder: Path) -> None:

@@ -328,9 +328,9 @@ def _tell(recipe: Recipe, checkpoint: Checkpoint, ready: _Ready, progress: Progr
     if (note := note_on_license(checkpoint.name, checkpoint.license)) is not None:
         progress.line(note)
     if sharded and together.count == 1:
-        progress.line("train.distributed is fsdp, and one process has nothing to share: see --processes")
+        progress.line("train.distributed: fsdp has no effect with a single process: see --processes")
     for key, value in stray_settings().values():
-        progress.line(f"an Accelerate configuration asks for {value}: {key} of the recipe decides")
+        progress.line(f"the Accelerate configuration asks for {value}, but {key} of the recipe is used")
 
 
 def _begun_anew(adapter: Adapter, seed: int) -> Adapter:

@@ -149,6 +149,6 @@ def _or_said(work: Callable[[], T], session: Session) -> T | None:
     except Exception as error:
         session.progress.note("".join(traceback.format_exception(error)).rstrip())
         session.progress.line(
-            f"report.html could not be made ({type(error).__name__}: {first_line(error)}); all else is there"
+            f"report.html could not be written ({type(error).__name__}: {first_line(error)}); all else is complete"
         )
         return None

@@ -31,7 +31,7 @@ def judge_by_names(loaded: LoadedRecipe, checkpoint: Checkpoint | None, session:
         size = recipe.train.inference_batch_size
         compute = together.together(lambda: compute_for(dual, recipe.train.precision, size))
         parameters = sum(parameter.numel() for parameter in dual.model.parameters())
-        kind = f"{known.name}: {type(dual.model).__name__}; {parameters:,} parameters, none learns"
+        kind = f"{known.name}: {type(dual.model).__name__}; {parameters:,} parameters, none trained"
         progress.line(f"{kind}; {len(templates)} templates, {len(words)} classes; {compute.describe()}")
         facts = resolved_facts(known.weights_sha256, known.revision, splits, together)
         tell_differences(recipe.resolved, facts, progress)

@@ -187,7 +187,9 @@ def _masks_of(predictor: Predictor | DualPredictor, request: PredictRequest) -> 
     makes_masks = isinstance(predictor, Predictor) and predictor.task.has_maps
     given = {"--out": request.out, "--overlay": request.overlay or None, "--tile": request.tile}
     if not makes_masks:
-        faults = [must_be(name, "left out: the model makes no masks", v) for name, v in given.items() if v is not None]
+        faults = [
+            must_be(name, "left out for a model that makes no masks", v) for name, v in given.items() if v is not None
+        ]
         if faults:
             raise RecipeError(*faults)
         return None
@@ -195,7 +197,7 @@ def _masks_of(predictor: Predictor | DualPredictor, request: PredictRequest) -> 
         predictor.use_tiles(request.tile)
     if request.out is None:
         if request.overlay:
-            raise RecipeError(must_be("--overlay", "given with --out, the folder for masks", "alone"))
+            raise RecipeError(must_be("--overlay", "given together with --out, the folder for the masks", "alone"))
         return None
     return MaskWriter(user_path(request.out, "--out", OutputError), overlay=request.overlay)
 
@@ -242,7 +244,7 @@ def _tell_passed_over(request: PredictRequest, reader: Reader) -> None:
     names = passed_over(request.inputs, reader)
     if names:
         told = printable(some(names, 3))
-        print(f"passed over, as no {reader.inputs} by the name: {told}", file=sys.stderr)
+        print(f"skipped, as their names are not those of {reader.inputs}: {told}", file=sys.stderr)
 
 
 def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[NamedInput]) -> None:

@@ -126,7 +126,8 @@ def writer_for(out: Path) -> Callable[[Sequence[str], np.ndarray], None]:
     if write is None:
         raise RecipeError(must_be("--out", f"a file that ends in {' or '.join(_FORMS)}", f"'{out}'"))
     if path.is_dir() or not path.parent.is_dir():
-        raise OutputError(must_be(f"the file {path}", "in a folder that there is, and no folder", "none such"))
+        got = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise OutputError(must_be(f"the file {path}", "a file in an existing folder", got))
 
     def into_file(names: Sequence[str], rows: np.ndarray) -> None:
         try:

@@ -140,7 +140,7 @@ def require_classifier(predictor: Predictor | DualPredictor) -> Predictor:
     """
     if not isinstance(predictor, Predictor):
         remedy = "Train a head on it first (strategy.head_init: zero-shot)."
-        raise ModelError(must_be("the model to export", "one with classes of its own", "a dual encoder", remedy))
+        raise ModelError(must_be("the model to export", "a model with classes of its own", "a dual encoder", remedy))
     return predictor
 
 
@@ -152,8 +152,8 @@ def export_merged(predictor: Predictor, out: str | Path) -> Path:
         OutputError: the folder holds other files.
     """
     if predictor.source.peft is None:
-        remedy = "This one is whole already: its folder loads in plain transformers."
-        raise ModelError(must_be("what is exported as merged", "a model with LoRA's matrices", "a whole model", remedy))
+        remedy = "It is complete already: plain transformers loads its folder."
+        raise ModelError(must_be("the model for --format merged", "a LoRA adapter", "a complete model", remedy))
     path = _new(out)
     with new_folder(path) as draft:
         save_model(predictor.source.merged(), predictor.facts.model_copy(update={"base": None}), draft)
@@ -188,7 +188,7 @@ def export_onnx(
         difference = float(np.max(list(_difference(graph, file, inputs, adapter.name))))  # NaN if one is NaN
         if not difference <= MOST_DIFFERENT:
             got = f"{difference:.2g} on {_count(inputs)} {source}"
-            where = "the largest difference of a logit between ONNX and PyTorch"
+            where = "the largest logit difference between ONNX and PyTorch"
             raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, "Nothing was written."))
         _write_beside(predictor, adapter, graph, draft, difference, step)
     return Exported(path, difference, _count(inputs), source)
@@ -215,7 +215,7 @@ def export_keras(
         difference = _write_keras(adapter, Path(native), inputs, draft / KERAS_FILE)
         if not difference <= MOST_DIFFERENT:
             got = f"{difference:.2g} on {_count(inputs)} {source}"
-            where = "the largest difference of a logit between keras_hub and PyTorch"
+            where = "the largest logit difference between keras_hub and PyTorch"
             remedy = "keras_hub reads neither hidden_act nor layer_norm_eps. Nothing was written."
             raise ExportError(must_be(where, f"{MOST_DIFFERENT:g} at most", got, remedy))
         said = {
@@ -286,7 +286,7 @@ def _count(batches: Sequence[Inputs]) -> int:
 def _new(out: str | Path) -> Path:
     path = user_path(out, "--out", OutputError)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(must_be(f"the folder {path}", "new or empty", "one with files"))
+        raise OutputError(must_be(f"the folder {path}", "new or empty", "a folder with files"))
     return path
 
 
@@ -501,6 +501,6 @@ def _rows(task: HeadTask[object], run: str | None, data: str | None, progress: P
             try:
                 return rows_of_split(find_rows(settings, progress, task.reader), None), "examples of its data"
             except HftransferError as error:
-                progress.line(f"the data of the run can't be read ({first_line(error)}): other examples are taken")
+                progress.line(f"the data of the run can't be read ({first_line(error)}): other examples are used")
     found = rows_from_python(task.made_up(_EXAMPLES), DataSettings(source="memory"), task.reader)
     return rows_of_split(found, None), "examples that come with the package"

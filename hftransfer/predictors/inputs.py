@@ -34,8 +34,8 @@ def require_no_images(texts: Sequence[object]) -> None:
     named = [text for text in texts if isinstance(text, str) and Path(text[-9:]).suffix.lower() in IMAGE_SUFFIXES]
     found = [text for text in named if os.path.isfile(text)]  # noqa: PTH113 - false, too, of what can be no path
     if found:
-        allowed = "a text, as this model takes them"
-        raise DataError(*(must_be(f"the input '{text}'", allowed, "a file of an image") for text in found))
+        allowed = "a text, because this is a text model"
+        raise DataError(*(must_be(f"the input '{text}'", allowed, "an image file") for text in found))
 
 
 def decoded(image: object, position: int, pixels: tuple[float, float] | None = None) -> Image.Image | DataError:
@@ -43,8 +43,9 @@ def decoded(image: object, position: int, pixels: tuple[float, float] | None = N
     if isinstance(image, DataError):
         return image
     from hftransfer.data.depth import PixelRange
-    from hftransfer.data.images import decode_image, of_no_recipe
+    from hftransfer.data.images import decode_image
     from hftransfer.data.inspection import as_content
+    from hftransfer.data.settings import of_no_recipe
 
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
     try:

@@ -12,10 +12,10 @@ import numpy as np
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
-from hftransfer.data.images import of_no_recipe
 from hftransfer.data.inspection import as_content, inspect_rows
 from hftransfer.data.reading import NamedInput
 from hftransfer.data.rows import Row, TextContent
+from hftransfer.data.settings import of_no_recipe
 from hftransfer.data.splits import Split
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Place, Predictor
@@ -50,9 +50,13 @@ def look_at(
     where that is given and what enters the head is one row an input.
 
     Raises:
+        DataError: an input is too long.
         ModelError: the model has more than one row of features an input.
     """
-    looked = _looked_at(model, named, weights_sha256, progress)
+    try:
+        looked = _looked_at(model, named, weights_sha256, progress)
+    except DataError as error:
+        raise DataError(*map(of_no_recipe, error.faults)) from error
     return replace(looked, faults=[of_no_recipe(fault) for fault in looked.faults])
 
 

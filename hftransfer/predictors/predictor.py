@@ -350,7 +350,7 @@ class Predictor:
         """
         if len(self.source.split.features_shape) != 2 or self.task.from_windows or self.task.head.writes:
             got = f"one for {self.task.name}, whose head takes many"
-            raise ModelError(must_be("the model that embeds", "one with a single row of features an input", got))
+            raise ModelError(must_be("the model that embeds", "a model with one vector of features per input", got))
 
     def _read(self, value: object, place: int) -> Any:
         """Return an input as it is encoded, or the error that says why it can't be read."""
@@ -448,15 +448,20 @@ class Predictor:
         """Return the examples of a split, and what the task keeps of each one's logits.
 
         Raises:
-            ModelError: what the model computes is no number.
+            DataError: an input is too long.
+            ModelError: what the model computes is not a number.
         """
         from hftransfer.adapters.scoring import require_numbers
+        from hftransfer.data.settings import of_no_recipe
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import outcomes_of
 
         adapter = self._adapter_for(len(split))
         with self._one_at_a_time:
-            examples = self.task.examples(adapter, split, settings)
+            try:
+                examples = self.task.examples(adapter, split, settings)
+            except DataError as error:
+                raise DataError(*map(of_no_recipe, error.faults)) from error
 
             def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
                 for values in logits:
@@ -473,7 +478,7 @@ class Predictor:
             RecipeError: the model does not give several labels, or the threshold is no probability.
         """
         if "thresholds" not in self.task.tuned:
-            raise RecipeError(must_be("the threshold", "left out: models of several labels alone have one", threshold))
+            raise RecipeError(must_be("the threshold", "left out: only models of several labels have one", threshold))
         if not 0 <= threshold <= 1:
             raise RecipeError(must_be("the threshold", "a probability, from 0 to 1", threshold))
         self.facts = self.facts.model_copy(update={"thresholds": dict.fromkeys(self.class_names, threshold)})
@@ -486,10 +491,14 @@ class Predictor:
             RecipeError: it is no share, or the model does not know what its training examples looked like.
         """
         if share is not None and not 0 < share <= 1:
-            raise RecipeError(must_be("unknown", "a share of training examples above 0, 1 at the most", share))
+            raise RecipeError(must_be("unknown", "a share of the training examples, above 0 and at most 1", share))
         if share is not None and self.facts.familiarity is None:
-            remedy = "Only models of one label each know that, trained by this version or a later one."
-            raise RecipeError(must_be("unknown", "left out: the model keeps no look of its examples", share, remedy))
+            remedy = "Only models of one label, trained with this version or later, know that."
+            raise RecipeError(
+                must_be(
+                    "unknown", "left out: the model does not know what its training examples look like", share, remedy
+                )
+            )
         if share is not None and NONE_OF_THESE in self.class_names:
             raise RecipeError(must_be("unknown", f"left out: '{NONE_OF_THESE}' is a class of the model", share))
         self._unknown = share
@@ -506,8 +515,8 @@ class Predictor:
         if coverage is not None and not 0 < coverage < 1:
             raise RecipeError(must_be("coverage", "a share between 0 and 1, such as 0.9", coverage))
         if coverage is not None and self.facts.conformity is None:
-            remedy = "Only models of one label each know that, trained by this version with 20 validation examples."
-            raise RecipeError(must_be("coverage", "left out: the model can't tell such sets", coverage, remedy))
+            remedy = "Only models of one label, trained with this version and at least 20 validation examples, can."
+            raise RecipeError(must_be("coverage", "left out: the model can't predict sets of labels", coverage, remedy))
         from hftransfer.metrics.calibration import needed_for
 
         self._least = needed_for(self.facts.conformity or (), coverage) if coverage is not None else None
@@ -521,7 +530,7 @@ class Predictor:
             RecipeError: the model makes no masks, or the edge is no length.
         """
         if not self.task.has_maps:
-            raise RecipeError(must_be("the tile", "left out: the model makes no masks", edge))
+            raise RecipeError(must_be("the tile", "left out for a model that makes no masks", edge))
         if edge is not None and edge < _LEAST_TILE_PX:
             raise RecipeError(must_be("the tile", f"{_LEAST_TILE_PX} pixels or more", edge))
         self.tile = edge
@@ -538,7 +547,7 @@ class Predictor:
         """
         path = user_path(os.fspath(folder), "the output folder", OutputError)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files"))
+            raise OutputError(must_be(f"the output folder {path}", "new or empty", "a folder with files"))
         with new_folder(path) as draft:
             save_model(self.source, self.facts, draft)
             self._write_card(draft)
@@ -767,7 +776,7 @@ def _require_pairs(rows: Sequence[Row], pairs: bool | None) -> None:
     """
     other = [row.id for row in rows if row.content.texts and (len(row.content.texts) > 1) != pairs]
     if other and pairs is not None:
-        allowed = "pairs of texts, as in training" if pairs else "of one text each, as in training"
+        allowed = "pairs of texts, as in training" if pairs else "single texts, as in training"
         got = f"{'one text' if pairs else 'two texts'} in {some(other, 3)}"
         raise DataError(must_be("the rows", allowed, got))
 
@@ -794,7 +803,7 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
     """
     if split is not None and split not in found:
         allowed = f"a split of the data ({some(found)})"
-        raise DataError(must_be("the split to be judged", allowed, f"'{split}'"))
+        raise DataError(must_be("the split to evaluate", allowed, f"'{split}'"))
     # What was held out of training comes first; data without splits lie in `all`.
     order = [split] if split is not None else ["test", "validation", "train", "all"]
     return next((found[name] for name in order if name in found), [])
@@ -836,7 +845,7 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     if (path / MANIFEST).exists():
         remedy = "The run did not finish; run its recipe again."
         if (path / "classes.csv").is_file():
-            remedy = "It only judged one: name the model itself."
+            remedy = "It only evaluated one: name the model itself."
         raise ModelError(must_be(f"the run {path}", "one with a trained model", "none", remedy))
     return Place(path, {})
 
@@ -906,7 +915,7 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
             facts = ModelFacts.model_validate(said)
             return facts.model_copy(update={"familiarity": _familiarity_in(path, len(facts.class_names))})
     except ValueError as error:
-        raise ModelError(must_be(f"{path}/hftransfer.json", "as hftransfer writes it", first_line(error))) from error
+        raise ModelError(must_be(f"{path}/hftransfer.json", "a valid file of hftransfer", first_line(error))) from error
     if (path / ADAPTER_CONFIG).is_file() and not (path / "model.safetensors").is_file():
         return ModelFacts(base=Matrices(path).base if moved_to is None else {"name": os.fspath(moved_to)})
     checkpoint = place.checkpoint or find_checkpoint(str(path))
@@ -919,7 +928,7 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
     if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
-    raise ModelError(must_be(f"the model {path}", "one with a head for a task", some(architectures), remedy))
+    raise ModelError(must_be(f"the model {path}", "a model with a head for a task", some(architectures), remedy))
 
 
 def _familiarity_in(folder: Path, classes: int) -> Familiarity | None:
@@ -939,8 +948,8 @@ def _familiarity_in(folder: Path, classes: int) -> Familiarity | None:
     try:
         return Familiarity.of_parts(load_file(file), classes)
     except (SafetensorError, ValueError, OSError) as error:
-        remedy = "Without the file the model predicts, and says of no input that it is unlike the others."
-        raise ModelError(must_be(str(file), "as hftransfer writes it", first_line(error), remedy)) from error
+        remedy = "Without this file the model still predicts, but can't tell which inputs are unusual."
+        raise ModelError(must_be(str(file), "a valid file of hftransfer", first_line(error), remedy)) from error
 
 
 _OPEN_CLIP_FOLDER = "open_clip:local-dir:"
@@ -1011,7 +1020,7 @@ def _load_lora(at: Place, facts: ModelFacts, moved_to: str | os.PathLike[str] | 
         names = names if head_task(facts.task).head.names_classes else ()
     # On other weights the matrices would give numbers without meaning, and no error.
     elif checkpoint.weights_sha256 != base.get("weights_sha256"):
-        got = "other weights than those the adapter was trained on"
+        got = "different weights from those the adapter was trained on"
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
     head = head_task(facts.task).head
     adapter = load_adapter(checkpoint, names, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)

@@ -78,7 +78,7 @@ def search(
     for fault in looked.faults[: _TOLD if tells else 0]:
         progress.line(f"not read: {fault}")
     if not looked.names:
-        raise DataError(*looked.faults, must_be("the inputs to search", "some that can be read", "none"))
+        raise DataError(*looked.faults, must_be("the inputs to search", "at least one readable input", "none"))
     likeness = unit(looked.features.astype(np.float32)) @ wanted  # (N,)
     order = np.argsort(-likeness, kind="stable")[:count]
     found = [Match(looked.names[at], float(likeness[at])) for at in order]
@@ -108,7 +108,7 @@ def _embedded(embedder: Predictor | DualPredictor, query: OneInput) -> np.ndarra
         raise RecipeError(must_be("the query", "one image or text", "several"))
     if not embedder.reader.fields and isinstance(query, str) and not _is_file(query):
         if not isinstance(embedder, DualPredictor):
-            remedy = f"Dual encoders read words, too: leave the model out, or take {DEFAULT_MODEL}."
+            remedy = f"Dual encoders can also search by words: leave the model out, or use {DEFAULT_MODEL}."
             raise RecipeError(must_be("the query of this model", "an image file", f"'{query}'", remedy))
         if not query.strip():
             raise RecipeError(must_be("the query", "an image file, or words", "none"))

@@ -116,7 +116,7 @@ class _Queue:
             _Refused: too many wait.
         """
         if not self._places.acquire(blocking=False):
-            raise _Refused(503, "Too many inputs wait already: try again.")
+            raise _Refused(503, "Too many inputs are waiting: try again.")
         future = self._worker.submit(work)
         # Not when its request ends: work that nobody waits for any more still keeps the worker busy.
         future.add_done_callback(lambda _: self._places.release())
@@ -140,7 +140,7 @@ class _SecurityHeaders:
             await send(message)
 
         if scope["type"] == "http" and _is_of_another_site(Headers(scope=scope)):
-            refused = _error_response(403, "This server answers its own page and programs on this machine alone.")
+            refused = _error_response(403, "This server only answers its own page and programs on this machine.")
             await refused(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
@@ -220,21 +220,21 @@ async def _content(request: Request, limits: Limits) -> bytes:
     # A length that is told is refused before anything is read; one that is not, while it is.
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > limits.most_bytes:
-        raise _Refused(413, f"An input may have {limits.most_bytes:,} bytes at most.")
+        raise _Refused(413, f"An input may have at most {limits.most_bytes:,} bytes.")
 
     async def read() -> bytes:
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
             if size > limits.most_bytes:
-                raise _Refused(413, f"An input may have {limits.most_bytes:,} bytes at most.")
+                raise _Refused(413, f"An input may have at most {limits.most_bytes:,} bytes.")
             parts.append(part)
         return b"".join(parts)
 
     try:
         return await asyncio.wait_for(read(), limits.read_seconds)
     except TimeoutError:
-        raise _Refused(408, f"The input did not come within {limits.read_seconds:g} seconds.") from None
+        raise _Refused(408, f"The input did not arrive within {limits.read_seconds:g} seconds.") from None
 
 
 def _answer(predictor: Predictor | DualPredictor, form: _Form, given: Any) -> dict[str, object]:
@@ -374,5 +374,5 @@ def _listening(port: int) -> socket.socket:
         listening.listen()
     except (OSError, OverflowError) as error:
         listening.close()
-        raise RecipeError(must_be("--port", "free (0 takes one that is)", port, str(error))) from error
+        raise RecipeError(must_be("--port", "free (0 picks a free one)", port, str(error))) from error
     return listening

@@ -96,8 +96,8 @@ def _ready(model: str | os.PathLike[str] | Predictor, count: int) -> tuple[Predi
         raise RecipeError(must_be("the count", "1 or more", count))
     found: object = model if isinstance(model, Predictor) else load(model)
     if not isinstance(found, Predictor) or not found.scores_labels:
-        remedy = "Train one on what is labelled: hftransfer run."
-        raise ModelError(must_be("the model", "one that gives scores of labels", "one without labels", remedy))
+        remedy = "Train one on your labelled data first: hftransfer run."
+        raise ModelError(must_be("the model", "a model that gives scores of labels", "a model without labels", remedy))
     return found, "" if isinstance(model, Predictor) else weights_of(find_place(model))
 
 
@@ -106,7 +106,7 @@ def _suggested(
 ) -> Ranked[Suggestion]:
     looked = look_at(predictor, named, sha, progress)
     if not looked.names:
-        raise DataError(*looked.faults, must_be("the inputs", "some that can be read", "none"))
+        raise DataError(*looked.faults, must_be("the inputs", "at least one readable input", "none"))
     scores = predictor.scores_of_features(looked.features, looked.values)
     uncertainty = uncertainty_of(scores, predictor.scoring)
     typicality = typicality_of(looked.features)

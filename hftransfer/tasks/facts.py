@@ -92,5 +92,5 @@ class ModelFacts(BaseModel):
     @classmethod
     def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and value[0] >= value[1]:
-            raise ValueError(must_be("pixels", "the values of black and of white, the first below", list(value)))
+            raise ValueError(must_be("pixels", "the values of black and of white, the smaller one first", list(value)))
         return value

@@ -122,7 +122,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             got = wishes.train.label_smoothing
             faults.append(must_be("train.label_smoothing", f"0 for task {self.name}", got))
         if wishes.data.decode == "draft":
-            remedy = "Its pixels are not those of the mask."
+            remedy = "The pixels of a draft don't match those of the mask."
             faults.append(must_be("data.decode", f"exact for task {self.name}", "draft", remedy))
         return faults
 

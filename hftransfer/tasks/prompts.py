@@ -139,7 +139,7 @@ def templates_of(prompts: str | Sequence[str], where: str = "prompts") -> tuple[
         if prompts in PROMPT_SETS:
             return PROMPT_SETS[prompts]
         if "{" not in prompts:
-            allowed = f"a template with {{}}, a list of such, or the name of a set ({', '.join(PROMPT_SETS)})"
+            allowed = f"a template with {{}}, a list of templates, or the name of a set ({', '.join(PROMPT_SETS)})"
             raise RecipeError(must_be(where, allowed, f"'{prompts}'", nearest(prompts, PROMPT_SETS)))
         prompts = [prompts]
     found = tuple(prompts)
@@ -172,7 +172,7 @@ def require_labels(labels: Sequence[str], where: str = "labels") -> list[str]:
     names = [labels] if isinstance(labels, str) else [str(label).strip() for label in labels]
     faults = []
     if any(not name for name in names):
-        faults.append(must_be(where, "texts with something in them", "an empty one"))
+        faults.append(must_be(where, "non-empty texts", "an empty one"))
     if doubles := sorted({name for name in names if name and names.count(name) > 1}):
         faults.append(must_be(where, "different from each other", f"{some(doubles)} more than once"))
     if len(names) < 2 and not faults:

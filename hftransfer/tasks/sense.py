@@ -34,7 +34,7 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if strategy.from_zero_shot and wishes.prompts is not None:
         faults += faults_of(lambda: templates_of(wishes.prompts or ""))
     if strategy.interpolate is not None and not strategy.from_zero_shot:
-        remedy = "A head that began at random has nothing to be mixed with."
+        remedy = "A randomly initialised head has nothing to be interpolated with."
         faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
     if getattr(strategy, "dora", False) and strategy.interpolate is not None:
         faults.append(must_be("strategy.interpolate", "left out with strategy.dora", strategy.interpolate))
@@ -66,9 +66,9 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if strategy.contrasts:
         faults += _faults_of_contrast(task, wishes)
     if train.views and train.augment == "none":
-        faults.append(must_be("train.views", "left out where train.augment is none", train.views))
+        faults.append(must_be("train.views", "left out when train.augment is none", train.views))
     if train.cache == "on" and train.augment != "none" and not train.views:
-        remedy = "New views in every epoch can't be kept; train.views: 4 keeps four."
+        remedy = "New views in every epoch can't be cached; train.views: 4 caches four."
         faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
     if train.class_weights != "none" and not task.weighs_classes:
         faults.append(must_be("train.class_weights", f"none for task {task.name}", train.class_weights))
@@ -89,7 +89,7 @@ def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:
         faults.append(must_be("strategy.gradual", beside, "true", "The head is the last to learn there."))
     if train.batch_size < 2:
         allowed = "2 or more with strategy.objective: contrastive"
-        faults.append(must_be("train.batch_size", allowed, 1, "One has no pair."))
+        faults.append(must_be("train.batch_size", allowed, 1, "A single example has no pair."))
     if 1 in wishes.data.numbers_of_shots:
         remedy = "Two examples of a class make a pair."
         faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))

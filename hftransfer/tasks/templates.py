@@ -77,7 +77,7 @@ class Template:
             ModelError: the tokenizer has no token that ends a text.
         """
         if tokenizer.eos_token_id is None:
-            remedy = "Without one no text would ever stop: name it in tokenizer_config.json (eos_token)."
+            remedy = "Without one, no text would ever end: name it in tokenizer_config.json (eos_token)."
             raise ModelError(must_be(f"the tokenizer of model '{name}'", "one with an end token", "none", remedy))
         text = text if text is not None or tokenizer.chat_template else PLAIN
         return cls(tokenizer, text, loss_on, name)
@@ -128,13 +128,13 @@ class Template:
             DataError: the template can't be applied to these turns.
         """
         if not turns:
-            remedy = "Begin the conversation with a message of the user."
-            raise DataError(must_be(where, "a prompt with a completion", "a message of the assistant alone", remedy))
+            remedy = "Start the conversation with a user message."
+            raise DataError(must_be(where, "a prompt with a completion", "only an assistant message", remedy))
         if self.text is None:
             return self._chat(_messages(turns), where, writes=True)
         if any(turn.role in ("assistant", "tool") for turn in turns):
             remedy = "Leave data.template out, with a model whose tokenizer has a chat template."
-            allowed = "one prompt, as data.template has room for"
+            allowed = "a single prompt, since data.template has room for one"
             raise DataError(must_be(where, allowed, f"a conversation of {len(turns) + 1} messages", remedy))
         text = self.text.replace("{prompt}", "\n".join(turn.text for turn in turns))
         return [*self._begin, *self._bare(text)]
@@ -154,10 +154,10 @@ class Template:
         try:
             found = self.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
         except NotImplementedError as error:
-            allowed = "a fast one, which tells places"
+            allowed = "a fast one, which gives positions in the text"
             raise DataError(must_be(f"the tokenizer of model '{self.name}'", allowed, "a slow one")) from error
         if list(found["input_ids"]) != ids[before:]:
-            allowed = "one whose text becomes the same tokens when it is read anew"
+            allowed = "one whose text gives the same tokens when tokenized again"
             raise DataError(must_be(f"{where}: the chat template of model '{self.name}'", allowed, "another"))
         offsets, texts, at = found["offset_mapping"], [], 0
         for message in messages:

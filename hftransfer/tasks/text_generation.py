@@ -159,7 +159,9 @@ class TextGeneration(HeadTask[TextScores]):
         whole = bool(rows) and cast("Dialogue", rows[0].content).is_document
         if whole and settings.text_column is None and table_suffix(Path(settings.source)):
             allowed = "a table with prompts and completions, or messages"
-            raise DataError(must_be(f"--data {settings.source}", allowed, "texts alone", "Name it: text_column=…"))
+            raise DataError(
+                must_be(f"--data {settings.source}", allowed, "only texts", "Name the column: text_column=…")
+            )
         return super().sizes(found, settings, progress)
 
     @override

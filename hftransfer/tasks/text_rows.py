@@ -11,6 +11,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, counted, must_be, some
 from hftransfer.data.rows import Row
+from hftransfer.data.settings import OR_MORE_TOKENS, OR_SKIP
 from hftransfer.data.tables import raise_first
 from hftransfer.tasks.contract import Examples, Proofs
 from hftransfer.tasks.templates import Encoded, Template, cut, windows
@@ -116,15 +117,14 @@ def _encoded(rows: Sequence[Row], template: Template, limit: TokenLimit, *, stri
             counts["full"] += 1
             if strict:
                 got = f"{own.labels.index(1)} tokens"
-                more = "" if limit.of_model else " set a larger data.max_tokens,"
-                remedy = f"Shorten it,{more} or leave such rows out: data.on_error=skip."
+                remedy = f"Shorten it{'' if limit.of_model else OR_MORE_TOKENS}{OR_SKIP}."
                 faults.append(must_be(f"{row.id}: the prompt", f"shorter than {limit.words}", got, remedy))
         parts.append(part)
     faults += _endless(rows, parts, template, most)
     if len(parts) > len(rows):
         notes.append(f"{counted(len(rows), 'document')} in {counted(len(parts), 'part')} of {most} tokens at most")
     if counts["cut"]:
-        notes.append(f"{counted(counts['cut'], 'completion')} cut at {most} tokens: how they end is not learned")
+        notes.append(f"{counted(counts['cut'], 'completion')} cut at {most} tokens: their ends are not learned")
     if counts["full"]:
         notes.append(f"{counted(counts['full'], 'row')} not learned: the prompt fills all {most} tokens")
     return EncodedRows(parts, notes, faults)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hftransfer.adapters.texts import Tokens, clean_text
 from hftransfer.base.errors import DataError, ModelError, must_be
+from hftransfer.data.settings import OR_MORE_TOKENS
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -166,7 +167,7 @@ def _room_faults(name: str, count: int, free: int, stride_tokens: int) -> list[s
         return [must_be(name, "a text with at least one token", "none")]
     if room < 1:
         allowed = f"at most {max(0, free - 1)} tokens long, which leaves one token of the window to its context"
-        return [must_be(name, allowed, f"{count} tokens", "Shorten it, or set a larger data.max_tokens.")]
+        return [must_be(name, allowed, f"{count} tokens", f"Shorten it{OR_MORE_TOKENS}.")]
     if not 0 <= stride_tokens < room:
         allowed = f"at least 0 and smaller than the {room} tokens of the window that {name} leaves to its context"
         remedy = "Set a smaller data.stride_tokens or a larger data.max_tokens."

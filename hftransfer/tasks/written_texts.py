@@ -61,7 +61,7 @@ def write_for(
     prompts = [template.prompt(cast("Dialogue", row.content).prompt, row.id) for row in rows]
     for row, prompt in zip(rows, prompts, strict=True):
         if not 0 < len(prompt) < adapter.max_tokens:
-            allowed = f"of 1 to {adapter.max_tokens - 1} tokens, so that the model can go on"
+            allowed = f"1 to {adapter.max_tokens - 1} tokens long, so that the model can continue"
             faults.append(must_be(f"{row.id}: the prompt", allowed, f"{len(prompt)}"))
     raise_first(faults)
     how = Writing(template.stops, settings.max_new_tokens, manner.temperature, manner.seed)

@@ -44,7 +44,9 @@ class ZeroShot(ImageClassification):
         if wishes.prompts is not None:
             faults += faults_of(lambda: templates_of(wishes.prompts or ""))
         if wishes.compare_prompts and not faults and len(templates_of(wishes.prompts or "simple")) < 2:
-            faults.append(must_be("compare_prompts", "left out where there is one template", "true", "Try openai-7."))
+            faults.append(
+                must_be("compare_prompts", "left out when there is only one template", "true", "Try openai-7.")
+            )
         return faults
 
     @override

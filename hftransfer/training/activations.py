@@ -241,8 +241,8 @@ class ActivationStore:
         self._spare = Path(tempfile.mkdtemp(prefix="hftransfer-"))
         weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
         self._tell(
-            f"the cache folder {self.folder.parent.parent} can't be written ({error.strerror or error}): the run goes "
-            "on and keeps no more there; HFTRANSFER_CACHE names another folder"
+            f"the cache folder {self.folder.parent.parent} can't be written ({error.strerror or error}): the run "
+            "continues without it; set HFTRANSFER_CACHE to use another folder"
         )
         return self._spare
 

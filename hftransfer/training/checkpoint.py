@@ -99,12 +99,12 @@ class Checkpoints:
     def newest(self, tell: Callable[[str], None] = lambda _: None) -> Saved | None:
         """Return the newest whole checkpoint, None if there is none; `tell` gets a line for each that is not whole."""
         for draft in self._matching(_DRAFT):
-            tell(f"checkpoint {draft.name} was never finished and is passed over")
+            tell(f"checkpoint {draft.name} was never finished and is skipped")
         for folder in reversed(self._matching(_NAME)):
             fault = _fault(folder)
             if fault is None:
                 return Saved(folder, json.loads((folder / "state.json").read_text(encoding="utf-8")))
-            tell(f"checkpoint {folder.name} is passed over: {fault}")
+            tell(f"checkpoint {folder.name} is skipped: {fault}")
         return None
 
     def remove_all(self) -> None:

@@ -148,7 +148,9 @@ class ProjectionAdapter:
         self.layers = dual.projections()
         if all(isinstance(layer, Unprojected) for layer in self.layers.values()):
             allowed = "one with a linear projection, for strategy linear-probe"
-            raise ModelError(must_be(f"model '{dual.name}'", allowed, "none", "fine-tune and lora train its towers."))
+            raise ModelError(
+                must_be(f"model '{dual.name}'", allowed, "none", "Use fine-tune or lora, which train its towers.")
+            )
         poolers = dual.poolers()
         self.poolers = {name: poolers.get(name) for name in self.layers}
         features: dict[Side, np.ndarray] = {"image": train.images, "text": train.captions}

@@ -102,7 +102,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
         ModelError: its towers can't be told apart.
     """
     if job.compute.processes.count > 1:
-        remedy = "The loss compares all images of a batch, which processes would share out."
+        remedy = "The loss compares all images of a batch, so they can't be split across processes."
         raise RecipeError(must_be("the processes of task image-text", "one", job.compute.processes.count, remedy))
     if isinstance(job.strategy, LinearProbe):
         return _learn_projections(job)
@@ -111,7 +111,7 @@ def learn_captions(job: CaptionJob) -> CaptionsLearned:
         # A person sees one training: lines of the first go to the log alone.
         quiet, strategy = job.progress.in_background(), LinearProbe()
         _learn_projections(replace(job, strategy=strategy, train=first, progress=quiet, keeping=None, log=not_tracked))
-        job.progress.line("the new projections have learned alone; now the towers learn with them")
+        job.progress.line("the new projections are trained; now the towers are trained with them")
     return _learn_towers(job)
 
 
@@ -215,7 +215,7 @@ def _sources(
             items[name] = pictures, TokenItems(tokens, texts)
             cut += len(longer)
     if cut:
-        job.progress.line(f"  {cut} captions are longer than {texts.max_tokens} tokens, and cut")
+        job.progress.line(f"  {cut} captions are longer than {texts.max_tokens} tokens and were cut")
     with job.stage("activations"):
         found = []
         for side, (tower, own) in enumerate(zip((images, texts), boundaries, strict=True)):

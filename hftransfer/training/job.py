@@ -171,11 +171,11 @@ def require_sense(job: Job) -> None:
     ]
     # Not refused: compare gives the same settings to a probe and to what is stepped.
     if job.on_epoch is not None:
-        job.progress.line("on_epoch is not called: a head that is solved has no epochs")
+        job.progress.line("on_epoch is not called: a solved head has no epochs")
     idle = {"label_smoothing": job.train.label_smoothing, "loss": job.train.loss if job.train.loss == "huber" else None}
     for name, value in idle.items():
         if value:
-            job.progress.line(f"train.{name}: {value} has no effect on a head that is solved")
+            job.progress.line(f"train.{name}: {value} has no effect on a solved head")
     if job.augments and not job.train.views:
         what = "transform" if job.own.transform is not None else "train.augment"
         faults.append(must_be("train.views", f"given with {what} for a linear probe", "none", "Try views: 4."))
@@ -186,12 +186,12 @@ def require_sense(job: Job) -> None:
 def _require_pairs(job: Job) -> None:
     """Return if features can learn by pairs of examples here."""
     if job.compute.processes.count > 1:
-        remedy = "The loss compares all examples of a batch, which processes would share out."
+        remedy = "The loss compares all examples of a batch, so they can't be split across processes."
         allowed = "one with strategy.objective: contrastive"
         raise RecipeError(must_be("the processes", allowed, job.compute.processes.count, remedy))
     alone = [n for n, count in zip(job.splits.class_names, job.splits.counts()["train"], strict=True) if count < 2]
     if alone:
-        job.progress.line(f"no pair of a class can be made of its single training example: {some(alone)}")
+        job.progress.line(f"no pairs can be made for a class with a single training example: {some(alone)}")
     if not job.adapter.head_is_linear:
         remedy = "strategy.pooling: mean has one." if job.task.pools_tokens else ""
         allowed = "one whose head is a single linear layer, with strategy.objective: contrastive"

@@ -324,11 +324,11 @@ class _Run:
         was told of the evaluation."""
         on_epoch = self.plan.on_epoch
         if found.ends:
-            self.plan.progress.line(f"stopped: on_evaluate ended it after epoch {self.at.epoch}")
+            self.plan.progress.line(f"stopped by on_evaluate after epoch {self.at.epoch}")
             return True
         if on_epoch is None or not self.processes.first(lambda: on_epoch(dict(self.history.rows[-1])) is True):
             return False
-        self.plan.progress.line(f"stopped: on_epoch ended it after epoch {self.at.epoch}")
+        self.plan.progress.line(f"stopped by on_epoch after epoch {self.at.epoch}")
         return True
 
     def judge_start(self) -> Evaluation:
@@ -376,7 +376,7 @@ class _Run:
         )
         plan.progress.line(
             f"kept: {self.history.kept}; validation {', '.join(told)}, in brackets that of epoch "
-            f"{self.history.best_epoch}, which is not surely better"
+            f"{self.history.best_epoch}, which is not clearly better"
         )
         return mean
 
@@ -466,21 +466,21 @@ class _Run:
                     raise
                 # Such a loss compares all examples of a batch: of its parts it would be another loss.
                 if self.plan.loss.whole_batches:
-                    got = f"{len(share.places)}, which do not fit the memory"
+                    got = f"{len(share.places)}, which do not fit into memory"
                     raise TrainingError(must_be("train.batch_size", "smaller", got)) from error
             self.optimizer.zero_grad()
             # A share may have fewer examples than the setting: half of what was tried, not of what was set.
             self.micro_batch_size = -(-min(self._part_size(share), len(share.places)) // 2)
             _free_memory()
             self.plan.progress.line(
-                f"out of memory: {self.micro_batch_size} examples at once from here on, steps unchanged"
+                f"out of memory: {self.micro_batch_size} examples at a time from here on, with the steps unchanged"
             )
 
     def _give_up_order(self, error: BaseException) -> None:
         """Compute on in whatever order is quickest, from the batch on that could not be computed in a fixed one."""
         self.repeats = False
         self.optimizer.zero_grad()
-        self.plan.progress.line(f"this run can't be repeated to the bit: {first_line(error)}")
+        self.plan.progress.line(f"this run can't be reproduced bit for bit: {first_line(error)}")
 
     def _parts(self, share: Share) -> list[slice]:
         """Return the parts of a share that go through the network at once; with FSDP as many of them in every
@@ -627,7 +627,7 @@ class _Run:
         self.micro_batch_size = state["micro_batch_size"]
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.plan.progress.line(f"going on after step {self.at.steps} (checkpoint {saved.folder.name})")
+        self.plan.progress.line(f"resuming after step {self.at.steps} (checkpoint {saved.folder.name})")
 
 
 def _learning(adapter: Adapter) -> dict[str, Tensor]:

@@ -93,9 +93,9 @@ class Own:
             allowed = f"left out for task {task.name}, which has neither one label a row nor one number"
             faults.append(must_be("metrics", allowed, ", ".join(self.metrics)))
         taken = {metric.name for metric in task.metrics} & self.metrics.keys()
-        faults += [must_be("a name in metrics", "none of the task's own", f"'{name}'") for name in sorted(taken)]
+        faults += [must_be("a name in metrics", "different from the task's own", f"'{name}'") for name in sorted(taken)]
         if self.transform is not None and (task.reader.modality != "image" or task.reader.takes_masks):
-            what = "whose masks would not go along" if task.reader.takes_masks else "which reads texts"
+            what = "whose masks would not be transformed too" if task.reader.takes_masks else "which reads texts"
             faults.append(must_be("transform", f"left out for task {task.name}, {what}", "given"))
         if self.head is not None and not task.takes_own_head:
             faults.append(must_be("head", f"left out for task {task.name}", type(self.head).__name__))

@@ -166,4 +166,6 @@ def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> N
         return  # the first step's loss tells of it
     head = solved_head(job, train, validation)
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(f"the head begins solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}")
+    job.progress.line(
+        f"the head starts from a solved one: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}"
+    )

@@ -198,7 +198,7 @@ def activation_store(job: Job) -> Iterator[ActivationStore | None]:
 def _stores(job: Job) -> bool:
     """Return whether activations are computed once: always at the head, else where they are worth keeping."""
     if job.own.transform is not None:
-        kept = f"{job.views} views of each are kept" if job.views else "nothing of them is kept"
+        kept = f"{job.views} views of each are kept" if job.views else "their activations are not cached"
         job.progress.line(f"training images go through your transform: {kept}")
     if job.changes_images:
         return False

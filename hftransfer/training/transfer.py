@@ -192,7 +192,7 @@ def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:
     job.task.finish(job.adapter)
     if job.begins_solved and fitted.history.best_epoch == 0 and not fitted.history.mean:
         job.progress.line(
-            "no epoch was better on validation than the linear probe that training began with: the model is that probe"
+            "no epoch was better on validation than the linear probe that training started from: that probe is kept"
         )
     # In other units the numbers differ by rounding: those of the finished model count.
     return fitted if job.task is finished else replace(fitted, best=None)

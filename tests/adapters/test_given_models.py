@@ -136,7 +136,7 @@ def test_what_was_saved_asks_for_its_network(tmp_path: Path) -> None:
         ht.load(saved)
     with pytest.raises(ModelError, match="module must be the network that was trained"):
         ht.load(saved, module=Headless(), processor=pixels)
-    with pytest.raises(ModelError, match="processor must be the one of training"):
+    with pytest.raises(ModelError, match="processor must be the one used in training"):
         ht.load(saved, module=Sequential(), processor=lambda image: pixels(image) * 2)
     with pytest.raises(ModelError, match="processor must be given with a network of torch"):
         ht.load(saved, module=Sequential())
@@ -151,7 +151,7 @@ def test_what_was_saved_asks_for_its_network(tmp_path: Path) -> None:
         (Sequential(), lambda image: pixels(image)[:1], r"got one that gives \(1, 32, 32\)"),
         (Sequential(), lambda image: 1 / 0, r"got one that fails \(division by zero\)"),
         (nn.Conv2d(3, 4, 64), pixels, "one that takes pixels"),
-        ("some/model", pixels, "processor must be left out with the name of a model"),
+        ("some/model", pixels, "processor must be left out when the model is given by name"),
     ],
 )
 def test_what_is_no_model_is_told(model: object, processor: object, told: str) -> None:

@@ -296,7 +296,7 @@ def test_a_folder_with_several_models_wants_one_named(tmp_path: Path) -> None:
     ("made", "words"),
     [
         (lambda folder: None, "got none at"),
-        (lambda folder: (folder / "saved_model.pb").touch(), "got a SavedModel of TensorFlow"),
+        (lambda folder: (folder / "saved_model.pb").touch(), "got a TensorFlow SavedModel"),
         (lambda folder: (folder / "m.keras").write_bytes(b"no archive"), "got a damaged one"),
         (lambda folder: (folder / "m.h5").write_bytes(b"no HDF5"), "got a damaged one"),
         (lambda folder: save_keras(tiny_keras(), folder / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n"), "a damaged one"),
@@ -423,7 +423,7 @@ def test_another_backend_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert libraries._chosen_keras_backend() == "tensorflow"
     monkeypatch.setattr(libraries, "_OTHER_BACKENDS", ["tensorflow"])
     adapter = _loaded(save_keras(tiny_keras(), tmp_path / "model.keras"))
-    assert adapter.notes[-1] == "Keras is set to the backend tensorflow: it runs on torch here"
+    assert adapter.notes[-1] == "Keras is set to the backend tensorflow, but it runs on torch here"
 
 
 def test_keras_that_was_imported_on_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,7 +332,7 @@ def test_a_vocabulary_that_the_model_pads_is_taken(save_text: SaveText) -> None:
 
 def test_tokens_beyond_the_model_are_told(save_text: SaveText) -> None:
     model = load_model(save_text(vocab_size=12))
-    with pytest.raises(ModelError, match="must be one that gives tokens below 12"):
+    with pytest.raises(ModelError, match="must be one with token ids below 12"):
         model.predict("a film in it and what")
 
 

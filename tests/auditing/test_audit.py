@@ -406,7 +406,7 @@ def test_a_page_that_fails_costs_no_run(
     recipe = recipe_for(tiny("vit"), folder_data) | {"output": {"figures": False}}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     log = (result.folder / "log.txt").read_text()
-    assert missing_words(log, ("report.html could not be made (ValueError: a fault of ours)", "Traceback")) == []
+    assert missing_words(log, ("report.html could not be written (ValueError: a fault of ours)", "Traceback")) == []
     assert (result.folder / "model" / "model.safetensors").is_file()
     assert not (result.folder / "report.html").exists()
 

@@ -197,14 +197,17 @@ TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
         _unknown_column,
         ("data.label_column must be a column of", "(image, label); got 'lable'", "Did you mean 'label'?"),
     ),
-    (_mixed_labels, ("l.jsonl:2: column 'label' must be of one type, int", "got 'b' (str)", "write all as names")),
+    (
+        _mixed_labels,
+        ("l.jsonl:2: column 'label' must be of one type: int", "got 'b' (str)", "Write all labels as names"),
+    ),
     (_empty_folder, ("/data must be a folder with a folder of images per class; got an empty folder",)),
     (_one_class, ("the training data must be of two or more classes; got one class, 'blue'", "at least two classes")),
     (_class_only_in_test, ("the class 'green' of the test split (2 examples) must be one of the training", "never")),
     (_loose_file, ("/data must be a folder of class folders; got the file labels.txt", "Move it into the folder")),
     (_corrupt_image, ("red/003.png must be an image that Pillow reads; got something else", "data.on_error: skip")),
-    (_empty_image, ("red/003.png must be an image; got an empty file", "Mend or remove the file")),
-    (_truncated_image, ("red/003.png must be a whole image; got one that can't be decoded", "data.on_error: skip")),
+    (_empty_image, ("red/003.png must be an image; got an empty file", "Fix or remove the file")),
+    (_truncated_image, ("red/003.png must be a complete image; got one that can't be decoded", "data.on_error: skip")),
     (_bomb, ("red/003.png must be an image of at most", "got more (not decoded)", "Scale it down first")),
     (_link_out, ("red/link.png must be inside", "got", "secret.png", "data.allow_outside_paths: true")),
     (_model_without_weights, ("/model' must be a folder with model.safetensors; got none there", "random")),
@@ -213,7 +216,14 @@ TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
         ("/model' must be a folder with model.safetensors", "pytorch_model.bin is a pickle", "convert"),
     ),
     (_text_model, ("model for task image-classification must be an image model", "(bert)", "Try bundled/eff")),
-    (_fraction_too_small, ("data.validation_fraction must be such that each class", "got 0.02", "Choose one between")),
+    (
+        _fraction_too_small,
+        (
+            "data.validation_fraction must be a fraction that leaves examples of each class",
+            "got 0.02",
+            "Choose one between",
+        ),
+    ),
     (_fraction_of_all, ("override data.test_fraction must be a number below 1", "got 1")),
     (_wrong_type, ("override train.seed must be a", "number", "got 'soon'")),
     (_gone_data, ("data.source must be an existing folder", "/data'")),
@@ -223,10 +233,13 @@ TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
     ),
 ]
 ONLY_RUN: list[tuple[Spoil, tuple[str, ...]]] = [
-    (_truncated_model, ("/model' must be a folder with whole weights; got weights that are truncated or damaged",)),
+    (_truncated_model, ("/model' must be a folder with complete weights; got weights that are truncated or damaged",)),
     (_unwritable_output, ("the output folder", "/file/run must be writable; got", "--out or output.folder")),
     (_file_as_output, ("the output folder", "/run must be a folder; got a file")),
-    (_foreign_output, ("/run must be new, empty or a run's own; got other files", "Choose another folder")),
+    (
+        _foreign_output,
+        ("/run must be new, empty or the folder of an earlier run; got other files", "Choose another folder"),
+    ),
 ]
 
 

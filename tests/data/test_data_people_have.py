@@ -74,7 +74,7 @@ def table(path: Path, rows: list[tuple[Any, ...]], header: str = "text,label", s
 def test_a_column_that_is_used_and_there_twice_is_refused_with_both_places(tmp_path: Path, suffix: str) -> None:
     sign = "\t" if suffix == ".tsv" else ","
     path = table(tmp_path / f"t{suffix}", [("a film", "pos", "row 1")], sign.join(("text", "label", "text")), sign)
-    words = ("the column 'text' of", "must be there once; got columns 1 and 3")
+    words = ("the column 'text' of", "must be unique; got columns 1 and 3")
     assert missing_words(told(path, TEXTS), words) == []
 
 
@@ -94,7 +94,7 @@ def test_a_column_there_twice_that_is_not_used_is_none_of_our_business(tmp_path:
 
 def test_what_is_predicted_is_no_column_that_is_there_twice(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", [("a film", "row 1")], "text,text")
-    with pytest.raises(DataError, match="must be there once"):
+    with pytest.raises(DataError, match="must be unique"):
         inputs_of([str(path)], TEXTS)
 
 
@@ -168,7 +168,7 @@ def test_ranges_are_powers_of_two_around_the_values(least: float, most: float, w
 
 def test_images_beyond_the_range_of_a_model_are_told_and_not_clipped() -> None:
     content = deep(np.full((4, 4), 40_000, dtype=np.uint16))
-    with pytest.raises(DataError, match=r"of values 0 to 4,095, as the images .* got values up to 40,000"):
+    with pytest.raises(DataError, match=r"with values 0 to 4,095, like the .* got values up to 40,000"):
         decode_image(content, "x.png", pixels=PixelRange(0, 4095))
     stray = np.full((20, 20), 2048, dtype=np.uint16)
     stray[0, 0] = 5000  # one bright point is clipped
@@ -216,7 +216,7 @@ def test_coloured_images_of_few_of_their_16_bits_are_told(tmp_path: Path) -> Non
         (tmp_path / label).mkdir()
         for number in range(8):
             (tmp_path / label / f"{number}.png").write_bytes(png(4000 + number))
-    with pytest.raises(DataError, match=r"16-bit colour images .* values of 12 bits at most"):
+    with pytest.raises(DataError, match=r"16-bit colour images .* values of at most 12 bits"):
         split(read(tmp_path))
     (tmp_path / "a" / "0.png").write_bytes(png(60_000))
     assert split(read(tmp_path)).pixels is None
@@ -301,7 +301,7 @@ def test_an_archive_that_holds_itself_again_is_read_once(tmp_path: Path) -> None
     found = read(tmp_path)
     assert labels(found["all"]) == ["Parasitized", "Uninfected"]
     assert len(found["all"]) == 4
-    assert "cells/ holds the other folders again, and is left out" in found.notes
+    assert "cells/ contains the other folders again, and is left out" in found.notes
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
@@ -552,7 +552,7 @@ def test_a_split_column_is_followed_or_named(tmp_path: Path) -> None:
     odd = [(text, n % 2, "abc"[n % 3]) for n, text in enumerate(SENTENCES)]
     found = read(table(tmp_path / "o.csv", odd, "text,label,split"), TEXTS)
     assert list(found) == ["all"]
-    assert found.notes == ["the column 'split' is passed over: its values are 'a', 'b', 'c'"]
+    assert found.notes == ["the column 'split' is ignored: its values are 'a', 'b', 'c'"]
     text = told(tmp_path / "o.csv", TEXTS, split_column="split")
     assert missing_words(text, ("the column 'split'", "of train, validation and test", "data.train_split")) == []
     named = read(tmp_path / "o.csv", TEXTS, split_column="split", train_split="a", validation_split="b", test_split="c")
@@ -636,9 +636,12 @@ def test_one_label_in_several_forms_is_one_label(values: list[Any], wanted: list
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["billing|urgent", "billing", "urgent"], ("'billing|urgent' look like several at once", "data.labels: multi")),
-        (["x;y", "y;z", "z"], ("look like several at once",)),
-        (["Cat", "cat", "dog"], ("'Cat' (10), 'cat' (10) differ by case or spaces alone",)),
+        (
+            ["billing|urgent", "billing", "urgent"],
+            ("'billing|urgent' look like several labels at once", "data.labels: multi"),
+        ),
+        (["x;y", "y;z", "z"], ("look like several labels at once",)),
+        (["Cat", "cat", "dog"], ("'Cat' (10), 'cat' (10) differ only by case or spaces",)),
     ],
 )
 def test_joint_labels_and_labels_in_several_cases_are_told(given: list[str], words: tuple[str, ...]) -> None:
@@ -718,7 +721,7 @@ def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatc
         raise MemoryError
 
     monkeypatch.setattr("hftransfer.data.images.to_rgb", no_memory)
-    with pytest.raises(HftransferError, match="an image that fits into the memory there is") as error:
+    with pytest.raises(HftransferError, match="an image that fits into memory") as error:
         decode_image(encoded(picture()), "x")
     assert not isinstance(error.value, DataError)  # which data.on_error: skip would leave out
 
@@ -755,7 +758,7 @@ def test_a_file_given_to_a_model_of_texts_is_no_text(tmp_path: Path, name: str) 
 def test_texts_that_name_no_file_are_texts() -> None:
     given = ["look at photo.jpg", "what a film"]
     assert [one.value for one in inputs_of(given, TEXTS)] == given
-    with pytest.raises(DataError, match=r"'photo.jpg', which looks like the path of an image and is none here"):
+    with pytest.raises(DataError, match=r"'photo.jpg', which looks like the path of an image that does not exist"):
         inputs_of(["photo.jpg"], TEXTS)
 
 
@@ -802,7 +805,7 @@ def test_init_tells_what_it_recognised_and_what_is_odd(tmp_path: Path) -> None:
     text = draft(str(table(tmp_path / "t.csv", rows, "text;label", ";")))
     words = (
         "# t.csv: columns are separated by semicolons",
-        "# the column 'label' holds several labels a row (joined by '|')",
+        "# the column 'label' has several labels per row (joined by '|')",
     )
     assert missing_words(text, words) == []
     write_classes(tmp_path / "judge" / "test", {"red": 2, "blue": 2})
@@ -874,14 +877,14 @@ def test_a_flat_test_folder_without_labels_is_left_out_with_a_note(tmp_path: Pat
 def test_side_files_of_phones_are_passed_over_and_videos_named(tmp_path: Path) -> None:
     write_classes(tmp_path, {"cat": 8, "dog": 8})
     (tmp_path / "cat" / "IMG_1.AAE").write_text("<plist/>")
-    assert "files such as IMG_1.AAE beside images are passed over" in read(tmp_path).notes
+    assert "files such as IMG_1.AAE beside images are skipped" in read(tmp_path).notes
     (tmp_path / "cat" / "IMG_2.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(64))
     with pytest.raises(DataError, match=r"IMG_2.MOV must be an image that Pillow reads; got a video"):
         split(read(tmp_path))
 
 
 def test_one_example_of_a_class_is_told_by_init(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"class '(cat|dog)' must be of two examples at least; got 1"):
+    with pytest.raises(DataError, match=r"examples of class '(cat|dog)' must be 2 or more; got 1"):
         draft(str(write_classes(tmp_path, {"cat": 1, "dog": 1})))
 
 

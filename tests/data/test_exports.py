@@ -46,7 +46,7 @@ def test_choices_of_label_studio_are_labels(tmp_path: Path) -> None:
     found = read(tmp_path / "project-1.json", export)
     assert texts(found) == [("a film", "good"), ("another", "bad")]
     assert found.notes[0].endswith(
-        "an export of Label Studio, its choices are the labels; 2 tasks without a choice left out"
+        "a Label Studio export; its choices are the labels; 2 tasks without a choice left out"
     )
 
 
@@ -59,14 +59,14 @@ def test_people_who_do_not_agree_are_told(tmp_path: Path) -> None:
     alike = [task("a film", ["good"], ["good"]), task("b", ["bad"])]
     assert texts(read(tmp_path / "p.json", alike)) == [("a film", "good"), ("b", "bad")]
     with pytest.raises(
-        DataError, match=r"p.json:1: the choices must be the same of all who labelled it; got 'good', 'bad'"
+        DataError, match=r"p.json:1: the choices must be the same from all annotators; got 'good', 'bad'"
     ):
         read(tmp_path / "p.json", [task("a film", ["good"], ["bad"]), task("b", ["bad"])])
 
 
 def test_an_export_of_regions_is_for_another_task(tmp_path: Path) -> None:
     boxes = {"data": {"image": "a.png"}, "annotations": [{"result": [{"value": {"rectanglelabels": ["cat"]}}]}]}
-    with pytest.raises(DataError, match="an export of Label Studio with choices"):
+    with pytest.raises(DataError, match="a Label Studio export with choices"):
         read(tmp_path / "p.json", [boxes], IMAGES)
     coco = {
         "images": [{"file_name": "a.png"}],

@@ -175,7 +175,7 @@ def test_what_is_wrong_with_groups_is_told() -> None:
     words = ["row[3]: column 'patient' must be the group of the row; got nothing", "row[4]"]
     assert missing_words(told(missing), words) == []
     few = told([{**one, "patient": one["patient"] % 2} for one in records])
-    assert missing_words(few, ["of 3 groups or more", "train, test, validation", "got 0, 1"]) == []
+    assert missing_words(few, ["at least 3 groups", "train, test, validation", "got 0, 1"]) == []
     alone = told([*records, *({"text": f"t {n}", "label": "rare", "patient": 3} for n in range(4))])
     assert missing_words(alone, ["the class 'rare'", "two groups", "group '3' alone (4 rows)"]) == []
     tuples = told([(one["text"], one["label"]) for one in records])
@@ -234,8 +234,8 @@ def test_what_is_wrong_with_folds_is_told() -> None:
         return faults_of(error)
 
     groups = fault(rows_in([f"g{n % 3}" for n in range(30)], ["a", "b"] * 15), group_column="patient")
-    assert "data.folds must be at most 3, the groups there are; got 4" in groups
+    assert "data.folds must be at most 3, the number of groups; got 4" in groups
     alone = rows_in([None] * 21, ["a", "b"] * 10 + ["c"])
-    assert "the class 'c' must be of two rows at least, to be trained on and tested; got one row" in fault(alone)
+    assert "the class 'c' must be in at least two rows, to be both trained on and tested; got one row" in fault(alone)
     copies = [Row(f"row {n}", TextContent(f"text {n % 10}"), "ab"[n % 2]) for n in range(40)]
     assert "in another fold too (such as row 1" in folded(copies)[0].notes[-1]

@@ -110,7 +110,7 @@ def test_what_is_small_or_no_jpeg_file_is_no_other_as_a_draft(mode, form):
 
 def test_a_draft_of_half_a_file_is_told():
     content = encoded(photo(1600, 1200), "JPEG")
-    with pytest.raises(DataError, match="must be a whole image"):
+    with pytest.raises(DataError, match="must be a complete image"):
         decode_image(content[: len(content) // 2], "photo", draft=448)
 
 

@@ -52,7 +52,7 @@ def test_cells_with_several_labels_are_found_and_told(cells: list[Any], form: st
     targets = _targets(found)
     assert targets[0] in (("a", "b"), ("a",))
     assert all(isinstance(target, tuple) for target in targets)
-    assert any(f"several labels a row ({form})" in note for note in found.notes)
+    assert any(f"several labels per row ({form})" in note for note in found.notes)
 
 
 def test_one_label_a_row_stays_one_label() -> None:
@@ -83,7 +83,7 @@ def test_the_settings_say_it_where_cells_do_not() -> None:
     assert _targets(rows_from_python(joint, DataSettings(source="memory", labels="one"), TEXTS)) == ["a|b", "b"]
     with pytest.raises(DataError) as told:
         rows_from_python([("x", ["a", "b"])], DataSettings(source="memory", labels="one"), TEXTS)
-    assert "data.labels: multi learns each of them by itself" in faults_of(told)
+    assert "data.labels: multi learns each of them separately" in faults_of(told)
 
 
 def test_columns_of_0_and_1(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_column_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("cells", "told"),
     [
-        ([["a", 1], ["b", "a"]], "of one type, str as in the rows before; got 1 (int)"),
+        ([["a", 1], ["b", "a"]], "of one type: str, as in the rows before; got 1 (int)"),
         ([["a", ""], ["b", "a"]], "names of labels; got nothing (an empty name, null or NaN)"),
         ([["a", None], ["b", "a"]], "names of labels; got nothing (an empty name, null or NaN)"),
         ([["a", 0.5], ["b", "a"]], "a name or a whole number; got 0.5 (float)"),
@@ -187,7 +187,7 @@ def test_one_label_alone_and_labels_never_trained_on_are_told() -> None:
         return build_splits(found, settings, 0, Progress(None), TEXTS, LABEL_SETS)
 
     settings = DataSettings(source="memory", labels="multi")
-    with pytest.raises(DataError, match="two or more; got one label, 'a', in all of them"):
+    with pytest.raises(DataError, match="two or more; got one label, 'a', in all rows"):
         splits([("x", ["a"]), ("y", ["a"])], [("z", ["a"])])
     with pytest.raises(DataError) as caught:
         splits([("x", ["anger"]), ("y", ["joy"])], [("z", ["angr"])])
@@ -209,7 +209,7 @@ def test_tables_keep_lists(tmp_path: Path) -> None:
 
 def test_names_that_commas_join_are_a_warning() -> None:
     notes = LABEL_SETS.notes(_rows([("billing, login",), ("login",), ("urgent",)]))
-    assert any("'billing, login' is one label here: part several by | or ;" in note for note in notes)
+    assert any("'billing, login' is one label here: separate several by | or ;" in note for note in notes)
     assert not any("is one label" in note for note in LABEL_SETS.notes(_rows([("Ghent, Belgium",), ("Oslo",)])))
 
 

@@ -145,8 +145,8 @@ def test_a_class_that_no_training_image_has_is_told(tmp_path: Path) -> None:
     _write(tmp_path / "test", with_third)
     own = _looked(tmp_path, classes=["road", "sky", "fence", "dragon"])
     told = MASKS.notes_on(own.parts)  # of the dragon, which no mask has, the look at the masks tells
-    assert told == ["warning: no training image has 'fence': nothing can be learned of it"]
-    assert "no mask has 'dragon': nothing can be learned of it" in own.notes
+    assert told == ["warning: no training image has 'fence': nothing can be learned about it"]
+    assert "no mask has 'dragon': nothing can be learned about it" in own.notes
     told = MASKS.notes_on({**own.parts, "train": own.parts["test"]})
     assert told == ["no validation image has 'fence': it has no score there"]
     assert MASKS.notes_on(dict.fromkeys(own.parts, own.parts["test"])) == []
@@ -190,7 +190,7 @@ def test_jpeg_smears_values_and_two_of_them_can_be_told_apart(tmp_path: Path) ->
     assert (found.parts["all"][0].target.ids() == (blocks == 255)).mean() > 0.995
     for number in range(3):
         Image.fromarray(blocks // 4 + 40).save(tmp_path / "masks" / f"{number}.jpg", quality=60)
-    assert "without loss" in _faults(tmp_path)
+    assert "lossless files" in _faults(tmp_path)
 
 
 def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_ids_of_unknown_values_are_refused() -> None:
     ("classes", "told"),
     [
         (["road"], "two names or more"),
-        (["road", "road"], "each there once"),
+        (["road", "road"], "each given once"),
         ({"road": "x"}, "an index, or a colour"),
         ({"road": 1, "sky": 1}, "of one class"),
         ("nowhere.txt", "a file with the names"),

@@ -35,7 +35,7 @@ def test_cells_with_numbers(cell: Any, number: float) -> None:
     ("cell", "words"),
     [
         ("3,8", ("a number with a decimal point; got '3,8'", "Write 3.8")),
-        ("good", ("a number; got 'good'", "tasks of classification")),
+        ("good", ("a number; got 'good'", "use a classification task")),
         ("nan", ("a finite number; got 'nan'", "on_error: skip")),
         ("-Infinity", ("a finite number",)),
         (float("nan"), ("a finite number; got nan",)),
@@ -114,7 +114,7 @@ def test_steps_of_a_scale_are_asked_about_as_classes(tiny: TinyModels) -> None:
     recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": {"source": "memory"}}
     rows = [{"text": f"text {i}", "label": i % 5 + 1} for i in range(60)]
     told = "\n".join(ht.check(recipe, data=rows, progress=SILENT).notes)
-    assert missing_words(told, ("the numbers 1, 2, 3, 4, 5: each is a class", "that is task text-regression")) == []
+    assert missing_words(told, ("the numbers 1, 2, 3, 4, 5: here each is a class", "use task text-regression")) == []
     ids = [{"text": f"text {i}", "label": i % 4} for i in range(60)]
     assert not any("regression" in note for note in ht.check(recipe, data=ids, progress=SILENT).notes)
 
@@ -122,7 +122,7 @@ def test_steps_of_a_scale_are_asked_about_as_classes(tiny: TinyModels) -> None:
 def test_fractions_given_to_a_classification_are_told_where_they_belong(tiny: TinyModels) -> None:
     recipe = {"task": "text-classification", "model": str(tiny("bert")), "data": {"source": "memory"}}
     rows = [{"text": f"text {i}", "label": i / 7} for i in range(20)]
-    with pytest.raises(DataError, match=r"a whole number; got .*Numbers to be estimated are for tasks text-regression"):
+    with pytest.raises(DataError, match=r"a whole number; got .*To predict numbers, use task text-regression"):
         ht.check(recipe, data=rows, progress=SILENT)
 
 

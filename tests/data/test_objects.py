@@ -83,7 +83,7 @@ def test_a_data_set_of_tensors() -> None:
 def test_arrays_of_inputs_and_labels(labels: Any) -> None:
     assert _targets((np.zeros((2, 8, 8, 3), np.uint8), labels)) == ["1", "0"]
     assert _targets((np.array(["a film", "a play"]), labels), TEXTS) == ["1", "0"]
-    with pytest.raises(DataError, match="the arrays of data must be of one length; got 3 inputs and 2 labels"):
+    with pytest.raises(DataError, match="the arrays of data must be of equal length; got 3 inputs and 2 labels"):
         _targets((np.zeros((3, 8, 8, 3), np.uint8), labels))
 
 

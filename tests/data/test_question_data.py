@@ -210,7 +210,7 @@ def test_a_wrong_start_is_told_with_the_nearest_right_one(start: int, told: str)
         ({"answers": {"text": [3], "answer_start": [2]}}, "the answers must be {"),
         ({"answers": ["good"]}, "the answers must be {"),
         ({"answers": None}, "got nothing"),
-        ({"answers": "good"}, "SQuAD's, as JSON; got 'good'. Write [] where there is none"),
+        ({"answers": "good"}, "SQuAD's, as JSON; got 'good'. Write [] if there is no answer"),
         ({"answers": ""}, "got an empty text"),
         ({"question": " "}, "column 'question' must be a text; got an empty text"),
         ({"question": 3}, "column 'question' must be a text; got 3"),
@@ -242,7 +242,7 @@ def test_a_fault_of_many_rows_is_told_once_and_counted() -> None:
 
 def test_an_id_given_twice_is_told_with_both_lines() -> None:
     (fault,) = _faults([RECORD, {**RECORD, "id": "other"}, RECORD])
-    assert fault == "the id 'q0' must be of one question; got 2: row[0], row[2]."
+    assert fault == "the id 'q0' must be used by one question only; got 2: row[0], row[2]."
 
 
 def test_all_missing_columns_are_told_at_once() -> None:
@@ -307,7 +307,9 @@ def test_splits_that_are_given_stay_whole() -> None:
 
 @pytest.mark.parametrize("articles", [1, 2])
 def test_too_few_articles_are_told(articles: int) -> None:
-    with pytest.raises(DataError, match=r"the articles to hold .* questions out of must be two or more; got 1"):
+    with pytest.raises(
+        DataError, match=r"the number of articles \(to hold out .* questions\) must be 2 or more; got 1"
+    ):
         _split({"all": _rows(_articles([5] * articles))})
 
 

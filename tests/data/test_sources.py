@@ -325,8 +325,8 @@ def test_labels_of_mixed_types_are_told_with_their_lines(images):
     records = [{"image": "a.png", "label": kind} for kind in kinds]
     text = told(write_table(images / "t.jsonl", records))
     words = (
-        "t.jsonl:2: column 'label' must be of one type, int as in the rows before; got 'cat' (str)",
-        "write all as names",
+        "t.jsonl:2: column 'label' must be of one type: int, as in the rows before; got 'cat' (str)",
+        "Write all labels as names",
         "t.jsonl:3: column 'label' must be a name or a whole number; got 1.5 (float)",
     )
     assert missing_words(text, words) == []
@@ -407,7 +407,7 @@ def test_a_path_that_can_be_no_file_is_told(images, value):
 def test_all_missing_files_are_told_up_to_ten(images):
     records = [{"image": f"no-{number}.png", "label": "x"} for number in range(14)]
     text = told(write_table(images / "t.csv", records))
-    words = ("the image path 'no-0.png' (t.csv:2) must be a file below", "'no-9.png'", "… and 4 more like these")
+    words = ("the image path 'no-0.png' (t.csv:2) must be a file inside", "'no-9.png'", "… and 4 more like these")
     assert missing_words(text, words) == []
 
 
@@ -596,7 +596,7 @@ def test_labels_from_numpy_are_names_too(kind):
         ([(picture(), "a", 1)], ("row[0] must be an (image, label) pair",)),
         ([(None, "a")], ("row[0] must be a path, bytes, a PIL image or a uint8 array; got NoneType",)),
         ([(picture(), None)], ("row[0]: column 'label' must be a label; got nothing",)),
-        ([(picture(), "a"), (picture(), 1)], ("row[1]: column 'label' must be of one type, str",)),
+        ([(picture(), "a"), (picture(), 1)], ("row[1]: column 'label' must be of one type: str",)),
         ([{"image": picture()}], ("row[0]", "a column such as label")),
         ({"train": [(picture(), 1.5)]}, ("train[0]: column 'label' must be a name or a whole number",)),
         (pandas.DataFrame({"image": [b"x"], "label": [None]}), ("row[0]", "label")),

@@ -117,7 +117,7 @@ def test_a_fraction_that_leaves_a_class_out_is_told_with_one_that_does_not():
 
 @pytest.mark.parametrize("fraction", [0.001, 0.999])
 def test_a_fraction_may_be_too_small_or_too_large(fraction):
-    words = ("data.test_fraction", "each class has examples in both parts", f"got {fraction}")
+    words = ("data.test_fraction", "examples of each class in both parts", f"got {fraction}")
     assert missing_words(told({"all": rows_named({"a": 9, "b": 9})}, test_fraction=fraction), words) == []
 
 

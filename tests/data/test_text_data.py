@@ -237,7 +237,7 @@ def test_a_pair_lacking_in_one_row_is_told_whichever_row_comes_first() -> None:
 
 
 def test_one_column_is_not_both_texts() -> None:
-    with pytest.raises(DataError, match="another column than that of the text; got 'text'"):
+    with pytest.raises(DataError, match="a different column from that of the text; got 'text'"):
         rows_from_python([{"text": "a", "label": "x"}], _settings(text_pair_column="text"), TEXTS)
 
 
@@ -279,7 +279,7 @@ def test_texts_of_a_frame_stay_as_they_stand(tmp_path: Path) -> None:
 )
 def test_quotes_that_do_not_fit_are_told_with_their_line(tmp_path: Path, content: str, line: int) -> None:
     path = _written(tmp_path / "d.csv", content)
-    with pytest.raises(DataError, match=f"d.csv:{line} must be a record whose quotes fit"):
+    with pytest.raises(DataError, match=f"d.csv:{line} must be a record with matching quotes"):
         read_table(path)
 
 
@@ -412,7 +412,9 @@ def test_texts_are_held_out_of_every_class_by_seed() -> None:
 
 def test_splits_of_texts_are_all_pairs_or_none() -> None:
     data = {"train": [("a", "b", "x"), ("c", "d", "y")] * 4, "test": [("a", "x")]}
-    with pytest.raises(DataError, match="the test split must be of pairs of texts as the training split; got single"):
+    with pytest.raises(
+        DataError, match="the test split must be made of pairs of texts, like the training split; got single"
+    ):
         build_splits(rows_from_python(data, _settings(), TEXTS), _settings(), 0, SILENT, TEXTS)
 
 
@@ -471,7 +473,7 @@ def test_what_is_wrong_with_a_question_is_told(change: dict[str, Any], words: tu
 
 
 def test_an_id_is_given_once() -> None:
-    with pytest.raises(DataError, match="the id 'q1' must be of one question; got 2"):
+    with pytest.raises(DataError, match="the id 'q1' must be used by one question only; got 2"):
         _questions([question(1, "good"), question(1, "bad")])
 
 
@@ -493,5 +495,5 @@ def test_held_out_questions_share_no_article_with_those_trained_on() -> None:
 
 def test_one_article_alone_cannot_be_split() -> None:
     settings = _settings()
-    with pytest.raises(DataError, match="articles to hold"):
+    with pytest.raises(DataError, match="articles .to hold"):
         build_splits(_questions([question(n, "good", "a") for n in range(5)]), settings, 0, SILENT, QUESTIONS, SPANS)

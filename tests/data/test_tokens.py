@@ -104,7 +104,7 @@ def test_column_files_are_read(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(CONLL[name], encoding="utf-8", newline="")
     found = _read(tmp_path / name)
     assert [_plain(row) for row in found["all"]] == [(TOKENS, TAGS)]
-    assert "a word a line" in found.notes[0]
+    assert "one word per line" in found.notes[0]
 
 
 def test_columns_of_conll_are_chosen_by_name(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_mixed_schemes_are_refused(rows: list[list[str]], words: tuple[str, ...]
 
 WRONG: list[tuple[Any, tuple[str, ...]]] = [
     ((TOKENS, TAGS[:3]), ("row[1]: column 'tags'", "as many tags as words", "3 tags for 4 words")),
-    (([], []), ("row[1]: column 'tokens'", "a list with words", "on_error=skip")),
+    (([], []), ("row[1]: column 'tokens'", "a non-empty list of words", "on_error=skip")),
     ((["a", 3], ["O", "O"]), ("word 2", "must be a text")),
     ((["a"], [None]), ("tag 1", "must be a name; got nothing")),
     ((["a"], [True]), ("tag 1", "True (bool)")),

@@ -300,7 +300,7 @@ def test_a_recipe_pushes_its_model_when_the_run_is_finished(
     hub.faults = [("/commit/", 403)]
     failed = _hftransfer(hub, tmp_path, "run", "my.yaml", "--out", "run", "train.precision=fp32")
     assert failed.returncode == 1
-    told = ("403", "The run is finished and whole", "hftransfer push")
+    told = ("403", "The run itself is complete", "hftransfer push")
     assert missing_words(failed.stderr, told) == []
     assert "Traceback" not in failed.stderr
     assert (tmp_path / "run" / "metrics.json").is_file()

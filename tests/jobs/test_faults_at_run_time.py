@@ -68,7 +68,7 @@ def test_what_another_process_uses_is_not_cleared() -> None:
         assert cache.used_by_others(used)
         shown = CliRunner().invoke(app, ["cache", "--clear"])
         assert shown.exit_code == 0
-        assert "models/used was passed over: a run uses it" in shown.stdout
+        assert "models/used was skipped: a run uses it" in shown.stdout
         assert [entry.name for entry in cache.cache_folder("models").iterdir()] == ["used"]
     assert not cache.used_by_others(used)
     assert cache.clear_unused() == cache.Cleared(5, ())
@@ -140,7 +140,7 @@ def test_a_cache_that_becomes_full_is_told_and_the_rows_go_elsewhere(monkeypatch
             take(digests[start : start + 2], rows[start : start + 2])
     assert np.array_equal(store.activations(digests).rows(0, 6), rows)
     assert len(told) == 1
-    assert "can't be written (No space left on device): the run goes on" in told[0]
+    assert "can't be written (No space left on device): the run continues" in told[0]
     assert "HFTRANSFER_CACHE" in told[0]
     assert ActivationStore.in_cache({"x": 1}, told.append).missing(digests) == [2, 3, 4, 5]
 
@@ -209,7 +209,7 @@ def test_an_interrupted_run_goes_on_from_its_folder_alone_with_the_overrides_it_
     folder = tmp_path / "my run"
     error = _stopped(recipe, folder, monkeypatch, at_step=3)
     told = how_to_go_on(error.run_folder)  # type: ignore[attr-defined]
-    assert told == f"go on from the newest checkpoint: hftransfer run --resume '{folder}'"
+    assert told == f"continue from the newest checkpoint: hftransfer run --resume '{folder}'"
     done = CliRunner().invoke(app, ["run", "--resume", str(folder), "-q"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "seed: 3" in (folder / "recipe.yaml").read_text()
@@ -224,10 +224,10 @@ def test_where_there_is_no_checkpoint_none_is_promised(
 ) -> None:
     recipe = recipe_for(tiny("resnet"), folder_data)
     error = _stopped(recipe, tmp_path / "run", monkeypatch, at_step=None)
-    assert how_to_go_on(error.run_folder).startswith("there is no checkpoint yet; begin anew")  # type: ignore[attr-defined]
+    assert how_to_go_on(error.run_folder).startswith("there is no checkpoint yet; start again")  # type: ignore[attr-defined]
     run(tmp_path / "run", resume=True, progress=SILENT)
     assert not is_interrupted(tmp_path / "run")
-    assert how_to_go_on(tmp_path / "run") == "what the cache holds is kept"
+    assert how_to_go_on(tmp_path / "run") == "the cache is kept"
 
 
 def test_a_stopped_run_goes_on_wherever_one_stands(
@@ -252,7 +252,7 @@ def test_a_full_disk_under_a_probe_promises_no_checkpoint(
     monkeypatch.setattr("hftransfer.training.checkpoint._write", full)
     with pytest.raises(WriteError) as told:
         run(recipe_for(tiny("resnet"), folder_data), out=tmp_path / "run", progress=SILENT)
-    assert "No space left on device. There is no checkpoint to go on from: make room" in str(told.value)
+    assert "No space left on device. There is no checkpoint to resume from: free some disk space" in str(told.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -271,7 +271,7 @@ def test_what_a_killed_audit_left_is_replaced_and_what_a_living_one_writes_is_no
         with new_folder(tmp_path / "audit", "audit") as folder:
             (folder.draft / "audit.csv").write_text(text)
 
-    with another_process(code), pytest.raises(OutputError, match="another run is writing into"):
+    with another_process(code), pytest.raises(OutputError, match="another run is writing to"):
         write("whole")
     write("whole")
     assert {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()} == {"audit.csv": "whole"}

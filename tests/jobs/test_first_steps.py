@@ -77,7 +77,11 @@ def test_columns_of_yes_and_no_are_drafted_as_labels(tmp_path: Path) -> None:
     with (tmp_path / "notes.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["text", "number", "plot", "cast", "music"], *rows])
     written = draft(str(tmp_path / "notes.csv"))
-    wanted = ("task: text-classification", 'label_columns: ["plot", "cast", "music"]', "taken as labels, several a row")
+    wanted = (
+        "task: text-classification",
+        'label_columns: ["plot", "cast", "music"]',
+        "read as labels, several per row",
+    )
     assert missing_words(written, wanted) == []
     (tmp_path / "recipe.yaml").write_text(written)
     checked = CliRunner().invoke(app, ["check", str(tmp_path / "recipe.yaml")])
@@ -154,7 +158,7 @@ def test_weights_that_were_not_fetched_are_no_fault_of_the_installation(
     monkeypatch.setattr(doctor, "_BUNDLED", ())
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 0
-    assert missing_words(done.stdout, ("text-generation", "left out:", "(hftransfer fetch smollm2)")) == []
+    assert missing_words(done.stdout, ("text-generation", "skipped:", "(hftransfer fetch smollm2)")) == []
 
 
 @pytest.mark.bundled

@@ -223,7 +223,7 @@ def test_the_code_on_the_page_of_a_text_model_runs(
         ),
         ("text-classification", {"augment": "light"}, ("train.augment must be none",)),
         ("text-classification", {"views": 2}, ("train.views",)),
-        ("text-classification", {"train": []}, ("no rows",)),
+        ("text-classification", {"train": []}, ("at least one row",)),
         ("text-clasification", {}, ("task", "Did you mean 'text-classification'?")),
     ],
 )
@@ -302,7 +302,7 @@ def test_faults_of_a_strategy_made_in_python_are_told(make: Any, words: tuple[st
             ("strategy.targets must be auto or names of layers",),
         ),
         ({"strategy": ht.FineTune(unfreeze=["bert.embeddings.dropout"])}, ("names of modules with parameters",)),
-        ({"validation": []}, ("the validation rows must be some; got no rows",)),
+        ({"validation": []}, ("the validation rows must be at least one row; got none",)),
         ({"cache": "on", "augment": "light"}, ("train.augment must be none", "train.cache must be auto or off")),
         ({"metric": "f1"}, ("train.metric must be a metric of task text-classification",)),
     ],
@@ -330,7 +330,7 @@ def test_pairs_and_single_texts_are_not_mixed_up(tiny: TinyModels, tmp_path: Pat
     model = _fit(tiny, train=pairs)
     with pytest.raises(HftransferError, match="the rows must be pairs of texts, as in training; got one text in "):
         model.evaluate(ROWS)
-    with pytest.raises(HftransferError, match="the rows must be of one text each, as in training; got two texts in "):
+    with pytest.raises(HftransferError, match="the rows must be single texts, as in training; got two texts in "):
         _fit(tiny).evaluate(pairs)
     with pytest.raises(
         HftransferError, match=r"text 0 must be a pair of texts, as in training \(a tuple; .*--pair\); got one text"
@@ -389,7 +389,7 @@ def test_an_adapter_finds_its_base_from_elsewhere_and_where_it_was_moved(
 
 
 def test_a_backbone_alone_is_no_trained_model(tiny: TinyModels) -> None:
-    with pytest.raises(HftransferError, match="must be one with a head for a task; got BertModel"):
+    with pytest.raises(HftransferError, match="must be a model with a head for a task; got BertModel"):
         load_model(tiny("bert"))
 
 
@@ -397,12 +397,12 @@ def test_a_length_beyond_the_models_is_told(tiny: TinyModels, tmp_path: Path) ->
     progress = Progress(None)
     progress.write_log(tmp_path / "log.txt")
     _fit(tiny, progress=progress, data={"max_tokens": 1000})
-    assert "data.max_tokens is 1000, the model takes 512" in (tmp_path / "log.txt").read_text()
+    assert "data.max_tokens is 1000, but the model takes at most 512" in (tmp_path / "log.txt").read_text()
 
 
 def test_an_adapter_as_the_model_is_told(tiny: TinyModels, tmp_path: Path) -> None:
     _fit(tiny, strategy="lora", epochs=1).save(tmp_path / "out")
-    with pytest.raises(HftransferError, match="It holds a LoRA adapter: give its base model"):
+    with pytest.raises(HftransferError, match="It contains a LoRA adapter: give its base model"):
         _fit(tiny, model=str(tmp_path / "out"))
 
 

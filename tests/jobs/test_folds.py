@@ -226,7 +226,7 @@ def test_runs_of_folds_are_listed_shown_and_compared(folded: Result) -> None:
     assert list_runs(first.folder.parent)[0].headline.endswith(", 4 folds")
     card = (first.folder / "model/README.md").read_text(encoding="utf-8")
     assert missing_words(card, ["Each was tested once, in 4 folds", "split: cross-validation"]) == []
-    with pytest.raises(HftransferError, match="the model learned from all examples of its run"):
+    with pytest.raises(HftransferError, match="the model was trained on all examples of its run"):
         evaluate_model(str(first.folder), None, progress=SILENT)
 
 

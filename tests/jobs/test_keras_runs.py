@@ -117,7 +117,7 @@ def test_the_last_layer_says_what_the_numbers_are(tiny: TinyModels, tmp_path: Pa
         ("keras:ResNet50", ["strategy=lora"], r"strategy.kind .* must be linear-probe or fine-tune; got lora"),
         ("keras:ResNet50", ["task=text-classification"], "must be a text model; got the image model"),
         ("keras:ResNet50", ["model.weights=jft"], "model.weights must be"),
-        ("bundled/efficientnet-lite0", ["model.weights=none"], "left out for another model than keras:NAME"),
+        ("bundled/efficientnet-lite0", ["model.weights=none"], "left out unless the model is keras:NAME"),
         ("keras:ResNet50", ["model.weights=none", "model.revision=main", "strategy=lora"], "got lora"),
     ],
 )

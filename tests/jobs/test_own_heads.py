@@ -158,7 +158,7 @@ def test_an_interrupted_run_goes_on_with_the_same_head_alone(tiny: TinyModels, t
 
     with pytest.raises(Interrupted):
         ht.run(recipe, head=head, out=tmp_path / "run", on_epoch=stop, **given)
-    with pytest.raises(ht.RecipeError, match=r"head of the interrupted run must be as it was \(Sequential"):
+    with pytest.raises(ht.RecipeError, match=r"head of the interrupted run must be unchanged \(Sequential"):
         ht.run(recipe, out=tmp_path / "run", resume=True, **given)
     resumed = ht.run(recipe, head=head, out=tmp_path / "run", resume=True, **given)
     whole = ht.run(recipe, head=head, out=tmp_path / "whole", **given)

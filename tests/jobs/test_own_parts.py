@@ -92,7 +92,10 @@ def test_metrics_of_folds_and_of_numbers(tiny: TinyModels) -> None:
     ("given", "told"),
     [
         ({"metrics": {"x": 3}}, r"metrics\['x'\] must be a function of labels and predictions"),
-        ({"metrics": {"accuracy": negatives}}, "a name in metrics must be none of the task's own; got 'accuracy'"),
+        (
+            {"metrics": {"accuracy": negatives}},
+            "a name in metrics must be different from the task's own; got 'accuracy'",
+        ),
         ({"metrics": [negatives, negatives]}, "the names of metrics must be different"),
         (
             {"metrics": {"x": lambda a, b: 1 / 0}},

@@ -328,7 +328,7 @@ def test_a_truncated_image_stops_a_run(tiny, faulty, tmp_path, silent):
     (faulty / "test" / "blue" / "001.png").unlink()
     with pytest.raises(DataError) as error:
         run(recipe_for(tiny("vit"), faulty), out=tmp_path / "run", progress=silent)
-    assert missing_words(faults_of(error), ("train/blue/002.png must be a whole image", "`hftransfer check`")) == []
+    assert missing_words(faults_of(error), ("train/blue/002.png must be a complete image", "`hftransfer check`")) == []
 
 
 def test_a_check_names_every_faulty_image(tiny, faulty, silent):

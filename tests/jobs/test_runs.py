@@ -145,7 +145,7 @@ def test_commands_take_a_folder_of_runs_and_say_which_run_it_was(runs, flat_data
     for command in ("show", "compare", "delete"):
         outcome = call("runs", command, "runs/none", *(["runs"] if command == "compare" else []))
         assert outcome.exit_code == 2
-        assert "hftransfer runs lists those there are" in outcome.stderr
+        assert "`hftransfer runs` lists them all" in outcome.stderr
 
 
 # --- two runs side by side --------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_deleting_asks_first(runs):
     run = runs / "pets/mine"
     outcome = call("runs", "delete", run)
     assert outcome.exit_code == 2
-    assert "--yes must be given where nobody can be asked" in outcome.stderr
+    assert "--yes must be given when there is no terminal to ask in" in outcome.stderr
     assert call("runs", "delete", run, runs / "none", "--yes").exit_code == 2
     assert run.exists()
     assert "--yes must be given" in call("runs", "delete", run, "--json").stderr

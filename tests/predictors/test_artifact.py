@@ -89,7 +89,7 @@ def test_results_that_could_not_be_written_change_nothing(tmp_path, fault):
 
     with pytest.raises(WriteError) as error:
         write()
-    assert missing_words(faults_of(error), (f"the results in {folder.path} must be written whole; got",)) == []
+    assert missing_words(faults_of(error), (f"the results in {folder.path} must be complete; got",)) == []
     assert "--resume" not in faults_of(error)  # whether there is a checkpoint to go on from, the run knows
     assert names_below(folder.path) == {"old.txt", MANIFEST}
 
@@ -111,7 +111,10 @@ def test_a_folder_in_which_nothing_can_be_made_stays_as_it_is(tmp_path, monkeypa
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_files_is_refused(tmp_path, overwrite):
     (tmp_path / "thesis.txt").touch()
-    words = (f"the output folder {tmp_path} must be new, empty or a run's own; got other files", "never touched")
+    words = (
+        f"the output folder {tmp_path} must be new, empty or the folder of an earlier run; got other files",
+        "never touches files",
+    )
     assert missing_words(refused(tmp_path, overwrite=overwrite), words) == []
     assert (tmp_path / "thesis.txt").exists()
 

@@ -95,5 +95,5 @@ def test_sets_of_labels_are_those_above_what_validation_tells(fitted, tmp_path):
 def test_a_model_that_was_not_told_gives_no_sets(finished):
     model = ht.load(finished("vit").folder)  # 15 validation examples
     assert isinstance(model, ht.Predictor)
-    with pytest.raises(RecipeError, match="coverage must be left out: the model can't tell such sets"):
+    with pytest.raises(RecipeError, match="coverage must be left out: the model can't predict sets of labels"):
         model.use_coverage(0.9)

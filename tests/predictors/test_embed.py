@@ -72,7 +72,10 @@ def test_what_cant_be_read_is_told_and_the_rest_is_written(finished, flat_data, 
 
 @pytest.mark.parametrize(
     ("out", "fault"),
-    [("f.csv", "--out must be a file that ends in .parquet or .npy or .safetensors"), ("no/f.npy", "in a folder")],
+    [
+        ("f.csv", "--out must be a file that ends in .parquet or .npy or .safetensors"),
+        ("no/f.npy", "in an existing folder"),
+    ],
 )
 def test_where_it_can_be_written_is_told_before_a_model_is_loaded(out, fault, tmp_path):
     outcome = call("embed", "no/such-model", "x", "--out", tmp_path / out)
@@ -83,7 +86,7 @@ def test_where_it_can_be_written_is_told_before_a_model_is_loaded(out, fault, tm
 def test_heads_with_many_rows_an_input_embed_nothing(tiny, tmp_path):
     outcome = call("embed", tiny("bert-spans"), "a text", "--out", tmp_path / "f.npy")
     assert outcome.exit_code == 2
-    assert "the model that embeds must be one with a single row of features an input" in outcome.stderr
+    assert "the model that embeds must be a model with one vector of features per input" in outcome.stderr
 
 
 def test_a_folder_that_hftransfer_wrote_is_never_taken_for_a_backbone(finished, tmp_path):

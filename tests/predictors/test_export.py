@@ -153,11 +153,11 @@ def test_matrices_are_merged(tiny: TinyModels, folder_data: Path, tmp_path: Path
 def test_what_can_not_be_exported_is_told(finished: Any, tiny: TinyModels, tmp_path: Path) -> None:
     folder = finished("resnet").folder
     whole = call("export", folder, "--format", "merged", "--out", tmp_path / "x")
-    assert missing_words(whole.stderr, ("a model with LoRA's matrices", "loads in plain transformers")) == []
+    assert missing_words(whole.stderr, ("a LoRA adapter", "plain transformers loads its folder")) == []
     odd = call("export", folder, "--format", "tflite")
     assert missing_words(odd.stderr, ("--format must be merged, onnx or keras; got 'tflite'",)) == []
     dual = call("export", tiny("clip-dual"), "--out", tmp_path / "x")
-    assert missing_words(dual.stderr, ("one with classes of its own", "head_init: zero-shot")) == []
+    assert missing_words(dual.stderr, ("a model with classes of its own", "head_init: zero-shot")) == []
     assert not (tmp_path / "x").exists()
     assert export_merged.__doc__
 

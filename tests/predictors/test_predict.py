@@ -152,7 +152,7 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
     with pytest.raises(DataError) as error:
         inputs_of([*given[:2], str(photos / "empty")], IMAGES, Columns("picture"))
     words = (
-        "*.gif' must be a pattern that fits files such as *.jpg; got no file",
+        "*.gif' must be a pattern that matches files such as *.jpg; got no file",
         "--column must be a column of",
         "the folder",
     )
@@ -281,7 +281,7 @@ def test_a_split_is_asked_for(finished: Any, folder_data: Path) -> None:
     found = json.loads(call("eval", folder, "--split", "validation", "--json", "--quiet").stdout)
     assert sum(map(sum, found["confusion_matrix"])) == 15
     wrong = call("eval", folder, "--data", folder_data, "--split", "holdout")
-    assert missing_words(wrong.stderr, ("the split to be judged must be a split of the data", "'holdout'")) == []
+    assert missing_words(wrong.stderr, ("the split to evaluate must be a split of the data", "'holdout'")) == []
 
 
 def _photos(folder: Path) -> Path:
@@ -329,7 +329,8 @@ def test_settings_that_judge_nothing_are_refused(finished: Any, folder_data: Pat
     folder = finished("resnet").folder
     alone = call("eval", folder, "decode=draft", "limit=3")
     assert (
-        missing_words(alone.stderr, ("settings of the data must be given with --data; got decode=draft limit=3",)) == []
+        missing_words(alone.stderr, ("data settings must be given together with --data; got decode=draft limit=3",))
+        == []
     )
     odd = call("eval", folder, "--data", folder_data, "decode=fast", "limit=none")
     words = ("data.decode must be 'exact' or 'draft'; got 'fast'", "data.limit must be a valid integer")

@@ -76,7 +76,7 @@ def test_what_can_not_be_searched_is_told(photos: Path, tiny: TinyModels, tmp_pa
         ht.search(" ", photos, model=tiny("clip-dual"), progress=SILENT)
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "a.png").write_text("none")
-    with pytest.raises(DataError, match="some that can be read; got none"):
+    with pytest.raises(DataError, match="at least one readable input; got none"):
         ht.search("film", tmp_path / "only", model=tiny("clip-dual"), progress=SILENT)
 
 
@@ -96,7 +96,7 @@ def test_suggestions_are_told_and_written(finished: Any, photos: Path, tmp_path:
     out = tmp_path / "next"
     told = call("suggest", run, photos, "--count", 4, "--out", out)
     assert told.exit_code == 2  # as of predict: the rest is done, and what can't be read is told
-    assert "broken.png must be an image that Pillow reads; got something else. Mend or remove the file." in told.stderr
+    assert "broken.png must be an image that Pillow reads; got something else. Fix or remove the file." in told.stderr
     assert "on_error" not in told.stderr
     assert told.stdout.splitlines()[0].split() == ["label", "score", "uncertainty", "typicality", "input"]
     assert len(found.faults) == 1
@@ -106,7 +106,7 @@ def test_suggestions_are_told_and_written(finished: Any, photos: Path, tmp_path:
 
 
 def test_models_without_labels_suggest_nothing(tiny: TinyModels, photos: Path) -> None:
-    with pytest.raises(ModelError, match="one that gives scores of labels"):
+    with pytest.raises(ModelError, match="a model that gives scores of labels"):
         ht.suggest(tiny("clip-dual"), photos, progress=SILENT)
 
 

@@ -240,7 +240,7 @@ def test_a_port_that_is_taken_is_told(finished: Any) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(RecipeError, match=r"--port must be free \(0 takes one that is\)"):
+        with pytest.raises(RecipeError, match=r"--port must be free \(0 picks a free one\)"):
             ht.serve(finished("resnet").folder, port=port)
 
 

@@ -64,7 +64,7 @@ def test_what_is_too_unlike_is_none_of_these(finished, folder_data, strange):
     model.use_unknown(None)
     assert model.predict(strange).label in model.class_names
     for share in (0, 1.5):
-        with pytest.raises(RecipeError, match="unknown must be a share of training examples above 0"):
+        with pytest.raises(RecipeError, match="unknown must be a share of the training examples, above 0"):
             model.use_unknown(share)
 
 
@@ -107,14 +107,16 @@ def test_the_looks_of_examples_go_where_the_model_goes(finished, strange, tmp_pa
     plain = loaded(tmp_path / "saved")
     assert plain.predict(strange).unlike is None
     assert "unlike" not in plain.predict(strange).plain()
-    with pytest.raises(RecipeError, match="unknown must be left out: the model keeps no look of its examples"):
+    with pytest.raises(
+        RecipeError, match="unknown must be left out: the model does not know what its training examples look like"
+    ):
         plain.use_unknown(0.99)
 
 
 def test_a_damaged_file_of_features_is_told(finished, tmp_path):
     folder = shutil.copytree(finished("vit").folder / "model", tmp_path / "model")
     (folder / FEATURES).write_bytes(b"damaged")
-    with pytest.raises(ModelError, match=r"features\.safetensors must be as hftransfer writes it; got"):
+    with pytest.raises(ModelError, match=r"features\.safetensors must be a valid file of hftransfer; got"):
         ht.load(folder)
 
 

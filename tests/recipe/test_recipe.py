@@ -353,7 +353,7 @@ def test_overrides_from_python_are_values(written):
         ("~train.speed", ("~train.speed must be a key of the recipe; got none", "Did you mean 'train.seed'?")),
         ("~model.nam", ("~model.nam must be a key of the recipe; got none",)),
         ("train.seed.more=3", ("train.seed.more",)),
-        ("task.name=x", ("override task.name must be below a section",)),
+        ("task.name=x", ("override task.name must be inside a section",)),
     ],
 )
 def test_an_override_that_fits_nothing_is_told(written, override, words):

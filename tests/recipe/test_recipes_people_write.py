@@ -39,7 +39,7 @@ def _told(*overrides: str, **changed: Any) -> str:
         ("x" * 5000 + "=1", "the unknown key 'xxx"),
         ("no equals " + "x" * 5000, "an override must be key=value or ~key"),
         ("~" + "y" * 5000, "must be a key of the recipe; got none"),
-        ("train.seed.deep=1", "override train.seed.deep must be below a section; seed is one value"),
+        ("train.seed.deep=1", "override train.seed.deep must be inside a section, but seed is a single value"),
         ("train.batch_size=1000000000", "train.batch_size must be a number of at most 65536"),
         ("train.epochs=1000000000", "train.epochs must be a number of at most 10000"),
         ("strategy=finetune:2", "Did you mean 'fine-tune:2'?"),
@@ -67,9 +67,9 @@ def test_what_is_no_recipe_and_no_override_is_told() -> None:
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    with pytest.raises(RecipeError, match="too many levels"):
+    with pytest.raises(RecipeError, match="too many nested levels"):
         load_recipe({**MINIMAL, "data": deep})
-    with pytest.raises(RecipeError, match="too many levels"):
+    with pytest.raises(RecipeError, match="too many nested levels"):
         load_recipe(MINIMAL, {"data.limit": deep})
 
 
@@ -92,7 +92,7 @@ def test_a_setting_that_no_file_can_be_called_is_told(key: str) -> None:
 @pytest.mark.parametrize("task", ["depth-estimation", "object-detection", "summarization"])
 def test_a_task_of_the_hub_that_is_not_ours_is_called_that(task: str) -> None:
     told = _told(task=task)
-    assert f"got '{task}', which hftransfer does not do yet" in told
+    assert f"got '{task}', which hftransfer does not support yet" in told
     assert "text-classification" in told
     assert "Did you mean" not in told
 
@@ -110,10 +110,12 @@ def test_no_split_is_used_as_two(tmp_path: Path) -> None:
     data = write_classes(tmp_path / "photos", {"red": 2, "blue": 2})
     document = {**MINIMAL, "model": "bundled/efficientnet-lite0"}
     twice = {"source": str(data), "train_split": "a", "validation_split": "b", "test_split": "b"}
-    with pytest.raises(RecipeError, match=r"data.test_split must be another split than data.validation_split; got 'b'"):
+    with pytest.raises(
+        RecipeError, match=r"data.test_split must be a different split from data.validation_split; got 'b'"
+    ):
         early_look(load_recipe({**document, "data": twice}).recipe, None)
     twice |= {"validation_split": "c", "test_split": "a"}
-    with pytest.raises(RecipeError, match=r"data.test_split must be another split than data.train_split; got 'a'"):
+    with pytest.raises(RecipeError, match=r"data.test_split must be a different split from data.train_split; got 'a'"):
         early_look(load_recipe({**document, "data": twice}).recipe, None)
 
 
@@ -127,7 +129,7 @@ def test_fit_takes_a_folder_of_classes_or_of_splits_and_advises_what_it_takes(ti
     assert fitted.metrics["examples"]["test"] == 0
     with pytest.raises(DataError) as error:
         ht.fit(train=tmp_path / "photos", test=[(picture("red"), "red")], **asked)
-    assert "Give the path of one of its splits there, or the whole path alone." in faults_of(error)
+    assert "Give the path of one of its splits there, or the whole path on its own." in faults_of(error)
 
 
 def test_a_batch_larger_than_the_data_is_one_step(
@@ -147,7 +149,7 @@ def test_a_batch_larger_than_the_data_is_one_step(
         ("model.epochs=1", "Did you mean train.epochs?"),
         ("bs=8", "Did you mean train.batch_size?"),
         ("train.rank=8", "Did you mean strategy.rank?"),
-        ("strategy.rank=8", "Of lora it is one."),
+        ("strategy.rank=8", "It is a key of strategy lora."),
         ("data.push_to=me/x", "Did you mean hub.push_to?"),
         ("train.task=x", "Did you mean task?"),
         # A slip of the pen is nearer than another section.

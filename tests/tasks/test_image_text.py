@@ -484,7 +484,7 @@ def test_a_batch_of_pairs_is_never_halved(
         raise MemoryError
 
     monkeypatch.setattr(_Run, "_part", full)
-    with pytest.raises(TrainingError, match=r"train.batch_size must be smaller; got 16, which do not fit the memory"):
+    with pytest.raises(TrainingError, match=r"train.batch_size must be smaller; got 16, which do not fit into memory"):
         run(_recipe(tiny, captions), out=tmp_path / "run", progress=SILENT)
 
 
@@ -512,7 +512,7 @@ def test_a_dual_encoder_learns_on(tiny: TinyModels, captions: Path, tmp_path: Pa
     [
         ({"strategy": {"kind": "lora", "merge": True}}, ("strategy.merge must be left out for task image-text",)),
         ({"strategy": {"kind": "fine-tune", "unfreeze": ["x"]}}, ("all or a number of stages of each tower",)),
-        ({"strategy": {"kind": "fine-tune", "unfreeze": 9}}, ("a number of 1 to", "images")),
+        ({"strategy": {"kind": "fine-tune", "unfreeze": 9}}, ("a number from 1 to", "images")),
         (
             {"train": {"augment": "light", "mixup": 0.2}},
             ("train.augment must be left out", "train.mixup must be left out"),

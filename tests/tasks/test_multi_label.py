@@ -300,7 +300,7 @@ def test_commands_know_of_several_labels(run_of_texts: Path, table: Path, tmp_pa
 def test_a_threshold_for_another_model_is_refused(finished: Finished) -> None:
     found = CliRunner().invoke(app, ["predict", str(finished("vit").folder), "x.png", "--threshold", "0.5"])
     assert found.exit_code == 2
-    assert "the threshold must be left out: models of several labels alone have one" in found.output
+    assert "the threshold must be left out: only models of several labels have one" in found.output
 
 
 def test_a_graph_of_onnx_gives_the_same_logits(run_of_texts: Path, tmp_path: Path) -> None:

@@ -269,7 +269,9 @@ def test_classes_of_pairs_read_apart(tiny: TinyModels, tmp_path: Path) -> None:
 
 def test_pairs_read_apart_need_pairs(tiny: TinyModels, rents: Path) -> None:
     recipe = _recipe(tiny("bert"), rents, strategy={"kind": "linear-probe", "pair": "features"})
-    with pytest.raises(RecipeError, match=r"strategy.pair must be left out for what is no pair of texts; got features"):
+    with pytest.raises(
+        RecipeError, match=r"strategy.pair must be left out unless the inputs are pairs of texts; got features"
+    ):
         ht.run(recipe, progress=SILENT)
     recipe = _recipe(
         tiny("vit"), "somewhere", "image-regression", strategy={"kind": "linear-probe", "pair": "features"}

@@ -143,7 +143,7 @@ def test_a_turn_of_the_assistant_that_no_user_asked_for_is_learned_too() -> None
     strict = "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('a user must begin') }}{% endif %}"
     with pytest.raises(DataError, match="one that takes these messages; got TemplateError: a user must begin"):
         Template(byte_tokenizer(chat=strict + CHAT_TEMPLATE)).encode(greeted, "row 1")
-    with pytest.raises(DataError, match="a prompt with a completion; got a message of the assistant alone"):
+    with pytest.raises(DataError, match="a prompt with a completion; got only an assistant message"):
         Template(byte_tokenizer(), "{prompt}").encode(alone, "row 1")
 
 
@@ -237,7 +237,7 @@ def test_rows_of_every_form_are_read() -> None:
         ({"instruction": "p", "ouput": "c"}, "Did you mean 'output' by 'ouput'?"),
         ({"mesages": []}, "Did you mean 'messages' by 'mesages'?"),
         ({"prompt": "p", "completion": " "}, "column 'completion' must be a text; got an empty text"),
-        ({"messages": [{"role": "user", "content": "p"}]}, "messages with a turn of the assistant; got user"),
+        ({"messages": [{"role": "user", "content": "p"}]}, "messages with an assistant turn; got user"),
         ({"messages": [{"role": "user", "content": "p"}] * 2 + [{"role": "assistant", "content": "a"}]}, "message 2"),
         ({"messages": [{"role": "oracle", "content": "p"}]}, "the role of message 1 must be one of system, user"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "{role, content} with texts"),
@@ -545,7 +545,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     # Of a folder of runs the newest goes on that is unfinished.
     resumed = ht.run(tmp_path, data=ROWS, resume=True)
     assert resumed.folder == tmp_path / "run"
-    with pytest.raises(HftransferError, match="must be interrupted, one at least, to go on with; got none"):
+    with pytest.raises(HftransferError, match="must be at least one interrupted run; got none"):
         ht.run(tmp_path, data=ROWS, resume=True)
     one, two = ((run.folder / "model" / "adapter_model.safetensors").read_bytes() for run in (whole, resumed))
     assert one == two

@@ -332,7 +332,7 @@ def test_unreadable_images_are_told_or_skipped(tiny: TinyModels, flat_data: Path
         ({"strategy": "lora"}, ("strategy must be left out", "lora")),
         ({"prompts": ["a cat"], "strategy": "lora"}, ("templates with one {}", "strategy must be left out")),
         ({"prompts": "openai7"}, ("Did you mean 'openai-7'?",)),
-        ({"compare_prompts": True}, ("compare_prompts must be left out where there is one template",)),
+        ({"compare_prompts": True}, ("compare_prompts must be left out when there is only one template",)),
         ({"class_names": ["cat"]}, ("class_names must be one name for each",)),
         ({"class_names": {"bird": "bird"}}, ("class_names must be names for classes of the data",)),
     ],

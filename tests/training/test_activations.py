@@ -289,7 +289,7 @@ def test_a_bad_image_stops_the_pass_and_keeps_the_rest(resnet, tmp_path):
     store = ActivationStore(tmp_path, {"x": 1})
     with pytest.raises(DataError) as error:
         fill_store(store, resnet, len(resnet.stages), ImageItems(rows, digests_of(rows), resnet), FP32)
-    assert missing_words(faults_of(error), ("bad.png must be a whole image", "`hftransfer check` lists all")) == []
+    assert missing_words(faults_of(error), ("bad.png must be a complete image", "`hftransfer check` lists all")) == []
     assert len(ActivationStore(tmp_path, {"x": 1}).missing(digests_of(rows))) == 4
 
 

@@ -80,7 +80,7 @@ def test_an_unfinished_one_is_named_and_goes_with_the_next(tmp_path: Path) -> No
     found = checkpoints.newest(told.append)
     assert found is not None
     assert found.state["step"] == 1
-    assert told == ["checkpoint .step-000000002.0123abcd.tmp was never finished and is passed over"]
+    assert told == ["checkpoint .step-000000002.0123abcd.tmp was never finished and is skipped"]
     checkpoints.save(3, {}, {"step": 3})
     assert sorted(f.name for f in (tmp_path / "c").iterdir()) == ["step-000000001", "step-000000003"]
 

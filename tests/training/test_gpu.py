@@ -55,7 +55,7 @@ def test_a_run_goes_on_where_an_operation_has_no_order(setting: Setting, monkeyp
     monkeypatch.setattr(_Run, "__init__", begin)
     told = io.StringIO()
     same = gpu_checks._weights(gpu_checks._fitted(setting, "vit", told=told))
-    assert told.getvalue().count(f"this run can't be repeated to the bit: {_REFUSED}") == 1
+    assert told.getvalue().count(f"this run can't be reproduced bit for bit: {_REFUSED}") == 1
     assert all(torch.equal(whole[name], same[name]) for name in whole)
 
 

@@ -202,7 +202,7 @@ def test_a_signal_to_the_command_stops_all_processes_and_the_run_goes_on(
     resumed = run_in_process(recipe, folder, "--processes=2", "--resume")
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, output
-    assert output.count("going on after step") == 1
+    assert output.count("resuming after step") == 1
     assert "2 processes" in output
     whole = run(recipe, out=tmp_path / "whole", progress=Progress(None))
     mine, theirs = (load_file(f / "model" / "model.safetensors") for f in (whole.folder, folder))

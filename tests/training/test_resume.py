@@ -57,7 +57,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     log = (resumed.folder / "log.txt").read_text()
     assert "epoch 1: training loss" in so_far
     assert log.startswith(so_far)
-    assert "going on after step 7 (checkpoint step-000000007)" in log
+    assert "resuming after step 7 (checkpoint step-000000007)" in log
     assert _weights(whole.folder) == _weights(resumed.folder)
     assert whole.metrics["test"] == resumed.metrics["test"]
     assert whole.metrics["best_epoch"] == resumed.metrics["best_epoch"]
@@ -91,7 +91,7 @@ def test_the_newest_interrupted_run_of_a_recipe_goes_on(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = {**recipe, "output": {"folder": str(tmp_path / "runs")}}
-    with pytest.raises(OutputError, match="must be interrupted, one at least"):
+    with pytest.raises(OutputError, match="must be at least one interrupted run"):
         run(recipe, resume=True, progress=SILENT)
     with monkeypatch.context() as patched:
         _stopping(patched, 7)
@@ -144,7 +144,7 @@ def test_an_interrupted_run_is_not_taken_for_a_new_or_a_finished_one(
         run(recipe, out=tmp_path / "run", progress=SILENT)
     run(recipe, out=tmp_path / "run", overwrite=True, progress=SILENT)
     assert not (tmp_path / "run" / CHECKPOINTS).exists()
-    with pytest.raises(OutputError, match="must be one of an interrupted run; got a finished run"):
+    with pytest.raises(OutputError, match="must be the folder of an interrupted run; got a finished run"):
         run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
 
 
@@ -164,7 +164,7 @@ def test_an_earlier_run_stays_whole_while_another_replaces_it(
 
 def test_a_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
-    with folder.in_use(), pytest.raises(OutputError, match="must be free; got one that another run is writing into"):
+    with folder.in_use(), pytest.raises(OutputError, match="must be free; got a folder that another run is writing to"):
         run(recipe, out=tmp_path / "run", overwrite=True, progress=SILENT)
     assert not (tmp_path / "run").exists()
     run(recipe, out=tmp_path / "run", progress=SILENT)

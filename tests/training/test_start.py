@@ -172,9 +172,9 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
         (
             "text-classification",
             {"label_smoothing": 0.1},
-            "train.label_smoothing: 0.1 has no effect on a head that is solved",
+            "train.label_smoothing: 0.1 has no effect on a solved head",
         ),
-        ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a head that is solved"),
+        ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a solved head"),
     ],
 )
 def test_what_a_solved_head_does_not_heed_is_told(

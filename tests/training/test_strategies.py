@@ -276,7 +276,7 @@ def test_the_loss_on_drawn_pets_falls(tiny: TinyModels, few_pets: Path, family: 
 
 def test_lora_of_the_last_stages_leaves_what_is_below_alone(tiny: TinyModels) -> None:
     adapter, _ = adapter_for(tiny, "bert", "text-classification", LoRA())
-    with pytest.raises(RecipeError, match=r"strategy\.last must be a number of 1 to 2"):
+    with pytest.raises(RecipeError, match=r"strategy\.last must be a number from 1 to 2"):
         LoRA(last=3).prepare(adapter)
     assert LoRA(last=1).prepare(adapter) == 1
     learning = [name for name, own in adapter.model.named_parameters() if own.requires_grad and "lora" in name]
