@@ -275,7 +275,7 @@ def test_what_a_killed_audit_left_is_replaced_and_what_a_living_one_writes_is_no
         write("whole")
     write("whole")
     assert {file.name: file.read_text() for file in (tmp_path / "audit").iterdir()} == {"audit.csv": "whole"}
-    with pytest.raises(OutputError, match="must be new or empty; got one with files"):
+    with pytest.raises(OutputError, match="must be new or empty; got a folder with files"):
         write("again")
 
 
