@@ -300,7 +300,7 @@ def test_a_folder_with_several_models_wants_one_named(tmp_path: Path) -> None:
         (lambda folder: (folder / "m.keras").write_bytes(b"no archive"), "got a damaged one"),
         (lambda folder: (folder / "m.h5").write_bytes(b"no HDF5"), "got a damaged one"),
         (lambda folder: save_keras(tiny_keras(), folder / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n"), "a damaged one"),
-        (lambda folder: _weights_alone(folder), "got weights alone"),
+        (lambda folder: _weights_alone(folder), "got only weights"),
     ],
     ids=["none", "SavedModel", "keras", "h5", "truncated", "weights"],
 )

@@ -317,7 +317,11 @@ def test_a_vocabulary_of_special_tokens_or_a_far_smaller_one_is_refused(
     _bare("bert", words)
     (words / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
     small = save_text("small", vocab_size=5000)
-    for folder, told in ((special, "special tokens alone"), (words, "special tokens alone"), (small, "knows 5,000")):
+    for folder, told in (
+        (special, "only [0-9]+ special tokens"),
+        (words, "special tokens alone"),
+        (small, "knows 5,000"),
+    ):
         with pytest.raises(ModelError, match=told):
             load_model(folder)
         with pytest.raises(ModelError, match=told):
