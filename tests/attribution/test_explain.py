@@ -268,7 +268,7 @@ def test_the_page_of_a_run_tells_that_a_map_is_blank(finished: Any) -> None:
     tested = _Tested(rows, np.array([0, 1]), {0: "first", 1: "second"}, adapter, None)
     group = _pictures("Worst", "wrong", [0, 1], tested, explains=True)
     assert [one.caption for one in group.pictures] == ["first; the map is blank", "second; the map is blank"]
-    assert "no place in the image did" in group.note
+    assert "nothing in the image did" in group.note
 
 
 @pytest.mark.parametrize("family", [*DUAL_FAMILIES, "open_clip"])

@@ -203,21 +203,20 @@ def test_a_full_disk_is_told_without_traceback(recipe, tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert (
-        missing_words(result.stderr, ("error: the results in", "must be written whole; got No space left on device"))
-        == []
+        missing_words(result.stderr, ("error: the results in", "must be complete; got No space left on device")) == []
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["runn"], "the command must be one that 'hftransfer' has; got 'runn'. Did you mean 'run'?"),
-        (["runs", "shw"], "the command must be one that 'hftransfer runs' has; got 'shw'. Did you mean 'show'?"),
+        (["runn"], "the command must be a command of 'hftransfer'; got 'runn'. Did you mean 'run'?"),
+        (["runs", "shw"], "the command must be a command of 'hftransfer runs'; got 'shw'. Did you mean 'show'?"),
         (["run"], "RECIPE must be given; got none. A recipe file, or the name of a shipped recipe"),
         (["zero-shot", "a", "b"], "--labels must be given; got none."),
         (
             ["run", "x", "--outt"],
-            "the option must be one that 'hftransfer run' has; got '--outt'. Did you mean '--out'?",
+            "the option must be an option of 'hftransfer run'; got '--outt'. Did you mean '--out'?",
         ),
         (["predict", "x", "--top", "abc"], "--top must be a whole number; got 'abc'."),
         (["predict", "x", "--top", "0"], "--top must be greater than or equal to 1; got '0'."),
@@ -435,4 +434,4 @@ def test_predict_without_a_model_is_told(tmp_path, images):
 def test_a_folder_without_images_is_told(finished, tmp_path):
     result = call("predict", finished("resnet").folder, tmp_path)
     assert result.exit_code == 2
-    assert missing_words(result.stderr, ("the folder", "must be one with files such as *.jpg; got no file")) == []
+    assert missing_words(result.stderr, ("the folder", "must be a folder with files such as *.jpg; got no")) == []

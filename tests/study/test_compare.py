@@ -158,7 +158,7 @@ def test_contrastive_in_short_is_fine_tuning_by_pairs() -> None:
         ("lora:0", ("a rank of 1 or more", "'lora:0'")),
         ("linear-probe:3", ("without a number",)),
         ("contrastive:2", ("without a number",)),
-        ("fine-tune:-1", ("how many of the last stages",)),
+        ("fine-tune:-1", ("fine-tune:N to train the last N stages",)),
     ],
 )
 def test_a_strategy_in_short_that_is_none_is_told(short: str, words: tuple[str, ...]) -> None:
@@ -326,7 +326,13 @@ def test_all_faults_of_all_cells_are_told_before_anything_is_run(
     recipe = recipe_for(tiny("vit"), tmp_path / "nowhere")
     with pytest.raises(HftransferError) as error:
         compare(recipe, strategies=["fine-tun:2", "lora:0"], seeds=[1, 1], progress=SILENT)
-    words = ("compare.strategies: a strategy", "'fine-tun:2'", "'lora:0'", "compare.seeds: they must be", "1 twice")
+    words = (
+        "compare.strategies: a strategy",
+        "'fine-tun:2'",
+        "'lora:0'",
+        "compare.seeds: the values must be different",
+        "1 twice",
+    )
     assert missing_words(faults_of(error), words) == []
     with pytest.raises(HftransferError) as error:
         compare(recipe, models=[str(tiny("bert")), str(tmp_path / "none")], seeds=[1], progress=SILENT)

@@ -334,7 +334,7 @@ def test_an_interrupted_curve_goes_on_where_it_stopped(
         run(document, out=tmp_path / "run", progress=SILENT)
     saved = tmp_path / "run" / "checkpoints" / "shots.json"
     assert len(json.loads(saved.read_text())["rows"]) == 2
-    with pytest.raises(RecipeError, match=r"strategy.l2 of the interrupted run must be as it was \(auto\)"):
+    with pytest.raises(RecipeError, match=r"strategy.l2 of the interrupted run must be unchanged \(auto\)"):
         run(document, {"strategy.l2": 1.0}, out=tmp_path / "run", resume=True, progress=SILENT)
     calls.clear()
     calls.extend([1, 1, 1])

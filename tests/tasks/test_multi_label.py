@@ -293,7 +293,7 @@ def test_commands_know_of_several_labels(run_of_texts: Path, table: Path, tmp_pa
     judged = json.loads(_said("eval", run, "--data", str(table), "--threshold", "0", "--json"))
     assert judged["labels_per_example"] == 4.0
     draft = _said("init", "--data", str(table), "--out", str(tmp_path / "draft.yaml"))
-    assert "several labels a row (lists)" in draft
+    assert "several labels per row (lists)" in draft
     assert "task: text-classification" in draft
 
 

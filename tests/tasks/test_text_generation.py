@@ -189,7 +189,7 @@ def test_a_prompt_without_room_is_told_or_left_out_and_a_cut_is_noted() -> None:
         DataError, match=r"row\[0\]: the prompt must be shorter than 16 tokens, .*; got 30 tokens. .*larger"
     ):
         encode_rows(rows, template, TokenLimit(16), strict=True)
-    with pytest.raises(DataError, match=r"16 tokens, the limit of the model; .*Shorten it, or leave"):
+    with pytest.raises(DataError, match=r"16 tokens, the limit of the model; .*Shorten it, or set"):
         encode_rows(rows, template, TokenLimit(16, of_model=True), strict=True)
     found = encode_rows(rows, template, TokenLimit(16), strict=False)
     assert [part.encoded.learned for part in found.parts] == [0, 15]
@@ -621,7 +621,7 @@ def test_predictions_tell_text_end_and_probability(writers: dict[str, Path]) -> 
     assert model.predict(given, max_new_tokens=5)[0] != one
     with pytest.raises(RecipeError, match="max_new_tokens must be 1 or more; got 0"):
         model.predict(["a"], max_new_tokens=0)
-    with pytest.raises(DataError, match="of 1 to 255 tokens"):
+    with pytest.raises(DataError, match="1 to 255 tokens long"):
         model.predict(["a" * 300])
     with pytest.raises(DataError, match="prompt 2 must be a text"):
         model.predict(["a", " "])

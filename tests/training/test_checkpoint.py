@@ -71,7 +71,7 @@ def test_a_broken_checkpoint_is_named_and_passed_over(tmp_path: Path, spoil: str
     assert found is not None
     assert found.state["step"] == 1
     assert len(told) == 1
-    assert told[0].startswith("checkpoint step-000000002 is passed over: ")
+    assert told[0].startswith("checkpoint step-000000002 is skipped: ")
 
 
 def test_an_unfinished_one_is_named_and_goes_with_the_next(tmp_path: Path) -> None:

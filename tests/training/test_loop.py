@@ -304,7 +304,7 @@ def test_a_broken_newest_checkpoint_costs_steps_and_no_bits(
     (newest / "optimizer.safetensors").write_bytes(b"gone")
     told: list[str] = []
     resumed = _run_with(tiny, tmp_path / "c", {}, tell=told.append)
-    assert told == [f"checkpoint {newest.name} is passed over: optimizer.safetensors is damaged"]
+    assert told == [f"checkpoint {newest.name} is skipped: optimizer.safetensors is damaged"]
     for mine, theirs in zip(whole.adapter.model.parameters(), resumed.adapter.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 

@@ -106,7 +106,7 @@ def test_the_newest_interrupted_run_of_a_recipe_goes_on(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"train.epochs": 5, "train.seed": 1}, ("train.epochs of", "as it was (4); got 5", "train.seed of")),
+        ({"train.epochs": 5, "train.seed": 1}, ("train.epochs of", "unchanged (4); got 5", "train.seed of")),
         ({"strategy.learning_rate": 0.1}, ("strategy.learning_rate of the interrupted run",)),
         ({"data.validation_fraction": 0.3}, ("data.validation_fraction of",)),
     ],

@@ -115,7 +115,7 @@ def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, t
     settings = {"train.epochs": 2, "train.schedule": "constant", "train.warmup": 0.0}
     own = ht.run({**recipe, "strategy": harmful}, settings, out=tmp_path / "own", progress=Progress(told))
     assert own.metrics["best_epoch"] == 0
-    assert "no epoch was better on validation than the linear probe that training began with" in told.getvalue()
+    assert "no epoch was better on validation than the linear probe that training started from" in told.getvalue()
     assert own.metrics["test"]["log_loss"] == pytest.approx(probe.metrics["test"]["log_loss"], rel=1e-4)
     with (own.folder / "history.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
