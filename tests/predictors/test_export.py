@@ -48,7 +48,7 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
     folder = run(recipe, {"train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).folder
     found = call("export", folder, "--out", tmp_path / "onnx", "--quiet")
     assert found.exit_code == 0, found.output
-    assert "largest difference of a logit" in found.stdout
+    assert "largest logit difference" in found.stdout
     assert "16 examples of its data" in found.stdout
     said = json.loads((tmp_path / "onnx" / "onnx.json").read_text())
     assert said["labels"] == ["blue", "green", "red"]
