@@ -1034,7 +1034,7 @@ def main() -> None:
 def _listed(what: str) -> list[str]:
     match what:
         case "recipes":
-            from hftransfer.recipe import shipped_recipes
+            from hftransfer.base.shipped import shipped_recipes
 
             return [f"{name:<28} {_headline(path)}" for name, path in shipped_recipes().items()]
         case "models":

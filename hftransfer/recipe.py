@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import HubSettings, OutputSettings
+from hftransfer.base.shipped import shipped_recipes
 from hftransfer.data.settings import DataSettings
 from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, nearest_strategy, strategy_of
 from hftransfer.tasks import TASKS
@@ -341,15 +342,6 @@ def load_recipe(
     if faults or recipe is None:
         raise RecipeError(*faults)
     return LoadedRecipe(recipe, name, document.origins())
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with the package, by name."""
-    package = Path(__file__).parent
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if folder.is_dir():
-            return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    return {}
 
 
 def with_memory(

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from hftransfer.base.errors import must_be, nearest, printable
+from hftransfer.base.shipped import shipped_recipes
 
 if TYPE_CHECKING:
 
@@ -104,10 +105,7 @@ def _name_of(parameter: Any) -> str:
 
 def recipes_like(incomplete: str) -> Sequence[str]:
     """Return the shipped recipes, and the recipe files, whose names begin as a word does that is not written yet."""
-    package = Path(__file__).parent  # as recipe.shipped_recipes, which takes longer to import
-    folders = (package / "recipes", package.parent / "recipes")
-    shipped = next((folder for folder in folders if folder.is_dir()), package)
-    names = [file.stem for file in sorted(shipped.glob("*.yaml")) if file.stem.startswith(incomplete)]
+    names = [name for name in shipped_recipes() if name.startswith(incomplete)]
     folder, slash, start = incomplete.rpartition("/")
     try:
         beside = sorted(Path(f"{folder}{slash}" or ".").expanduser().iterdir())

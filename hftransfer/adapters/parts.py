@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
@@ -23,6 +24,7 @@ class Parts:
     """The versions whose code the names are of: in another a layer may read what it did not read before."""
 
 
+@cache
 def libraries() -> str:
     """Return the versions of the libraries whose code the models are."""
     found = []

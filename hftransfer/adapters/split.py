@@ -46,7 +46,7 @@ class SplitModel:
     A boundary b in 0..len(stages) means that stages below b are frozen; b = len(stages) is the boundary at the head,
     b = 0 the one at the input. What comes before the stages (patch or word embeddings) belongs to the first of them,
     what comes between the last stage and the head (a final norm, a pooler) to the last. Inputs named in `carried`
-    cross each boundary beside the hidden state. Of a `known` parts, where they fit the model, nothing is tried out.
+    cross each boundary beside the hidden state. Where `known` parts fit the model, nothing is tried out.
 
     Raises:
         ModelError: the model takes more than this example, or its head can't be found.

@@ -271,7 +271,8 @@ def _started(run: Path) -> datetime:
     """Return when a run began, as it wrote that down; of one that did not, or not yet, as its folder tells."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads((run / "environment.json").read_text(encoding="utf-8"))["started"]
-        return datetime.fromisoformat(told).astimezone(datetime.fromisoformat(told).tzinfo)
+        when = datetime.fromisoformat(told)
+        return when if when.tzinfo is not None else when.astimezone()
     return begun(run)[0].astimezone()
 
 

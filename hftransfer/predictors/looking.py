@@ -43,6 +43,15 @@ def weights_of(place: Place) -> str:
     return checkpoint.weights_sha256 if checkpoint is not None else ""
 
 
+_TOLD = 5
+
+
+def tell_unread(faults: Sequence[str], progress: Progress) -> None:
+    """Say why the first inputs that can't be read are passed over."""
+    for fault in faults[:_TOLD]:
+        progress.line(f"not read: {fault}")
+
+
 def look_at(
     model: Predictor | DualPredictor, named: Sequence[NamedInput], weights_sha256: str, progress: Progress
 ) -> Looked:

@@ -18,14 +18,12 @@ from hftransfer.data.reading import Columns, NamedInput
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.embedding import load_embedder
 from hftransfer.predictors.inputs import OneInput, as_list, is_one
-from hftransfer.predictors.looking import look_at, named_inputs, weights_of
+from hftransfer.predictors.looking import look_at, named_inputs, tell_unread, weights_of
 from hftransfer.predictors.predictor import Predictor, all_or_faults, find_place
 from hftransfer.predictors.ranked import Ranked, RankedInput
 from hftransfer.training.embeddings import unit
 
 DEFAULT_MODEL = "bundled/dual-encoder"
-# Faults of inputs that a person in Python is told at once; `faults` has them all.
-_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def search(
         embedder, sha = load_embedder(model, precision), weights_of(find_place(model))
     wanted = _embedded(embedder, query)
     looked = look_at(embedder, _given(embedder, inputs, column), sha, progress)
-    for fault in looked.faults[: _TOLD if tells else 0]:
-        progress.line(f"not read: {fault}")
+    if tells:
+        tell_unread(looked.faults, progress)
     if not looked.names:
         raise DataError(*looked.faults, must_be("the inputs to search", "at least one readable input", "none"))
     likeness = unit(looked.features.astype(np.float32)) @ wanted  # (N,)

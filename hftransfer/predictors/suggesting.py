@@ -22,7 +22,7 @@ from hftransfer.data.inputs import inputs_of
 from hftransfer.data.reading import Columns, NamedInput
 from hftransfer.predictors.inputs import as_list
 from hftransfer.predictors.load import load
-from hftransfer.predictors.looking import look_at, named_inputs, weights_of
+from hftransfer.predictors.looking import look_at, named_inputs, tell_unread, weights_of
 from hftransfer.predictors.predictor import Predictor, find_place
 from hftransfer.predictors.ranked import Ranked, RankedInput
 from hftransfer.training.embeddings import unit
@@ -31,8 +31,6 @@ _CANDIDATES = 8
 """So many of the most uncertain are clustered for each that is suggested."""
 _NEIGHBOURS = 10
 _ROWS_AT_ONCE = 1024
-# Faults of inputs that a person in Python is told at once; `faults` has them all.
-_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ def suggest(
     predictor, sha = _ready(model, count)
     shown = progress or Progress()
     found = _suggested(predictor, sha, _given(predictor, inputs), count, seed, shown)
-    for fault in found.faults[: _TOLD if progress is None else 0]:
-        shown.line(f"not read: {fault}")
+    if progress is None:
+        tell_unread(found.faults, shown)
     return found
 
 

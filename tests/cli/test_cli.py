@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import hftransfer
+from hftransfer.base.shipped import shipped_recipes
 from hftransfer.cli import app
-from hftransfer.recipe import flat_settings, load_recipe, shipped_recipes
+from hftransfer.recipe import flat_settings, load_recipe
 from tests.builders import missing_words, picture
 
 HEAVY = ("torch", "transformers", "datasets", "timm", "accelerate", "evaluate", "matplotlib")

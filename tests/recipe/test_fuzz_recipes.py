@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hftransfer.base.errors import HftransferError, printable
+from hftransfer.base.shipped import shipped_recipes
 from hftransfer.jobs.early import early_look
-from hftransfer.recipe import flat_settings, load_recipe, recipe_yaml, settings_with_origin, shipped_recipes
+from hftransfer.recipe import flat_settings, load_recipe, recipe_yaml, settings_with_origin
 
 _LONGEST_FAULT = 4000
 _RECIPES = [YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) for path in shipped_recipes().values()]

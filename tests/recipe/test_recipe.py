@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hftransfer.base.errors import RecipeError
+from hftransfer.base.shipped import shipped_recipes
 from hftransfer.jobs.run import run
 from hftransfer.recipe import (
     LoadedRecipe,
@@ -18,7 +19,6 @@ from hftransfer.recipe import (
     recipe_schema,
     recipe_yaml,
     settings_with_origin,
-    shipped_recipes,
 )
 from hftransfer.strategies import LinearProbe
 from tests.builders import faults_of, missing_words, write_tiny_writer
