@@ -134,8 +134,12 @@ def filled_batches(lengths: np.ndarray, tokens: int, seed: int, epoch: int) -> l
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def count_of_steps(count: int, lengths: np.ndarray | None, settings: TrainSettings, epochs: int) -> int:
-    """Return how many steps so many epochs over `count` items have."""
+def count_of_steps(
+    count: int, lengths: np.ndarray | None, settings: TrainSettings, epochs: int, *, grouped: bool = False
+) -> int:
+    """Return how many steps so many epochs over `count` items have; `grouped` where batches hold several of a class."""
+    if grouped:
+        return epochs * _count_of_groups(count, settings.batch_size)
     if settings.tokens_per_batch is None or lengths is None:
         return epochs * -(-count // settings.batch_size)
     tokens, seed = settings.tokens_per_batch, settings.seed
@@ -155,4 +159,10 @@ def grouped_batches(classes: np.ndarray, batch_size: int, seed: int, epoch: int)
         # At even distances over the epoch, each moved at random within its own.
         places += ((np.arange(len(of_class)) + random.random(len(of_class))) / len(of_class)).tolist()
     order = np.concatenate([groups[index] for index in np.argsort(places)])
-    return [part.tolist() for part in np.array_split(order, -(-len(order) // batch_size))]
+    return [part.tolist() for part in np.array_split(order, _count_of_groups(len(order), batch_size))]
+
+
+def _count_of_groups(count: int, batch_size: int) -> int:
+    """Return into how many batches so many items are divided, each of `batch_size` or more: all pairs in a batch count,
+    so that larger batches learn as much in fewer steps."""
+    return max(1, count // batch_size)

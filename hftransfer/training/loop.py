@@ -244,7 +244,8 @@ class _Run:
         self.low_rank = lora_layers(self.adapter.model) if self.compute.device.type == "cpu" else []
         optimizer = make_optimizer(self.adapter, plan.rates, self.settings, self.compute.device)
         first = plan.train(0)
-        steps = count_of_steps(len(first), first.lengths, self.settings, plan.epochs)
+        grouped = plan.loss.classes is not None
+        steps = count_of_steps(len(first), first.lengths, self.settings, plan.epochs, grouped=grouped)
         share = share_of_rate(self.settings.schedule, steps, self.settings.warmup)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         self.optimizer = self.accelerator.prepare(optimizer)
@@ -493,10 +494,12 @@ class _Run:
 
     def _part_size(self, share: Share) -> int:
         """Return how many examples of a share go through the network at once."""
+        if self.plan.loss.whole_batches:
+            return len(share.batch)
         tokens = self.settings.micro_tokens
         if tokens == "auto":
             tokens = _CPU_TOKENS if self.compute.device.type == "cpu" else None
-        if tokens is None or not share.tokens or self.plan.loss.whole_batches:
+        if tokens is None or not share.tokens:
             return self.micro_batch_size
         return min(self.micro_batch_size, max(1, tokens // share.tokens))
 

@@ -22,8 +22,9 @@ from hftransfer.jobs.run import check, run
 from hftransfer.recipe import CompareSettings, load_recipe
 from hftransfer.strategies import FineTune, LoRA
 from hftransfer.study.cells import cells_of
-from hftransfer.training.batches import grouped_batches
+from hftransfer.training.batches import count_of_steps, grouped_batches
 from hftransfer.training.processes import Processes
+from hftransfer.training.settings import TrainSettings
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import InMemory, solve_head
 from tests.builders import TinyModels, missing_words
@@ -97,9 +98,18 @@ def test_a_batch_holds_several_of_a_class() -> None:
         assert batches == grouped_batches(classes, 32, seed=1, epoch=epoch)
     assert grouped_batches(classes, 32, 1, 0) != grouped_batches(classes, 32, 1, 1)
     two = np.arange(40) % 2
-    for batch in grouped_batches(two, 32, 0, 0):
+    (batch,) = grouped_batches(two, 32, 0, 0)  # one of 40 has more pairs than two of 20
+    assert len(batch) == 40
+    for batch in grouped_batches(two, 16, 0, 0):
         assert len(batch) == 20
         assert np.bincount(two[batch]).min() >= 8
+
+
+def test_a_schedule_knows_the_steps_of_grouped_batches() -> None:
+    for count in (3, 24, 40, 150):
+        batches = grouped_batches(np.arange(count) % 2, 16, 0, 0)
+        settings = TrainSettings(batch_size=16)
+        assert count_of_steps(count, None, settings, 7, grouped=True) == 7 * len(batches)
 
 
 @pytest.mark.parametrize(("family", "task", "strategy"), CASES)
