@@ -24,6 +24,7 @@ from hftransfer.data.label_sets import OfLabels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
 from hftransfer.data.roles import Found
+from hftransfer.data.rows import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.rows import (
     AbsentContent,
     BytesContent,
@@ -31,6 +32,7 @@ from hftransfer.data.rows import (
     DatasetContent,
     FileContent,
     Inspection,
+    MemberContent,
     Row,
     Target,
 )
@@ -44,10 +46,6 @@ if TYPE_CHECKING:
     from hftransfer.data.depth import PixelRange
 
 IMAGE_COLUMNS = (*("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),)
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
-    | {".heic", ".heif"}
-)
 
 
 class Images(OfLabels):
@@ -214,7 +212,7 @@ class Images(OfLabels):
         settings = DataSettings(source=str(path), allow_outside_paths=True)
         for record, number in zip(table.records, table.numbers, strict=True):
             value, where = record.get(column), f"{path.name}:{number}"
-            named = str(value) if isinstance(value, str) and value else where
+            named = str(value) if isinstance(value, str | MemberContent) and value else where
             try:
                 content = table_content(value, path.parent, where, settings)
             except DataError as error:
@@ -223,7 +221,7 @@ class Images(OfLabels):
             if content.path is not None:
                 yield NamedInput(named, content.path)
             else:
-                yield NamedInput(where, content.read())
+                yield NamedInput(f"{value} ({where})" if isinstance(value, MemberContent) else where, content.read())
 
     def is_beside(self, file: Path, *, is_table: bool) -> bool:
         """Return whether a file is a table, a note or a text, by its name."""
@@ -347,6 +345,8 @@ def table_content(value: object, folder: Path, where: str, settings: DataSetting
         DataError: it is neither, or there is no such file.
     """
     given = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(given, MemberContent):
+        return given
     if isinstance(given, bytes):
         return BytesContent(given)
     if not isinstance(value, str) or not value:

@@ -15,6 +15,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing"),
 }
+_NUMBERED = re.compile(r"(.*?)[-_.]?\d+")
 _SHARD = re.compile(r"(.+?)[-_.]\d{5}-of-\d{5}(-[0-9a-f]+)?")
 
 
@@ -57,9 +58,10 @@ def split_role(name: str, settings: DataSettings) -> str | None:
     return None
 
 
-def without_shard(name: str) -> str:
-    """Return the name of a split without the number of its part: `train` of `train-00000-of-00002`."""
-    matched = _SHARD.fullmatch(name)
+def without_shard(name: str, *, numbered: bool = False) -> str:
+    """Return the name of a split without the number of its part: `train` of `train-00000-of-00002`; where parts are
+    `numbered`, as WebDataset's are, of `train-000017`, too."""
+    matched = _SHARD.fullmatch(name) or (_NUMBERED.fullmatch(name) if numbered else None)
     return matched[1] if matched else name
 
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from hftransfer.data.depth import Depth, PixelRange
 
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
+    | {".heic", ".heif"}
+)
+"""How the name of an image file ends."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 """How the file begins that a clone without Git LFS leaves in place of a large one."""
 
@@ -95,6 +100,25 @@ class BytesContent(_Image, _NoFile):
     def read(self) -> bytes:
         """Return the whole content."""
         return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class MemberContent(_Image, _NoFile):
+    """The bytes of a member of a tar file, from `offset` on."""
+
+    archive: Path
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        with self.archive.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from hftransfer.data.roles import (
 )
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
+from hftransfer.data.shards import SHARD
 from hftransfer.data.tables import (
     Table,
     class_name,
@@ -62,7 +63,7 @@ _READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS, DIALOGUE
 _OWN_TABLES = tuple(suffix for reader in _READERS for suffix in reader.own_tables)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
+_ARCHIVES = (".zip", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
 def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGES) -> Found:
@@ -106,6 +107,8 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
             return found
     if tables:
         return _table_folder_rows(path, settings, reader)
+    if parts := _split_folders_of_tables(path, settings, reader):
+        return _rows_of_parts(parts, settings, reader)
     inner = _folder_of_tables(path, settings, reader)
     if inner is not None:
         found = _path_rows(inner, settings.model_copy(update={"config": None}), reader)
@@ -297,6 +300,20 @@ def _tables_in(folder: Path, reader: Reader) -> list[Path]:
     return sorted(entry for entry in files if not _is_notes(table_stem(entry, own).lower()))
 
 
+def _tables_alone(folder: Path, reader: Reader) -> list[Path]:
+    """Return the tables in a folder; none where it holds folders or inputs, which the tables then describe."""
+    inputs = {reader.suffix, *(IMAGE_SUFFIXES if reader.modality == "image" else ())}
+    entries = list(visible(folder))
+    if any(entry.is_dir() or entry.suffix.lower() in inputs for entry in entries):
+        return []
+    return _tables_in(folder, reader)
+
+
+def _stem(table: Path, reader: Reader) -> str:
+    """Return the name of a table without its suffixes and the number of its part."""
+    return without_shard(table_stem(table, reader.own_tables), numbered=table.suffix.lower() == SHARD)
+
+
 def _is_notes(stem: str) -> bool:
     """Return whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
     notes = ("dataset_infos", "dataset-metadata", "dataset_info", "croissant", "readme", "license", "licence")
@@ -305,7 +322,7 @@ def _is_notes(stem: str) -> bool:
 
 def _roles_of_tables(tables: Sequence[Path], settings: DataSettings, reader: Reader) -> dict[Path, str | None]:
     """Return the split that each table is (a part) of, by its name."""
-    stems = {table: without_shard(table_stem(table, reader.own_tables)) for table in tables}
+    stems = {table: _stem(table, reader) for table in tables}
     roles = {table: split_role(stem, settings) for table, stem in stems.items()}
     if any(roles.values()) or len(tables) == 1:
         return roles
@@ -314,15 +331,26 @@ def _roles_of_tables(tables: Sequence[Path], settings: DataSettings, reader: Rea
 
 
 def _split_folders_of_tables(root: Path, settings: DataSettings, reader: Reader) -> dict[str, list[Path]]:
-    """Return the tables of folders that are named like splits, as the Hub converts data sets: `train/0000.parquet`."""
+    """Return the tables of folders that are named like splits and hold nothing else, as the Hub converts data sets and
+    CLIP_benchmark lays out its shards: `train/0000.parquet`, `test/0.tar`; none without a training split."""
     folders = {entry: split_role(entry.name, settings) for entry in sorted(visible(root)) if entry.is_dir()}
-    return {role: tables for entry, role in folders.items() if role and (tables := _tables_in(entry, reader))}
+    found = {role: tables for entry, role in folders.items() if role and (tables := _tables_alone(entry, reader))}
+    return found if "train" in found else {}
+
+
+def _rows_of_parts(parts: Mapping[str, Sequence[Path]], settings: DataSettings, reader: Reader) -> Found:
+    """Return the rows of tables in a folder for each split."""
+    found = Found()
+    for role, tables in parts.items():
+        for table in tables:
+            _add_table(table, settings, reader, found, role)
+    return found
 
 
 def _table_folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Found:
     tables, own = _tables_in(root, reader), reader.own_tables
     roles = _roles_of_tables(tables, settings, reader)
-    stems = {table: without_shard(table_stem(table, own)) for table in tables}
+    stems = {table: _stem(table, reader) for table in tables}
     require_named_splits(settings, set(stems.values()), str(root))
     found = Found()
     if len(set(stems.values())) == 1 and roles[tables[0]] is None:

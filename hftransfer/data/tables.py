@@ -1,4 +1,5 @@
-"""Tables as records with the line or row number of each: CSV, TSV, JSON, JSONL, Parquet, packed by gzip or not."""
+"""Tables as records with the line or row number of each: CSV, TSV, JSON, JSONL, Parquet, packed by gzip or not; and
+WebDataset's shards."""
 
 from __future__ import annotations
 
@@ -19,12 +20,13 @@ from hftransfer.base.errors import DataError, must_be, printable, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.data.exports import plain_records
 from hftransfer.data.rows import LFS_POINTER
+from hftransfer.data.shards import SHARD, read_shard
 
 if TYPE_CHECKING:
     import pyarrow
 
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", SHARD)
 _PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -55,6 +57,8 @@ def table_suffix(path: Path, more: Sequence[str] = ()) -> str:
         return suffixes[-1]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
+        if suffixes and suffixes[-1] == SHARD:
+            return ""  # what is compressed can't be read from the middle
     return suffixes[-1] if suffixes and suffixes[-1] in TABLE_SUFFIXES else ""
 
 
@@ -76,6 +80,9 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     try:
         if suffix == ".parquet":
             return _parquet(path)
+        if suffix == SHARD:
+            records, columns = read_shard(path)
+            return Table(list(range(1, len(records) + 1)), records, columns)
         text, notes = _text(path, encoding)
         if suffix == ".jsonl":
             table = json_lines(io.StringIO(text), path.name)

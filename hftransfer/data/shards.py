@@ -1,0 +1,105 @@
+"""Shards of WebDataset: tar files in which the members `0017.jpg`, `0017.cls` and `0017.json` are one example.
+
+Only the headers and the small members are read: an image stays where it is in its shard until it is needed, so that
+memory grows with the number of examples and not with their size.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from hftransfer.base.errors import DataError, must_be, some
+from hftransfer.data.rows import IMAGE_SUFFIXES, MemberContent
+
+SHARD = ".tar"
+CLASS_NAMES = "classnames.txt"
+"""The names of the classes, a line each, as CLIP_benchmark lays them beside its shards."""
+_MOST_BYTES = 1 << 20
+"""A member that is no image is a label, a text or a record: it is no larger than this."""
+
+
+def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
+    """Return the examples of a shard as records, in the order of their first members, and all columns.
+
+    An image is the column `image`, `.cls` the column `label` (with the class's name, where `classnames.txt` lies beside
+    the shard or in a folder above it), `.txt` is `caption` beside an image and `text` without one, and the fields of
+    `.json` are columns of their own. Of `0017.seg.png` the column is `seg`.
+
+    Raises:
+        DataError: it is no tar file, or its members are not of this form.
+    """
+    records: dict[str, dict[str, object]] = {}
+    try:
+        with tarfile.open(path, "r:") as shard:
+            for member in shard:
+                name = PurePosixPath(member.name)
+                if not member.isreg() or name.name.startswith("."):
+                    continue
+                stem, _, field = name.name.partition(".")
+                record = records.setdefault(str(name.with_name(stem)), {})
+                _put(record, field.lower(), shard, member, path)
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(must_be(str(path), "a readable tar file, not compressed", str(error))) from error
+    for record in records.values():
+        if "txt" in record:
+            record["caption" if "image" in record else "text"] = record.pop("txt")
+    columns = list(dict.fromkeys(column for record in records.values() for column in record))
+    if records and not {"label", "caption", "text"} & set(columns) and len(columns) < 2:
+        remedy = "Unpack it first, if it holds a folder of images for each class."
+        got = f"members such as {some(list(records)[:2])} with the suffix {some(columns)} alone"
+        raise DataError(must_be(str(path), "a WebDataset shard, with a .cls or .json beside each image", got, remedy))
+    names = _class_names(path)
+    if names:
+        for record in records.values():
+            record["label"] = _named(record.get("label"), names)
+    return list(records.values()), columns
+
+
+def _put(record: dict[str, object], field: str, shard: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Add what a member holds to the record of its example.
+
+    Raises:
+        DataError: it is too large, or not what its suffix says.
+    """
+    named, _, kind = field.rpartition(".")
+    if f".{kind}" in IMAGE_SUFFIXES:
+        record[named or "image"] = MemberContent(path, member.name, member.offset_data, member.size)
+        return
+    if kind not in ("cls", "txt", "text", "json"):
+        return
+    where = f"{path.name}: {member.name}"
+    if member.size > _MOST_BYTES:
+        raise DataError(must_be(where, f"at most {_MOST_BYTES:,} bytes", f"{member.size:,}"))
+    content = shard.extractfile(member)
+    assert content is not None  # a regular file has one
+    try:
+        text = content.read().decode("utf-8-sig")
+        found = json.loads(text) if kind == "json" else text.strip() if kind == "cls" else text
+    except ValueError as error:
+        allowed = "JSON" if kind == "json" else "UTF-8 text"
+        raise DataError(must_be(where, allowed, str(error))) from error
+    if kind == "json" and not named:
+        if not isinstance(found, Mapping):
+            raise DataError(must_be(where, "a JSON object", type(found).__name__))
+        record.update({str(column): value for column, value in found.items() if column not in record})
+    elif kind == "cls":
+        record[named or "label"] = found
+    else:
+        record[named or kind] = found
+
+
+def _class_names(path: Path) -> list[str]:
+    """Return the names of the classes by their ids; none where no file says them."""
+    for folder in (path.parent, path.parent.parent):
+        if (file := folder / CLASS_NAMES).is_file():
+            return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return []
+
+
+def _named(label: object, names: list[str]) -> object:
+    """Return the name of a class id written as text; what is no id of theirs as it is."""
+    is_id = isinstance(label, str) and label.isdecimal() and int(label) < len(names)
+    return names[int(str(label))] if is_id else label
