@@ -620,6 +620,10 @@ def push(
     repo_id: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The repository on the Hub.")],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch, created if it doesn't exist.")] = None,
+    license: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", metavar="NAME", help="The model's licence, such as apache-2.0 or mit."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be uploaded; send nothing.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -631,7 +635,7 @@ def push(
 
         chosen = _at_newest(run)
         if dry_run:
-            upload = push_model(chosen, repo_id, dry_run=True)
+            upload = push_model(chosen, repo_id, license=license, dry_run=True)
             card = upload.files.get("README.md")
             if isinstance(card, bytes):
                 _say(f"{card.decode()}\n")
@@ -641,7 +645,8 @@ def push(
                 _say(f"note: {note}")
             print(f"{upload.size:>14,}  bytes in all; nothing was sent")
             return
-        pushed = push_model(chosen, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
+        progress = _progress(quiet=quiet)
+        pushed = push_model(chosen, repo_id, private=not public, revision=revision, license=license, progress=progress)
         print(pushed.url if pushed.changed else f"{pushed.url}  (nothing new)")
 
     _guarded(work, debug=debug)

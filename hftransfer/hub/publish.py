@@ -18,11 +18,13 @@ from hftransfer.base.progress import Progress
 from hftransfer.base.runs import at_newest
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
 
 T = TypeVar("T")
 BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
 """What our part of a card stands between; all around it is left alone."""
+RESULTS = "<!-- hftransfer: figures of the results -->"
+"""Where on the card a pushed model shows the figures of its results."""
 MANIFEST = "hftransfer_files.json"
 """What the last push put there, by name and SHA-256: what is no longer part of it goes with the next."""
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -32,6 +34,8 @@ _MAIN_FILES = ("config.json", "adapter_config.json", "open_clip_config.json", "m
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
 _WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
+_OF_RESULTS = ("confusion_matrix",)  # figures that stand beside the scores; the others follow at the end
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 # Seconds before each further try.
 _WAITS = (1.0, 2.0, 4.0, 8.0)
 
@@ -72,13 +76,13 @@ class Pushed:
     """Whether there was anything new."""
 
 
-def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
+def collect(run: str | os.PathLike[str], repo_id: str, license: str | None = None) -> Upload:
     """Return what of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and
     figures; no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe
-    says so (`hub.share_examples`).
+    says so (`hub.share_examples`). A `license` replaces that of the card.
 
     Raises:
-        ModelError: there is no trained model.
+        ModelError: there is no trained model, or the licence is no name of one.
         PushError: a file holds a token, or names a folder of this disk.
     """
     folder = user_path(at_newest(run), "the run", ModelError)
@@ -98,8 +102,11 @@ def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
         files |= {name: folder / name for name in _pictures(folder, notes)}
     if "README.md" in files:
         pictures = [name for name in files if name.endswith((".png", ".jpg"))]
-        files["README.md"] = _own_card(_text_of(model / "README.md"), repo_id, pictures).encode()
-        notes += _asked_of_card(_text_of(model / "README.md"))
+        card = _own_card(_text_of(model / "README.md"), repo_id, pictures)
+        files["README.md"] = _licensed(card, license).encode()
+        notes += _asked_of_card(_licensed(card, license))
+    elif license is not None:
+        files["README.md"] = _licensed(f"---\n{{}}\n---\n{BEGIN}\n{END}\n", license).encode()
     if "hftransfer.json" in files:
         files["hftransfer.json"] = _without_path(model / "hftransfer.json", notes)
     _require_nothing_private(files)
@@ -115,6 +122,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: Literal[False] = False,
@@ -130,6 +138,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: Literal[True],
@@ -145,6 +154,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: bool = False,
@@ -155,17 +165,18 @@ def push(
 
     The repository is made if there is none, private unless told otherwise. What fails on the way (429, 5xx, a dropped
     connection) is tried again, and a commit whose answer was lost is not made twice. Hand edits of the card outside our
-    section stay. With `dry_run` it returns what would go up, and sends nothing.
+    section stay. `license` is that of the model, by its name on the Hub, such as "apache-2.0". With `dry_run` it
+    returns what would go up, and sends nothing.
 
     Raises:
-        ModelError: there is no trained model, or the id is none.
+        ModelError: there is no trained model, or the id or the licence is none.
         PushError: the Hub refuses, or somebody else changed the repository meanwhile; it is then as they left it.
     """
     from huggingface_hub import HfApi
 
     require_repo_id(repo_id)
     progress = progress or Progress()
-    upload = collect(run, repo_id)
+    upload = collect(run, repo_id, license)
     if dry_run:
         return upload
     for note in upload.notes:
@@ -250,11 +261,11 @@ def _asked_of_card(card: str) -> list[str]:
     """Return what a person should add that the card's metadata do not tell."""
     head = card.split("\n---\n", 1)[0]
     asked = (
-        ("license", "no licence", "hub.license in the recipe, or a line license: in the card"),
-        ("base_model", "no base model of the Hub", "a line base_model: in the card, with its id on the Hub"),
+        ("license", "no licence", "give it with --licence NAME, such as apache-2.0"),
+        ("base_model", "no base model of the Hub", "if there is one, add a line base_model: with its id on the Hub"),
     )
     return [
-        f"the card names {lack}: {remedy}, tells it"
+        f"the card names {lack}: {remedy}"
         for key, lack, remedy in asked
         if not re.search(rf"^{key}:", head, re.MULTILINE)
     ]
@@ -274,19 +285,52 @@ def _shares_examples(folder: Path) -> bool:
 def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
     """Return the card, speaking of the repository and showing the figures beside it; the Hub's page tries the model on
     the images that may be shown."""
-    from huggingface_hub import ModelCard, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
-    shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures if name.startswith("figures/")]
-    card = with_section(text.replace(_HERE, repo_id), "## Figures\n\n" + "\n\n".join(shown) if shown else "")
+    figures = [name for name in pictures if name.startswith("figures/")]
+    shown = {name: f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures}
+    card = text.replace(_HERE, repo_id)
+    if RESULTS in card:
+        of_results = [shown.pop(name) for name in figures if Path(name).stem in _OF_RESULTS]
+        card = card.replace(RESULTS, "\n\n".join((RESULTS, *of_results)), 1)
+    card = with_section(card, "## Figures\n\n" + "\n\n".join(shown.values()) if shown else "")
     if examples := [name for name in pictures if name.startswith("examples/")]:
-        try:
-            parsed = ModelCard(card)
-        except Exception as error:  # whatever the Hub's client comes upon in its metadata
-            where = "the metadata of the card in the model's README.md"
-            raise ModelError(must_be(where, "valid YAML", first_line(error))) from error
+        parsed = _parsed(card)
         parsed.data.widget = [{"src": hf_hub_url(repo_id, name)} for name in examples]
         card = str(parsed)
     return card
+
+
+def _licensed(card: str, license: str | None) -> str:
+    """Return a card with a licence in its metadata; None leaves it as it is.
+
+    Raises:
+        ModelError: the licence is no name of one.
+    """
+    if license is None:
+        return card
+    name = re.sub(r"\s+", "-", license.strip().lower())  # as people write them: MIT, Apache 2.0
+    if not _LICENSE.fullmatch(name):
+        allowed = "the name of a licence on the Hub, such as apache-2.0, mit or cc-by-4.0"
+        raise ModelError(must_be("the licence", allowed, f"'{license}'"))
+    parsed = _parsed(card)
+    parsed.data.license = name
+    return str(parsed)
+
+
+def _parsed(card: str) -> ModelCard:
+    """Return a card, its metadata read.
+
+    Raises:
+        ModelError: they can't be read.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        return ModelCard(card)
+    except Exception as error:  # whatever the Hub's client comes upon in its metadata
+        where = "the metadata of the card in the model's README.md"
+        raise ModelError(must_be(where, "valid YAML", first_line(error))) from error
 
 
 def public_text(text: str) -> str:

@@ -556,11 +556,14 @@ class Predictor:
                 save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
         return path
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = True, revision: str | None = None, license: str | None = None
+    ) -> str:
         """Return the address of the model on the Hub, where it lies under this id from now on: as `hftransfer push`
         does it.
 
         Raises:
+            ModelError: the id or the licence is none.
             PushError: the Hub refuses, or somebody else changed the repository meanwhile.
         """
         from hftransfer.base.progress import Progress
@@ -568,7 +571,8 @@ class Predictor:
 
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
             saved = self.save(Path(folder) / "model")
-            return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
+            silent = Progress(None)
+            return push(saved, repo_id, private=private, revision=revision, license=license, progress=silent).url
 
     def probabilities(self, examples: Sequence[object]) -> np.ndarray:
         """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what

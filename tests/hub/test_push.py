@@ -61,7 +61,10 @@ def test_what_goes_up_and_what_does_not(finished: Any) -> None:
             assert b"/tmp/" not in text, name
     card = bytes(files["README.md"]).decode()
     assert 'model="me/pets"' in card
-    assert "![confusion matrix](figures/confusion_matrix.png)" in card
+    matrix, data = card.index("![confusion matrix](figures/confusion_matrix.png)"), card.index("\n## Data\n")
+    assert card.index("\n## Results\n") < card.index("| class | train |") < matrix < data
+    assert card.count("confusion_matrix.png") == 1
+    assert "![calibration](figures/calibration.png)" in card[data:]
     assert "path/to/this/folder" not in card
 
 
@@ -85,6 +88,29 @@ def test_a_dry_run_sends_nothing(finished: Any) -> None:
     result = CliRunner().invoke(app, ["push", str(finished("resnet").folder), "me/pets", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert missing_words(result.stdout, ("model.safetensors", "nothing was sent")) == []
+
+
+def test_the_licence_is_told_or_given(hub: WritableHub, finished: Any, tmp_path: Path) -> None:
+    folder = str(finished("resnet").folder)
+    told = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run"])
+    assert "note: the card names no licence: give it with --licence NAME" in told.stdout
+    given = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run", "--licence", "Apache 2.0"])
+    assert given.exit_code == 0, given.output
+    assert "\nlicense: apache-2.0\n" in given.stdout
+    assert "no licence" not in given.stdout
+    wrong = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run", "--licence", "my own!"])
+    assert wrong.exit_code == 2
+    assert "the licence must be the name of a licence on the Hub, such as apache-2.0" in wrong.stderr
+    assert "got 'my own!'" in wrong.stderr
+    _push(finished("resnet").folder, hub, license="mit")
+    assert ModelCard(hub.repos["me/pets"].files["README.md"].decode()).data.license == "mit"
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text("{}")
+    card = ModelCard(bytes(collect(bare, "me/pets", "mit").files["README.md"]).decode())
+    assert card.data.to_dict() == {"license": "mit"}
+    _push(bare, hub, "me/bare", license="mit")
+    _push(bare, hub, "me/bare", license="mit")
 
 
 @pytest.mark.parametrize("repo", ["pets", "me/../pets", "me/pets/cats", "/pets", "me/", "me/p--s"])
