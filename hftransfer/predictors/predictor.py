@@ -41,6 +41,7 @@ from hftransfer.predictors.inputs import (
     is_one,
     require_no_images,
 )
+from hftransfer.predictors.pickling import require_picklable
 from hftransfer.report.headline import headline_of, score_table
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -280,14 +281,23 @@ class Predictor:
         return Fragment(repr(self), [line], score_table(self.metrics), notes=notes).html()
 
     def __reduce__(self) -> tuple[Callable[..., Predictor], tuple[object, ...]]:
-        """Pickle the files that `save` writes: weights lie in safetensors there, and nothing else is run by loading."""
+        """Pickle the files that `save` writes: weights lie in safetensors there, and nothing else is run by loading.
+
+        Raises:
+            ModelError: the network, transform or head that it was made with can't be pickled.
+        """
+        given, own = getattr(self.source, "given", None), self.source.own_head
+        if given is not None:
+            require_picklable("the network", given.network, "module=network, processor=transform")
+            require_picklable("the processor", given.transform, "module=network, processor=transform")
+        if own is not None:
+            require_picklable("the head", own.module, "head=module")
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
             saved = self.save(Path(folder) / "model")
             files = {
                 file.relative_to(saved).as_posix(): file.read_bytes() for file in saved.rglob("*") if file.is_file()
             }
         base = (self.facts.base or {}).get("path")
-        given, own = getattr(self.source, "given", None), self.source.own_head
         module = (given.network, given.transform) if given is not None else None
         head = copy.deepcopy(own.module).cpu() if own is not None else None
         return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module, head)
