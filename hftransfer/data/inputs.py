@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
@@ -12,6 +12,7 @@ from hftransfer.base.runs import COMPARISON, holds_model, is_run, newest_in
 from hftransfer.data.layouts import files_below, files_once
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput, Reader
+from hftransfer.data.settings import of_no_recipe
 from hftransfer.data.tables import raise_first, table_suffix
 
 
@@ -80,9 +81,9 @@ def inputs_of(
         try:
             found += _expanded(name, reader, columns or Columns(), lines, pairs=pairs)
         except DataError as error:
-            faults += error.faults
+            faults += of_no_recipe(error).faults
     raise_first(faults)
-    return found
+    return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
 
 
 def _expanded(

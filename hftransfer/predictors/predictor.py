@@ -454,6 +454,19 @@ class Predictor:
         own = {name: getattr(self.facts, name) for name in names}
         return DataSettings(source="memory", decode=decode, tile=self.tile, **own)
 
+    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
+        """Return the examples of a split, as the model reads them.
+
+        Raises:
+            DataError: an input is too long; no setting of a recipe is advised, as there is none.
+        """
+        from hftransfer.data.settings import of_no_recipe
+
+        try:
+            return self.task.examples(adapter, split, settings)
+        except DataError as error:
+            raise of_no_recipe(error) from error
+
     def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
         """Return the examples of a split, and what the task keeps of each one's logits.
 
@@ -462,16 +475,12 @@ class Predictor:
             ModelError: what the model computes is not a number.
         """
         from hftransfer.adapters.scoring import require_numbers
-        from hftransfer.data.settings import of_no_recipe
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import outcomes_of
 
         adapter = self._adapter_for(len(split))
         with self._one_at_a_time:
-            try:
-                examples = self.task.examples(adapter, split, settings)
-            except DataError as error:
-                raise DataError(*map(of_no_recipe, error.faults)) from error
+            examples = self.examples(adapter, split, settings)
 
             def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
                 for values in logits:
