@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
             "activations_seconds", "trainable", "folder", "error")  # fmt: skip
 SECONDS_IN_WORDS = (
-    "Seconds are those of learning: what the frozen part computes, as in the run of each strategy that found least of "
-    "it kept, and training, the median over seeds. Before the first run each strategy is tried on a few made-up "
-    "examples, so that none pays for what is loaded once. Reading data, loading the model, scores and pages take all "
-    "alike."
+    "Seconds are those of learning, the median over seeds: the pass through the frozen layers, as if nothing were "
+    "cached, and training. Reading data, loading the model, scores and pages take equally long for all."
 )
 _MOST_KEYS = 60
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
