@@ -252,7 +252,7 @@ def _pictures(folder: Path, notes: list[str]) -> list[str]:
     figures = sorted((folder / "figures").glob("*.png"))
     shown = [file for file in figures if shares or file.stem not in _WITH_EXAMPLES]
     if len(shown) < len(figures):
-        notes.append("pictures of your data stay here: hub.share_examples=true in the recipe lets them go up")
+        notes.append("pictures of your data are not uploaded; hub.share_examples=true in the recipe uploads them")
     shown += sorted((folder / "examples").glob("*.jpg")) if shares else []
     return [file.relative_to(folder).as_posix() for file in shown if not file.is_symlink()]
 
@@ -357,8 +357,8 @@ def _without_path(file: Path, notes: list[str]) -> bytes:
     if isinstance(base, dict) and base.get("path"):
         said["base"] = {**base, "path": None}
         notes.append(
-            f"the base model '{base.get('name')}' lies on this disk alone: others load the adapter with base=…, or "
-            "push a merged model (hftransfer export --format merged)"
+            f"the base model '{base.get('name')}' is only on this computer: others must load the adapter with base=…. "
+            "Or push a merged model (hftransfer export --format merged)"
         )
     return (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -377,7 +377,7 @@ def _require_nothing_private(files: Mapping[str, bytes | Path]) -> None:
         if _TOKEN.search(text) or any(token.encode() in text for token in tokens):
             faults.append(must_be(f"the file {name}", "free of tokens", "one with a token", "Nothing was sent."))
         elif any(path in text for path in private):
-            faults.append(must_be(f"the file {name}", "free of paths of this disk", f"one that names {home}"))
+            faults.append(must_be(f"the file {name}", "free of paths of this computer", f"one that names {home}"))
     if faults:
         raise PushError(*faults)
 
@@ -445,14 +445,14 @@ class _Remote:
     def prepare(self, *, private: bool) -> str:
         """Return the address of the repository, which is made, and its branch too, where there is none."""
         api, name, branch = self.api, self.repo_id, self.revision
-        url = str(self.tried("make the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
+        url = str(self.tried("create the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
         if branch is not None:
-            self.tried("make the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
+            self.tried("create the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
         return url
 
     def head(self) -> str:
         """Return the newest commit."""
-        info = self.tried("look at the repository", lambda: self.api.model_info(self.repo_id, revision=self.revision))
+        info = self.tried("read the repository", lambda: self.api.model_info(self.repo_id, revision=self.revision))
         return str(info.sha)
 
     def files(self, commit: str) -> dict[str, str]:
@@ -462,7 +462,7 @@ class _Remote:
             listed = self.api.list_repo_tree(self.repo_id, recursive=True, revision=commit)
             return {entry.path: str(entry.blob_id) for entry in listed if hasattr(entry, "blob_id")}
 
-        found: dict[str, str] = self.tried("list its files", ask)
+        found: dict[str, str] = self.tried("list the files", ask)
         return found
 
     def text(self, name: str, commit: str) -> str:
@@ -500,7 +500,7 @@ class _Remote:
                         return now
                     raise self._moved(head, now) from error
                 if pause is None or not _is_transient(error):
-                    raise self._refusal("make the commit", error) from error
+                    raise self._refusal("create the commit", error) from error
                 self.wait(pause)
         raise AssertionError
 
@@ -508,7 +508,11 @@ class _Remote:
         before, after = self.files(head), self.files(now)
         changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
         remedy = f"Others changed {some(changed, 5) or 'it'}. Look at it, then push again; nothing was overwritten."
-        return PushError(must_be(f"the repository {self.repo_id}", f"at commit {head[:12]}", now[:12], remedy))
+        return PushError(
+            must_be(
+                f"the repository {self.repo_id}", f"unchanged since commit {head[:12]}", f"commit {now[:12]}", remedy
+            )
+        )
 
     def _refusal(self, what: str, error: Exception) -> PushError:
         status = _status_of(error)
@@ -519,9 +523,13 @@ class _Remote:
         }
         if getattr(error, "__class__", type).__name__ == "LocalTokenNotFoundError":
             status = 401
-        remedy = remedies.get(int(status or 0), "What lies on this disk is as it was: try again later.")
+        remedy = remedies.get(int(status or 0), "Your files are unchanged: try again later.")
+        if any(type(one).__name__ == "OfflineModeIsEnabled" for one in _chain(error)):
+            return PushError("The Hub can't be reached (HF_HUB_OFFLINE is set). Nothing was sent.")
         got = f"{status}: {first_line(error)}" if status else first_line(error)
-        return PushError(must_be(f"the Hub, asked to {what} for {self.repo_id}", "willing", got, remedy))
+        if status is None and _is_transient(error):
+            got = f"it can't be reached ({got})"
+        return PushError(f"Could not {what} for {self.repo_id} on the Hub: {got.rstrip('.')}. {remedy}")
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -565,7 +573,7 @@ def require_valid_card(data: ModelCardData) -> None:
         ModelCard(f"---\n{data.to_yaml()}\n---\n").validate()
     except ValueError as error:
         remedy = "See hub.license and hub.language of the recipe."
-        where, allowed = "the metadata of the card", "such as the Hub takes"
+        where, allowed = "the metadata of the card", "valid on the Hub"
         raise PushError(must_be(where, allowed, _message_in(str(error)), remedy)) from error
     except Exception as error:
         if not _is_transient(error):
@@ -592,13 +600,13 @@ def require_pushable(repo_id: str, token: str | None = None, endpoint: str | Non
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token, library_name="hftransfer")
     remote = _Remote(api, repo_id, None, time.sleep)
-    found = remote.tried("tell whose token this is", api.whoami)
+    found = remote.tried("check the token", api.whoami)
     namespace = repo_id.partition("/")[0]
     roles = {str(org.get("name")): str(org.get("roleInOrg")) for org in found.get("orgs", [])}
     role = ((found.get("auth") or {}).get("accessToken") or {}).get("role")
     if role == "read":
-        remedy = "Use one that may write."
-        raise PushError(must_be("the token of the Hub", "one that may write", "one that may read alone", remedy))
+        remedy = "Create one at https://huggingface.co/settings/tokens."
+        raise PushError(must_be("the token of the Hub", "one with write access", "one that may only read", remedy))
     if namespace != found.get("name") and roles.get(namespace) not in ("admin", "write", "contributor"):
         allowed = f"one of your own ({some([str(found.get('name')), *roles])})"
         raise PushError(must_be("the namespace of hub.push_to", allowed, f"'{namespace}'"))

@@ -80,7 +80,7 @@ def test_a_token_never_goes_up(finished: Any, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(PushError, match="free of tokens"):
         collect(tmp_path / "run", "me/pets")
     (tmp_path / "run" / "model" / "notes.json").write_text(json.dumps({"place": str(Path.home() / "photos")}))
-    with pytest.raises(PushError, match="free of paths of this disk"):
+    with pytest.raises(PushError, match="free of paths of this computer"):
         collect(tmp_path / "run", "me/pets")
 
 
@@ -111,6 +111,16 @@ def test_the_licence_is_told_or_given(hub: WritableHub, finished: Any, tmp_path:
     assert card.data.to_dict() == {"license": "mit"}
     _push(bare, hub, "me/bare", license="mit")
     _push(bare, hub, "me/bare", license="mit")
+
+
+def test_a_hub_out_of_reach_is_told(finished: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(PushError, match=r"^The Hub can't be reached \(HF_HUB_OFFLINE is set\)\. Nothing was sent\.$"):
+        push(finished("resnet").folder, "me/pets", progress=SILENT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    where: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "token": "hf_secret", "wait": lambda _: None}
+    with pytest.raises(PushError, match=r"Could not create the repository for me/pets on the Hub: it can't be reached"):
+        push(finished("resnet").folder, "me/pets", progress=SILENT, **where)
 
 
 @pytest.mark.parametrize("repo", ["pets", "me/../pets", "me/pets/cats", "/pets", "me/", "me/p--s"])
@@ -239,7 +249,7 @@ def test_what_passes_is_tried_again_and_done_once(
 LASTING: list[tuple[str, object, str]] = [
     ("/commit/", 403, "403"),
     ("/commit/", 500, "500"),
-    ("PUT /lfs/", 500, "willing"),
+    ("PUT /lfs/", 500, "Could not create the commit for me/pets on the Hub"),
     ("/commit/", 401, "hf auth login"),
 ]
 
@@ -294,7 +304,7 @@ def test_the_token_is_looked_at_before_training(hub: WritableHub) -> None:
     with pytest.raises(PushError, match=r"one of your own \(me\); got 'others'"):
         require_pushable("others/pets", "hf_secret", hub.endpoint)
     hub.role = "read"
-    with pytest.raises(PushError, match="one that may read alone"):
+    with pytest.raises(PushError, match="one that may only read"):
         require_pushable("me/pets", "hf_secret", hub.endpoint)
 
 
