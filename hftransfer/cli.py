@@ -857,7 +857,7 @@ def runs(
         elif found:
             _say(runs_table(found))
         else:
-            _say(f"no runs in {folder}")
+            _say(f"No runs in the folder {folder}. Name another: hftransfer runs --in FOLDER")
 
     if context.invoked_subcommand is None:
         _guarded(work, debug=debug)
@@ -932,14 +932,15 @@ def delete_runs(
 
 @app.command("open")
 def open_page(run: RunName, debug: Debug = False) -> None:
-    """Open the page of a run or a comparison in the browser, and print its path."""
+    """Open the page of a run, a comparison, an audit or an explanation in the browser, and print its path."""
 
     def work() -> None:
         import webbrowser
 
+        from hftransfer.base.runs import own_page
         from hftransfer.jobs.runs import page_of
 
-        page = page_of(run)
+        page = own_page(run) or page_of(run)
         print(page)
         webbrowser.open(page.resolve().as_uri())
 

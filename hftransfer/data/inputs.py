@@ -86,6 +86,22 @@ def inputs_of(
     return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
 
 
+def inputs_at(place: str, reader: Reader, columns: Columns | None = None, *, pairs: bool = False) -> list[NamedInput]:
+    """Return every input at a place: a folder, a table, a pattern or a file.
+
+    Raises:
+        DataError: as `inputs_of`; or nothing lies there, and a name that is misspelt is no text.
+    """
+    path = _path(place)
+    if reader.fields and not (path is not None and path.exists()) and not _is_pattern(place, reader):
+        raise DataError(must_be("the place to look in", "a folder, a table or a pattern", f"'{place}'"))
+    return inputs_of([place], reader, columns, pairs=pairs)
+
+
+def _is_pattern(name: str, reader: Reader) -> bool:
+    return any(sign in name for sign in "*?[") and reader.is_pattern(name)
+
+
 def _expanded(
     name: str, reader: Reader, columns: Columns, lines: Iterable[str], *, pairs: bool
 ) -> Iterator[NamedInput]:
@@ -104,7 +120,7 @@ def _expanded(
             raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run"))
         found = sorted(_outside_runs(files_once(path), path))
         yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
-    elif not path.exists() and any(sign in name for sign in "*?[") and reader.is_pattern(name):
+    elif not path.exists() and _is_pattern(name, reader):
         start = Path(path.anchor)
         found = sorted(start.glob(str(path.relative_to(start))))
         yield from _files(found, reader, f"'{name}'", f"a pattern that matches files such as *{reader.suffix}")

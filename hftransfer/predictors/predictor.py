@@ -951,7 +951,9 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
     if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
-    raise ModelError(must_be(f"the model {path}", "a model with a head for a task", some(architectures), remedy))
+    raise ModelError(
+        must_be(f"the model {checkpoint.name}", "a model with a head for a task", some(architectures), remedy)
+    )
 
 
 def _familiarity_in(folder: Path, classes: int) -> Familiarity | None:
