@@ -59,7 +59,7 @@ def begun(path: Path) -> tuple[datetime.datetime, int]:
     return datetime.datetime.fromtimestamp((file if file.is_file() else path).stat().st_mtime), 1
 
 
-def began(path: Path, otherwise: datetime.datetime) -> str:
+def start_of(path: Path, otherwise: datetime.datetime) -> str:
     """Return when a run began as a time with its zone (ISO 8601): as the name of its folder says, which a run that goes
     on keeps; of a folder with a name of its own, a given time."""
     named = _STAMP.fullmatch(path.name) is not None
