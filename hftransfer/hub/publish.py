@@ -261,7 +261,7 @@ def _asked_of_card(card: str) -> list[str]:
     """Return what a person should add that the card's metadata do not tell."""
     head = card.split("\n---\n", 1)[0]
     asked = (
-        ("license", "no licence", "give it with --licence NAME, such as apache-2.0"),
+        ("license", "no licence", "give it with --licence NAME (in Python license=…), such as apache-2.0"),
         ("base_model", "no base model of the Hub", "if there is one, add a line base_model: with its id on the Hub"),
     )
     return [
