@@ -620,6 +620,10 @@ def push(
     repo_id: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The repository on the Hub.")],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch, created if it doesn't exist.")] = None,
+    license: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", metavar="NAME", help="The model's licence, such as apache-2.0 or mit."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be uploaded; send nothing.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -631,7 +635,7 @@ def push(
 
         chosen = _at_newest(run)
         if dry_run:
-            upload = push_model(chosen, repo_id, dry_run=True)
+            upload = push_model(chosen, repo_id, license=license, dry_run=True)
             card = upload.files.get("README.md")
             if isinstance(card, bytes):
                 _say(f"{card.decode()}\n")
@@ -641,7 +645,8 @@ def push(
                 _say(f"note: {note}")
             print(f"{upload.size:>14,}  bytes in all; nothing was sent")
             return
-        pushed = push_model(chosen, repo_id, private=not public, revision=revision, progress=_progress(quiet=quiet))
+        progress = _progress(quiet=quiet)
+        pushed = push_model(chosen, repo_id, private=not public, revision=revision, license=license, progress=progress)
         print(pushed.url if pushed.changed else f"{pushed.url}  (nothing new)")
 
     _guarded(work, debug=debug)
@@ -852,7 +857,7 @@ def runs(
         elif found:
             _say(runs_table(found))
         else:
-            _say(f"no runs in {folder}")
+            _say(f"No runs in the folder {folder}. Name another: hftransfer runs --in FOLDER")
 
     if context.invoked_subcommand is None:
         _guarded(work, debug=debug)
@@ -927,14 +932,15 @@ def delete_runs(
 
 @app.command("open")
 def open_page(run: RunName, debug: Debug = False) -> None:
-    """Open the page of a run or a comparison in the browser, and print its path."""
+    """Open the page of a run, a comparison, an audit or an explanation in the browser, and print its path."""
 
     def work() -> None:
         import webbrowser
 
+        from hftransfer.base.runs import own_page
         from hftransfer.jobs.runs import page_of
 
-        page = page_of(run)
+        page = own_page(run) or page_of(run)
         print(page)
         webbrowser.open(page.resolve().as_uri())
 

@@ -190,3 +190,18 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([\w./-]+\.md)\)", page.read_text()):
             assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+def _sentences(page: str) -> list[str]:
+    """The sentences of a page, without code and addresses; cells of tables and points of lists stand alone."""
+    text = re.sub(r"```.*?```", "\n\n", page, flags=re.S)
+    text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", text))
+    text = re.sub(r"^(#.*|    .*)$", "\n", text, flags=re.M)
+    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*|>]|\d+\.)\s?)|\|", text)
+    return [one for block in blocks for one in re.split(r"(?<=[.!?:])\s+(?=[A-Z0-9\[*(])", " ".join(block.split()))]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_sentences_are_short(page: Path) -> None:
+    words = {one: re.findall(r"\S*\w\S*", one) for one in _sentences(page.read_text())}
+    assert [one for one, own in words.items() if len(own) > 30] == []

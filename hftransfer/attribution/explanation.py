@@ -26,8 +26,8 @@ from hftransfer.tasks.spans import Span
 
 BLANK = "blank map: no place speaks for it"
 _SHOWN = 12
-# Characters of a context shown on both sides of a span.
-_AROUND = 40
+# Characters of a context shown on both sides of a span, and of a text that is a heading.
+_AROUND, _LONGEST_HEADING = 40, 90
 
 
 class Entry(TypedDict):
@@ -45,12 +45,18 @@ class Entry(TypedDict):
 def heading(name: str, picture: bytes | None) -> Entry:
     """Return the heading of an input that several models are explained on, and their maps in one picture."""
     shown = data_uri(picture, "png") if picture is not None else ""
-    return {"name": name, "line": "", "picture": shown, "texts": [], "spans": [], "is_part": False}
+    return {"name": heading_of(name), "line": "", "picture": shown, "texts": [], "spans": [], "is_part": False}
 
 
 def in_one_line(name: str) -> str:
-    """Return the name of an input without line breaks."""
-    return " ".join(name.split())
+    """Return the name of an input without line breaks; an empty text is a pair of quotes."""
+    return " ".join(name.split()) or "''"
+
+
+def heading_of(name: str) -> str:
+    """Return the name of an input, which may be a long text, as a heading."""
+    told = in_one_line(name)
+    return told if len(told) <= _LONGEST_HEADING else told[: _LONGEST_HEADING - 1].rstrip() + "…"
 
 
 def page_of(entries: Sequence[Entry]) -> str:
@@ -85,8 +91,9 @@ class Explanation(ABC):
     def entry(self, name: str, picture: bytes | None = None) -> Entry:
         """Return what a page tells of it; `picture` is its picture, where it has one."""
         return {
-            "name": name,
-            "line": self.line(in_one_line(name)),
+            "name": heading_of(name),
+            # The heading has the name, and the words below it are its text.
+            "line": self.line("").removeprefix(": "),
             "picture": data_uri(picture, "png") if picture is not None else "",
             "texts": self.weighed_words(),
             "spans": self.spans_in_context(),

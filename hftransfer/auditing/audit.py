@@ -21,7 +21,7 @@ class Audit(Findings):
 
     def __repr__(self) -> str:
         found = ", ".join(f"{number} {TITLES[kind]}" for kind, number in self.counts().items())
-        return f"Audit({counted(self.rows, 'row')}: {found or 'nothing is wrong with single rows'})"
+        return f"Audit({counted(self.rows, 'row')}: {found or 'no fault found in single rows'})"
 
     def save(self, folder: str | os.PathLike[str], title: str = "data") -> Path:
         """Return the folder, with `audit.csv`, `audit.html` and sheets of pictures, as `hftransfer audit` writes it.

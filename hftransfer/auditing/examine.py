@@ -199,11 +199,15 @@ def _label_findings(subject: Subject, groups: np.ndarray, seed: int, notes: list
     notes += overlapping_classes(subject.labels, found, names)
     agreed = float((found.argmax(axis=1) == subject.labels).mean())
     if agreed < _TRUSTED:
-        notes.append(f"probes on this model say {agreed:.0%} of the labels: they are a weak judge of the others")
+        notes.append(
+            f"a probe on this model predicts only {agreed:.0%} of the labels: it is a weak judge of the others"
+        )
     findings = []
     for place, score in wrong_labels(subject.labels, found).items():
         own, likely = found[place, subject.labels[place]], int(found[place].argmax())
-        reason = f"a probe that never saw it says {names[likely]} ({found[place, likely]:.0%}), its label {own:.0%}"
+        reason = (
+            f"a probe trained without it predicts {names[likely]} ({found[place, likely]:.0%}); its label has {own:.0%}"
+        )
         findings.append(_finding(subject, "label", place, reason, score, names[likely]))
     return findings
 
@@ -224,7 +228,7 @@ def _several_label_findings(
     # A probe that can't tell a label on most rows is no judge of the others.
     quality = [average_precision(labels[:, place], found[:, j]) or 0.0 for j, place in enumerate(judged)]
     if weak := [names[place] for place, own in zip(judged, quality, strict=True) if own < _TRUSTED_PRECISION]:
-        notes.append(f"probes on this model tell {some(weak)} too poorly to judge these labels")
+        notes.append(f"probes on this model predict {some(weak)} too poorly to judge these labels")
     trusted = [j for j, own in enumerate(quality) if own >= _TRUSTED_PRECISION]
     judged, found = [judged[j] for j in trusted], found[:, trusted]
     if not judged:
@@ -234,7 +238,7 @@ def _several_label_findings(
         name, probability = names[judged[place]], found[row, place]
         is_given = bool(labels[row, judged[place]])
         said = f"label '{name}' is given" if is_given else f"label '{name}' is not given"
-        reason = f"{said}; a probe that never saw the row says {probability:.0%}"
+        reason = f"{said}; a probe trained without the row gives it {probability:.0%}"
         findings.append(_finding(subject, "label", row, reason, score, "" if is_given else name))
     return findings
 

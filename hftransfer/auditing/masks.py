@@ -95,7 +95,7 @@ def _finding(splits: Splits, split: str, id: str, part: _Part) -> Finding:
     where = ", ".join(f"{edge:.0%}" for edge in part.box)
     reason = (
         f"{part.share:.1%} of the image, called '{names[part.given]}', looks like '{names[part.likely]}' "
-        f"({part.sure:.0%}) to a layer that never saw it; left, top, right, bottom: {where}"
+        f"({part.sure:.0%}) by a layer trained without it; left, top, right, bottom: {where}"
     )
     region = ",".join(f"{edge:.3g}" for edge in part.box)
     score = part.share * part.sure

@@ -13,6 +13,7 @@ from hftransfer.base.html import jpeg_uri, render_page
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
 from hftransfer.data.rows import Row
+from hftransfer.report.rendering import sentence
 
 _ON_SHEET, _ON_PAGE, _SHOWN, _LONGEST = 24, 200, 3, 300
 _OF_PAIRS: tuple[Kind, ...] = ("leak", "conflict", "duplicate")
@@ -28,7 +29,7 @@ def audit_table(audit: Findings) -> str:
         if len(own) > _SHOWN:
             lines.append(f"            … {len(own) - _SHOWN:,} more")
     if not audit.findings:
-        lines.append("          nothing is wrong with single rows, as far as can be told")
+        lines.append("          no fault was found in single rows")
     return "\n".join([*lines, *(f"note: {note}" for note in audit.notes)])
 
 
@@ -139,7 +140,12 @@ def _page(audit: Findings, title: str, pictures: dict[Kind, list[tuple[Image.Ima
                 "left": max(0, len(own) - _ON_PAGE),
             }
         )
-    return {"title": title, "rows": counted(audit.rows, "row"), "groups": groups, "notes": audit.notes}
+    return {
+        "title": title,
+        "rows": counted(audit.rows, "row"),
+        "groups": groups,
+        "notes": [sentence(note) for note in audit.notes],
+    }
 
 
 def _shown(audit: Findings, finding: Finding) -> dict[str, object]:
@@ -147,6 +153,6 @@ def _shown(audit: Findings, finding: Finding) -> dict[str, object]:
         "split": finding.split,
         "id": finding.id,
         "label": finding.label,
-        "reason": _reason(finding),
+        "reason": sentence(_reason(finding)),
         "texts": [printable(text[:_LONGEST]) for text in dict.fromkeys(audit.texts_of(finding)) if text],
     }

@@ -92,7 +92,7 @@ def _finding(
         likely = int(found[word].argmax())
         said = splits.class_names[likely], splits.class_names[tags[word]]
         sure = f"{found[word, likely]:.0%}"
-        told.append(f"{names[word]} is tagged {said[1]}, a probe that never saw it says {said[0]} ({sure})")
+        told.append(f"{names[word]} is tagged {said[1]}, a probe trained without it predicts {said[0]} ({sure})")
     more = [f"and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
     score = float(max(1.0 - found[word, tags[word]] for word in words))
     suggested = splits.class_names[int(found[words[0]].argmax())]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hftransfer.base.errors import OutputError, must_be
+from hftransfer.base.errors import OutputError, must_be, user_path
 from hftransfer.base.run_folder import MANIFEST, asked_in, is_interrupted
 
 METRICS = "metrics.json"
@@ -17,11 +17,19 @@ LATEST = "latest"
 """The name of a link beside the runs of a recipe, to the newest finished one."""
 CELLS, COMPARISON = "cells", "comparison.html"
 """Where in a comparison's folder its runs lie, and its page."""
+_PAGES = ("audit.html", "explanations.html", "search.html", "suggestions.html")
+"""The pages of other commands, in folders of their own."""
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
 _CELL = re.compile(r".+-seed\d+")
 _OF_A_MODEL = ("config.json", "adapter_config.json", "modules.json", "open_clip_config.json", "hftransfer.json")
 # <folder>/<recipe>/<time>
 _DEPTH = 2
+
+
+def own_page(folder: str | os.PathLike[str]) -> Path | None:
+    """Return the page in the folder of an audit, of explanations, of a search or of suggestions; None in others."""
+    place = user_path(os.fspath(folder), "the run", OutputError)
+    return next((place / name for name in _PAGES if (place / name).is_file()), None)
 
 
 def is_finished(path: Path) -> bool:
@@ -51,7 +59,7 @@ def begun(path: Path) -> tuple[datetime.datetime, int]:
     return datetime.datetime.fromtimestamp((file if file.is_file() else path).stat().st_mtime), 1
 
 
-def began(path: Path, otherwise: datetime.datetime) -> str:
+def start_of(path: Path, otherwise: datetime.datetime) -> str:
     """Return when a run began as a time with its zone (ISO 8601): as the name of its folder says, which a run that goes
     on keeps; of a folder with a name of its own, a given time."""
     named = _STAMP.fullmatch(path.name) is not None

@@ -21,9 +21,8 @@ from PIL import Image, ImageOps
 from hftransfer.base.errors import DataError, HftransferError, must_be
 from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
 from hftransfer.data.rows import LFS_POINTER
-from hftransfer.data.settings import OR_SKIP
 
-_REMEDY = f"Fix or remove the file{OR_SKIP}."
+_REMEDY = "Fix or remove the file."
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
@@ -162,7 +161,7 @@ def _as_faults(image: Image.Image, name: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         size = f"{image.width:,} × {image.height:,} pixels"
-        remedy = "The file may be sound. Scale it down, or set data.max_pixels to leave such images out."
+        remedy = "The file may be sound: scale it down, or leave it out."
         raise HftransferError(must_be(name, "an image that fits into memory", size, remedy)) from error
 
 
@@ -330,5 +329,5 @@ def _read_heif(name: str) -> None:
 
 
 def _too_large(name: str, most: int) -> DataError:
-    remedy = f"Scale it down first{OR_SKIP}."
+    remedy = "Scale it down first."
     return DataError(must_be(name, f"an image of at most {most:,} pixels", "more (not decoded)", remedy))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
@@ -12,6 +12,7 @@ from hftransfer.base.runs import COMPARISON, holds_model, is_run, newest_in
 from hftransfer.data.layouts import files_below, files_once
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput, Reader
+from hftransfer.data.settings import of_no_recipe
 from hftransfer.data.tables import raise_first, table_suffix
 
 
@@ -80,9 +81,25 @@ def inputs_of(
         try:
             found += _expanded(name, reader, columns or Columns(), lines, pairs=pairs)
         except DataError as error:
-            faults += error.faults
+            faults += of_no_recipe(error).faults
     raise_first(faults)
-    return found
+    return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
+
+
+def inputs_at(place: str, reader: Reader, columns: Columns | None = None, *, pairs: bool = False) -> list[NamedInput]:
+    """Return every input at a place: a folder, a table, a pattern or a file.
+
+    Raises:
+        DataError: as `inputs_of`; or nothing lies there, and a name that is misspelt is no text.
+    """
+    path = _path(place)
+    if reader.fields and not (path is not None and path.exists()) and not _is_pattern(place, reader):
+        raise DataError(must_be("the place to look in", "a folder, a table or a pattern", f"'{place}'"))
+    return inputs_of([place], reader, columns, pairs=pairs)
+
+
+def _is_pattern(name: str, reader: Reader) -> bool:
+    return any(sign in name for sign in "*?[") and reader.is_pattern(name)
 
 
 def _expanded(
@@ -103,7 +120,7 @@ def _expanded(
             raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run"))
         found = sorted(_outside_runs(files_once(path), path))
         yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
-    elif not path.exists() and any(sign in name for sign in "*?[") and reader.is_pattern(name):
+    elif not path.exists() and _is_pattern(name, reader):
         start = Path(path.anchor)
         found = sorted(start.glob(str(path.relative_to(start))))
         yield from _files(found, reader, f"'{name}'", f"a pattern that matches files such as *{reader.suffix}")

@@ -8,12 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hftransfer.base.errors import RecipeError, must_be, nearest, settings_in_words
+from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, settings_in_words
 
 OR_SKIP = ", or set data.on_error: skip"
-"""Part of a remedy for an example that can't be used."""
 OR_MORE_TOKENS = ", or set a larger data.max_tokens"
-"""Part of a remedy for a text that is too long."""
+OR_LESS_STRIDE = " or a smaller data.stride_tokens"
+OR_ENCODING = ", or name its encoding, as in data.encoding: latin-1 (or cp1252)"
+OR_UTF_16 = ", or set data.encoding: utf-16-le"
+BY_MAX_TOKENS, BY_DEFAULT = ", set by data.max_tokens", ", the default of data.max_tokens"
+_OF_RECIPES = (OR_SKIP, OR_MORE_TOKENS, OR_LESS_STRIDE, OR_ENCODING, OR_UTF_16, BY_MAX_TOKENS, BY_DEFAULT)
+"""Parts of faults of an example that mean a recipe: `of_no_recipe` cuts them out."""
+SKIPS = "`data.on_error: skip` leaves such rows out, at most 5 % of all."
+"""What a recipe can do about rows that can't be used."""
 
 Shots = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=8, le=4096)]
@@ -257,6 +263,9 @@ def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
     return settings_of(source, values)
 
 
-def of_no_recipe(fault: str) -> str:
-    """Return a fault of an input to a trained model, without what only the settings of a recipe can mend."""
-    return fault.replace(OR_SKIP, "").replace(OR_MORE_TOKENS, "")
+def of_no_recipe(error: DataError) -> DataError:
+    """Return an error of inputs to a trained model, without what only the settings of a recipe can mend."""
+    faults = error.faults
+    for part in _OF_RECIPES:
+        faults = tuple(fault.replace(part, "") for fault in faults)
+    return DataError(*faults)

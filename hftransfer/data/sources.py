@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
-from hftransfer.base.errors import DataError, first_line, must_be, nearest, some, user_path
+from hftransfer.base.errors import DataError, counted, first_line, must_be, nearest, some, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, is_missing, once
@@ -431,7 +431,7 @@ def _split_column(given: Records, settings: DataSettings, reader: Reader, found:
         raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, some(strange or values), remedy))
     if "train" in roles and len(roles - {None}) > 1:
         allowed = "train, validation or test in every row"
-        got = some(f"'{value}' ({values[value]:,} rows)" for value in strange)
+        got = some(f"'{value}' ({counted(values[value], 'row')})" for value in strange)
         remedy = "Fill them in, leave those rows out, or ignore the column: data.split_column=none"
         raise DataError(must_be(f"the column '{column}' of {given.source}", allowed, got, remedy))
     if column.lower() in ("split", "data_split", "dataset_split"):

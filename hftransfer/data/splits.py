@@ -18,7 +18,7 @@ from hftransfer.data.pictures import IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Inspection, Row
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.settings import SKIPS, DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import CLASSES, TargetKind, Targets, TooFewRows, scaled_digest
 
@@ -370,7 +370,7 @@ def labelled_split(
 
 
 def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings) -> None:
-    """Return if so many unreadable images may be left out.
+    """Return if so many unreadable rows may be left out.
 
     Raises:
         DataError: the settings say stop, or more than 5 % would be skipped.
@@ -378,10 +378,11 @@ def check_skipped(skipped: Sequence[Skipped], total: int, settings: DataSettings
     if not skipped:
         return
     if settings.on_error == "stop":
-        more = [f"… and {len(skipped) - 10} more unreadable images."] if len(skipped) > 10 else []
-        raise DataError(*(fault.reason for fault in skipped[:10]), *more)
+        more = [f"… and {len(skipped) - 10} more such rows."] if len(skipped) > 10 else []
+        *first, last = *(fault.reason for fault in skipped[:10]), *more
+        raise DataError(*first, f"{last} {SKIPS}")
     if len(skipped) > MOST_SKIPPED * total:
-        allowed = f"at most {MOST_SKIPPED:.0%} of the images"
+        allowed = f"at most {MOST_SKIPPED:.0%} of all rows"
         got = f"{len(skipped)} of {total}"
         raise DataError(
             must_be("what data.on_error: skip leaves out", allowed, got, "The first are:"),

@@ -20,6 +20,7 @@ from hftransfer.base.errors import DataError, must_be, printable, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.data.exports import plain_records
 from hftransfer.data.rows import LFS_POINTER
+from hftransfer.data.settings import OR_ENCODING, OR_UTF_16
 from hftransfer.data.shards import SHARD, read_shard
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ def decoded_text(content: bytes, name: str, encoding: str | None = None) -> tupl
         line = content.count(b"\n", 0, error.start) + 1
         got = f"byte {error.start} (line {line}), 0x{content[error.start]:02x}, which is not"
         if b"\0" in content[:1000]:
-            remedy = "It looks like UTF-16: set data.encoding: utf-16-le, or save it as UTF-8."
+            remedy = f"It looks like UTF-16: save it as UTF-8{OR_UTF_16}."
         else:
-            remedy = "Name its encoding, as in data.encoding: latin-1 (or cp1252), or save it as UTF-8."
+            remedy = f"Save it as UTF-8{OR_ENCODING}."
         allowed = "a UTF-8 text file" if encoding is None else f"a text in {encoding}"
         raise DataError(must_be(name, allowed, got, remedy)) from error
 

@@ -189,7 +189,7 @@ class Classes(TargetKind):
         unknown = Counter(row.target for row in rows if class_names and row.target not in class_names)
         faults = []
         for label, count in unknown.items():
-            where, remedy = f"the label '{label}' ({count} rows)", nearest(label, class_names)
+            where, remedy = f"the label '{label}' ({counted(count, 'row')})", nearest(label, class_names)
             faults.append(must_be(where, "one of the model's", "another", remedy))
         raise_first(faults)
 

@@ -17,7 +17,7 @@ from hftransfer.base.plain import JsonObject, shown_number
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.base.runs import moment
 from hftransfer.demo.drawings import DRAWINGS
-from hftransfer.hub.publish import BEGIN, END, public_text
+from hftransfer.hub.publish import BEGIN, END, RESULTS, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
 from hftransfer.metrics.metric import metric_words, score_name
 from hftransfer.report.rendering import plain_text, sentence
@@ -214,6 +214,7 @@ def _results_section(card: Card) -> dict[str, object]:
         "has_before": any(row["before"] for row in rows),
         "measured": _measured(card, has_intervals=has_intervals),
         "further": list(_further(card)),
+        "place_of_figures": RESULTS,
     }
 
 

@@ -18,11 +18,13 @@ from hftransfer.base.progress import Progress
 from hftransfer.base.runs import at_newest
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelCardData
 
 T = TypeVar("T")
 BEGIN, END = "<!-- hftransfer: written anew by each push -->", "<!-- hftransfer: the end -->"
 """What our part of a card stands between; all around it is left alone."""
+RESULTS = "<!-- hftransfer: figures of the results -->"
+"""Where on the card a pushed model shows the figures of its results."""
 MANIFEST = "hftransfer_files.json"
 """What the last push put there, by name and SHA-256: what is no longer part of it goes with the next."""
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -32,6 +34,8 @@ _MAIN_FILES = ("config.json", "adapter_config.json", "open_clip_config.json", "m
 _TEXT_FILES = (".json", ".md", ".yaml", ".txt", ".csv")
 _HERE = "path/to/this/folder"
 _WITH_EXAMPLES = ("examples", "mistakes")  # figures that show the data itself
+_OF_RESULTS = ("confusion_matrix",)  # figures that stand beside the scores; the others follow at the end
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 # Seconds before each further try.
 _WAITS = (1.0, 2.0, 4.0, 8.0)
 
@@ -72,13 +76,13 @@ class Pushed:
     """Whether there was anything new."""
 
 
-def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
+def collect(run: str | os.PathLike[str], repo_id: str, license: str | None = None) -> Upload:
     """Return what of a run (or of a model folder) goes up: the native model, its processor, card, recipe, metrics and
     figures; no checkpoints, no logs, no paths of this disk. Pictures of the data itself go up only where the recipe
-    says so (`hub.share_examples`).
+    says so (`hub.share_examples`). A `license` replaces that of the card.
 
     Raises:
-        ModelError: there is no trained model.
+        ModelError: there is no trained model, or the licence is no name of one.
         PushError: a file holds a token, or names a folder of this disk.
     """
     folder = user_path(at_newest(run), "the run", ModelError)
@@ -98,8 +102,11 @@ def collect(run: str | os.PathLike[str], repo_id: str) -> Upload:
         files |= {name: folder / name for name in _pictures(folder, notes)}
     if "README.md" in files:
         pictures = [name for name in files if name.endswith((".png", ".jpg"))]
-        files["README.md"] = _own_card(_text_of(model / "README.md"), repo_id, pictures).encode()
-        notes += _asked_of_card(_text_of(model / "README.md"))
+        card = _own_card(_text_of(model / "README.md"), repo_id, pictures)
+        files["README.md"] = _licensed(card, license).encode()
+        notes += _asked_of_card(_licensed(card, license))
+    elif license is not None:
+        files["README.md"] = _licensed(f"---\n{{}}\n---\n{BEGIN}\n{END}\n", license).encode()
     if "hftransfer.json" in files:
         files["hftransfer.json"] = _without_path(model / "hftransfer.json", notes)
     _require_nothing_private(files)
@@ -115,6 +122,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: Literal[False] = False,
@@ -130,6 +138,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: Literal[True],
@@ -145,6 +154,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    license: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     dry_run: bool = False,
@@ -155,17 +165,18 @@ def push(
 
     The repository is made if there is none, private unless told otherwise. What fails on the way (429, 5xx, a dropped
     connection) is tried again, and a commit whose answer was lost is not made twice. Hand edits of the card outside our
-    section stay. With `dry_run` it returns what would go up, and sends nothing.
+    section stay. `license` is that of the model, by its name on the Hub, such as "apache-2.0". With `dry_run` it
+    returns what would go up, and sends nothing.
 
     Raises:
-        ModelError: there is no trained model, or the id is none.
+        ModelError: there is no trained model, or the id or the licence is none.
         PushError: the Hub refuses, or somebody else changed the repository meanwhile; it is then as they left it.
     """
     from huggingface_hub import HfApi
 
     require_repo_id(repo_id)
     progress = progress or Progress()
-    upload = collect(run, repo_id)
+    upload = collect(run, repo_id, license)
     if dry_run:
         return upload
     for note in upload.notes:
@@ -241,7 +252,7 @@ def _pictures(folder: Path, notes: list[str]) -> list[str]:
     figures = sorted((folder / "figures").glob("*.png"))
     shown = [file for file in figures if shares or file.stem not in _WITH_EXAMPLES]
     if len(shown) < len(figures):
-        notes.append("pictures of your data stay here: hub.share_examples=true in the recipe lets them go up")
+        notes.append("pictures of your data are not uploaded; hub.share_examples=true in the recipe uploads them")
     shown += sorted((folder / "examples").glob("*.jpg")) if shares else []
     return [file.relative_to(folder).as_posix() for file in shown if not file.is_symlink()]
 
@@ -250,11 +261,11 @@ def _asked_of_card(card: str) -> list[str]:
     """Return what a person should add that the card's metadata do not tell."""
     head = card.split("\n---\n", 1)[0]
     asked = (
-        ("license", "no licence", "hub.license in the recipe, or a line license: in the card"),
-        ("base_model", "no base model of the Hub", "a line base_model: in the card, with its id on the Hub"),
+        ("license", "no licence", "give it with --licence NAME (in Python license=…), such as apache-2.0"),
+        ("base_model", "no base model of the Hub", "if there is one, add a line base_model: with its id on the Hub"),
     )
     return [
-        f"the card names {lack}: {remedy}, tells it"
+        f"the card names {lack}: {remedy}"
         for key, lack, remedy in asked
         if not re.search(rf"^{key}:", head, re.MULTILINE)
     ]
@@ -274,19 +285,52 @@ def _shares_examples(folder: Path) -> bool:
 def _own_card(text: str, repo_id: str, pictures: Sequence[str]) -> str:
     """Return the card, speaking of the repository and showing the figures beside it; the Hub's page tries the model on
     the images that may be shown."""
-    from huggingface_hub import ModelCard, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
-    shown = [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures if name.startswith("figures/")]
-    card = with_section(text.replace(_HERE, repo_id), "## Figures\n\n" + "\n\n".join(shown) if shown else "")
+    figures = [name for name in pictures if name.startswith("figures/")]
+    shown = {name: f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures}
+    card = text.replace(_HERE, repo_id)
+    if RESULTS in card:
+        of_results = [shown.pop(name) for name in figures if Path(name).stem in _OF_RESULTS]
+        card = card.replace(RESULTS, "\n\n".join((RESULTS, *of_results)), 1)
+    card = with_section(card, "## Figures\n\n" + "\n\n".join(shown.values()) if shown else "")
     if examples := [name for name in pictures if name.startswith("examples/")]:
-        try:
-            parsed = ModelCard(card)
-        except Exception as error:  # whatever the Hub's client comes upon in its metadata
-            where = "the metadata of the card in the model's README.md"
-            raise ModelError(must_be(where, "valid YAML", first_line(error))) from error
+        parsed = _parsed(card)
         parsed.data.widget = [{"src": hf_hub_url(repo_id, name)} for name in examples]
         card = str(parsed)
     return card
+
+
+def _licensed(card: str, license: str | None) -> str:
+    """Return a card with a licence in its metadata; None leaves it as it is.
+
+    Raises:
+        ModelError: the licence is no name of one.
+    """
+    if license is None:
+        return card
+    name = re.sub(r"\s+", "-", license.strip().lower())  # as people write them: MIT, Apache 2.0
+    if not _LICENSE.fullmatch(name):
+        allowed = "the name of a licence on the Hub, such as apache-2.0, mit or cc-by-4.0"
+        raise ModelError(must_be("the licence", allowed, f"'{license}'"))
+    parsed = _parsed(card)
+    parsed.data.license = name
+    return str(parsed)
+
+
+def _parsed(card: str) -> ModelCard:
+    """Return a card, its metadata read.
+
+    Raises:
+        ModelError: they can't be read.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        return ModelCard(card)
+    except Exception as error:  # whatever the Hub's client comes upon in its metadata
+        where = "the metadata of the card in the model's README.md"
+        raise ModelError(must_be(where, "valid YAML", first_line(error))) from error
 
 
 def public_text(text: str) -> str:
@@ -313,8 +357,8 @@ def _without_path(file: Path, notes: list[str]) -> bytes:
     if isinstance(base, dict) and base.get("path"):
         said["base"] = {**base, "path": None}
         notes.append(
-            f"the base model '{base.get('name')}' lies on this disk alone: others load the adapter with base=…, or "
-            "push a merged model (hftransfer export --format merged)"
+            f"the base model '{base.get('name')}' is only on this computer: others must load the adapter with base=…. "
+            "Or push a merged model (hftransfer export --format merged)"
         )
     return (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -333,7 +377,7 @@ def _require_nothing_private(files: Mapping[str, bytes | Path]) -> None:
         if _TOKEN.search(text) or any(token.encode() in text for token in tokens):
             faults.append(must_be(f"the file {name}", "free of tokens", "one with a token", "Nothing was sent."))
         elif any(path in text for path in private):
-            faults.append(must_be(f"the file {name}", "free of paths of this disk", f"one that names {home}"))
+            faults.append(must_be(f"the file {name}", "free of paths of this computer", f"one that names {home}"))
     if faults:
         raise PushError(*faults)
 
@@ -401,14 +445,14 @@ class _Remote:
     def prepare(self, *, private: bool) -> str:
         """Return the address of the repository, which is made, and its branch too, where there is none."""
         api, name, branch = self.api, self.repo_id, self.revision
-        url = str(self.tried("make the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
+        url = str(self.tried("create the repository", lambda: api.create_repo(name, private=private, exist_ok=True)))
         if branch is not None:
-            self.tried("make the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
+            self.tried("create the branch", lambda: api.create_branch(name, branch=branch, exist_ok=True))
         return url
 
     def head(self) -> str:
         """Return the newest commit."""
-        info = self.tried("look at the repository", lambda: self.api.model_info(self.repo_id, revision=self.revision))
+        info = self.tried("read the repository", lambda: self.api.model_info(self.repo_id, revision=self.revision))
         return str(info.sha)
 
     def files(self, commit: str) -> dict[str, str]:
@@ -418,7 +462,7 @@ class _Remote:
             listed = self.api.list_repo_tree(self.repo_id, recursive=True, revision=commit)
             return {entry.path: str(entry.blob_id) for entry in listed if hasattr(entry, "blob_id")}
 
-        found: dict[str, str] = self.tried("list its files", ask)
+        found: dict[str, str] = self.tried("list the files", ask)
         return found
 
     def text(self, name: str, commit: str) -> str:
@@ -456,7 +500,7 @@ class _Remote:
                         return now
                     raise self._moved(head, now) from error
                 if pause is None or not _is_transient(error):
-                    raise self._refusal("make the commit", error) from error
+                    raise self._refusal("create the commit", error) from error
                 self.wait(pause)
         raise AssertionError
 
@@ -464,7 +508,11 @@ class _Remote:
         before, after = self.files(head), self.files(now)
         changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
         remedy = f"Others changed {some(changed, 5) or 'it'}. Look at it, then push again; nothing was overwritten."
-        return PushError(must_be(f"the repository {self.repo_id}", f"at commit {head[:12]}", now[:12], remedy))
+        return PushError(
+            must_be(
+                f"the repository {self.repo_id}", f"unchanged since commit {head[:12]}", f"commit {now[:12]}", remedy
+            )
+        )
 
     def _refusal(self, what: str, error: Exception) -> PushError:
         status = _status_of(error)
@@ -475,9 +523,13 @@ class _Remote:
         }
         if getattr(error, "__class__", type).__name__ == "LocalTokenNotFoundError":
             status = 401
-        remedy = remedies.get(int(status or 0), "What lies on this disk is as it was: try again later.")
+        remedy = remedies.get(int(status or 0), "Your files are unchanged: try again later.")
+        if any(type(one).__name__ == "OfflineModeIsEnabled" for one in _chain(error)):
+            return PushError("The Hub can't be reached (HF_HUB_OFFLINE is set). Nothing was sent.")
         got = f"{status}: {first_line(error)}" if status else first_line(error)
-        return PushError(must_be(f"the Hub, asked to {what} for {self.repo_id}", "willing", got, remedy))
+        if status is None and _is_transient(error):
+            got = f"it can't be reached ({got})"
+        return PushError(f"Could not {what} for {self.repo_id} on the Hub: {got.rstrip('.')}. {remedy}")
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -521,7 +573,7 @@ def require_valid_card(data: ModelCardData) -> None:
         ModelCard(f"---\n{data.to_yaml()}\n---\n").validate()
     except ValueError as error:
         remedy = "See hub.license and hub.language of the recipe."
-        where, allowed = "the metadata of the card", "such as the Hub takes"
+        where, allowed = "the metadata of the card", "valid on the Hub"
         raise PushError(must_be(where, allowed, _message_in(str(error)), remedy)) from error
     except Exception as error:
         if not _is_transient(error):
@@ -548,13 +600,13 @@ def require_pushable(repo_id: str, token: str | None = None, endpoint: str | Non
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token, library_name="hftransfer")
     remote = _Remote(api, repo_id, None, time.sleep)
-    found = remote.tried("tell whose token this is", api.whoami)
+    found = remote.tried("check the token", api.whoami)
     namespace = repo_id.partition("/")[0]
     roles = {str(org.get("name")): str(org.get("roleInOrg")) for org in found.get("orgs", [])}
     role = ((found.get("auth") or {}).get("accessToken") or {}).get("role")
     if role == "read":
-        remedy = "Use one that may write."
-        raise PushError(must_be("the token of the Hub", "one that may write", "one that may read alone", remedy))
+        remedy = "Create one at https://huggingface.co/settings/tokens."
+        raise PushError(must_be("the token of the Hub", "one with write access", "one that may only read", remedy))
     if namespace != found.get("name") and roles.get(namespace) not in ("admin", "write", "contributor"):
         allowed = f"one of your own ({some([str(found.get('name')), *roles])})"
         raise PushError(must_be("the namespace of hub.push_to", allowed, f"'{namespace}'"))

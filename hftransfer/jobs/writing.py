@@ -11,7 +11,7 @@ from typing import TypeVar
 from hftransfer.base.errors import HftransferError, first_line
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import LOGS, RunFolder, write_table
-from hftransfer.base.runs import began
+from hftransfer.base.runs import start_of
 from hftransfer.base.tabular import csv_text
 from hftransfer.jobs.cards import write_examples, write_own_card
 from hftransfer.jobs.identity import resolved_yaml
@@ -28,7 +28,7 @@ T = TypeVar("T")
 def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session: Session) -> JsonObject:
     """Write all that a run leaves, and return its metrics."""
     # When a run began stands in one place, and is told from there by its page, its card and the lists of runs.
-    learned = replace(learned, started=began(folder.path, session.clock.began))
+    learned = replace(learned, started=start_of(folder.path, session.clock.began))
     metrics = learned.metrics(session.clock.all_seconds())
     _write_model(folder, learned, metrics, loaded.name)
     folder.write_text("recipe.yaml", resolved_yaml(loaded, learned.facts, folder.path))

@@ -45,14 +45,13 @@ def decoded(image: object, position: int, pixels: tuple[float, float] | None = N
     from hftransfer.data.depth import PixelRange
     from hftransfer.data.images import decode_image
     from hftransfer.data.inspection import as_content
-    from hftransfer.data.settings import of_no_recipe
 
     where = str(image) if isinstance(image, str | os.PathLike) else f"image {position}"
     try:
         known = PixelRange(*pixels) if pixels is not None else None
         return decode_image(as_content(image, where).read(), where, pixels=known)
     except DataError as error:
-        return DataError(*map(of_no_recipe, error.faults))
+        return error
     except OSError as error:
         return DataError(must_be(where, "a readable image file", error.strerror or str(error)))
 

@@ -4,7 +4,7 @@ quick."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import as_content, inspect_rows
 from hftransfer.data.reading import NamedInput
 from hftransfer.data.rows import Row, TextContent
-from hftransfer.data.settings import of_no_recipe
 from hftransfer.data.splits import Split
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Place, Predictor
@@ -62,16 +61,6 @@ def look_at(
         DataError: an input is too long.
         ModelError: the model has more than one row of features an input.
     """
-    try:
-        looked = _looked_at(model, named, weights_sha256, progress)
-    except DataError as error:
-        raise DataError(*map(of_no_recipe, error.faults)) from error
-    return replace(looked, faults=[of_no_recipe(fault) for fault in looked.faults])
-
-
-def _looked_at(
-    model: Predictor | DualPredictor, named: Sequence[NamedInput], weights_sha256: str, progress: Progress
-) -> Looked:
     if isinstance(model, Predictor):
         model.require_one_row()
         if not weights_sha256 or not model.adapter.head_is_linear:
@@ -123,7 +112,7 @@ def _kept(
     else:
         adapter, top = model.adapter, len(model.adapter.stages)
         split = Split(rows, [row.target for row in rows], digests)
-        items = model.task.examples(adapter, split, model.data_settings()).items
+        items = model.examples(adapter, split, model.data_settings()).items
         store = ActivationStore.in_cache(key_parts(adapter, weights_sha256, top, model.compute), progress.line)
         with progress.stage("looking", len(rows)) as advance:
             bad = fill_store(store, adapter, top, items, model.compute, advance, stop_at_fault=False)

@@ -41,6 +41,7 @@ from hftransfer.predictors.inputs import (
     is_one,
     require_no_images,
 )
+from hftransfer.predictors.pickling import require_picklable
 from hftransfer.report.headline import headline_of, score_table
 from hftransfer.tasks import head_task, head_tasks
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
@@ -280,14 +281,23 @@ class Predictor:
         return Fragment(repr(self), [line], score_table(self.metrics), notes=notes).html()
 
     def __reduce__(self) -> tuple[Callable[..., Predictor], tuple[object, ...]]:
-        """Pickle the files that `save` writes: weights lie in safetensors there, and nothing else is run by loading."""
+        """Pickle the files that `save` writes: weights lie in safetensors there, and nothing else is run by loading.
+
+        Raises:
+            ModelError: the network, transform or head that it was made with can't be pickled.
+        """
+        given, own = getattr(self.source, "given", None), self.source.own_head
+        if given is not None:
+            require_picklable("the network", given.network, "module=network, processor=transform")
+            require_picklable("the processor", given.transform, "module=network, processor=transform")
+        if own is not None:
+            require_picklable("the head", own.module, "head=module")
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
             saved = self.save(Path(folder) / "model")
             files = {
                 file.relative_to(saved).as_posix(): file.read_bytes() for file in saved.rglob("*") if file.is_file()
             }
         base = (self.facts.base or {}).get("path")
-        given, own = getattr(self.source, "given", None), self.source.own_head
         module = (given.network, given.transform) if given is not None else None
         head = copy.deepcopy(own.module).cpu() if own is not None else None
         return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module, head)
@@ -444,6 +454,19 @@ class Predictor:
         own = {name: getattr(self.facts, name) for name in names}
         return DataSettings(source="memory", decode=decode, tile=self.tile, **own)
 
+    def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
+        """Return the examples of a split, as the model reads them.
+
+        Raises:
+            DataError: an input is too long; no setting of a recipe is advised, as there is none.
+        """
+        from hftransfer.data.settings import of_no_recipe
+
+        try:
+            return self.task.examples(adapter, split, settings)
+        except DataError as error:
+            raise of_no_recipe(error) from error
+
     def _outcomes(self, split: Split, settings: DataSettings, *, whole: bool) -> tuple[Examples, list[Any]]:
         """Return the examples of a split, and what the task keeps of each one's logits.
 
@@ -452,16 +475,12 @@ class Predictor:
             ModelError: what the model computes is not a number.
         """
         from hftransfer.adapters.scoring import require_numbers
-        from hftransfer.data.settings import of_no_recipe
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import outcomes_of
 
         adapter = self._adapter_for(len(split))
         with self._one_at_a_time:
-            try:
-                examples = self.task.examples(adapter, split, settings)
-            except DataError as error:
-                raise DataError(*map(of_no_recipe, error.faults)) from error
+            examples = self.examples(adapter, split, settings)
 
             def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
                 for values in logits:
@@ -556,11 +575,14 @@ class Predictor:
                 save_model(self.source.merged(), self.facts.model_copy(update={"base": None}), draft / "merged")
         return path
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = True, revision: str | None = None, license: str | None = None
+    ) -> str:
         """Return the address of the model on the Hub, where it lies under this id from now on: as `hftransfer push`
         does it.
 
         Raises:
+            ModelError: the id or the licence is none.
             PushError: the Hub refuses, or somebody else changed the repository meanwhile.
         """
         from hftransfer.base.progress import Progress
@@ -568,7 +590,8 @@ class Predictor:
 
         with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
             saved = self.save(Path(folder) / "model")
-            return push(saved, repo_id, private=private, revision=revision, progress=Progress(None)).url
+            silent = Progress(None)
+            return push(saved, repo_id, private=private, revision=revision, license=license, progress=silent).url
 
     def probabilities(self, examples: Sequence[object]) -> np.ndarray:
         """Scores (B, C) of RGB images or texts that go through the model in one batch: class probabilities, or what
@@ -928,7 +951,9 @@ def _facts_of(place: Place, moved_to: str | os.PathLike[str] | None) -> ModelFac
     if not architectures:
         return ModelFacts()
     remedy = "Train one on top of it first: hftransfer run, or ht.fit."
-    raise ModelError(must_be(f"the model {path}", "a model with a head for a task", some(architectures), remedy))
+    raise ModelError(
+        must_be(f"the model {checkpoint.name}", "a model with a head for a task", some(architectures), remedy)
+    )
 
 
 def _familiarity_in(folder: Path, classes: int) -> Familiarity | None:

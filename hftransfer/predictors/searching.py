@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from hftransfer.base.errors import DataError, RecipeError, must_be
 from hftransfer.base.progress import Progress
-from hftransfer.data.inputs import inputs_of
+from hftransfer.data.inputs import inputs_at
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput
 from hftransfer.predictors.dual import DualPredictor
@@ -91,7 +91,7 @@ def _given(embedder: Predictor | DualPredictor, inputs: object, column: str | No
     """Return inputs by name: a path, or a pattern, as on the command line."""
     if isinstance(inputs, str | os.PathLike):
         pairs = isinstance(embedder, Predictor) and bool(embedder.facts.pairs)
-        return inputs_of([os.fspath(inputs)], embedder.reader, Columns(column), pairs=pairs)
+        return inputs_at(os.fspath(inputs), embedder.reader, Columns(column), pairs=pairs)
     return named_inputs(as_list(inputs, embedder.reader))
 
 

@@ -18,7 +18,7 @@ from hftransfer.adapters.scoring import Scoring
 from hftransfer.base.errors import DataError, ModelError, RecipeError, must_be
 from hftransfer.base.extras import require_extra
 from hftransfer.base.progress import Progress
-from hftransfer.data.inputs import inputs_of
+from hftransfer.data.inputs import inputs_at, inputs_of
 from hftransfer.data.reading import Columns, NamedInput
 from hftransfer.predictors.inputs import as_list
 from hftransfer.predictors.load import load
@@ -129,7 +129,7 @@ def _suggested(
 def _given(predictor: Predictor, inputs: object) -> list[NamedInput]:
     """Return inputs by name: a path, or a pattern, as on the command line."""
     if isinstance(inputs, str | os.PathLike):
-        return inputs_of([os.fspath(inputs)], predictor.reader, Columns(), pairs=bool(predictor.facts.pairs))
+        return inputs_at(os.fspath(inputs), predictor.reader, pairs=bool(predictor.facts.pairs))
     return named_inputs(as_list(inputs, predictor.reader))
 
 
@@ -195,5 +195,9 @@ def suggest_inputs(
         HftransferError: as `suggest`.
     """
     predictor, sha = _ready(model, count)
-    named = inputs_of(inputs, predictor.reader, Columns(column), pairs=bool(predictor.facts.pairs))
+    columns, pairs = Columns(column), bool(predictor.facts.pairs)
+    if len(inputs) == 1:
+        named = inputs_at(inputs[0], predictor.reader, columns, pairs=pairs)
+    else:
+        named = inputs_of(inputs, predictor.reader, columns, pairs=pairs)
     return _suggested(predictor, sha, named, count, seed, progress)

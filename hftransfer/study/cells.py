@@ -78,7 +78,7 @@ def cells_of(loaded: LoadedRecipe, chosen: CompareSettings) -> list[Cell]:
     # Cells with one name would write one folder.
     names = [cell.name for cell in cells]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        faults[must_be("the models", "told apart by the last part of their names", twice[0])] = None
+        faults[must_be("the models", "different in the last part of their names", f"'{twice[0]}' twice")] = None
     if faults:
         raise RecipeError(*faults)
     return cells
@@ -111,8 +111,8 @@ def finished_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
     faults = [
         must_be(
             f"the finished run {folder / cell.name}",
-            "of this recipe",
-            f"other {differing}",
+            "one of this recipe",
+            f"one with other {differing}",
             "Choose another --out (in Python out=…).",
         )
         for cell in done

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("model", "strategy", "shots", "seed", "score", "low", "high", "seconds",
             "activations_seconds", "trainable", "folder", "error")  # fmt: skip
 SECONDS_IN_WORDS = (
-    "Seconds are those of learning: what the frozen part computes, as in the run of each strategy that found least of "
-    "it kept, and training, the median over seeds. Before the first run each strategy is tried on a few made-up "
-    "examples, so that none pays for what is loaded once. Reading data, loading the model, scores and pages take all "
-    "alike."
+    "Seconds are those of learning, the median over seeds: the pass through the frozen layers, as if nothing were "
+    "cached, and training. Reading data, loading the model, scores and pages take equally long for all."
 )
 _MOST_KEYS = 60
 _PAIR_COLUMNS = ("first", "second", "difference", "low", "high", "p", "holm_p", "mcnemar_p_by_seed", "test_examples")
@@ -55,7 +53,7 @@ def write_study(study: Study, differing: Sequence[Disagreement] = (), first: Dis
 
 def markdown_of(study: Study) -> str:
     """Return the comparison as Markdown: advice, arms, pairs, numbers of shots, and what failed."""
-    lines = [f"# {plain_text(study.title)}: strategies compared", "", plain_text(study.advice), ""]
+    lines = [f"# Strategies compared: {plain_text(study.title)}", "", plain_text(study.advice), ""]
     lines += [part for note in notes_of(study) for part in (plain_text(note), "")]
     lines += _table(study, study.arms)
     lines += ["", f"{chance_in_words(study)} {SECONDS_IN_WORDS}", ""]
@@ -75,7 +73,7 @@ def html_of(study: Study, differing: Sequence[Disagreement] = (), first: Disagre
         "page.html.jinja",
         study=study,
         metric=sentence(metric_words(study.metric)),
-        told=f"{counted(len(study.results), 'run')} of {counted(len(study.arms), 'arm')}: a strategy of a model each",
+        told=_runs_in_words(study),
         first=_shown(first) if first is not None else None,
         headline=_headline(study),
         advice=two_sentences(study.advice),
@@ -93,6 +91,12 @@ def html_of(study: Study, differing: Sequence[Disagreement] = (), first: Disagre
         key=_key_of(next((one.classes for one in differing if one.classes), ())),
         runs=[(one, _page_of(study, one)) for one in study.results],
     )
+
+
+def _runs_in_words(study: Study) -> str:
+    strategies, models = len({arm.strategy for arm in study.arms}), len({arm.model for arm in study.arms})
+    compared = counted(strategies, "strategy").replace("strategys", "strategies")
+    return f"{counted(len(study.results), 'run')}: {compared}{f' of {models} models' if models > 1 else ''}"
 
 
 def _headline(study: Study) -> JsonObject | None:
@@ -176,21 +180,22 @@ def chance_in_words(study: Study) -> str:
     told = []
     if any(arm.over_seeds for arm in study.arms):
         told.append(
-            "Means over seeds with 95 % intervals (Student's t): a seed makes a split of the data and a training."
+            "Means over seeds with 95 % intervals (Student's t): each seed is another split of the data and another "
+            "training."
         )
     if alike := [arm.name for arm in study.arms if len(arm.results) > 1 and not arm.over_seeds]:
-        told.append(f"Seeds change nothing of {some(alike, 3)}: there the 95 % intervals are over test examples.")
-    one = "One seed: the 95 % intervals are over test examples, and say nothing of other splits or trainings."
+        told.append(f"Seeds change nothing for {some(alike, 3)}: the 95 % intervals are over test examples there.")
+    one = "One seed: the 95 % intervals are over test examples, and tell nothing about other splits or trainings."
     return " ".join(told) or one
 
 
 def test_in_words(study: Study) -> str:
     """Return how pairs were tested."""
     return (
-        f"{counted(len(study.differences), 'pair')}, compared on the same test examples: p by a paired permutation "
-        "test, corrected for the number of pairs (Holm), and as 95 % interval the differences that the same test does "
-        "not reject. Real means p below 0.05, and an interval without 0: more than the luck of the test examples, with "
-        "the trainings of these seeds."
+        f"{counted(len(study.differences), 'pair')}, compared on the same test examples. p comes from a paired "
+        "permutation test, corrected for the number of pairs (Holm). The 95 % interval has the differences that this "
+        "test does not reject. A difference is real if p is below 0.05 and the interval leaves out 0: for these seeds, "
+        "it is then more than luck with the test examples."
     )
 
 

@@ -70,8 +70,8 @@ def compare_runs(first: str | Path, second: str | Path) -> PairedRuns:
     metrics = [metrics_of(folder) for folder in folders]
     task, other = (task_of(one) for one in metrics)
     if task.name != other.name or task.compared != other.compared:
-        got = f"{task.name} by {task.compared.words} and {other.name} by {other.compared.words}"
-        raise DataError(must_be("the two runs", "of one task, with one metric", got))
+        got = f"{task.name} ({task.compared.words}) and {other.name} ({other.compared.words})"
+        raise DataError(must_be("the two runs", "of the same task and metric", got))
     tables = [_table(folder) for folder in folders]
     recipes = recipe_of(folders[0]), recipe_of(folders[1])
     _require_same_examples(*tables, same_data=_fingerprint(recipes[0]) == _fingerprint(recipes[1]))
@@ -105,7 +105,7 @@ def paired_table(pair: PairedRuns) -> str:
     parts = [columns_of(lines)]
     if pair.agreement:
         both, first, second, none = (pair.agreement[name] for name in _AGREEMENT)
-        parts.append(f"  right: both {both}, the first alone {first}, the second alone {second}, none {none}")
+        parts.append(f"  right: both {both}, only the first {first}, only the second {second}, neither {none}")
     of = f"over {pair.difference.examples} test examples"
     parts.append(f"  The second over the first, {of}: {difference_in_words(pair.difference)}")
     return "\n\n".join(parts)
@@ -144,16 +144,16 @@ def _require_same_examples(first: Mapping[str, Any], second: Mapping[str, Any], 
         got = f"{len(one):,} and {len(two):,}, of which {len(one & two):,} are in both"
         raise DataError(must_be("the test examples of the two runs", "the same", got, remedy))
     if not one:
-        raise DataError(must_be("the test examples of the two runs", "some", "none"))
+        raise DataError(must_be("the test examples of the two runs", "one or more", "none"))
     given = [column for column in GIVEN if column in first and column in second]
     # A mask is in no table: whether it is the same, the data alone can tell.
     if not given and not same_data:
-        raise DataError(must_be("the data of the two runs", "the same", "others", remedy))
+        raise DataError(must_be("the data of the two runs", "the same", "different data", remedy))
     for column in given:
         told = dict(zip(second["id"], second[column], strict=True))
         odd = [str(name) for name, truth in zip(first["id"], first[column], strict=True) if told[name] != truth]
         if odd:
-            got = f"others for {some(odd, 3)}"
+            got = f"other values for {some(odd, 3)}"
             raise DataError(
                 must_be(f"the column '{column}' of the test examples of the two runs", "the same", got, remedy)
             )

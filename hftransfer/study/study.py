@@ -130,7 +130,7 @@ def study_of(
     # By name first: the points of a curve stand beside each other.
     arms.sort(key=lambda arm: (arm.name, _place_of(arm.shots)))
     most = max((arm.shots for arm in arms), key=_place_of, default="all")
-    last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: -arm.score)
+    last = sorted((arm for arm in arms if arm.shots == most), key=lambda arm: (-arm.score, arm.seconds))
     odd = _tested_on_others(last)
     # Only arms of the same, most shots are compared: others differ in more than the strategy.
     paired = {arm.name: {r.cell.seed: r.scores or {} for r in arm.results if r not in odd} for arm in last}
@@ -158,7 +158,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
         earlier = user_path(parent, "output.folder", OutputError) / name
         found = sorted(path for path in earlier.iterdir() if path.is_dir()) if earlier.is_dir() else []
         if not found:
-            raise OutputError(must_be(f"the comparisons in {earlier}", "one at least, to go on with", "none"))
+            raise OutputError(must_be(f"the folder {earlier}", "one with a comparison to go on with", "none"))
         return found[-1]
     path = user_path(out, "the output folder", OutputError)
     holds = path.is_dir() and any(path.iterdir())
@@ -166,7 +166,7 @@ def _place(parent: Path, name: str, out: str | Path | None, *, skip_done: bool) 
         remedy = "Choose another, or give --skip-done (in Python skip_done=True) to go on with a comparison there."
         raise OutputError(must_be(f"the output folder {path}", "new or empty", "one with files", remedy))
     if holds and not (path / CELLS).is_dir():
-        raise OutputError(must_be(f"the output folder {path}", "that of a comparison", "one with other files"))
+        raise OutputError(must_be(f"the output folder {path}", "empty or that of a comparison", "one with other files"))
     return RunFolder.create(path).path if not holds else path
 
 
@@ -195,9 +195,7 @@ def read_result(cell: Cell, folder: Path) -> CellResult:
     task = head_task(metrics["task"]).for_problem(metrics.get("problem_type"))
     name = task.compared.name
     if not metrics["test"]:
-        raise DataError(
-            must_be("the test split", "one with examples, to compare on", "none", "See data.test_fraction.")
-        )
+        raise DataError(must_be("the test split", "one with examples to compare on", "none", "Set data.test_fraction."))
     resolved, seconds = load_recipe(folder / "recipe.yaml").recipe.resolved, metrics["seconds"]
     return CellResult(
         cell,

@@ -77,7 +77,9 @@ def advice_on(arms: Sequence[Arm], differences: Sequence[Difference], margin: fl
     fewest = min((d.examples for d in to_best.values() if d.examples is not None), default=None)
     too_few = fewest is not None and fewest < examples_needed(margin) and bool(open_to)
     if too_few:
-        said = [f"{fewest} test examples are too few to advise; best so far {arm_in_words(best)}: {_came_to(best)}."]
+        said = [
+            f"{fewest} test examples are too few to advise; the best so far is {arm_in_words(best)}: {_came_to(best)}."
+        ]
     else:
         said = [f"Take {arm_in_words(taken)}: {_came_to(taken)}."]
         if taken is not best:
@@ -108,7 +110,7 @@ def _beside(
             chance = "" if d.is_real else ", which may be chance"
             yield f"That is {_points(d)} over {arm_in_words(arm)} for {_cost(taken, arm)}{chance}."
         else:
-            yield f"{_capital(arm_in_words(arm))} could not be paired with it."
+            yield f"{_capital(arm_in_words(arm))} could not be compared with it on the same examples."
 
 
 def _came_to(arm: Arm) -> str:

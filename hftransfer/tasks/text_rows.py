@@ -11,7 +11,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, counted, must_be, some
 from hftransfer.data.rows import Row
-from hftransfer.data.settings import OR_MORE_TOKENS, OR_SKIP
+from hftransfer.data.settings import BY_DEFAULT, BY_MAX_TOKENS, OR_MORE_TOKENS, OR_SKIP
 from hftransfer.data.tables import raise_first
 from hftransfer.tasks.contract import Examples, Proofs
 from hftransfer.tasks.templates import Encoded, Template, cut, windows
@@ -74,12 +74,9 @@ class TokenLimit:
     @property
     def words(self) -> str:
         """The limit for people."""
-        who = "set by data.max_tokens"
         if self.of_model:
-            who = "the limit of the model"
-        elif self.is_usual:
-            who = "the default of data.max_tokens"
-        return f"{self.tokens:,} tokens, {who}"
+            return f"{self.tokens:,} tokens, the limit of the model"
+        return f"{self.tokens:,} tokens{BY_DEFAULT if self.is_usual else BY_MAX_TOKENS}"
 
 
 def token_limit(adapter: CausalAdapter, settings: DataSettings) -> TokenLimit:

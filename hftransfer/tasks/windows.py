@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hftransfer.adapters.texts import Tokens, clean_text
-from hftransfer.base.errors import DataError, ModelError, must_be
-from hftransfer.data.settings import OR_MORE_TOKENS
+from hftransfer.base.errors import DataError, ModelError, counted, must_be
+from hftransfer.data.settings import OR_LESS_STRIDE, OR_MORE_TOKENS
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -162,16 +162,17 @@ def _check_room(
 def _room_faults(name: str, count: int, free: int, stride_tokens: int) -> list[str]:
     """Return what is wrong with a question of `count` tokens in a window that has `free` tokens beside the special
     ones."""
-    room = free - count
     if count == 0:
         return [must_be(name, "a text with at least one token", "none")]
-    if room < 1:
-        allowed = f"at most {max(0, free - 1)} tokens long, which leaves one token of the window to its context"
-        return [must_be(name, allowed, f"{count} tokens", f"Shorten it{OR_MORE_TOKENS}.")]
-    if not 0 <= stride_tokens < room:
-        allowed = f"at least 0 and smaller than the {room} tokens of the window that {name} leaves to its context"
-        remedy = "Set a smaller data.stride_tokens or a larger data.max_tokens."
-        return [must_be("data.stride_tokens", allowed, stride_tokens, remedy)]
+    # Neighbouring windows share `stride_tokens` of the context, and each has one more of its own.
+    most = max(0, free - 1 - stride_tokens)
+    if stride_tokens < 0 or 0 < stride_tokens > free - 2:
+        allowed = f"at least 0 and less than {max(0, free - 1)}, which leaves a token of a window to the question"
+        return [must_be("data.stride_tokens", allowed, stride_tokens, f"Or{OR_MORE_TOKENS[4:]}.")]
+    if count > most:
+        left = counted(stride_tokens + 1, "token")
+        allowed = f"at most {most} tokens long, which leaves {left} of a window to its context"
+        return [must_be(name, allowed, f"{count} tokens", f"Shorten it{OR_MORE_TOKENS}{OR_LESS_STRIDE}.")]
     return []
 
 

@@ -35,6 +35,7 @@ from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.base.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
 from hftransfer.base.errors import DataError, OutputError, must_be
 from hftransfer.base.progress import Progress
+from hftransfer.data.settings import SKIPS
 from hftransfer.tasks.items import Batch, Items
 from hftransfer.training.attention import quick_attention
 from hftransfer.training.batches import passes_of
@@ -444,7 +445,7 @@ def keeps_exactly(adapter: Frozen, boundary: int) -> bool:
     return boundary == len(adapter.stages) and not getattr(adapter, "keeps_in_16_bits", False)
 
 
-_ADVICE = "`hftransfer check` lists all such files."
+_ADVICE = f"`hftransfer check` lists all such files. {SKIPS}"
 # How many passes a GPU is given before the result of the first is taken: it computes while that is stored.
 _PASSES_AHEAD = 2
 
@@ -471,7 +472,7 @@ class _Computing:
             self._copied.synchronize()
         hidden, finite = self._found
         if not finite:
-            raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try train.precision=fp32."))
+            raise DataError(must_be("the activations", "finite", "NaN or infinity", "Try precision fp32."))
         return hidden
 
 

@@ -76,7 +76,7 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
     except ModelError as error:
         if compute.precision == "fp32":
             raise
-        raise ModelError(*error.faults, f"That was in {compute.precision}: try train.precision=fp32.") from error
+        raise ModelError(*error.faults, f"That was in {compute.precision}: try precision fp32.") from error
     if compute.device.type == "cpu" and compute.precision == "bf16":
         _pack(twin.model)
     return twin

@@ -130,6 +130,23 @@ def test_networks_of_the_same_weights_and_other_code_share_no_activations() -> N
     assert hashes[0] == hashes[2]
 
 
+def test_what_python_cannot_pickle_is_told_in_words() -> None:
+    import dill  # type: ignore[import-untyped]
+
+    class Local(Auxiliary):
+        pass
+
+    allowed = "must be picklable: define its classes and functions at the top level of a module; got Can't pickle"
+    with pytest.raises(ModelError, match=f"the network {allowed}") as error:
+        pickle.dumps(_fit(Local()))
+    assert "ht.load(folder, module=network, processor=transform)" in str(error.value)
+    with pytest.raises(ModelError, match=f"the processor {allowed}"):
+        pickle.dumps(_fit(Auxiliary(), lambda image: pixels(image)))
+    local = _fit(Local(), lambda image: pixels(image))
+    again = dill.loads(dill.dumps(local))
+    assert again(ROWS[0][0]).scores == pytest.approx(local(ROWS[0][0]).scores, abs=1e-6)
+
+
 def test_what_was_saved_asks_for_its_network(tmp_path: Path) -> None:
     saved = _fit(Sequential()).save(tmp_path / "model")
     with pytest.raises(ModelError, match=r"given as an object \(.*Sequential\); got none\. Give it again: ht\.load"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -376,7 +377,16 @@ def test_a_run_with_short_texts_tells_what_was_not_read(tiny: TinyModels, tmp_pa
     assert "; 2 words were not read" in done.stdout, done.output
     told = json.loads((out / "explanations.json").read_text())[0]["attributed"]["words"][0]
     assert [word["weight"] is None for word in told] == [False] * 6 + [True] * 2
-    assert (out / "explanations.html").read_text().count('title="not read"') == 2
+    page = (out / "explanations.html").read_text()
+    assert page.count('title="not read"') == 2
+    assert page.count(given) == 1  # the heading: the words follow it
+    assert "Green words support the answer" in page
+    long = CliRunner().invoke(app, ["explain", str(folder), f"{given} " * 9, "", "--out", str(tmp_path / "long"), "-q"])
+    assert long.stdout.splitlines()[1].startswith("'': ")
+    headings = re.findall(r"<h2>(.*)</h2>", (tmp_path / "long" / "explanations.html").read_text())
+    assert headings[0].endswith("…")
+    assert len(headings[0]) <= 90
+    assert headings[1:] == ["&#39;&#39;"]
 
 
 def test_texts_and_pairs_and_questions_are_explained(

@@ -273,7 +273,7 @@ def test_what_is_no_image_is_told_by_its_name(content, words):
     for look in (inspect_image, decode_image):
         with pytest.raises(DataError, match=words) as error:
             look(content, "photo.jpg")
-        assert "data.on_error: skip" in str(error.value)
+        assert "data." not in str(error.value)  # there may be no recipe
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP"])

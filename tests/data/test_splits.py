@@ -212,7 +212,7 @@ def test_unreadable_images_stop_and_are_named():
 
 def test_of_many_unreadable_images_ten_are_named():
     assert told(damaged(14)).count("must be an image") == 10
-    assert "… and 4 more unreadable images" in told(damaged(14))
+    assert "… and 4 more such rows" in told(damaged(14))
 
 
 def test_unreadable_images_may_be_skipped_and_are_listed():
@@ -225,7 +225,7 @@ def test_unreadable_images_may_be_skipped_and_are_listed():
 
 def test_at_most_five_percent_may_be_skipped():
     text = told(damaged(6), on_error="skip")
-    assert missing_words(text, ("at most 5% of the images; got 6 of 108", "bad/0.jpg")) == []
+    assert missing_words(text, ("at most 5% of all rows; got 6 of 108", "bad/0.jpg")) == []
 
 
 def test_a_class_of_only_unreadable_images_is_told():

@@ -61,7 +61,10 @@ def test_what_goes_up_and_what_does_not(finished: Any) -> None:
             assert b"/tmp/" not in text, name
     card = bytes(files["README.md"]).decode()
     assert 'model="me/pets"' in card
-    assert "![confusion matrix](figures/confusion_matrix.png)" in card
+    matrix, data = card.index("![confusion matrix](figures/confusion_matrix.png)"), card.index("\n## Data\n")
+    assert card.index("\n## Results\n") < card.index("| class | train |") < matrix < data
+    assert card.count("confusion_matrix.png") == 1
+    assert "![calibration](figures/calibration.png)" in card[data:]
     assert "path/to/this/folder" not in card
 
 
@@ -77,7 +80,7 @@ def test_a_token_never_goes_up(finished: Any, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(PushError, match="free of tokens"):
         collect(tmp_path / "run", "me/pets")
     (tmp_path / "run" / "model" / "notes.json").write_text(json.dumps({"place": str(Path.home() / "photos")}))
-    with pytest.raises(PushError, match="free of paths of this disk"):
+    with pytest.raises(PushError, match="free of paths of this computer"):
         collect(tmp_path / "run", "me/pets")
 
 
@@ -85,6 +88,39 @@ def test_a_dry_run_sends_nothing(finished: Any) -> None:
     result = CliRunner().invoke(app, ["push", str(finished("resnet").folder), "me/pets", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert missing_words(result.stdout, ("model.safetensors", "nothing was sent")) == []
+
+
+def test_the_licence_is_told_or_given(hub: WritableHub, finished: Any, tmp_path: Path) -> None:
+    folder = str(finished("resnet").folder)
+    told = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run"])
+    assert "note: the card names no licence: give it with --licence NAME" in told.stdout
+    given = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run", "--licence", "Apache 2.0"])
+    assert given.exit_code == 0, given.output
+    assert "\nlicense: apache-2.0\n" in given.stdout
+    assert "no licence" not in given.stdout
+    wrong = CliRunner().invoke(app, ["push", folder, "me/pets", "--dry-run", "--licence", "my own!"])
+    assert wrong.exit_code == 2
+    assert "the licence must be the name of a licence on the Hub, such as apache-2.0" in wrong.stderr
+    assert "got 'my own!'" in wrong.stderr
+    _push(finished("resnet").folder, hub, license="mit")
+    assert ModelCard(hub.repos["me/pets"].files["README.md"].decode()).data.license == "mit"
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text("{}")
+    card = ModelCard(bytes(collect(bare, "me/pets", "mit").files["README.md"]).decode())
+    assert card.data.to_dict() == {"license": "mit"}
+    _push(bare, hub, "me/bare", license="mit")
+    _push(bare, hub, "me/bare", license="mit")
+
+
+def test_a_hub_out_of_reach_is_told(finished: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(PushError, match=r"^The Hub can't be reached \(HF_HUB_OFFLINE is set\)\. Nothing was sent\.$"):
+        push(finished("resnet").folder, "me/pets", progress=SILENT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    where: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "token": "hf_secret", "wait": lambda _: None}
+    with pytest.raises(PushError, match=r"Could not create the repository for me/pets on the Hub: it can't be reached"):
+        push(finished("resnet").folder, "me/pets", progress=SILENT, **where)
 
 
 @pytest.mark.parametrize("repo", ["pets", "me/../pets", "me/pets/cats", "/pets", "me/", "me/p--s"])
@@ -213,7 +249,7 @@ def test_what_passes_is_tried_again_and_done_once(
 LASTING: list[tuple[str, object, str]] = [
     ("/commit/", 403, "403"),
     ("/commit/", 500, "500"),
-    ("PUT /lfs/", 500, "willing"),
+    ("PUT /lfs/", 500, "Could not create the commit for me/pets on the Hub"),
     ("/commit/", 401, "hf auth login"),
 ]
 
@@ -268,7 +304,7 @@ def test_the_token_is_looked_at_before_training(hub: WritableHub) -> None:
     with pytest.raises(PushError, match=r"one of your own \(me\); got 'others'"):
         require_pushable("others/pets", "hf_secret", hub.endpoint)
     hub.role = "read"
-    with pytest.raises(PushError, match="one that may read alone"):
+    with pytest.raises(PushError, match="one that may only read"):
         require_pushable("me/pets", "hf_secret", hub.endpoint)
 
 

@@ -128,6 +128,10 @@ def test_it_is_pickled_and_told_by_commands(tiny: TinyModels, tmp_path: Path) ->
     fitted = _fit("text-classification", tiny("bert"), head, "linear-probe")
     again = pickle.loads(pickle.dumps(fitted))
     assert _scores(again, TEXTS) == pytest.approx(_scores(fitted, TEXTS), abs=1e-6)
+    assert fitted.source.own_head is not None
+    fitted.source.own_head.module.register_forward_hook(lambda *_: None)
+    with pytest.raises(ht.ModelError, match=r"the head must be picklable: .*ht\.load\(folder, head=module\)"):
+        pickle.dumps(fitted)
     saved = fitted.save(tmp_path / "model")
     assert {"model.safetensors", "head.safetensors", "README.md"} <= {file.name for file in saved.iterdir()}
     assert "head=..." in (saved / "README.md").read_text()

@@ -345,7 +345,7 @@ def test_too_many_truncated_images_are_not_skipped(tiny, faulty, tmp_path, silen
     whole = encoded(picture(size=(200, 200)))
     for number in range(5, 9):
         (faulty / "train" / "red" / f"{number:03d}.png").write_bytes(whole[: len(whole) // 2 + number])
-    with pytest.raises(DataError, match="at most 5% of the images; got 7 of 60"):
+    with pytest.raises(DataError, match="at most 5% of all rows; got 7 of 60"):
         run(recipe_for(tiny("vit"), faulty), {"data.on_error": "skip"}, out=tmp_path / "run", progress=silent)
 
 

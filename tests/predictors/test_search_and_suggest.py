@@ -80,6 +80,18 @@ def test_what_can_not_be_searched_is_told(photos: Path, tiny: TinyModels, tmp_pa
         ht.search("film", tmp_path / "only", model=tiny("clip-dual"), progress=SILENT)
 
 
+def test_a_misspelt_folder_is_no_text(reviewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda _: None)
+    (tmp_path / "a.csv").write_text("text\na good film\na bad film\n")
+    told = call("search", "good", "--in", tmp_path / "a.csv", "--model", reviewed, "--out", tmp_path / "found")
+    assert told.exit_code == 0, told.output
+    assert call("open", tmp_path / "found").output.strip() == str(tmp_path / "found" / "search.html")
+    for words in (("search", "good", "--in", "reviewz", "--model", reviewed), ("suggest", reviewed, "reviewz")):
+        wrong = call(*words)
+        assert wrong.exit_code == 2
+        assert "must be a folder, a table or a pattern; got 'reviewz'" in wrong.stderr
+
+
 def test_suggestions_are_told_and_written(finished: Any, photos: Path, tmp_path: Path) -> None:
     run = finished("resnet").folder
     found = ht.suggest(run, photos, count=4, progress=SILENT)

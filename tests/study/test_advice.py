@@ -41,7 +41,7 @@ def _advice(arms: dict[str, tuple[float, list[int]]], margin: float = 0.01) -> s
 
 def test_of_twelve_test_photos_the_arm_that_is_42_points_worse_is_not_advised_since_it_is_cheap() -> None:
     said = _advice({"lora:8": (90.0, [1] * 12), "linear-probe": (5.0, [1] * 7 + [0] * 5)})
-    assert said.startswith("12 test examples are too few to advise; best so far LoRA of rank 8: 1.0000")
+    assert said.startswith("12 test examples are too few to advise; the best so far is LoRA of rank 8: 1.0000")
     assert "Take" not in said
 
 

@@ -82,7 +82,7 @@ def test_seeds_that_change_nothing_give_the_interval_over_test_examples(tmp_path
     assert other.over_seeds
     told = chance_in_words(Study(tmp_path, "data", "accuracy", [], [alike, other], [], [], ""))
     assert "Means over seeds" in told
-    assert "Seeds change nothing of linear-probe: there the 95 % intervals are over test examples." in told
+    assert "Seeds change nothing for linear-probe: the 95 % intervals are over test examples there." in told
 
 
 def test_a_difference_is_told_from_chance() -> None:
@@ -259,7 +259,7 @@ def test_strategies_are_compared_and_what_is_finished_is_not_run_again(
     assert len(_rows(again.folder)) == 9
     with pytest.raises(OutputError, match="new or empty"):
         compare(recipe, out=tmp_path / "c", progress=SILENT, **asked)
-    with pytest.raises(HftransferError, match="of this recipe; got other train"):
+    with pytest.raises(HftransferError, match="one of this recipe; got one with other train"):
         compare({**recipe, "train": {"epochs": 2}}, out=tmp_path / "c", skip_done=True, progress=SILENT, **asked)
 
 

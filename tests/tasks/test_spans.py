@@ -377,15 +377,15 @@ def test_a_question_may_take_all_but_one_token(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_stride_must_be_smaller_than_the_room_of_every_question(kind):
-    most = around(kind, 6)
+    most, count = around(kind, 6), question_tokens(kind, QUESTION)
     assert make_windows(tokenizer_of(kind), [QUESTION], CONTEXTS[:1], most, 5)
     for context in (CONTEXTS[0], "London", ""):
         with pytest.raises(DataError) as told:
             make_windows(tokenizer_of(kind), ["play", QUESTION], [context] * 2, most, 6, ids=["one", "two"])
         (fault,) = told.value.faults
         assert fault == (
-            "data.stride_tokens must be at least 0 and smaller than the 6 tokens of the window that question two "
-            "leaves to its context; got 6. Set a smaller data.stride_tokens or a larger data.max_tokens."
+            f"question two must be at most {count - 1} tokens long, which leaves 7 tokens of a window to its context; "
+            f"got {count} tokens. Shorten it, or set a larger data.max_tokens or a smaller data.stride_tokens."
         )
 
 
@@ -400,8 +400,8 @@ def test_questions_that_are_too_long_are_told_by_id_with_the_remedy():
     with pytest.raises(DataError) as told:
         make_windows(tokenizer_of("bert"), questions, ["x"] * 3, 32, 2, ids=["a", "b.jsonl:2", "c"])
     assert told.value.faults == (
-        "question b.jsonl:2 must be at most 28 tokens long, which leaves one token of the window to its context; "
-        f"got {count} tokens. Shorten it, or set a larger data.max_tokens.",
+        "question b.jsonl:2 must be at most 26 tokens long, which leaves 3 tokens of a window to its context; "
+        f"got {count} tokens. Shorten it, or set a larger data.max_tokens or a smaller data.stride_tokens.",
     )
 
 

@@ -368,7 +368,7 @@ def test_it_is_checked_drafted_audited_and_compared(model: Path, data: Path, tmp
     audit = ht.audit(_recipe(model, "memory"), data=rows, progress=SILENT)
     wrong = {one.id: one for one in audit.of("label")}
     assert set(wrong) >= {"row[7]", "row[30]", "row[61]"}
-    assert missing_words(wrong["row[7]"].reason, ("is tagged B-LOC", "a probe that never saw it says B-PER")) == []
+    assert missing_words(wrong["row[7]"].reason, ("is tagged B-LOC", "a probe trained without it predicts B-PER")) == []
     study = compare(
         _recipe(model, data),
         strategies=["linear-probe", "lora"],

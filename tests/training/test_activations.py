@@ -469,7 +469,7 @@ def test_activations_that_are_no_numbers_are_told(tiny, tmp_path):
         adapter.model.vit.layernorm.bias.fill_(float("nan"))
     rows = rows_of(2)
     store = ActivationStore(tmp_path, {"x": 1})
-    with pytest.raises(DataError, match=r"activations must be finite; got NaN or infinity.*train\.precision=fp32"):
+    with pytest.raises(DataError, match=r"activations must be finite; got NaN or infinity.*precision fp32"):
         fill_store(store, adapter, len(adapter.stages), ImageItems(rows, digests_of(rows), adapter), FP32)
 
 

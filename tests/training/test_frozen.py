@@ -213,7 +213,7 @@ def test_a_network_that_computes_in_float32_alone_is_told(tiny, monkeypatch):
     adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     monkeypatch.setattr(adapter.model.vit.layernorm, "forward", lambda hidden: hidden @ torch.eye(hidden.shape[-1]))
     frozen_twin(adapter, FP32)
-    with pytest.raises(ModelError, match=r"(?s)dtype.*That was in bf16: try train\.precision=fp32"):
+    with pytest.raises(ModelError, match=r"(?s)dtype.*That was in bf16: try precision fp32"):
         frozen_twin(adapter, BF16)
 
 
