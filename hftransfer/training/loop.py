@@ -87,7 +87,7 @@ class History:
     def kept(self) -> str:
         """The model that is kept, in words."""
         if self.mean:
-            return f"the mean of the weights of epochs 0 to {len(self.rows)}"
+            return f"the mean of the weights of epochs 0 to {len(self.rows)}, where later epochs count more"
         return f"epoch {self.best_epoch} of {len(self.rows)}" if self.best_epoch else "what was there before training"
 
     @property
@@ -348,14 +348,15 @@ class _Run:
 
     @torch.no_grad()
     def _take_into_mean(self, epoch: int) -> None:
-        """Let the weights that are judged count in the mean as much as those of each epoch before."""
+        """Let the weights that are judged count in the mean: the start once, those of epoch e so often and once more."""
         if self.plan.mean_serves is None or (epoch and not self.mean):
             return  # not asked for, or gone on from a checkpoint without it
         own = _kept(self.judged)
         for name, weight in own.items():
             # What counts steps has no mean: the last value stands.
             if epoch and weight.is_floating_point():
-                weight.copy_(torch.lerp(self.mean[name], weight, 1 / (epoch + 1)))
+                # e + 1 of 1 + 2 + … + (e + 1)
+                weight.copy_(torch.lerp(self.mean[name], weight, 2 / (epoch + 2)))
         self.mean = own
 
     def choose_mean(self, best: Evaluation | None) -> Evaluation:

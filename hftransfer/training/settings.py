@@ -84,7 +84,7 @@ class TrainSettings(BaseModel):
     average_epochs: bool = Field(
         True,
         description="where training begins with a solved head: keep the mean of the weights of all epochs and of that "
-        "start, unless validation says surely that the best epoch is better; false always keeps the best epoch",
+        "start, later epochs counting more, unless validation says surely that the best epoch is better; false always keeps the best epoch",
     )
     refit: Literal["auto"] | bool = Field(
         "auto",
