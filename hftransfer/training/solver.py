@@ -29,6 +29,8 @@ GRID_NEAR = tuple(float(10.0**power) for power in np.arange(-5.0, 3.01, 0.5))
 _MANY_TO_CHOOSE, _FOLDS, _LEAST_OF_A_CLASS = 100, 5, 3
 """Validation rows from which on they choose the L2 strength; else so many folds of the training rows do, where each
 class has so many."""
+_NEAR_OF_ONE = 0.3
+"""The L2 strength near a given head with one example of each class; with n it is an n-th."""
 _LEAST_DEVIATION = 0.03
 _ROWS_AT_ONCE = 4096
 _IN_MEMORY_BYTES = 64 << 20
@@ -710,6 +712,9 @@ def _solve_classes(problem: Problem) -> SolvedHead:
         balanced=problem.balanced,
     )
     count, most = problem.train.shape[0], problem.pilot_rows
+    if problem.near is not None and problem.l2 is None and len(problem.validation_targets) < _MANY_TO_CHOOSE:
+        # A few rows choose almost at random: a strength by the examples of a class alone was better (docs/few_shot.md).
+        return solve(problem.train, problem.targets, l2=_NEAR_OF_ONE * problem.classes / count)
     if folds := _folds_to_choose_by(problem):
         with threadpool_limits(1, "blas"):
             losses = _cross_validated(problem, folds)

@@ -34,7 +34,7 @@ from hftransfer.strategies import FineTune, LoRA
 from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import embed_prompts, ensemble, logits
 from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.solver import InMemory, KnownHead, solve_head
+from hftransfer.training.solver import GRID_NEAR, SOLVERS, InMemory, KnownHead, Problem, solve_head
 from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture
 
 SILENT = Progress(None)
@@ -115,6 +115,16 @@ def test_few_examples_choose_among_strong_penalties_alone() -> None:
     few = InMemory(features[chosen])
     head = solve_head(few, labels[chosen], few, labels[chosen], 2, near=given)
     assert head.l2 >= 0.03 / 2
+
+
+@pytest.mark.parametrize(("copies", "strength"), [(1, 0.3 / 15), (2, 0.3 / 30)])
+def test_examples_of_a_class_choose_the_strength_where_validation_is_small(copies: int, strength: float) -> None:
+    features, labels, given = _problem()
+    rows, own = InMemory(np.tile(features, (copies, 1))), np.tile(labels, copies)
+    few = SOLVERS["softmax"](Problem(rows, own, InMemory(features), labels, classes=2, near=given))
+    assert few.l2 == pytest.approx(strength)
+    many = InMemory(np.tile(features, (4, 1))), np.tile(labels, 4)
+    assert SOLVERS["softmax"](Problem(rows, own, *many, classes=2, near=given)).l2 in GRID_NEAR
 
 
 # --- the classifier on an embedding ----------------------------------------------------------------------------------
