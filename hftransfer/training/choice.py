@@ -2,7 +2,8 @@
 
 Validation splits of small data have a few dozen rows: the epoch that is best on them is often not the best. The mean of
 the weights of all epochs and of the solved start (weight averaging: Izmailov et al., arXiv 1803.05407; with the start:
-Wortsman et al., arXiv 2109.01903) needs no choice. Epoch e counts e + 1 times: a long training is far from its start. docs/strategies.md has what it was worth.
+Wortsman et al., arXiv 2109.01903) needs no choice. Epoch e counts e + 1 times: a long training is far
+from its start. docs/strategies.md has what it was worth.
 """
 
 from __future__ import annotations

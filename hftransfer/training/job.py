@@ -61,6 +61,11 @@ class Choices:
     """The fields of `ModelFacts` that the task tunes."""
 
 
+_LEAST_STEPS, _MOST_TIMES = 40, 4
+"""Steps that a training from a solved head makes where nobody says how many epochs, in at most so many times the usual
+epochs (docs/strategies.md)."""
+
+
 @dataclass
 class Job:
     """One transfer: everything it needs, as values."""
@@ -125,8 +130,13 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """Return how often the loop passes over the training split."""
-        return self.train.epochs or self.strategy.usual_epochs
+        """Return how often the loop passes over the training split: more often where that is a few batches, since a
+        handful of steps changes little."""
+        usual = self.strategy.usual_epochs
+        if self.train.epochs is not None or not self.begins_solved:
+            return self.train.epochs or usual
+        steps = -(-len(self.splits.train) // self.train.batch_size)
+        return min(_MOST_TIMES * usual, max(usual, -(-_LEAST_STEPS // steps)))
 
     @property
     def changes_images(self) -> bool:

@@ -167,6 +167,9 @@ class Plan:
     """Whether the mean of the weights of all epochs, epoch 0 among them, is kept instead of the best epoch's: told by
     how the best epoch's model is judged, and that mean. None: never."""
 
+    usual_patience: int | None = 3
+    """The patience where nobody says."""
+
     @property
     def most_epochs(self) -> int:
         """After so many epochs training ends."""
@@ -175,7 +178,9 @@ class Plan:
     @property
     def patience(self) -> int | None:
         """After so many epochs without a better score training ends; None: validation has no say."""
-        return self.settings.patience if self.last_epoch is None else None
+        if self.last_epoch is not None:
+            return None
+        return self.usual_patience if self.settings.patience == "auto" else self.settings.patience
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def _fitted(plan: Plan, run: _Run) -> Fitted:
     finally:
         run.compile(on=False)
     if run.history.stops(plan.patience) and run.at.epoch < plan.epochs:
-        plan.progress.line(f"stopped: no better validation score in {plan.settings.patience} epochs")
+        plan.progress.line(f"stopped: no better validation score in {plan.patience} epochs")
     set_whole(run.judged, run.best)
     plan.adapter.model.to(plan.compute.device)
     plan.adapter.learn_mode(plan.boundary, on=False)
@@ -348,7 +353,7 @@ class _Run:
 
     @torch.no_grad()
     def _take_into_mean(self, epoch: int) -> None:
-        """Let the weights that are judged count in the mean: the start once, those of epoch e so often and once more."""
+        """Let the weights that are judged count in the mean: those of epoch e count e + 1 times, the start once."""
         if self.plan.mean_serves is None or (epoch and not self.mean):
             return  # not asked for, or gone on from a checkpoint without it
         own = _kept(self.judged)

@@ -42,7 +42,11 @@ class TrainSettings(BaseModel):
         "unless they are too many for the disk, off keeps nothing after the run",
     )
     epochs: int | None = Field(
-        None, ge=1, le=10_000, description="passes over the training split; 5 if left out (30 for a stepped probe)"
+        None,
+        ge=1,
+        le=10_000,
+        description="passes over the training split; if left out 5, or as many as make 40 steps (at most 20) where "
+        "training begins with a solved head; 30 for a stepped probe",
     )
     batch_size: int = Field(32, ge=1, le=65_536, description="examples per step")
     micro_batch_size: int | None = Field(
@@ -84,7 +88,8 @@ class TrainSettings(BaseModel):
     average_epochs: bool = Field(
         True,
         description="where training begins with a solved head: keep the mean of the weights of all epochs and of that "
-        "start, later epochs counting more, unless validation says surely that the best epoch is better; false always keeps the best epoch",
+        "start, later epochs counting more, unless validation says surely that the best epoch is better; false always "
+        "keeps the best epoch",
     )
     refit: Literal["auto"] | bool = Field(
         "auto",
@@ -107,8 +112,10 @@ class TrainSettings(BaseModel):
         description="auto weighs classes by the inverse of their frequency in the training split; {cat: 1, dog: 3.5} "
         "says how much each counts, those not named 1",
     )
-    patience: int | None = Field(
-        3, ge=1, description="stop after so many epochs without a better validation score; null never stops early"
+    patience: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        "auto",
+        description="stop after so many epochs without a better validation score; null never stops early; auto is 3, "
+        "but null where training begins with a solved head and fewer than 100 examples validate",
     )
     trackers: Annotated[tuple[Tracker, ...], BeforeValidator(_listed)] = Field(
         (), description="experiment trackers that are told what is measured, such as [tensorboard]"

@@ -26,7 +26,7 @@ from hftransfer.tasks.multi_label import positive_weights
 
 GRID = tuple(float(10.0**power) for power in np.arange(-5.0, 1.01, 0.5))
 GRID_NEAR = tuple(float(10.0**power) for power in np.arange(-5.0, 3.01, 0.5))
-_MANY_TO_CHOOSE, _FOLDS, _LEAST_OF_A_CLASS = 100, 5, 3
+MANY_TO_CHOOSE, _FOLDS, _LEAST_OF_A_CLASS = 100, 5, 3
 """Validation rows from which on they choose the L2 strength; else so many folds of the training rows do, where each
 class has so many."""
 _NEAR_OF_ONE = 0.3
@@ -712,7 +712,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
         balanced=problem.balanced,
     )
     count, most = problem.train.shape[0], problem.pilot_rows
-    if problem.near is not None and problem.l2 is None and len(problem.validation_targets) < _MANY_TO_CHOOSE:
+    if problem.near is not None and problem.l2 is None and len(problem.validation_targets) < MANY_TO_CHOOSE:
         # A few rows choose almost at random: a strength by the examples of a class alone was better (docs/few_shot.md).
         return solve(problem.train, problem.targets, l2=_NEAR_OF_ONE * problem.classes / count)
     if folds := _folds_to_choose_by(problem):
@@ -740,7 +740,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
 
 def _folds_to_choose_by(problem: Problem) -> int:
     """Return how many folds of the training rows choose the L2 strength; 0 where validation does."""
-    few = problem.independent and len(problem.validation_targets) < _MANY_TO_CHOOSE
+    few = problem.independent and len(problem.validation_targets) < MANY_TO_CHOOSE
     if problem.l2 is not None or problem.near is not None or not few or not _small(problem.train):
         return 0
     least = int(np.bincount(problem.targets, minlength=problem.classes).min())

@@ -31,7 +31,7 @@ from hftransfer.training.probe import (
     take_head,
 )
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
-from hftransfer.training.solver import Features, SolvedHead
+from hftransfer.training.solver import MANY_TO_CHOOSE, Features, SolvedHead
 from hftransfer.training.sources import Sources, activation_store, examples_of, sources_of, stored_features
 from hftransfer.training.temperature import fold_temperature
 
@@ -238,6 +238,8 @@ def _plan(
         keeps_last=job.strategy.contrasts or job.taken is not None,
         last_epoch=None if job.taken is None else job.taken.epochs,
         mean_serves=_choice_of_mean(job, examples["validation"]),
+        # Few rows can't tell that a training gets no better, and the mean needs no choice.
+        usual_patience=None if _averages(job) and len(examples["validation"].split) < MANY_TO_CHOOSE else 3,
     )
 
 

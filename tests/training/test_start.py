@@ -183,3 +183,38 @@ def test_what_a_solved_head_does_not_heed_is_told(
     told = io.StringIO()
     ht.fit(task, model=str(tiny("bert")), train=_rows(task, 30, 0), progress=Progress(told), **settings)
     assert words in told.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "settings", "epochs"),
+    [
+        (24, 8, {}, 14),  # 3 batches, 40 steps
+        (24, 32, {}, 20),  # one batch: no more than that
+        (24, 2, {}, 5),  # 12 batches: as usual
+        (24, 8, {"epochs": 2}, 2),
+        (24, 8, {"patience": 3}, 3),
+    ],
+)
+def test_few_batches_are_passed_over_more_often(
+    tiny: TinyModels, count: int, batch_size: int, settings: dict[str, Any], epochs: int
+) -> None:
+    train, validation = _rows("text-classification", count, 0), _rows("text-classification", 12, 1)
+    strategy = FineTune(**STILL, unfreeze=1)
+    common: dict[str, Any] = {"model": str(tiny("bert")), "train": train, "validation": validation, "progress": SILENT}
+    tuned = ht.fit("text-classification", strategy=strategy, batch_size=batch_size, **settings, **common)
+    # Nothing moves, so that no epoch is better than the start: a dozen rows end no training unless they are asked to.
+    assert len(tuned.history) == 1 + epochs
+
+
+def test_many_validation_rows_end_a_training_that_gets_no_better(tiny: TinyModels) -> None:
+    train, validation = _rows("text-classification", 24, 0), _rows("text-classification", 100, 1)
+    tuned = ht.fit(
+        "text-classification",
+        model=str(tiny("bert")),
+        train=train,
+        validation=validation,
+        strategy=FineTune(**STILL, unfreeze=1),
+        batch_size=8,
+        progress=SILENT,
+    )
+    assert len(tuned.history) == 1 + 3
