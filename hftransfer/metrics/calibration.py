@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _LEAST_ROWS = 20
+_FEW_ROWS, _FEWEST_ROWS = 100, 8
+_UNLIKELY = 0.15
 _FOLDS = 5
 _SURE = 1.645
 """Standard errors that a gain has to be above zero: 95 %, one-sided."""
@@ -17,10 +19,19 @@ _STEPS = 200
 
 def temperature_of(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return what logits (N, C) are divided by, so that the log loss of class ids (N,) is least (Guo et al., arXiv
-    1706.04599); 1 where they are too few, or where a temperature of all but a fifth of them does not surely lower the
-    log loss of that fifth. (One wrong row can else make a good model unsure: measured where 99 % are right.)"""
-    if len(labels) < _LEAST_ROWS or not np.isfinite(logits).all():
+    1706.04599), where a temperature of all but a fifth of them surely lowers the log loss of that fifth. (One wrong row
+    can else make a good model unsure: measured where 99 % are right.)
+
+    Else it is 1; but of a few rows that are right less often than they are sure, it is the one at which they are not.
+    """
+    if not np.isfinite(logits).all():
         return 1.0
+    found = _surely_best(logits, labels) if len(labels) >= _LEAST_ROWS else 1.0
+    return _consistent(logits, labels) if found == 1.0 and _FEWEST_ROWS <= len(labels) < _FEW_ROWS else found
+
+
+def _surely_best(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature of the least log loss; 1 where it is not surely lower."""
     fold, plain = np.arange(len(labels)) % _FOLDS, log_losses(logits, labels)
     gains = np.empty(len(labels))
     for number in range(_FOLDS):
@@ -29,6 +40,28 @@ def temperature_of(logits: np.ndarray, labels: np.ndarray) -> float:
     best = _best(logits, labels)
     sure = gains.mean() > _SURE * gains.std() / np.sqrt(len(gains))
     return best if sure and log_loss(logits / best, labels) < plain.mean() else 1.0
+
+
+def _consistent(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature at which the likeliest labels are as probable as they are often right (Clarté et al.,
+    arXiv 2303.02644); 1 unless being right so seldom is unlikely for what is so sure.
+
+    A network that saw a hundred examples many times is sure of all that it says, and the log loss of fifteen others
+    hangs on one or two of them. How often they are right is known better.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import bdtr, softmax
+
+    def sureness(power: float) -> float:
+        return float(softmax(logits.astype(np.float64) * np.exp(-power), axis=1).max(axis=1).mean())
+
+    count, right = len(labels), int((logits.argmax(axis=1) == labels).sum())
+    if bdtr(right, count, min(sureness(0.0), 1.0)) >= _UNLIKELY:
+        return 1.0
+    wanted = (right + 0.5) / (count + 1)
+    if sureness(_MOST) >= wanted:
+        return float(np.exp(_MOST))
+    return float(np.exp(brentq(lambda power: sureness(power) - wanted, 0.0, _MOST)))
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

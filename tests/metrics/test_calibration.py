@@ -30,7 +30,7 @@ def test_the_temperature_is_that_of_a_grid_search(sharpness):
 def test_what_is_calibrated_stays_as_it_is():
     found = [temperature_of(*drawn(100, seed)) for seed in range(20)]
     assert found.count(1.0) >= 16  # chance alone is no reason
-    assert temperature_of(*drawn(19, 1, 5.0)) == 1.0
+    assert temperature_of(*drawn(7, 1, 5.0)) == 1.0  # too few to say
     logits, labels = drawn(100, 1)
     assert temperature_of(logits * np.nan, labels) == 1.0
     # Never wrong: the colder the better, as far as it goes.
@@ -80,3 +80,21 @@ def test_one_wrong_row_of_a_good_model_makes_it_no_less_sure() -> None:
     assert temperature_of(logits, labels) == 1.0
     sharper = 2 * logits  # and e¹⁰ says one in 22,000, yet one row is no proof
     assert temperature_of(sharper, labels) == 1.0
+
+
+@pytest.mark.parametrize("right", [9, 12, 13])
+def test_a_few_rows_that_are_right_less_often_than_they_are_sure_give_the_temperature_at_which_they_are_not(
+    right: int,
+) -> None:
+    labels = np.arange(15) % 2
+    logits = np.random.default_rng(0).uniform(6.0, 9.0, (15, 1)) * np.eye(2)[labels]
+    logits[right:] = logits[right:, ::-1]
+    found = temperature_of(logits, labels)
+    assert softmax(logits / found).max(axis=1).mean() == pytest.approx((right + 0.5) / 16, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [8, 15, 19, 60])
+def test_a_few_rows_that_are_right_as_often_as_they_are_sure_change_little(count: int) -> None:
+    found = [temperature_of(*drawn(count, seed)) for seed in range(40)]
+    assert found.count(1.0) >= 32
+    assert temperature_of(7.0 * np.eye(2)[np.arange(count) % 2], np.arange(count) % 2) <= 1.0  # none is wrong
