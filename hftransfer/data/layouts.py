@@ -36,6 +36,8 @@ ONE_HOT = "_classes"
 
 TableRows = Callable[[Path, str], list[Row]]
 """What reads the rows of a table that says which image of a folder has which label."""
+ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar.xz", ".rar", ".7z")
+"""How names of archives end, which are not looked into."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ class FolderReader:
             remedy = "Move it into the folder of its class, or remove it."
             if not classes:
                 remedy = f"Put the {self.reader.inputs} of each class in a folder named after the class."
+            if any(name.lower().endswith(ARCHIVES) for name in loose):
+                remedy = "Unpack archives first."
             raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
         if not classes:
             allowed = f"a folder with a folder of {self.reader.inputs} per class"

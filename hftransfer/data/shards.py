@@ -47,14 +47,18 @@ def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
         if "txt" in record:
             record["caption" if "image" in record else "text"] = record.pop("txt")
     columns = list(dict.fromkeys(column for record in records.values() for column in record))
-    if records and not {"label", "caption", "text"} & set(columns) and len(columns) < 2:
+    is_of_folders = any("/" in key for key in records) and all(
+        isinstance(value, MemberContent) for record in records.values() for value in record.values()
+    )
+    if is_of_folders:
         remedy = "Unpack it first, if it holds a folder of images for each class."
-        got = f"members such as {some(list(records)[:2])} with the suffix {some(columns)} alone"
+        got = f"images alone, such as {some(list(records)[:2])}"
         raise DataError(must_be(str(path), "a WebDataset shard, with a .cls or .json beside each image", got, remedy))
     names = _class_names(path)
     if names:
         for record in records.values():
-            record["label"] = _named(record.get("label"), names)
+            if "label" in record:
+                record["label"] = _named(record["label"], names, path)
     return list(records.values()), columns
 
 
@@ -99,7 +103,15 @@ def _class_names(path: Path) -> list[str]:
     return []
 
 
-def _named(label: object, names: list[str]) -> object:
-    """Return the name of a class id written as text; what is no id of theirs as it is."""
-    is_id = isinstance(label, str) and label.isdecimal() and int(label) < len(names)
-    return names[int(str(label))] if is_id else label
+def _named(label: object, names: list[str], path: Path) -> object:
+    """Return the name of a class id written as text; what is no number as it is.
+
+    Raises:
+        DataError: there is no name for an id.
+    """
+    if not isinstance(label, str) or not label.isdecimal():
+        return label
+    if int(label) >= len(names):
+        allowed = f"a file with a line for every class id of {path.name}"
+        raise DataError(must_be(CLASS_NAMES, allowed, f"{len(names)} lines, and the id {label}"))
+    return names[int(label)]

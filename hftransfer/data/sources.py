@@ -18,7 +18,7 @@ from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, is_missi
 from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
-from hftransfer.data.layouts import ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
+from hftransfer.data.layouts import ARCHIVES, ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
 from hftransfer.data.objects import Objects, objects_in
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.questions import QUESTIONS
@@ -63,7 +63,6 @@ _READERS: tuple[Reader, ...] = (IMAGES, TEXTS, QUESTIONS, TAGGED_TEXTS, DIALOGUE
 _OWN_TABLES = tuple(suffix for reader in _READERS for suffix in reader.own_tables)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-_ARCHIVES = (".zip", ".tgz", ".tar.gz", ".rar", ".7z")
 
 
 def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGES) -> Found:
@@ -124,8 +123,10 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         DataError: it is no table.
     """
     if not table_suffix(path, reader.own_tables):
-        allowed = "a folder or a .csv, .tsv, .jsonl, .json or .parquet file (or a compressed one, such as .csv.gz)"
-        remedy = "Unpack it first." if path.name.lower().endswith(_ARCHIVES) else ""
+        allowed = (
+            "a folder or a .csv, .tsv, .jsonl, .json, .parquet or .tar file (or a compressed one, such as .csv.gz)"
+        )
+        remedy = "Unpack it first." if path.name.lower().endswith(ARCHIVES) else ""
         remedy = "Save the sheet as CSV." if path.suffix.lower() in _SHEETS else remedy
         raise DataError(must_be("data.source", allowed, f"'{path}'", remedy))
     found = Found()
@@ -182,7 +183,7 @@ def is_hub_data(source: str) -> bool:
 
 
 def _looks_like_id(source: str) -> bool:
-    is_file = bool(table_suffix(Path(source), _OWN_TABLES)) or source.lower().endswith(_ARCHIVES)
+    is_file = bool(table_suffix(Path(source), _OWN_TABLES)) or source.lower().endswith(ARCHIVES)
     # An id has one slash at most: with two it is a path, and is told to be missing on this disk.
     is_path = source.startswith((".", "/", "~")) or is_file or source.count("/") > 1
     return not is_path and not source.startswith("bundled/") and _HUB_ID.fullmatch(source) is not None

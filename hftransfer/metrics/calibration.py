@@ -8,7 +8,7 @@ import numpy as np
 
 _LEAST_ROWS = 20
 _FEW_ROWS, _FEWEST_ROWS = 100, 8
-_UNLIKELY = 0.15
+_UNLIKELY = 0.2
 _FOLDS = 5
 _SURE = 1.645
 """Standard errors that a gain has to be above zero: 95 %, one-sided."""

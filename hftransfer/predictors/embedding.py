@@ -110,6 +110,8 @@ def embed_inputs(
     if rows:
         write(names, np.stack(rows))
     if faults:
+        if rows:
+            progress.line(f"{request.out}: {len(rows)} × {len(rows[0])}, less the inputs that can't be read")
         raise DataError(*faults)
     return len(rows), len(rows[0])
 

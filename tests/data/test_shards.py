@@ -15,11 +15,12 @@ from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image
 from hftransfer.data.pictures import CAPTIONED_IMAGES, IMAGES
-from hftransfer.data.reading import Reader
+from hftransfer.data.reading import Columns, Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import MemberContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
+from hftransfer.data.tables import read_table
 from hftransfer.data.texts import TEXTS
 from tests.builders import faults_of, missing_words, picture
 
@@ -137,8 +138,9 @@ def test_tables_in_folders_of_splits_are_read(tmp_path: Path) -> None:
     assert {name: len(rows) for name, rows in rows_of(tmp_path, TEXTS).items()} == {"train": 2, "test": 2}
 
 
-def test_an_archive_of_class_folders_is_told(tmp_path: Path) -> None:
-    text = told(write_shard(tmp_path / "pets.tar", {"cat/1.jpg": png("red"), "dog/1.jpg": png("blue")}))
+@pytest.mark.parametrize("name", ["1.jpg", "cat.100.jpg"])
+def test_an_archive_of_class_folders_is_told(tmp_path: Path, name: str) -> None:
+    text = told(write_shard(tmp_path / "pets.tar", {f"cat/{name}": png("red"), f"dog/{name}": png("blue")}))
     assert missing_words(text, ("pets.tar must be a WebDataset shard", ".cls or .json", "Unpack it first")) == []
 
 
@@ -163,3 +165,27 @@ def test_members_that_are_not_what_they_say_are_told(tmp_path: Path, members: Me
 def test_what_is_no_tar_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "s.tar").write_bytes(b"no tar at all" * 100)
     assert missing_words(told(tmp_path / "s.tar"), ("s.tar must be a readable tar file",)) == []
+
+
+def test_a_class_id_without_a_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "classnames.txt").write_text("cat\n")
+    text = told(write_shard(tmp_path / "s.tar", colors(0)))
+    assert (
+        missing_words(text, ("classnames.txt must be a file with a line for every class id", "1 lines, and the id 1"))
+        == []
+    )
+
+
+def test_a_folder_of_compressed_shards_is_told(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_shard(tmp_path / split / "0.tar.gz", colors(0), "w:gz")
+    assert missing_words(told(tmp_path), ("0.tar.gz", "Unpack archives first.")) == []
+
+
+def test_a_shard_without_labels_is_read_as_inputs(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "s.tar", {"1.png": png("red"), "2.png": png("blue")})
+    table = read_table(path)
+    assert [one.name for one in IMAGES.of_table(path, table, Columns(), pairs=False)] == [
+        "1.png (s.tar:1)",
+        "2.png (s.tar:2)",
+    ]

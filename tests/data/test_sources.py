@@ -438,7 +438,9 @@ def test_two_tables_for_one_split_are_told(images):
 def test_another_kind_of_file_is_told(images):
     text = told(images / "a.png")
     assert (
-        missing_words(text, ("data.source must be a folder or a .csv, .tsv, .jsonl, .json or .parquet file", "a.png"))
+        missing_words(
+            text, ("data.source must be a folder or a .csv, .tsv, .jsonl, .json, .parquet or .tar file", "a.png")
+        )
         == []
     )
 
