@@ -8,7 +8,7 @@ import numpy as np
 
 _LEAST_ROWS = 20
 _FEW_ROWS, _FEWEST_ROWS = 100, 8
-_UNLIKELY = 0.2
+_UNLIKELY, _UNLIKELY_OF_FEW = 0.15, 0.3
 _FOLDS = 5
 _SURE = 1.645
 """Standard errors that a gain has to be above zero: 95 %, one-sided."""
@@ -56,7 +56,8 @@ def _consistent(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(softmax(logits.astype(np.float64) * np.exp(-power), axis=1).max(axis=1).mean())
 
     count, right = len(labels), int((logits.argmax(axis=1) == labels).sum())
-    if bdtr(right, count, min(sureness(0.0), 1.0)) >= _UNLIKELY:
+    unlikely = _UNLIKELY_OF_FEW if count < _LEAST_ROWS else _UNLIKELY
+    if bdtr(right, count, min(sureness(0.0), 1.0)) >= unlikely:
         return 1.0
     wanted = (right + 0.5) / (count + 1)
     if sureness(_MOST) >= wanted:

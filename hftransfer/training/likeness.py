@@ -18,7 +18,7 @@ from hftransfer.training.similarity import FeatureAdapter
 from hftransfer.training.sources import Sources
 
 _MOST_ROWS = 2048
-_LEAST_UNSEEN = 50
+_LEAST_UNSEEN = 8
 
 
 @dataclass(frozen=True)

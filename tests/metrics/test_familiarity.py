@@ -130,3 +130,22 @@ def test_of_many_classes_some_are_left_out():
     assert known is not None
     found = unseen_class_areas(known, features, labels, others, labels)
     assert (len(found), min(found), max(found)) == (20, 0, 49)
+
+
+def test_a_few_examples_that_were_not_learned_from_foretell_how_strange_others_are() -> None:
+    shares, of_learned = [], []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        labels = np.arange(60) % 2
+        centers = 4.0 * random.normal(size=(2, 8))
+        features = centers[labels] + 0.1 * random.normal(
+            size=(60, 8)
+        )  # nearer than others, as what was learned from is
+        others = centers[np.arange(209) % 2] + random.normal(size=(209, 8))
+        for unseen, found in ((others[:9], shares), (None, of_learned)):
+            known = familiarity(features, labels, 2, unseen)
+            assert known is not None
+            found.append(float(np.mean(known.unlike(others[9:].astype(np.float32)) >= 0.99)))
+    assert np.mean(of_learned) > 0.9
+    assert np.mean(shares) < 0.08
+    assert np.median(shares) < 0.02
