@@ -133,14 +133,13 @@ def test_of_many_classes_some_are_left_out():
 
 
 def test_a_few_examples_that_were_not_learned_from_foretell_how_strange_others_are() -> None:
-    shares, of_learned = [], []
+    shares, of_learned = list[float](), list[float]()
     for seed in range(40):
         random = np.random.default_rng(seed)
         labels = np.arange(60) % 2
         centers = 4.0 * random.normal(size=(2, 8))
-        features = centers[labels] + 0.1 * random.normal(
-            size=(60, 8)
-        )  # nearer than others, as what was learned from is
+        # Nearer than others, as what was learned from is.
+        features = centers[labels] + 0.1 * random.normal(size=(60, 8))
         others = centers[np.arange(209) % 2] + random.normal(size=(209, 8))
         for unseen, found in ((others[:9], shares), (None, of_learned)):
             known = familiarity(features, labels, 2, unseen)
