@@ -26,6 +26,9 @@ def keys_in(text: str) -> set[str]:
     return set(_KEY.findall(text)) - set(_NO_KEYS)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images and tables that can't be read, each in its own way."""
