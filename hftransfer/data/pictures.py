@@ -113,8 +113,8 @@ class Images(OfLabels):
             except DataError as error:
                 faults.append(str(error))
                 continue
-            is_named = given.content is None and not isinstance(content, BytesContent) and value
-            rows.append(Row(f"{value} ({where})" if is_named else where, content, target))
+            is_named = given.content is None and value
+            rows.append(Row(_name_of(value, content, where) if is_named else where, content, target))
         raise_first(faults)
         return rows
 
@@ -212,7 +212,7 @@ class Images(OfLabels):
         settings = DataSettings(source=str(path), allow_outside_paths=True)
         for record, number in zip(table.records, table.numbers, strict=True):
             value, where = record.get(column), f"{path.name}:{number}"
-            named = str(value) if isinstance(value, str | MemberContent) and value else where
+            named = str(value) if isinstance(value, str) and value else where
             try:
                 content = table_content(value, path.parent, where, settings)
             except DataError as error:
@@ -221,7 +221,7 @@ class Images(OfLabels):
             if content.path is not None:
                 yield NamedInput(named, content.path)
             else:
-                yield NamedInput(f"{value} ({where})" if isinstance(value, MemberContent) else where, content.read())
+                yield NamedInput(_name_of(value, content, where), content.read())
 
     def is_beside(self, file: Path, *, is_table: bool) -> bool:
         """Return whether a file is a table, a note or a text, by its name."""
@@ -329,6 +329,12 @@ class _ImageFolder:
     def path(self, value: object) -> object:
         """Return the path in a cell as it leads to the image."""
         return f"{self.before}{value}{self.suffix}" if isinstance(value, str) and value else value
+
+
+def _name_of(value: object, content: Content, where: str) -> str:
+    """Return what a person knows an image in a table by: what its cell names, and the place of that; of bytes, which
+    name nothing, the place alone."""
+    return where if isinstance(content, BytesContent) else f"{value} ({where})"
 
 
 def _is_file(path: Path) -> bool:

@@ -303,11 +303,12 @@ def _tables_in(folder: Path, reader: Reader) -> list[Path]:
 
 def _tables_alone(folder: Path, reader: Reader) -> list[Path]:
     """Return the tables in a folder; none where it holds folders or inputs, which the tables then describe."""
-    inputs = {reader.suffix, *(IMAGE_SUFFIXES if reader.modality == "image" else ())}
-    entries = list(visible(folder))
-    if any(entry.is_dir() or entry.suffix.lower() in inputs for entry in entries):
-        return []
-    return _tables_in(folder, reader)
+    own = reader.own_tables
+    beside = (
+        entry.is_file() and reader.is_beside(entry, is_table=bool(table_suffix(entry, own)))
+        for entry in visible(folder)
+    )
+    return _tables_in(folder, reader) if all(beside) else []
 
 
 def _stem(table: Path, reader: Reader) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 _LEAST_ROWS = 20
-_FEW_ROWS, _FEWEST_ROWS = 100, 8
+"""Rows from which on their log loss may choose a temperature."""
+_FEWEST_ROWS, _FEW_ROWS = 8, 100
+"""From so many rows on, and with fewer than so many, being right less often than sure may choose one."""
 _UNLIKELY, _UNLIKELY_OF_FEW = 0.15, 0.3
+"""Probability below which being right so seldom counts as no chance; with fewer than 20 rows the second."""
 _FOLDS = 5
 _SURE = 1.645
 """Standard errors that a gain has to be above zero: 95 %, one-sided."""

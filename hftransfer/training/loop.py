@@ -137,6 +137,10 @@ class Upper(nn.Module):
         return self.adapter.above(activations, self.boundary)
 
 
+PATIENCE = 3
+"""Epochs without a better validation score after which training ends, where nobody says."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The parts of a training."""
@@ -167,7 +171,7 @@ class Plan:
     """Whether the mean of the weights of all epochs, epoch 0 among them, is kept instead of the best epoch's: told by
     how the best epoch's model is judged, and that mean. None: never."""
 
-    usual_patience: int | None = 3
+    usual_patience: int | None = PATIENCE
     """The patience where nobody says."""
 
     @property

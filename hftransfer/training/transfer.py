@@ -20,7 +20,7 @@ from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Choices, Job, require_sense
 from hftransfer.training.learning_curve import CurvePoint, learning_curve
 from hftransfer.training.likeness import likeness_of
-from hftransfer.training.loop import Evaluation, Fitted, History, Plan, fit, outcomes_of
+from hftransfer.training.loop import PATIENCE, Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
 from hftransfer.training.probe import (
     begin_solved,
@@ -239,7 +239,7 @@ def _plan(
         last_epoch=None if job.taken is None else job.taken.epochs,
         mean_serves=_choice_of_mean(job, examples["validation"]),
         # Few rows can't tell that a training gets no better, and the mean needs no choice.
-        usual_patience=None if _averages(job) and len(examples["validation"].split) < MANY_TO_CHOOSE else 3,
+        usual_patience=None if _averages(job) and len(examples["validation"].split) < MANY_TO_CHOOSE else PATIENCE,
     )
 
 
