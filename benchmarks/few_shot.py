@@ -19,7 +19,7 @@ def ours_trained(settings: dict[str, Any]) -> dict[str, Any]:
 
     if settings["strategy"] != "contrastive":
         return ours.trained(settings, "text-classification", strategy_of(settings["strategy"]), cache="off")
-    strategy = {"kind": "fine-tune", "objective": "contrastive", "learning_rate": settings["learning_rate"]}
+    strategy = {"kind": "fine-tune", "objective": "contrastive"}
     return ours.trained(settings, "text-classification", strategy, batch_size=settings["batch_size"])
 
 
@@ -41,7 +41,6 @@ def _benchmark(shots: int) -> Benchmark:
             "data": data.SENTENCES,
             "model": data.TEXT_MODEL,
             "strategy": "contrastive",
-            "learning_rate": 5e-5,
             "batch_size": 16,
             "rows": 0,
             "shots": shots,

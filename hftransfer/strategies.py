@@ -112,7 +112,7 @@ class _Strategy(BaseModel):
     @property
     def usual_epochs(self) -> int:
         """Return how many passes over the training split are made where nobody says."""
-        return 20 if self.contrasts else self.default_epochs
+        return 10 if self.contrasts else self.default_epochs
 
     @property
     def from_zero_shot(self) -> bool:

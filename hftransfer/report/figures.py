@@ -86,13 +86,13 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
     """Draw the training loss and the validation metrics over the epochs, the best epoch marked; the title says what
     was kept."""
     epochs = [row["epoch"] for row in rows]
-    names = validation_names(rows[0])
+    names = validation_names(rows)
     # Shares on the right, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) on the left.
     shares = [name for name in names if "loss" not in name and not any(row[name] > 1 for row in rows)]
     losses = ["train_loss", *(name for name in names if name not in shares)]
-    figure = figure_of(8.0, 3.2)
-    left, right = figure.subplots(1, 2, sharex=True)
-    for axes, shown in ((left, losses), (right, shares)):
+    figure = figure_of(8.0 if shares else 4.4, 3.2)
+    left, *more = figure.subplots(1, 2 if shares else 1, sharex=True, squeeze=False)[0]
+    for axes, shown in ((left, losses), *((right, shares) for right in more)):
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
             label = "training loss" if name == "train_loss" else f"validation {metric_words(name)}"
             axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
@@ -101,7 +101,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         if shown:
             axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        if axes is right and axes.get_ylim()[1] > 1:
+        if axes is not left and axes.get_ylim()[1] > 1:
             axes.set_ylim(top=1.005)
     if len(epochs) == 1:
         left.set_xticks(epochs)

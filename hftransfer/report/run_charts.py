@@ -54,7 +54,7 @@ Drawn: TypeAlias = Chart | Bars | HeatMap
 def history_charts(rows: Sequence[Mapping[str, float]], best_epoch: int, kept: str) -> list[Chart]:
     """Return the training loss and the validation metrics over the epochs, the kept epoch marked."""
     epochs = [row["epoch"] for row in rows]
-    names = validation_names(rows[0])
+    names = validation_names(rows)
     # Shares on their own, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) apart.
     shares = [name for name in names if "loss" not in name and not any(row[name] > 1 for row in rows)]
     losses = [name for name in names if name not in shares]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -224,6 +225,8 @@ def _is_number(text: str) -> bool:
     return not text or _NUMBER.fullmatch(text) is not None
 
 
-def validation_names(row: Iterable[str]) -> list[str]:
-    """Return the names in a row of the history that are of the validation split."""
-    return [name for name in row if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
+def validation_names(rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the names in the rows of the history that are of the validation split; where there are several rows,
+    those that are in more than one."""
+    names = [name for name in rows[0] if name not in ("epoch", "train_loss", "learning_rate", "seconds")]
+    return [name for name in names if sum(not math.isnan(row[name]) for row in rows) >= min(2, len(rows))]

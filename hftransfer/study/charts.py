@@ -74,21 +74,22 @@ def _epochs(study: Study) -> list[Chart]:
         files = [result.folder / "history.csv" for result in arm.results[:1]]
         for file in filter(Path.is_file, files):
             with file.open(encoding="utf-8", newline="") as lines:
-                found.append((arm, list(csv.DictReader(lines))))
+                rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(lines)]
+            found.append((arm, rows))
     found = [(arm, rows) for arm, rows in found if rows]
     if not found:
         return []
-    told = validation_names(found[0][1][0])
-    column = study.metric if study.metric in told else next(iter(told), "train_loss")
+    names = list(dict.fromkeys(name for _, rows in found for name in validation_names(rows)))
+    column = study.metric if study.metric in names else next(iter(names), "train_loss")
     series = [
         Series(
             arm.name,
-            [float(row["epoch"]) for row in rows],
-            [float(row[column]) for row in rows],
+            [row["epoch"] for row in rows],
+            [row[column] for row in rows],
             color=colors[arm.name],
         )
         for arm, rows in found
-        if column in rows[0]
+        if column == "train_loss" or column in validation_names(rows)
     ]
     label = "training loss" if column == "train_loss" else f"validation {metric_words(column)}"
     y = _y(study, label) if column == study.metric else Axis(label)

@@ -92,10 +92,12 @@ class History:
 
     @property
     def table(self) -> list[dict[str, float]]:
-        """The rows with that of epoch 0 first, which has neither training loss nor learning rate."""
-        if not self.start or not self.rows:
-            return self.rows
-        return [{name: self.start.get(name, math.nan) for name in self.rows[0]}, *self.rows]
+        """The rows with that of epoch 0 first, which has neither training loss nor learning rate; NaN where nothing
+        was measured."""
+        if not self.rows:
+            return []
+        rows = [self.start, *self.rows] if self.start else self.rows
+        return [{name: row.get(name, math.nan) for name in self.rows[-1]} for row in rows]
 
     def stops(self, patience: int | None) -> bool:
         """Return whether so many epochs passed without a better score."""
@@ -165,6 +167,8 @@ class Plan:
     """Whether the model as it is before training may be the best one."""
     keeps_last: bool = False
     """Whether the last epoch's model counts as the best, whatever validation says of it."""
+    judges_each: bool = True
+    """Whether validation is judged after each epoch, and not after the last alone."""
     last_epoch: int | None = None
     """After so many of the epochs training ends; None: after all, or where it does not get better."""
     mean_serves: Callable[[Judged, Judged], bool] | None = None
@@ -293,8 +297,8 @@ class _Run:
 
     # --- the descent ---
 
-    def epoch(self) -> Evaluation:
-        """Return how the validation split is judged after what is left of an epoch."""
+    def epoch(self) -> Evaluation | None:
+        """Return how the validation split is judged after what is left of an epoch; None where it isn't."""
         began, plan, number = time.perf_counter(), self.plan, self.at.epoch + 1
         source = plan.train(self.at.epoch)
         classes = plan.loss.classes
@@ -318,22 +322,23 @@ class _Run:
                 self.at.seconds += time.perf_counter() - began
         began = time.perf_counter()
         with self._judged_weights():
-            found = plan.evaluate()
+            found = plan.evaluate() if plan.judges_each or number == plan.most_epochs else None
+            score = found.score if found is not None else ()
             self.is_whole = False
             self._take_into_mean(number)
             # Until the epoch's row is written a checkpoint would have the new best weights without it.
-            if plan.keeps_last or not self.history.best_score or found.score > self.history.best_score:
-                self.history.best_epoch, self.history.best_score = number, found.score
+            if plan.keeps_last or not self.history.best_score or score > self.history.best_score:
+                self.history.best_epoch, self.history.best_score = number, score
                 self.best, self.best_file = _kept(self.judged), None
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found
 
-    def is_told_to_end(self, found: Evaluation) -> bool:
+    def is_told_to_end(self, found: Evaluation | None) -> bool:
         """Return whether the plan's `on_epoch`, called with the last row in the first process, ends training, or who
         was told of the evaluation."""
         on_epoch = self.plan.on_epoch
-        if found.ends:
+        if found is not None and found.ends:
             self.plan.progress.line(f"stopped by on_evaluate after epoch {self.at.epoch}")
             return True
         if on_epoch is None or not self.processes.first(lambda: on_epoch(dict(self.history.rows[-1])) is True):
@@ -391,19 +396,19 @@ class _Run:
         )
         return mean
 
-    def _record(self, found: Evaluation, train_loss: float) -> None:
+    def _record(self, found: Evaluation | None, train_loss: float) -> None:
         """End the epoch: a row in the history, a line for people, and on to the next."""
+        metrics = found.metrics if found is not None else {}
         share = self.schedule.lr_lambdas[0](max(0, self.at.steps - 1))
         rate = float(self.schedule.base_lrs[0]) * share  # of the last step
         seconds, number = self.at.seconds, self.at.epoch + 1
         self.history.rows.append(
-            {"epoch": number, "train_loss": train_loss, **found.metrics, "learning_rate": rate, "seconds": seconds}
+            {"epoch": number, "train_loss": train_loss, **metrics, "learning_rate": rate, "seconds": seconds}
         )
-        self.plan.log({f"validation/{name}": value for name, value in found.metrics.items()}, self.at.steps)
-        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in found.metrics.items())
-        self.plan.progress.line(
-            f"epoch {number}: training loss {shown_number(train_loss)}; validation {shown} ({seconds:.1f} s)"
-        )
+        self.plan.log({f"validation/{name}": value for name, value in metrics.items()}, self.at.steps)
+        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in metrics.items())
+        told = f"; validation {shown}" if shown else ""
+        self.plan.progress.line(f"epoch {number}: training loss {shown_number(train_loss)}{told} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
         self.is_whole = True
 

@@ -79,6 +79,7 @@ def solved_head(
         balanced=job.class_weights,
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
         independent=views == 1 and not (learned or grouped or task.head.of_tokens),
+        learned=learned,
     )
     solve = SOLVERS[task.solver]
     head = job.compute.processes.first(lambda: solve(problem))

@@ -31,6 +31,8 @@ MANY_TO_CHOOSE, _FOLDS, _LEAST_OF_A_CLASS = 100, 5, 3
 class has so many."""
 _NEAR_OF_ONE = 0.3
 """The L2 strength near a given head with one example of each class; with n it is an n-th."""
+_OF_LEARNED = 0.02
+"""The L2 strength of a head on features that its own examples have shaped, where few others could choose it."""
 _LEAST_DEVIATION = 0.03
 _ROWS_AT_ONCE = 4096
 _IN_MEMORY_BYTES = 64 << 20
@@ -113,6 +115,9 @@ class Problem:
     independent: bool = False
     """Whether no training row is like another by its making, and none has shaped the features: then they can choose
     the L2 strength by cross-validation where validation rows are few."""
+    learned: bool = False
+    """Whether these very rows have shaped the features, so that all have one unit, in which their mean squared
+    distance from their mean is 1: how much each varies says which of them tell the classes apart."""
 
 
 def solve_head(
@@ -125,6 +130,7 @@ def solve_head(
     near: KnownHead | None = None,
     *,
     balanced: ClassWeights = False,
+    learned: bool = False,
 ) -> SolvedHead:
     """Return the head with the lowest validation log loss over the grid of L2 strengths (or at the one given).
 
@@ -134,8 +140,13 @@ def solve_head(
 
     With `near`, what is small is the way from there: l2 / 2 · ‖W - W₀‖² / s², s being the mean length of the rows of
     W₀, features as they are, and the bias that of `near` (as in CLAP; Silva-Rodríguez et al., arXiv 2312.12730).
+
+    Features that are `learned` are not standardised one by one but all divided by the root of their total variance.
     """
     mean, deviation = _moments(train) if near is None else _units_of(near)
+    if learned:
+        varies = np.isfinite(deviation)
+        deviation = np.where(varies, np.sqrt(np.square(deviation[varies]).sum()), np.inf)
     scaled, held_out = _Standardised(train, mean, deviation), _Standardised(validation, mean, deviation)
     if near is None:
         grid = (l2,) if l2 is not None else GRID
@@ -710,11 +721,15 @@ def _solve_classes(problem: Problem) -> SolvedHead:
         classes=problem.classes,
         near=problem.near,
         balanced=problem.balanced,
+        learned=problem.learned,
     )
     count, most = problem.train.shape[0], problem.pilot_rows
     if problem.near is not None and problem.l2 is None and len(problem.validation_targets) < MANY_TO_CHOOSE:
         # A few rows choose almost at random: a strength by the examples of a class alone was better (docs/few_shot.md).
         return solve(problem.train, problem.targets, l2=_NEAR_OF_ONE * problem.classes / count)
+    if problem.learned and problem.l2 is None and len(problem.validation_targets) < MANY_TO_CHOOSE:
+        # Classes lie far apart in what they have shaped: the weakest strength looks best, and is sure of everything.
+        return solve(problem.train, problem.targets, l2=_OF_LEARNED)
     if folds := _folds_to_choose_by(problem):
         with threadpool_limits(1, "blas"):
             losses = _cross_validated(problem, folds)

@@ -153,7 +153,7 @@ def _contrast(
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
     """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on
     them."""
-    labels = examples["train"].split.class_ids
+    labels, last = examples["train"].split.class_ids, list[SolvedHead]()
 
     def solved() -> tuple[SolvedHead, Features]:
         train = learning_rows(job, examples["train"], sources.train(0))
@@ -162,6 +162,7 @@ def _contrast(
 
     def judged() -> Judged:
         head, validation = solved()
+        last[:] = [head]
         own, logits = examples["validation"], list(head.logits(validation))
         outcomes = job.task.decode(logits, range(len(logits)), own)
         return job.task.judge(outcomes, own, job.splits.class_names)
@@ -170,7 +171,8 @@ def _contrast(
     loss = similarity_loss(labels, job.compute.device)
     fitted = fit(_plan(job, cast(Any, FeatureAdapter(job.adapter)), sources, examples, loss, judged))
     job.adapter.head.requires_grad_(True)
-    return fitted, take_head(job, solved()[0])
+    # The head that was judged last is that of these very features, unless training ended before or went on elsewhere.
+    return fitted, take_head(job, last[0] if last and fitted.best is not None else solved()[0])
 
 
 def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:
@@ -236,6 +238,8 @@ def _plan(
         on_epoch=job.on_epoch,
         from_start=job.names is not None or job.begins_solved or job.task.judged_before,
         keeps_last=job.strategy.contrasts or job.taken is not None,
+        # No epoch is chosen by it, and with a few examples it takes as long as an epoch; whoever asked to be told is.
+        judges_each=not job.strategy.contrasts or job.own.on_evaluate is not None,
         last_epoch=None if job.taken is None else job.taken.epochs,
         mean_serves=_choice_of_mean(job, examples["validation"]),
         # Few rows can't tell that a training gets no better, and the mean needs no choice.

@@ -125,7 +125,8 @@ def test_features_of_a_class_come_together(tiny: TinyModels, family: str, task: 
         below = {id(p) for stage in done.adapter.stages[:boundary] for p in stage.parameters()}
         same = {name for name, value in hashes_of(done.adapter).items() if frozen.get(name) == value}
         assert {name for name, p in done.adapter.model.named_parameters() if id(p) in below} <= same
-    assert len(done.l2_path) > 1
+    # A few validation rows, which those examples' own features suit whatever the strength, don't choose it.
+    assert [strength for strength, _ in done.l2_path] == [0.02]
     assert done.adapter.head.weight.requires_grad
 
 
@@ -137,10 +138,24 @@ def test_the_head_is_the_one_that_is_solved_on_the_features(tiny: TinyModels) ->
     best = min(done.l2_path, key=lambda tried: (tried[1], -tried[0]))[0]
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     directions = InMemory(features / lengths)
-    wanted = solve_head(directions, labels, directions, labels, classes=2, l2=best)
+    wanted = solve_head(directions, labels, directions, labels, classes=2, l2=best, learned=True)
     head: Any = done.adapter.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     assert np.allclose(logits, wanted.logits(InMemory(features / lengths.mean())), atol=5e-3)
+
+
+def test_who_is_told_of_each_evaluation_is_told_each_epoch(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
+    recipe = {
+        "task": "text-classification",
+        "model": str(tiny("bert")),
+        "data": {"source": str(text_data), "shots": 4},
+        "strategy": {"kind": "fine-tune", "objective": "contrastive"},
+        "train": {"precision": "fp32", "epochs": 3},
+    }
+    told: list[str] = []
+    result = run(recipe, out=tmp_path / "run", progress=SILENT, on_evaluate=lambda split, _: told.append(split))
+    assert told.count("validation") >= 3
+    assert pd.read_csv(result.folder / "history.csv")["accuracy"].notna().all()
 
 
 def test_features_are_what_enters_the_head(tiny: TinyModels) -> None:
@@ -162,7 +177,11 @@ def test_a_run_is_saved_and_loaded(tiny: TinyModels, text_data: Path, tmp_path: 
     }
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert {"best_epoch": 2, "epochs": 2}.items() <= result.metrics.items()
-    assert (result.folder / "figures" / "l2.png").is_file()
+    assert not (result.folder / "figures" / "l2.png").exists()  # one strength is no choice
+    # Nothing is chosen by validation: it is judged once, after the last epoch.
+    history = pd.read_csv(result.folder / "history.csv")
+    assert history["train_loss"].notna().tolist() == [True, True]
+    assert history["accuracy"].notna().tolist() == [False, True]
     card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert (
         missing_words(card, ("contrastive fine-tuning", "arxiv:2209.11055", "year = {2022}", "pairs of examples")) == []

@@ -55,6 +55,19 @@ def solved(train: Any, validation: Any, classes: int, l2: float | None = None) -
     return solve_head(Plain(train[0]), train[1], Plain(validation[0]), validation[1], classes, l2)
 
 
+def test_features_that_were_learned_have_one_unit_and_agree_with_scikit_learn() -> None:
+    generator = np.random.default_rng(3)
+    labels = np.arange(30) % 3
+    values = (3.0 + generator.normal(size=(3, 8))[labels] + generator.normal(size=(30, 8))).astype(np.float32)
+    found = solver.SOLVERS["softmax"](
+        Problem(InMemory(values), labels, InMemory(values[:9]), labels[:9], classes=3, learned=True)
+    )
+    unit = np.sqrt(values.astype(np.float64).var(axis=0).sum())
+    oracle = LogisticRegression(C=1 / (0.02 * 30), tol=1e-10, max_iter=10_000).fit(values / unit, labels)
+    assert found.l2 == 0.02
+    assert np.allclose(softmax(found.logits(InMemory(values)), axis=1), oracle.predict_proba(values / unit), atol=1e-4)
+
+
 def scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardised features, none of which varies less than 0.03 times as much as the median feature."""
     exact = values.astype(np.float64)
