@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from hftransfer.base.errors import DataError, must_be, some
@@ -24,6 +24,10 @@ _MOST_BYTES = 1 << 20
 def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
     """Return the examples of a shard as records, in the order of their first members, and all columns.
 
+    An example's name ends at the first dot of its members' names. `cat.0.jpg` and `cat.1.jpg` would be one example then,
+    and so would be all photos of Kaggle's cats and dogs: where every member has two suffixes, and the last alone makes
+    whole examples, names end at the last dot.
+
     An image is the column `image`, `.cls` the column `label` (with the class's name, where `classnames.txt` lies beside
     the shard or in a folder above it), `.txt` is `caption` beside an image and `text` without one, and the fields of
     `.json` are columns of their own. Of `0017.seg.png` the column is `seg`.
@@ -34,13 +38,11 @@ def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
     records: dict[str, dict[str, object]] = {}
     try:
         with tarfile.open(path, "r:") as shard:
-            for member in shard:
-                name = PurePosixPath(member.name)
-                if not member.isreg() or name.name.startswith("."):
-                    continue
-                stem, _, field = name.name.partition(".")
-                record = records.setdefault(str(name.with_name(stem)), {})
-                _put(record, field.lower(), shard, member, path)
+            members = [member for member in shard if member.isreg() and not _is_hidden(member)]
+            divided = _at_last_dot if _is_at_last_dot(members) else _at_first_dot
+            for member in members:
+                key, field = divided(member)
+                _put(records.setdefault(key, {}), field, shard, member, path)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(must_be(str(path), "a readable tar file, not compressed", str(error))) from error
     for record in records.values():
@@ -60,6 +62,36 @@ def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
             if "label" in record:
                 record["label"] = _named(record["label"], names, path)
     return list(records.values()), columns
+
+
+def _is_hidden(member: tarfile.TarInfo) -> bool:
+    return PurePosixPath(member.name).name.startswith(".")
+
+
+def _at_first_dot(member: tarfile.TarInfo) -> tuple[str, str]:
+    """Return the name of the example that a member belongs to, and the field that it is."""
+    name = PurePosixPath(member.name)
+    stem, _, field = name.name.partition(".")
+    return str(name.with_name(stem)), field.lower()
+
+
+def _at_last_dot(member: tarfile.TarInfo) -> tuple[str, str]:
+    stem, _, field = member.name.rpartition(".")
+    return stem, field.lower()
+
+
+def _is_at_last_dot(members: Sequence[tarfile.TarInfo]) -> bool:
+    """Return whether names have to end at the last dot: no member has one suffix alone, and divided so all examples
+    have the same fields, an image or a text and something beside it."""
+    if not members or any("." not in _at_first_dot(member)[1] for member in members):
+        return False
+    fields: dict[str, list[str]] = {}
+    for member in members:
+        key, field = _at_last_dot(member)
+        fields.setdefault(key, []).append(field)
+    kinds = {tuple(sorted("image" if f".{one}" in IMAGE_SUFFIXES else one for one in own)) for own in fields.values()}
+    (kind,) = kinds if len(kinds) == 1 else ((),)
+    return len(kind) > 1 and len(kind) == len(set(kind))
 
 
 def _put(record: dict[str, object], field: str, shard: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:

@@ -119,6 +119,20 @@ def test_of_several_images_the_suffix_names_the_column(tmp_path: Path) -> None:
     assert np.asarray(decode_image(rows[0].content.read(), ""))[0, 0].tolist() == list(BLUE)
 
 
+@pytest.mark.parametrize("folder", ["", "photos/v1.0/"])
+def test_names_with_dots_of_their_own_end_at_the_last(tmp_path: Path, folder: str) -> None:
+    """Kaggle's cats and dogs are called so; webdataset and datasets make two examples of them."""
+    names = [f"{folder}{kind}.{number}" for kind in ("cat", "dog") for number in range(3)]
+    members: Members = {}
+    for name in names:
+        members |= {f"{name}.png": png("red" if "cat" in name else "blue"), f"{name}.cls": name.split("/")[-1][:3]}
+    (rows,) = rows_of(write_shard(tmp_path / "pets.tar", members)).values()
+    assert [row.target for row in rows] == ["cat"] * 3 + ["dog"] * 3
+    contents = [row.content for row in rows]
+    found = [content.name for content in contents if isinstance(content, MemberContent)]
+    assert found == [f"{own}.png" for own in names]
+
+
 def test_texts_beside_images_are_captions(tmp_path: Path) -> None:
     members: Members = {"1.webp": png("red"), "1.txt": "a red wall", "2.webp": png("blue"), "2.txt": "the sky"}
     (rows,) = rows_of(write_shard(tmp_path / "s.tar", members), CAPTIONED_IMAGES).values()
