@@ -18,6 +18,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import new_folder
 from hftransfer.data.inputs import InputRequest, names_model
 from hftransfer.data.reading import NamedInput, Reader
+from hftransfer.predictors.command_line import warn_of_drawings
 from hftransfer.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def _outcomes(
         raise RecipeError(must_be("the models to compare", "ones that take the same inputs", takes))
     read = list(lines) if "-" in request.inputs else []  # standard input can be read once
     named = {name: _named(model, request, read) for name, model in models.items()}
+    for name, model in models.items():
+        warn_of_drawings(model, named[name])
     each = [
         explain_each(
             model,

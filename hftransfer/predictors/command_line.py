@@ -87,7 +87,7 @@ def predict_inputs(
     masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)
     _tell_passed_over(request, predictor.reader)
-    _warn_of_drawings(predictor, named)
+    warn_of_drawings(predictor, named)
     names = predictor.class_names if isinstance(predictor, Predictor) and request.top is None else ()
     faults: list[str] = []
     told: list[JsonObject] = []
@@ -247,7 +247,7 @@ def _tell_passed_over(request: PredictRequest, reader: Reader) -> None:
         print(f"skipped, as their names are not those of {reader.inputs}: {told}", file=sys.stderr)
 
 
-def _warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[NamedInput]) -> None:
+def warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[NamedInput]) -> None:
     """Say, on standard error, that a model which learned from drawings is given something else."""
     if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
         return

@@ -578,6 +578,7 @@ def test_a_model_of_drawings_says_so(finished: Finished, tmp_path: Path) -> None
     assert warned in _invoke("predict", str(folder), str(drawn), str(photo), "--quiet").stderr
     assert warned in _invoke("predict", str(folder), str(photo), "--json").stderr
     assert warned not in _invoke("predict", str(folder), str(drawn), str(copied), "--quiet").stderr
+    assert warned in _invoke("explain", str(folder), str(photo), "--out", str(tmp_path / "why")).stderr
     assert load_model(folder).note
 
 
