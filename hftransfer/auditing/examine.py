@@ -124,8 +124,12 @@ def examine(
     findings += _oddities(subject)
     notes += _on_classes(subject)
     advance(1)
-    contents = {(own.split, own.id): row for own, row in zip(subject.named, subject.rows, strict=True)}
-    return Audit(len(subject.rows), in_order(findings), tuple(notes), contents)
+    return Audit(len(subject.rows), in_order(findings), tuple(notes), contents_of(subject))
+
+
+def contents_of(subject: Subject) -> dict[tuple[str, str], Row]:
+    """Return the rows by split and id."""
+    return {(own.split, own.id): row for own, row in zip(subject.named, subject.rows, strict=True)}
 
 
 STEPS = 4

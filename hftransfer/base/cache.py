@@ -1,4 +1,4 @@
-"""The cache folder: what can be computed again (activations, converted models, drawings), written atomically."""
+"""The cache folder: what can be computed again (activations, converted models, drawings, audits), written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hftransfer.base.errors import OutputError, WriteError, must_be, user_path
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-KINDS = ("activations", "models", "data")
+KINDS = ("activations", "models", "data", "audits")
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by hftransfer; all of it can be computed again.\n"
 _IN_USE = ".in-use"

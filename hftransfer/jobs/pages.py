@@ -127,15 +127,16 @@ def _usage(learned: Learned) -> str:
 
 def _audit_groups(learned: Learned, seed: int) -> list[Group]:
     """Return what is wrong with the data, where the features of a probe tell it at little cost."""
-    from hftransfer.auditing.examine import LEAST_QUICKLY, Subject, examine
+    from hftransfer.auditing.examine import LEAST_QUICKLY, Subject
     from hftransfer.auditing.findings import TITLES
+    from hftransfer.auditing.kept import kept_or_examined
     from hftransfer.auditing.sheets import pictures_of
 
     numbers = sum(part.shape[0] * part.shape[1] for part in learned.features.values())
     if not 0 < numbers <= _MOST_AUDITED or not has_extra("audit"):
         return []
     subject = Subject.of(learned.splits, learned.task.reader, learned.features)
-    audit = examine(subject, seed, least=LEAST_QUICKLY)
+    audit = kept_or_examined(subject, seed, LEAST_QUICKLY)
     groups = []
     for kind, count in audit.counts().items():
         pictures = [Picture(*one) for one in pictures_of(audit, kind, SHOWN, px=PICTURE_PX)]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from hftransfer.auditing.duplicates import (
     text_twins,
     twin_findings,
 )
+from hftransfer.auditing.examine import examine
 from hftransfer.auditing.findings import Finding
 from hftransfer.auditing.images import odd_about_image
 from hftransfer.auditing.labels import out_of_fold_probabilities, overlapping_classes, wrong_labels
@@ -394,6 +396,33 @@ def test_a_run_on_few_different_texts_is_whole(tiny: TinyModels, tmp_path: Path)
     recipe = recipe_for(tiny("bert"), tmp_path / "data.csv") | {"task": "text-classification", "output": {}}
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert "Labels were not judged" in (result.folder / "report.html").read_text()
+
+
+def test_the_page_of_the_same_run_judges_nothing_again(
+    tiny: TinyModels, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(name: str) -> list[str]:
+        page = run(recipe, out=tmp_path / name, progress=SILENT).folder / "report.html"
+        return re.findall(r"Data: [^<]*", page.read_text())
+
+    recipe = recipe_for(tiny("vit"), planted) | {"output": {"figures": False}}
+    recipe["data"] |= {"on_error": "skip"}
+    examined: list[int] = []
+
+    def counted_examine(*args: Any, **named: Any) -> Audit:
+        examined.append(1)
+        return examine(*args, **named)
+
+    monkeypatch.setattr("hftransfer.auditing.kept.examine", counted_examine)
+    first = told("first")
+    assert first
+    assert told("second") == first
+    assert len(examined) == 1
+    for file in (planted / "train" / "blue").iterdir():  # a row less is other data
+        file.unlink()
+        break
+    told("third")
+    assert len(examined) == 2
 
 
 def test_a_page_that_fails_costs_no_run(

@@ -157,14 +157,14 @@ def test_usage_counts_entries_and_bytes():
     (cache.cache_folder("models") / "one").mkdir()
     (cache.cache_folder("models") / "one" / "weights").write_bytes(b"12345")
     found = {entry.kind: (entry.entries, entry.size_bytes) for entry in cache.usage()}
-    assert found == {"activations": (0, 0), "models": (1, 5), "data": (0, 0)}
+    assert found == {"activations": (0, 0), "models": (1, 5), "data": (0, 0), "audits": (0, 0)}
 
 
 def test_clearing_frees_what_it_says():
     for kind in cache.KINDS:
         (cache.cache_folder(kind) / "entry").write_bytes(b"123")
     assert cache.clear(("models",)) == 3
-    assert [entry.entries for entry in cache.usage()] == [1, 0, 1]
+    assert [entry.entries for entry in cache.usage()] == [1, 0, 1, 1]
     assert cache.clear() == 6
     assert cache.clear() == 0
 

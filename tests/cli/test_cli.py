@@ -367,7 +367,7 @@ def test_cache_tells_and_clears(cache_of_its_own):
 def test_cache_of_an_unknown_kind_is_told():
     result = call("cache", "--clear", "--kind", "model")
     assert result.exit_code == 2
-    assert missing_words(result.stderr, ("--kind must be activations or models or data", "'models'")) == []
+    assert missing_words(result.stderr, ("--kind must be activations or models or data or audits", "'models'")) == []
 
 
 def test_env_prints_versions_and_hardware():

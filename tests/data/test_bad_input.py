@@ -189,7 +189,10 @@ TOLD: list[tuple[Spoil, tuple[str, ...]]] = [
     ),
     (
         _unknown_strategy,
-        ("mine.yaml:6: strategy.kind must be linear-probe or fine-tune or lora or contrastive; got 'linear-prob'", "Did you mean"),
+        (
+            "mine.yaml:6: strategy.kind must be linear-probe or fine-tune or lora or contrastive; got 'linear-prob'",
+            "Did you mean",
+        ),
     ),
     (_unknown_model, ("model must be a bundled model; got 'bundled/efficientnet-lite1'", "Did you mean 'bundled/eff")),
     (_missing_model, ("model must be an existing folder, a Hub id", "got './nowhere'", "The current folder is")),

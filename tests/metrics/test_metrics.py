@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from hftransfer.data.rows import BytesContent, Row
@@ -210,11 +211,9 @@ def test_intervals_of_nothing_and_of_certainty_are_told():
     assert share_interval(0, 0) == [0.0, 1.0]
     assert mean_interval([]) == [0.0, 1.0]
     assert mean_interval([1.0, 1.0]) == [1.0, 1.0]
-    p, n, z = 0.75, 40, 1.959964  # Wilson's formula, by hand
-    center, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert share_interval(30, 40) == pytest.approx(
-        [(center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)]
-    )
+    for found, count in ((30, 40), (0, 7), (7, 7), (1, 1000)):
+        oracle = binomtest(found, count).proportion_ci(0.95, method="wilson")
+        assert share_interval(found, count) == pytest.approx([oracle.low, oracle.high], abs=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])

@@ -178,7 +178,10 @@ train:
         ("train: {seed: [1]}", ("train.seed", "got [1]")),
         ("train: 3", ("train must be a section with the keys seed, precision, inference_batch_size, cache", "got 3")),
         ("train: {inference_batch_size: 0}", ("train.inference_batch_size", "at least 1", "got 0")),
-        ("strategy: {kind: lara}", ("strategy.kind must be linear-probe or fine-tune or lora or contrastive", "got 'lara'")),
+        (
+            "strategy: {kind: lara}",
+            ("strategy.kind must be linear-probe or fine-tune or lora or contrastive", "got 'lara'"),
+        ),
         ("strategy: liner-probe", ("strategy", "linear-probe", "got 'liner-probe'", "Did you mean 'linear-probe'?")),
         ("strategy: {l2: strong}", ("strategy.l2", "auto", "got 'strong'")),
         ("strategy: {l2: -1}", ("strategy.l2", "got -1")),
