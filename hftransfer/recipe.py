@@ -759,8 +759,8 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = fault["input"].get("kind") if isinstance(fault["input"], dict) else fault["input"]
             where = document.where((*key, "kind"))
-            known = (*STRATEGIES, CONTRASTIVE)
-            return must_be(where, " or ".join(known), _shown(kind), nearest_strategy(_cut(str(kind)), known))
+            kinds = (*STRATEGIES, CONTRASTIVE)
+            return must_be(where, " or ".join(kinds), _shown(kind), nearest_strategy(_cut(str(kind)), kinds))
         case "missing":
             return f"{document.file}: {'.'.join(key)} must be given. {_description(full)}".rstrip()
         case "extra_forbidden":
