@@ -24,8 +24,8 @@ _MOST_BYTES = 1 << 20
 def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
     """Return the examples of a shard as records, in the order of their first members, and all columns.
 
-    An example's name ends at the first dot of its members' names. `cat.0.jpg` and `cat.1.jpg` would be one example then,
-    and so would be all photos of Kaggle's cats and dogs: where every member has two suffixes, and the last alone makes
+    An example's name ends at the first dot of its members' names. So `cat.0.jpg` and `cat.1.jpg` would be one example,
+    and with them all cats of Kaggle's cats and dogs: where every member has two suffixes, and the last alone makes
     whole examples, names end at the last dot.
 
     An image is the column `image`, `.cls` the column `label` (with the class's name, where `classnames.txt` lies beside
