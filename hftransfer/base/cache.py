@@ -1,4 +1,4 @@
-"""The cache folder: what can be computed again (activations, converted models, drawings, audits), written atomically."""
+"""The cache folder: activations, converted models, drawings and audits, which can be computed again."""
 
 from __future__ import annotations
 
