@@ -144,14 +144,18 @@ def test_the_head_is_the_one_that_is_solved_on_the_features(tiny: TinyModels) ->
     assert np.allclose(logits, wanted.logits(InMemory(features / lengths.mean())), atol=5e-3)
 
 
-def test_who_is_told_of_each_evaluation_is_told_each_epoch(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
-    recipe = {
+def _recipe(tiny: TinyModels, data: Path, epochs: int) -> dict[str, object]:
+    return {
         "task": "text-classification",
         "model": str(tiny("bert")),
-        "data": {"source": str(text_data), "shots": 4},
+        "data": {"source": str(data), "shots": 4},
         "strategy": {"kind": "fine-tune", "objective": "contrastive"},
-        "train": {"precision": "fp32", "epochs": 3},
+        "train": {"precision": "fp32", "epochs": epochs},
     }
+
+
+def test_who_is_told_of_each_evaluation_is_told_each_epoch(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
+    recipe = _recipe(tiny, text_data, epochs=3)
     told: list[str] = []
     result = run(recipe, out=tmp_path / "run", progress=SILENT, on_evaluate=lambda split, _: told.append(split))
     assert told.count("validation") >= 3
@@ -168,13 +172,7 @@ def test_features_are_what_enters_the_head(tiny: TinyModels) -> None:
 
 
 def test_a_run_is_saved_and_loaded(tiny: TinyModels, text_data: Path, tmp_path: Path) -> None:
-    recipe = {
-        "task": "text-classification",
-        "model": str(tiny("bert")),
-        "data": {"source": str(text_data), "shots": 4},
-        "strategy": {"kind": "fine-tune", "objective": "contrastive"},
-        "train": {"precision": "fp32", "epochs": 2},
-    }
+    recipe = _recipe(tiny, text_data, epochs=2)
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert {"best_epoch": 2, "epochs": 2}.items() <= result.metrics.items()
     assert not (result.folder / "figures" / "l2.png").exists()  # one strength is no choice
