@@ -42,8 +42,6 @@ from hftransfer.metrics.multi_label import average_precision
 from hftransfer.training.solver import Features
 
 _UNEVEN, _TRUSTED = 10.0, 0.85
-_MOST_PAIRS = 500
-"""Pairs of images that the page of a run looks at as near duplicates, those with the most similar features."""
 _TRUSTED_PRECISION = 0.5
 """Average precision below which a probe judges no label of several."""
 LEAST_CLOSELY, LEAST_QUICKLY = 0.4, 0.75
@@ -164,10 +162,6 @@ def _near_twins(
     known = {(one.first, one.second) for one in exact}
     candidates = {pair: similarity for pair, similarity in alike.items() if similarity >= least and pair not in known}
     if not subject.reader.fields:
-        if least >= LEAST_QUICKLY and len(candidates) > _MOST_PAIRS:
-            # Each image of a pair is decoded: of ten thousand that took longer than the run whose page it was for.
-            surest = sorted(candidates, key=lambda pair: -candidates[pair])[:_MOST_PAIRS]
-            candidates = {pair: candidates[pair] for pair in surest}
         places = sorted({place for pair in candidates for place in pair})
         return image_twins(candidates, _signatures(subject, places))
     labels = [own.label for own in subject.named]

@@ -6,15 +6,17 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
+from importlib.metadata import version
 
 import numpy as np
 
 from hftransfer.auditing.audit import Audit
 from hftransfer.auditing.examine import Subject, contents_of, examine
 from hftransfer.auditing.findings import Finding
-from hftransfer.base.cache import cache_folder, new_file
+from hftransfer.base.cache import cache_folder, code_digest, new_file
 from hftransfer.base.errors import HftransferError
+
+_CODE = ("auditing", "training/solver.py")
 
 
 def kept_or_examined(subject: Subject, seed: int, least: float) -> Audit:
@@ -35,15 +37,14 @@ def kept_or_examined(subject: Subject, seed: int, least: float) -> Audit:
 
 
 def _key(subject: Subject, seed: int, least: float) -> str:
-    """Return a hash of all that an audit depends on, the code of this room among it."""
-    found = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        found.update(file.read_bytes())
+    """Return a hash of all that an audit depends on, code among it."""
+    found = hashlib.sha256(code_digest(_CODE).encode())
     rows = [
         [own.split, own.id, own.label, str(own.mark), digest.hex()]
         for own, digest in zip(subject.named, subject.digests, strict=True)
     ]
-    told = [seed, least, subject.reader.inputs, subject.class_names, sorted(subject.odd.items()), rows]
+    libraries = [version(name) for name in ("cleanlab", "scikit-learn")]
+    told = [libraries, seed, least, subject.reader.inputs, subject.class_names, sorted(subject.odd.items()), rows]
     found.update(json.dumps(told, default=str).encode())
     found.update(np.ascontiguousarray(subject.labels).tobytes())
     if subject.features is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,18 @@ _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 # Drafts without a lock that are younger may be somebody's.
 _YOUNG_SECONDS = 86_400.0
 _PATIENCE_SECONDS = 30.0
+
+
+@cache
+def code_digest(names: tuple[str, ...]) -> str:
+    """Return a digest over source files of this package, by the names of files and folders in it: what is kept of
+    other code is not used."""
+    package, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for name in names:
+        path = package / name
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -32,7 +32,7 @@ from torch import Tensor
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Activations, Adapter
-from hftransfer.base.cache import cache_folder, cache_root, is_a_cache, mark_in_use, used_by_others
+from hftransfer.base.cache import cache_folder, cache_root, code_digest, is_a_cache, mark_in_use, used_by_others
 from hftransfer.base.errors import DataError, OutputError, must_be
 from hftransfer.base.progress import Progress
 from hftransfer.data.settings import SKIPS
@@ -67,7 +67,7 @@ def key_parts(adapter: Frozen, weights_sha256: str, boundary: int, compute: Comp
         "precision": compute.precision,
         "backend": compute.backend,
         "libraries": {name: version(name) for name in ("transformers", "timm", "torchvision", "pillow")},
-        "code": code_digest(),
+        "code": code_digest(_CODE),
     }
 
 
@@ -96,18 +96,6 @@ def worth_keeping(
         progress.line(f"activations are not kept: they would take {needed / 2**30:.1f} GiB")
         return False
     return True
-
-
-@cache
-def code_digest() -> str:
-    """Return a digest over the source files that shape activations."""
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for name in _CODE:
-        path = package / name
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

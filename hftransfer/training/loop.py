@@ -329,9 +329,7 @@ class _Run:
             # Until the epoch's row is written a checkpoint would have the new best weights without it.
             if plan.keeps_last or not self.history.best_score or score > self.history.best_score:
                 self.history.best_epoch, self.history.best_score = number, score
-                # What stays in the network needs no copy: the next epoch's replace it whatever it is worth.
-                stays = found is None and plan.keeps_last and not (self.average or self.shards or self.mean)
-                self.best, self.best_file = {} if stays else _kept(self.judged), None
+                self.best, self.best_file = _kept(self.judged), None
         self.at.seconds += time.perf_counter() - began
         self._record(found, self.at.loss_sum / plan.loss.weight(range(len(source))))
         return found

@@ -153,7 +153,7 @@ def _contrast(
 ) -> tuple[Fitted, tuple[tuple[float, float], ...]]:
     """Return what came of a training of the features, and the L2 strengths that were tried for the head solved on
     them."""
-    labels, last = examples["train"].split.class_ids, list[SolvedHead]()
+    labels = examples["train"].split.class_ids
 
     def solved() -> tuple[SolvedHead, Features]:
         train = learning_rows(job, examples["train"], sources.train(0))
@@ -162,7 +162,6 @@ def _contrast(
 
     def judged() -> Judged:
         head, validation = solved()
-        last[:] = [head]
         own, logits = examples["validation"], list(head.logits(validation))
         outcomes = job.task.decode(logits, range(len(logits)), own)
         return job.task.judge(outcomes, own, job.splits.class_names)
@@ -171,8 +170,7 @@ def _contrast(
     loss = similarity_loss(labels, job.compute.device)
     fitted = fit(_plan(job, cast(Any, FeatureAdapter(job.adapter)), sources, examples, loss, judged))
     job.adapter.head.requires_grad_(True)
-    # The head that was judged last is that of these very features, unless training ended before or went on elsewhere.
-    return fitted, take_head(job, last[0] if last and fitted.best is not None else solved()[0])
+    return fitted, take_head(job, solved()[0])
 
 
 def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:

@@ -171,7 +171,7 @@ KEY_CHANGES: dict[str, Callable[[Any, pytest.MonkeyPatch], Any]] = {
     "backend": lambda _, patch: patch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX1024"),
     "torch": lambda _, patch: patch.setattr(torch, "__version__", "1.0"),
     "boundary": lambda *_: {"boundary": 0},
-    "code": lambda _, patch: patch.setattr(activations, "code_digest", lambda: "other"),
+    "code": lambda _, patch: patch.setattr(activations, "code_digest", lambda _: "other"),
     **{name: _another_library(name) for name in ("transformers", "timm", "torchvision", "pillow")},
 }
 

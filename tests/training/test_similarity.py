@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import hftransfer as ht
 from hftransfer.adapters.base import Adapter
@@ -160,6 +161,11 @@ def test_who_is_told_of_each_evaluation_is_told_each_epoch(tiny: TinyModels, tex
     result = run(recipe, out=tmp_path / "run", progress=SILENT, on_evaluate=lambda split, _: told.append(split))
     assert told.count("validation") >= 3
     assert pd.read_csv(result.folder / "history.csv")["accuracy"].notna().all()
+    # The head is that of the last epoch's features, whoever was told of the epochs before.
+    untold = run(recipe, out=tmp_path / "untold", progress=SILENT)
+    files = (each.folder / "model" / "head.safetensors" for each in (result, untold))
+    one, other = (load_file(file) for file in files)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_features_are_what_enters_the_head(tiny: TinyModels) -> None:
