@@ -17,21 +17,23 @@ from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.base.html import Thumbnail, jpeg_uri
 from hftransfer.data.depth import Depth, PixelRange
 from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
-from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, read_row
+from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, StoredImage, read_row
 
 _TILE_PX = 128
 
 
 def as_content(value: object, where: str) -> Content:
-    """Return the content of an image given from Python: a path, bytes, a Pillow image, an array (H, W[, 3]) of uint8 or
-    of fractions from 0 to 1, or (H, W) of uint16, or a tensor of torch (3, H, W). Deep greyscale images keep their
-    depth.
+    """Return the content of an image given from Python: a path, bytes, what reads them, a Pillow image, an array
+    (H, W[, 3]) of uint8 or of fractions from 0 to 1, or (H, W) of uint16, or a tensor of torch (3, H, W). Deep
+    greyscale images keep their depth.
 
     Raises:
         DataError: the value is none of these.
     """
     if isinstance(value, str | Path):
         return FileContent(user_path(value, where, DataError))
+    if isinstance(value, StoredImage):
+        return value
     if isinstance(value, bytes):
         return BytesContent(value)
     if hasattr(value, "detach") and hasattr(value, "permute"):

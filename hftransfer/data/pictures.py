@@ -32,8 +32,8 @@ from hftransfer.data.rows import (
     DatasetContent,
     FileContent,
     Inspection,
-    MemberContent,
     Row,
+    StoredImage,
     Target,
 )
 from hftransfer.data.settings import DataSettings
@@ -221,7 +221,7 @@ class Images(OfLabels):
             if content.path is not None:
                 yield NamedInput(named, content.path)
             else:
-                yield NamedInput(_name_of(value, content, where), content.read())
+                yield NamedInput(_name_of(value, content, where), content)
 
     def is_beside(self, file: Path, *, is_table: bool) -> bool:
         """Return whether a file is a table, a note or a text, by its name."""
@@ -334,7 +334,7 @@ class _ImageFolder:
 def _name_of(value: object, content: Content, where: str) -> str:
     """Return what a person knows an image in a table by: what its cell names, and the place of that; of bytes, which
     name nothing, the place alone."""
-    return where if isinstance(content, BytesContent) else f"{value} ({where})"
+    return where if isinstance(content, BytesContent | DatasetContent) else f"{value} ({where})"
 
 
 def _is_file(path: Path) -> bool:
@@ -351,7 +351,7 @@ def table_content(value: object, folder: Path, where: str, settings: DataSetting
         DataError: it is neither, or there is no such file.
     """
     given = value.get("bytes") if isinstance(value, dict) else value
-    if isinstance(given, MemberContent):
+    if isinstance(given, StoredImage):
         return given
     if isinstance(given, bytes):
         return BytesContent(given)

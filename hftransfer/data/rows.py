@@ -139,6 +139,10 @@ class DatasetContent(_Image, _NoFile):
         return Path(value["path"]).read_bytes()
 
 
+StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent
+"""An image that is in no file of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextContent(_NoFile):
     """A text, or a pair of texts."""

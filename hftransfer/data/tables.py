@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.base.errors import DataError, must_be, printable, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.data.exports import plain_records
+from hftransfer.data.parquet_images import columns_of_images, images_in
 from hftransfer.data.rows import LFS_POINTER
 from hftransfer.data.settings import OR_ENCODING, OR_UTF_16
 from hftransfer.data.shards import SHARD, read_shard
@@ -329,14 +330,18 @@ def _parquet(path: Path) -> Table:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             remedy = "Fetch the files: git lfs pull."
             raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
-    table = pyarrow.parquet.ParquetFile(path).read()
-    columns = list(table.schema.names)
+    file = pyarrow.parquet.ParquetFile(path)
+    columns = list(file.schema_arrow.names)
+    of_images = columns_of_images(path, file.schema_arrow)
+    kept = dict(zip(of_images, images_in(path, of_images), strict=True)) if of_images else {}
+    table = file.read([column for column in columns if column not in kept])
+    read = iter(table.columns)  # by place: a name may be there twice
     # Parquet has no lines: rows are counted from 1, as people do.
-    numbers = list(range(1, table.num_rows + 1))
-    values = [column.to_pylist() for column in table.columns]
+    numbers = list(range(1, file.metadata.num_rows + 1))
+    values = [kept[column] if column in kept else next(read).to_pylist() for column in columns]
     records = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
     faults = []
-    for column, names in _class_names(table.schema).items():
+    for column, names in _class_names(file.schema_arrow).items():
         for number, record in zip(numbers, records, strict=True):
             try:
                 value = record[column]

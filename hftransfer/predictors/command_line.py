@@ -26,6 +26,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.base.tabular import cell
 from hftransfer.data.inputs import InputRequest, passed_over
 from hftransfer.data.reading import NamedInput, Reader
+from hftransfer.data.rows import StoredImage
 from hftransfer.demo.drawings import DRAWINGS, Drawings
 from hftransfer.predictors.predictor import Predictor, require_several
 from hftransfer.tasks.facts import OF_DRAWINGS
@@ -252,7 +253,8 @@ def warn_of_drawings(predictor: Predictor | DualPredictor, named: Sequence[Named
     if not isinstance(predictor, Predictor) or predictor.facts.data != DRAWINGS:
         return
     drawings = Drawings()
-    if any(not isinstance(one.value, DataError) and not drawings.holds(one.value) for one in named):
+    sound = (one.value for one in named if not isinstance(one.value, DataError))
+    if not all(drawings.holds(value.read() if isinstance(value, StoredImage) else value) for value in sound):
         remedy = "hftransfer zero-shot bundled/dual-encoder IMAGE --labels cat,dog, or train on photos of your own"
         print(f"warning: this model is not for photos: {OF_DRAWINGS}. Try {remedy}.", file=sys.stderr)
 

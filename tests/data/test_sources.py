@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,15 +14,19 @@ import numpy as np
 import pandas
 import pytest
 
+from hftransfer.base.cache import cache_folder
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image
-from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.inputs import inputs_of
+from hftransfer.data.inspection import image_of, inspect_rows
+from hftransfer.data.pictures import IMAGES
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import DatasetContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.splits import split_rows
+from hftransfer.data.texts import TEXTS
 from tests.builders import encoded, faults_of, missing_words, picture, write_classes
 
 
@@ -455,6 +460,73 @@ def test_parquet_may_hold_the_images_themselves(tmp_path):
     plain = [{"image": record["image"]["bytes"], "label": record["label"]} for record in records]  # type: ignore[index]
     rows = rows_of(write_table(tmp_path / "p.parquet", plain))["all"]
     assert np.array_equal(pixels(rows[1]), np.asarray(picture("blue")))
+
+
+@pytest.fixture
+def large_from_a_byte_on(monkeypatch):
+    monkeypatch.setattr("hftransfer.data.parquet_images.MOST_IN_MEMORY_BYTES", 0)
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_images_of_a_large_parquet_file_stay_on_the_disk(tmp_path):
+    names = ["red", "blue", "sand"]
+    structs = [{"image": {"bytes": encoded(picture(name)), "path": f"{name}.png"}, "label": name} for name in names]
+    for file, records in (
+        (tmp_path / "t.parquet", structs),
+        (tmp_path / "p.parquet", [{"label": one["label"], "image": one["image"]["bytes"]} for one in structs]),  # type: ignore[index]
+    ):
+        rows = rows_of(write_table(file, records))["all"]
+        assert [type(row.content) for row in rows] == [DatasetContent] * 3
+        assert [row.id for row in rows] == [f"{file.name}:{number}" for number in (1, 2, 3)]
+        for row in reversed(rows):
+            assert np.array_equal(pixels(row), np.asarray(picture(row.target)))
+        asked = inputs_of([str(file)], IMAGES)
+        assert np.array_equal(np.asarray(image_of(asked[2].value, "it")), np.asarray(picture("sand")))
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_a_large_parquet_file_that_was_changed_is_read_anew(tmp_path):
+    file = tmp_path / "t.parquet"
+    for name in ("red", "blue"):
+        write_table(file, [{"image": encoded(picture(name)), "label": name}])
+        os.utime(file, ns=(1, 2 if name == "red" else 3))
+        (row,) = rows_of(file)["all"]
+        assert np.array_equal(pixels(row), np.asarray(picture(name)))
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_a_row_without_image_is_told_and_its_path_is_not_followed(tmp_path):
+    (tmp_path / "outside.png").write_bytes(encoded(picture("red")))
+    path = str(tmp_path / "outside.png")
+    records = [
+        {"image": {"bytes": encoded(picture("blue")), "path": None}, "label": "blue"},
+        {"image": {"bytes": None, "path": path}, "label": "red"},
+    ]
+    (tmp_path / "data").mkdir()
+    text = told(write_table(tmp_path / "data" / "t.parquet", records))
+    assert missing_words(text, ("t.parquet:2", "a row with an image path", "got None")) == []
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_a_large_parquet_file_that_is_damaged_is_told_and_leaves_nothing(tmp_path):
+    file = write_table(tmp_path / "t.parquet", [{"image": bytes(range(256)) * 40, "label": "a"}])
+    content = bytearray(file.read_bytes())
+    content[4:40] = b"\xff" * 36
+    file.write_bytes(content)
+    assert missing_words(told(file), ("t.parquet must be a readable .parquet table",)) == []
+    assert list(cache_folder("data").glob("*parquet*")) == []
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_large_parquet_files_may_hold_no_images(tmp_path, image_set):
+    records = [{"text": "good", "label": "a"}, {"text": "bad", "label": "b"}]
+    path = write_table(tmp_path / "t.parquet", records)
+    rows = find_rows(DataSettings(source=str(path)), Progress(None), TEXTS)["all"]
+    assert [row.content.texts for row in rows] == [("good",), ("bad",)]
+    image_set.to_parquet(str(tmp_path / "i.parquet"))
+    rows = rows_of(tmp_path / "i.parquet", image_column="photo", label_column="kind")["all"]
+    assert labels(rows) == ["sand", "red", "sand"]
+    assert np.array_equal(pixels(rows[1]), np.asarray(picture("red")))
 
 
 def test_class_names_in_parquet_that_datasets_wrote_are_kept(tmp_path, image_set):
