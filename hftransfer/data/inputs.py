@@ -68,9 +68,9 @@ def inputs_of(
     pairs: bool = False,
 ) -> list[NamedInput]:
     """Return every input that is named: `-` stands for the lines of standard input (of questions: JSON objects with
-    both texts); tables (.csv, .tsv, .jsonl, .parquet) give one for each row, folders and patterns (`photos/*.jpg`) the
-    files in them. What else is given is a path where images are asked for, and a text where texts are; a .txt file is
-    one text.
+    both texts); tables (.csv, .tsv, .jsonl, .parquet, .tar) give one for each row, and so do folders with tables alone;
+    other folders, and patterns (`photos/*.jpg`), give the files in them. What else is given is a path where images are
+    asked for, and a text where texts are; a .txt file is one text.
 
     Raises:
         DataError: a table can't be read or has no such column, or a folder or pattern has no files; all are told.
@@ -109,16 +109,17 @@ def _expanded(
     if name == "-":
         yield from reader.lines(lines, columns)
     elif path is not None and path.is_file() and _is_table(path, reader):
-        table = reader.table(path, None)
-        if not table.records:
-            raise DataError(must_be(str(path), "a table with rows", "none"))
-        yield from reader.of_table(path, table, columns, pairs=pairs)
+        yield from _rows(path, reader, columns, pairs=pairs)
     elif path is None or not reader.suffix:
         yield reader.alone(name, path)
     elif path.is_dir():
         if names_run(path, reader):
             raise DataError(must_be(f"the input '{name}'", f"{reader.inputs}, or a folder of them", "a run"))
         found = sorted(_outside_runs(files_once(path), path))
+        if tables := _tables_alone(found, reader):
+            for table in tables:
+                yield from _rows(table, reader, columns, pairs=pairs)
+            return
         yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
     elif not path.exists() and _is_pattern(name, reader):
         start = Path(path.anchor)
@@ -126,6 +127,14 @@ def _expanded(
         yield from _files(found, reader, f"'{name}'", f"a pattern that matches files such as *{reader.suffix}")
     else:
         yield reader.alone(name, path)
+
+
+def _rows(path: Path, reader: Reader, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    """Return an input for each row of a table."""
+    table = reader.table(path, None)
+    if not table.records:
+        raise DataError(must_be(str(path), "a table with rows", "none"))
+    return reader.of_table(path, table, columns, pairs=pairs)
 
 
 def names_model(name: str, reader: Reader) -> bool:
@@ -183,8 +192,19 @@ def _files(files: Sequence[Path], reader: Reader, where: str, allowed: str) -> I
 def passed_over(given: Sequence[str], reader: Reader) -> list[str]:
     """Return the names of files in folders that are given which are no inputs by their names, and not read."""
     folders = [path for name in given if (path := _path(name)) is not None and path.is_dir()]
-    files = (file for path in folders for file in _outside_runs(files_below(path), path))
-    return sorted(str(file) for file in files if _is_beside(file, reader))
+    names = []
+    for path in folders:
+        files = _outside_runs(files_below(path), path)
+        read = set(_tables_alone(files, reader))
+        names += [str(file) for file in files if _is_beside(file, reader) and file not in read]
+    return sorted(names)
+
+
+def _tables_alone(files: Sequence[Path], reader: Reader) -> list[Path]:
+    """Return the tables among files, as shards and the tables of a Hub data set lie; none beside other inputs."""
+    if not all(_is_beside(file, reader) for file in files):
+        return []
+    return [file for file in files if _is_table(file, reader)]
 
 
 def _is_beside(file: Path, reader: Reader) -> bool:

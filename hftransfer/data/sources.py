@@ -383,8 +383,16 @@ def _add_table(path: Path, settings: DataSettings, reader: Reader, found: Found,
         note = f"{path.name}: a column for each class, as Roboflow writes it"
         table = Table(table.numbers, records, ["image", "label"], [*table.notes, note])
     found.notes += [note for note in table.notes if note not in found.notes]
-    wheres = [f"{path.name}:{number}" for number in table.numbers]
+    name = _name_in_source(path, settings)
+    wheres = [f"{name}:{number}" for number in table.numbers]
     _add_records(Records(table.records, wheres, table.columns, path, path.parent), settings, reader, found, role)
+
+
+def _name_in_source(path: Path, settings: DataSettings) -> str:
+    """Return the name of a table with the folders around it, as far as they are inside the source: tables of several
+    splits may have one name."""
+    source = user_path(settings.source, "data.source", DataError)
+    return path.relative_to(source).as_posix() if source in path.parents else path.name
 
 
 def _add_records(given: Records, settings: DataSettings, reader: Reader, found: Found, role: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image
+from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.pictures import CAPTIONED_IMAGES, IMAGES
 from hftransfer.data.reading import Columns, Reader
 from hftransfer.data.roles import Found
@@ -203,3 +204,28 @@ def test_a_shard_without_labels_is_read_as_inputs(tmp_path: Path) -> None:
         "1.png (s.tar:1)",
         "2.png (s.tar:2)",
     ]
+
+
+def test_a_folder_of_shards_is_read_as_inputs(tmp_path: Path) -> None:
+    for number in range(2):
+        write_shard(tmp_path / f"{number}.tar", colors(2 * number))
+    (tmp_path / "classnames.txt").write_text("dog\ncat\n", encoding="utf-8")
+    given = inputs_of([str(tmp_path)], IMAGES)
+    assert [one.name for one in given] == [f"{n:06}.png ({n // 2}.tar:{n % 2 + 1})" for n in range(4)]
+    assert all(isinstance(one.value, MemberContent) for one in given)
+    assert [Path(name).name for name in passed_over([str(tmp_path)], IMAGES)] == ["classnames.txt"]
+
+
+def test_tables_beside_photos_are_no_inputs(tmp_path: Path) -> None:
+    write_shard(tmp_path / "0.tar", colors(0))
+    picture("red").save(tmp_path / "photo.png")
+    assert [Path(one.name).name for one in inputs_of([str(tmp_path)], IMAGES)] == ["photo.png"]
+    assert [Path(name).name for name in passed_over([str(tmp_path)], IMAGES)] == ["0.tar"]
+
+
+def test_rows_of_tables_with_one_name_are_told_apart(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_shard(tmp_path / split / "0.tar", colors(0))
+    found = rows_of(tmp_path)
+    assert [row.id for row in found["test"]] == ["000000.png (test/0.tar:1)", "000001.png (test/0.tar:2)"]
+    assert not {row.id for row in found["test"]} & {row.id for row in found["train"]}
