@@ -90,6 +90,20 @@ def test_ranks_are_those_of_plain_loops() -> None:
     assert found["image_to_text_recall_at_3"] == np.mean([rank in (0, 1, 2) for rank in to_captions])
 
 
+@pytest.mark.parametrize("count", [50, 1500])
+def test_a_model_that_finds_everything_alike_finds_nothing(count: int) -> None:
+    # Cosines of equal embeddings differ in their last digits by how they are summed.
+    random = np.random.default_rng(0)
+    one = random.normal(size=(1, 384)).astype(np.float32)
+    captions = random.normal(size=(count, 384)).astype(np.float32)
+    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
+    images = np.repeat(one / np.linalg.norm(one), count, axis=0)
+    _, to_images = retrieval_ranks(images, captions, np.arange(count))
+    assert (to_images == count - 1).all()
+    to_captions, _ = retrieval_ranks(captions, images, np.arange(count))
+    assert (to_captions == count - 1).all()
+
+
 def test_the_loss_is_the_mean_of_both_directions() -> None:
     scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
     loss = infonce(9)
