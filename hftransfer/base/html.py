@@ -112,14 +112,14 @@ class Fragment:
     tiles: Sequence[Thumbnail] = ()
     notes: Sequence[str] = ()
 
-    def html(self) -> str:
+    def html(self, *, titled: bool = True) -> str:
         """Return it as HTML without a head."""
-        return render_page("hftransfer.base", "fragment.html.jinja", fragment=self).strip()
+        return render_page("hftransfer.base", "fragment.html.jinja", fragment=self, titled=titled).strip()
 
     def page(self) -> str:
         """Return it as a page of its own, light or dark as the browser is."""
         from markupsafe import Markup
 
         # What is in the fragment was escaped there.
-        body = Markup(self.html())  # noqa: S704
+        body = Markup(self.html(titled=False))  # noqa: S704
         return render_page("hftransfer.base", "sheet.html.jinja", title=self.title, body=body)

@@ -114,7 +114,9 @@ def test_suggestions_are_told_and_written(finished: Any, photos: Path, tmp_path:
     assert len(found.faults) == 1
     head = "input,label,score,uncertainty,typicality"
     assert (out / "suggestions.csv").read_text().splitlines()[0] == head
-    assert (out / "suggestions.html").read_text().count("<img") == 4
+    page = (out / "suggestions.html").read_text()
+    assert page.count("<img") == 4
+    assert page.count("inputs to label next") == 2  # in the head, and as the heading
 
 
 def test_models_without_labels_suggest_nothing(tiny: TinyModels, photos: Path) -> None:
