@@ -69,8 +69,8 @@ def trainer_run(settings: dict[str, Any]) -> dict[str, Any]:
         )
         for name, part in contents.items()
     }
-    gold = [[(a.start, a.start + len(a.text)) for a in row.target] for row in parts["train"][:most]]
-    targets = span_targets(windows["train"], gold).tolist()
+    gold = [[(a.start, a.start + len(a.text)) for a in row.target[:1]] for row in parts["train"][:most]]
+    targets = span_targets(windows["train"], gold)[:, 0].tolist()  # (W, 2)
     train: list[dict[str, Any]] = [
         {**window.tokens, "start_positions": first, "end_positions": last}
         for window, (first, last) in zip(windows["train"], targets, strict=True)

@@ -115,8 +115,10 @@ class QuestionAnswering(HeadTask[WindowSpans]):
     def loss(
         self, examples: Examples, classes: int, device: device, *, label_smoothing: float, class_weights: ClassWeights
     ) -> Loss:
-        """Return the mean of the cross-entropies of the answer's first and last token, over the tokens of the window
-        (Devlin et al., arXiv 1810.04805, section 4.2); a window without the answer points at its first token."""
+        """Return half the negative log probability that the window's span is one of the gold answers: the product of
+        the probabilities of its first and of its last token (Devlin et al., arXiv 1810.04805, section 4.2), summed over
+        the answers (Clark and Gardner, arXiv 1710.10723, section 2.2). Without any, that is the window's first token.
+        """
         import torch
 
         from hftransfer.tasks.spans import span_targets
@@ -124,7 +126,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         del classes, class_weights
         gold = [[(a.start, a.start + len(a.text)) for a in answers] for answers in examples.split.targets]
         windows = _windows(examples)
-        targets = torch.from_numpy(span_targets(windows, gold)).to(device)  # (W, 2)
+        targets = torch.from_numpy(span_targets(windows, gold)).to(device)  # (W, A, 2)
         lengths = torch.from_numpy(np.asarray(examples.items.lengths)).to(device)  # (W,)
 
         def total(logits: Tensor, chosen: Sequence[int]) -> Tensor:
@@ -132,10 +134,12 @@ class QuestionAnswering(HeadTask[WindowSpans]):
             padding = torch.arange(logits.shape[1], device=device) >= lengths[picked, None]  # (B, T)
             lowest = torch.finfo(logits.dtype).min
             logs = logits.masked_fill(padding.unsqueeze(-1), lowest).log_softmax(dim=1)  # (B, T, 2)
-            own = logs.gather(1, targets[picked].unsqueeze(1)).squeeze(1)  # (B, 2)
+            spans = targets[picked]  # (B, A, 2)
+            of_each = logs.gather(1, spans.clamp(min=0)).sum(dim=2)  # (B, A)
+            own = of_each.masked_fill(spans[..., 0] < 0, lowest).logsumexp(dim=1)  # (B,)
             # Smoothing spreads over the window's tokens; padding has none of it.
-            spread = logs.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=1) / lengths[picked, None]
-            return -((1 - label_smoothing) * own + label_smoothing * spread).mean(dim=1).sum()
+            spread = logs.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=(1, 2)) / lengths[picked]
+            return -((1 - label_smoothing) * own + label_smoothing * spread).sum() / 2
 
         return Loss(total, np.ones(len(windows)))
 

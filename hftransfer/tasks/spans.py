@@ -133,21 +133,23 @@ def best_null_threshold(
 
 
 def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int, int]]]) -> np.ndarray:
-    """Return the positions (W, 2) of the first and last token of each window's answer, int64, from the first gold
-    answer.
+    """Return the positions (W, A, 2) of the first and last token of each window's gold answers, int64.
 
-    `answers` holds the characters [start, end) of the gold answers of each question. Both positions are 0 where a
-    window does not hold the whole answer, or the question has none.
+    `answers` holds the characters [start, end) of the gold answers of each question. A window has each span once, up to
+    A of them; the rest is -1. Its only span is (0, 0) where it holds no whole answer, or the question has none.
     """
     from hftransfer.tasks.windows import answer_tokens
 
-    targets = np.zeros((len(windows), 2), dtype=np.int64)  # (W, 2)
     reach = _reach(windows, len(answers))
-    for row, window in enumerate(windows):
-        if answers[window.question]:
-            # An answer at the edge of its context may begin or end with characters that belong to no token.
-            (start, end), (first, last) = answers[window.question][0], reach[window.question]
-            targets[row] = answer_tokens(window, max(start, first), min(end, last))
+    found: list[list[tuple[int, int]]] = []
+    for window in windows:
+        # An answer at the edge of its context may begin or end with characters that belong to no token.
+        first, last = reach[window.question]
+        own = (answer_tokens(window, max(start, first), min(end, last)) for start, end in answers[window.question])
+        found.append(list(dict.fromkeys(span for span in own if span != (0, 0))) or [(0, 0)])
+    targets = np.full((len(windows), max(map(len, found), default=1), 2), -1, dtype=np.int64)  # (W, A, 2)
+    for row, spans in enumerate(found):
+        targets[row, : len(spans)] = spans
     return targets
 
 

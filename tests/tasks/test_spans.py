@@ -10,18 +10,27 @@ import re
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from hftransfer.base.errors import DataError, ModelError
+from hftransfer.data.rows import GoldAnswer, QuestionContent, Row
+from hftransfer.data.splits import Split
 from hftransfer.metrics.for_evaluate import ExactMatch, SpanF1
 from hftransfer.metrics.spans import exact_match, normalize_answer, score_spans, span_f1
+from hftransfer.tasks.contract import Examples
+from hftransfer.tasks.question_answering import QuestionAnswering
 from hftransfer.tasks.spans import best_null_threshold, decode, span_targets
 from hftransfer.tasks.windows import Window, answer_tokens, make_windows
+
+if TYPE_CHECKING:
+    from hftransfer.tasks.items import Items
 
 CORPUS = [
     "Who wrote the play Hamlet? The play was written by William Shakespeare in London around 1600.",
@@ -477,22 +486,67 @@ def test_a_window_without_context_holds_no_answer():
     assert answer_tokens(by_words(""), 0, 3) == (0, 0)
 
 
-def test_targets_take_the_first_gold_answer_in_every_window():
+def test_targets_are_the_gold_answers_that_a_window_holds_whole():
     text = "the red dog barks"
     windows = [by_words(text, 0, 2), by_words(text, 1, 4), by_words(text, question=1), by_words(text, question=2)]
-    targets = span_targets(windows, [[(4, 11), (0, 3)], [], [(0, 3)]])
+    targets = span_targets(windows, [[(4, 11), (0, 3), (4, 11), (8, 11)], [], [(0, 3)]])
     assert targets.dtype == np.int64
-    assert targets.tolist() == [[0, 0], [2, 3], [0, 0], [2, 2]]
+    none = [-1, -1]
+    assert targets.tolist() == [[[2, 2], none], [[2, 3], [3, 3]], [[0, 0], none], [[2, 2], none]]
 
 
 def test_targets_of_no_windows_have_two_columns():
-    assert span_targets([], []).shape == (0, 2)
+    assert span_targets([], []).shape == (0, 1, 2)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_that_of_any_gold_answer(smoothing: float) -> None:
+    text = "the red dog barks"
+    windows = [by_words(text, 1, 4), by_words(text, 0, 2), by_words(text, question=1)]
+    asked = [QuestionContent(str(number), "?", text, "") for number in range(2)]
+    gold = [(GoldAnswer("red dog", 4), GoldAnswer("dog", 8), GoldAnswer("red dog", 4)), ()]
+    split = Split([Row(one.id, one, answers) for one, answers in zip(asked, gold, strict=True)], gold, [b""] * 2)
+    items = SimpleNamespace(lengths=[len(window.offsets) for window in windows])
+    own = QuestionAnswering().loss(
+        Examples(split, cast("Items", items), windows=windows),
+        0,
+        torch.device("cpu"),
+        label_smoothing=smoothing,
+        class_weights=False,
+    )
+    logits = torch.randn(3, 7, 2, generator=torch.Generator().manual_seed(0))
+    spans = [[(2, 3), (3, 3)], [(0, 0)], [(0, 0)]]
+    wanted = 0.0
+    for row, window in enumerate(windows):
+        length = len(window.offsets)
+        start, end = torch.softmax(logits[row, :length].double(), dim=0).T
+        held = sum(float(start[first] * end[last]) for first, last in spans[row])
+        spread = float(start.log().mean() + end.log().mean())
+        wanted -= ((1 - smoothing) * math.log(held) + smoothing * spread) / 2
+    assert float(own.total(logits, [0, 1, 2])) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_of_one_gold_answer_the_loss_is_the_cross_entropy_of_both_ends() -> None:
+    window = by_words("the red dog barks")
+    content = QuestionContent("0", "?", "the red dog barks", "")
+    split = Split([Row("0", content, ())], [(GoldAnswer("dog", 8),)], [b""])
+    items = SimpleNamespace(lengths=[len(window.offsets)])
+    loss = QuestionAnswering().loss(
+        Examples(split, cast("Items", items), windows=[window]),
+        0,
+        torch.device("cpu"),
+        label_smoothing=0.1,
+        class_weights=False,
+    )
+    logits = torch.randn(1, len(window.offsets), 2, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.cross_entropy(logits, torch.tensor([[4, 4]]), label_smoothing=0.1)
+    assert float(loss.total(logits, [0])) == pytest.approx(float(mean), rel=1e-6)
 
 
 def test_an_answer_with_the_space_at_the_edge_of_its_context_is_found():
     context = " \ufeff London river \n"
     windows = make_windows(tokenizer_of("bert"), [QUESTION], [context], 64, 4)
-    (target,) = span_targets(windows, [[(0, len(context))]])
+    ((target,),) = span_targets(windows, [[(0, len(context))]])
     assert target[0] > 0
     (prediction,) = decode(windows, [one_hot(windows[0], *target)], [context])
     assert prediction.answer == "London river"
@@ -792,7 +846,7 @@ def test_gold_answers_of_squad_come_back_unless_they_end_inside_a_word_piece():
     gold = [[(row["answers"]["answer_start"][0], row["answers"]["text"][0])] for row in rows]
     spans = [[(start, start + len(text)) for start, text in own] for own in gold]
     windows = make_windows(tokenizer, [row["question"] for row in rows], contexts, 256, 96)
-    targets = span_targets(windows, spans)
+    targets = span_targets(windows, spans)[:, 0]
     logits = [one_hot(window, *target) for window, target in zip(windows, targets, strict=True)]
     predictions = decode(windows, logits, contexts, longest_answer_tokens=64)
     exact = [prediction.answer == own[0][1] for prediction, own in zip(predictions, gold, strict=True)]
