@@ -113,7 +113,7 @@ Inputs = Annotated[
     typer.Argument(
         metavar="[INPUT]...",
         help="Image files or texts, as the model takes them; folders, patterns ('photos/*.jpg'), tables (.csv, "
-        ".tsv, .jsonl, .parquet), or - for the lines of standard input (of questions: JSON with both texts).",
+        ".tsv, .jsonl, .parquet, .tar), or - for the lines of standard input (of questions: JSON with both texts).",
     ),
 ]
 Column = Annotated[str | None, typer.Option(help="For tables: the column with images, texts or questions.")]

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -121,7 +121,11 @@ class LoraLayers:
 
 def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
     """Write matrices and head beside `adapter_config.json`, which names the base model."""
-    model.peft_config["default"].base_model_name_or_path = base
+    config: Any = model.peft_config["default"]
+    config.base_model_name_or_path = base
+    # peft keeps the names as a set, which is written in another order by each process.
+    if isinstance(config.target_modules, set):  # a pattern is text
+        config.target_modules = sorted(config.target_modules)
     with quiet_peft():
         model.save_pretrained(str(folder), save_embedding_layers=False)
     # peft writes a card of its own; a run writes another.

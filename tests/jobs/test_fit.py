@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -183,6 +184,9 @@ def test_merged_lora_is_a_native_model_that_predicts_the_same(
     }
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     assert (result.folder / "model" / "adapter_model.safetensors").is_file()
+    targets = json.loads((result.folder / "model" / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(targets)
+    assert len(targets) > 1
     lora, merged = load_model(result.folder), load_model(result.folder / "merged")
     for mine, theirs in zip(lora.predict(["a fine film"]), merged.predict(["a fine film"]), strict=True):
         assert mine.scores == pytest.approx(theirs.scores, abs=1e-5)

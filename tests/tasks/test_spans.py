@@ -57,11 +57,14 @@ def _wrapped(tokenizer: Tokenizer, **names: Any) -> PreTrainedTokenizerFast:
 def bert_like() -> PreTrainedTokenizerFast:
     """WordPiece without case and accents, two kinds of token types, three special tokens."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = {word for text in CORPUS for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    # The pieces of a trained WordPiece differ from one training to the next (findings/wordpiece_training_by_chance.sh).
+    begins = {word[:length] for word in words for length in (1, 3, 5)}
+    ends = {f"##{word[start : start + length]}" for word in words for start in range(1, len(word)) for length in (1, 2)}
+    names = [*special, *sorted(begins | ends)]
+    tokenizer = Tokenizer(models.WordPiece({name: id for id, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
