@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -27,6 +28,11 @@ from tests.builders import (  # first: one thread and no network, before torch i
     write_tiny_open_clip,
     write_tiny_text_model,
 )
+
+
+def pytest_collection_finish() -> None:
+    """Collect rarely: the collector took an eighth of the suite's time."""
+    gc.set_threshold(100_000, 20, 20)  # frozen objects would be unknown to Hypothesis
 
 
 @pytest.fixture(scope="session")

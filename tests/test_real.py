@@ -44,6 +44,7 @@ class TestDrawnPets:
         written = json.loads((tmp_path / "run" / "metrics.json").read_text())
         assert written["test"]["accuracy"] == metrics["test"]["accuracy"]
 
+    @pytest.mark.slow
     def test_raw_pixels_stay_at_or_below_80_percent(self) -> None:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

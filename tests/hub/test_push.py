@@ -118,6 +118,7 @@ def test_a_hub_out_of_reach_is_told(finished: Any, monkeypatch: pytest.MonkeyPat
     with pytest.raises(PushError, match=r"^The Hub can't be reached \(HF_HUB_OFFLINE is set\)\. Nothing was sent\.$"):
         push(finished("resnet").folder, "me/pets", progress=SILENT)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # its client waits between trials
     where: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "token": "hf_secret", "wait": lambda _: None}
     with pytest.raises(PushError, match=r"Could not create the repository for me/pets on the Hub: it can't be reached"):
         push(finished("resnet").folder, "me/pets", progress=SILENT, **where)
