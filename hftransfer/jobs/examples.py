@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 _MISTAKES, _EXPLAINED = 24, 6
-_PATIENCE_SECONDS = 6.0
-"""No further mistake is explained after so long."""
+_PATIENCE_SECONDS = (2.0, 6.0)
+"""No further mistake is explained after as long as the run learned; after so long at the least, and at the most."""
 PICTURE_PX, _LONGEST_TEXT, _AROUND = 400, 400, 80
 _STRIP_PX, _MOST_KEYS = 1000, 60
 
@@ -45,35 +45,45 @@ class _Tested:
     explained: str = "the wrong class"
     cells: Sequence[str] = ()
     """The cell of the confusion matrix of each, where there is one."""
+    patience_seconds: float = _PATIENCE_SECONDS[1]
+    """No further picture is explained after so long."""
 
     @classmethod
     def of(
-        cls, learned: Learned, predicted: Mapping[int, int] | np.ndarray, said: dict[int, str], **more: Any
+        cls,
+        learned: Learned,
+        predicted: Mapping[int, int] | np.ndarray,
+        said: dict[int, str],
+        learning_seconds: float,
+        **more: Any,
     ) -> _Tested:
-        """Return those of a run."""
+        """Return those of a run that learned for so long."""
         adapter = learned.adapter if learned.task.explains else None
         max_tokens = learned.model_facts.max_tokens if learned.model_facts else None
-        return cls(learned.splits.test.rows, predicted, said, adapter, max_tokens, **more)
+        patience = min(max(learning_seconds, _PATIENCE_SECONDS[0]), _PATIENCE_SECONDS[1])
+        rows = learned.splits.test.rows
+        return cls(rows, predicted, said, adapter, max_tokens, patience_seconds=patience, **more)
 
 
-def groups_of(learned: Learned) -> list[Group]:
-    """Return test examples that show how good the model is, as its task shows them."""
+def groups_of(learned: Learned, learning_seconds: float) -> list[Group]:
+    """Return test examples that show how good the model is, as its task shows them. Explaining them takes about as long
+    as learning did, or less."""
     test = learned.judged.get("test")
     if "retrieval.parquet" in learned.tables:
         return _retrieved(learned)
     if test is None:
         return []
     if test.groups:
-        return [_group_of(group, learned) for group in test.groups if group.examples]
+        return [_group_of(group, learned, learning_seconds) for group in test.groups if group.examples]
     if test.probabilities is None:
         return _answers(learned.splits.test.rows, test.columns)
-    groups = _judged_groups(learned, test.probabilities)
+    groups = _judged_groups(learned, test.probabilities, learning_seconds)
     if not learned.task.reader.fields and len(learned.splits.train):
         groups.append(_samples(learned.splits.train.rows))
     return groups
 
 
-def _group_of(group: ExampleGroup, learned: Learned) -> Group:
+def _group_of(group: ExampleGroup, learned: Learned, learning_seconds: float) -> Group:
     """Return a group of examples as the page shows them: pictures or texts, explained where an output is named."""
     rows = learned.splits.test.rows
     chosen = [one.place for one in group.examples][:SHOWN]
@@ -92,7 +102,7 @@ def _group_of(group: ExampleGroup, learned: Learned) -> Group:
         return Group(group.title, group.kind, group.note, pictures=strips, wide=True, key=_key_of(group))
     outputs = {one.place: one.output for one in group.examples if one.output is not None}
     said = {one.place: one.caption for one in group.examples}
-    tested = _Tested.of(learned, outputs, said, explained=group.explained)
+    tested = _Tested.of(learned, outputs, said, learning_seconds, explained=group.explained)
     shown = _shown(learned)(group.title, group.kind, chosen, tested, explains=len(outputs) == len(group.examples))
     return replace(shown, note=" ".join(filter(None, (group.note, shown.note))))
 
@@ -139,7 +149,7 @@ def _marked(text: str, marks: Sequence[Mark]) -> list[Marked]:
     return [part for part in (*parts, Marked(text[end:])) if part.text.strip()]
 
 
-def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
+def _judged_groups(learned: Learned, probabilities: np.ndarray, learning_seconds: float) -> list[Group]:
     """Return the worst mistakes, the surest right ones and the least sure, by the probabilities (N, C); no cell of the
     confusion matrix fills a group alone."""
     labels, names = learned.splits.test.class_ids, learned.splits.class_names
@@ -154,7 +164,7 @@ def _judged_groups(learned: Learned, probabilities: np.ndarray) -> list[Group]:
     sure = probabilities.max(axis=1)
     said = {i: f"{names[labels[i]]}, predicted as {names[predicted[i]]} ({sure[i]:.0%})" for i in worst}
     said |= {index: f"{names[labels[index]]} ({own[index]:.0%})" for index in (*surest, *unsure)}
-    show, tested = _shown(learned), _Tested.of(learned, predicted, said, cells=cells)
+    show, tested = _shown(learned), _Tested.of(learned, predicted, said, learning_seconds, cells=cells)
     title = f"Worst mistakes: {len(wrong)} of {len(labels)} test examples"
     groups = [show(title, "wrong", worst, tested, explains=True)] if wrong else []
     if unsure:
@@ -201,7 +211,7 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
     explained = chosen[:_EXPLAINED] if explains and tested.adapter is not None else []
     # What is explained is read whole, as the model read it; of the others as much as is shown.
     images = {i: decode_row(tested.rows[i], None if i in explained else enough_for(PICTURE_PX)) for i in chosen}
-    maps = _maps(tested.adapter, {i: images[i] for i in explained}, tested.predicted) if tested.adapter else {}
+    maps = _maps(tested, {i: images[i] for i in explained})
     blank = {index: "; the map is blank" for index, own in maps.items() if own is None}
     shown = [
         Picture(
@@ -223,26 +233,26 @@ def _pictures(title: str, kind: str, chosen: list[int], tested: _Tested, *, expl
     return Group(title, kind, note, pictures=shown)
 
 
-def _maps(
-    adapter: Adapter, images: dict[int, Image.Image], predicted: Mapping[int, int] | np.ndarray
-) -> dict[int, Image.Image | None]:
+def _maps(tested: _Tested, images: dict[int, Image.Image]) -> dict[int, Image.Image | None]:
     """Return what the model saw of some images, with what spoke for the predicted class over it (None: nothing did); of
-    as many as a few seconds allow."""
+    as many as its patience allows."""
+    if tested.adapter is None or not images:
+        return {}
     from hftransfer.attribution.maps import class_maps, is_blank
     from hftransfer.attribution.network import PixelModel, find_spot
     from hftransfer.report.figures import overlaid
 
     found: dict[int, Image.Image | None] = {}
     try:
-        asked = PixelModel(adapter)
+        asked = PixelModel(tested.adapter)
         spot = find_spot(asked)
         began = time.perf_counter()
-        for index in list(images)[:_EXPLAINED]:
-            # A map may take many passes: the page must not take longer than a short training.
-            if time.perf_counter() - began > _PATIENCE_SECONDS:
+        for index, image in images.items():
+            # A map may take many passes: the page must not take longer than what it tells of.
+            if time.perf_counter() - began > tested.patience_seconds:
                 break
-            pixels = asked.encode([images[index]])
-            own = class_maps(asked, pixels, [int(predicted[index])], "auto", spot)[0]
+            pixels = asked.encode([image])
+            own = class_maps(asked, pixels, [int(tested.predicted[index])], "auto", spot)[0]
             shown = (255 * overlaid(asked.seen(pixels)[0], own)).round().astype(np.uint8)
             found[index] = None if is_blank(own) else _small(Image.fromarray(shown))
     except HftransferError:

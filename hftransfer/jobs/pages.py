@@ -35,6 +35,7 @@ _ON_AUDIT = (
 
 def page_of(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject) -> RunPage:
     """Return the content of `report.html`."""
+    learning = sum(metrics["seconds"].get(stage, 0.0) for stage in ("activations", "train"))
     return RunPage(
         title=loaded.name,
         task=learned.task,
@@ -48,7 +49,7 @@ def page_of(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: 
         environment=learned.environment,
         charts=_charts(learned, metrics),
         matrices=_matrices(learned),
-        groups=[*groups_of(learned), *_audit_groups(learned, loaded.recipe.train.seed)],
+        groups=[*groups_of(learned, learning), *_audit_groups(learned, loaded.recipe.train.seed)],
         date=moment(learned.environment["started"]) if "started" in learned.environment else "",
         comparison=comparison_of(folder.path),
     )
