@@ -470,11 +470,11 @@ class Dialogues(Reader):
             return NamedInput(str(file), error)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
         del pairs
         if path.suffix.lower() == ".txt":
             return [self.of_file(path)]
-        return require_some_sound(self._of_records(table, columns, path.name))
+        return require_some_sound(self._of_records(table, columns, name))
 
     def _of_records(self, table: Table, columns: Columns, name: str) -> Iterator[NamedInput]:
         lowered = {column.lower(): column for column in reversed(table.columns)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_path
 from hftransfer.base.runs import COMPARISON, holds_model, is_run, newest_in
-from hftransfer.data.layouts import files_below, files_once
+from hftransfer.data.layouts import files_below, files_once, name_below
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, NamedInput, Reader
 from hftransfer.data.settings import of_no_recipe
@@ -109,7 +109,7 @@ def _expanded(
     if name == "-":
         yield from reader.lines(lines, columns)
     elif path is not None and path.is_file() and _is_table(path, reader):
-        yield from _rows(path, reader, columns, pairs=pairs)
+        yield from _rows(path, path.name, reader, columns, pairs=pairs)
     elif path is None or not reader.suffix:
         yield reader.alone(name, path)
     elif path.is_dir():
@@ -118,7 +118,7 @@ def _expanded(
         found = sorted(_outside_runs(files_once(path), path))
         if tables := _tables_alone(found, reader):
             for table in tables:
-                yield from _rows(table, reader, columns, pairs=pairs)
+                yield from _rows(table, name_below(table, path), reader, columns, pairs=pairs)
             return
         yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
     elif not path.exists() and _is_pattern(name, reader):
@@ -129,12 +129,12 @@ def _expanded(
         yield reader.alone(name, path)
 
 
-def _rows(path: Path, reader: Reader, columns: Columns, *, pairs: bool) -> list[NamedInput]:
-    """Return an input for each row of a table."""
+def _rows(path: Path, name: str, reader: Reader, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    """Return an input for each row of a table, which people know by a name."""
     table = reader.table(path, None)
     if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    return reader.of_table(path, table, columns, pairs=pairs)
+    return reader.of_table(path, table, columns, pairs=pairs, name=name)
 
 
 def names_model(name: str, reader: Reader) -> bool:

@@ -87,6 +87,12 @@ def files_once(folder: Path) -> list[Path]:
     return [walked.path for walked in files if not walked.by_link or walked.path.resolve() not in own]
 
 
+def name_below(path: Path, folder: Path) -> str:
+    """Return the name of a file with the folders around it, as far as they are inside a folder: several files in it may
+    have one name."""
+    return path.relative_to(folder).as_posix() if folder in path.parents else path.name
+
+
 def path_fault(file: Path, root: Path, name: str, settings: DataSettings) -> str | None:
     """Why a file may not be read: it is a link out of the data's folder."""
     if settings.allow_outside_paths:

@@ -25,43 +25,39 @@ _FILE = "images.arrow"
 _ROWS_AT_ONCE = 100
 
 
-def columns_of_images(path: Path, schema: pyarrow.Schema) -> list[str]:
-    """Return the columns that hold bytes, as images are kept, where the file is large."""
-    large = path.stat().st_size > MOST_IN_MEMORY_BYTES
-    return [field.name for field in schema if large and _holds_bytes(field.type)]
-
-
-def images_in(path: Path, columns: Sequence[str]) -> list[list[DatasetContent | None]]:
-    """Return the images in columns of bytes, or of structs with them, row by row; None where there is none.
+def images_in(path: Path, file: pyarrow.parquet.ParquetFile) -> dict[str, list[DatasetContent | None]]:
+    """Return the columns of a large file that hold bytes, as images are kept, or structs with them: an image a row,
+    None where there is none. Of a small file return none.
 
     Raises:
         OutputError: the cache folder can't be written.
         WriteError: there is no room in it.
         ValueError: the file is damaged.
     """
+    found, schema = path.stat(), file.schema_arrow
+    if found.st_size <= MOST_IN_MEMORY_BYTES:
+        return {}
+    held = [field for field in schema if _holds_bytes(field.type) and schema.names.count(field.name) == 1]
+    if not held:
+        return {}
     import datasets
     import pyarrow.compute
-    import pyarrow.parquet
 
-    found = path.stat()
     key = hashlib.blake2b(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}".encode(), digest_size=16).hexdigest()
     folder = cache_folder("data") / f"parquet-{key}"
     mark_in_use(folder)
     if not folder.is_dir():
-        # Read ahead, its default, keeps the bytes of all batches until the last is read (pyarrow 26.0.1).
-        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
-        schema = pyarrow.schema([file.schema_arrow.field(column) for column in columns])
-        with new_entry(folder) as draft, pyarrow.ipc.new_stream(str(draft / _FILE), schema) as writer:
-            for batch in _batches(file, columns):
+        with new_entry(folder) as draft, pyarrow.ipc.new_stream(str(draft / _FILE), pyarrow.schema(held)) as writer:
+            for batch in _batches(file, [field.name for field in held]):
                 writer.write_batch(batch.replace_schema_metadata(None))
     read = datasets.Dataset.from_file(str(folder / _FILE))
-    contents = []
-    for column in columns:
+    contents = {}
+    for column in read.column_names:
         images = read.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-        held = pyarrow.compute.is_valid(pyarrow.compute.struct_field(images.data.column(column), "bytes"))
-        contents.append(
-            [DatasetContent(images, column, row) if valid else None for row, valid in enumerate(held.to_pylist())]
-        )
+        there = pyarrow.compute.is_valid(pyarrow.compute.struct_field(images.data.column(column), "bytes"))
+        contents[column] = [
+            DatasetContent(images, column, row) if valid else None for row, valid in enumerate(there.to_pylist())
+        ]
     return contents
 
 

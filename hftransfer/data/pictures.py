@@ -203,15 +203,15 @@ class Images(OfLabels):
         return NamedInput(str(file), file)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
         del pairs
         column = column_of(columns.first, IMAGE_COLUMNS, table.columns, "--column", path)
-        return require_some_sound(self._of_cells(path, table, column))
+        return require_some_sound(self._of_cells(path, name, table, column))
 
-    def _of_cells(self, path: Path, table: Table, column: str) -> Iterator[NamedInput]:
+    def _of_cells(self, path: Path, name: str, table: Table, column: str) -> Iterator[NamedInput]:
         settings = DataSettings(source=str(path), allow_outside_paths=True)
         for record, number in zip(table.records, table.numbers, strict=True):
-            value, where = record.get(column), f"{path.name}:{number}"
+            value, where = record.get(column), f"{name}:{number}"
             named = str(value) if isinstance(value, str) and value else where
             try:
                 content = table_content(value, path.parent, where, settings)

@@ -272,9 +272,9 @@ class Questions(Reader):
         return self.alone(str(file), file)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
         del pairs
-        return self._of_records(table, columns, path, path.name)
+        return self._of_records(table, columns, path, name)
 
     def _of_records(self, table: Table, columns: Columns, source: object, name: str) -> list[NamedInput]:
         if not table.records:

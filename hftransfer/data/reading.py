@@ -287,8 +287,8 @@ class Reader(ABC):
         """Return the input in a file of a folder."""
 
     @abstractmethod
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
-        """Return an input for each row of a table.
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
+        """Return an input for each row of a table, which people know by `name`.
 
         Raises:
             DataError: it has no such columns, or no row is sound.

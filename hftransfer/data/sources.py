@@ -18,7 +18,15 @@ from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, is_missi
 from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
-from hftransfer.data.layouts import ARCHIVES, ONE_HOT, FolderReader, files_below, is_layout_of_splits, visible
+from hftransfer.data.layouts import (
+    ARCHIVES,
+    ONE_HOT,
+    FolderReader,
+    files_below,
+    is_layout_of_splits,
+    name_below,
+    visible,
+)
 from hftransfer.data.objects import Objects, objects_in
 from hftransfer.data.pictures import IMAGE_COLUMNS, IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.questions import QUESTIONS
@@ -383,16 +391,10 @@ def _add_table(path: Path, settings: DataSettings, reader: Reader, found: Found,
         note = f"{path.name}: a column for each class, as Roboflow writes it"
         table = Table(table.numbers, records, ["image", "label"], [*table.notes, note])
     found.notes += [note for note in table.notes if note not in found.notes]
-    name = _name_in_source(path, settings)
+    # Tables of several splits may have one name.
+    name = name_below(path, user_path(settings.source, "data.source", DataError))
     wheres = [f"{name}:{number}" for number in table.numbers]
     _add_records(Records(table.records, wheres, table.columns, path, path.parent), settings, reader, found, role)
-
-
-def _name_in_source(path: Path, settings: DataSettings) -> str:
-    """Return the name of a table with the folders around it, as far as they are inside the source: tables of several
-    splits may have one name."""
-    source = user_path(settings.source, "data.source", DataError)
-    return path.relative_to(source).as_posix() if source in path.parents else path.name
 
 
 def _add_records(given: Records, settings: DataSettings, reader: Reader, found: Found, role: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hftransfer.base.errors import DataError, must_be, printable, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.data.exports import plain_records
-from hftransfer.data.parquet_images import columns_of_images, images_in
+from hftransfer.data.parquet_images import images_in
 from hftransfer.data.rows import LFS_POINTER
 from hftransfer.data.settings import OR_ENCODING, OR_UTF_16
 from hftransfer.data.shards import SHARD, read_shard
@@ -330,10 +330,10 @@ def _parquet(path: Path) -> Table:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             remedy = "Fetch the files: git lfs pull."
             raise DataError(must_be(str(path), "a table", "a Git LFS pointer, not the file", remedy))
-    file = pyarrow.parquet.ParquetFile(path)
+    # Read ahead, its default, keeps the bytes of all batches until the last is read (pyarrow 26.0.1).
+    file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
     columns = list(file.schema_arrow.names)
-    of_images = columns_of_images(path, file.schema_arrow)
-    kept = dict(zip(of_images, images_in(path, of_images), strict=True)) if of_images else {}
+    kept = images_in(path, file)
     table = file.read([column for column in columns if column not in kept])
     read = iter(table.columns)  # by place: a name may be there twice
     # Parquet has no lines: rows are counted from 1, as people do.

@@ -249,14 +249,14 @@ class Texts(OfLabels):
         return NamedInput(str(file), _text_in(file))
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
         first = text_column_of(columns.first, table.columns, "--column", path)
         second = pair_column_of(columns.second, first, table.columns, "--pair-column", path) if pairs else None
-        return require_some_sound(self._of_cells(path, table, first, second))
+        return require_some_sound(self._of_cells(name, table, first, second))
 
-    def _of_cells(self, path: Path, table: Table, first: str, second: str | None) -> Iterator[NamedInput]:
+    def _of_cells(self, name: str, table: Table, first: str, second: str | None) -> Iterator[NamedInput]:
         wanted = [first] if second is None else [first, second]
-        for where, values in texts_in(path.name, table, wanted):
+        for where, values in texts_in(name, table, wanted):
             if isinstance(values, DataError):
                 yield NamedInput(where, values)
             else:

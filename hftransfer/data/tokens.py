@@ -412,17 +412,17 @@ class TaggedTexts(Texts):
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
         lowered = {column.lower() for column in table.columns}
         if columns.first is not None or lowered.isdisjoint(TOKEN_COLUMNS):
-            return super().of_table(path, table, columns, pairs=False)
+            return super().of_table(path, table, columns, pairs=False, name=name)
         column = column_of(None, TOKEN_COLUMNS, table.columns, "--column", path)
-        return require_some_sound(_inputs_of(path, table, column))
+        return require_some_sound(_inputs_of(name, table, column))
 
 
-def _inputs_of(path: Path, table: Table, column: str) -> Iterator[NamedInput]:
+def _inputs_of(name: str, table: Table, column: str) -> Iterator[NamedInput]:
     for record, number in zip(table.records, table.numbers, strict=True):
-        where = f"{path.name}:{number}"
+        where = f"{name}:{number}"
         try:
             words = _listed(record.get(column), where, column, "the words of a text")
             yield NamedInput(" ".join(map(str, words)), words)

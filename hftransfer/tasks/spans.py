@@ -145,7 +145,8 @@ def span_targets(windows: Sequence[Window], answers: Sequence[Sequence[tuple[int
     for window in windows:
         # An answer at the edge of its context may begin or end with characters that belong to no token.
         first, last = reach[window.question]
-        own = (answer_tokens(window, max(start, first), min(end, last)) for start, end in answers[window.question])
+        distinct = dict.fromkeys(answers[window.question])
+        own = (answer_tokens(window, max(start, first), min(end, last)) for start, end in distinct)
         found.append(list(dict.fromkeys(span for span in own if span != (0, 0))) or [(0, 0)])
     targets = np.full((len(windows), max(map(len, found), default=1), 2), -1, dtype=np.int64)  # (W, A, 2)
     for row, spans in enumerate(found):

@@ -200,7 +200,7 @@ def test_a_folder_of_compressed_shards_is_told(tmp_path: Path) -> None:
 def test_a_shard_without_labels_is_read_as_inputs(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "s.tar", {"1.png": png("red"), "2.png": png("blue")})
     table = read_table(path)
-    assert [one.name for one in IMAGES.of_table(path, table, Columns(), pairs=False)] == [
+    assert [one.name for one in IMAGES.of_table(path, table, Columns(), pairs=False, name=path.name)] == [
         "1.png (s.tar:1)",
         "2.png (s.tar:2)",
     ]
@@ -229,3 +229,5 @@ def test_rows_of_tables_with_one_name_are_told_apart(tmp_path: Path) -> None:
     found = rows_of(tmp_path)
     assert [row.id for row in found["test"]] == ["000000.png (test/0.tar:1)", "000001.png (test/0.tar:2)"]
     assert not {row.id for row in found["test"]} & {row.id for row in found["train"]}
+    names = [one.name for one in inputs_of([str(tmp_path)], IMAGES)]
+    assert names[::2] == ["000000.png (test/0.tar:1)", "000000.png (train/0.tar:1)"]

@@ -12,6 +12,8 @@ from typing import Any
 import datasets
 import numpy as np
 import pandas
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from hftransfer.base.cache import cache_folder
@@ -515,6 +517,16 @@ def test_a_large_parquet_file_that_is_damaged_is_told_and_leaves_nothing(tmp_pat
     file.write_bytes(content)
     assert missing_words(told(file), ("t.parquet must be a readable .parquet table",)) == []
     assert list(cache_folder("data").glob("*parquet*")) == []
+
+
+@pytest.mark.usefixtures("large_from_a_byte_on")
+def test_a_large_parquet_file_may_have_a_name_twice(tmp_path):
+    image, other = encoded(picture("red")), encoded(picture("blue"))
+    columns = [[image], ["red"], [other], [other]]
+    table = pyarrow.table(columns, names=["image", "label", "mask", "mask"])
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    (row,) = rows_of(tmp_path / "t.parquet")["all"]
+    assert np.array_equal(pixels(row), np.asarray(picture("red")))
 
 
 @pytest.mark.usefixtures("large_from_a_byte_on")
