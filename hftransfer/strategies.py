@@ -110,6 +110,11 @@ class _Strategy(BaseModel):
         return False
 
     @property
+    def freezes_some(self) -> bool:
+        """Return whether stages at the bottom stay as they are, so that what they give can be kept."""
+        return True
+
+    @property
     def usual_epochs(self) -> int:
         """Return how many passes over the training split are made where nobody says."""
         return 10 if self.contrasts else self.default_epochs
@@ -240,6 +245,11 @@ class FineTune(_Stepped):
     )
     gradual: bool = Field(False, description="unfreeze one stage more at each epoch, from the head down")
 
+    @property
+    def freezes_some(self) -> bool:
+        """Return whether stages at the bottom stay as they are, so that what they give can be kept."""
+        return self.unfreeze != "all"
+
     def rates(self, *, gently: bool = False) -> Rates:
         """Return how fast what learns; `gently` where features serve already, and large steps would distort them."""
         usual = 3e-5 if gently else 1e-4
@@ -312,6 +322,11 @@ class LoRA(_Stepped):
     merge: bool = Field(False, description="write the merged native model into the folder merged/ too")
     learning_rate: Rate = Field(5e-4, description="peak learning rate of the matrices")
     head_lr: Rate = Field(1e-3, description="peak learning rate of the head")
+
+    @property
+    def freezes_some(self) -> bool:
+        """Return whether stages at the bottom stay as they are, so that what they give can be kept."""
+        return self.last is not None
 
     def rates(self, *, gently: bool = False) -> Rates:
         """Return how fast what learns."""

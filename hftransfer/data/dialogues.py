@@ -52,6 +52,7 @@ class Dialogue:
     written."""
 
     path: ClassVar[None] = None
+    identity: ClassVar[None] = None
     turns: tuple[Turn, ...]
 
     @property

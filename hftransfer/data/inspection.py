@@ -134,7 +134,9 @@ def inspect_rows(
     whose image is not sound. `see` is given all sound images, in several threads: then they are decoded exactly."""
 
     def look(row: Row) -> tuple[bytes, str | None, Depth | None]:
-        depth = None
+        depth, identity = None, row.content.identity
+        if identity is not None and see is None and not decode:
+            return identity, None, None  # nothing is fetched for a first look
         try:
             content = read_row(row)
             if see is not None:
@@ -143,7 +145,7 @@ def inspect_rows(
                 depth = inspect_image(content, row.id, decode=decode, max_pixels=max_pixels or MAX_PIXELS)
         except DataError as error:
             return b"", str(error), None
-        return hashlib.blake2b(content, digest_size=16).digest(), None, depth
+        return identity or hashlib.blake2b(content, digest_size=16).digest(), None, depth
 
     digests: list[bytes] = []
     faults: dict[int, str] = {}

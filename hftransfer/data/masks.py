@@ -27,7 +27,7 @@ from hftransfer.data.mask_labels import (
 from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import DatasetContent, Row
+from hftransfer.data.rows import Row, images_of
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import TargetKind, divided
@@ -111,20 +111,17 @@ class MaskedImages(Images):
     def of_dataset(
         self, dataset: Any, records: list[dict[str, Any]], given: Records, settings: DataSettings, images: Sequence[str]
     ) -> Records:
-        import datasets
-
+        del images
         try:
             image, (mask,) = self._columns(given, settings)
         except DataError:
             return replace(given, records=records)  # told when the rows are made
-        raw = dataset.select_columns([image, mask])
-        for column in (image, mask):
-            raw = raw.cast_column(column, datasets.Image(decode=False))
+        contents = {column: images_of(dataset, column) for column in (image, mask)}
         placed = [{**record, image: None, mask: None, _PLACE: place} for place, record in enumerate(records)]
         return replace(
             given,
             records=placed,
-            content=lambda record, column, _: DatasetContent(raw, column, cast("int", record[_PLACE])),
+            content=lambda record, column, _: contents[column](cast("int", record[_PLACE])),
         )
 
     @override

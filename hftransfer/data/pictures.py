@@ -34,7 +34,9 @@ from hftransfer.data.rows import (
     Inspection,
     Row,
     StoredImage,
+    StreamedContent,
     Target,
+    images_of,
 )
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import Table, raise_first
@@ -151,21 +153,14 @@ class Images(OfLabels):
         images: Sequence[str],
     ) -> Records:
         """Return the records with the place of each in its data set, where its images stay."""
-        import datasets
-
+        del images
         try:
             column, _ = self._columns(given, settings)
         except DataError:
             return replace(given, records=records)  # told when the rows are made
-        if column not in images:
-            dataset = dataset.cast_column(column, datasets.Image())
-        raw = dataset.cast_column(column, datasets.Image(decode=False)).select_columns([column])
+        image = images_of(dataset, column)
         placed = [{**record, _PLACE: place} for place, record in enumerate(records)]
-        return replace(
-            given,
-            records=placed,
-            content=lambda record, column, _: DatasetContent(raw, column, cast(int, record[_PLACE])),
-        )
+        return replace(given, records=placed, content=lambda record, _, __: image(cast(int, record[_PLACE])))
 
     @override
     def in_memory(self, given: Records) -> Records:
@@ -334,7 +329,7 @@ class _ImageFolder:
 def _name_of(value: object, content: Content, where: str) -> str:
     """Return what a person knows an image in a table by: what its cell names, and the place of that; of bytes, which
     name nothing, the place alone."""
-    return where if isinstance(content, BytesContent | DatasetContent) else f"{value} ({where})"
+    return where if isinstance(content, BytesContent | DatasetContent | StreamedContent) else f"{value} ({where})"
 
 
 def _is_file(path: Path) -> bool:

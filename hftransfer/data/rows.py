@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from hftransfer.data.depth import Depth, PixelRange
+    from hftransfer.data.streams import StreamedDataset
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -40,6 +41,10 @@ class Content(Protocol):
         """The file that it is in, where it is a file of its own."""
 
     @property
+    def identity(self) -> bytes | None:
+        """What tells it from others where it is far away; None where its bytes do."""
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The texts that a model reads; none where the input is an image."""
 
@@ -55,6 +60,7 @@ class _Image:
     """The part that contents of images share: no text, and usually no file of their own."""
 
     __slots__ = ()
+    identity: ClassVar[None] = None
     texts: ClassVar[tuple[str, ...]] = ()
     widget: ClassVar[dict[str, str]] = {}
 
@@ -62,6 +68,11 @@ class _Image:
 class _NoFile:
     __slots__ = ()
     path: ClassVar[None] = None
+
+
+class _Text(_NoFile):
+    __slots__ = ()
+    identity: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +150,53 @@ class DatasetContent(_Image, _NoFile):
         return Path(value["path"]).read_bytes()
 
 
-StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent
+@dataclass(frozen=True, slots=True)
+class StreamedContent(_NoFile):
+    """The image in one row of a data set that stays on the Hub."""
+
+    dataset: StreamedDataset
+    column: str
+    index: int
+    texts: ClassVar[tuple[str, ...]] = ()
+    widget: ClassVar[dict[str, str]] = {}
+
+    @property
+    def identity(self) -> bytes:
+        """Its place in a file that the Hub has a hash of."""
+        return self.dataset.identity(self.index, self.column)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The file and the row in it."""
+        return self.dataset.place(self.index)
+
+    def read(self) -> bytes:
+        """Return the whole content, fetched with its neighbours' unless they are there."""
+        return self.dataset.image(self.index, self.column)
+
+
+def images_of(dataset: datasets.Dataset | StreamedDataset, column: str) -> Callable[[int], Content]:
+    """Return what gives the image of a row, by its place, in a column that holds images or the bytes of such."""
+    from hftransfer.data.streams import StreamedDataset
+
+    if isinstance(dataset, StreamedDataset):
+        streamed = dataset  # for mypy, of what the lambda takes
+        return lambda place: StreamedContent(streamed, column, place)
+    import datasets
+
+    raw = dataset.select_columns([column])
+    if not isinstance(raw.features[column], datasets.Image):
+        raw = raw.cast_column(column, datasets.Image())
+    raw = raw.cast_column(column, datasets.Image(decode=False))
+    return lambda place: DatasetContent(raw, column, place)
+
+
+StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent | StreamedContent
 """An image that is in no file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class TextContent(_NoFile):
+class TextContent(_Text):
     """A text, or a pair of texts."""
 
     text: str
@@ -179,7 +231,7 @@ class GoldAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionContent(_NoFile):
+class QuestionContent(_Text):
     """A question, and the text with its answer.
 
     `group` names what must not be in two splits at once: the article, or the context itself.

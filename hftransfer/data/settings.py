@@ -37,6 +37,11 @@ class DataSettings(BaseModel):
     )
     config: str | None = Field(None, description="configuration of a Hub data set")
     revision: str | None = Field(None, description="branch, tag or commit of a Hub data set")
+    streaming: bool = Field(
+        False,
+        description="of a Hub data set: fetch images when a pass over frozen layers needs them, and keep none on the "
+        "disk",
+    )
     train_split: str | None = Field(
         None,
         description="name of the training split (found by its usual names if left out); Hub ids take slices",

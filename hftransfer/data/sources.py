@@ -88,7 +88,9 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     exists = path.exists()
-    found = settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader), settings)
+    found = settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader, progress), settings)
+    if settings.streaming and exists:
+        found.note("data.streaming has no effect: the data are on this disk, and are read where they lie")
     return _with_groups(_without_hidden(found, settings), settings)
 
 
@@ -554,13 +556,23 @@ def _other_kind(columns: Sequence[str], source: object, reader: Reader) -> list[
 # --- datasets ------------------------------------------------------------------------
 
 
-def _hub_rows(settings: DataSettings, reader: Reader) -> Found:
+def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Found:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     source = settings.source
     wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
     try:
+        if settings.streaming:
+            from hftransfer.data.streams import streamed_splits
+
+            with progress.stage("fetching all columns but the images", 1) as advance:
+                streamed = streamed_splits(source, settings.config, settings.revision, wanted)
+                found = _dataset_splits(streamed, settings, reader)
+                advance(1)
+            if any(row.content.identity for rows in found.values() for row in rows[:1]):
+                found.note("images are fetched when they are needed: copies of one in two splits are not looked for")
+            return found
         if wanted["train"]:
             parts: Mapping[str, datasets.Dataset] = {
                 role: datasets.load_dataset(source, settings.config, split=name, revision=settings.revision)

@@ -43,6 +43,7 @@ class WordsContent:
     """A text and where its words are; `words` is None where the tokenizer tells."""
 
     path: ClassVar[None] = None
+    identity: ClassVar[None] = None
     text: str
     words: Words | None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from PIL import Image
 
 from hftransfer.adapters.anatomy import Inputs
@@ -122,6 +123,39 @@ class ImageItems:
         # From the content, seed and view alone: every epoch, process and resumed run changes an image alike.
         random = np.random.default_rng(int.from_bytes(self.digests[item][:8], "little"))
         return Change.drawn(size, random, strong=self.augment.kind == "strong")
+
+
+class InFetchingOrder:
+    """The images of several splits and views as one, in the order in which they lie where they are fetched from."""
+
+    lengths: None = None
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        places = [(part, item) for part, own in enumerate(parts) for item in range(len(own.digests))]
+        self.places = sorted(places, key=lambda place: parts[place[0]].rows[place[1]].content.place)
+        """Of each item the part that it is of, and its place there."""
+        self.digests = [parts[part].digests[item] for part, item in self.places]
+
+    def batch(self, chosen: Sequence[int], tokens: int = 0) -> Batch:
+        """Return the inputs of these items, those of a part after those of the part before."""
+        items, inputs, faults = list[int](), list[Inputs](), dict[int, str]()
+        for part, parts_items in enumerate(self._parts):
+            own = {self.places[item][1]: item for item in chosen if self.places[item][0] == part}
+            found: Batch = parts_items.batch(list(own), tokens)
+            items += [own[item] for item in found.items]
+            faults |= {own[item]: reason for item, reason in found.faults.items()}
+            inputs += [found.inputs] if found.items else []
+        return Batch(items, {name: torch.cat([own[name] for own in inputs]) for name in _names(inputs)}, faults)
+
+    def beside(self, chosen: Sequence[int], tokens: int = 0) -> Inputs:
+        """Return nothing: activations of images need nothing beside them."""
+        del chosen, tokens
+        return {}
+
+
+def _names(inputs: Sequence[Inputs]) -> list[str]:
+    return list(inputs[0]) if inputs else []
 
 
 @dataclass(frozen=True)

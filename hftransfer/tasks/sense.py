@@ -38,6 +38,8 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
         faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
     if getattr(strategy, "dora", False) and strategy.interpolate is not None:
         faults.append(must_be("strategy.interpolate", "left out with strategy.dora", strategy.interpolate))
+    if wishes.data.streaming and task.reader.decodes and (again := _read_again(wishes)):
+        faults.append(must_be("data.streaming", f"left out with {again}", "true", FETCHED_ONCE))
     if wishes.data.shots is not None and not task.has_classes:
         why = "takes several labels a row" if task.has_labels else "has no classes"
         allowed = f"left out for task {task.name}, which {why}"
@@ -75,6 +77,26 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     elif isinstance(train.class_weights, dict) and not task.weighs_by_name:
         faults.append(must_be("train.class_weights", f"none or auto for task {task.name}", train.class_weights))
     return faults
+
+
+FETCHED_ONCE = (
+    "Every epoch would fetch all images again. A linear probe reads them once; so do a few last stages "
+    "(strategy.unfreeze, or last of LoRA), whose input is kept."
+)
+"""Why images that stay on the Hub can't be read in each epoch."""
+
+
+def _read_again(wishes: Wishes) -> str:
+    """Return the setting by which each epoch reads the images again; empty where none does."""
+    strategy, train = wishes.strategy, wishes.train
+    if not strategy.freezes_some:
+        return f"strategy.kind: {strategy.kind} of the whole network"
+    if train.augment != "none" and not train.views:
+        return f"train.augment: {train.augment} and no train.views"
+    changing = [name for name in ("mixup", "cutmix") if getattr(train, name) is not None]
+    if changing:
+        return f"train.{changing[0]}"
+    return "train.cache: off" if train.cache == "off" and not strategy.head_alone else ""
 
 
 def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:

@@ -115,9 +115,11 @@ class Job:
     @property
     def begins_solved(self) -> bool:
         """Return whether the loop begins with the head that a linear probe would end with."""
-        has_own_start = self.solves or self.strategy.contrasts or self.names is not None or self.task.head.of_maps
+        has_own_start = self.solves or self.strategy.contrasts or self.names is not None
         if has_own_start or not self.strategy.begins_solved or self.task.solver is None:
             return False
+        if self.adapter.head_port.decoder is not None:
+            return False  # what a new decoder gives says nothing yet
         return self.adapter.last_layer_is_solvable
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,8 +20,13 @@ from hftransfer.training.similarity import FeatureAdapter
 from hftransfer.training.solver import SOLVERS, Features, InMemory, Problem, SolvedHead, TokenRows
 from hftransfer.training.sources import Sources, grids_of
 
+if TYPE_CHECKING:
+    from hftransfer.training.maps import StoredMaps
+
 _MOST_START_ROWS = 1 << 16
 """Rows of features that a training's first head is solved on: they lie in memory."""
+_MOST_START_NUMBERS, _LEAST_START_MAPS = 1 << 27, 32
+"""Numbers in maps that it is solved on, 512 MiB, and items at least."""
 _PILOT_TOKENS = 8192
 """Tokens of which a linear probe's L2 strength is chosen: texts have many, and look alike."""
 
@@ -63,9 +69,6 @@ def solved_head(
     """Return the head that is solved on features and targets of the training split, in one or more views; features are
     `learned` where these very examples have shaped them."""
     task = job.task
-    l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
-    if job.taken is not None and job.taken.l2 is not None:
-        l2 = job.taken.l2
     assert task.solver is not None
     views = max(1, train[0].shape[0] // max(1, len(train[1])))
     grouped = any(row.group is not None for row in job.splits.train.rows)
@@ -74,7 +77,7 @@ def solved_head(
         np.concatenate([train[1]] * views),
         *validation,
         classes=len(job.splits.class_names),
-        l2=None if l2 == "auto" else l2,
+        l2=_wished_l2(job),
         near=None if job.names is None else job.names.head,
         balanced=job.class_weights,
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
@@ -85,6 +88,14 @@ def solved_head(
     head = job.compute.processes.first(lambda: solve(problem))
     job.made.l2 = head.l2
     return head
+
+
+def _wished_l2(job: Job) -> float | None:
+    """Return the L2 strength that a recipe names, or another training chose; None: it is looked for."""
+    if job.taken is not None and job.taken.l2 is not None:
+        return job.taken.l2
+    l2 = job.strategy.l2 if isinstance(job.strategy, LinearProbe) else "auto"
+    return None if l2 == "auto" else l2
 
 
 def solved_on_directions(
@@ -102,22 +113,32 @@ def solved_on_directions(
 
 def solve_map_head(job: Job, sources: Sources, examples: dict[str, Examples]) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried; the adapter's head on maps is the solved one."""
-    from hftransfer.training.maps import MapProblem, StoredMaps, solve_maps
+    from hftransfer.training.maps import StoredMaps
 
-    strategy, classes = cast(LinearProbe, job.strategy), len(job.splits.class_names)
-    grids = grids_of(job)
+    classes, grids = len(job.splits.class_names), grids_of(job)
     views = [job.task.map_targets(replace(examples["train"], items=items), classes) for items in sources.items]
     validation = sources.others["validation"].stored
     assert validation is not None
+    train = [StoredMaps(view, grids, targets) for view, targets in zip(sources.views, views, strict=True)]
+    held_out = StoredMaps(validation, grids, job.task.map_targets(examples["validation"], classes))
+    return take_head(job, _solved_on_maps(job, train, held_out))
+
+
+def _solved_on_maps(job: Job, train: Sequence[StoredMaps], validation: StoredMaps) -> SolvedHead:
+    """Return the head that is solved on maps of the training split, in one or more views."""
+    from hftransfer.training.maps import MapProblem, solve_maps
+
     problem = MapProblem(
-        [StoredMaps(view, grids, targets) for view, targets in zip(sources.views, views, strict=True)],
-        StoredMaps(validation, grids, job.task.map_targets(examples["validation"], classes)),
-        classes,
-        l2=None if strategy.l2 == "auto" else strategy.l2,
+        train,
+        validation,
+        len(job.splits.class_names),
+        l2=_wished_l2(job),
         balanced=job.train.class_weights == "auto",
         seed=job.train.seed,
     )
-    return take_head(job, job.compute.processes.first(lambda: solve_maps(problem)))
+    head = job.compute.processes.first(lambda: solve_maps(problem))
+    job.made.l2 = head.l2
+    return head
 
 
 def _rows_of(job: Job, stored: StoredActivations, examples: Examples) -> Features:
@@ -160,13 +181,48 @@ def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> N
     if job.keeping is not None and job.keeping.resume is not None:
         return  # the checkpoint has the head
     job.adapter.model.to(job.compute.device)
-    most = _MOST_START_ROWS
-    train = learning_rows(job, examples["train"], sources.plain, most)
-    validation = learning_rows(job, examples["validation"], sources.others["validation"], most)
-    if not all(np.isfinite(features.values).all() for features, _ in (train, validation)):
+    start = _start_on_maps if job.task.head.of_maps else _start_on_rows
+    head = start(job, sources, examples)
+    if head is None:
         return  # the first step's loss tells of it
-    head = solved_head(job, train, validation)
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.progress.line(
         f"the head starts from a solved one: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}"
     )
+
+
+def _start_on_rows(job: Job, sources: Sources, examples: dict[str, Examples]) -> SolvedHead | None:
+    """Return the head that is solved on rows of features as they are now; None where some are not finite."""
+    train = learning_rows(job, examples["train"], sources.plain, _MOST_START_ROWS)
+    validation = learning_rows(job, examples["validation"], sources.others["validation"], _MOST_START_ROWS)
+    if not all(np.isfinite(features.values).all() for features, _ in (train, validation)):
+        return None
+    return solved_head(job, train, validation)
+
+
+def _start_on_maps(job: Job, sources: Sources, examples: dict[str, Examples]) -> SolvedHead | None:
+    """Return the head that is solved on maps of features as they are now; None where some are not finite."""
+    train = _maps_now(job, examples["train"], sources.plain)
+    validation = _maps_now(job, examples["validation"], sources.others["validation"])
+    if not all(np.isfinite(row).all() for maps in (train, validation) for row in maps.stored.shards):
+        return None
+    return _solved_on_maps(job, [train], validation)
+
+
+def _maps_now(job: Job, examples: Examples, source: Source) -> StoredMaps:
+    """Return the maps that enter the head, and their targets, as the network gives them now: of as many items, evenly
+    spread, as have room in memory."""
+    from hftransfer.training.maps import StoredMaps
+
+    grids = grids_of(job)
+    room = max(_LEAST_START_MAPS, _MOST_START_NUMBERS // sum(math.prod(grid) for grid in grids))
+    places = np.unique(np.linspace(0, len(source) - 1, min(len(source), room)).round().astype(np.int64)).tolist()
+    features = cast(Any, FeatureAdapter(job.adapter))
+
+    def kept(_: Sequence[int], maps: list[np.ndarray]) -> list[np.ndarray]:
+        return [own.reshape(-1).copy() for own in maps]  # a view would keep its whole batch
+
+    rows = outcomes_of(features, job.boundary, source, job.compute, kept, places)
+    found = np.array([(place, 0, len(row)) for place, row in enumerate(rows)])
+    targets = job.task.map_targets(replace(examples, items=source.items), len(job.splits.class_names))
+    return StoredMaps(StoredActivations(rows, found), grids, targets.only(places))

@@ -13,10 +13,12 @@ import numpy as np
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.dense import Grid
+from hftransfer.base.errors import RecipeError, must_be
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.skipped import without_faults
 from hftransfer.tasks.contract import Examples
-from hftransfer.tasks.items import Items
+from hftransfer.tasks.items import InFetchingOrder, Items
+from hftransfer.tasks.sense import FETCHED_ONCE
 from hftransfer.training.activations import (
     ActivationStore,
     Source,
@@ -99,6 +101,7 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
         DataError: rows can't be read, and they are not to be skipped.
     """
     if store is None:
+        _require_here(job)
         if job.task.reader.decodes:
             _leave_out_undecodable(job, examples)
         return _live_sources(job, examples)
@@ -109,10 +112,15 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
     faults: dict[int, str] = {}
     # Faults are known by their place among the rows of all splits.
     starts = dict(zip(job.splits.sizes(), np.cumsum([0, *job.splits.sizes().values()]).tolist(), strict=False))
+    parts: list[Items] = [items for _, items in named]
+    if _is_streamed(job):  # each group of rows is fetched once, for all splits and views
+        parts = [InFetchingOrder(parts)]
     with job.progress.stage("activations", total) as advance:
-        for name, items in named:
+        for place, items in enumerate(parts):
             found = fill_store(store, job.adapter, job.boundary, items, job.compute, advance, stop_at_fault=stop)
-            faults |= {starts[name] + item: reason for item, reason in found.items()}
+            for item, reason in found.items():
+                part, own = items.places[item] if isinstance(items, InFetchingOrder) else (place, item)
+                faults[starts[named[part][0]] + own] = reason
     if faults:
         job.splits = without_faults(job.splits, faults, job.data)
         examples.update(examples_of(job))
@@ -126,6 +134,22 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
         if name != "train"
     }
     return Sources(lambda epoch: sources[epoch % len(sources)], others, stored, sources[0], views)
+
+
+def _require_here(job: Job) -> None:
+    """Return if no image must be fetched whenever it is read.
+
+    Raises:
+        RecipeError: some must.
+    """
+    if _is_streamed(job):
+        allowed = "left out where nothing that frozen layers give is kept"
+        raise RecipeError(must_be("data.streaming", allowed, "true", FETCHED_ONCE))
+
+
+def _is_streamed(job: Job) -> bool:
+    """Return whether images are fetched when they are read."""
+    return any(row.content.identity is not None for row in job.splits.train.rows[:1])
 
 
 def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:

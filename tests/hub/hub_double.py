@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ class HubDouble:
         self.repos = repos
         self.requests: list[str] = []
         self.endpoint = ""
+        self.sent: Counter[str] = Counter()
+        """How many bytes of each file were sent, by its name without folders."""
         self.refused: dict[str, tuple[int, str]] = {}
         """Parts of paths that are not answered: the status, and the Hub's word for why."""
 
@@ -66,6 +70,14 @@ def serve(repos: dict[str, Path]) -> Iterator[HubDouble]:
                 content = file.read_bytes()
                 etag = hashlib.sha256(content).hexdigest()
                 headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                if asked is not None:
+                    first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
+                    double.sent[file.name] += last + 1 - first
+                    headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+                    self._send(206, content[first : last + 1], headers, body=body)
+                    return
+                double.sent[file.name] += len(content) * body
                 self._send(200, content, headers, body=body)
                 return
             found = _described(double, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import re
@@ -25,6 +26,7 @@ from hftransfer.cli import app
 from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
+from hftransfer.training import probe as training_probe
 from tests.builders import NO_PICTURES, TinyModels, lively, load_model, missing_words
 
 TASK = head_task("image-segmentation")
@@ -187,6 +189,43 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
     assert model.evaluate(str(data))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
     if kind == "linear-probe":
         assert metrics["test"]["mean_iou"] > 0.6
+
+
+@pytest.mark.parametrize("strategy", [{"kind": "fine-tune"}, {"kind": "fine-tune", "unfreeze": 1}, {"kind": "lora"}])
+@pytest.mark.parametrize("model", ["vit", "open_clip", "segformer"])
+def test_what_is_trained_under_a_known_last_layer_begins_as_its_probe(
+    model: str,
+    strategy: dict[str, Any],
+    tiny: TinyModels,
+    segformer: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_figures: None,
+) -> None:
+    recipe = _recipe(tiny, data, "vit" if model == "segformer" else model)
+    recipe["model"] = str(segformer) if model == "segformer" else recipe["model"]
+    wanted = _run(recipe, tmp_path / "probe")["validation"]["mean_iou"]
+    still = {"learning_rate": 1e-12, "head_lr": 1e-12}
+    monkeypatch.setattr(training_probe, "_MOST_START_NUMBERS", 1)
+    monkeypatch.setattr(training_probe, "_LEAST_START_MAPS", 16)
+    trained = _recipe(tiny, data, strategy={**strategy, **still}, train={"epochs": 1, "augment": "light"})
+    run = ht.run({**trained, "model": recipe["model"]}, out=tmp_path / "run", progress=SILENT)
+    with (run.folder / "history.csv").open(encoding="utf-8") as lines:
+        start, after = csv.DictReader(lines)
+    assert start["epoch"] == "0"
+    # The probe's maps are kept in 16 bits.
+    assert [float(row["mean_iou"]) for row in (start, after)] == pytest.approx([wanted] * 2, abs=5e-3)
+    assert run.metrics["validation"]["mean_iou"] == pytest.approx(wanted, abs=5e-3)
+
+
+def test_a_new_decoder_begins_at_random(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
+    recipe = _recipe(tiny, data, strategy={"kind": "fine-tune"}, train={"epochs": 1})
+    run = ht.run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert (run.folder / "history.csv").read_text().splitlines()[1].startswith("1,")
+    solved = {**recipe, "strategy": {"kind": "fine-tune", "head_init": "solved"}}
+    with pytest.raises(HftransferError, match="one whose last layer is linear with a bias"):
+        ht.run(solved, out=tmp_path / "again", progress=SILENT)
 
 
 def _segmenter(kind: str) -> tuple[Any, Any]:

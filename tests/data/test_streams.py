@@ -1,0 +1,179 @@
+"""Data sets that stay on the Hub: what is fetched when, and that it is what a downloaded one holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+import hftransfer as ht
+from hftransfer.base.errors import DataError, RecipeError
+from hftransfer.base.progress import Progress
+from hftransfer.data import streams
+from hftransfer.data.rows import StreamedContent, read_row
+from hftransfer.data.settings import DataSettings
+from hftransfer.data.sources import find_rows
+from hftransfer.data.streams import StreamedDataset
+from tests.builders import NO_PICTURES, TinyModels
+
+SILENT = Progress(None)
+FEATURES = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["plain", "striped"])})
+ROWS, GROUP = 48, 8
+
+
+def _png(number: int) -> Image.Image:
+    pixels = np.random.default_rng(number).integers(0, 90, (24, 24, 3)).astype(np.uint8)
+    if number % 2:
+        pixels[::4] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two Parquet files of striped and plain pictures, in groups of eight rows."""
+    where = tmp_path_factory.mktemp("pets")
+    for part in range(2):
+        numbers = range(part * ROWS // 2, (part + 1) * ROWS // 2)
+        columns = {"image": [_png(number) for number in numbers], "label": [number % 2 for number in numbers]}
+        made = datasets.Dataset.from_dict(columns, features=FEATURES)
+        made.to_parquet(str(where / f"train-0000{part}-of-00002.parquet"), batch_size=GROUP)
+    return where
+
+
+@pytest.fixture
+def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+    """The groups of rows whose images were fetched, as `org/pets` lies in that folder."""
+    found: list[tuple[str, int]] = []
+    files = sorted(map(str, folder.glob("*.parquet")))
+    builder = SimpleNamespace(
+        config=SimpleNamespace(data_files={"train": files}),
+        as_streaming_dataset=lambda _: SimpleNamespace(features=FEATURES),
+    )
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, **__: builder)
+    monkeypatch.setattr(streams, "_HELD", streams._Groups())
+    whole = pyarrow.parquet.ParquetFile
+
+    class Noted(whole):  # type: ignore[valid-type, misc]
+        def read_row_group(self, group: int, columns: list[str]) -> Any:
+            found.append((self.reader.metadata.row_group(group).column(0).statistics is None, group))
+            return super().read_row_group(group, columns=columns)
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetFile", Noted)
+    yield found
+
+
+def _dataset(folder: Path) -> StreamedDataset:
+    return StreamedDataset(tuple(streams._Remote(str(file)) for file in sorted(folder.glob("*.parquet"))), FEATURES)
+
+
+def test_rows_are_those_of_the_files(folder: Path) -> None:
+    own, there = _dataset(folder), datasets.load_dataset(str(folder), split="train")
+    there = there.cast_column("image", datasets.Image(decode=False))
+    assert len(own) == len(there) == ROWS
+    assert own.select_columns(["label"]).to_list() == there.select_columns(["label"]).to_list()
+    for place in (0, 7, 8, 23, 24, 47):
+        assert own.image(place, "image") == there[place]["image"]["bytes"]
+    assert len({own.identity(place, "image") for place in range(ROWS)}) == ROWS
+    assert _dataset(folder).identity(30, "image") == own.identity(30, "image")
+
+
+def test_a_first_look_fetches_no_image_and_a_row_its_group_once(fetched: list[tuple[str, int]]) -> None:
+    found = find_rows(DataSettings(source="org/pets", streaming=True), SILENT)
+    assert [row.target for row in found["train"][:3]] == ["plain", "striped", "plain"]
+    assert any("copies of one in two splits are not looked for" in note for note in found.notes)
+    assert fetched == []
+    for row in found["train"]:
+        assert isinstance(row.content, StreamedContent)
+        assert read_row(row).startswith(b"\x89PNG")
+    assert len(fetched) == ROWS // GROUP
+
+
+def test_a_run_is_that_of_the_downloaded_set_and_fetches_each_image_once(
+    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_MOST_HELD_BYTES", 1)  # two groups at most
+    recipe = {"task": "image-classification", "model": str(tiny("resnet")), "output": {**NO_PICTURES, "report": False}}
+    runs = {}
+    for name, data in (("streamed", {"source": "org/pets", "streaming": True}), ("here", {"source": str(folder)})):
+        settings = {**recipe, "data": data, "train": {"cache": "off", "precision": "fp32"}}
+        runs[name] = ht.run(settings, out=tmp_path / name, progress=SILENT)
+    assert len(fetched) == ROWS // GROUP  # though three splits lie mixed in each
+    wanted, own = (runs[name].metrics["test"] for name in ("here", "streamed"))
+    assert own["accuracy"] == wanted["accuracy"]
+    assert own["log_loss"] == pytest.approx(wanted["log_loss"], rel=1e-5)
+
+
+def test_what_can_not_be_decoded_is_skipped(
+    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = StreamedDataset.image
+    monkeypatch.setattr(
+        StreamedDataset, "image", lambda self, place, column: b"nothing" if place == 5 else whole(self, place, column)
+    )
+    recipe = {
+        "task": "image-classification",
+        "model": str(tiny("resnet")),
+        "data": {"source": "org/pets", "streaming": True},
+        "train": {"cache": "off"},
+        "output": NO_PICTURES,
+    }
+    with pytest.raises(DataError, match=r"train\[5\] must be an image that Pillow reads"):
+        ht.run(recipe, out=tmp_path / "stops", progress=SILENT)
+    done = ht.run(recipe, {"data.on_error": "skip"}, out=tmp_path / "skips", progress=SILENT)
+    assert sum(done.metrics["examples"].values()) == ROWS - 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "train", "words"),
+    [
+        ({"kind": "fine-tune"}, {}, "left out with strategy.kind: fine-tune of the whole network"),
+        ({"kind": "lora"}, {}, "left out with strategy.kind: lora of the whole network"),
+        ({"kind": "fine-tune", "unfreeze": 1}, {"augment": "light"}, "train.augment: light and no train.views"),
+        ({"kind": "fine-tune", "unfreeze": 1}, {"mixup": 0.2}, "left out with train.mixup"),
+        ({"kind": "fine-tune", "unfreeze": 1}, {"cache": "off"}, "left out with train.cache: off"),
+    ],
+)
+def test_images_are_not_fetched_in_each_epoch(strategy: dict[str, Any], train: dict[str, Any], words: str) -> None:
+    recipe = {"task": "image-classification", "model": "org/model", "data": {"source": "org/pets", "streaming": True}}
+    with pytest.raises(RecipeError, match=words):
+        ht.check({**recipe, "strategy": strategy, "train": train})
+
+
+def test_a_training_that_turns_out_to_read_images_again_is_refused(
+    tiny: TinyModels, tmp_path: Path, fetched: list[tuple[str, int]]
+) -> None:
+    model = tiny("resnet")
+    recipe = {
+        "task": "image-classification",
+        "model": str(model),
+        "data": {"source": "org/pets", "streaming": True},
+        "strategy": {"kind": "fine-tune", "unfreeze": ["resnet.embedder"]},
+    }
+    with pytest.raises(RecipeError, match="left out where nothing that frozen layers give is kept"):
+        ht.run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert fetched == []
+
+
+def test_other_files_and_slices_are_told(fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = DataSettings(source="org/pets", streaming=True)
+    with pytest.raises(DataError, match=r"must be one of train; got train\[:10%\]. data.limit"):
+        find_rows(settings.model_copy(update={"train_split": "train[:10%]"}), SILENT)
+    monkeypatch.setattr(streams, "_MOST_GROUP_BYTES", 10)
+    with pytest.raises(DataError, match="groups of rows of at most 0 MiB"):
+        find_rows(settings, SILENT)
+    builder = SimpleNamespace(config=SimpleNamespace(data_files={"train": ["hf://datasets/org/pets@1/a.tar"]}))
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, **__: builder)
+    with pytest.raises(DataError, match=r"must be a data set in Parquet files; got a.tar. .*refs/convert/parquet"):
+        find_rows(settings, SILENT)
+
+
+def test_what_is_here_is_read_where_it_lies(folder: Path) -> None:
+    found = find_rows(DataSettings(source=str(folder), streaming=True), SILENT)
+    assert any("data.streaming has no effect" in note for note in found.notes)
