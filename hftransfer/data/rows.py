@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from hftransfer.data.depth import Depth, PixelRange
-    from hftransfer.data.streams import StreamedDataset
+    from hftransfer.data.streams import RemoteShard, StreamedDataset
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -175,6 +175,40 @@ class StreamedContent(_NoFile):
         return self.dataset.image(self.index, self.column)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedMember(_NoFile):
+    """An image in a shard of WebDataset that stays on the Hub, from `offset` on."""
+
+    archive: RemoteShard
+    name: str
+    offset: int
+    size: int
+    texts: ClassVar[tuple[str, ...]] = ()
+    widget: ClassVar[dict[str, str]] = {}
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def identity(self) -> bytes:
+        """Its place in a file that the Hub has a hash of."""
+        return hashlib.blake2b(f"{self.archive.content_id} {self.offset}".encode(), digest_size=16).digest()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The file and the place in it."""
+        return self.archive.url, self.offset
+
+    def read(self) -> bytes:
+        """Return the whole content, fetched with its neighbours unless they are there."""
+        return self.archive.read(self.offset, self.size)
+
+
+def are_streamed(rows: Sequence[Row]) -> bool:
+    """Return whether the images of rows are fetched whenever they are read."""
+    return any(row.content.identity is not None for row in rows[:1])
+
+
 def images_of(dataset: datasets.Dataset | StreamedDataset, column: str) -> Callable[[int], Content]:
     """Return what gives the image of a row, by its place, in a column that holds images or the bytes of such."""
     from hftransfer.data.streams import StreamedDataset
@@ -191,7 +225,7 @@ def images_of(dataset: datasets.Dataset | StreamedDataset, column: str) -> Calla
     return lambda place: DatasetContent(raw, column, place)
 
 
-StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent | StreamedContent
+StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent | StreamedContent | StreamedMember
 """An image that is in no file of its own."""
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+from typing import BinaryIO
 
 from hftransfer.base.errors import DataError, must_be, some
-from hftransfer.data.rows import IMAGE_SUFFIXES, MemberContent
+from hftransfer.data.rows import IMAGE_SUFFIXES, MemberContent, StoredImage
 
 SHARD = ".tar"
 CLASS_NAMES = "classnames.txt"
@@ -22,7 +23,24 @@ _MOST_BYTES = 1 << 20
 
 
 def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
-    """Return the examples of a shard as records, in the order of their first members, and all columns.
+    """Return the examples of a shard as records, and all columns, as `shard_records` finds them.
+
+    Raises:
+        DataError: as `shard_records`.
+    """
+
+    def image_of(member: tarfile.TarInfo) -> StoredImage:
+        return MemberContent(path, member.name, member.offset_data, member.size)
+
+    with path.open("rb") as file:
+        return shard_records(file, path, image_of, _class_names(path))
+
+
+def shard_records(
+    file: BinaryIO, path: PurePath, image_of: Callable[[tarfile.TarInfo], StoredImage], names: Sequence[str]
+) -> tuple[list[dict[str, object]], list[str]]:
+    """Return the examples of a shard at a path as records, in the order of their first members, and all columns;
+    `image_of` gives the image that a member is, `names` are those of the classes.
 
     An example's name ends at the first dot of its members' names. So `cat.0.jpg` and `cat.1.jpg` would be one example,
     and with them all cats of Kaggle's cats and dogs: where every member has two suffixes, and the last alone makes
@@ -37,12 +55,12 @@ def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
     """
     records: dict[str, dict[str, object]] = {}
     try:
-        with tarfile.open(path, "r:") as shard:
+        with tarfile.open(fileobj=file, mode="r:") as shard:
             members = [member for member in shard if member.isreg() and not _is_hidden(member)]
             divided = _at_last_dot if _is_at_last_dot(members) else _at_first_dot
             for member in members:
                 key, field = divided(member)
-                _put(records.setdefault(key, {}), field, shard, member, path)
+                _put(records.setdefault(key, {}), field, shard, member, path, image_of)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(must_be(str(path), "a readable tar file, not compressed", str(error))) from error
     for record in records.values():
@@ -50,13 +68,12 @@ def read_shard(path: Path) -> tuple[list[dict[str, object]], list[str]]:
             record["caption" if "image" in record else "text"] = record.pop("txt")
     columns = list(dict.fromkeys(column for record in records.values() for column in record))
     is_of_folders = any("/" in key for key in records) and all(
-        isinstance(value, MemberContent) for record in records.values() for value in record.values()
+        isinstance(value, StoredImage) for record in records.values() for value in record.values()
     )
     if is_of_folders:
         remedy = "Unpack it first, if it holds a folder of images for each class."
         got = f"images alone, such as {some(list(records)[:2])}"
         raise DataError(must_be(str(path), "a WebDataset shard, with a .cls or .json beside each image", got, remedy))
-    names = _class_names(path)
     if names:
         for record in records.values():
             if "label" in record:
@@ -94,7 +111,14 @@ def _is_at_last_dot(members: Sequence[tarfile.TarInfo]) -> bool:
     return len(kind) > 1 and len(kind) == len(set(kind))
 
 
-def _put(record: dict[str, object], field: str, shard: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+def _put(
+    record: dict[str, object],
+    field: str,
+    shard: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    path: PurePath,
+    image_of: Callable[[tarfile.TarInfo], StoredImage],
+) -> None:
     """Add what a member holds to the record of its example.
 
     Raises:
@@ -102,7 +126,7 @@ def _put(record: dict[str, object], field: str, shard: tarfile.TarFile, member: 
     """
     named, _, kind = field.rpartition(".")
     if f".{kind}" in IMAGE_SUFFIXES:
-        record[named or "image"] = MemberContent(path, member.name, member.offset_data, member.size)
+        record[named or "image"] = image_of(member)
         return
     if kind not in ("cls", "txt", "text", "json"):
         return
@@ -131,11 +155,16 @@ def _class_names(path: Path) -> list[str]:
     """Return the names of the classes by their ids; none where no file says them."""
     for folder in (path.parent, path.parent.parent):
         if (file := folder / CLASS_NAMES).is_file():
-            return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return names_in(file.read_text(encoding="utf-8"))
     return []
 
 
-def _named(label: object, names: list[str], path: Path) -> object:
+def names_in(text: str) -> list[str]:
+    """Return the names of classes, a line each."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _named(label: object, names: Sequence[str], path: PurePath) -> object:
     """Return the name of a class id written as text; what is no number as it is.
 
     Raises:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
@@ -41,9 +41,10 @@ from hftransfer.data.roles import (
     split_role,
     without_shard,
 )
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, are_streamed
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.shards import SHARD
+from hftransfer.data.streams import HubShards, StreamedDataset, StreamedShards, streamed_tables
 from hftransfer.data.tables import (
     Table,
     class_name,
@@ -563,16 +564,12 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Fou
     source = settings.source
     wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
     try:
+        # As `datasets` reads shards, classes have no names; and of one shard a split it may read the notes beside it.
+        shards = HubShards.of(source, settings.revision)
         if settings.streaming:
-            from hftransfer.data.streams import streamed_splits
-
-            with progress.stage("fetching all columns but the images", 1) as advance:
-                streamed = streamed_splits(source, settings.config, settings.revision, wanted)
-                found = _dataset_splits(streamed, settings, reader)
-                advance(1)
-            if any(row.content.identity for rows in found.values() for row in rows[:1]):
-                found.note("images are fetched when they are needed: copies of one in two splits are not looked for")
-            return found
+            return _streamed_rows(shards, settings, wanted, reader, progress)
+        if shards is not None and reader.decodes:
+            return _path_rows(shards.fetched(), settings.model_copy(update={"config": None}), reader)
         if wanted["train"]:
             parts: Mapping[str, datasets.Dataset] = {
                 role: datasets.load_dataset(source, settings.config, split=name, revision=settings.revision)
@@ -590,6 +587,33 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Fou
     return _dataset_splits(parts, settings, reader)
 
 
+def _streamed_rows(
+    shards: HubShards | None,
+    settings: DataSettings,
+    wanted: Mapping[str, str | None],
+    reader: Reader,
+    progress: Progress,
+) -> Found:
+    """Return the rows of a data set of which no image is fetched yet."""
+
+    def split_of(shard: str) -> str:
+        path = PurePosixPath(shard)
+        folder = path.parent.name
+        return folder if split_role(folder, settings) else without_shard(path.stem, numbered=True)
+
+    with progress.stage("fetching what lies beside the images", 1) as advance:
+        parts: Mapping[str, StreamedDataset | StreamedShards]
+        if shards is not None:
+            parts = shards.streamed(split_of)
+        else:
+            parts = streamed_tables(settings.source, settings.config, settings.revision, wanted)
+        found = _dataset_splits(parts, settings, reader)
+        advance(1)
+    if any(map(are_streamed, found.values())):
+        found.note("images are fetched when they are needed: copies of one in two splits are not looked for")
+    return found
+
+
 def _saved_dataset_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     import datasets
 
@@ -601,14 +625,23 @@ def _saved_dataset_rows(path: Path, settings: DataSettings, reader: Reader) -> F
     return _dataset_splits(loaded if isinstance(loaded, Mapping) else {"all": loaded}, settings, reader)
 
 
-def _dataset_splits(parts: Mapping[str, datasets.Dataset], settings: DataSettings, reader: Reader) -> Found:
+def _dataset_splits(
+    parts: Mapping[str, datasets.Dataset | StreamedDataset | StreamedShards], settings: DataSettings, reader: Reader
+) -> Found:
     found = Found()
     roles = {name: split_role(name, settings) for name in parts}
     if not any(roles.values()) and len(parts) == 1:
         roles = dict.fromkeys(parts, "all")
     for name, part in parts.items():
-        role = roles[name]
-        if role:
+        if not (role := roles[name]):
+            continue
+        if isinstance(part, StreamedShards):
+            for shard, records, columns in part.tables():
+                wheres = [f"{shard}:{number}" for number in range(1, len(records) + 1)]
+                _add_records(
+                    Records(records, wheres, columns, f"{settings.source}, {shard}"), settings, reader, found, role
+                )
+        else:
             _add_dataset(part, settings, name, reader, found, role)
     if found or found.notes:
         return found

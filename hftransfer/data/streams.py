@@ -1,7 +1,8 @@
 """Data sets that stay on the Hub: what a row says is fetched at once, and its image when a network needs it.
 
 A Parquet file says at its end where each column of each group of rows lies. So labels are fetched without images, and
-images a group at a time, as passes over the data ask for them. Nothing is kept on the disk.
+images a group at a time, as passes over the data ask for them. A shard of WebDataset is gone through once for what lies
+beside its images, and again for these. Nothing is kept on the disk.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import bisect
 import errno
 import hashlib
 import itertools
+import tarfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hftransfer.base.errors import DataError, first_line, must_be, some
 from hftransfer.base.plain import JsonObject
+from hftransfer.data.rows import StreamedMember
+from hftransfer.data.shards import CLASS_NAMES, SHARD, names_in, shard_records
 
 if TYPE_CHECKING:
     import datasets
@@ -31,29 +36,32 @@ _MOST_GROUP_BYTES = 1 << 30
 _LEAST_HELD, _MOST_HELD_BYTES = 2, 1 << 29
 """Groups of rows that lie in memory: threads that read ahead ask for neighbours."""
 _FILES_AT_ONCE = 8
+PARQUET = ".parquet"
+_BLOCK_BYTES, _BLOCKS_HELD = 1 << 23, 3
+"""Of a shard so much is fetched at once."""
 _ADVICE = "Leave data.streaming out: the data set is then downloaded as a whole."
 
 
-def streamed_splits(
+def streamed_tables(
     source: str, config: str | None, revision: str | None, named: Mapping[str, str | None]
 ) -> dict[str, StreamedDataset]:
-    """Return the splits of a data set on the Hub, those that are `named` by their roles where training is; of its rows
-    nothing is fetched.
+    """Return the splits of a data set on the Hub in Parquet files, those that are `named` by their roles where training
+    is; of its rows nothing is fetched.
 
     Raises:
-        DataError: it is not in Parquet files, has no such split, or can't be read in parts.
+        DataError: it is in other files, has no such split, or can't be read in parts.
         ConnectionError, FileNotFoundError, ValueError: as `datasets.load_dataset_builder`.
     """
     import datasets
 
     builder = datasets.load_dataset_builder(source, config, revision=revision)
     files: Mapping[str, list[str]] = {str(name): list(part) for name, part in (builder.config.data_files or {}).items()}
+    urls = [url for part in files.values() for url in part]
     where = f"data.source '{source}' with data.streaming"
-    other = [url for part in files.values() for url in part if not url.endswith(".parquet")]
-    if other or not files:
-        got = f"{some((url.rpartition('/')[2] for url in other), 2)}" if other else "no files"
+    if not urls or not all(url.endswith(PARQUET) for url in urls):
+        got = some((PurePosixPath(url).name for url in urls), 2) or "no files"
         remedy = "The Hub converts many data sets: try data.revision=refs/convert/parquet."
-        raise DataError(must_be(where, "a data set in Parquet files", got, remedy))
+        raise DataError(must_be(where, "a data set in Parquet files or WebDataset shards", got, remedy))
     wanted = {role: name for role, name in named.items() if name}
     if unknown := [name for name in wanted.values() if name not in files]:
         remedy = "data.limit takes the first rows of each split."
@@ -61,8 +69,7 @@ def streamed_splits(
     chosen = {role: files[name] for role, name in wanted.items()} if "train" in wanted else files
     features = builder.as_streaming_dataset(next(iter(files))).features
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        opened = {name: tuple(pool.map(_Remote, part)) for name, part in chosen.items()}
-    return {name: StreamedDataset(part, features) for name, part in opened.items()}
+        return {name: StreamedDataset(tuple(pool.map(_Remote, part)), features) for name, part in chosen.items()}
 
 
 class _Remote:
@@ -70,20 +77,17 @@ class _Remote:
 
     Raises:
         DataError: a group of its rows is too large to be held in memory.
-        OSError: it can't be fetched, or is damaged.
+        ConnectionError: it can't be fetched, or is damaged.
     """
 
     def __init__(self, url: str) -> None:
         import pyarrow.parquet
-        from fsspec.core import url_to_fs
 
         self.url = url
         with _told(url):
-            files, path = url_to_fs(url)
-            told = files.info(path)
             # Without a cache of its own: what is asked for are whole chunks of columns.
-            self._file = pyarrow.parquet.ParquetFile(files.open(path, "rb", cache_type="none"), pre_buffer=True)
-        self.content_id = str((told.get("lfs") or {}).get("sha256") or told.get("blob_id") or url)
+            opened, self.content_id = _opened(url, cache_type="none")
+            self._file = pyarrow.parquet.ParquetFile(opened, pre_buffer=True)
         groups = [self._file.metadata.row_group(place) for place in range(self._file.metadata.num_row_groups)]
         self.starts = [0, *itertools.accumulate(group.num_rows for group in groups)]
         self._lock = threading.Lock()
@@ -110,6 +114,16 @@ class _Remote:
             return _HELD.get((self.url, column, group), fetched)[row - self.starts[group]].as_py()
 
 
+def _opened(url: str, **settings: object) -> tuple[BinaryIO, str]:
+    """Return a file at an address, and what tells its content from others: the Hub's hash of it."""
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(url)
+    told = files.info(path)
+    content_id = (told.get("lfs") or {}).get("sha256") or told.get("blob_id") or url
+    return files.open(path, "rb", **settings), str(content_id)
+
+
 class _Groups:
     """The groups of rows that were asked for last, of all files."""
 
@@ -133,7 +147,7 @@ _HELD = _Groups()
 
 
 class _told:
-    """Faults of the network and of files as errors of reading, which name the file."""
+    """Faults of the network and of files as errors of the connection, which name the file."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -142,8 +156,9 @@ class _told:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, DataError):
-            raise OSError(errno.EIO, f"one that could not be fetched ({first_line(error)})", self._url) from error
+        if isinstance(error, Exception) and not isinstance(error, DataError | FileNotFoundError):
+            name = PurePosixPath(self._url).name
+            raise ConnectionError(f"{name} could not be fetched ({first_line(error)})") from error
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,8 @@ class StreamedDataset:
         """Return the bytes of an image.
 
         Raises:
-            OSError: there is none, or it can't be fetched.
+            FileNotFoundError: there is none.
+        ConnectionError: it can't be fetched.
         """
         file, row = self._place(index)
         value = file.value(column, row)
@@ -198,3 +214,130 @@ class StreamedDataset:
     def _place(self, index: int) -> tuple[_Remote, int]:
         place = bisect.bisect_right(self._starts, index) - 1
         return self.files[place], index - self._starts[place]
+
+
+@dataclass(frozen=True)
+class HubShards:
+    """The shards of WebDataset in a repository of the Hub, at one commit."""
+
+    source: str
+    revision: str | None
+    commit: str
+    files: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: str, revision: str | None) -> HubShards | None:
+        """Return those of a data set, or of what was fetched of it before; None where it has none, or Parquet files
+        too, or is not there."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            told = HfApi().dataset_info(source, revision=revision)
+            commit, names = str(told.sha), [entry.rfilename for entry in told.siblings or ()]
+        except HfHubHTTPError:
+            return None
+        except Exception:  # what the client raises without a connection has no common class
+            try:
+                kept = _snapshot(source, revision, local_files_only=True)
+            except LocalEntryNotFoundError:
+                return None
+            commit, names = kept.name, [file.relative_to(kept).as_posix() for file in kept.rglob("*")]
+        shards = tuple(sorted(name for name in names if name.endswith(SHARD)))
+        return cls(source, revision, commit, shards) if shards and not any(n.endswith(PARQUET) for n in names) else None
+
+    def fetched(self) -> Path:
+        """Return the folder with the shards and the names of their classes, fetched unless they are there."""
+        return _snapshot(self.source, self.revision)
+
+    def streamed(self, split_of: Callable[[str], str]) -> dict[str, StreamedShards]:
+        """Return the shards by the split that `split_of` says of the path of each; nothing of them is fetched."""
+        parts: dict[str, list[str]] = {}
+        for name in self.files:
+            parts.setdefault(split_of(name), []).append(f"hf://datasets/{self.source}@{self.commit}/{name}")
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+            return {name: StreamedShards(tuple(pool.map(RemoteShard, part))) for name, part in parts.items()}
+
+
+class RemoteShard:
+    """A shard of WebDataset at an address.
+
+    Raises:
+        ConnectionError: it can't be fetched.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with _told(url):
+            blocks = {"maxblocks": _BLOCKS_HELD}
+            self._file, self.content_id = _opened(
+                url, cache_type="blockcache", block_size=_BLOCK_BYTES, cache_options=blocks
+            )
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The name of the file, and the folder that it is in."""
+        return "/".join(PurePosixPath(self.url).parts[-2:])
+
+    def records(self) -> tuple[list[dict[str, object]], list[str]]:
+        """Return the examples as records, and all columns; images are left where they are.
+
+        Raises:
+            DataError: it is no shard, or its members are not of the usual form.
+            ConnectionError: it can't be fetched.
+        """
+
+        def image_of(member: tarfile.TarInfo) -> StreamedMember:
+            return StreamedMember(self, member.name, member.offset_data, member.size)
+
+        with self._lock, _told(self.url):
+            return shard_records(self._file, PurePosixPath(self.url), image_of, self._class_names())
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return some bytes of the file.
+
+        Raises:
+            ConnectionError: they can't be fetched.
+        """
+        with self._lock, _told(self.url):
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def _class_names(self) -> list[str]:
+        folder = self.url.rpartition("/")[0]
+        for place in (folder, folder.rpartition("/")[0]):
+            try:
+                names, _ = _opened(f"{place}/{CLASS_NAMES}")
+            except FileNotFoundError:
+                continue
+            return names_in(names.read().decode())
+        return []
+
+
+@dataclass(frozen=True)
+class StreamedShards:
+    """The shards of a split."""
+
+    files: tuple[RemoteShard, ...]
+
+    def tables(self) -> Iterator[tuple[str, list[dict[str, object]], list[str]]]:
+        """Yield the name, the records and the columns of each."""
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+            for file, (records, columns) in zip(self.files, pool.map(RemoteShard.records, self.files), strict=True):
+                yield file.name, records, columns
+
+
+def _snapshot(source: str, revision: str | None, *, local_files_only: bool = False) -> Path:
+    """Return the folder of a data set's shards and names of classes, fetched unless they are there."""
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"*{SHARD}", CLASS_NAMES, f"*/{CLASS_NAMES}"]
+    found = snapshot_download(
+        source,
+        repo_type="dataset",
+        revision=revision,
+        allow_patterns=patterns,
+        local_files_only=local_files_only,
+    )
+    return Path(found)

@@ -28,6 +28,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import CHECKPOINTS, LOGS, RunFolder, asked_in, is_interrupted
 from hftransfer.base.runs import is_of_a_recipe, link_newest, newest_interrupted_in
+from hftransfer.data.rows import are_streamed
 from hftransfer.data.splits import Splits, few_shots, require_shots
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Session, load_folds, load_rows, load_splits
@@ -518,7 +519,11 @@ def check_loaded(loaded: LoadedRecipe, data: object, progress: Progress) -> Spli
     """
     checkpoint = early_look(loaded.recipe, data)
     load = load_splits if loaded.recipe.data.folds is None else load_folds
-    splits = load(loaded.recipe, load_rows(loaded.recipe, data, progress), progress, decode=True)
+    found = load_rows(loaded.recipe, data, progress)
+    is_here = not any(map(are_streamed, found.values()))
+    splits = load(loaded.recipe, found, progress, decode=is_here)
+    if not is_here:
+        progress.line("images that stay on the Hub are not decoded here: a run tells of those that can't be")
     for number in loaded.recipe.data.numbers_of_shots:
         require_shots(splits, number)
     if isinstance(loaded.recipe.data.shots, int):

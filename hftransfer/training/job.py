@@ -120,6 +120,8 @@ class Job:
             return False
         if self.adapter.head_port.decoder is not None:
             return False  # what a new decoder gives says nothing yet
+        if self.task.head.of_maps and self.strategy.head_init == "auto":
+            return False  # over as many epochs as masks take, a random one ended better (docs/segmentation.md)
         return self.adapter.last_layer_is_solvable
 
     @property

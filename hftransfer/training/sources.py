@@ -15,6 +15,7 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.dense import Grid
 from hftransfer.base.errors import RecipeError, must_be
 from hftransfer.data.inspection import inspect_rows
+from hftransfer.data.rows import are_streamed
 from hftransfer.data.skipped import without_faults
 from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.items import InFetchingOrder, Items
@@ -113,7 +114,7 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
     # Faults are known by their place among the rows of all splits.
     starts = dict(zip(job.splits.sizes(), np.cumsum([0, *job.splits.sizes().values()]).tolist(), strict=False))
     parts: list[Items] = [items for _, items in named]
-    if _is_streamed(job):  # each group of rows is fetched once, for all splits and views
+    if are_streamed(job.splits.train.rows):  # each group of rows is fetched once, for all splits and views
         parts = [InFetchingOrder(parts)]
     with job.progress.stage("activations", total) as advance:
         for place, items in enumerate(parts):
@@ -142,14 +143,9 @@ def _require_here(job: Job) -> None:
     Raises:
         RecipeError: some must.
     """
-    if _is_streamed(job):
+    if are_streamed(job.splits.train.rows):
         allowed = "left out where nothing that frozen layers give is kept"
         raise RecipeError(must_be("data.streaming", allowed, "true", FETCHED_ONCE))
-
-
-def _is_streamed(job: Job) -> bool:
-    """Return whether images are fetched when they are read."""
-    return any(row.content.identity is not None for row in job.splits.train.rows[:1])
 
 
 def _leave_out_undecodable(job: Job, examples: dict[str, Examples]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,10 @@ import hftransfer as ht
 from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.data import streams
-from hftransfer.data.rows import StreamedContent, read_row
+from hftransfer.data.rows import StreamedContent, StreamedMember, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
-from hftransfer.data.streams import StreamedDataset
+from hftransfer.data.streams import HubShards, StreamedDataset
 from tests.builders import NO_PICTURES, TinyModels
 
 SILENT = Progress(None)
@@ -48,9 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The groups of rows whose images were fetched, as `org/pets` lies in that folder."""
-    found: list[tuple[str, int]] = []
+    found: list[str] = []
     files = sorted(map(str, folder.glob("*.parquet")))
     builder = SimpleNamespace(
         config=SimpleNamespace(data_files={"train": files}),
@@ -62,11 +63,12 @@ def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tupl
 
     class Noted(whole):  # type: ignore[valid-type, misc]
         def read_row_group(self, group: int, columns: list[str]) -> Any:
-            found.append((self.reader.metadata.row_group(group).column(0).statistics is None, group))
+            found.append(f"group {group}")
             return super().read_row_group(group, columns=columns)
 
     monkeypatch.setattr(pyarrow.parquet, "ParquetFile", Noted)
-    yield found
+    monkeypatch.setattr(HubShards, "of", lambda *_: None)
+    return found
 
 
 def _dataset(folder: Path) -> StreamedDataset:
@@ -84,7 +86,7 @@ def test_rows_are_those_of_the_files(folder: Path) -> None:
     assert _dataset(folder).identity(30, "image") == own.identity(30, "image")
 
 
-def test_a_first_look_fetches_no_image_and_a_row_its_group_once(fetched: list[tuple[str, int]]) -> None:
+def test_a_first_look_fetches_no_image_and_a_row_its_group_once(fetched: list[str]) -> None:
     found = find_rows(DataSettings(source="org/pets", streaming=True), SILENT)
     assert [row.target for row in found["train"][:3]] == ["plain", "striped", "plain"]
     assert any("copies of one in two splits are not looked for" in note for note in found.notes)
@@ -96,7 +98,7 @@ def test_a_first_look_fetches_no_image_and_a_row_its_group_once(fetched: list[tu
 
 
 def test_a_run_is_that_of_the_downloaded_set_and_fetches_each_image_once(
-    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "_MOST_HELD_BYTES", 1)  # two groups at most
     recipe = {"task": "image-classification", "model": str(tiny("resnet")), "output": {**NO_PICTURES, "report": False}}
@@ -111,7 +113,7 @@ def test_a_run_is_that_of_the_downloaded_set_and_fetches_each_image_once(
 
 
 def test_what_can_not_be_decoded_is_skipped(
-    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    tiny: TinyModels, folder: Path, tmp_path: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = StreamedDataset.image
     monkeypatch.setattr(
@@ -147,7 +149,7 @@ def test_images_are_not_fetched_in_each_epoch(strategy: dict[str, Any], train: d
 
 
 def test_a_training_that_turns_out_to_read_images_again_is_refused(
-    tiny: TinyModels, tmp_path: Path, fetched: list[tuple[str, int]]
+    tiny: TinyModels, tmp_path: Path, fetched: list[str]
 ) -> None:
     model = tiny("resnet")
     recipe = {
@@ -161,19 +163,74 @@ def test_a_training_that_turns_out_to_read_images_again_is_refused(
     assert fetched == []
 
 
-def test_other_files_and_slices_are_told(fetched: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_and_slices_are_told(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = DataSettings(source="org/pets", streaming=True)
     with pytest.raises(DataError, match=r"must be one of train; got train\[:10%\]. data.limit"):
         find_rows(settings.model_copy(update={"train_split": "train[:10%]"}), SILENT)
     monkeypatch.setattr(streams, "_MOST_GROUP_BYTES", 10)
     with pytest.raises(DataError, match="groups of rows of at most 0 MiB"):
         find_rows(settings, SILENT)
-    builder = SimpleNamespace(config=SimpleNamespace(data_files={"train": ["hf://datasets/org/pets@1/a.tar"]}))
+    builder = SimpleNamespace(config=SimpleNamespace(data_files={"train": ["hf://datasets/org/pets@1/a.csv"]}))
     monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, **__: builder)
-    with pytest.raises(DataError, match=r"must be a data set in Parquet files; got a.tar. .*refs/convert/parquet"):
+    with pytest.raises(
+        DataError, match=r"must be a data set in Parquet files or WebDataset shards; got a.csv. .*refs/convert/parquet"
+    ):
         find_rows(settings, SILENT)
 
 
 def test_what_is_here_is_read_where_it_lies(folder: Path) -> None:
     found = find_rows(DataSettings(source=str(folder), streaming=True), SILENT)
     assert any("data.streaming has no effect" in note for note in found.notes)
+
+
+# --- shards of WebDataset --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CLIP_benchmark's layout: a folder of shards for each split, the names of classes above."""
+    root = tmp_path_factory.mktemp("wds")
+    (root / "classnames.txt").write_text("plain\nstriped\n")
+    for split, first in (("train", 0), ("test", 100)):
+        (root / split).mkdir()
+        for part in range(2):
+            with tarfile.open(root / split / f"{part}.tar", "w") as shard:
+                for number in range(first + part * 12, first + part * 12 + 12):
+                    picture = io.BytesIO()
+                    _png(number).save(picture, "PNG")
+                    for suffix, content in (("png", picture.getvalue()), ("cls", str(number % 2).encode())):
+                        member = tarfile.TarInfo(f"s{number}.{suffix}")
+                        member.size = len(content)
+                        shard.addfile(member, io.BytesIO(content))
+        (root / split / "nshards.txt").write_text("2")
+    return root
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_shards_have_their_splits_and_names(shards: Path, streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tuple(file.relative_to(shards).as_posix() for file in sorted(shards.rglob("*.tar")))
+    hub = HubShards("org/pets", None, "1", files)
+    monkeypatch.setattr(HubShards, "of", lambda *_: hub)
+    monkeypatch.setattr(HubShards, "fetched", lambda _: shards)
+    whole = streams._opened
+    here = "hf://datasets/org/pets@1", str(shards)
+    monkeypatch.setattr(streams, "_opened", lambda url, **settings: whole(url.replace(*here), **settings))
+    found = find_rows(DataSettings(source="org/pets", streaming=streaming), SILENT)
+    assert {name: len(rows) for name, rows in found.items()} == {"train": 24, "test": 24}
+    assert [row.target for row in found["test"][:2]] == ["plain", "striped"]
+    assert isinstance(found["train"][0].content, StreamedMember) == streaming
+    wanted = find_rows(DataSettings(source=str(shards)), SILENT)
+    for name in ("train", "test"):
+        assert [(row.target, read_row(row)) for row in found[name]] == [
+            (row.target, read_row(row)) for row in wanted[name]
+        ]
+        if streaming:
+            assert len({row.content.identity for row in found[name]}) == 24
+            assert [row.id.partition(" ")[2] for row in found[name][::12]] == [f"({name}/0.tar:1)", f"({name}/1.tar:1)"]
+
+
+def test_what_can_not_be_fetched_names_the_file(tmp_path: Path, folder: Path) -> None:
+    broken = tmp_path / "train.parquet"
+    broken.write_bytes(b"no table at all, though long enough to look for an end")
+    with pytest.raises(ConnectionError, match=r"train.parquet could not be fetched"):
+        streams._Remote(str(broken))

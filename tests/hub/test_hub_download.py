@@ -105,3 +105,25 @@ def test_an_open_clip_model_is_fetched_by_name_and_tag(tmp_path: Path, tiny: Tin
     assert "must be a tag of ViT-B-32; got 'opnai'. Did you mean 'openai'?" in wrong.stderr
     assert text.returncode == 2
     assert "must be a text model; got the image model 'open_clip:ViT-B-32/openai'" in text.stderr
+
+
+@pytest.mark.slow
+def test_streamed_images_are_fetched_once(repos: dict[str, Path], tmp_path: Path, tiny: TinyModels) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"task: image-classification\nmodel: {tiny('resnet')}\ndata: {{source: microsoft/cats_vs_dogs}}\n"
+        "train: {precision: fp32}\noutput: {report: false}\n"
+    )
+    told = {}
+    with serve(repos) as hub:
+        for out, streaming in (("streamed", "true"), ("here", "false")):
+            words = ("run", "mine.yaml", f"data.streaming={streaming}", "--json", "--out", out)
+            outcome = _hftransfer(hub.endpoint, tmp_path, *words)
+            assert outcome.returncode == 0, outcome.stderr
+            told[out] = json.loads(outcome.stdout)["test"]
+            if out == "streamed":
+                (file,) = (repos["datasets/microsoft/cats_vs_dogs"] / "data").iterdir()
+                # The file's end is read twice, 64 KiB at a time.
+                assert hub.sent[file.name] < file.stat().st_size + 3 * (1 << 16)
+                assert not list((tmp_path / "hf").rglob("*.arrow"))
+    assert told["streamed"]["accuracy"] == told["here"]["accuracy"]
+    assert told["streamed"]["log_loss"] == pytest.approx(told["here"]["log_loss"], rel=1e-5)
