@@ -100,9 +100,13 @@ def decode_row(row: Row, draft: int | None = None) -> Image.Image:
     """Return the RGB image of a row, as `decode_image` makes it, by the range of its data set.
 
     Raises:
-        DataError: it can't be read or decoded.
+        DataError: it can't be read or decoded; or it is a deep one, and nobody has looked at the range of its data set.
     """
-    return decode_image(read_row(row), row.id, draft, row.pixels)
+    content = read_row(row)
+    if row.content.identity is not None and row.pixels is None and inspect_image(content, row.id) is not None:
+        remedy = "Their range is that of the whole data set: leave data.streaming out."
+        raise DataError(must_be(row.id, "an image of 8 bits with data.streaming", "one of up to 16 bits", remedy))
+    return decode_image(content, row.id, draft, row.pixels)
 
 
 def tile_of(row: Row) -> Thumbnail | None:

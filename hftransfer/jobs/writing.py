@@ -5,15 +5,16 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hftransfer.base.errors import HftransferError, first_line
+from hftransfer.base.errors import DataError, HftransferError, first_line
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import LOGS, RunFolder, write_table
 from hftransfer.base.runs import start_of
 from hftransfer.base.tabular import csv_text
-from hftransfer.jobs.cards import write_examples, write_own_card
+from hftransfer.jobs.cards import EXAMPLES, write_examples, write_own_card
 from hftransfer.jobs.identity import resolved_yaml
 from hftransfer.jobs.learned import Learned
 from hftransfer.jobs.pages import page_of
@@ -35,9 +36,9 @@ def write_run(folder: RunFolder, loaded: LoadedRecipe, learned: Learned, session
     folder.write_json("environment.json", learned.environment)
     _write_tables(folder, learned)
     if loaded.recipe.output.figures:
-        draw_figures(folder, learned, metrics)
+        draw_figures(folder, learned, metrics, session)
     if loaded.recipe.hub.share_examples and not learned.task.reader.fields:
-        write_examples(folder, learned.splits.test.rows)
+        _or_said(EXAMPLES, lambda: write_examples(folder, learned.splits.test.rows), session)
     folder.note_all_in(LOGS)
     page = None
     if loaded.recipe.output.report:
@@ -85,7 +86,7 @@ def _write_tables(folder: RunFolder, learned: Learned) -> None:
         folder.write_text("skipped.csv", csv_text(["split", "id", "reason"], skipped))
 
 
-def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> None:
+def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject, session: Session) -> None:
     """Draw what there is to be seen of a run: its epochs, what was tried, and how its test examples were judged."""
     from hftransfer.report import figures
 
@@ -111,11 +112,14 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject) -> No
     if "confusion_matrix" in test.metrics:
         path = folder.file("figures/confusion_matrix.png")
         figures.draw_confusion_matrix(path, test.metrics["confusion_matrix"], names)
-    if has_pictures and len(splits.train):
-        figures.draw_examples(folder.file("figures/examples.png"), splits.train.rows, splits.train.class_ids, names)
-    if has_pictures:
-        path = folder.file("figures/mistakes.png")
-        figures.draw_mistakes(path, splits.test.rows, ids, test.probabilities, names)
+    if not has_pictures:
+        return
+    probabilities, train = test.probabilities, splits.train
+    if len(train):
+        path = folder.file("figures/examples.png")
+        _or_said(path.name, partial(figures.draw_examples, path, train.rows, train.class_ids, names), session)
+    path = folder.file("figures/mistakes.png")
+    _or_said(path.name, partial(figures.draw_mistakes, path, splits.test.rows, ids, probabilities, names), session)
 
 
 def _write_cards(folder: RunFolder, learned: Learned, metrics: JsonObject, name: str) -> None:
@@ -131,24 +135,27 @@ def _page(
     folder: RunFolder, loaded: LoadedRecipe, learned: Learned, metrics: JsonObject, session: Session
 ) -> RunPage | None:
     """Return the page, or say why there is none: what is computed is not lost for it."""
-    return _or_said(lambda: page_of(folder, loaded, learned, metrics), session)
+    return _or_said("report.html", lambda: page_of(folder, loaded, learned, metrics), session)
 
 
 def _write_page(folder: RunFolder, page: RunPage, metrics: JsonObject, session: Session) -> None:
     """Write the page with the seconds of the run, or say why it can't be."""
     own = {**page.metrics, "seconds": metrics["seconds"]}
-    _or_said(lambda: folder.write_text("report.html", replace(page, metrics=own).html()), session)
+    _or_said("report.html", lambda: folder.write_text("report.html", replace(page, metrics=own).html()), session)
 
 
-def _or_said(work: Callable[[], T], session: Session) -> T | None:
-    """Return what some work on the page comes to, or say that there is no page, and why."""
+def _or_said(name: str, work: Callable[[], T], session: Session) -> T | None:
+    """Return what some work on a page or picture comes to, or say that there is none of that name, and why."""
     try:
         return work()
+    except DataError as error:  # an image that was there before
+        session.progress.line(f"{name} could not be written ({first_line(error)}); all else is complete")
+        return None
     except (HftransferError, OSError):
         raise  # a full disk: the other results could not be written either
     except Exception as error:
         session.progress.note("".join(traceback.format_exception(error)).rstrip())
         session.progress.line(
-            f"report.html could not be written ({type(error).__name__}: {first_line(error)}); all else is complete"
+            f"{name} could not be written ({type(error).__name__}: {first_line(error)}); all else is complete"
         )
         return None

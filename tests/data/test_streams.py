@@ -6,7 +6,7 @@ import io
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -18,11 +18,12 @@ import hftransfer as ht
 from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.data import streams
-from hftransfer.data.rows import StreamedContent, StreamedMember, read_row
+from hftransfer.data.inspection import decode_row
+from hftransfer.data.rows import Row, StreamedContent, StreamedMember, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.streams import HubShards, StreamedDataset
-from tests.builders import NO_PICTURES, TinyModels
+from tests.builders import NO_PICTURES, TinyModels, load_model
 
 SILENT = Progress(None)
 FEATURES = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["plain", "striped"])})
@@ -130,6 +131,48 @@ def test_what_can_not_be_decoded_is_skipped(
         ht.run(recipe, out=tmp_path / "stops", progress=SILENT)
     done = ht.run(recipe, {"data.on_error": "skip"}, out=tmp_path / "skips", progress=SILENT)
     assert sum(done.metrics["examples"].values()) == ROWS - 1
+
+
+def test_a_connection_that_is_lost_after_training_loses_no_model(
+    tiny: TinyModels, tmp_path: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, read = StreamedDataset.image, list[int]()
+
+    def image(self: StreamedDataset, place: int, column: str) -> bytes:
+        read.append(place)
+        if len(read) > ROWS:
+            raise ConnectionError("train.parquet could not be fetched (gone)")
+        return whole(self, place, column)
+
+    monkeypatch.setattr(StreamedDataset, "image", image)
+    recipe = {
+        "task": "image-classification",
+        "model": str(tiny("resnet")),
+        "data": {"source": "org/pets", "streaming": True},
+        "train": {"cache": "off"},
+    }
+    told = io.StringIO()
+    done = ht.run(recipe, out=tmp_path / "run", progress=Progress(told))
+    assert len(read) > ROWS
+    for name in ("examples.png", "mistakes.png", "report.html"):
+        assert f"{name} could not be written (train[" in told.getvalue()
+    assert "fetched (gone)" in told.getvalue()
+    assert done.metrics["test"]["accuracy"] > 0
+    assert load_model(tmp_path / "run").class_names == ("plain", "striped")
+
+
+def test_deep_images_whose_range_is_unknown_are_told() -> None:
+    for depth, fault in ((np.uint8, False), (np.uint16, True)):
+        picture = io.BytesIO()
+        Image.fromarray(np.full((24, 24), 200, depth)).save(picture, "PNG")
+        content = picture.getvalue()
+        dataset = SimpleNamespace(image=lambda *_, own=content: own, identity=lambda *_: b"1")
+        row = Row("train[3]", StreamedContent(cast("Any", dataset), "image", 3), "plain")
+        if fault:
+            with pytest.raises(DataError, match=r"train\[3\] must be an image of 8 bits with data.streaming"):
+                decode_row(row)
+        else:
+            assert decode_row(row).getpixel((0, 0)) == (200, 200, 200)
 
 
 @pytest.mark.parametrize(
