@@ -74,8 +74,10 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
-def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGES) -> Found:
+def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGES, *, to_test: bool = False) -> Found:
     """Return the rows of a source by split, labels as names; nothing is decoded yet.
+
+    Where all that is wanted is `to_test` a model, no shards but those of the test split are fetched from the Hub.
 
     Raises:
         DataError: there is no such source, or it does not hold rows of this kind.
@@ -89,7 +91,11 @@ def find_rows(settings: DataSettings, progress: Progress, reader: Reader = IMAGE
     bundled = Path(__file__).parents[1] / "demo" / source.removeprefix("bundled/").replace("-", "_")
     path = bundled if source in BUNDLED else user_path(source, "data.source", DataError)
     exists = path.exists()
-    found = settled(lambda own: _path_rows(path, own, reader) if exists else _hub_rows(own, reader, progress), settings)
+
+    def read(own: DataSettings) -> Found:
+        return _path_rows(path, own, reader) if exists else _hub_rows(own, reader, progress, to_test=to_test)
+
+    found = settled(read, settings)
     if settings.streaming and exists:
         found.note("data.streaming has no effect: the data are on this disk, and are read where they lie")
     return _with_groups(_without_hidden(found, settings), settings)
@@ -345,10 +351,11 @@ def _roles_of_tables(tables: Sequence[Path], settings: DataSettings, reader: Rea
 
 def _split_folders_of_tables(root: Path, settings: DataSettings, reader: Reader) -> dict[str, list[Path]]:
     """Return the tables of folders that are named like splits and hold nothing else, as the Hub converts data sets and
-    CLIP_benchmark lays out its shards: `train/0000.parquet`, `test/0.tar`; none without a training split."""
+    CLIP_benchmark lays out its shards: `train/0000.parquet`, `test/0.tar`; none where there is neither a training split
+    nor a test split alone."""
     folders = {entry: split_role(entry.name, settings) for entry in sorted(visible(root)) if entry.is_dir()}
     found = {role: tables for entry, role in folders.items() if role and (tables := _tables_alone(entry, reader))}
-    return found if "train" in found else {}
+    return found if "train" in found or set(found) == {"test"} else {}
 
 
 def _rows_of_parts(parts: Mapping[str, Sequence[Path]], settings: DataSettings, reader: Reader) -> Found:
@@ -557,7 +564,7 @@ def _other_kind(columns: Sequence[str], source: object, reader: Reader) -> list[
 # --- datasets ------------------------------------------------------------------------
 
 
-def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Found:
+def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress, *, to_test: bool) -> Found:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -565,11 +572,20 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Fou
     wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
     try:
         # As `datasets` reads shards, classes have no names; and of one shard a split it may read the notes beside it.
-        shards = HubShards.of(source, settings.revision)
+        shards, notes = HubShards.of(source, settings.revision), list[str]()
+        if shards is not None and to_test:
+            tested = [name for name in shards.files if split_role(_split_of(name, settings), settings) == "test"]
+            if tested and len(tested) < len(shards.files):
+                shards = replace(shards, files=tuple(tested))
+                notes = ["of its shards those of the test split alone are fetched: the classes are those of its rows"]
         if settings.streaming:
-            return _streamed_rows(shards, settings, wanted, reader, progress)
+            found = _streamed_rows(shards, settings, wanted, reader, progress)
+            found.notes += notes
+            return found
         if shards is not None and reader.decodes:
-            return _path_rows(shards.fetched(), settings.model_copy(update={"config": None}), reader)
+            found = _path_rows(shards.fetched(), settings.model_copy(update={"config": None}), reader)
+            found.notes += notes
+            return found
         if wanted["train"]:
             parts: Mapping[str, datasets.Dataset] = {
                 role: datasets.load_dataset(source, settings.config, split=name, revision=settings.revision)
@@ -587,6 +603,13 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress) -> Fou
     return _dataset_splits(parts, settings, reader)
 
 
+def _split_of(shard: str, settings: DataSettings) -> str:
+    """Return the name of the split that a shard on the Hub is of: that of its folder, or its own."""
+    path = PurePosixPath(shard)
+    folder = path.parent.name
+    return folder if split_role(folder, settings) else without_shard(path.stem, numbered=True)
+
+
 def _streamed_rows(
     shards: HubShards | None,
     settings: DataSettings,
@@ -595,16 +618,10 @@ def _streamed_rows(
     progress: Progress,
 ) -> Found:
     """Return the rows of a data set of which no image is fetched yet."""
-
-    def split_of(shard: str) -> str:
-        path = PurePosixPath(shard)
-        folder = path.parent.name
-        return folder if split_role(folder, settings) else without_shard(path.stem, numbered=True)
-
     with progress.stage("fetching what lies beside the images", 1) as advance:
         parts: Mapping[str, StreamedDataset | StreamedShards]
         if shards is not None:
-            parts = shards.streamed(split_of)
+            parts = shards.streamed(lambda name: _split_of(name, settings))
         else:
             parts = streamed_tables(settings.source, settings.config, settings.revision, wanted)
         found = _dataset_splits(parts, settings, reader)

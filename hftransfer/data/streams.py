@@ -239,7 +239,7 @@ class HubShards:
             return None
         except Exception:  # what the client raises without a connection has no common class
             try:
-                kept = _snapshot(source, revision, local_files_only=True)
+                kept = _snapshot(source, revision, [f"*{SHARD}"], local_files_only=True)
             except LocalEntryNotFoundError:
                 return None
             commit, names = kept.name, [file.relative_to(kept).as_posix() for file in kept.rglob("*")]
@@ -248,7 +248,7 @@ class HubShards:
 
     def fetched(self) -> Path:
         """Return the folder with the shards and the names of their classes, fetched unless they are there."""
-        return _snapshot(self.source, self.revision)
+        return _snapshot(self.source, self.revision, self.files)
 
     def streamed(self, split_of: Callable[[str], str]) -> dict[str, StreamedShards]:
         """Return the shards by the split that `split_of` says of the path of each; nothing of them is fetched."""
@@ -328,11 +328,11 @@ class StreamedShards:
                 yield file.name, records, columns
 
 
-def _snapshot(source: str, revision: str | None, *, local_files_only: bool = False) -> Path:
-    """Return the folder of a data set's shards and names of classes, fetched unless they are there."""
+def _snapshot(source: str, revision: str | None, files: Sequence[str], *, local_files_only: bool = False) -> Path:
+    """Return the folder of some files of a data set and the names of its classes, fetched unless they are there."""
     from huggingface_hub import snapshot_download
 
-    patterns = [f"*{SHARD}", CLASS_NAMES, f"*/{CLASS_NAMES}"]
+    patterns = [*files, CLASS_NAMES, f"*/{CLASS_NAMES}"]
     found = snapshot_download(
         source,
         repo_type="dataset",

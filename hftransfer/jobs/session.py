@@ -131,8 +131,10 @@ class Session:
 
 def load_rows(recipe: Recipe, data: object, progress: Progress) -> Found:
     """Return the rows of a recipe's data, or of objects of Python, as they are found."""
-    reader = recipe.chosen_task.reader
-    return find_rows(recipe.data, progress, reader) if data is None else rows_from_python(data, recipe.data, reader)
+    task = recipe.chosen_task
+    if data is not None:
+        return rows_from_python(data, recipe.data, task.reader)
+    return find_rows(recipe.data, progress, task.reader, to_test=task.learns == "nothing")
 
 
 def load_splits(recipe: Recipe, found: Found, progress: Progress, *, decode: bool = False) -> Splits:

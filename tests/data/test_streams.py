@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -270,6 +271,29 @@ def test_shards_have_their_splits_and_names(shards: Path, streaming: bool, monke
         if streaming:
             assert len({row.content.identity for row in found[name]}) == 24
             assert [row.id.partition(" ")[2] for row in found[name][::12]] == [f"({name}/0.tar:1)", f"({name}/1.tar:1)"]
+
+
+def test_to_test_a_model_no_other_shards_are_fetched(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tuple(file.relative_to(shards).as_posix() for file in sorted(shards.rglob("*.tar")))
+    opened: list[str] = []
+    whole, hub = streams._opened, HubShards("org/pets", None, "1", files)
+
+    def noted(url: str, **settings: object) -> Any:
+        opened.append(url.removeprefix("hf://datasets/org/pets@1/"))
+        return whole(url.replace("hf://datasets/org/pets@1", str(shards)), **settings)
+
+    monkeypatch.setattr(HubShards, "of", lambda *_: hub)
+    monkeypatch.setattr(streams, "_opened", noted)
+    found = find_rows(DataSettings(source="org/pets", streaming=True), SILENT, to_test=True)
+    assert {name: len(rows) for name, rows in found.items()} == {"test": 24}
+    assert {name for name in opened if name.endswith(".tar")} == {"test/0.tar", "test/1.tar"}
+    assert any("those of the test split alone are fetched" in note for note in found.notes)
+
+
+def test_a_folder_of_test_shards_alone_is_a_split(shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards / "test", tmp_path / "test")
+    found = find_rows(DataSettings(source=str(tmp_path)), SILENT)
+    assert {name: len(rows) for name, rows in found.items()} == {"test": 24}
 
 
 def test_what_can_not_be_fetched_names_the_file(tmp_path: Path, folder: Path) -> None:
