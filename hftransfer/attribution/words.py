@@ -16,6 +16,7 @@ from hftransfer.adapters.anatomy import logits_of
 from hftransfer.adapters.text_pairs import PairedTextAdapter
 from hftransfer.adapters.texts import TextAdapter, clean_text
 from hftransfer.base.errors import ModelError, must_be
+from hftransfer.base.scripts import UNSPACED
 
 if TYPE_CHECKING:
     from hftransfer.adapters.causal import CausalAdapter
@@ -225,14 +226,18 @@ def _offsets(adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int 
     return found
 
 
+_TWO_UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
+
+
 def _words(text: str, pieces: list[tuple[int, int, int]], per_piece: np.ndarray) -> tuple[Word, ...]:
-    """Return pieces that no white space divides as one word, with the sum of their weights; words before the first
-    piece and behind the last one were cut off."""
+    """Return pieces that no white space divides as one word, with the sum of their weights; of scripts without spaces
+    each piece is one. Words before the first piece and behind the last one were cut off."""
     words: list[Word] = []
     for place, start, end in pieces:
         stripped = start + len(text[start:end]) - len(text[start:end].lstrip())
         weight = float(per_piece[place])
-        if words and stripped == words[-1].end and stripped == start:
+        joined = words and stripped == words[-1].end and stripped == start
+        if joined and not _TWO_UNSPACED.fullmatch(text[start - 1 : start + 1]):
             # A word of several pieces: WordPiece and BPE cut rare words.
             first = words.pop()
             words.append(Word(text[first.start : end], (first.weight or 0.0) + weight, first.start, end))

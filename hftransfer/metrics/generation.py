@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from hftransfer.base.scripts import UNSPACED
 from hftransfer.metrics.intervals import mean_interval, share_interval
 from hftransfer.metrics.metric import Scores
 
-_WORD = re.compile(r"\w+")
+_ONE = re.compile(f"[{UNSPACED}]")
+_WORD, _SPACED = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+"), re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 _DRAWS = 2000
 
 
@@ -49,7 +51,8 @@ def score_texts(written: Sequence[str], references: Sequence[Sequence[str]], sto
     """Return what written texts are worth beside one or several right ones.
 
     BLEU and chrF are sacrebleu's, of the whole corpus, from 0 to 100; the rest are shares, and the length is that of
-    all written texts in words over that of the references nearest to each.
+    all written texts in words over that of the references nearest to each. Of scripts without spaces between words
+    each character counts as one, as in sacrebleu's tokenizer `zh`.
     """
     import sacrebleu
 
@@ -59,25 +62,32 @@ def score_texts(written: Sequence[str], references: Sequence[Sequence[str]], sto
     rouge = [max(rouge_l(text, other) for other in own) for text, own in zip(written, references, strict=True)]
     most = max(len(own) for own in references)
     # sacrebleu wants as many references of each: None stands for none.
-    columns = [cast(list[str], [own[at] if at < len(own) else None for own in references]) for at in range(most)]
+    columns = [[own[at] if at < len(own) else None for own in references] for at in range(most)]
+    apart = [[None if text is None else _apart(text) for text in texts] for texts in columns]
     # sacrebleu warns of texts that look tokenised already: they are judged as they are.
-    bleu = sacrebleu.corpus_bleu(list(written), columns, force=True)
+    bleu = sacrebleu.corpus_bleu([_apart(text) for text in written], cast(Any, apart), force=True)
     return {
         "written": len(written),
         "exact_match": float(np.mean(exact)),
         "rouge_l": float(np.mean(rouge)),
         "rouge_l_interval": mean_interval(rouge),
         "bleu": float(bleu.score),
-        "chrf": float(sacrebleu.corpus_chrf(list(written), columns).score),
+        "chrf": float(sacrebleu.corpus_chrf(list(written), cast(Any, columns)).score),
         "stopped": float(np.mean(stopped)),
         "stopped_interval": share_interval(int(sum(stopped)), len(stopped)),
         "length_ratio": _length_ratio(written, references),
     }
 
 
+def _apart(text: str) -> str:
+    """Return a text with spaces around each character of a script that has none."""
+    return _ONE.sub(r" \g<0> ", text)
+
+
 def rouge_l(text: str, reference: str) -> float:
     """Return the F-measure in [0, 1] of the longest common subsequence of the words of two texts, in lower case (Lin
-    2004, "ROUGE", section 3.1). As the package rouge-score without stemming, but words of all scripts count."""
+    2004, "ROUGE", section 3.1). As the package rouge-score without stemming, but words of all scripts count, and
+    characters of those without spaces."""
     own, other = _WORD.findall(text.lower()), _WORD.findall(reference.lower())
     if not own or not other:
         return float(own == other)
@@ -91,10 +101,10 @@ def rouge_l(text: str, reference: str) -> float:
 
 
 def _length_ratio(written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    own = [len(text.split()) for text in written]
+    own = [len(_SPACED.findall(text)) for text in written]
     # Of two that are as near, the shorter counts, as in BLEU.
     nearest = [
-        min((abs(len(other.split()) - size), len(other.split())) for other in others)[1]
+        min((abs(count - size), count) for count in (len(_SPACED.findall(other)) for other in others))[1]
         for size, others in zip(own, references, strict=True)
     ]
     return float(sum(own) / max(1, sum(nearest)))

@@ -30,7 +30,7 @@ from hftransfer.attribution.explanation import ImageExplanation
 from hftransfer.attribution.faithfulness import _STEPS, SIDE, faithfulness
 from hftransfer.attribution.maps import class_maps, grad_cam, occlusion, upscaled
 from hftransfer.attribution.network import PixelModel, Spot, find_spot
-from hftransfer.attribution.words import attribute_words
+from hftransfer.attribution.words import _words, attribute_words
 from hftransfer.base.errors import HftransferError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -584,3 +584,10 @@ def test_the_map_of_an_animal_lies_on_it_and_that_of_a_shuffled_model_does_not(
     shuffle_weights(model.source.model)
     shuffled = pointing(model, PHOTOS / "test", 20)
     assert max(entry["points"] for entry in shuffled.values()) <= 0.5
+
+
+def test_pieces_of_scripts_without_spaces_are_words_of_their_own() -> None:
+    text = "今天 playing好"
+    pieces = [(0, 0, 1), (1, 1, 2), (2, 3, 7), (3, 7, 10), (4, 10, 11)]
+    found = _words(text, pieces, np.arange(1.0, 6.0))
+    assert [(word.text, word.weight) for word in found] == [("今", 1.0), ("天", 2.0), ("playing好", 12.0)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 from typer.testing import CliRunner
 
@@ -723,11 +724,18 @@ def test_written_texts_are_judged_by_the_nearest_reference() -> None:
     assert rouge_l("the cat sat on the mat", "a cat was on the mat") == pytest.approx(2 / 3)
     assert rouge_l("Ein Käse!", "käse ein") == 0.5
     assert rouge_l("", "a") == 0
+    assert rouge_l("今天天气很好,去 park", "今天天气不好,去 Park") == pytest.approx(7 / 8)
+    assert rouge_l("วันนี้", "วันนั้น") > 0.5
     found = score_texts(["the cat", "x y"], [["a dog", "the cat"], ["x y z", "q"]], [True, False])
     assert found["exact_match"] == 0.5
     assert found["stopped"] == 0.5
     assert found["rouge_l"] == pytest.approx((1 + 0.8) / 2)
     assert found["length_ratio"] == pytest.approx(4 / 3)  # of two that are as near, the shorter counts
+    written, right = ["今天天气很好我们去公园散步", "他说"], [["今天天气很好我们去公园跑步"], ["她说话"]]
+    found = score_texts(written, right, [True, True])
+    wanted = sacrebleu.corpus_bleu(written, [[own for (own,) in right]], tokenize="zh").score
+    assert found["bleu"] == pytest.approx(wanted)
+    assert found["length_ratio"] == 15 / 16
     assert score_texts(["a b c d e"], [["a b c d e"]], [True])["bleu"] == pytest.approx(100)
 
 
