@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 _MOST_GROUP_BYTES = 1 << 30
 """A larger group of rows, uncompressed, is not held in memory."""
 _LEAST_HELD, _MOST_HELD_BYTES = 2, 1 << 29
-"""Groups of rows that lie in memory: threads that read ahead ask for neighbours."""
+"""What lies in memory of what was fetched: threads that read ahead ask for neighbours."""
 _FILES_AT_ONCE = 8
 PARQUET = ".parquet"
-_BLOCK_BYTES, _BLOCKS_HELD = 1 << 23, 3
+_BLOCK_BYTES = 1 << 23
 """Of a shard so much is fetched at once."""
 _ADVICE = "Leave data.streaming out: the data set is then downloaded as a whole."
 
@@ -119,19 +119,17 @@ def _opened(url: str, **settings: object) -> tuple[BinaryIO, str]:
     from fsspec.core import url_to_fs
 
     files, path = url_to_fs(url)
-    told = files.info(path)
-    content_id = (told.get("lfs") or {}).get("sha256") or told.get("blob_id") or url
-    return files.open(path, "rb", **settings), str(content_id)
+    return files.open(path, "rb", **settings), str(files.info(path).get("blob_id") or url)
 
 
-class _Groups:
-    """The groups of rows that were asked for last, of all files."""
+class _Held:
+    """The groups of rows and the blocks that were asked for last, of all files."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, str, int], pyarrow.ChunkedArray] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, str, int], fetched: Callable[[], pyarrow.ChunkedArray]) -> pyarrow.ChunkedArray:
+    def get(self, key: tuple[str, str, int], fetched: Callable[[], Any]) -> Any:
         """Return what is held under a key, fetched if nothing is; what was asked for longest ago makes room."""
         with self._lock:
             found = self._held.pop(key, None)
@@ -143,7 +141,7 @@ class _Groups:
         return found
 
 
-_HELD = _Groups()
+_HELD = _Held()
 
 
 class _told:
@@ -192,7 +190,7 @@ class StreamedDataset:
 
         Raises:
             FileNotFoundError: there is none.
-        ConnectionError: it can't be fetched.
+            ConnectionError: it can't be fetched.
         """
         file, row = self._place(index)
         value = file.value(column, row)
@@ -240,7 +238,7 @@ class HubShards:
         except Exception:  # what the client raises without a connection has no common class
             try:
                 kept = _snapshot(source, revision, [f"*{SHARD}"], local_files_only=True)
-            except LocalEntryNotFoundError:
+            except (LocalEntryNotFoundError, ValueError):  # of an id that can't be one, too
                 return None
             commit, names = kept.name, [file.relative_to(kept).as_posix() for file in kept.rglob("*")]
         shards = tuple(sorted(name for name in names if name.endswith(SHARD)))
@@ -269,10 +267,8 @@ class RemoteShard:
     def __init__(self, url: str) -> None:
         self.url = url
         with _told(url):
-            blocks = {"maxblocks": _BLOCKS_HELD}
-            self._file, self.content_id = _opened(
-                url, cache_type="blockcache", block_size=_BLOCK_BYTES, cache_options=blocks
-            )
+            # Without a cache of its own: that would be kept as long as the rows are.
+            self._file, self.content_id = _opened(url, cache_type="none")
         self._lock = threading.Lock()
 
     @property
@@ -291,8 +287,10 @@ class RemoteShard:
         def image_of(member: tarfile.TarInfo) -> StreamedMember:
             return StreamedMember(self, member.name, member.offset_data, member.size)
 
-        with self._lock, _told(self.url):
-            return shard_records(self._file, PurePosixPath(self.url), image_of, self._class_names())
+        with _told(self.url):
+            file, _ = _opened(self.url, cache_type="readahead", block_size=_BLOCK_BYTES)
+            with file:
+                return shard_records(file, PurePosixPath(self.url), image_of, self._class_names())
 
     def read(self, offset: int, size: int) -> bytes:
         """Return some bytes of the file.
@@ -300,9 +298,17 @@ class RemoteShard:
         Raises:
             ConnectionError: they can't be fetched.
         """
-        with self._lock, _told(self.url):
-            self._file.seek(offset)
-            return self._file.read(size)
+
+        def fetched(block: int) -> memoryview:
+            with _told(self.url):
+                self._file.seek(block * _BLOCK_BYTES)
+                return memoryview(self._file.read(_BLOCK_BYTES))
+
+        first, last = offset // _BLOCK_BYTES, (offset + size - 1) // _BLOCK_BYTES
+        with self._lock:
+            blocks = [_HELD.get((self.url, "", block), partial(fetched, block)) for block in range(first, last + 1)]
+        start = offset - first * _BLOCK_BYTES
+        return b"".join(blocks)[start : start + size]
 
     def _class_names(self) -> list[str]:
         folder = self.url.rpartition("/")[0]

@@ -60,7 +60,7 @@ def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         as_streaming_dataset=lambda _: SimpleNamespace(features=FEATURES),
     )
     monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, **__: builder)
-    monkeypatch.setattr(streams, "_HELD", streams._Groups())
+    monkeypatch.setattr(streams, "_HELD", streams._Held())
     whole = pyarrow.parquet.ParquetFile
 
     class Noted(whole):  # type: ignore[valid-type, misc]
@@ -259,6 +259,7 @@ def test_shards_have_their_splits_and_names(shards: Path, streaming: bool, monke
     whole = streams._opened
     here = "hf://datasets/org/pets@1", str(shards)
     monkeypatch.setattr(streams, "_opened", lambda url, **settings: whole(url.replace(*here), **settings))
+    monkeypatch.setattr(streams, "_BLOCK_BYTES", 700)  # images lie in several
     found = find_rows(DataSettings(source="org/pets", streaming=streaming), SILENT)
     assert {name: len(rows) for name, rows in found.items()} == {"train": 24, "test": 24}
     assert [row.target for row in found["test"][:2]] == ["plain", "striped"]
