@@ -46,6 +46,7 @@ from hftransfer.training.embeddings import TextItems, embed, unit
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.loop import Evaluation, Fitted, History, Keeping, OnEpoch, Plan, fit, predict
 from hftransfer.training.settings import LossName, TrainSettings
+from hftransfer.training.sources import require_here
 from hftransfer.training.tracking import Log, not_tracked
 
 Embedded = tuple[np.ndarray, np.ndarray]
@@ -231,6 +232,8 @@ def _at_boundary(
     count = sum(len(part.digests) for part in items.values())
     if not worth_keeping(job.train.cache, tower, boundary, count, job.progress):
         # Nothing is kept at the input: a fault would show in the midst of the first epoch.
+        if tower.modality == "image":
+            require_here(job.splits)
         if boundary == 0 and tower.modality == "image":
             _require_decodable(job)
         frozen = frozen_twin(tower, job.compute) if boundary else None

@@ -17,6 +17,7 @@ from hftransfer.base.errors import RecipeError, must_be
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.rows import are_streamed
 from hftransfer.data.skipped import without_faults
+from hftransfer.data.splits import Splits
 from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.items import InFetchingOrder, Items
 from hftransfer.tasks.sense import FETCHED_ONCE
@@ -102,7 +103,7 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
         DataError: rows can't be read, and they are not to be skipped.
     """
     if store is None:
-        _require_here(job)
+        require_here(job.splits)
         if job.task.reader.decodes:
             _leave_out_undecodable(job, examples)
         return _live_sources(job, examples)
@@ -137,13 +138,13 @@ def sources_of(job: Job, examples: dict[str, Examples], store: ActivationStore |
     return Sources(lambda epoch: sources[epoch % len(sources)], others, stored, sources[0], views)
 
 
-def _require_here(job: Job) -> None:
+def require_here(splits: Splits) -> None:
     """Return if no image must be fetched whenever it is read.
 
     Raises:
         RecipeError: some must.
     """
-    if are_streamed(job.splits.train.rows):
+    if are_streamed(splits.train.rows):
         allowed = "left out where nothing that frozen layers give is kept"
         raise RecipeError(must_be("data.streaming", allowed, "true", FETCHED_ONCE))
 
