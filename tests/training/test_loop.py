@@ -15,7 +15,7 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import RecipeError
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks.contract import Judged
-from hftransfer.training import transfer
+from hftransfer.training import loop, transfer
 from hftransfer.training.checkpoint import Checkpoints
 from hftransfer.training.devices import choose_compute
 from hftransfer.training.interrupts import Interrupted
@@ -368,3 +368,24 @@ def test_the_loss_of_mixed_images_counts_both_labels(tiny: TinyModels, monkeypat
 def test_a_solved_probe_mixes_nothing(tiny: TinyModels, option: str) -> None:
     with pytest.raises(RecipeError, match=f"train.{option} must be left out for a linear probe"):
         transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, **{option: 0.5})
+
+
+def test_lora_is_judged_merged_as_it_is_apart(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, counted, whole = [], list[int](), Adapter.merged
+
+    def noted(self: Adapter) -> Adapter:
+        counted.append(1)
+        return whole(self)
+
+    monkeypatch.setattr(Adapter, "merged", noted)
+    for least in (1, 1 << 30):
+        monkeypatch.setattr(loop, "_LEAST_TO_MERGE", least)
+        strategy = LoRA(rank=2, learning_rate=0.02)
+        done, _ = transferred(tiny, "vit", "image-classification", strategy, epochs=1, precision="bf16")
+        made.append(done.judged["test"].probabilities)
+        assert bool(counted) == (least == 1)
+        counted.clear()
+    together, apart = made
+    assert together is not None
+    assert apart is not None
+    assert np.abs(together - apart).max() < 0.02
