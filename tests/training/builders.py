@@ -89,7 +89,7 @@ def transferred(
     splits = Splits(split_for(task, 16, 1), split_for(task, 8, 2), split_for(task, 8, 3), names)
     boundary = strategy.prepare(adapter, train.get("seed", 0))
     usual = 5 if task == "image-classification" else 8
-    settings = TrainSettings(precision="fp32", **{"epochs": usual, "batch_size": 8, "patience": None, **train})
+    settings = TrainSettings(**{"precision": "fp32", "epochs": usual, "batch_size": 8, "patience": None, **train})
     job = Job(
         adapter=adapter,
         boundary=boundary,
