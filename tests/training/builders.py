@@ -99,7 +99,7 @@ def transferred(
         data=DataSettings(source="memory"),
         train=settings,
         weights_sha256=sha,
-        compute=FP32,
+        compute=replace(FP32, precision=train.get("precision", "fp32")),
         progress=Progress(None),
         stage=Clock().stage,
         keeping=keeping,
