@@ -162,7 +162,7 @@ class _Strategy(BaseModel):
         if self.pair != "auto" and not task.pools_tokens:
             raise RecipeError(must_be("strategy.pair", f"left out for task {task.name}", self.pair))
         if self.from_zero_shot and not task.has_named_head:
-            allowed = f"auto or random for task {task.name}"
+            allowed = f"{'auto, solved' if getattr(task, 'solver', None) else 'auto'} or random for task {task.name}"
             raise RecipeError(must_be("strategy.head_init", allowed, f"'{self.head_init}'"))
         if task.pools_tokens:
             if pair == "features" and self.pooling == "native":

@@ -66,7 +66,7 @@ def _charts(learned: Learned, metrics: JsonObject) -> list[Drawn]:
     if (curve := _learning_chart(learned)) is not None:
         charts.append(curve)
     if history.rows:
-        charts += run_charts.history_charts(history.table, history.best_epoch, history.kept)
+        charts += run_charts.history_charts(history.table, history.kept_epoch, history.kept)
     if shots := learned.sheets.get("shots.csv"):
         before = metrics.get("zero_shot", {}).get("before", {}).get("accuracy")
         charts.append(run_charts.shots_chart(shots, metrics["shots"], before))

@@ -93,7 +93,7 @@ def draw_figures(folder: RunFolder, learned: Learned, metrics: JsonObject, sessi
     splits, names, test = learned.splits, learned.splits.class_names, learned.judged.get("test")
     if learned.history.rows:
         history = learned.history
-        figures.draw_history(folder.file("figures/history.png"), history.table, history.best_epoch, history.kept)
+        figures.draw_history(folder.file("figures/history.png"), history.table, history.kept_epoch, history.kept)
     if len(learned.l2_path) > 1:
         figures.draw_l2(folder.file("figures/l2.png"), learned.l2_path, learned.l2_measure)
     if prompts := learned.sheets.get("prompts.csv"):

@@ -82,9 +82,9 @@ def draw_mistakes(
         draw_sheet(path, [thumbnail(rows[i]) for i in wrong[:24]], captions, title, WRONG)
 
 
-def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int, kept: str) -> None:
-    """Draw the training loss and the validation metrics over the epochs, the best epoch marked; the title says what
-    was kept."""
+def draw_history(path: Path, rows: Sequence[Mapping[str, float]], kept_epoch: int | None, kept: str) -> None:
+    """Draw the training loss and the validation metrics over the epochs, the one that is kept marked, if it is one; the
+    title says what was kept."""
     epochs = [row["epoch"] for row in rows]
     names = validation_names(rows)
     # Shares on the right, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) on the left.
@@ -96,7 +96,8 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: in
         for name, color in zip(shown, (INK, RIGHT, WRONG), strict=False):
             label = "training loss" if name == "train_loss" else f"validation {metric_words(name)}"
             axes.plot(epochs, [row[name] for row in rows], marker="o", markersize=4, color=color, label=label)
-        axes.axvline(best_epoch, color=QUIET, linewidth=0.8, linestyle=":")
+        if kept_epoch is not None:
+            axes.axvline(kept_epoch, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch", color=QUIET)
         if shown:
             axes.legend(frameon=False, fontsize=8)

@@ -51,8 +51,8 @@ class HeatMap:
 Drawn: TypeAlias = Chart | Bars | HeatMap
 
 
-def history_charts(rows: Sequence[Mapping[str, float]], best_epoch: int, kept: str) -> list[Chart]:
-    """Return the training loss and the validation metrics over the epochs, the kept epoch marked."""
+def history_charts(rows: Sequence[Mapping[str, float]], kept_epoch: int | None, kept: str) -> list[Chart]:
+    """Return the training loss and the validation metrics over the epochs, that which is kept marked, if it is one."""
     epochs = [row["epoch"] for row in rows]
     names = validation_names(rows)
     # Shares on their own, up to 1; losses and what else goes beyond 1 (perplexity, errors in units) apart.
@@ -66,7 +66,9 @@ def history_charts(rows: Sequence[Mapping[str, float]], best_epoch: int, kept: s
         told = "training loss" if name == "train_loss" else f"validation {metric_words(name)}"
         return Series(told, epochs, [row[name] for row in rows])
 
-    marked, note = [float(best_epoch)], f"Dotted: kept, {kept}"
+    marked = [] if kept_epoch is None else [float(kept_epoch)]
+    note = f"Dotted: kept, {kept}" if marked else f"Kept: {kept}"
+    note += "; epoch 0: before the first step" if epochs and epochs[0] == 0 else ""
     charts = [Chart("Loss", x, Axis("loss"), [series(name) for name in ("train_loss", *near)], note, marked)]
     if shares:
         told = [series(name) for name in shares[:_MOST_LINES]]

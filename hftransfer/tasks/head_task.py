@@ -65,7 +65,9 @@ class HeadTask(Task, Generic[Outcome]):
     def faults(self, wishes: Wishes) -> list[str]:
         faults = faults_of_head(self, wishes)
         if self.solver is None and wishes.strategy.head_init == "solved":
-            faults.append(must_be("strategy.head_init", f"auto or random for task {self.name}", "solved"))
+            faults.append(
+                must_be("strategy.head_init", f"auto or random for task {self.name}", "solved", "Leave it out.")
+            )
         return faults
 
     def for_problem(self, problem_type: str | None) -> HeadTask[Any]:

@@ -34,7 +34,7 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
     if strategy.from_zero_shot and wishes.prompts is not None:
         faults += faults_of(lambda: templates_of(wishes.prompts or ""))
     if strategy.interpolate is not None and not strategy.from_zero_shot:
-        remedy = "A randomly initialised head has nothing to be interpolated with."
+        remedy = "It mixes what was learned with what the names of the classes say. Leave it out."
         faults.append(must_be("strategy.interpolate", "given with strategy.head_init: zero-shot", "none", remedy))
     if getattr(strategy, "dora", False) and strategy.interpolate is not None:
         faults.append(must_be("strategy.interpolate", "left out with strategy.dora", strategy.interpolate))

@@ -174,6 +174,10 @@ def require_sense(job: Job) -> None:
     if job.strategy.contrasts:
         _require_pairs(job)
     if not job.solves:
+        if job.strategy.head_init == "solved" and job.adapter.head_port.decoder is not None:
+            allowed = f"auto or random where '{job.adapter.name}' gets a new decoder"
+            remedy = "Leave it out, or use strategy linear-probe, which puts a solved layer on the maps."
+            raise RecipeError(must_be("strategy.head_init", allowed, "solved", remedy))
         if job.strategy.head_init == "solved" and not job.begins_solved:
             allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
             raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))

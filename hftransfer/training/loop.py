@@ -92,6 +92,11 @@ class History:
         return f"epoch {self.best_epoch} of {len(self.rows)}" if self.best_epoch else "what was there before training"
 
     @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose model is kept; None for the mean of all."""
+        return None if self.mean else self.best_epoch
+
+    @property
     def table(self) -> list[dict[str, float]]:
         """The rows with that of epoch 0 first, which has neither training loss nor learning rate; NaN where nothing
         was measured."""
@@ -385,17 +390,19 @@ class _Run:
         mean = plan.evaluate()
         if not serves(best.judged, mean.judged):
             set_whole(self.judged, self.best)
+            self._tell_kept(best, mean, "that of the mean of all epochs' weights, which is clearly worse")
             return best
         self.history.mean = mean.metrics
-        told = (
-            f"{name.replace('_', ' ')} {shown_number(mean.metrics[name])} ({shown_number(best.metrics[name])})"
-            for name in best.metrics
-        )
-        plan.progress.line(
-            f"kept: {self.history.kept}; validation {', '.join(told)}, in brackets that of epoch "
-            f"{self.history.best_epoch}, which is not clearly better"
-        )
+        self._tell_kept(mean, best, f"that of epoch {self.history.best_epoch}, which is not clearly better")
         return mean
+
+    def _tell_kept(self, kept: Evaluation, other: Evaluation, why: str) -> None:
+        """Say which model is kept, and what another, in brackets, came to on validation."""
+        told = (
+            f"{name.replace('_', ' ')} {shown_number(kept.metrics[name])} ({shown_number(other.metrics[name])})"
+            for name in kept.metrics
+        )
+        self.plan.progress.line(f"kept: {self.history.kept}; validation {', '.join(told)}, in brackets {why}")
 
     def _record(self, found: Evaluation | None, train_loss: float) -> None:
         """End the epoch: a row in the history, a line for people, and on to the next."""

@@ -16,7 +16,7 @@ import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import TASKS
-from hftransfer.training import probe
+from hftransfer.training import probe, transfer
 from hftransfer.training.solver import SOLVERS, Problem, SolvedHead
 from tests.builders import NO_PICTURES, TinyModels
 from tests.training.builders import adapter_for, transferred
@@ -122,6 +122,24 @@ def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, t
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert (rows[0]["train_loss"], rows[0]["learning_rate"]) == ("", "")
     assert float(rows[0]["accuracy"]) == own.metrics["validation"]["accuracy"]
+
+
+def test_what_is_kept_is_told_whether_an_epoch_or_the_mean(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation = _rows("text-classification", 24, 0), _rows("text-classification", 12, 1)
+    for serves, words in ((True, "kept: the mean of the weights of epochs 0 to 2"), (False, "which is clearly worse")):
+        monkeypatch.setattr(transfer, "mean_serves", lambda *_, own=serves: own)
+        told = io.StringIO()
+        model = ht.fit(
+            "text-classification",
+            model=str(tiny("bert")),
+            train=train,
+            validation=validation,
+            strategy=FineTune(unfreeze=1),
+            epochs=2,
+            progress=Progress(told),
+        )
+        assert words in told.getvalue()
+        assert ("averaged_epochs" in model.metrics) == serves
 
 
 def test_random_begins_at_random(tiny: TinyModels) -> None:
