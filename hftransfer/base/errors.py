@@ -60,6 +60,12 @@ class WriteError(OutputError):
     exit_status: ClassVar[int] = 1
 
 
+class FetchError(HftransferError):
+    """What lies elsewhere can't be fetched. Exit status 1, for nothing given was wrong."""
+
+    exit_status: ClassVar[int] = 1
+
+
 def must_be(where: str, allowed: str, got: object, remedy: str = "") -> str:
     """Return one sentence per fault, in the house's form: `<where> must be <allowed>; got <value>. <remedy>`."""
     return f"{where} must be {allowed}; got {got}. {remedy}".rstrip()

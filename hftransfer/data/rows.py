@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
-from hftransfer.base.errors import DataError, must_be
+from hftransfer.base.errors import DataError, FetchError, must_be
 
 if TYPE_CHECKING:
     import os
@@ -329,9 +329,13 @@ def read_row(row: Row) -> bytes:
 
     Raises:
         DataError: they can't be read.
+        FetchError: they can't be fetched, which is no fault of the row.
     """
     try:
         return row.content.read()
+    except ConnectionError as error:
+        remedy = "Check the connection, and run it again: what was computed from other images is kept."
+        raise FetchError(must_be(row.id, "one that can be fetched", str(error), remedy)) from error
     except OSError as error:
         raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
 

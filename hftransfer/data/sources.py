@@ -124,6 +124,7 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
     if tables:
         return _table_folder_rows(path, settings, reader)
     if parts := _split_folders_of_tables(path, settings, reader):
+        require_named_splits(settings, {entry.name for entry in visible(path) if entry.is_dir()}, str(path))
         return _rows_of_parts(parts, settings, reader)
     inner = _folder_of_tables(path, settings, reader)
     if inner is not None:
@@ -600,7 +601,7 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress, *, to_
         raise DataError(must_be("data.source", allowed, f"'{source}' ({first_line(error)})", remedy)) from error
     except ValueError as error:  # an unknown configuration or split, told by datasets with the known ones
         raise DataError(must_be(f"data.source '{source}'", "loadable", first_line(error))) from error
-    return _dataset_splits(parts, settings, reader)
+    return _dataset_splits(parts, settings, reader, by_role=wanted["train"] is not None)
 
 
 def _split_of(shard: str, settings: DataSettings) -> str:
@@ -624,7 +625,8 @@ def _streamed_rows(
             parts = shards.streamed(lambda name: _split_of(name, settings))
         else:
             parts = streamed_tables(settings.source, settings.config, settings.revision, wanted)
-        found = _dataset_splits(parts, settings, reader)
+        by_role = shards is None and wanted["train"] is not None
+        found = _dataset_splits(parts, settings, reader, by_role=by_role)
         advance(1)
     if any(map(are_streamed, found.values())):
         found.note("images are fetched when they are needed: copies of one in two splits are not looked for")
@@ -643,9 +645,16 @@ def _saved_dataset_rows(path: Path, settings: DataSettings, reader: Reader) -> F
 
 
 def _dataset_splits(
-    parts: Mapping[str, datasets.Dataset | StreamedDataset | StreamedShards], settings: DataSettings, reader: Reader
+    parts: Mapping[str, datasets.Dataset | StreamedDataset | StreamedShards],
+    settings: DataSettings,
+    reader: Reader,
+    *,
+    by_role: bool = False,
 ) -> Found:
+    """Return the rows of parts by their names; `by_role` if those are roles, of parts that the settings named."""
     found = Found()
+    if not by_role:
+        require_named_splits(settings, set(parts), f"'{settings.source}'")
     roles = {name: split_role(name, settings) for name in parts}
     if not any(roles.values()) and len(parts) == 1:
         roles = dict.fromkeys(parts, "all")
@@ -680,12 +689,21 @@ def _add_dataset(
     ids = [f"{name}[{index}]" for index in range(len(dataset))]
     usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in features]
     given = Records([], ids, list(features), where, usual_images=usual_images, usual_labels=usual_labels)
-    wanted = set(_columns_read(given, settings, reader)) - set(images)
+    # Images as bytes, too, are read one by one.
+    large = {column for column, feature in features.items() if reader.decodes and _holds_bytes(feature)}
+    wanted = set(_columns_read(given, settings, reader)) - set(images) - large
     # Columns that nobody asked for may hold large things: they are not read.
     read = dataset.select_columns([column for column in features if column in wanted])
     records = _named_records(read, ids) if wanted else [{} for _ in ids]
     given = reader.of_dataset(dataset, records, given, settings, images)
     _add_records(given, settings, reader, found, role)
+
+
+def _holds_bytes(feature: object) -> bool:
+    """Return whether a column holds bytes, or structs with a field of them."""
+    if isinstance(feature, Mapping):
+        return _holds_bytes(feature.get("bytes"))
+    return getattr(feature, "dtype", None) in ("binary", "large_binary")
 
 
 def _columns_read(given: Records, settings: DataSettings, reader: Reader) -> list[str]:

@@ -17,11 +17,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from hftransfer.base.errors import DataError, first_line, must_be, some
+from hftransfer.base.errors import DataError, first_line, must_be, nearest, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.data.rows import StreamedMember
 from hftransfer.data.shards import CLASS_NAMES, SHARD, names_in, shard_records
@@ -59,12 +59,14 @@ def streamed_tables(
     urls = [url for part in files.values() for url in part]
     where = f"data.source '{source}' with data.streaming"
     if not urls or not all(url.endswith(PARQUET) for url in urls):
-        got = some((PurePosixPath(url).name for url in urls), 2) or "no files"
+        got = some((PurePosixPath(url).name for url in urls), 2) or "no files, or no connection"
         remedy = "The Hub converts many data sets: try data.revision=refs/convert/parquet."
+        remedy = remedy if urls and revision is None else _ADVICE
         raise DataError(must_be(where, "a data set in Parquet files or WebDataset shards", got, remedy))
     wanted = {role: name for role, name in named.items() if name}
     if unknown := [name for name in wanted.values() if name not in files]:
-        remedy = "data.limit takes the first rows of each split."
+        near = nearest(unknown[0], files)
+        remedy = "data.limit takes the first rows of each split." if "[" in unknown[0] else near
         raise DataError(must_be(f"a split of {where}", f"one of {some(files)}", some(unknown), remedy))
     chosen = {role: files[name] for role, name in wanted.items()} if "train" in wanted else files
     features = builder.as_streaming_dataset(next(iter(files))).features
@@ -312,13 +314,18 @@ class RemoteShard:
 
     def _class_names(self) -> list[str]:
         folder = self.url.rpartition("/")[0]
-        for place in (folder, folder.rpartition("/")[0]):
-            try:
-                names, _ = _opened(f"{place}/{CLASS_NAMES}")
-            except FileNotFoundError:
-                continue
-            return names_in(names.read().decode())
+        return _names_beside(folder) or _names_beside(folder.rpartition("/")[0])
+
+
+@lru_cache(maxsize=64)
+def _names_beside(folder: str) -> list[str]:
+    """Return the names of classes in a folder's file of them; none where it has none."""
+    try:
+        names, _ = _opened(f"{folder}/{CLASS_NAMES}")
+    except FileNotFoundError:
         return []
+    with names:
+        return names_in(names.read().decode())
 
 
 @dataclass(frozen=True)

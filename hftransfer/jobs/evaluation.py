@@ -84,7 +84,7 @@ def evaluate_model(
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     reader, chosen = predictor.task.reader, predictor.task.read_settings(chosen)
-    found = find_rows(chosen, progress, reader)
+    found = find_rows(chosen, progress, reader, to_test=split in (None, "test"))
     rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
     if reader.decodes and chosen.on_error == "skip":
         rows, left = _readable(rows, left, reader, chosen, progress)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hftransfer.base.errors import DataError, HftransferError, first_line
+from hftransfer.base.errors import DataError, FetchError, HftransferError, first_line
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import LOGS, RunFolder, write_table
 from hftransfer.base.runs import start_of
@@ -148,7 +148,7 @@ def _or_said(name: str, work: Callable[[], T], session: Session) -> T | None:
     """Return what some work on a page or picture comes to, or say that there is none of that name, and why."""
     try:
         return work()
-    except DataError as error:  # an image that was there before
+    except (DataError, FetchError) as error:  # an image that was there before
         session.progress.line(f"{name} could not be written ({first_line(error)}); all else is complete")
         return None
     except (HftransferError, OSError):

@@ -433,7 +433,7 @@ def keeps_exactly(adapter: Frozen, boundary: int) -> bool:
     return boundary == len(adapter.stages) and not getattr(adapter, "keeps_in_16_bits", False)
 
 
-_ADVICE = f"`hftransfer check` lists all such files. {SKIPS}"
+_ADVICE = f"`hftransfer check` lists all such files, or `hftransfer audit` those that stay on the Hub. {SKIPS}"
 # How many passes a GPU is given before the result of the first is taken: it computes while that is stored.
 _PASSES_AHEAD = 2
 

@@ -363,8 +363,14 @@ class _Run:
             self._take_into_mean(0)
         self.history.start = {"epoch": 0, **found.metrics, "seconds": time.perf_counter() - began}
         shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in found.metrics.items())
-        self.plan.progress.line(f"before training: validation {shown}")
+        if not self._learns_all:
+            self.plan.progress.line(f"before training: validation {shown}")
         return found
+
+    @property
+    def _learns_all(self) -> bool:
+        """Whether the validation rows are learned from, too: what they come to says nothing then."""
+        return self.plan.last_epoch is not None
 
     @torch.no_grad()
     def _take_into_mean(self, epoch: int) -> None:
@@ -398,6 +404,8 @@ class _Run:
 
     def _tell_kept(self, kept: Evaluation, other: Evaluation, why: str) -> None:
         """Say which model is kept, and what another, in brackets, came to on validation."""
+        if self._learns_all:
+            return
         told = (
             f"{name.replace('_', ' ')} {shown_number(kept.metrics[name])} ({shown_number(other.metrics[name])})"
             for name in kept.metrics
@@ -415,7 +423,7 @@ class _Run:
         )
         self.plan.log({f"validation/{name}": value for name, value in metrics.items()}, self.at.steps)
         shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in metrics.items())
-        told = f"; validation {shown}" if shown else ""
+        told = f"; validation {shown}" if shown and not self._learns_all else ""
         self.plan.progress.line(f"epoch {number}: training loss {shown_number(train_loss)}{told} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)
         self.is_whole = True

@@ -214,7 +214,6 @@ def _plan(
         told = {metric.name for metric in job.task.metrics if metric.in_progress}
         names = [*(name for name in shown if name in told), *([job.train.metric] if job.train.metric else [])]
         names += [name for name in job.own.metrics if name not in names]
-        names = names if job.taken is None else []  # those rows are learned from
         ends = _is_told(job, "validation", judged)
         return Evaluation(judged, {name: shown[name] for name in names if name in shown}, _score(job, judged), ends)
 

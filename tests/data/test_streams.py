@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 import hftransfer as ht
-from hftransfer.base.errors import DataError, RecipeError
+from hftransfer.base.errors import DataError, FetchError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.data import streams
 from hftransfer.data.inspection import decode_row
@@ -160,6 +161,65 @@ def test_a_connection_that_is_lost_after_training_loses_no_model(
     assert "fetched (gone)" in told.getvalue()
     assert done.metrics["test"]["accuracy"] > 0
     assert load_model(tmp_path / "run").class_names == ("plain", "striped")
+
+
+def test_a_connection_that_is_lost_is_no_fault_of_a_row(
+    tiny: TinyModels, tmp_path: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+
+    def image(self: StreamedDataset, place: int, column: str) -> bytes:
+        del self, column
+        asked.append(place)
+        raise ConnectionError("train.parquet could not be fetched (gone)")
+
+    monkeypatch.setattr(StreamedDataset, "image", image)
+    recipe = {
+        "task": "image-classification",
+        "model": str(tiny("resnet")),
+        "data": {"source": "org/pets", "streaming": True, "on_error": "skip"},
+        "train": {"cache": "off"},
+    }
+    with pytest.raises(FetchError, match=r"must be one that can be fetched; got .* run it again"):
+        ht.run(recipe, out=tmp_path / "run", progress=SILENT)
+    assert len(asked) == 1
+    assert fetched == []
+
+
+@pytest.mark.parametrize("kind", ["binary", "struct"])
+def test_bytes_of_images_are_not_fetched_with_the_labels(
+    kind: str, folder: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feature: Any = datasets.Value("binary")
+    if kind == "struct":
+        feature = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"image": feature, "label": FEATURES["label"]})
+    builder = datasets.load_dataset_builder("org/pets")
+    monkeypatch.setattr(builder, "as_streaming_dataset", lambda _: SimpleNamespace(features=features))
+    read: list[str] = []
+    whole = streams._Remote.records
+
+    def records(self: streams._Remote, names: Sequence[str]) -> Any:
+        read.extend(names)
+        return whole(self, names)
+
+    monkeypatch.setattr(streams._Remote, "records", records)
+    found = find_rows(DataSettings(source="org/pets", streaming=True), SILENT)
+    assert read == ["label", "label"]
+    assert read_row(found["train"][0]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_split_that_is_not_there_is_told(
+    shards: Path, folder: Path, streaming: bool, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded = datasets.load_dataset(str(folder))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: downloaded)
+    settings = DataSettings(source="org/pets", streaming=streaming, test_split="trian")
+    with pytest.raises(DataError, match=r"got '?trian'?\. Did you mean 'train'"):
+        find_rows(settings, SILENT)
+    with pytest.raises(DataError, match=r"data.test_split must be a split of .*; got 'tset'. Did you mean 'test'"):
+        find_rows(DataSettings(source=str(shards), test_split="tset"), SILENT)
 
 
 def test_deep_images_whose_range_is_unknown_are_told() -> None:
