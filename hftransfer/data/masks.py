@@ -27,8 +27,9 @@ from hftransfer.data.mask_labels import (
 from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row, images_of
+from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
+from hftransfer.data.streams import images_of
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import TargetKind, divided
 

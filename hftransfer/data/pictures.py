@@ -36,9 +36,9 @@ from hftransfer.data.rows import (
     StoredImage,
     StreamedContent,
     Target,
-    images_of,
 )
 from hftransfer.data.settings import DataSettings
+from hftransfer.data.streams import images_of
 from hftransfer.data.tables import Table, raise_first
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from hftransfer.data.depth import Depth, PixelRange
-    from hftransfer.data.streams import RemoteShard, StreamedDataset
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -150,11 +149,35 @@ class DatasetContent(_Image, _NoFile):
         return Path(value["path"]).read_bytes()
 
 
+class ImagesElsewhere(Protocol):
+    """The rows of a data set that stays on the Hub."""
+
+    def image(self, index: int, column: str) -> bytes:
+        """Return the bytes of the image in a row."""
+
+    def identity(self, index: int, column: str) -> bytes:
+        """Return what tells an image from others without fetching it."""
+
+    def place(self, index: int) -> tuple[str, int]:
+        """Return the address of the file with a row, and its number there."""
+
+
+class FileElsewhere(Protocol):
+    """A file that stays on the Hub."""
+
+    url: str
+    content_id: str
+    """What tells its content from others."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return some bytes of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamedContent(_NoFile):
     """The image in one row of a data set that stays on the Hub."""
 
-    dataset: StreamedDataset
+    dataset: ImagesElsewhere
     column: str
     index: int
     texts: ClassVar[tuple[str, ...]] = ()
@@ -179,7 +202,7 @@ class StreamedContent(_NoFile):
 class StreamedMember(_NoFile):
     """An image in a shard of WebDataset that stays on the Hub, from `offset` on."""
 
-    archive: RemoteShard
+    archive: FileElsewhere
     name: str
     offset: int
     size: int
@@ -207,22 +230,6 @@ class StreamedMember(_NoFile):
 def are_streamed(rows: Sequence[Row]) -> bool:
     """Return whether the images of rows are fetched whenever they are read."""
     return any(row.content.identity is not None for row in rows[:1])
-
-
-def images_of(dataset: datasets.Dataset | StreamedDataset, column: str) -> Callable[[int], Content]:
-    """Return what gives the image of a row, by its place, in a column that holds images or the bytes of such."""
-    from hftransfer.data.streams import StreamedDataset
-
-    if isinstance(dataset, StreamedDataset):
-        streamed = dataset  # for mypy, of what the lambda takes
-        return lambda place: StreamedContent(streamed, column, place)
-    import datasets
-
-    raw = dataset.select_columns([column])
-    if not isinstance(raw.features[column], datasets.Image):
-        raw = raw.cast_column(column, datasets.Image())
-    raw = raw.cast_column(column, datasets.Image(decode=False))
-    return lambda place: DatasetContent(raw, column, place)
 
 
 StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent | StreamedContent | StreamedMember

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hftransfer.base.errors import DataError, first_line, must_be, nearest, some
 from hftransfer.base.plain import JsonObject
-from hftransfer.data.rows import StreamedMember
+from hftransfer.data.rows import Content, DatasetContent, StreamedContent, StreamedMember
 from hftransfer.data.shards import CLASS_NAMES, SHARD, names_in, shard_records
 
 if TYPE_CHECKING:
@@ -214,6 +214,19 @@ class StreamedDataset:
     def _place(self, index: int) -> tuple[_Remote, int]:
         place = bisect.bisect_right(self._starts, index) - 1
         return self.files[place], index - self._starts[place]
+
+
+def images_of(dataset: datasets.Dataset | StreamedDataset, column: str) -> Callable[[int], Content]:
+    """Return what gives the image of a row, by its place, in a column that holds images or the bytes of such."""
+    if isinstance(dataset, StreamedDataset):
+        return partial(StreamedContent, dataset, column)
+    import datasets
+
+    raw = dataset.select_columns([column])
+    if not isinstance(raw.features[column], datasets.Image):
+        raw = raw.cast_column(column, datasets.Image())
+    raw = raw.cast_column(column, datasets.Image(decode=False))
+    return partial(DatasetContent, raw, column)
 
 
 @dataclass(frozen=True)
