@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from hftransfer.base.errors import DataError, must_be, user_path
+from hftransfer.base.errors import DataError, FetchError, must_be, user_path
 from hftransfer.base.html import Thumbnail, jpeg_uri
 from hftransfer.data.depth import Depth, PixelRange
 from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
@@ -102,7 +102,11 @@ def decode_row(row: Row, draft: int | None = None) -> Image.Image:
     Raises:
         DataError: it can't be read or decoded; or it is a deep one, and nobody has looked at the range of its data set.
     """
-    content = read_row(row)
+    return _decoded(row, read_row(row), draft)
+
+
+def _decoded(row: Row, content: bytes, draft: int | None = None) -> Image.Image:
+    """Return the RGB image of a row in these bytes."""
     if row.content.identity is not None and row.pixels is None and inspect_image(content, row.id) is not None:
         remedy = "Their range is that of the whole data set: leave data.streaming out."
         raise DataError(must_be(row.id, "an image of 8 bits with data.streaming", "one of up to 16 bits", remedy))
@@ -115,7 +119,7 @@ def tile_of(row: Row) -> Thumbnail | None:
         return None
     try:
         image = decode_row(row, _TILE_PX)
-    except DataError:
+    except (DataError, FetchError):
         return None
     image.thumbnail((_TILE_PX, _TILE_PX))
     return Thumbnail(jpeg_uri(image), str(row.target) if isinstance(row.target, str) else "")
@@ -144,7 +148,7 @@ def inspect_rows(
         try:
             content = read_row(row)
             if see is not None:
-                see(row, decode_image(content, row.id, pixels=row.pixels))
+                see(row, _decoded(row, content))
             else:
                 depth = inspect_image(content, row.id, decode=decode, max_pixels=max_pixels or MAX_PIXELS)
         except DataError as error:

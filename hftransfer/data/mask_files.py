@@ -13,7 +13,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.mask_labels import LabelSpace, NamedValues, color_value
-from hftransfer.data.rows import BytesContent, Content, FileContent
+from hftransfer.data.rows import BytesContent, Content, FileContent, read_content
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,7 +82,7 @@ def read_mask(content: Content, name: str) -> ReadMask:
     from PIL import Image, ImageOps
 
     try:
-        data = content.read()
+        data = read_content(content, name)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         if data.startswith(_ARRAY):
             return ReadMask(_of_array(np.load(io.BytesIO(data), allow_pickle=False), name), False, digest)

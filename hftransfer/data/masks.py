@@ -27,7 +27,7 @@ from hftransfer.data.mask_labels import (
 from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, read_content
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.streams import images_of
 from hftransfer.data.tables import raise_first
@@ -247,7 +247,7 @@ def _size_of(row: Row) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(row.content.read())) as image:
+        with Image.open(io.BytesIO(read_content(row.content, row.id))) as image:
             # The orientations 5 to 8 of EXIF lie on their side.
             turned = image.getexif().get(0x0112, 1) >= 5
             return (image.height, image.width) if turned else image.size

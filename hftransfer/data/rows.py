@@ -56,10 +56,9 @@ class Content(Protocol):
 
 
 class _Image:
-    """The part that contents of images share: no text, and usually no file of their own."""
+    """The part that contents of images share: no text."""
 
     __slots__ = ()
-    identity: ClassVar[None] = None
     texts: ClassVar[tuple[str, ...]] = ()
     widget: ClassVar[dict[str, str]] = {}
 
@@ -69,13 +68,15 @@ class _NoFile:
     path: ClassVar[None] = None
 
 
-class _Text(_NoFile):
+class _Here:
+    """The part that contents on this machine share: their bytes tell them apart."""
+
     __slots__ = ()
     identity: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True)
-class FileContent(_Image):
+class FileContent(_Image, _Here):
     """The bytes of a file."""
 
     path: Path
@@ -91,7 +92,7 @@ class FileContent(_Image):
 
 
 @dataclass(frozen=True, slots=True)
-class AbsentContent(_Image, _NoFile):
+class AbsentContent(_Image, _NoFile, _Here):
     """A content that can't be read, and why: a row whose image is not there, where such rows are left out."""
 
     reason: str
@@ -102,7 +103,7 @@ class AbsentContent(_Image, _NoFile):
 
 
 @dataclass(frozen=True, slots=True)
-class BytesContent(_Image, _NoFile):
+class BytesContent(_Image, _NoFile, _Here):
     """Bytes held in memory."""
 
     data: bytes
@@ -113,7 +114,7 @@ class BytesContent(_Image, _NoFile):
 
 
 @dataclass(frozen=True, slots=True)
-class MemberContent(_Image, _NoFile):
+class MemberContent(_Image, _NoFile, _Here):
     """The bytes of a member of a tar file, from `offset` on."""
 
     archive: Path
@@ -132,7 +133,7 @@ class MemberContent(_Image, _NoFile):
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetContent(_Image, _NoFile):
+class DatasetContent(_Image, _NoFile, _Here):
     """The image in one row of a `datasets.Dataset` whose image column was cast to `Image(decode=False)`."""
 
     dataset: datasets.Dataset
@@ -174,14 +175,12 @@ class FileElsewhere(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StreamedContent(_NoFile):
+class StreamedContent(_Image, _NoFile):
     """The image in one row of a data set that stays on the Hub."""
 
     dataset: ImagesElsewhere
     column: str
     index: int
-    texts: ClassVar[tuple[str, ...]] = ()
-    widget: ClassVar[dict[str, str]] = {}
 
     @property
     def identity(self) -> bytes:
@@ -199,15 +198,13 @@ class StreamedContent(_NoFile):
 
 
 @dataclass(frozen=True, slots=True)
-class StreamedMember(_NoFile):
+class StreamedMember(_Image, _NoFile):
     """An image in a shard of WebDataset that stays on the Hub, from `offset` on."""
 
     archive: FileElsewhere
     name: str
     offset: int
     size: int
-    texts: ClassVar[tuple[str, ...]] = ()
-    widget: ClassVar[dict[str, str]] = {}
 
     def __str__(self) -> str:
         return self.name
@@ -237,7 +234,7 @@ StoredImage: TypeAlias = BytesContent | MemberContent | DatasetContent | Streame
 
 
 @dataclass(frozen=True, slots=True)
-class TextContent(_Text):
+class TextContent(_NoFile, _Here):
     """A text, or a pair of texts."""
 
     text: str
@@ -272,7 +269,7 @@ class GoldAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionContent(_Text):
+class QuestionContent(_NoFile, _Here):
     """A question, and the text with its answer.
 
     `group` names what must not be in two splits at once: the article, or the context itself.
@@ -331,6 +328,20 @@ class Row:
     group: str | None = None
 
 
+def read_content(content: Content, name: str) -> bytes:
+    """Return the bytes of a content that people know by a name.
+
+    Raises:
+        OSError: they can't be read.
+        FetchError: they can't be fetched, which is no fault of the content.
+    """
+    try:
+        return content.read()
+    except ConnectionError as error:
+        remedy = "Check the connection, and run it again: what was computed from other images is kept."
+        raise FetchError(must_be(name, "one that can be fetched", str(error), remedy)) from error
+
+
 def read_row(row: Row) -> bytes:
     """Return the bytes of a row's content.
 
@@ -339,10 +350,7 @@ def read_row(row: Row) -> bytes:
         FetchError: they can't be fetched, which is no fault of the row.
     """
     try:
-        return row.content.read()
-    except ConnectionError as error:
-        remedy = "Check the connection, and run it again: what was computed from other images is kept."
-        raise FetchError(must_be(row.id, "one that can be fetched", str(error), remedy)) from error
+        return read_content(row.content, row.id)
     except OSError as error:
         raise DataError(must_be(row.id, "a readable file", error.strerror or str(error))) from error
 

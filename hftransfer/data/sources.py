@@ -573,7 +573,9 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress, *, to_
     wanted = {role: getattr(settings, f"{role}_split") for role in SPLIT_NAMES}
     try:
         # As `datasets` reads shards, classes have no names; and of one shard a split it may read the notes beside it.
-        shards, notes = HubShards.of(source, settings.revision), list[str]()
+        shards, notes = None, list[str]()
+        if settings.streaming or reader.decodes:
+            shards = HubShards.of(source, settings.revision)
         if shards is not None and to_test:
             tested = [name for name in shards.files if split_role(_split_of(name, settings), settings) == "test"]
             if tested and len(tested) < len(shards.files):
@@ -583,7 +585,7 @@ def _hub_rows(settings: DataSettings, reader: Reader, progress: Progress, *, to_
             found = _streamed_rows(shards, settings, wanted, reader, progress)
             found.notes += notes
             return found
-        if shards is not None and reader.decodes:
+        if shards is not None:
             found = _path_rows(shards.fetched(), settings.model_copy(update={"config": None}), reader)
             found.notes += notes
             return found

@@ -16,7 +16,7 @@ from PIL import Image
 from typing_extensions import override
 
 from hftransfer.data.mask_labels import IGNORED
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, read_content
 from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.items import Augment, Encoder, ImageItems
 
@@ -63,7 +63,7 @@ def _cuts(length: int, edge: int) -> list[tuple[int, int, int, int]]:
 
 def size_of_row(row: Row) -> tuple[int, int]:
     """Return the width and height of an image, turned upright."""
-    with Image.open(io.BytesIO(row.content.read())) as image:
+    with Image.open(io.BytesIO(read_content(row.content, row.id))) as image:
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return (image.height, image.width) if turned else image.size
 

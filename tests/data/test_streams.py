@@ -20,11 +20,13 @@ import hftransfer as ht
 from hftransfer.base.errors import DataError, FetchError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.data import streams
-from hftransfer.data.inspection import decode_row
+from hftransfer.data.inspection import decode_row, tile_of
+from hftransfer.data.mask_files import read_mask
 from hftransfer.data.rows import Row, StreamedContent, StreamedMember, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.streams import HubShards, StreamedDataset
+from hftransfer.tasks.pixels import size_of_row
 from tests.builders import NO_PICTURES, TinyModels, load_model
 
 SILENT = Progress(None)
@@ -362,3 +364,15 @@ def test_what_can_not_be_fetched_names_the_file(tmp_path: Path, folder: Path) ->
     broken.write_bytes(b"no table at all, though long enough to look for an end")
     with pytest.raises(ConnectionError, match=r"train.parquet could not be fetched"):
         streams._Remote(str(broken))
+
+
+def test_a_lost_connection_is_no_fault_of_a_mask_either() -> None:
+    def image(*_: object) -> bytes:
+        raise ConnectionError("train.parquet could not be fetched (gone)")
+
+    content = StreamedContent(cast("Any", SimpleNamespace(image=image, identity=lambda *_: b"1")), "mask", 3)
+    with pytest.raises(FetchError, match=r"train\[3\] must be one that can be fetched; got train.parquet"):
+        read_mask(content, "train[3]")
+    with pytest.raises(FetchError, match=r"train\[3\] must be one that can be fetched"):
+        size_of_row(Row("train[3]", content, None))
+    assert tile_of(Row("train[3]", content, "plain")) is None
