@@ -278,8 +278,6 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _drawn(transform: Transform, image: Image.Image, seed: int) -> object:
-    import torch
-
     # Images are read in threads, and these generators are shared by all.
     with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
         before, before_numpy = random.getstate(), np.random.get_state()

@@ -15,6 +15,7 @@ from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.activations import Source, StoredActivations
 from hftransfer.training.job import Job
+from hftransfer.training.likeness import spread_places
 from hftransfer.training.loop import outcomes_of
 from hftransfer.training.similarity import FeatureAdapter
 from hftransfer.training.solver import SOLVERS, Features, InMemory, Problem, SolvedHead, TokenRows
@@ -216,7 +217,7 @@ def _maps_now(job: Job, examples: Examples, source: Source) -> StoredMaps:
 
     grids = grids_of(job)
     room = max(_LEAST_START_MAPS, _MOST_START_NUMBERS // sum(math.prod(grid) for grid in grids))
-    places = np.unique(np.linspace(0, len(source) - 1, min(len(source), room)).round().astype(np.int64)).tolist()
+    places = spread_places(len(source), room).tolist()
     features = cast(Any, FeatureAdapter(job.adapter))
 
     def kept(_: Sequence[int], maps: list[np.ndarray]) -> list[np.ndarray]:
