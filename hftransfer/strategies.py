@@ -378,7 +378,13 @@ def method_in_words(metrics: JsonObject) -> str:
     """Return what a run did, by its metrics."""
     kind: str = metrics["strategy"]
     words = _WORDS.get(kind, kind)
-    return f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
+    words = f"{CONTRASTIVE} {words}" if metrics.get("objective") == CONTRASTIVE else words
+    return f"{words} (the start is kept)" if start_is_kept(metrics) else words
+
+
+def start_is_kept(metrics: JsonObject) -> bool:
+    """Return whether a run kept what there was before training, by its metrics."""
+    return metrics.get("best_epoch") == 0 and not metrics.get("averaged_epochs")
 
 
 def strategy_of(short: str) -> JsonObject:

@@ -81,6 +81,18 @@ def inspect_image(content: bytes, name: str, *, decode: bool = False, max_pixels
 _SMALLEST_PX = 1
 
 
+def upright_size(content: bytes, name: str) -> tuple[int, int]:
+    """Return the width and height of an image, turned upright; only its header is read.
+
+    Raises:
+        DataError: the bytes are empty, are no known image format, or claim too many pixels.
+    """
+    with _opened(content, name) as image, _as_faults(image, name), _quiet_pillow:
+        # The orientations 5 to 8 of EXIF lie on their side.
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return (image.height, image.width) if turned else image.size
+
+
 def decode_image(content: bytes, name: str, draft: int | None = None, pixels: PixelRange | None = None) -> Image.Image:
     """Return an RGB image, turned upright by its EXIF tag. A JPEG file may come as a `draft`: halved up to three times
     while it is decoded, its edges no shorter than so many pixels (the scaled inverse DCT of libjpeg). `pixels` is the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, counted, must_be, nearest, some
-from hftransfer.data.mask_files import Mask, as_mask_content, damage, read_mask
+from hftransfer.data.mask_files import Mask, as_mask_content, read_mask
 from hftransfer.data.mask_labels import (
     BINARY_NAMES,
     VOID,
@@ -226,10 +225,12 @@ def _look_at_all(rows: Sequence[Row], advance: Advance) -> list[_Seen]:
 
 
 def _look_at(row: Row) -> _Seen:
+    from hftransfer.data.images import upright_size
+
     mask: Mask = row.target
     try:
         read = read_mask(mask.content, mask.name)
-        size = _size_of(row)
+        size = upright_size(read_content(row.content, row.id), row.id)
     except DataError as error:
         return _Seen(fault=" ".join(error.faults))
     height, width = read.values.shape
@@ -240,20 +241,6 @@ def _look_at(row: Row) -> _Seen:
         )
     values, counts = np.unique(read.values, return_counts=True)
     return _Seen(dict(zip(values.tolist(), counts.tolist(), strict=True)), read.is_jpeg, read.digest)
-
-
-def _size_of(row: Row) -> tuple[int, int]:
-    """Return the width and height of an image, turned upright; only its header is read."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(read_content(row.content, row.id))) as image:
-            # The orientations 5 to 8 of EXIF lie on their side.
-            turned = image.getexif().get(0x0112, 1) >= 5
-            return (image.height, image.width) if turned else image.size
-    except damage() as error:
-        got = getattr(error, "strerror", None) or str(error)
-        raise DataError(must_be(row.id, "an image that Pillow reads", f"another ({got})")) from error
 
 
 def _space_of(

@@ -18,6 +18,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.run_folder import require_same_identity
 from hftransfer.metrics.intervals import student_interval
+from hftransfer.metrics.metric import metric_words
 from hftransfer.recipe import Recipe
 
 _FILE = "shots.json"
@@ -107,7 +108,7 @@ def learn_curve(
             continue
         trained = train(own, progress.in_background())
         row = {"shots": shots, "draw": draw, "seed": own.train.seed, **measured(trained)}
-        told = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4f}" for name in list(row)[3:4])
+        told = ", ".join(f"{metric_words(name)} {row[name]:.4f}" for name in list(row)[3:4])
         progress.line(f"{shots} {'shot' if shots == 1 else 'shots'}, draw {draw + 1}: {told}")
         if is_last:
             return trained, sorted([*_others(finished.rows, shots, draw), row], key=lambda r: (r["shots"], r["draw"]))

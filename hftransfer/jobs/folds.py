@@ -65,7 +65,7 @@ def cross_validated(recipe: Recipe, whole: Splits, session: Session, train: Trai
             learned = train(splits_of_fold(whole, number, recipe.data, recipe.train.seed), outcomes, None, quiet)
             folds.append(_fold(learned, outcomes))
             metric, scores = learned.task.headline, folds[-1].judged.metrics
-            told = f"{metric.words.replace('_', ' ')} {shown_number(scores[metric.name])}"
+            told = f"{metric.words} {shown_number(scores[metric.name])}"
             session.progress.line(f"fold {number + 1} of {count}: test {told}")
         assert learned is not None
         with session.stage("evaluate"):

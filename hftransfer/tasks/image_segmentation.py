@@ -17,7 +17,7 @@ from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import LabelSpace
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, read_content
 from hftransfer.data.splits import Split, Splits
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
@@ -163,10 +163,13 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     @override
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """Return the images of a split, or the tiles that they are cut into; each is decoded when it is needed."""
-        from hftransfer.tasks.pixels import PixelItems, size_of_row, tiles_of
+        from hftransfer.data.images import upright_size
+        from hftransfer.tasks.pixels import PixelItems, tiles_of
 
         tiles = [
-            tile for place, row in enumerate(split.rows) for tile in tiles_of(place, size_of_row(row), settings.tile)
+            tile
+            for place, row in enumerate(split.rows)
+            for tile in tiles_of(place, upright_size(read_content(row.content, row.id), row.id), settings.tile)
         ]
         # The mask of each, its class ids in the model's order, goes with its image.
         rows = [replace(row, target=mask) for row, mask in zip(split.rows, split.targets, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ from PIL import Image
 from typing_extensions import override
 
 from hftransfer.data.mask_labels import IGNORED
-from hftransfer.data.rows import Row, read_content
+from hftransfer.data.rows import Row
 from hftransfer.tasks.contract import Examples
 from hftransfer.tasks.items import Augment, Encoder, ImageItems
 
@@ -27,7 +26,6 @@ Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, the last two not counted."""
 _OVERLAP = 4
 """Neighbouring tiles share a part of their edge: one over this."""
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,6 @@ def _cuts(length: int, edge: int) -> list[tuple[int, int, int, int]]:
     starts = [round(place * (length - edge) / (count - 1)) for place in range(count)]
     borders = [0, *((after + before + edge) // 2 for before, after in pairwise(starts)), length]
     return [(start, start + edge, borders[k], borders[k + 1]) for k, start in enumerate(starts)]
-
-
-def size_of_row(row: Row) -> tuple[int, int]:
-    """Return the width and height of an image, turned upright."""
-    with Image.open(io.BytesIO(read_content(row.content, row.id))) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return (image.height, image.width) if turned else image.size
 
 
 class PixelItems(ImageItems):

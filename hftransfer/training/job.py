@@ -190,10 +190,14 @@ def require_sense(job: Job) -> None:
     # Not refused: compare gives the same settings to a probe and to what is stepped.
     if job.on_epoch is not None:
         job.progress.line("on_epoch is not called: a solved head has no epochs")
-    idle = {"label_smoothing": job.train.label_smoothing, "loss": job.train.loss if job.train.loss == "huber" else None}
+    idle = {
+        "train.label_smoothing": job.train.label_smoothing,
+        "train.loss": job.train.loss if job.train.loss == "huber" else None,
+        "strategy.head_init": "random" if job.strategy.head_init == "random" else None,
+    }
     for name, value in idle.items():
         if value:
-            job.progress.line(f"train.{name}: {value} has no effect on a solved head")
+            job.progress.line(f"{name}: {value} has no effect on a solved head")
     if job.augments and not job.train.views:
         what = "transform" if job.own.transform is not None else "train.augment"
         faults.append(must_be("train.views", f"given with {what} for a linear probe", "none", "Try views: 4."))

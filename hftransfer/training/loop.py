@@ -25,6 +25,7 @@ from hftransfer.adapters.base import Activations, Adapter
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be, some
 from hftransfer.base.plain import shown_number
 from hftransfer.base.progress import Progress
+from hftransfer.metrics.metric import metric_words
 from hftransfer.strategies import Rates
 from hftransfer.tasks.contract import Judged, Loss
 from hftransfer.training.activations import Source, forward, read_batches
@@ -362,7 +363,7 @@ class _Run:
             self.best, self.best_file = _kept(self.judged), None
             self._take_into_mean(0)
         self.history.start = {"epoch": 0, **found.metrics, "seconds": time.perf_counter() - began}
-        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in found.metrics.items())
+        shown = ", ".join(f"{metric_words(name)} {shown_number(value)}" for name, value in found.metrics.items())
         if not self._learns_all:
             self.plan.progress.line(f"before training: validation {shown}")
         return found
@@ -407,7 +408,7 @@ class _Run:
         if self._learns_all:
             return
         told = (
-            f"{name.replace('_', ' ')} {shown_number(kept.metrics[name])} ({shown_number(other.metrics[name])})"
+            f"{metric_words(name)} {shown_number(kept.metrics[name])} ({shown_number(other.metrics[name])})"
             for name in kept.metrics
         )
         self.plan.progress.line(f"kept: {self.history.kept}; validation {', '.join(told)}, in brackets {why}")
@@ -422,7 +423,7 @@ class _Run:
             {"epoch": number, "train_loss": train_loss, **metrics, "learning_rate": rate, "seconds": seconds}
         )
         self.plan.log({f"validation/{name}": value for name, value in metrics.items()}, self.at.steps)
-        shown = ", ".join(f"{name.replace('_', ' ')} {shown_number(value)}" for name, value in metrics.items())
+        shown = ", ".join(f"{metric_words(name)} {shown_number(value)}" for name, value in metrics.items())
         told = f"; validation {shown}" if shown and not self._learns_all else ""
         self.plan.progress.line(f"epoch {number}: training loss {shown_number(train_loss)}{told} ({seconds:.1f} s)")
         self.at = Position(epoch=number, steps=self.at.steps)

@@ -334,7 +334,7 @@ def _judged_before(
         judged = _judged(job, sources, examples, name, **seen)
     if name == "test":  # the loop tells the same of validation
         value = judged.metrics[job.task.headline.name]
-        job.progress.line(f"before training: {name} {job.task.headline.words.replace('_', ' ')} {shown_number(value)}")
+        job.progress.line(f"before training: {name} {job.task.headline.words} {shown_number(value)}")
     return {name: judged}, {"before": seen.get("samples")}
 
 

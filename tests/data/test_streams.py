@@ -22,11 +22,10 @@ from hftransfer.base.progress import Progress
 from hftransfer.data import streams
 from hftransfer.data.inspection import decode_row, tile_of
 from hftransfer.data.mask_files import read_mask
-from hftransfer.data.rows import Row, StreamedContent, StreamedMember, read_row
+from hftransfer.data.rows import Row, StreamedContent, StreamedMember, read_content, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.streams import HubShards, StreamedDataset
-from hftransfer.tasks.pixels import size_of_row
 from tests.builders import NO_PICTURES, TinyModels, load_model
 
 SILENT = Progress(None)
@@ -374,5 +373,5 @@ def test_a_lost_connection_is_no_fault_of_a_mask_either() -> None:
     with pytest.raises(FetchError, match=r"train\[3\] must be one that can be fetched; got train.parquet"):
         read_mask(content, "train[3]")
     with pytest.raises(FetchError, match=r"train\[3\] must be one that can be fetched"):
-        size_of_row(Row("train[3]", content, None))
+        read_content(content, "train[3]")
     assert tile_of(Row("train[3]", content, "plain")) is None

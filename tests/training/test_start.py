@@ -14,7 +14,7 @@ import torch
 
 import hftransfer as ht
 from hftransfer.base.progress import Progress
-from hftransfer.strategies import FineTune, LinearProbe, LoRA
+from hftransfer.strategies import FineTune, LinearProbe, LoRA, method_in_words
 from hftransfer.tasks import TASKS
 from hftransfer.training import probe, transfer
 from hftransfer.training.solver import SOLVERS, Problem, SolvedHead
@@ -117,6 +117,9 @@ def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, t
     assert own.metrics["best_epoch"] == 0
     assert "no epoch was better on validation than the linear probe that training started from" in told.getvalue()
     assert own.metrics["test"]["log_loss"] == pytest.approx(probe.metrics["test"]["log_loss"], rel=1e-4)
+    assert method_in_words(own.metrics) == "fine-tuning (the start is kept)"
+    card = (own.folder / "model/README.md").read_text(encoding="utf-8")
+    assert "No epoch was better on validation than the start, which was kept." in card
     with (own.folder / "history.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -193,6 +196,11 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
             "train.label_smoothing: 0.1 has no effect on a solved head",
         ),
         ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a solved head"),
+        (
+            "text-classification",
+            {"strategy": LinearProbe(head_init="random")},
+            "strategy.head_init: random has no effect on a solved head",
+        ),
     ],
 )
 def test_what_a_solved_head_does_not_heed_is_told(
