@@ -531,7 +531,10 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="test, validation or train; test where there is one.")] = None,
     label_map: Annotated[
         str | None,
-        typer.Option(help="How labels of the data map to the model's: position, or neg=LABEL_0,pos=LABEL_1."),
+        typer.Option(
+            help="How labels of the data map to the model's: position (text-order or natural-order where they differ), "
+            "or neg=LABEL_0,pos=LABEL_1."
+        ),
     ] = None,
     prompt: Prompts = None,
     threshold: Threshold = None,

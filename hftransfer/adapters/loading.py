@@ -195,6 +195,12 @@ def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
         return
     name_classes(config, form.class_names)
     config.problem_type = form.problem_type
+    # How sentence-transformers reads a cross-encoder: one number goes through a sigmoid unless this names another
+    # function (6.2.0), and what it says of the pretrained head does not hold for a new one.
+    vars(config).pop("sbert_ce_default_activation_function", None)
+    vars(config).pop("sentence_transformers", None)
+    if form.problem_type == "regression" and form.head.modality == "text":
+        config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
 
 
 def _leave_classes_to_transformers(config: PreTrainedConfig) -> None:

@@ -393,8 +393,8 @@ class Predictor:
         Of data with named splits the one that is asked for is scored, else the test split, or where there is none,
         validation or training. Class ids follow the saved model's labels, so that rows lacking a class are scored
         right. `label_map` says which class each label of the rows means, where they are called otherwise: a mapping,
-        as in `{"neg": "LABEL_0"}`, or `"position"`, by the order of both. `data` holds settings of a recipe's `data:`
-        section, such as `text_column="review"`.
+        as in `{"neg": "LABEL_0"}`, or `"position"`, by the order of both (`"text-order"` or `"natural-order"` where
+        these differ). `data` holds settings of a recipe's `data:` section, such as `text_column="review"`.
 
         Raises:
             DataError: the rows can't be read, or have a label the model doesn't know.

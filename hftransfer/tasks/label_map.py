@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, some
 from hftransfer.data.rows import Row, Target
 
-LabelMap = Mapping[str, str] | Literal["position"]
+Order = Literal["position", "text-order", "natural-order"]
+LabelMap = Mapping[str, str] | Order
 """Which class of a model each label of data means: name by name, or by their order."""
 
 
 def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap | None) -> list[Row]:
     """Return the rows with labels of the model's; without a map as they are.
 
-    By position whole numbers are the numbers of classes, and other labels, in their order, the classes in theirs.
+    By position whole numbers are the numbers of classes, and other labels, in their order, the classes in theirs. The
+    order is told where it may be two: torchvision and datasets have class folders in that of texts (breed_1, breed_10,
+    breed_2), timm's scripts in natural order.
 
     Raises:
         RecipeError: the map does not fit the model's classes or the data's labels.
@@ -32,7 +35,7 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
                 must_be("the labels of the data", f"the model's ({some(class_names)})", some(present), remedy)
             )
         return rows
-    meant = _by_position(present, class_names) if label_map == "position" else dict(label_map)
+    meant = _by_order(present, class_names, label_map) if isinstance(label_map, str) else dict(label_map)
     faults = [
         must_be(
             f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)
@@ -59,8 +62,8 @@ def _mapped(target: Target, meant: Mapping[str, str]) -> Target:
     return meant.get(target, target)
 
 
-def _by_position(present: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:
-    if all(re.fullmatch(r"\d{1,9}", label) for label in present):
+def _by_order(present: Sequence[str], class_names: Sequence[str], order: Order) -> dict[str, str]:
+    if order == "position" and all(re.fullmatch(r"\d{1,9}", label) for label in present):
         beyond = [label for label in present if int(label) >= len(class_names)]
         if beyond:
             allowed = f"numbers from 0 to {len(class_names) - 1} for a label map by position"
@@ -70,20 +73,34 @@ def _by_position(present: Sequence[str], class_names: Sequence[str]) -> dict[str
         remedy = "Name them one by one: neg=LABEL_0,pos=LABEL_1."
         allowed = f"as many as the model's for a label map by position ({len(class_names)})"
         raise RecipeError(must_be("the labels of the data", allowed, some(present), remedy))
-    return dict(zip(present, class_names, strict=True))
+    by_text, natural = sorted(present), sorted(present, key=_naturally)
+    if order == "position" and by_text != natural:
+        remedy = (
+            "text-order is that of class folders in torchvision and datasets, natural-order that in timm's scripts."
+        )
+        got = f"{some(by_text)} as texts, {some(natural)} in natural order"
+        raise RecipeError(must_be("the label map", "text-order or natural-order where they differ", got, remedy))
+    return dict(zip(natural if order == "natural-order" else by_text, class_names, strict=True))
+
+
+def _naturally(label: str) -> list[str | int]:
+    """Return a key that orders numbers within labels as numbers, and letters whatever their case."""
+    # Words and numbers alternate, the first is a word (or empty).
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", label.lower()))]
 
 
 def label_map_of(text: str) -> LabelMap:
-    """Return the label map that a person wrote: `position`, or `neg=LABEL_0,pos=LABEL_1`.
+    """Return the label map that a person wrote: the name of an order, or `neg=LABEL_0,pos=LABEL_1`.
 
     Raises:
         RecipeError: it is neither.
     """
-    if text.strip() == "position":
-        return "position"
+    for order in get_args(Order):
+        if text.strip() == order:
+            return cast("Order", order)
     parts = [part.rpartition("=") for part in text.split(",")]
     found = {label.strip(): name.strip() for label, _, name in parts}
     if any(not (label.strip() and name.strip()) for label, _, name in parts) or len(found) < len(parts):
-        allowed = "position, or pairs of a label and a class, as in neg=LABEL_0,pos=LABEL_1"
+        allowed = "position, text-order, natural-order, or pairs of a label and a class, as in neg=LABEL_0,pos=LABEL_1"
         raise RecipeError(must_be("--label-map", allowed, f"'{text}'"))
     return found

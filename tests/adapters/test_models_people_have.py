@@ -26,6 +26,8 @@ from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.base.cache import cache_folder
 from hftransfer.base.errors import DataError, ModelError, RecipeError
 from hftransfer.cli import app
+from hftransfer.data.rows import AbsentContent, Row
+from hftransfer.tasks.label_map import relabelled
 from tests.builders import Finished, TinyModels, faults_of, load_model, missing_words, picture, tiny_tokenizer
 from tests.hub.hub_double import serve
 
@@ -228,6 +230,27 @@ def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) 
     told = _invoke(*words, "--label-map", "neg=LABEL_1,pos=LABEL_0")
     assert json.loads(told.stdout)["accuracy"] == pytest.approx(_accuracy(folder, back))
     assert "--label-map position" in _invoke(*words).stderr
+
+
+@pytest.mark.parametrize("names", [[f"breed_{number}" for number in range(1, 13)], [*map(str, range(1, 13))]])
+def test_two_orders_of_class_folders_are_told_apart(names: list[str], tmp_path: Path) -> None:
+    from timm.data import create_dataset
+    from torchvision.datasets import ImageFolder
+
+    for name in names:
+        (tmp_path / name).mkdir()
+        picture().save(tmp_path / name / "photo.png")
+    classes = [f"LABEL_{number}" for number in range(12)]
+    rows = [Row(name, AbsentContent("not there"), name) for name in names]
+    by_torchvision = ImageFolder(tmp_path).class_to_idx
+    by_timm = create_dataset("", root=str(tmp_path)).reader.class_to_idx
+    orders: list[tuple[Any, dict[str, int]]] = [("text-order", by_torchvision), ("natural-order", by_timm)]
+    for order, places in orders:
+        found = {row.id: row.target for row in relabelled(rows, classes, order)}
+        assert found == {name: f"LABEL_{place}" for name, place in places.items()}
+    assert by_torchvision != by_timm
+    with pytest.raises(RecipeError, match=r"text-order or natural-order where they differ|numbers from 0 to 11"):
+        relabelled(rows, classes, "position")
 
 
 @pytest.mark.parametrize(

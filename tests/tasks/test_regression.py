@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet
@@ -265,6 +266,23 @@ def test_classes_of_pairs_read_apart(tiny: TinyModels, tmp_path: Path) -> None:
     saved = model.save(tmp_path / "saved")
     again = load_model(saved).predict([("good film", "good film")])
     assert again[0].scores == pytest.approx(model.predict([("good film", "good film")])[0].scores, abs=1e-4)
+
+
+def test_sentence_transformers_gives_the_number_of_a_pair_itself(tiny: TinyModels, tmp_path: Path) -> None:
+    # Without a word in config.json its CrossEncoder passes one number through a sigmoid (6.2.0).
+    from sentence_transformers import CrossEncoder
+
+    said = json.loads((tiny("bert") / "config.json").read_text(encoding="utf-8"))
+    base = shutil.copytree(tiny("bert"), tmp_path / "base")
+    said |= {"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}
+    (base / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    rows = [{**row, "score": 100 + row["score"]} for row in _pairs(40, 0)]
+    model = ht.fit("text-regression", model=str(base), train=rows, strategy=ht.FineTune(unfreeze=1), epochs=1)
+    model.save(tmp_path / "saved")
+    pairs = [("good film", "a very good film is it"), ("the bad story was awful", "not")]
+    ours = [cast(Any, one).value for one in model.predict(pairs)]
+    assert CrossEncoder(str(tmp_path / "saved"), device="cpu").predict(pairs) == pytest.approx(ours, rel=1e-5)
+    assert min(ours) > 90
 
 
 def test_pairs_read_apart_need_pairs(tiny: TinyModels, rents: Path) -> None:
