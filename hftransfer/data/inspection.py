@@ -17,7 +17,7 @@ from hftransfer.base.errors import DataError, FetchError, must_be, user_path
 from hftransfer.base.html import Thumbnail, jpeg_uri
 from hftransfer.data.depth import Depth, PixelRange
 from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
-from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, StoredImage, read_row
+from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, StoredImage, read_row, stored_in
 
 _TILE_PX = 128
 
@@ -30,6 +30,7 @@ def as_content(value: object, where: str) -> Content:
     Raises:
         DataError: the value is none of these.
     """
+    value = stored_in(value)
     if isinstance(value, str | Path):
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, StoredImage):

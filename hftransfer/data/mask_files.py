@@ -13,7 +13,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.mask_labels import LabelSpace, NamedValues, color_value
-from hftransfer.data.rows import BytesContent, Content, FileContent, read_content
+from hftransfer.data.rows import BytesContent, Content, FileContent, read_content, stored_in
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -132,6 +132,7 @@ def as_mask_content(value: Any, where: str) -> Content:
     Raises:
         DataError: it is none of these.
     """
+    value = stored_in(value)
     if isinstance(value, str | Path):
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):

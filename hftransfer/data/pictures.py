@@ -36,6 +36,7 @@ from hftransfer.data.rows import (
     StoredImage,
     StreamedContent,
     Target,
+    stored_in,
 )
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.streams import images_of
@@ -100,7 +101,7 @@ class Images(OfLabels):
         rows, faults = [], []
         for place, target in zip(places, targets, strict=True):
             record, where = given.records[place], given.wheres[place]
-            value = record.get(image_column)
+            value = stored_in(record.get(image_column))
             content: Content
             try:
                 if given.content is not None:
@@ -206,7 +207,7 @@ class Images(OfLabels):
     def _of_cells(self, path: Path, name: str, table: Table, column: str) -> Iterator[NamedInput]:
         settings = DataSettings(source=str(path), allow_outside_paths=True)
         for record, number in zip(table.records, table.numbers, strict=True):
-            value, where = record.get(column), f"{name}:{number}"
+            value, where = stored_in(record.get(column)), f"{name}:{number}"
             named = str(value) if isinstance(value, str) and value else where
             try:
                 content = table_content(value, path.parent, where, settings)
@@ -307,7 +308,7 @@ class _ImageFolder:
     def of(cls, folder: Path, values: Sequence[object], found: Found) -> _ImageFolder:
         """Look for the first images: as they are written, else in the folders beside the table and with usual
         suffixes. What is found so is noted."""
-        first = [value for value in values if isinstance(value, str) and value.strip()][:3]
+        first = [value for value in map(stored_in, values) if isinstance(value, str) and value.strip()][:3]
         if not first or any("://" in value or "\0" in value or len(value) > 255 for value in first):
             return cls()
         if any(_is_file(folder / written) for value in first for written in (value, value.replace("\\", "/"))):
@@ -345,11 +346,11 @@ def table_content(value: object, folder: Path, where: str, settings: DataSetting
     Raises:
         DataError: it is neither, or there is no such file.
     """
-    given = value.get("bytes") if isinstance(value, dict) else value
-    if isinstance(given, StoredImage):
-        return given
-    if isinstance(given, bytes):
-        return BytesContent(given)
+    value = stored_in(value)
+    if isinstance(value, StoredImage):
+        return value
+    if isinstance(value, bytes):
+        return BytesContent(value)
     if not isinstance(value, str) or not value:
         raise _NotThere(must_be(where, "a row with an image path", repr(value)))
     if "://" in value:

@@ -132,6 +132,14 @@ class MemberContent(_Image, _NoFile, _Here):
             return file.read(self.size)
 
 
+def stored_in(value: object) -> object:
+    """Return the bytes in a cell that holds an image as `datasets` stores it, `{"bytes": …, "path": …}`, or its path
+    where there are none (5.2.0: `to_parquet` and `to_json` leave images where they are); other cells as they are."""
+    if not isinstance(value, Mapping) or not {"bytes", "path"} & value.keys():
+        return value
+    return value.get("path") if value.get("bytes") is None else value["bytes"]
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetContent(_Image, _NoFile, _Here):
     """The image in one row of a `datasets.Dataset` whose image column was cast to `Image(decode=False)`."""

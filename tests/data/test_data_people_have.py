@@ -559,6 +559,39 @@ def test_a_split_column_is_followed_or_named(tmp_path: Path) -> None:
     assert {name: len(part) for name, part in named.items()} == {"train": 14, "validation": 13, "test": 13}
 
 
+def _photo_folder(folder: Path) -> datasets.Dataset:
+    write_classes(folder, {"cat": 3, "dog": 3})
+    found = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(folder.parent / "cache"))
+    return found["train"].cast_column("label", datasets.Value("string"))
+
+
+@pytest.mark.parametrize(("form", "name"), [("parquet", "rows.parquet"), ("json", "rows.jsonl")])
+def test_files_that_datasets_writes_name_images_and_do_not_hold_them(form: str, name: str, tmp_path: Path) -> None:
+    # 5.2.0 writes {"bytes": None, "path": "/…/cat/000.png"}, where push_to_hub and save_to_disk write bytes.
+    photos = _photo_folder(tmp_path / "photos")
+    source = tmp_path / name
+    getattr(photos, f"to_{form}")(str(source))
+    found = read(source)["all"]
+    assert [decode_row(row).getpixel((0, 0)) for row in found] == [one["image"].getpixel((0, 0)) for one in photos]
+    assert found[0].id.startswith(str(tmp_path / "photos"))
+    (tmp_path / "elsewhere").mkdir()
+    source = source.rename(tmp_path / "elsewhere" / name)
+    assert "must be inside" in told(source)
+    assert len(read(source, allow_outside_paths=True)["all"]) == 6
+
+
+def test_frames_of_parquet_files_with_images_are_read(tmp_path: Path) -> None:
+    # pandas gives {"bytes": …, "path": …} of an image column of the Hub.
+    photos = _photo_folder(tmp_path / "photos").cast_column("image", datasets.Image(decode=False))
+    rows = [{**row, "image": {"bytes": Path(row["image"]["path"]).read_bytes(), "path": "0.png"}} for row in photos]
+    pandas.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    for data in (pandas.read_parquet(tmp_path / "t.parquet"), rows, [(row["image"], row["label"]) for row in rows]):
+        found = rows_from_python(data, DataSettings(source="memory"))["all"]
+        assert [row.content.read() for row in found] == [row["image"]["bytes"] for row in rows]
+    named = as_content({"bytes": None, "path": str(tmp_path / "t.parquet")}, "row[0]")
+    assert named.path == tmp_path / "t.parquet"
+
+
 def test_a_split_column_is_followed_in_frames_sets_and_records() -> None:
     records = [{"text": t, "label": n % 2, "split": ["train", "test"][n % 4 == 0]} for n, t in enumerate(SENTENCES)]
     for data in (records, pandas.DataFrame(records), datasets.Dataset.from_list(records)):
