@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,9 +135,10 @@ class FolderReader:
             if affixed:
                 return self._affixed(folders, affixed)
             if not folders or not all(roles.values()):
-                self.found["all"] = self._class_rows(folder)
-                return self.found
+                return self._classes_alone(folder, roles)
         stray = [entry.name for entry, role in roles.items() if role is None]
+        if stray and self._has_class_train(roles):
+            return self._classes_alone(folder, roles)
         if stray:
             remedy = "Name splits train, validation and test, or set data.validation_split / data.test_split."
             raise DataError(must_be(f"folders in {folder}", "splits only", some(stray), remedy))
@@ -146,6 +147,21 @@ class FolderReader:
             if role == "train" or not self._has_no_classes(entry, role):
                 self.found[role or ""] = self._class_rows(entry)
         return self.found
+
+    def _classes_alone(self, folder: Path, roles: Mapping[Path, str | None]) -> Found:
+        """Return the rows of a folder of classes, which is not split; classes named like splits are told of."""
+        for entry in (entry for entry, role in roles.items() if role):
+            told = f"{entry.name}/ is taken for a class, as the folders beside it are, and not for a split"
+            self.found.note(f"warning: {told}")
+        self.found["all"] = self._class_rows(folder)
+        return self.found
+
+    def _has_class_train(self, roles: Mapping[Path, str | None]) -> bool:
+        """Return whether a folder `train` is one of vehicles: the only one named like a split, and like those beside it
+        without folders or tables in it."""
+        inside = (entry for folder in roles for entry in visible(folder))
+        alone = self.settings.train_split is None and [*filter(None, roles.values())] == ["train"]
+        return alone and not any(entry.is_dir() or table_suffix(entry) for entry in inside)
 
     def _has_no_classes(self, folder: Path, role: str | None) -> bool:
         """Return whether a folder holds files alone, as the tests of competitions, whose labels are hidden; that is

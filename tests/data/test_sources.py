@@ -109,6 +109,22 @@ def test_a_folder_beside_the_splits_is_told(tmp_path):
     assert missing_words(told(tmp_path), ("must be splits only; got holdout", "data.test_split")) == []
 
 
+def test_a_train_may_be_a_vehicle(tmp_path):
+    write_classes(tmp_path, {"bus": 2, "car": 2, "train": 3})
+    found = rows_of(tmp_path)
+    assert sorted(labels(found["all"])) == ["bus", "bus", "car", "car", "train", "train", "train"]
+    assert found.notes == ["warning: train/ is taken for a class, as the folders beside it are, and not for a split"]
+    assert "a split of" in told(tmp_path, test_split="trial")
+    assert "must be splits only; got bus, car" in told(tmp_path, train_split="train")
+
+
+def test_a_class_called_like_a_split_is_told_of(tmp_path):
+    write_classes(tmp_path, {"red": 1, "blue": 1, "test": 1})
+    found = rows_of(tmp_path)
+    assert labels(found["all"]) == ["blue", "red", "test"]
+    assert found.notes == ["warning: test/ is taken for a class, as the folders beside it are, and not for a split"]
+
+
 def test_two_folders_for_one_split_are_told(tmp_path):
     for name in ("train", "val", "valid"):
         write_classes(tmp_path / name, {"red": 1, "blue": 1})
