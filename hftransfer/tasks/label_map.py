@@ -35,7 +35,8 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
                 must_be("the labels of the data", f"the model's ({some(class_names)})", some(present), remedy)
             )
         return rows
-    meant = _by_order(present, class_names, label_map) if isinstance(label_map, str) else dict(label_map)
+    given = label_map_of(label_map) if isinstance(label_map, str) else label_map
+    meant = _by_order(present, class_names, given) if isinstance(given, str) else dict(given)
     faults = [
         must_be(
             f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)

@@ -258,6 +258,7 @@ def test_two_orders_of_class_folders_are_told_apart(names: list[str], tmp_path: 
     [
         ({"0": "LABEL_0", "1": "LABEL_7"}, "Did you mean"),
         ({"0": "LABEL_0"}, "nothing for 1"),
+        ("positions", "--label-map must be position, text-order, natural-order"),
     ],
     ids=str,
 )
