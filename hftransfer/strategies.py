@@ -105,6 +105,12 @@ class _Strategy(BaseModel):
             raise RecipeError(*told) from None
 
     @property
+    def sets_rate(self) -> bool:
+        """Return whether the learning rate is another than the usual one."""
+        usual = type(self).model_fields.get("learning_rate")
+        return usual is not None and getattr(self, "learning_rate", usual.default) != usual.default
+
+    @property
     def contrasts(self) -> bool:
         """Return whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
         return False
@@ -382,6 +388,9 @@ def method_in_words(metrics: JsonObject) -> str:
     return f"{words} (the start is kept)" if start_is_kept(metrics) else words
 
 
+KEPT_START = "No epoch was better on validation than the start, which was kept."
+
+
 def start_is_kept(metrics: JsonObject) -> bool:
     """Return whether a run kept what there was before training, by its metrics."""
     return metrics.get("best_epoch") == 0 and not metrics.get("averaged_epochs")
@@ -417,6 +426,8 @@ def strategy_of(short: str) -> JsonObject:
 def nearest_strategy(short: str, known: Iterable[str]) -> str:
     """Return which strategy may be meant, with the number that was given: `fine-tune:2` for `finetune:2`."""
     kind, _, number = short.strip().partition(":")
+    if kind in known:
+        return ""  # the number is wrong
     told = nearest(kind, known)
     # Several may be near.
     return told.replace("'?", f":{number}'?") if number and told.endswith("'?") else told

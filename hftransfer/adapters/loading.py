@@ -199,7 +199,7 @@ def _adapt_config(config: PreTrainedConfig, form: Form) -> None:
     # function (6.2.0), and what it says of the pretrained head does not hold for a new one.
     vars(config).pop("sbert_ce_default_activation_function", None)
     vars(config).pop("sentence_transformers", None)
-    if form.problem_type == "regression" and form.head.modality == "text":
+    if form.problem_type == "regression" and form.head.modality == "text" and form.pooling == "native":
         config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
 
 

@@ -35,8 +35,8 @@ def as_content(value: object, where: str) -> Content:
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, StoredImage):
         return value
-    if isinstance(value, bytes):
-        return BytesContent(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return BytesContent(bytes(value))
     if hasattr(value, "detach") and hasattr(value, "permute"):
         value = _tensor_as_array(value)
     if isinstance(value, np.ndarray):

@@ -15,7 +15,7 @@ from pathlib import Path
 from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.columns import as_label
 from hftransfer.data.reading import Reader
-from hftransfer.data.roles import Found, affixed_roles, require_named_splits, require_one_each, split_role
+from hftransfer.data.roles import SPLIT_NAMES, Found, affixed_roles, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
@@ -134,7 +134,10 @@ class FolderReader:
             affixed = affixed_roles([entry.name for entry in folders])
             if affixed:
                 return self._affixed(folders, affixed)
-            if not folders or not all(roles.values()):
+            named = {getattr(self.settings, f"{role}_split") for role in SPLIT_NAMES} & {
+                entry.name for entry in folders
+            }
+            if not folders or not (named or all(roles.values())):
                 return self._classes_alone(folder, roles)
         stray = [entry.name for entry, role in roles.items() if role is None]
         if stray and self._has_class_train(roles):
@@ -270,6 +273,10 @@ class FolderReader:
         if len(common) < 2 or common <= IMAGE_FOLDERS | MASK_FOLDERS | {name.capitalize() for name in MASK_FOLDERS}:
             return classes
         told = [entry.name for entry in classes]
+        if all(split_role(name, self.settings) for name in common):
+            pooled = f"{some(sorted(common), 3)} inside the class folders are put together, and split anew"
+            self.found.note(f"warning: {pooled}: to keep them, put them above the classes (train/{told[0]})")
+            return classes
         numbered = all(re.fullmatch(r"[^\W\d_]*[\W_]*\d+", name) for name in told)  # years, folds, scanners
         if numbered or any(set(re.split(r"[\W_]+", name.lower())) & _VARIANTS for name in told):
             kinds = "parts" if numbered else "variants"

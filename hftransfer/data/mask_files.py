@@ -79,7 +79,7 @@ def read_mask(content: Content, name: str) -> ReadMask:
     Raises:
         DataError: it can't be read.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         data = read_content(content, name)
@@ -91,6 +91,7 @@ def read_mask(content: Content, name: str) -> ReadMask:
             return ReadMask(_of_image(ImageOps.exif_transpose(image)), is_jpeg, digest)
     except damage() as error:
         got = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        got = "something else" if isinstance(error, UnidentifiedImageError) else got
         remedy = "Fix it, or leave its image out: data.on_error=skip."
         raise DataError(must_be(name, "a mask that Pillow reads", f"one that can't be read ({got})", remedy)) from error
 

@@ -236,6 +236,8 @@ def _look_at(row: Row) -> _Seen:
     height, width = read.values.shape
     if (width, height) != size:
         remedy = "Scale the mask by nearest neighbour, so that both have one size."
+        if (height, width) == size:
+            remedy = "Turn the mask as its photo is turned (by the EXIF tag)."
         return _Seen(
             fault=must_be(mask.name, f"of its image's {size[0]} × {size[1]} pixels", f"{width} × {height}", remedy)
         )

@@ -181,6 +181,10 @@ class Images(OfLabels):
         return inspect_rows(rows, advance, decode=decode, max_pixels=settings.max_pixels if settings else None)
 
     @override
+    def is_of_folder(self, suffixes: set[str]) -> bool:
+        return super().is_of_folder(suffixes) and (".txt" not in suffixes or bool(suffixes & IMAGE_SUFFIXES))
+
+    @override
     def inspects(self, *, decode: bool) -> str:
         return "decoding every image" if decode else "looking at the images"
 

@@ -137,7 +137,8 @@ def stored_in(value: object) -> object:
     where there are none (5.2.0: `to_parquet` and `to_json` leave images where they are); other cells as they are."""
     if not isinstance(value, Mapping) or not {"bytes", "path"} & value.keys():
         return value
-    return value.get("path") if value.get("bytes") is None else value["bytes"]
+    held, path = value.get("bytes"), value.get("path")
+    return held if held or path is None else path
 
 
 @dataclass(frozen=True, slots=True)

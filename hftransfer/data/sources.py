@@ -122,7 +122,14 @@ def _path_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
             found.note(f"{some((table.name for table in tables), 3)} beside the splits' folders: skipped")
             return found
     if tables:
-        return _table_folder_rows(path, settings, reader)
+        found = _table_folder_rows(path, settings, reader)
+        beside = [entry.name for entry in sorted(visible(path)) if entry.is_dir()]
+        if reader.from_folders and len(beside) > 1:
+            read = some((table.name for table in tables), 3)
+            found.note(
+                f"the rows are those of {read}: the folders {some(beside, 3)} beside it are not taken for classes"
+            )
+        return found
     if parts := _split_folders_of_tables(path, settings, reader):
         require_named_splits(settings, {entry.name for entry in visible(path) if entry.is_dir()}, str(path))
         return _rows_of_parts(parts, settings, reader)
@@ -149,6 +156,8 @@ def _file_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         raise DataError(must_be("data.source", allowed, f"'{path}'", remedy))
     found = Found()
     _add_table(path, settings, reader, found)
+    if "all" in found:
+        require_named_splits(settings, (), str(path))
     return found
 
 
@@ -185,6 +194,7 @@ def _files_as_rows(path: Path, settings: DataSettings, reader: Reader) -> Found:
         remedy = "Images are for task image-classification." if suffixes & IMAGE_SUFFIXES else ""
         allowed = f"a CSV, TSV, JSONL or Parquet file of {reader.inputs}, or a folder of them"
         allowed = "a folder with images/ beside masks/, or a table of both" if reader.takes_masks else allowed
+        remedy = "Texts are for task text-classification." if ".txt" in suffixes and reader.from_folders else remedy
         got = "a folder without tables" if suffixes else "an empty folder"
         raise DataError(must_be(f"data.source {path}", allowed, got, remedy))
     found = _folder_rows(path, settings, reader)
@@ -374,7 +384,7 @@ def _table_folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Fo
     stems = {table: _stem(table, reader) for table in tables}
     require_named_splits(settings, set(stems.values()), str(root))
     found = Found()
-    if len(set(stems.values())) == 1 and roles[tables[0]] is None:
+    if len({(stems[table], table_suffix(table, own)) for table in tables}) == 1 and roles[tables[0]] is None:
         for table in tables:
             _add_table(table, settings, reader, found)
         return found

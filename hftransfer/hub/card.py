@@ -22,7 +22,7 @@ from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, wi
 from hftransfer.metrics.metric import metric_words, score_name
 from hftransfer.report.rendering import plain_text, sentence
 from hftransfer.report.tables import CLASS_SCORES, duration, folds_in_words, refit_in_words, scores_of_classes
-from hftransfer.strategies import method_in_words, start_is_kept
+from hftransfer.strategies import KEPT_START, method_in_words, start_is_kept
 from hftransfer.tasks.contract import Task
 from hftransfer.tasks.facts import OF_DRAWINGS, ModelFacts
 
@@ -366,7 +366,7 @@ def _learned(card: Card) -> str:
     learned = _LEARNED[card.metrics["strategy"]]
     if card.task.lora_use(None):  # its head is the pretrained model's own
         learned = learned.replace(", and the head", "").replace("The head and ", "")
-    kept = "No epoch was better on validation than the start, which was kept." if start_is_kept(card.metrics) else ""
+    kept = KEPT_START if start_is_kept(card.metrics) else ""
     return " ".join(part for part in (learned + more, kept, refit_in_words(card.metrics)) if part)
 
 

@@ -125,6 +125,9 @@ def _require_head(recipe: Recipe, family: str) -> None:
     """
     if family not in PAIRED or family in FAMILIES:
         return
+    if recipe.strategy.contrasts:
+        allowed = "linear-probe, fine-tune or lora, with head_init: zero-shot"
+        raise ModelError(must_be(f"strategy for the dual encoder '{recipe.model.name}'", allowed, "contrastive"))
     where = f"strategy.head_init for the dual encoder '{recipe.model.name}'"
     remedy = "Its head then sits on its image embedding."
     raise ModelError(must_be(where, "zero-shot", recipe.strategy.head_init, remedy))

@@ -22,7 +22,7 @@ from hftransfer.report.tables import (
     scores_of_classes,
     seconds_of,
 )
-from hftransfer.strategies import method_in_words
+from hftransfer.strategies import KEPT_START, method_in_words, start_is_kept
 from hftransfer.tasks.contract import Task
 
 _MOST_CLASSES = 200
@@ -140,16 +140,20 @@ class RunPage:
     def _subtitle(self) -> str:
         return f"{self.data}: {self.task.words.done} by {self.metrics['model']} with {method_in_words(self.metrics)}"
 
+    def _learned_from(self) -> str:
+        if (refit := self.metrics.get("refit")) is not None:
+            return f"{refit['examples']:,} examples of training and validation"
+        return f"{self.metrics['examples'].get('train', 0):,} training examples"
+
     def _told(self) -> list[tuple[str, str]]:
         """Return what a reader wants to know first beside the score."""
-        sizes = self.metrics["examples"]
         learned = self.metrics["parameters"]["trainable"]
         return [
             *([("date", self.date)] if self.date else []),
             ("took", duration(self.metrics["seconds"].get("total", 0.0))),
             ("model", self.metrics["model"]),
             ("strategy", method_in_words(self.metrics)),
-            ("data", f"{self.data}, {sizes.get('train', 0):,} training examples"),
+            ("data", f"{self.data}, {self._learned_from()}"),
             ("trained", f"{learned:,} parameters"),
         ]
 
@@ -274,6 +278,7 @@ class RunPage:
         parameters = metrics["parameters"]
         facts = [("trained parameters", f"{parameters['trainable']:,} of {parameters['total']:,}")]
         facts += [("refit", told)] if (told := refit_in_words(metrics)) else []
+        facts += [("kept", KEPT_START)] if start_is_kept(metrics) else []
         facts += [(f"seconds: {name}", f"{value:.1f}") for name, value in seconds_of(metrics["seconds"]).items()]
         facts.append(("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MiB"))
         facts.append(("device", f"{said['device']}, {said['precision']}, {counted(said['threads'], 'thread')}"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, some
 from hftransfer.data.rows import Row, Target
 
 Order = Literal["position", "text-order", "natural-order"]
-LabelMap = Mapping[str, str] | Order
+LabelMap = Mapping[Any, Any] | Order
 """Which class of a model each label of data means: name by name, or by their order."""
 
 
@@ -35,8 +35,12 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
                 must_be("the labels of the data", f"the model's ({some(class_names)})", some(present), remedy)
             )
         return rows
-    given = label_map_of(label_map) if isinstance(label_map, str) else label_map
-    meant = _by_order(present, class_names, given) if isinstance(given, str) else dict(given)
+    given: object = label_map_of(label_map) if isinstance(label_map, str) else label_map
+    if not isinstance(given, str | Mapping):
+        allowed = "a mapping of labels to classes, or position, text-order or natural-order"
+        raise RecipeError(must_be("label_map", allowed, type(label_map).__name__))
+    named = _named(given, class_names) if isinstance(given, Mapping) else None
+    meant = _by_order(present, class_names, cast("Order", given)) if named is None else named
     faults = [
         must_be(
             f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)
@@ -44,12 +48,25 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
         for label, name in meant.items()
         if name not in class_names
     ]
+    # A label that isn't there is misspelt where one that is there has no class.
+    if any(label not in meant for label in present):
+        strangers = [label for label in meant if label not in present]
+        faults += [
+            must_be("the label map", "of labels of the data", f"'{label}'", nearest(label, present))
+            for label in strangers
+        ]
     absent = [label for label in unknown if label not in meant]
     if absent:
         faults.append(must_be("the label map", "given for every label of the data", f"nothing for {some(absent)}"))
     if faults:
         raise RecipeError(*faults)
     return [replace(row, target=_mapped(row.target, meant)) for row in rows]
+
+
+def _named(given: Mapping[Any, Any], class_names: Sequence[str]) -> dict[str, str]:
+    """Return a map of texts to texts; whole numbers stand for labels as they are written, and for classes by number."""
+    numbered = dict(enumerate(class_names))
+    return {str(label): numbered.get(name, str(name)) for label, name in given.items()}
 
 
 def _labels_in(target: Target) -> tuple[str, ...]:
@@ -68,7 +85,8 @@ def _by_order(present: Sequence[str], class_names: Sequence[str], order: Order) 
         beyond = [label for label in present if int(label) >= len(class_names)]
         if beyond:
             allowed = f"numbers from 0 to {len(class_names) - 1} for a label map by position"
-            raise RecipeError(must_be("the labels of the data", allowed, some(beyond)))
+            remedy = "natural-order takes them in their order, whatever the first one is."
+            raise RecipeError(must_be("the labels of the data", allowed, some(beyond), remedy))
         return {label: class_names[int(label)] for label in present}
     if len(present) != len(class_names):
         remedy = "Name them one by one: neg=LABEL_0,pos=LABEL_1."

@@ -194,6 +194,7 @@ def require_sense(job: Job) -> None:
         "train.label_smoothing": job.train.label_smoothing,
         "train.loss": job.train.loss if job.train.loss == "huber" else None,
         "strategy.head_init": "random" if job.strategy.head_init == "random" else None,
+        "strategy.learning_rate": getattr(job.strategy, "learning_rate", None) if job.strategy.sets_rate else None,
     }
     for name, value in idle.items():
         if value:
@@ -211,6 +212,8 @@ def _require_pairs(job: Job) -> None:
         remedy = "The loss compares all examples of a batch, so they can't be split across processes."
         allowed = "one with strategy.objective: contrastive"
         raise RecipeError(must_be("the processes", allowed, job.compute.processes.count, remedy))
+    if job.strategy.head_init == "random":
+        job.progress.line("strategy.head_init: random has no effect: the head is solved on the learned features")
     alone = [n for n, count in zip(job.splits.class_names, job.splits.counts()["train"], strict=True) if count < 2]
     if alone:
         job.progress.line(f"no pairs can be made for a class with a single training example: {some(alone)}")

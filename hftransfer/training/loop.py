@@ -86,6 +86,11 @@ class History:
     """The metrics of the mean of the weights of all epochs, where that is the model that is kept."""
 
     @property
+    def keeps_start(self) -> bool:
+        """Whether the model before training is kept."""
+        return bool(self.rows) and self.best_epoch == 0 and not self.mean
+
+    @property
     def kept(self) -> str:
         """The model that is kept, in words."""
         if self.mean:
@@ -244,6 +249,8 @@ def _fitted(plan: Plan, run: _Run) -> Fitted:
     plan.adapter.learn_mode(plan.boundary, on=False)
     if run.mean and run.history.rows:
         best = run.choose_mean(best)
+    elif run.history.best_epoch and plan.last_epoch is None and not plan.keeps_last:
+        plan.progress.line(f"kept: {run.history.kept}")
     return Fitted(run.history, best, run.save, run.at.steps)
 
 
@@ -397,10 +404,10 @@ class _Run:
         mean = plan.evaluate()
         if not serves(best.judged, mean.judged):
             set_whole(self.judged, self.best)
-            self._tell_kept(best, mean, "that of the mean of all epochs' weights, which is clearly worse")
+            self._tell_kept(best, mean, "that of the mean of all epochs' weights, which is worse")
             return best
         self.history.mean = mean.metrics
-        self._tell_kept(mean, best, f"that of epoch {self.history.best_epoch}, which is not clearly better")
+        self._tell_kept(mean, best, f"that of epoch {self.history.best_epoch}, the best alone")
         return mean
 
     def _tell_kept(self, kept: Evaluation, other: Evaluation, why: str) -> None:

@@ -172,8 +172,15 @@ def take_head(job: Job, head: SolvedHead) -> tuple[tuple[float, float], ...]:
     """Return the L2 strengths that were tried for a solved head; the adapter has it."""
     job.adapter.set_head(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
     job.made.l2_measure = head.measure
-    job.progress.line(f"solved: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}")
+    job.progress.line(f"solved: {_in_words(job, head)}")
     return head.path
+
+
+def _in_words(job: Job, head: SolvedHead) -> str:
+    """Return the L2 strength of a solved head, and what chose it; of one that learns from all rows that would say
+    nothing."""
+    told = f"L2 strength {head.l2:g}"
+    return told if job.taken is not None else f"{told}, {head.measure} {shown_number(head.measured)}"
 
 
 def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> None:
@@ -187,9 +194,7 @@ def begin_solved(job: Job, sources: Sources, examples: dict[str, Examples]) -> N
     if head is None:
         return  # the first step's loss tells of it
     job.task.begin_solved(job.adapter, torch.from_numpy(head.weight), torch.from_numpy(head.bias))
-    job.progress.line(
-        f"the head starts from a solved one: L2 strength {head.l2:g}, {head.measure} {shown_number(head.measured)}"
-    )
+    job.progress.line(f"the head starts from a solved one: {_in_words(job, head)}")
 
 
 def _start_on_rows(job: Job, sources: Sources, examples: dict[str, Examples]) -> SolvedHead | None:

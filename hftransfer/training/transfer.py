@@ -97,7 +97,8 @@ def transfer(job: Job) -> Transferred:
                 if job.strategy.interpolate is not None:
                     by_names.look("learned")
                     by_names.mix(job.strategy.interpolate)
-                temperature = fold_temperature(job, sources, examples)
+                is_start = fitted is not None and fitted.history.keeps_start
+                temperature = fold_temperature(job, sources, examples, is_start=is_start)
                 known = fitted.best if fitted is not None and temperature == 1.0 else None
                 judged = _judge(job, sources, examples, known, seen_before)
                 by_names.look("after")
@@ -190,10 +191,10 @@ def _fit(job: Job, sources: Sources, examples: dict[str, Examples]) -> Fitted:
     judged = partial(_judged, job, sources, examples, "validation")
     fitted = fit(_plan(job, job.adapter, sources, examples, loss, judged))
     job.task.finish(job.adapter)
-    if job.begins_solved and fitted.history.best_epoch == 0 and not fitted.history.mean:
-        job.progress.line(
-            "no epoch was better on validation than the linear probe that training started from: that probe is kept"
-        )
+    if fitted.history.keeps_start and job.taken is None:
+        start = "linear probe that training started from" if job.begins_solved else "model before training"
+        kept = "probe" if job.begins_solved else "model"
+        job.progress.line(f"no epoch was better on validation than the {start}: that {kept} is kept")
     # In other units the numbers differ by rounding: those of the finished model count.
     return fitted if job.task is finished else replace(fitted, best=None)
 
@@ -240,8 +241,8 @@ def _plan(
         judges_each=not job.strategy.contrasts or job.own.on_evaluate is not None,
         last_epoch=None if job.taken is None else job.taken.epochs,
         mean_serves=_choice_of_mean(job, examples["validation"]),
-        # Few rows can't tell that a training gets no better, and the mean needs no choice.
-        usual_patience=None if _averages(job) and len(examples["validation"].split) < MANY_TO_CHOOSE else PATIENCE,
+        # Few rows can't tell that a training gets no better.
+        usual_patience=None if job.begins_solved and len(examples["validation"].split) < MANY_TO_CHOOSE else PATIENCE,
     )
 
 

@@ -218,7 +218,7 @@ def test_a_label_map_says_what_labels_mean(save_text: SaveText, tmp_path: Path) 
     with pytest.raises(DataError, match="--label-map"):
         model.evaluate(ROWS)
     forth, back = {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "LABEL_1", "1": "LABEL_0"}
-    known: list[tuple[Any, dict[str, str]]] = [("position", forth), (forth, forth), (back, back)]
+    known: list[tuple[Any, dict[str, str]]] = [("position", forth), (forth, forth), (back, back), ({0: 1, 1: 0}, back)]
     for given, meaning in known:
         assert model.evaluate(ROWS, label_map=given)["accuracy"] == pytest.approx(_accuracy(folder, meaning))
     named = [(text, {"0": "neg", "1": "pos"}[label]) for text, label in ROWS]
@@ -258,6 +258,9 @@ def test_two_orders_of_class_folders_are_told_apart(names: list[str], tmp_path: 
     [
         ({"0": "LABEL_0", "1": "LABEL_7"}, "Did you mean"),
         ({"0": "LABEL_0"}, "nothing for 1"),
+        ({"0": "LABEL_0", "one": "LABEL_1"}, "the label map must be of labels of the data; got 'one'"),
+        (["LABEL_0", "LABEL_1"], "label_map must be a mapping of labels to classes"),
+        ({0: 0, 1: 7}, "one of the model's; got '7'"),
         ("positions", "--label-map must be position, text-order, natural-order"),
     ],
     ids=str,

@@ -590,6 +590,8 @@ def test_frames_of_parquet_files_with_images_are_read(tmp_path: Path) -> None:
         assert [row.content.read() for row in found] == [row["image"]["bytes"] for row in rows]
     named = as_content({"bytes": None, "path": str(tmp_path / "t.parquet")}, "row[0]")
     assert named.path == tmp_path / "t.parquet"
+    assert as_content({"bytes": b"", "path": str(tmp_path / "t.parquet")}, "row[0]") == named
+    assert as_content({"bytes": bytearray(b"held"), "path": "elsewhere"}, "row[0]").read() == b"held"
 
 
 def test_a_split_column_is_followed_in_frames_sets_and_records() -> None:

@@ -221,13 +221,16 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     Image.fromarray(HALVES[:4]).save(other / "masks" / "0.png")
     told = _faults(other)
     assert missing_words(told, ("masks/0.png", "12 × 8 pixels", "12 × 4", "nearest neighbour")) == []
+    turned = _write(tmp_path / "turned")
+    Image.fromarray(np.rot90(HALVES)).save(turned / "masks" / "0.png")
+    assert "Turn the mask as its photo is turned" in _faults(turned)
     kept = _looked(other, on_error="skip")
     assert (len(kept.parts["all"]), len(kept.left_out)) == (2, 1)
     single = _write(tmp_path / "four", np.zeros((8, 12), dtype=np.uint8))
     assert "of two classes or more" in _faults(single)
     broken = _write(tmp_path / "five")
     (broken / "masks" / "2.png").write_bytes(b"no picture")
-    assert "a mask that Pillow reads" in _faults(broken)
+    assert "a mask that Pillow reads; got one that can't be read (something else)" in _faults(broken)
 
 
 def test_templates_and_links_stay_in_their_folder(tmp_path: Path) -> None:

@@ -118,6 +118,38 @@ def test_a_train_may_be_a_vehicle(tmp_path):
     assert "must be splits only; got bus, car" in told(tmp_path, train_split="train")
 
 
+def test_a_folder_that_is_named_a_split_is_no_class(tmp_path):
+    write_classes(tmp_path, {"red": 1, "blue": 1, "train": 1})
+    assert "must be splits only; got blue, red" in told(tmp_path, test_split="train")
+
+
+def test_splits_inside_classes_are_told_of(tmp_path):
+    for name in ("red", "blue"):
+        for split in ("train", "test"):
+            write_classes(tmp_path / name, {split: 1})
+    found = rows_of(tmp_path)
+    assert labels(found["all"]) == ["blue", "blue", "red", "red"]
+    assert missing_words(" ".join(found.notes), ("test, train inside the class folders are put together",)) == []
+
+
+def test_a_table_beside_class_folders_is_told_of(tmp_path):
+    write_classes(tmp_path, {"red": 1, "blue": 1})
+    (tmp_path / "labels.csv").write_text("image,label\nred/000.png,x\nblue/000.png,y\n")
+    found = rows_of(tmp_path)
+    assert labels(found["all"]) == ["x", "y"]
+    assert "the rows are those of labels.csv: the folders blue, red beside it are not taken for classes" in found.notes
+    # Two tables of one name may hold the same rows.
+    (tmp_path / "labels.jsonl").write_text('{"image": "red/000.png", "label": "x"}\n')
+    assert missing_words(told(tmp_path), ("tables in", "one per split", "labels.csv, labels.jsonl")) == []
+
+
+def test_a_split_that_a_table_does_not_have_is_told(tmp_path):
+    write_classes(tmp_path, {"red": 1, "blue": 1})
+    (tmp_path / "labels.csv").write_text("image,label\nred/000.png,x\nblue/000.png,y\n")
+    text = told(tmp_path / "labels.csv", test_split="holdout", train_split="all of it")
+    assert missing_words(text, ("data.test_split must be a split of", "'holdout'", "'all of it'")) == []
+
+
 def test_a_class_called_like_a_split_is_told_of(tmp_path):
     write_classes(tmp_path, {"red": 1, "blue": 1, "test": 1})
     found = rows_of(tmp_path)

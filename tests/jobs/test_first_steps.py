@@ -121,6 +121,14 @@ def test_of_a_folder_of_images_one_fault_is_told(flat_data: Path, tmp_path: Path
     assert len(error.value.faults) == 1
 
 
+def test_folders_of_text_files_are_drafted_as_texts(tmp_path: Path) -> None:
+    for number in range(30):
+        for name in ("good", "bad"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{number}.txt").write_text(f"a {name} film, number {number}")
+    assert "task: text-classification" in draft(str(tmp_path), progress=SILENT)
+
+
 def test_broken_images_are_told_in_the_draft_and_left_out(tmp_path: Path) -> None:
     folder = write_classes(tmp_path / "photos", {"red": 40, "blue": 40})
     (folder / "red" / "broken.png").write_bytes(b"no image")

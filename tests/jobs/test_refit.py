@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hftransfer.data.splits import Splits
 from hftransfer.jobs import refit
 from hftransfer.jobs.run import check, run
 from hftransfer.jobs.session import Session
+from hftransfer.training.probe import _in_words
 from tests.builders import TinyModels, faults_of, missing_words
 from tests.jobs.test_folds import ROWS
 
@@ -47,6 +49,10 @@ def test_a_refitted_probe_is_solved_on_both_splits_with_the_strength_that_valida
     assert again.metrics["validation"] == once.metrics["validation"]
     assert again.metrics["test"]["log_loss"] == pytest.approx(both.metrics["test"]["log_loss"], abs=1e-4)
     assert again.metrics["refit"] == {"examples": len(TRAIN) + len(VALIDATION)}
+    # Of the second training, which learns the rows of validation, no score is told.
+    solved = SimpleNamespace(l2=0.5, measure="validation log loss", measured=0.1)
+    told = [_in_words(cast("Any", SimpleNamespace(taken=taken)), cast("Any", solved)) for taken in (None, object())]
+    assert told == ["L2 strength 0.5, validation log loss 0.1000", "L2 strength 0.5"]
 
 
 def _strengths(model: Path) -> list[str]:

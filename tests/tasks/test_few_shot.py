@@ -403,6 +403,12 @@ def test_a_dual_encoder_with_a_random_head_is_refused(tiny: TinyModels, folder_d
         run(document, {"strategy": "linear-probe"}, out=tmp_path / "run", progress=SILENT)
 
 
+def test_a_dual_encoder_does_not_learn_by_pairs(tiny: TinyModels, folder_data: Path, tmp_path: Path) -> None:
+    document = _recipe(tiny, folder_data, "vision-text-dual", class_names=None, prompts=None)
+    with pytest.raises(ModelError, match=r"strategy for the dual encoder .* must be linear-probe, fine-tune or lora"):
+        run(document, {"strategy": "contrastive"}, out=tmp_path / "run", progress=SILENT)
+
+
 def test_what_was_there_before_is_kept_where_training_makes_it_worse(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, without_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,7 +422,9 @@ def test_what_was_there_before_is_kept_where_training_makes_it_worse(
 
     monkeypatch.setattr(transfer, "_score", worse)
     strategy = {"kind": "fine-tune", "unfreeze": 1}
-    result = run(_recipe(tiny, folder_data, strategy=strategy), out=tmp_path / "run", progress=SILENT)
+    told = io.StringIO()
+    result = run(_recipe(tiny, folder_data, strategy=strategy), out=tmp_path / "run", progress=Progress(told))
+    assert "no epoch was better on validation than the model before training: that model is kept" in told.getvalue()
     assert len(seen) == 3
     assert result.metrics["best_epoch"] == 0
     assert result.metrics["zero_shot"]["before"] == result.metrics["zero_shot"]["after"]

@@ -283,6 +283,10 @@ def test_sentence_transformers_gives_the_number_of_a_pair_itself(tiny: TinyModel
     ours = [cast(Any, one).value for one in model.predict(pairs)]
     assert CrossEncoder(str(tmp_path / "saved"), device="cpu").predict(pairs) == pytest.approx(ours, rel=1e-5)
     assert min(ours) > 90
+    # A head on the mean of all tokens is none that CrossEncoder knows.
+    apart = ht.FineTune(unfreeze=1, pooling="mean")
+    ht.fit("text-regression", model=str(base), train=rows, strategy=apart, epochs=1).save(tmp_path / "mean")
+    assert "sentence_transformers" not in json.loads((tmp_path / "mean" / "config.json").read_text(encoding="utf-8"))
 
 
 def test_pairs_read_apart_need_pairs(tiny: TinyModels, rents: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_training_that_harms_ends_as_the_probe_and_says_so(tiny: TinyModels, t
 
 def test_what_is_kept_is_told_whether_an_epoch_or_the_mean(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     train, validation = _rows("text-classification", 24, 0), _rows("text-classification", 12, 1)
-    for serves, words in ((True, "kept: the mean of the weights of epochs 0 to 2"), (False, "which is clearly worse")):
+    for serves, words in ((True, "kept: the mean of the weights of epochs 0 to 2"), (False, "which is worse")):
         monkeypatch.setattr(transfer, "mean_serves", lambda *_, own=serves: own)
         told = io.StringIO()
         model = ht.fit(
@@ -198,8 +198,23 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
         ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a solved head"),
         (
             "text-classification",
-            {"strategy": LinearProbe(head_init="random")},
+            {"strategy": LinearProbe(head_init="random", learning_rate=0.1)},
             "strategy.head_init: random has no effect on a solved head",
+        ),
+        (
+            "text-classification",
+            {"strategy": LinearProbe(head_init="random", learning_rate=0.1)},
+            "strategy.learning_rate: 0.1 has no effect on a solved head",
+        ),
+        (
+            "text-classification",
+            {"strategy": FineTune(head_init="random", objective="contrastive"), "epochs": 1},
+            "strategy.head_init: random has no effect: the head is solved on the learned features",
+        ),
+        (
+            "text-classification",
+            {"strategy": FineTune(head_init="random"), "epochs": 1},
+            "kept: epoch 1 of 1",
         ),
     ],
 )
