@@ -76,13 +76,15 @@ def inputs_of(
         DataError: a table can't be read or has no such column, or a folder or pattern has no files; all are told.
     """
     found: list[NamedInput] = []
-    faults: list[str] = []
+    errors = list[DataError]()
     for name in given:
         try:
             found += _expanded(name, reader, columns or Columns(), lines, pairs=pairs)
         except DataError as error:
-            faults += of_no_recipe(error).faults
-    raise_first(faults)
+            errors.append(of_no_recipe(error))
+    if len(errors) == 1:
+        raise errors[0]  # that of a table says itself how many more rows are like those it names
+    raise_first([fault for error in errors for fault in error.faults])
     return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
 
 

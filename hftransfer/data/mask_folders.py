@@ -47,8 +47,21 @@ def rows_of_folder(folder: Path, settings: DataSettings, found: Found) -> bool:
         found.left_out += [LeftOut("train" if role == "all" else role, name, reason) for name, reason in without]
         found[role] = [*found.get(role, []), *rows]
     raise_first(faults, _MOST_TOLD)
+    if settings.mask_template is None:
+        _note_idle_masks({pair.masks for _, _, pair in layout}, folder, found)
     _split_by_lists(folder, found)
     return True
+
+
+def _note_idle_masks(folders: set[Path], root: Path, found: Found) -> None:
+    """Tell of masks that no image has: the image may have got lost."""
+    used = {row.target.content.path for rows in found.values() for row in rows}
+    masks = [
+        file for folder in sorted(folders) for file in files_below(folder) if file.suffix.lower() in _MASK_SUFFIXES
+    ]
+    idle = sorted(file.relative_to(root).as_posix() for file in masks if file not in used)
+    if idle:
+        found.note(f"masks without an image are left out: {some(idle, 3)}")
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,10 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     (left,) = skipped.left_out
     assert (left.split, left.id) == ("train", "images/1.png")
     assert missing_words(left.reason, ("one for each image", "none for images/1.png")) == []
+    lost = _write(tmp_path / "lost")
+    (lost / "images" / "1.png").unlink()
+    known = find_rows(DataSettings(source=str(lost)), SILENT, MASKED_IMAGES)
+    assert known.notes == ["masks without an image are left out: masks/1.png"]
     # The same of masks that are named after their images, with something before or behind.
     for file in (folder / "masks").iterdir():
         file.rename(file.with_name(f"{file.stem}_mask.png"))

@@ -135,6 +135,14 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
     assert [one.value for one in inputs_of(["-"], TEXTS, lines=["one\n", "two\r\n"])] == ["one", "two"]
 
 
+def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("image,note\n" + "".join(f"{'abcdefghijklmnopqrst'[n]}.png,x\n" for n in range(20)))
+    with pytest.raises(DataError) as error:
+        inputs_of([str(table)], IMAGES)
+    assert (len(error.value.faults), error.value.faults[-1]) == (11, "… and 10 more like these.")
+
+
 def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("premise,hypothesis\na,b\n")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"frage": "Who?", "context": "Ann."}))
