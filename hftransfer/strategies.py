@@ -105,12 +105,6 @@ class _Strategy(BaseModel):
             raise RecipeError(*told) from None
 
     @property
-    def sets_rate(self) -> bool:
-        """Return whether the learning rate is another than the usual one."""
-        usual = type(self).model_fields.get("learning_rate")
-        return usual is not None and getattr(self, "learning_rate", usual.default) != usual.default
-
-    @property
     def contrasts(self) -> bool:
         """Return whether what learns are features, by pairs of examples, and the head is solved on them afterwards."""
         return False

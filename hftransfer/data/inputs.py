@@ -76,15 +76,13 @@ def inputs_of(
         DataError: a table can't be read or has no such column, or a folder or pattern has no files; all are told.
     """
     found: list[NamedInput] = []
-    errors = list[DataError]()
+    faults: list[str] = []
     for name in given:
         try:
             found += _expanded(name, reader, columns or Columns(), lines, pairs=pairs)
         except DataError as error:
-            errors.append(of_no_recipe(error))
-    if len(errors) == 1:
-        raise errors[0]  # that of a table says itself how many more rows are like those it names
-    raise_first([fault for error in errors for fault in error.faults])
+            faults += of_no_recipe(error).faults
+    raise_first(faults)
     return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
 
 

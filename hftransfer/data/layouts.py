@@ -15,7 +15,7 @@ from pathlib import Path
 from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.columns import as_label
 from hftransfer.data.reading import Reader
-from hftransfer.data.roles import SPLIT_NAMES, Found, affixed_roles, require_named_splits, require_one_each, split_role
+from hftransfer.data.roles import Found, affixed_roles, require_named_splits, require_one_each, split_role
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first, table_stem, table_suffix
@@ -134,9 +134,7 @@ class FolderReader:
             affixed = affixed_roles([entry.name for entry in folders])
             if affixed:
                 return self._affixed(folders, affixed)
-            named = {getattr(self.settings, f"{role}_split") for role in SPLIT_NAMES} & {
-                entry.name for entry in folders
-            }
+            named = any(role and getattr(self.settings, f"{role}_split") == one.name for one, role in roles.items())
             if not folders or not (named or all(roles.values())):
                 return self._classes_alone(folder, roles)
         stray = [entry.name for entry, role in roles.items() if role is None]

@@ -38,29 +38,24 @@ def rows_of_folder(folder: Path, settings: DataSettings, found: Found) -> bool:
     if layout is None:
         return False
     said = named_values(settings.classes, settings.ignore_value, folder)
-    faults = list[str]()
+    faults, masks = list[str](), set[Path]()
     require_one_each({name: role for name, role, _ in layout if role != "all"}, str(folder))
     require_named_splits(settings, {name for name, _, _ in layout}, str(folder))
     for _, role, pair in layout:
-        rows, without = _paired(pair, folder, settings, said, found, faults)
+        rows, without = _paired(pair, folder, settings, said, found, faults, masks)
         # They count among what `data.on_error: skip` leaves out, and to 5 % of all.
         found.left_out += [LeftOut("train" if role == "all" else role, name, reason) for name, reason in without]
         found[role] = [*found.get(role, []), *rows]
     raise_first(faults, _MOST_TOLD)
-    if settings.mask_template is None:
-        _note_idle_masks({pair.masks for _, _, pair in layout}, folder, found)
+    _note_idle(masks, folder, found)
     _split_by_lists(folder, found)
     return True
 
 
-def _note_idle_masks(folders: set[Path], root: Path, found: Found) -> None:
+def _note_idle(masks: set[Path], root: Path, found: Found) -> None:
     """Tell of masks that no image has: the image may have got lost."""
     used = {row.target.content.path for rows in found.values() for row in rows}
-    masks = [
-        file for folder in sorted(folders) for file in files_below(folder) if file.suffix.lower() in _MASK_SUFFIXES
-    ]
-    idle = sorted(file.relative_to(root).as_posix() for file in masks if file not in used)
-    if idle:
+    if idle := sorted(file.relative_to(root).as_posix() for file in masks - used):
         found.note(f"masks without an image are left out: {some(idle, 3)}")
 
 
@@ -118,10 +113,16 @@ def _pair_in(folder: Path) -> _Pair | None:
 
 
 def _paired(
-    pair: _Pair, root: Path, settings: DataSettings, said: NamedValues, found: Found, faults: list[str]
+    pair: _Pair,
+    root: Path,
+    settings: DataSettings,
+    said: NamedValues,
+    found: Found,
+    faults: list[str],
+    seen: set[Path],
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """Return the rows of images with their masks, and of images without one that are to be skipped the name and the
-    reason; faults are added."""
+    reason; faults are added, and the masks that are `seen`."""
     together = pair.images == pair.masks
     images = [file for file in sorted(files_below(pair.images)) if file.suffix.lower() in IMAGE_SUFFIXES]
     template = settings.mask_template
@@ -134,6 +135,7 @@ def _paired(
         if not masks:
             faults.append(must_be(f"the mask folder {pair.masks}", "one with a mask for each image", "an empty folder"))
             return [], []
+        seen.update(masks)
         wanted = _by_stem(images, masks, pair, found)
     if not images:
         faults.append(must_be(f"the image folder {pair.images}", "a folder of images", "an empty folder"))

@@ -26,7 +26,7 @@ from hftransfer.data.mask_labels import (
 from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
-from hftransfer.data.rows import Row, read_content
+from hftransfer.data.rows import Row, read_row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.streams import images_of
 from hftransfer.data.tables import raise_first
@@ -230,7 +230,7 @@ def _look_at(row: Row) -> _Seen:
     mask: Mask = row.target
     try:
         read = read_mask(mask.content, mask.name)
-        size = upright_size(read_content(row.content, row.id), row.id)
+        size = upright_size(read_row(row), row.id)
     except DataError as error:
         return _Seen(fault=" ".join(error.faults))
     height, width = read.values.shape

@@ -307,10 +307,10 @@ def require_some_sound(rows: Iterable[NamedInput]) -> list[NamedInput]:
     """Return the rows of a table, those at fault among them, if some are sound.
 
     Raises:
-        DataError: none is.
+        DataError: none is; with all faults, of which who asks for several inputs tells the first.
     """
     read = list(rows)
     faults = [fault for row in read if isinstance(row.value, DataError) for fault in row.value.faults]
-    if all(isinstance(row.value, DataError) for row in read):
-        raise_first(faults)
+    if faults and all(isinstance(row.value, DataError) for row in read):
+        raise DataError(*faults)
     return read

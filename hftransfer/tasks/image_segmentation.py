@@ -17,7 +17,7 @@ from hftransfer.data.mask_files import Mask
 from hftransfer.data.mask_labels import LabelSpace
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
-from hftransfer.data.rows import Row, read_content
+from hftransfer.data.rows import Row, read_row
 from hftransfer.data.splits import Split, Splits
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
@@ -169,7 +169,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         tiles = [
             tile
             for place, row in enumerate(split.rows)
-            for tile in tiles_of(place, upright_size(read_content(row.content, row.id), row.id), settings.tile)
+            for tile in tiles_of(place, upright_size(read_row(row), row.id), settings.tile)
         ]
         # The mask of each, its class ids in the model's order, goes with its image.
         rows = [replace(row, target=mask) for row, mask in zip(split.rows, split.targets, strict=True)]

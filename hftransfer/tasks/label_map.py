@@ -36,11 +36,13 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
             )
         return rows
     given: object = label_map_of(label_map) if isinstance(label_map, str) else label_map
-    if not isinstance(given, str | Mapping):
+    if isinstance(given, str):
+        meant = _by_order(present, class_names, cast("Order", given))
+    elif isinstance(given, Mapping):
+        meant = _named(given, class_names)
+    else:
         allowed = "a mapping of labels to classes, or position, text-order or natural-order"
-        raise RecipeError(must_be("label_map", allowed, type(label_map).__name__))
-    named = _named(given, class_names) if isinstance(given, Mapping) else None
-    meant = _by_order(present, class_names, cast("Order", given)) if named is None else named
+        raise RecipeError(must_be("label_map", allowed, type(given).__name__))
     faults = [
         must_be(
             f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)

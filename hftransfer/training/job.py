@@ -190,11 +190,12 @@ def require_sense(job: Job) -> None:
     # Not refused: compare gives the same settings to a probe and to what is stepped.
     if job.on_epoch is not None:
         job.progress.line("on_epoch is not called: a solved head has no epochs")
+    usual_rate = LinearProbe.model_fields["learning_rate"].default
     idle = {
         "train.label_smoothing": job.train.label_smoothing,
         "train.loss": job.train.loss if job.train.loss == "huber" else None,
         "strategy.head_init": "random" if job.strategy.head_init == "random" else None,
-        "strategy.learning_rate": getattr(job.strategy, "learning_rate", None) if job.strategy.sets_rate else None,
+        "strategy.learning_rate": job.strategy.learning_rate if job.strategy.learning_rate != usual_rate else None,
     }
     for name, value in idle.items():
         if value:

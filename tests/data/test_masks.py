@@ -202,6 +202,11 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     (left,) = skipped.left_out
     assert (left.split, left.id) == ("train", "images/1.png")
     assert missing_words(left.reason, ("one for each image", "none for images/1.png")) == []
+    gone = _write(tmp_path / "gone")
+    rows = find_rows(DataSettings(source=str(gone)), SILENT, MASKED_IMAGES)
+    (gone / "images" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"images/1.png must be a readable file"):
+        survey(rows, lambda _: None)
     lost = _write(tmp_path / "lost")
     (lost / "images" / "1.png").unlink()
     known = find_rows(DataSettings(source=str(lost)), SILENT, MASKED_IMAGES)

@@ -141,6 +141,8 @@ def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         inputs_of([str(table)], IMAGES)
     assert (len(error.value.faults), error.value.faults[-1]) == (11, "… and 10 more like these.")
+    with pytest.raises(DataError, match=r"… and 30 more like these"):
+        inputs_of([str(table), str(shutil.copy(table, tmp_path / "u.csv"))], IMAGES)
 
 
 def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
