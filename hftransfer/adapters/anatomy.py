@@ -31,6 +31,7 @@ class Reached(Exception):
 class Trace:
     """The record of one small example on its way through a model."""
 
+    inputs: Inputs
     stage_calls: list[int]
     stage_arguments: list[Call]
     stage_outputs: list[object]
@@ -48,14 +49,15 @@ class Trace:
             def move(value: object) -> object:
                 return value.to(device) if isinstance(value, Tensor) else value
 
-            arguments, outputs = tree_map(move, (self.stage_arguments, self.stage_outputs))
+            inputs, arguments, outputs = tree_map(move, (self.inputs, self.stage_arguments, self.stage_outputs))
+            features = self.features.to(device)
             # The record itself stays: the model may come back to the device it was watched on.
-            return replace(self, stage_arguments=arguments, stage_outputs=outputs, features=self.features.to(device))
+            return replace(self, inputs=inputs, stage_arguments=arguments, stage_outputs=outputs, features=features)
 
 
 def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trace:
     """Return the modules of a model in the order in which they run, without learning and in eval mode."""
-    trace = Trace([], [], [], [], [], torch.empty(0), False)
+    trace = Trace(inputs, [], [], [], [], [], torch.empty(0), False)
     # A head of a person's own counts as one layer, whatever it is made of.
     own = {module for module in model.modules() if isinstance(module, OwnHead)}
     inside = {part for head in own for part in head.module.modules()}

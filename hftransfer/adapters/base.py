@@ -100,7 +100,9 @@ class Adapter(ABC):
         # Not by __init__, which would compare the split with the whole model again.
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"model": model}
-        other._find_split()
+        # Its parts are those of this model: one pass shows whether it runs, none is needed to find them.
+        other._find_split(self.split.parts())
+        other.split.require_pass()
         return other
 
     @property

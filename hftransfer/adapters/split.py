@@ -110,6 +110,14 @@ class SplitModel:
         shape, direct = self.features_shape, self.head_gives_logits
         return Parts(stages, names[self.head], parts, tail, narrow, shape, direct, libraries())
 
+    def require_pass(self) -> None:
+        """Return if a small example goes through the model.
+
+        Raises:
+            ModelError: it does not.
+        """
+        _ = self.trace
+
     @property
     def trace(self) -> Trace:
         """The record of one small example on its way through the model."""
@@ -237,8 +245,8 @@ class SplitModel:
             return logits
         # The model's own code runs, its stages below the boundary passed over: masks and positions stay its own.
         # Images: the recorded run's input stands in, as all that depends on it is passed over.
-        inputs = self._carry(activations) or self.sample_inputs(1)
         self._trace = self.trace.on(hidden.device)
+        inputs = self._carry(activations) or self._trace.inputs
         with ExitStack() as stack:
             for index, stage in enumerate(self.stages[:boundary]):
                 if stage is not self.model:  # a model that is one stage holds the head as well
