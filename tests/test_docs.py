@@ -126,7 +126,7 @@ def _image_runs() -> list[Path]:
 _OF_KERAS = pytest.mark.skipif(not KERAS, reason="needs the packages of the extra `keras`")
 _TAKE_LONG = (
     *("keras:", "import keras", "torchrun", "--processes", "hftransfer run", "hftransfer compare", "hftransfer export"),
-    *("ht.run(", "ht.compare(", RUN_OF_MASKS),
+    *("ht.run(", "ht.compare(", "ht.export(", RUN_OF_MASKS),
 )
 
 

@@ -524,7 +524,7 @@ class _Remote:
         if getattr(error, "__class__", type).__name__ == "LocalTokenNotFoundError":
             status = 401
         remedy = remedies.get(int(status or 0), "Your files are unchanged: try again later.")
-        if any(type(one).__name__ == "OfflineModeIsEnabled" for one in _chain(error)):
+        if _is_offline(error):
             return PushError("The Hub can't be reached (HF_HUB_OFFLINE is set). Nothing was sent.")
         got = f"{status}: {first_line(error)}" if status else first_line(error)
         if status is None and _is_transient(error):
@@ -540,10 +540,16 @@ def _is_transient(error: BaseException) -> bool:
     status = _status_of(error)
     if status is not None:
         return status == 429 or status >= 500
+    if _is_offline(error):  # a ConnectionError, too, but one that a person asked for
+        return False
     # By name: the client may use requests or httpx, and neither is imported for this.
     names = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
     lost = any(isinstance(one, ConnectionError | TimeoutError) for one in _chain(error))
     return lost or bool(names & {"TransportError", "RequestException"})
+
+
+def _is_offline(error: BaseException) -> bool:
+    return any(type(one).__name__ == "OfflineModeIsEnabled" for one in _chain(error))
 
 
 def _status_of(error: BaseException) -> int | None:

@@ -291,9 +291,10 @@ class _Shard:
         self._lengths: list[int] = []
         self._whole_bytes = 0
         self._suffix = ".f32"
+        self._index = self._draft.with_suffix(".ids.tmp")
+        _DRAFTS.update((self._draft, self._index))  # before they are there: another thread may sweep
         # Unbuffered: a full disk shows at the rows it has no room for, and not when the file is closed.
         self._file = self._draft.open("wb", buffering=0)
-        _DRAFTS.add(self._draft)
 
     @property
     def full(self) -> bool:
@@ -321,15 +322,15 @@ class _Shard:
         index["digest"] = [np.void(digest) for digest in self._digests]
         index["length"] = self._lengths
         # The index comes last: rows without it are never read.
-        ids = self._draft.with_suffix(".ids.tmp")
         try:
-            ids.write_bytes(index.tobytes())
+            self._index.write_bytes(index.tobytes())
         except OSError:
-            ids.unlink(missing_ok=True)
+            self._index.unlink(missing_ok=True)
             raise
         self._draft.rename(self._final.with_suffix(self._suffix))
-        _DRAFTS.discard(self._draft)
-        return ids.rename(self._final.with_suffix(".ids"))
+        ids = self._index.rename(self._final.with_suffix(".ids"))
+        _DRAFTS.difference_update((self._draft, self._index))
+        return ids
 
     def is_below(self, folder: Path) -> bool:
         """Return whether it is written into a folder."""
@@ -352,7 +353,7 @@ class _Shard:
         self._file.close()
         with suppress(OSError):
             self._draft.unlink(missing_ok=True)
-        _DRAFTS.discard(self._draft)
+        _DRAFTS.difference_update((self._draft, self._index))
 
 
 def fill_store(

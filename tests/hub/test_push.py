@@ -115,8 +115,10 @@ def test_the_licence_is_told_or_given(hub: WritableHub, finished: Any, tmp_path:
 
 def test_a_hub_out_of_reach_is_told(finished: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    waits: list[float] = []
     with pytest.raises(PushError, match=r"^The Hub can't be reached \(HF_HUB_OFFLINE is set\)\. Nothing was sent\.$"):
-        push(finished("resnet").folder, "me/pets", progress=SILENT)
+        push(finished("resnet").folder, "me/pets", progress=SILENT, wait=waits.append)
+    assert waits == []  # it would not go away by itself
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # its client waits between trials
     where: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "token": "hf_secret", "wait": lambda _: None}

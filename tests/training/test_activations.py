@@ -399,6 +399,23 @@ def test_two_that_write_at_once_are_both_read(tmp_path):
     assert np.array_equal(store.activations(digests).rows(0, 10), rows)
 
 
+def test_what_a_thread_writes_is_not_swept_away_by_another(tmp_path, monkeypatch):
+    plain = Path.open
+
+    def opened(path, *args, **options):
+        file = plain(path, *args, **options)
+        if path.suffix == ".tmp":
+            ActivationStore(tmp_path, {"x": 1})  # as another thread may, right then
+        return file
+
+    monkeypatch.setattr(Path, "open", opened)
+    store = ActivationStore(tmp_path, {"x": 1})
+    with store.writing() as take:
+        take([bytes(16)], [np.ones(4, dtype=np.float32)])
+    assert store.missing([bytes(16)]) == []
+    assert not list(store.folder.glob(".*"))
+
+
 def test_rows_are_gathered_in_order_across_files(tmp_path, monkeypatch):
     monkeypatch.setattr(activations, "_ROWS_PER_SHARD", 3)
     rows = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 
 from hftransfer.adapters.checkpoint import find_checkpoint
@@ -21,7 +21,8 @@ from hftransfer.base.errors import ModelError
 from hftransfer.tasks import head_task
 from hftransfer.training import frozen
 from hftransfer.training.devices import Compute
-from hftransfer.training.frozen import PackedLinear, frozen_twin
+from hftransfer.training.frozen import frozen_twin
+from hftransfer.training.packed import PackedConv2d, PackedLinear, pack_convolutions, pack_linear
 
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
 BF16 = Compute(torch.device("cpu"), "bf16", 4)
@@ -155,7 +156,7 @@ def test_batchnorm_that_is_left_stays_in_float32():
     network = plain(*(Block(between=nn.ReLU()) for _ in range(5)))
     twin = frozen_twin(network, BF16)
     kinds = {type(module): module.weight.dtype for module in twin.model.modules() if hasattr(module, "weight")}
-    assert kinds == {nn.Conv2d: torch.bfloat16, nn.BatchNorm2d: torch.float32}
+    assert kinds == {PackedConv2d: torch.bfloat16, nn.BatchNorm2d: torch.float32}
 
 
 def test_bfloat16_is_no_less_exact_without_batchnorm():
@@ -175,7 +176,7 @@ def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
     twin = frozen_twin(adapter, BF16)
     packed = [module for module in twin.model.modules() if isinstance(module, PackedLinear)]
     assert len(packed) == sum(type(module) is nn.Linear for module in adapter.model.modules())
-    monkeypatch.setattr(frozen, "_pack", lambda _: None)
+    monkeypatch.setattr(frozen, "pack_linear", lambda _: None)
     inputs = {name: own.to(torch.bfloat16 if own.is_floating_point() else own.dtype) for name, own in trial(adapter)}
     with torch.inference_mode():
         found, wanted = (own.below(inputs, len(own.stages))["hidden"] for own in (twin, frozen_twin(adapter, BF16)))
@@ -193,7 +194,7 @@ def test_a_packed_layer_is_a_linear_layer(shape, bias):
     torch.manual_seed(0)
     plain = nn.Linear(8, 6, bias=bias).to(torch.bfloat16)
     model = nn.Sequential(copy.deepcopy(plain))
-    frozen._pack(model)
+    pack_linear(model)
     given = torch.randn(shape).to(torch.bfloat16)
     with torch.inference_mode():
         assert torch.equal(model(given), plain(given))
@@ -223,3 +224,97 @@ def test_float32_is_not_packed(tiny):
     adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
     assert not any(isinstance(module, PackedLinear) for module in frozen_twin(adapter, FP32).model.modules())
     assert not any(isinstance(module, PackedLinear) for module in adapter.model.modules())
+
+
+@pytest.mark.parametrize("compute", [FP32, BF16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("family", OF_CONVOLUTIONS)
+def test_packed_convolutions_give_the_same(family, compute, tiny, monkeypatch):
+    checkpoint = find_checkpoint(str(tiny(family)))
+    assert checkpoint is not None
+    adapter = load_adapter(checkpoint, head=IMAGE_CLASSES)
+    shake(adapter.model)
+    twin = frozen_twin(adapter, compute)
+    packed = [module for module in twin.model.modules() if isinstance(module, PackedConv2d)]
+    assert len(packed) == sum(isinstance(module, nn.Conv2d) for module in adapter.model.modules())
+    assert any(module.behind for module in packed)
+    monkeypatch.setattr(frozen, "pack_convolutions", lambda *_: None)
+    found, wanted = features(twin, compute), features(frozen_twin(adapter, compute), compute)
+    # In bfloat16 SiLU is given what the convolution gave before it was rounded; ReLU commutes with rounding.
+    assert torch.equal(found, wanted) or compute is FP32 or family in ("efficientnet", "timm")
+    close = 1e-4 if compute is FP32 else 0.02
+    torch.testing.assert_close(found, wanted, rtol=close, atol=close * float(wanted.abs().max()))
+    assert not any(isinstance(module, PackedConv2d) for module in adapter.model.modules())
+
+
+class Behind(nn.Module):
+    """A convolution and an activation behind it."""
+
+    def __init__(self, act: nn.Module, **settings: Any) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(4, 4, 3, **settings), act
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.act(self.conv(pixels))  # type: ignore[no-any-return]
+
+
+class Residual(Behind):
+    """What the convolution gave is added to what the activation made of it."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = self.conv(pixels)
+        return self.act(found) + found  # type: ignore[no-any-return]
+
+
+class Again(Behind):
+    """The activation serves twice."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.act(super().forward(pixels) - 0.5)  # type: ignore[no-any-return]
+
+
+def _same(**settings: Any) -> Behind:
+    block = Behind(nn.ReLU6(), stride=2)
+    block.conv = Conv2dSame(4, 4, 3, stride=2, **settings)
+    return block
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda: Behind(nn.ReLU()), nn.ReLU),
+        (lambda: Behind(nn.ReLU(inplace=True)), nn.ReLU),
+        (lambda: Behind(nn.ReLU6(), padding=1, stride=2), nn.ReLU6),
+        (lambda: Behind(nn.ReLU6(inplace=True), groups=4, bias=False), nn.ReLU6),
+        (lambda: Behind(nn.SiLU(), dilation=2), nn.SiLU),
+        (lambda: Behind(nn.Hardswish(), padding=(1, 0)), nn.Hardswish),
+        (_same, nn.ReLU6),
+        (lambda: Behind(nn.ReLU(), padding="same", dilation=2), nn.ReLU),
+        (lambda: Behind(nn.ReLU(), padding="valid"), nn.ReLU),
+        (lambda: Behind(nn.GELU()), None),
+        (lambda: Behind(nn.ReLU(), padding=1, padding_mode="reflect"), None),
+        (lambda: Again(nn.ReLU()), None),
+        (lambda: Residual(nn.ReLU()), None),
+        (lambda: Residual(nn.ReLU(inplace=True)), None),
+    ],
+)
+def test_what_follows_a_convolution_is_a_part_of_it_where_nothing_else_reads_it(make, kind, dtype):
+    torch.manual_seed(0)
+    plain = make().to(dtype)
+    pixels = (4 * torch.randn(2, 4, 9, 9)).to(dtype).contiguous(memory_format=torch.channels_last)
+    model = copy.deepcopy(plain)
+    pack_convolutions(model, lambda: model(pixels))
+    assert isinstance(model.conv, PackedConv2d) == isinstance(model.act, nn.Identity) == (kind is not None)
+    assert getattr(model.conv, "behind", None) is kind
+    others = torch.randn(5, 4, 12, 10).to(dtype)
+    for own in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with torch.inference_mode():
+            for given in (pixels, others):
+                torch.testing.assert_close(
+                    own(given), plain(given), rtol=0.02, atol=1e-5 if dtype.itemsize == 4 else 0.02
+                )
+            assert torch.equal(own(pixels), plain(pixels)) or dtype == torch.float32 or kind in (nn.SiLU, nn.Hardswish)
+    learned = [one(pixels.requires_grad_()) for one in (model, plain)]
+    assert torch.equal(*learned)
+    slopes = [torch.autograd.grad(one.float().square().sum(), pixels)[0] for one in learned]
+    assert torch.equal(*slopes)
