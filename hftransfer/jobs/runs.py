@@ -30,7 +30,7 @@ from hftransfer.base.runs import (
 from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.report.headline import Headline, headline_of, task_of
 from hftransfer.report.tables import columns_of, duration, results_table
-from hftransfer.strategies import in_short
+from hftransfer.strategies import in_short, start_is_kept
 from hftransfer.tasks import TASKS
 
 _TITLE = re.compile(r"# (.+), as it was run: ")
@@ -51,6 +51,8 @@ class RunSummary:
     model: str = ""
     strategy: str = ""
     """In short, as in `fine-tune:2`."""
+    keeps_start: bool = False
+    """Whether no epoch was better than the model before training, which was kept."""
     metric: str = ""
     """The name of the score, the headline of its task."""
     score: float | None = None
@@ -71,6 +73,11 @@ class RunSummary:
             "begun": self.begun.isoformat(sep=" "),
             "interval": list(self.interval) if self.interval else None,
         }
+
+    @property
+    def method(self) -> str:
+        """The strategy, and whether it changed anything."""
+        return f"{self.strategy}, start kept" if self.keeps_start else self.strategy
 
     @property
     def headline(self) -> str:
@@ -99,7 +106,7 @@ def runs_table(runs: Sequence[RunSummary]) -> str:
     for run in runs:
         when = moment(run.begun)
         size = f"{run.size_bytes / 1e6:,.1f}"
-        lines.append([str(run.folder), when, run.recipe, run.model, run.strategy, run.headline, size])
+        lines.append([str(run.folder), when, run.recipe, run.model, run.method, run.headline, size])
     return columns_of(lines)
 
 
@@ -172,7 +179,7 @@ def show_run(run: Path) -> str:
         *([["took", duration(total)]] if (total := metrics["seconds"].get("total")) else []),
         ["task", summary.task],
         ["model", metrics["model"]],
-        ["strategy", summary.strategy],
+        ["strategy", summary.method],
         ["headline", summary.headline],
         ["size", f"{summary.size_bytes / 1e6:,.1f} MB"],
     ]
@@ -258,6 +265,7 @@ def _summary(run: Path) -> RunSummary:
         task=metrics["task"],
         model=" + ".join(_short_name(name) for name in str(metrics["model"]).split(" + ")),
         strategy=strategy,
+        keeps_start=start_is_kept(metrics),
         metric=headline.metric if headline else "",
         score=headline.score if headline else None,
         interval=headline.interval if headline else None,

@@ -127,6 +127,18 @@ def test_the_list_tells_headlines_and_what_is_not_finished(runs, finished):
         list_runs(runs / "none")
 
 
+def test_a_run_that_kept_its_start_says_so(runs):
+    folder = runs / "pets/mine"
+    assert ", start kept" not in call("runs", "--in", runs).stdout
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "best_epoch": 0}))
+    assert "linear-probe, start kept" in call("runs", "--in", runs).stdout
+    assert "linear-probe, start kept" in call("runs", "show", folder).stdout
+    found = {run["folder"]: run for run in json.loads(call("runs", "--in", runs, "--json").stdout)["runs"]}
+    assert found[str(folder)]["keeps_start"]
+    assert found[str(folder)]["strategy"] == "linear-probe"
+
+
 def test_commands_take_a_folder_of_runs_and_say_which_run_it_was(runs, flat_data, monkeypatch):
     monkeypatch.chdir(runs.parent)
     photo = sorted(flat_data.rglob("*.png"))[0]
