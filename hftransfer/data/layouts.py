@@ -87,6 +87,15 @@ def files_once(folder: Path) -> list[Path]:
     return [walked.path for walked in files if not walked.by_link or walked.path.resolve() not in own]
 
 
+_SUFFIXES_OF_NOTES = ("", ".txt", ".csv", ".json")
+
+
+def is_notes(stem: str) -> bool:
+    """Return whether a file is none of the data, by its name: what the Hub and Kaggle put beside them."""
+    notes = ("dataset_infos", "dataset-metadata", "dataset_info", "croissant", "readme", "license", "licence")
+    return stem in notes or "submission" in stem
+
+
 def name_below(path: Path, folder: Path) -> str:
     """Return the name of a file with the folders around it, as far as they are inside a folder: several files in it may
     have one name."""
@@ -232,8 +241,9 @@ class FolderReader:
         if described and self.reader.describes_files:
             self.found.note(f"the labels of {self._shown(folder)} are those in {described[0].name}")
             return self.table_rows(described[0], folder.name)
-        loose = [entry.name for entry in entries if not entry.is_dir()]
         classes = [entry for entry in entries if entry.is_dir()]
+        notes = [entry for entry in entries if classes and self._is_note(entry)]
+        loose = [entry.name for entry in entries if not entry.is_dir() and entry not in notes]
         inner = self._wrapped(folder, classes) if folder != self.root else None
         if inner is not None and depth < _DEEPEST:
             return self._class_rows(inner, depth + 1)
@@ -244,6 +254,8 @@ class FolderReader:
             if any(name.lower().endswith(ARCHIVES) for name in loose):
                 remedy = "Unpack archives first."
             raise DataError(must_be(f"{folder}", "a folder of class folders", f"the file {some(loose, 3)}", remedy))
+        if notes:
+            self.found.note(f"{some((entry.name for entry in notes), 3)} beside the class folders: skipped")
         if not classes:
             allowed = f"a folder with a folder of {self.reader.inputs} per class"
             raise DataError(must_be(f"{folder}", allowed, "an empty folder"))
@@ -253,6 +265,15 @@ class FolderReader:
             self._rows_of_class(label, rows, faults)
         raise_first(faults)
         return rows
+
+    def _is_note(self, entry: Path) -> bool:
+        """Return whether an entry is a file that people keep beside class folders, and that is no input: a table may
+        hold the classes, and is none unless its name says so."""
+        if entry.is_dir():
+            return False
+        suffix = entry.suffix.lower()
+        named = is_notes(entry.name.lower().split(".")[0]) and suffix in _SUFFIXES_OF_NOTES
+        return named or suffix in self.reader.note_suffixes  # other texts may list the classes, or splits
 
     def _without_copies(self, folder: Path, classes: list[Path]) -> list[Path]:
         """Return the class folders less one that holds all of them again, as archives that were packed twice do.

@@ -24,6 +24,7 @@ from hftransfer.data.layouts import (
     FolderReader,
     files_below,
     is_layout_of_splits,
+    is_notes,
     name_below,
     visible,
 )
@@ -326,7 +327,7 @@ def _folder_rows(root: Path, settings: DataSettings, reader: Reader) -> Found:
 def _tables_in(folder: Path, reader: Reader) -> list[Path]:
     own = reader.own_tables
     files = (entry for entry in visible(folder) if entry.is_file() and table_suffix(entry, own))
-    return sorted(entry for entry in files if not _is_notes(table_stem(entry, own).lower()))
+    return sorted(entry for entry in files if not is_notes(table_stem(entry, own).lower()))
 
 
 def _tables_alone(folder: Path, reader: Reader) -> list[Path]:
@@ -342,12 +343,6 @@ def _tables_alone(folder: Path, reader: Reader) -> list[Path]:
 def _stem(table: Path, reader: Reader) -> str:
     """Return the name of a table without its suffixes and the number of its part."""
     return without_shard(table_stem(table, reader.own_tables), numbered=table.suffix.lower() == SHARD)
-
-
-def _is_notes(stem: str) -> bool:
-    """Return whether a file in a folder of tables is none of them: what the Hub and Kaggle put beside data."""
-    notes = ("dataset_infos", "dataset-metadata", "dataset_info", "croissant", "readme", "license", "licence")
-    return stem in notes or "submission" in stem
 
 
 def _roles_of_tables(tables: Sequence[Path], settings: DataSettings, reader: Reader) -> dict[Path, str | None]:

@@ -182,13 +182,28 @@ def test_hidden_files_and_those_of_desktops_are_passed_over(tmp_path):
 
 def test_a_loose_file_beside_class_folders_is_told(tmp_path):
     write_classes(tmp_path, {"red": 1, "blue": 1})
-    (tmp_path / "readme.txt").touch()
+    (tmp_path / "splits.txt").touch()
     words = (
         str(tmp_path),
-        "a folder of class folders; got the file readme.txt",
+        "a folder of class folders; got the file splits.txt",
         "Move it into the folder of its class",
     )
     assert missing_words(told(tmp_path), words) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "readme.txt", "README.roboflow.txt", "LICENSE", "data.yaml", "about.pdf"]
+)
+def test_notes_beside_class_folders_are_skipped_and_told(tmp_path, name):
+    for folder in (tmp_path / "alone", tmp_path / "split" / "train", tmp_path / "split" / "test"):
+        write_classes(folder, {"red": 1, "blue": 1})
+        (folder / name).write_text("x")
+    for folder in (tmp_path / "alone", tmp_path / "split"):
+        found = rows_of(folder)
+        assert {len(rows) for rows in found.values()} == {2}
+        assert f"{name} beside the class folders: skipped" in found.notes
+    (tmp_path / "alone" / "readme.png").write_bytes(b"x")  # an image without a class
+    assert missing_words(told(tmp_path / "alone"), ("a folder of class folders; got the file readme.png",)) == []
 
 
 def test_a_loose_file_in_a_split_is_told(tmp_path):
