@@ -96,7 +96,8 @@ def pack_linear(model: nn.Module) -> None:
 def pack_convolutions(model: nn.Module, features: Callable[[], Tensor]) -> None:
     """Turn convolutions into packed ones, with the activations behind them, where torch has these and the features of
     a few examples stay the same. Without such activations nothing is gained, and nothing done."""
-    if not any(type(module) in _ACTIVATIONS for module in model.modules()):
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not has_onednn or not any(type(module) in _ACTIVATIONS for module in model.modules()):
         return
     with torch.no_grad(), suppress(AttributeError, RuntimeError):
         shapes, behind, wanted = _seen(model, features)
