@@ -99,7 +99,7 @@ def _require_readable(error: HftransferError) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, derandomize=True, deadline=5000, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=1000, derandomize=True, deadline=5000, suppress_health_check=list(HealthCheck), database=None)
 @given(document=_mutated(), overrides=_OVERRIDES, as_mapping=st.dictionaries(_NAMES, _VALUES, max_size=2))
 def test_a_recipe_is_taken_or_refused_in_words(
     document: dict[Any, Any], overrides: list[str], as_mapping: dict[str, Any]
