@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,42 @@ def watch(model: nn.Module, stages: Sequence[nn.Module], inputs: Inputs) -> Trac
     if not trace.head_gives_logits and hasattr(outputs, "start_logits"):
         trace.head_gives_logits = isinstance(last_output[0], Tensor) and last_output[0].shape[-1] == 2
     return trace
+
+
+def followed(
+    model: nn.Module,
+    features: Callable[[], Tensor],
+    is_first: Callable[[nn.Module], bool],
+    is_second: Callable[[nn.Module], bool],
+) -> tuple[dict[Any, tuple[int, ...]], dict[nn.Module, nn.Module], Tensor]:
+    """Return the shape of what each of the first modules is given, if it runs; of those that run once, the second one
+    that runs once and is given their very output; and features."""
+    shapes: dict[Any, tuple[int, ...]] = {}
+    outputs: dict[int, tuple[nn.Module, Tensor, int]] = {}
+    pairs: dict[nn.Module, nn.Module] = {}
+    runs: list[nn.Module] = []
+
+    def leave(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        runs.append(module)
+        if args:
+            shapes[module] = tuple(args[0].shape)
+        outputs[id(output)] = module, output, output._version  # kept, so that its id is not given again
+
+    def enter(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        runs.append(module)
+        one, output, version = outputs.get(id(args[0]) if args else 0, (module, None, 0))
+        if output is not None and output._version == version:  # nothing has changed it in place
+            pairs[one] = module
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if is_first(module):
+                stack.enter_context(module.register_forward_hook(leave))
+            elif is_second(module):
+                stack.enter_context(module.register_forward_pre_hook(enter))
+        found = features()
+    once = {one: two for one, two in pairs.items() if runs.count(one) == runs.count(two) == 1}
+    return shapes, once, found
 
 
 def logits_of(outputs: ModelOutput) -> Tensor:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from hftransfer.adapters.anatomy import Inputs, alike
+from hftransfer.adapters.anatomy import Inputs, alike, followed
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.images import conv_network
 from hftransfer.base.errors import ModelError
@@ -124,41 +123,24 @@ def _folded(frozen: Frozen) -> nn.Module:
     top, inputs = len(frozen.stages), _examples(frozen)
     original: nn.Module = frozen.model
     with torch.no_grad():
-        pairs, wanted = _followed(frozen, inputs)
+        _, pairs, wanted = followed(
+            original, lambda: frozen.below(inputs, top)["hidden"], _is_convolution, _has_statistics
+        )
         if not pairs:
             return original
         model = copy.deepcopy(original)
+        names = {module: name for name, module in original.named_modules()}
         for convolution, norm in pairs.items():
-            _fold(model, convolution, norm)
+            _fold(model, names[convolution], names[norm])
         return model if alike(frozen.with_model(model).below(inputs, top)["hidden"], wanted) else original
 
 
-def _followed(frozen: Frozen, inputs: Inputs) -> tuple[dict[str, str], Tensor]:
-    """Return, by name, each convolution that runs once and the BatchNorm that is given its very output; and
-    features."""
-    names = {module: name for name, module in frozen.model.named_modules()}
-    outputs: dict[int, tuple[str, Tensor, int]] = {}
-    pairs: dict[str, str] = {}
-    runs: list[str] = []
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
 
-    def leave(module: nn.Module, _: object, output: Tensor) -> None:
-        runs.append(names[module])
-        outputs[id(output)] = names[module], output, output._version  # kept, so that its id is not given again
 
-    def enter(module: nn.Module, args: tuple[object, ...]) -> None:
-        runs.append(names[module])
-        name, output, version = outputs.get(id(args[0]), ("", None, 0))
-        if output is not None and output._version == version:  # nothing has changed it in place
-            pairs[name] = names[module]
-
-    with ExitStack() as stack:
-        for module in names:
-            if isinstance(module, nn.Conv2d):
-                stack.enter_context(module.register_forward_hook(leave))
-            elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-                stack.enter_context(module.register_forward_pre_hook(enter))
-        features = frozen.below(inputs, len(frozen.stages))["hidden"]
-    return {one: two for one, two in pairs.items() if runs.count(one) == runs.count(two) == 1}, features
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _fold(model: nn.Module, convolution: str, norm: str) -> None:

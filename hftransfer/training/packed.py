@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hftransfer.adapters.anatomy import alike
+from hftransfer.adapters.anatomy import alike, followed
 
 _Name = tuple[str, list[float]]
 _ACTIVATIONS: dict[type[nn.Module], tuple[_Name, Callable[[Tensor], Tensor]]] = {
@@ -88,9 +87,7 @@ def pack_linear(model: nn.Module) -> None:
     with suppress(AttributeError, RuntimeError):
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
-                module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
-                # The layer stays the same object, which hooks and names refer to.
-                module.__class__ = PackedLinear
+                _turn(module, PackedLinear, packed=torch.ops.mkldnn._reorder_linear_weight(module.weight.detach()))
 
 
 def pack_convolutions(model: nn.Module, features: Callable[[], Tensor]) -> None:
@@ -100,7 +97,7 @@ def pack_convolutions(model: nn.Module, features: Callable[[], Tensor]) -> None:
     if not has_onednn or not any(type(module) in _ACTIVATIONS for module in model.modules()):
         return
     with torch.no_grad(), suppress(AttributeError, RuntimeError):
-        shapes, behind, wanted = _seen(model, features)
+        shapes, behind, wanted = followed(model, features, _can_be_packed, lambda module: type(module) in _ACTIVATIONS)
         if not behind or not torch.equal(_alone(behind, features), wanted):
             return
         packed = {one: _packed(one, shape) for one, shape in shapes.items()}
@@ -142,39 +139,6 @@ def _turn(layer: nn.Module, kind: type[nn.Module], **own: object) -> None:
     for name in ("packed", "pads", "zeros", "behind"):
         layer.__dict__.pop(name, None)
     layer.__dict__.update(own)
-
-
-def _seen(
-    model: nn.Module, features: Callable[[], Tensor]
-) -> tuple[dict[Any, tuple[int, ...]], dict[nn.Module, nn.Module], Tensor]:
-    """Return the shapes of what each convolution that runs is given; of those that run once, the activation that runs
-    once and is given their very output; and features."""
-    shapes: dict[Any, tuple[int, ...]] = {}
-    outputs: dict[int, tuple[nn.Module, Tensor, int]] = {}
-    behind: dict[nn.Module, nn.Module] = {}
-    runs: list[nn.Module] = []
-
-    def leave(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        runs.append(module)
-        if args:
-            shapes[module] = tuple(args[0].shape)
-        outputs[id(output)] = module, output, output._version  # kept, so that its id is not given again
-
-    def enter(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        runs.append(module)
-        one, output, version = outputs.get(id(args[0]) if args else 0, (module, None, 0))
-        if output is not None and output._version == version:  # nothing has changed it in place
-            behind[one] = module
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if _can_be_packed(module):
-                stack.enter_context(module.register_forward_hook(leave))
-            elif type(module) in _ACTIVATIONS:
-                stack.enter_context(module.register_forward_pre_hook(enter))
-        found = features()
-    once = {one: two for one, two in behind.items() if runs.count(one) == runs.count(two) == 1}
-    return shapes, once, found
 
 
 def _can_be_packed(module: nn.Module) -> bool:
