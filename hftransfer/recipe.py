@@ -704,8 +704,10 @@ def _validated(document: _Document, faults: list[str]) -> Recipe | None:
             return _validated(document, faults)
         told: dict[Path_, list[ErrorDetails]] = {}
         for fault in error.errors():
-            key = _path_of(fault)
-            told.setdefault(key, []).append(fault)
+            told.setdefault(_path_of(fault), []).append(fault)
+        # Of the forms of a value the one that got furthest was meant: its parts are told of, not that others don't fit.
+        above = {key[:length] for key in told for length in range(1, len(key))}
+        told = {key: ways for key, ways in told.items() if key not in above}
         faults += [
             _fault_in_words(document, ways[0]) if len(ways) == 1 else _union_fault_in_words(document, ways)
             for ways in told.values()
@@ -783,8 +785,8 @@ def _fault_in_words(document: _Document, fault: ErrorDetails) -> str:
                 else ""
             )
             return must_be(where, " or ".join(allowed), got, remedy)
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return must_be(where, f"a section with the keys {', '.join(_keys_of(full))}", got)
+        case "model_type" | "model_attributes_type" | "dict_type" if known := _keys_of(full):
+            return must_be(where, f"a section with the keys {', '.join(known)}", got)
         case _:
             return must_be(where, _allowed(fault), got, _description(full))
 
@@ -805,7 +807,15 @@ _BOUNDS = {
     "string_too_short": "a non-empty text",
     "too_short": "a non-empty list",
 }
-_TYPES = {"list": "a list", "string": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_TYPES = {
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a section of names and values",
+    "string": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
 
 
 def _allowed(fault: ErrorDetails) -> str:
@@ -823,8 +833,8 @@ def _path_of(fault: ErrorDetails) -> Path_:
 
 
 def _is_union_tag(part: object) -> bool:
-    starts = ("literal[", "function-", "constrained-", "list[")
-    return isinstance(part, str) and (part.startswith(starts) or part in ("float", "int", "str"))
+    starts = ("literal[", "function-", "constrained-", "list[", "dict[")
+    return isinstance(part, str) and (part.startswith(starts) or part in ("float", "int", "str", "bool"))
 
 
 def _shown_key(key: Path_) -> Path_:

@@ -87,13 +87,14 @@ def files_once(folder: Path) -> list[Path]:
     return [walked.path for walked in files if not walked.by_link or walked.path.resolve() not in own]
 
 
-_SUFFIXES_OF_NOTES = ("", ".txt", ".csv", ".json")
+_READMES = frozenset({"readme", "license", "licence"})
+_SUFFIXES_OF_NOTES = frozenset({"", ".txt", ".csv", ".json"})
 
 
 def is_notes(stem: str) -> bool:
     """Return whether a file is none of the data, by its name: what the Hub and Kaggle put beside them."""
-    notes = ("dataset_infos", "dataset-metadata", "dataset_info", "croissant", "readme", "license", "licence")
-    return stem in notes or "submission" in stem
+    notes = {"dataset_infos", "dataset-metadata", "dataset_info", "croissant"}
+    return stem in notes | _READMES or "submission" in stem
 
 
 def name_below(path: Path, folder: Path) -> str:
@@ -261,9 +262,12 @@ class FolderReader:
             raise DataError(must_be(f"{folder}", allowed, "an empty folder"))
         rows: list[Row] = []
         faults: list[str] = []
+        inside: list[str] = []
         for label in self._without_copies(folder, classes):
-            self._rows_of_class(label, rows, faults)
+            self._rows_of_class(label, rows, faults, inside)
         raise_first(faults)
+        if inside:
+            self.found.note(f"{some(inside, 3)} in the class folders: skipped")
         return rows
 
     def _is_note(self, entry: Path) -> bool:
@@ -271,9 +275,16 @@ class FolderReader:
         hold the classes, and is none unless its name says so."""
         if entry.is_dir():
             return False
+        # Other texts may list the classes, or splits.
         suffix = entry.suffix.lower()
         named = is_notes(entry.name.lower().split(".")[0]) and suffix in _SUFFIXES_OF_NOTES
-        return named or suffix in self.reader.note_suffixes  # other texts may list the classes, or splits
+        return named or suffix in self.reader.note_suffixes
+
+    def _is_readme(self, file: Path) -> bool:
+        """Return whether a file in a class folder is none of the inputs by its name; one of an essay may be
+        `submission.txt`."""
+        known = file.suffix.lower() in self.reader.note_suffixes | _SUFFIXES_OF_NOTES
+        return known and file.name.lower().split(".")[0] in _READMES
 
     def _without_copies(self, folder: Path, classes: list[Path]) -> list[Path]:
         """Return the class folders less one that holds all of them again, as archives that were packed twice do.
@@ -308,12 +319,14 @@ class FolderReader:
         )
         return classes
 
-    def _rows_of_class(self, label: Path, rows: list[Row], faults: list[str]) -> None:
-        """Add the rows of a class folder, and the files of it that may not be read."""
+    def _rows_of_class(self, label: Path, rows: list[Row], faults: list[str], notes: list[str]) -> None:
+        """Add the rows of a class folder, why files of it may not be read, and the names of those that are none."""
         inner = [entry for entry in visible(label) if entry.is_dir()]
         pictures = self._beside_masks([one for one in inner if one.name.lower() in IMAGE_FOLDERS | MASK_FOLDERS])
         above = frozenset({self.root.resolve(), label.parent.resolve()})
-        files = sorted(walk(pictures or label, above), key=lambda walked: walked.path)
+        below = sorted(walk(pictures or label, above), key=lambda walked: walked.path)
+        files = [walked for walked in below if not self._is_readme(walked.path)]
+        notes += [self._name(walked.path) for walked in below if self._is_readme(walked.path)]
         if pictures is not None:
             masks = ", ".join(sorted(entry.name for entry in inner if entry != pictures))
             self.found.note(f"of class folders, {pictures.name} is read, and {masks} left out")
@@ -322,7 +335,7 @@ class FolderReader:
         name = as_label(label.name)
         own = label.parent.resolve() / label.name
         for walked in files:
-            shown = walked.path.relative_to(self.root).as_posix()
+            shown = self._name(walked.path)
             fault = self._link_fault(walked, own, shown) if walked.by_link or label.is_symlink() else None
             if fault:
                 faults.append(fault)
@@ -342,8 +355,11 @@ class FolderReader:
         remedy = "Copy the file, or set data.allow_outside_paths: true if this is intended."
         return must_be(shown, f"inside the class folder {own}", got, remedy)
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
     def _shown(self, folder: Path) -> str:
-        return f"{folder.relative_to(self.root).as_posix()}/"
+        return f"{self._name(folder)}/"
 
 
 def _holds_classes(folder: Path, depth: int = 0) -> bool:

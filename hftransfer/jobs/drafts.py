@@ -25,7 +25,8 @@ from hftransfer.base.errors import (
 )
 from hftransfer.base.progress import Progress
 from hftransfer.data.label_sets import flag_columns
-from hftransfer.data.layouts import files_below
+from hftransfer.data.layouts import MASK_FOLDERS, files_below
+from hftransfer.data.masks import MASKED_IMAGES
 from hftransfer.data.pictures import IMAGE_SUFFIXES, IMAGES
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings, settings_from_words, settings_of
@@ -192,11 +193,14 @@ def drafted_tasks() -> list[str]:
 
 def _task_of_files(path: Path) -> str | None:
     """Return what a folder is for, going by most of its files; none where they are neither images nor texts."""
-    suffixes = Counter(file.suffix.lower() for file in files_below(path)) if path.is_dir() else Counter()
-    images = sum(count for suffix, count in suffixes.items() if suffix in IMAGE_SUFFIXES)
-    tasks = {IMAGES.usual_task: images, TEXTS.usual_task: suffixes[TEXTS.suffix]}
+    files = list(files_below(path)) if path.is_dir() else []
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    masks = sum(any(part.lower() in MASK_FOLDERS for part in file.relative_to(path).parts[:-1]) for file in images)
+    texts = sum(file.suffix.lower() == TEXTS.suffix for file in files)
+    usual = MASKED_IMAGES if 3 * masks > len(images) else IMAGES
+    tasks = {usual.usual_task: len(images), TEXTS.usual_task: texts}
     task = max(tasks, key=lambda name: tasks[name])
-    return task if 2 * tasks[task] > suffixes.total() else None
+    return task if 2 * tasks[task] > len(files) else None
 
 
 def _seen(settings: DataSettings, name: str, progress: Progress) -> Seen:

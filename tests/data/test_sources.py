@@ -206,6 +206,29 @@ def test_notes_beside_class_folders_are_skipped_and_told(tmp_path, name):
     assert missing_words(told(tmp_path / "alone"), ("a folder of class folders; got the file readme.png",)) == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "readme.txt", "LICENSE"])
+def test_notes_in_class_folders_are_skipped_and_told_once(tmp_path, name):
+    write_classes(tmp_path, {"red": 2, "blue": 1})
+    for folder in ("red", "blue"):
+        (tmp_path / folder / name).write_text("x")
+    found = rows_of(tmp_path)
+    assert len(found["all"]) == 3
+    assert f"blue/{name}, red/{name} in the class folders: skipped" in found.notes
+
+
+def test_essays_in_class_folders_may_be_submissions(tmp_path):
+    for name in ("late", "early"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "submission.txt").write_text("An essay.")
+    assert len(find_rows(DataSettings(source=str(tmp_path)), Progress(None), reader=TEXTS)["all"]) == 2
+
+
+def test_a_class_folder_with_notes_alone_is_empty(tmp_path):
+    write_classes(tmp_path, {"red": 2, "blue": 0})
+    (tmp_path / "blue" / "README.md").write_text("x")
+    assert missing_words(told(tmp_path), (f"the class folder {tmp_path}/blue must be a folder of images",)) == []
+
+
 def test_a_loose_file_in_a_split_is_told(tmp_path):
     write_classes(tmp_path / "train", {"red": 1, "blue": 1})
     picture().save(tmp_path / "train" / "stray.png")

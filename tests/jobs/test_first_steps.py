@@ -190,3 +190,14 @@ def test_a_recipe_that_check_would_refuse_is_not_written(
     monkeypatch.chdir(tiny("vit").parent)
     assert _init(flat_data, "--model", tiny("vit").name, "--out", out, "-q").exit_code == 0
     assert ht.check(out, progress=SILENT).sizes()["train"]
+
+
+def test_one_fault_among_masks_is_told_instead_of_folders_of_classes(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            picture(size=(8, 8)).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "masks" / "2.png").unlink()
+    with pytest.raises(DataError) as error:
+        draft(str(tmp_path))
+    assert missing_words(faults_of(error), ("one for each image; got none for images/2.png",)) == []

@@ -136,6 +136,25 @@ def test_the_recipe_of_a_run_folder_is_named_after_the_recipe(tmp_path):
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "fault"),
+    [
+        ("train", "refit", "maybe", "train.refit must be 'auto' or true or false; got 'maybe'."),
+        ("train", "class_weights", "ot", "must be 'none' or 'auto' or a section of names and values; got 'ot'."),
+        ("data", "shots", [1, "z"], "data.shots must be a whole number; got 'z'."),
+        ("data", "ignore_value", [1, "z"], "data.ignore_value must be a whole number; got 'z'."),
+        ("compare", "seeds", "x", "compare.seeds must be a list; got 'x'."),
+        ("compare", "seeds", [{"b": 1}], "compare.seeds must be a whole number; got {'b': 1}."),
+    ],
+)
+def test_of_a_value_that_may_have_several_forms_one_fault_is_told(section, key, value, fault):
+    recipe: dict[str, Any] = {"task": "image-classification", "model": "m", "data": {"source": "s"}}
+    with pytest.raises(RecipeError) as error:
+        load_recipe({**recipe, section: {**recipe.get(section, {}), key: value}})
+    assert len(error.value.faults) == 1
+    assert fault in error.value.faults[0]
+
+
 def test_every_fault_is_told_at_once_with_line_and_nearest_name(written):
     path = written(
         """\
