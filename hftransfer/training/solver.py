@@ -147,10 +147,16 @@ def solve_head(
     if learned:
         varies = np.isfinite(deviation)
         deviation = np.where(varies, np.sqrt(np.square(deviation[varies]).sum()), np.inf)
-    scaled, held_out = _Standardised(train, mean, deviation), _Standardised(validation, mean, deviation)
+    scaled: _Scaled = _Standardised(train, mean, deviation)
+    held_out: _Scaled = _Standardised(validation, mean, deviation)
+    values = vectors = None
+    if near is None and scaled.in_memory and train.shape[0] < train.shape[1]:
+        # Heads with an L2 penalty lie along the directions that the rows have, which are fewer than features.
+        values, vectors = _directions_of_few(np.concatenate(list(scaled.parts())))
+        scaled, held_out = _Rotated(scaled, vectors), _Rotated(held_out, vectors)
     if near is None:
         grid = (l2,) if l2 is not None else GRID
-        strengths, start, basis = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid)
+        strengths, start, basis = _ridge_pass(scaled, train_labels, held_out, validation_labels, classes, grid, values)
     else:
         basis = None
         # A few examples can't tell whether weak strengths overfit, nor can the few that would choose among them.
@@ -176,6 +182,8 @@ def solve_head(
     # Of equal losses the strongest: it rests least on what may be chance.
     best = min(fits, key=lambda strength: (fits[strength][0], -strength))
     loss, weights = fits[best]
+    if vectors is not None:
+        weights = np.vstack([vectors @ weights[:-1], weights[-1:]])
     path = tuple((strength, fits[strength][0]) for strength in sorted(fits))
     return SolvedHead(*_for_raw_features(weights, mean, deviation), best, loss, path)
 
@@ -224,6 +232,13 @@ class _Sized(_InParts, Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """(N, D)."""
+
+
+class _Scaled(_Sized, Protocol):
+    """Such features that say whether all of them lie in memory."""
+
+    @property
+    def in_memory(self) -> bool: ...
 
 
 class _Whole(NamedTuple):
@@ -318,23 +333,28 @@ def _units_of(near: KnownHead) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ridge_pass(
-    train: _Standardised,
+    train: _Scaled,
     labels: np.ndarray,
-    validation: _Standardised,
+    validation: _InParts,
     validation_labels: np.ndarray,
     classes: int,
     grid: Sequence[float],
+    variances: np.ndarray | None = None,
 ) -> tuple[list[float], np.ndarray, _Basis | None]:
     """Return the strengths worth fitting, strong to weak, weights (D + 1, C) to start from, and where it pays a basis
-    to fit on.
+    to fit on. Features that lie along the eigenvectors of their covariance come with their `variances` (D,).
 
     Ridge regression of the centred one-hot labels on the features: W(λ) = V (S + λ)⁻¹ Vᵀ XᵀY / N with the
     eigendecomposition V S Vᵀ of the covariance XᵀX / N.
     """
     count, width = train.shape
     priors = np.bincount(labels, minlength=classes) / count  # (C,)
-    principal = _principal_of_few if count < width else _principal
-    values, vectors, rotated = principal(train, labels, lambda own: np.eye(classes)[own] - priors)
+    if variances is None:
+        principal = _principal_of_few if count < width else _principal
+        values, vectors, rotated = principal(train, labels, lambda own: np.eye(classes)[own] - priors)
+    else:
+        values, vectors = variances, np.eye(width)
+        rotated = sum(part.T @ (np.eye(classes)[own] - priors) for part, own in _labelled(train, labels)) / count
     right = np.zeros(len(grid))
     fits = [vectors @ (rotated / (values[:, None] + strength)) for strength in grid]
     for part, part_labels in _labelled(validation, validation_labels):
@@ -349,7 +369,7 @@ def _ridge_pass(
 
 
 def _principal(
-    features: _Standardised, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
+    features: _Sized, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the eigenvalues (D,) and eigenvectors (D, D) of the features' covariance, and the covariance (D, C) of the
     targets with the features along these; `centred` makes (n, C) of the targets of some rows."""
@@ -364,15 +384,21 @@ def _principal(
 
 
 def _principal_of_few(
-    features: _Standardised, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
+    features: _Sized, targets: np.ndarray, centred: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what `_principal` does, of the R eigenvalues above 0 alone, where rows are fewer than features: those of
     the products of all rows (N, N) are the same, and take (D / N)³ times less. What is left out adds nothing to a ridge
     regression."""
     rows = np.concatenate(list(features.parts()))
-    values, left = _products_of_rows(rows)
-    vectors = rows.T @ (left / np.sqrt(values * len(rows)))  # (D, R)
+    values, vectors = _directions_of_few(rows)
     return values, vectors, np.asarray(vectors.T @ (rows.T @ centred(targets)) / len(rows))
+
+
+def _directions_of_few(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the R eigenvalues (R,) above 0 and their eigenvectors (D, R) of the covariance of rows (N, D) that are
+    fewer than features."""
+    values, left = _products_of_rows(rows)
+    return values, rows.T @ (left / np.sqrt(values * len(rows)))
 
 
 def _products_of_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -529,11 +555,16 @@ def _unfitted_beside(losses: np.ndarray, best: np.ndarray) -> np.ndarray:
 
 
 class _Rotated:
-    """Standardised features along the eigenvectors (D, D) of their covariance."""
+    """Standardised features along eigenvectors (D, R) of their covariance."""
 
-    def __init__(self, features: _Standardised, vectors: np.ndarray) -> None:
+    def __init__(self, features: _Scaled, vectors: np.ndarray) -> None:
         self._features, self._vectors = features, vectors
+        self.shape = features.shape[0], vectors.shape[1]
         self._kept = [part @ vectors for part in features.parts()] if features.in_memory else None
+
+    @property
+    def in_memory(self) -> bool:
+        return self._kept is not None
 
     def parts(self) -> Iterator[np.ndarray]:
         """Yield the rows (n, D) in order."""

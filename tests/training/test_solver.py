@@ -233,8 +233,9 @@ def test_else_validation_chooses_the_strength(wish: dict[str, Any], monkeypatch:
     assert solver.SOLVERS["softmax"](given).measure == "validation log loss"
 
 
-def test_features_that_are_all_constant_give_the_share_of_each_class():
-    values, labels = np.ones((30, 4), dtype=np.float32), np.array([0] * 20 + [1] * 10)
+@pytest.mark.parametrize("width", [4, 40])
+def test_features_that_are_all_constant_give_the_share_of_each_class(width):
+    values, labels = np.ones((30, width), dtype=np.float32), np.array([0] * 20 + [1] * 10)
     head = solved((values, labels), (values, labels), 2)
     assert probabilities(head.logits(Plain(values)))[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4)
 
@@ -246,6 +247,25 @@ def test_there_may_be_more_features_than_examples():
     reference = LogisticRegression(C=1 / (30 * head.l2), tol=1e-10, max_iter=10_000).fit(inputs, train[1])
     ours = probabilities(head.logits(Plain(train[0])))
     assert np.abs(ours - reference.predict_proba(inputs)).max() < 1e-3
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+def test_of_more_features_than_examples_the_head_is_that_of_all_features(balanced, learned, monkeypatch):
+    values, _ = problem(40, 90)
+    labels, held_out = np.array([0] * 20 + [1] * 12 + [2] * 8), problem(60, 90, seed=1)
+
+    def head() -> SolvedHead:
+        given = Plain(values), labels, Plain(held_out[0]), held_out[1], 3
+        return solve_head(*given, balanced=balanced, learned=learned)
+
+    along = head()
+    monkeypatch.setattr(solver, "_IN_MEMORY_BYTES", 0)
+    whole = head()
+    assert along.l2 == whole.l2
+    assert along.measured == pytest.approx(whole.measured, abs=1e-6)
+    ours, theirs = (probabilities(each.logits(Plain(held_out[0]))) for each in (along, whole))
+    assert np.abs(ours - theirs).max() < 1e-5
 
 
 def test_there_may_be_many_classes_and_few_examples_of_each():
