@@ -488,7 +488,7 @@ class Predictor:
                 return self.task.decode(logits, places, examples, whole=whole)
 
             source = Source(examples.items, adapter, 0, self.compute)
-            return examples, outcomes_of(adapter, 0, source, self.compute, keep)
+            return examples, outcomes_of(adapter, source, self.compute, keep)
 
     def use_threshold(self, threshold: float) -> None:
         """Give every label from this probability on, in place of the thresholds that validation chose.

@@ -121,6 +121,8 @@ def draw_l2(path: Path, tried: Sequence[tuple[float, float]], measure: str = "va
     axes.plot(strengths, losses, marker="o", markersize=4, color=RIGHT)
     axes.axvline(strengths[best], color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("L2 strength", color=QUIET)
     axes.set_ylabel(measure, color=QUIET)
     axes.set_title(f"L2 strength: {strengths[best]:.3g}", loc="left", color=INK, fontsize=11)

@@ -128,6 +128,11 @@ def has_no_order(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "deterministic" in str(error).lower()
 
 
+def has_amx() -> bool:
+    """Return whether the processor has Intel's matrix units."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
 def computes_bf16(device: torch.device) -> bool:
     """Return whether the hardware multiplies bfloat16 matrices faster than float32 ones: AMX or AMD's AVX512-BF16 on
     CPU, Ampere and later."""
@@ -135,7 +140,7 @@ def computes_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
-    if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
+    if has_amx():
         return True
     # AVX512-BF16 without AMX was measured on a Xeon at 0.65 to 0.8 of the speed of fp32, on an EPYC (Zen 4) at 1.6 to
     # 2 times it: frozen passes of ViT-Tiny, EfficientNet-Lite0 and MiniLM.

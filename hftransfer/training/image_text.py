@@ -184,8 +184,8 @@ def _learn_towers(job: CaptionJob) -> CaptionsLearned:
         adapter.model.to(job.compute.device)
 
         def embedded(name: str) -> Embedded:
-            pairs = zip((images, texts), boundaries, sources[name], strict=True)
-            found = [np.stack(predict(tower, own, source, job.compute)) for tower, own, source in pairs]
+            pairs = zip((images, texts), sources[name], strict=True)
+            found = [np.stack(predict(tower, source, job.compute)) for tower, source in pairs]
             return unit(found[0]), unit(found[1])
 
         def source(epoch: int) -> TowersSource:

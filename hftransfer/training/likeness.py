@@ -53,19 +53,19 @@ def likeness_of(job: Job, sources: Sources, examples: dict[str, Examples]) -> Li
     if not job.task.keeps_familiarity or len(job.adapter.split.features_shape) != 2:
         return Likeness()
     train = spread_places(len(sources.plain), _MOST_ROWS)
-    features = _features(job, sources.plain, train)
+    features = features_at(job, sources.plain, train)
     labels, classes = examples["train"].split.class_ids[train], len(job.splits.class_names)
     unseen = None
     if not job.strategy.head_alone and len(examples["validation"].split) >= _LEAST_UNSEEN:
         held_out = sources.others["validation"]
-        unseen = _features(job, held_out, spread_places(len(held_out), _MOST_ROWS))
+        unseen = features_at(job, held_out, spread_places(len(held_out), _MOST_ROWS))
     known = familiarity(features, labels, classes, unseen)
     # Folds judge all examples together, and not each its own.
     if known is None or not job.strategy.head_alone or job.tested is not None:
         return Likeness(known)
     shown = shown_split(examples)
     places = spread_places(len(sources.others[shown]), _MOST_ROWS)
-    others, ids = _features(job, sources.others[shown], places), examples[shown].split.class_ids[places]
+    others, ids = features_at(job, sources.others[shown], places), examples[shown].split.class_ids[places]
     areas = unseen_class_areas(known, features, labels, others, ids)
     return Likeness(known, {job.splits.class_names[place]: area for place, area in areas.items()})
 
@@ -75,7 +75,7 @@ def spread_places(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _features(job: Job, source: Source, places: np.ndarray) -> np.ndarray:
+def features_at(job: Job, source: Source, places: np.ndarray) -> np.ndarray:
     """Return what enters the head (N, D) for the items at these places."""
     features = cast(Any, FeatureAdapter(job.adapter))
-    return np.stack(predict(features, job.boundary, source, job.compute, places.tolist()))
+    return np.stack(predict(features, source, job.compute, places.tolist()))

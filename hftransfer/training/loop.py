@@ -737,17 +737,16 @@ def _mixed(share: Share, read: Activations) -> tuple[Activations, Targets]:
 
 
 def predict(
-    adapter: Adapter, boundary: int, source: Source, compute: Compute, places: Sequence[int] | None = None
+    adapter: Adapter, source: Source, compute: Compute, places: Sequence[int] | None = None
 ) -> list[np.ndarray]:
     """Return the logits of every item, or of those at some places, in order, float32: (C,) each, of tokens (T, C)
     without padding."""
-    return outcomes_of(adapter, boundary, source, compute, lambda _, logits: logits, places)
+    return outcomes_of(adapter, source, compute, lambda _, logits: logits, places)
 
 
 @torch.no_grad()
 def outcomes_of(
     adapter: Adapter,
-    boundary: int,
     source: Source,
     compute: Compute,
     keep: Callable[[Sequence[int], list[np.ndarray]], Sequence[Kept]],
@@ -765,7 +764,7 @@ def outcomes_of(
     # Without a backward pass nothing is kept of the layers: twice as many examples fit.
     batches = passes_of(order.tolist(), lengths, replace(compute, batch_size=2 * compute.batch_size))
 
-    above = _above(adapter, boundary, source, compute, len(wanted))
+    above = _above(adapter, source, compute, len(wanted))
 
     def own() -> dict[int, Kept]:
         found: dict[int, Kept] = {}
@@ -785,9 +784,7 @@ def outcomes_of(
 _LEAST_TO_MERGE = 64
 
 
-def _above(
-    adapter: Adapter, boundary: int, source: Source, compute: Compute, count: int
-) -> Callable[[Activations], Tensor]:
+def _above(adapter: Adapter, source: Source, compute: Compute, count: int) -> Callable[[Activations], Tensor]:
     """Return what gives the logits of a batch as it was read.
 
     Of a network with LoRA in bfloat16 on CPU the matrices are added into a copy, where as many items pay for it: peft's
@@ -798,13 +795,13 @@ def _above(
 
     def as_it_is(read: Activations) -> Tensor:
         with compute.autocast():
-            return adapter.above(source.activations(read), boundary)
+            return adapter.above(source.activations(read), source.boundary)
 
     def merged(read: Activations) -> Tensor:
         features = forward(twin, top, read, compute)["hidden"].float()  # (B, D)
         return adapter.above({"hidden": features}, top)
 
-    pays = boundary == 0 and source.stored is None and count >= _LEAST_TO_MERGE
+    pays = source.boundary == 0 and source.stored is None and count >= _LEAST_TO_MERGE
     is_bf16 = compute.device.type == "cpu" and compute.precision == "bf16"
     if whole.peft is None or not (pays and is_bf16 and whole.split.head_is_direct and not whole.head_port.of_maps):
         return as_it_is

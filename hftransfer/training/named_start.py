@@ -60,6 +60,6 @@ class ByNames:
             for name, mine, theirs in zip(("weight", "bias"), own, other, strict=True):
                 both = torch.cat([mine, torch.from_numpy(theirs).to(mine)])
                 setattr(head, name, nn.Parameter(both, requires_grad=False))
-            return np.stack(predict(self.job.adapter, self.job.boundary, self.source, self.job.compute))
+            return np.stack(predict(self.job.adapter, self.source, self.job.compute))
         finally:
             head.weight, head.bias = own

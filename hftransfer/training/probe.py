@@ -164,7 +164,7 @@ def learning_rows(job: Job, examples: Examples, source: Source, most: int | None
         return chosen
 
     features = cast(Any, FeatureAdapter(job.adapter))
-    found = np.concatenate(outcomes_of(features, job.boundary, source, job.compute, kept))
+    found = np.concatenate(outcomes_of(features, source, job.compute, kept))
     return InMemory(found), targets[::every]
 
 
@@ -228,7 +228,7 @@ def _maps_now(job: Job, examples: Examples, source: Source) -> StoredMaps:
     def kept(_: Sequence[int], maps: list[np.ndarray]) -> list[np.ndarray]:
         return [own.reshape(-1).copy() for own in maps]  # a view would keep its whole batch
 
-    rows = outcomes_of(features, job.boundary, source, job.compute, kept, places)
+    rows = outcomes_of(features, source, job.compute, kept, places)
     found = np.array([(place, 0, len(row)) for place, row in enumerate(rows)])
     targets = job.task.map_targets(replace(examples, items=source.items), len(job.splits.class_names))
     return StoredMaps(StoredActivations(rows, found), grids, targets.only(places))

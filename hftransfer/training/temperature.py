@@ -25,7 +25,7 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples], 
     Where the head is solved again in no time these are all of training and validation, each out of its fold: a small
     validation split alone tells little. Else they are those of validation.
     """
-    if not job.train.calibrate or not job.task.calibrates or not job.adapter.last_layer_is_solvable:
+    if not may_calibrate(job):
         return 1.0
     if job.taken is not None:
         return _divided(job, job.taken.temperature)
@@ -43,6 +43,11 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples], 
     return temperature
 
 
+def may_calibrate(job: Job) -> bool:
+    """Return whether a temperature may be folded into the head."""
+    return job.train.calibrate and job.task.calibrates and job.adapter.last_layer_is_solvable
+
+
 def _chosen(held_out: HeldOut, validation: HeldOut, *, is_start: bool) -> float:
     """Return the temperature, 1 where it raises the log loss of validation: the heads of the folds are others than the
     model's own, and may have other biases. It may raise that of a few rows where a network learned in steps."""
@@ -54,7 +59,7 @@ def _chosen(held_out: HeldOut, validation: HeldOut, *, is_start: bool) -> float:
 def _of_validation(job: Job, sources: Sources, examples: dict[str, Examples]) -> HeldOut:
     source, classes = sources.others["validation"], max(1, len(job.splits.class_names))
     places = spread_places(len(source), max(1, _MOST_LOGITS // classes))
-    logits = np.stack(predict(job.adapter, job.boundary, source, job.compute, places.tolist()))  # (N, C)
+    logits = np.stack(predict(job.adapter, source, job.compute, places.tolist()))  # (N, C)
     return HeldOut(logits, examples["validation"].split.class_ids[places], "validation")
 
 

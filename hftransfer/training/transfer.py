@@ -8,18 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, cast
 
+import numpy as np
+
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.plain import shown_number
 from hftransfer.data.splits import Splits, shown_split
 from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks.contract import Examples, Judged, Loss
 from hftransfer.tasks.head_task import HeadTask
-from hftransfer.training.activations import StoredActivations
+from hftransfer.training.activations import Source, StoredActivations
 from hftransfer.training.choice import mean_serves
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.job import Choices, Job, require_sense
 from hftransfer.training.learning_curve import CurvePoint, learning_curve
-from hftransfer.training.likeness import likeness_of
+from hftransfer.training.likeness import features_at, likeness_of
 from hftransfer.training.loop import PATIENCE, Evaluation, Fitted, History, Plan, fit, outcomes_of
 from hftransfer.training.named_start import ByNames
 from hftransfer.training.probe import (
@@ -33,7 +35,9 @@ from hftransfer.training.probe import (
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import MANY_TO_CHOOSE, Features, SolvedHead
 from hftransfer.training.sources import Sources, activation_store, examples_of, sources_of, stored_features
-from hftransfer.training.temperature import fold_temperature
+from hftransfer.training.temperature import fold_temperature, may_calibrate
+
+_MOST_KEPT_BYTES = 64 << 20
 
 
 @dataclass
@@ -98,6 +102,7 @@ def transfer(job: Job) -> Transferred:
                     by_names.look("learned")
                     by_names.mix(job.strategy.interpolate)
                 is_start = fitted is not None and fitted.history.keeps_start
+                sources = _with_features_kept(job, sources)
                 temperature = fold_temperature(job, sources, examples, is_start=is_start)
                 known = fitted.best if fitted is not None and temperature == 1.0 else None
                 judged = _judge(job, sources, examples, known, seen_before)
@@ -124,6 +129,21 @@ def transfer(job: Job) -> Transferred:
         curve=partial(learning_curve, job, features, examples) if "train" in features else None,
         made=_choices(job, history, _tuned(job, judged)),
     )
+
+
+def _with_features_kept(job: Job, sources: Sources) -> Sources:
+    """Return the sources with the features of validation in the place of what they are made of, where a network that
+    learns no more would make them several times: to calibrate it, to judge it, and to know what is usual."""
+    source, split = sources.others.get("validation"), job.adapter.split
+    if source is None or job.at_head or job.taken is not None or not may_calibrate(job):
+        return sources
+    width = job.adapter.head.weight.shape[1]
+    if not split.head_is_direct or len(split.features_shape) != 2 or len(source) * width * 4 > _MOST_KEPT_BYTES:
+        return sources
+    found = features_at(job, source, np.arange(len(source)))  # (N, D)
+    rows = StoredActivations([found.reshape(-1)], np.array([(0, at * width, width) for at in range(len(found))]))
+    kept = Source(source.items, job.adapter, len(job.adapter.stages), job.compute, rows)
+    return replace(sources, others={**sources.others, "validation": kept})
 
 
 def _tuned(job: Job, judged: Mapping[str, Judged]) -> dict[str, Any]:
@@ -351,9 +371,7 @@ def _seen(job: Job, examples: Examples) -> dict[str, object]:
 def _judged(job: Job, sources: Sources, examples: dict[str, Examples], name: str, **extras: object) -> Judged:
     own = examples[name]
     keep = partial(job.task.decode, examples=own)
-    outcomes = outcomes_of(
-        job.adapter, job.boundary, sources.others[name], job.compute, lambda places, logits: keep(logits, places)
-    )
+    outcomes = outcomes_of(job.adapter, sources.others[name], job.compute, lambda places, logits: keep(logits, places))
     if name == "test" and job.tested is not None:
         job.tested[:] = outcomes
     told = {**job.task.judging_settings(job.data), **extras}

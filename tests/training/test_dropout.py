@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hftransfer.training import attention
 from hftransfer.training.attention import AttentionCall, quick_attention
 from hftransfer.training.dropout import Streams, cheap_dropout, dropout
 
@@ -203,12 +204,16 @@ def test_attention_over_many_tokens_or_in_float32_is_torchs_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "precision", "quick"),
-    [(197, "bf16", True), (25, "bf16", True), (300, "bf16", False), (197, "fp32", False)],
+    ("tokens", "precision", "amx", "quick"),
+    [
+        *((197, "bf16", False, True), (25, "bf16", False, True), (300, "bf16", False, False)),
+        *((197, "fp32", False, False), (197, "bf16", True, False)),
+    ],
 )
 def test_a_frozen_network_attends_quickly_where_that_pays(
-    tokens: int, precision: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+    tokens: int, precision: str, amx: bool, quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attention, "has_amx", lambda: amx)
     calls: list[int] = []
 
     attend = AttentionCall.attend
@@ -227,7 +232,8 @@ def test_a_frozen_network_attends_quickly_where_that_pays(
     assert len(calls) == quick
 
 
-def test_torchs_own_attention_modules_keep_their_quick_way() -> None:
+def test_torchs_own_attention_modules_keep_their_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "has_amx", lambda: False)
     layer = nn.MultiheadAttention(16, 2, batch_first=True).eval().to(torch.bfloat16).requires_grad_(False)
     rows = torch.randn(2, 150, 16, dtype=torch.bfloat16)
     with (

@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import hftransfer as ht
+from hftransfer.adapters.base import Activations
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.base.errors import HftransferError, RecipeError
 from hftransfer.base.progress import Progress
@@ -21,6 +23,9 @@ from hftransfer.predictors.predictor import Predictor, save_model
 from hftransfer.strategies import FineTune, LinearProbe, LoRA
 from hftransfer.tasks import head_task
 from hftransfer.tasks.facts import ModelFacts
+from hftransfer.training import temperature
+from hftransfer.training import transfer as transfer_module
+from hftransfer.training.activations import Source
 from tests.builders import IMAGE_FAMILIES, KERAS, TEXT_FAMILIES, TinyModels, encoded, load_model, picture
 from tests.training.builders import adapter_for, hashes_of, transferred
 
@@ -300,3 +305,36 @@ def test_images_that_begin_solved_learn_gently_unless_a_rate_is_given(
     given = FineTune(head_init=head_init, learning_rate=2e-3)
     done, _ = transferred(tiny, family, task, given, epochs=1, schedule="constant", warmup=0.0)
     assert done.history.rows[0]["learning_rate"] == pytest.approx(2e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "name"),
+    [("vit", "image-classification", "fine-tune-all"), ("bert", "text-classification", "lora")],
+)
+def test_what_is_judged_after_training_goes_through_the_network_once(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, family: str, task: str, name: str
+) -> None:
+    counts: list[int] = []
+    fold, read = temperature.fold_temperature, Source.read
+
+    def counted(source: Source, chosen: Sequence[int], tokens: int = 0) -> Activations:
+        if counts and source.boundary == 0 and len(source) == 8:  # those of validation and test; 16 are trained on
+            counts.append(len(chosen))
+        return read(source, chosen, tokens)
+
+    def folded(*args: Any, **named: Any) -> float:
+        counts.append(0)
+        return fold(*args, **named)
+
+    monkeypatch.setattr(Source, "read", counted)
+    monkeypatch.setattr(transfer_module, "fold_temperature", folded)
+    once, _ = transferred(tiny, family, task, STRATEGIES[name], epochs=1)
+    assert sum(counts) == 8  # the test split
+    monkeypatch.setattr(transfer_module, "_with_features_kept", lambda job, sources: sources)
+    often, _ = transferred(tiny, family, task, STRATEGIES[name], epochs=1)
+    assert once.temperature == pytest.approx(often.temperature, abs=1e-6)
+    for split in ("validation", "test"):
+        ours, theirs = once.judged[split].metrics, often.judged[split].metrics
+        assert ours.keys() == theirs.keys()
+        assert ours["log_loss"] == pytest.approx(theirs["log_loss"], abs=1e-6)
+    assert (once.familiarity is None) == (often.familiarity is None)
