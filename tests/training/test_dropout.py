@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -177,7 +178,7 @@ def test_attention_that_learns_in_bfloat16_is_torchs(mask: str) -> None:
     calls: list[str] = []
 
     class Spy(Streams):
-        def bits(self, shape: Sequence[int]) -> torch.Tensor:
+        def bits(self, shape: Sequence[int]) -> np.ndarray:
             calls.append("drawn")
             return super().bits(shape)
 
