@@ -620,7 +620,7 @@ class Source:
         if self.stored is not None or self.boundary == 0:
             there = {name: tensor.to(self.compute.device, non_blocking=True) for name, tensor in read.items()}
             return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in there.items()}
-        with torch.no_grad():
+        with torch.no_grad(), quick_attention(self._frozen.model, self.compute.device, self.compute.dtype):
             below = self._frozen.below(moved(read, self.compute), self.boundary)
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in below.items()}
 

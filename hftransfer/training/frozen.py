@@ -8,7 +8,8 @@ In eval mode BatchNorm scales and shifts each channel, which a convolution's own
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -55,6 +56,8 @@ class Frozen(Protocol):
 
 
 F = TypeVar("F", bound=Frozen)
+_MOST_OUTPUTS = 4096
+"""Of a last layer that is computed in float32."""
 
 
 def frozen_twin(frozen: F, compute: Compute) -> F:
@@ -78,6 +81,8 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
         if compute.precision == "fp32":
             raise
         raise ModelError(*error.faults, f"That was in {compute.precision}: try precision fp32.") from error
+    if compute.precision != "fp32":
+        _keep_head(twin, frozen)
     if compute.device.type == "cpu":
         if compute.precision == "bf16":
             pack_linear(twin.model)
@@ -85,6 +90,50 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
             inputs = _examples(twin)
             pack_convolutions(twin.model, lambda: twin.below(inputs, len(twin.stages))["hidden"])
     return twin
+
+
+@contextmanager
+def head_in_float32(head: nn.Module | None) -> Iterator[None]:
+    """Meanwhile a last layer is computed in float32, whatever the network below it is: numbers such as years lie closer
+    to each other than bfloat16 resolves (8 near 2000)."""
+    if head is None or not _is_exact(head) or "forward" in vars(head):
+        yield
+        return
+    head.forward = _exact_forward(head)
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def _keep_head(twin: Frozen, original: Frozen) -> None:
+    """Let the last layer of a copy be what it was, and compute in float32."""
+    own, before = getattr(twin, "head", None), getattr(original, "head", None)
+    if isinstance(own, nn.Module) and isinstance(before, nn.Module) and own is not before and _is_exact(before):
+        device = next(own.parameters()).device
+        for name, parameter in before.named_parameters(recurse=False):
+            # A parameter of its own: it may be shared with an embedding, which stays in the other precision.
+            setattr(own, name, nn.Parameter(parameter.detach().to(device), requires_grad=False))
+        own.forward = _exact_forward(own)
+
+
+def _is_exact(head: nn.Module) -> bool:
+    """Return whether a last layer is one in float32; one of a whole vocabulary would take long so."""
+    weight = getattr(head, "weight", None)
+    if not isinstance(weight, nn.Parameter) or any(head.children()):
+        return False
+    return weight.dtype is torch.float32 and len(weight) <= _MOST_OUTPUTS
+
+
+def _exact_forward(head: nn.Module) -> Callable[..., torch.Tensor]:
+    own, device = head.forward, next(head.parameters()).device.type
+
+    def forward(features: torch.Tensor, *more: Any) -> torch.Tensor:
+        with torch.autocast(device, enabled=False):
+            found: torch.Tensor = own(features.float(), *more)
+        return found
+
+    return forward
 
 
 def _examples(frozen: Frozen) -> Inputs:

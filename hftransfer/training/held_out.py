@@ -8,7 +8,7 @@ import numpy as np
 
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.job import Job
-from hftransfer.training.learning_curve import QUICK_NUMBERS, drawn_evenly, solved_again
+from hftransfer.training.learning_curve import QUICK_NUMBERS, solved_again
 from hftransfer.training.solver import InMemory
 from hftransfer.training.sources import Sources
 
@@ -47,7 +47,9 @@ def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> He
         return None
     rows = np.concatenate([own.rows(0, own.shape[0]) for own in (train, validation)])  # (N, D)
     fold = np.empty(count, dtype=np.int64)
-    fold[drawn_evenly(labels, np.random.default_rng(job.train.seed))] = np.arange(count) % _FOLDS
+    # In turn within each class: the order of `drawn_evenly` repeats itself, and each fold would get classes of its own.
+    order = np.random.default_rng(job.train.seed).permutation(count)
+    fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(count) % _FOLDS
     logits = np.empty((count, classes))
     for number in range(_FOLDS):
         own, rest = fold == number, fold != number

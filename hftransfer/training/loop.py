@@ -33,7 +33,7 @@ from hftransfer.training.batches import Share, count_of_steps, passes_of, shares
 from hftransfer.training.checkpoint import Checkpoints, Saved
 from hftransfer.training.devices import Compute, has_no_order, repeatable
 from hftransfer.training.dropout import Streams, cheap_dropout
-from hftransfer.training.frozen import frozen_twin
+from hftransfer.training.frozen import frozen_twin, head_in_float32
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.low_rank import frozen_cast, lora_layers, quick_lora
 from hftransfer.training.optimizer import make_optimizer, share_of_rate
@@ -549,8 +549,11 @@ class _Run:
         counts = share.counts and part.start < len(share.places)
         part = part if counts else slice(0, 1)
         streams = self._random(share.places[part])
-        with self.accelerator.autocast(), self._quick(streams):
-            logits = self.upper(source.activations({name: tensor[part] for name, tensor in read.items()})).float()
+        with self.accelerator.autocast():
+            # What is frozen drops nothing, and is computed as what is kept of it.
+            activations = source.activations({name: tensor[part] for name, tensor in read.items()})
+            with self._quick(streams):
+                logits = self.upper(activations).float()
         # Of mixed images each of the two targets counts by its part of the pixels.
         total = sum(own * self.plan.loss.of(logits, items[part], source.items) for own, items in targets)
         loss = torch.as_tensor(total) * float(counts) / self.plan.loss.weight(share.batch)
@@ -794,7 +797,7 @@ def _above(adapter: Adapter, source: Source, compute: Compute, count: int) -> Ca
     top = len(adapter.stages)
 
     def as_it_is(read: Activations) -> Tensor:
-        with compute.autocast():
+        with compute.autocast(), head_in_float32(getattr(whole, "head", None)):
             return adapter.above(source.activations(read), source.boundary)
 
     def merged(read: Activations) -> Tensor:

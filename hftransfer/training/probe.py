@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hftransfer.base.plain import shown_number
+from hftransfer.data.rows import Row
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.activations import Source, StoredActivations
@@ -72,7 +73,7 @@ def solved_head(
     task = job.task
     assert task.solver is not None
     views = max(1, train[0].shape[0] // max(1, len(train[1])))
-    grouped = any(row.group is not None for row in job.splits.train.rows)
+    groups = _groups_of(job.splits.train.rows)
     problem = Problem(
         train[0],
         np.concatenate([train[1]] * views),
@@ -82,13 +83,25 @@ def solved_head(
         near=None if job.names is None else job.names.head,
         balanced=job.class_weights,
         pilot_rows=_PILOT_TOKENS if task.head.of_tokens else None,
-        independent=views == 1 and not (learned or grouped or task.head.of_tokens),
+        independent=views == 1
+        and not (learned or task.head.of_tokens)
+        and (groups is None or len(groups) == len(train[1])),
+        groups=groups,
         learned=learned,
     )
     solve = SOLVERS[task.solver]
     head = job.compute.processes.first(lambda: solve(problem))
     job.made.l2 = head.l2
     return head
+
+
+def _groups_of(rows: Sequence[Row]) -> np.ndarray | None:
+    """Return the number (N,) of each row's group, where some are in one; a row without a group is one of its own."""
+    if all(row.group is None for row in rows):
+        return None
+    names = [(row.group, None if row.group is not None else place) for place, row in enumerate(rows)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
 
 
 def _wished_l2(job: Job) -> float | None:

@@ -10,6 +10,7 @@ more classes they were twice as many: their curvatures differ too much for one s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,8 +114,10 @@ class Problem:
     pilot_rows: int | None = None
     """Of so many training rows, drawn at random, the L2 strength is chosen, and scaled to all; None: of all."""
     independent: bool = False
-    """Whether no training row is like another by its making, and none has shaped the features: then they can choose
-    the L2 strength by cross-validation where validation rows are few."""
+    """Whether no training row is like another by its making but for its group, and none has shaped the features: then
+    they can choose the L2 strength by cross-validation where validation rows are few."""
+    groups: np.ndarray | None = None
+    """The group (N,) of each training row, where some are like others: folds keep them together."""
     learned: bool = False
     """Whether these very rows have shaped the features, so that all have one unit, in which their mean squared
     distance from their mean is 1: how much each varies says which of them tell the classes apart."""
@@ -504,8 +507,13 @@ def solve_labels(problem: Problem) -> SolvedHead:
 
     One L-BFGS steps all labels together: on the eigenvectors of the features' covariance, each scaled to the curvature
     along it for each label, the labels' problems look alike, and take about as many steps together as one alone. A
-    ridge regression of all labels and strengths at once says where each label's search begins.
+    ridge regression of all labels and strengths at once says where each label's search begins. Where few rows would
+    choose the strengths, cross-validation chooses one for all labels.
     """
+    if folds := _folds_to_choose_by(problem):
+        with threadpool_limits(1, "blas"):
+            tried = _cross_validated(problem, folds)
+        return _chosen_by_folds(tried, lambda l2: solve_labels(replace(problem, l2=l2)))
     mean, deviation = _moments(problem.train)
     scaled, held_out = (_Standardised(part, mean, deviation) for part in (problem.train, problem.validation))
     targets, wanted = problem.targets.astype(np.float64), problem.validation_targets.astype(np.float64)
@@ -513,12 +521,7 @@ def solve_labels(problem: Problem) -> SolvedHead:
     with threadpool_limits(1 if scaled.in_memory else None, "blas"):
         values, vectors, place, start = _ridge_of_labels(scaled, targets, held_out, wanted, grid)
         rotated, rotated_held_out = _Rotated(scaled, vectors), _Rotated(held_out, vectors)
-        positive = targets.sum(axis=0)
-        weights: np.ndarray | float = 1.0
-        if problem.balanced is not False:
-            own = problem.balanced
-            weights = own if isinstance(own, np.ndarray) else positive_weights(targets)
-        search = _LabelSearch(rotated, targets, values, np.broadcast_to(weights, positive.shape))
+        search = _LabelSearch(rotated, targets, values, _positive_weights(problem))
         losses = np.full((len(grid), targets.shape[1]), np.inf)  # (G, C)
         fits = np.zeros((len(grid), *start.shape))  # (G, D + 1, C)
         labels = np.arange(targets.shape[1])
@@ -540,6 +543,15 @@ def solve_labels(problem: Problem) -> SolvedHead:
     # One number for all labels; strengths lie on a logarithmic grid.
     l2 = float(np.exp(np.log(grid[best]).mean()))
     return SolvedHead(weight, chosen[-1] - weight @ mean, l2, float(losses.min(axis=0).mean()))
+
+
+def _positive_weights(problem: Problem) -> np.ndarray:
+    """Return how much a row with a label counts beside one without it, (C,)."""
+    targets, own = problem.targets.astype(np.float64), problem.balanced
+    weights: np.ndarray | float = 1.0
+    if own is not False:
+        weights = own if isinstance(own, np.ndarray) else positive_weights(targets)
+    return np.broadcast_to(weights, targets.shape[1:])
 
 
 def _unfitted_beside(losses: np.ndarray, best: np.ndarray) -> np.ndarray:
@@ -575,7 +587,7 @@ class _Rotated:
 class _LabelSearch:
     """The logistic regressions of all labels (N, C) on rotated features (N, D), as one minimisation."""
 
-    features: _Rotated
+    features: _InParts
     targets: np.ndarray
     values: np.ndarray
     """The variances (D,) along the features."""
@@ -631,7 +643,7 @@ def _ridge_of_labels(
 
 
 def _label_losses(
-    features: _Rotated, targets: np.ndarray, weights: np.ndarray, positive_weights: np.ndarray
+    features: _InParts, targets: np.ndarray, weights: np.ndarray, positive_weights: np.ndarray
 ) -> np.ndarray:
     """Return the mean log loss (C,) of each label."""
     total, counts = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
@@ -705,12 +717,16 @@ class _Directions(NamedTuple):
     def cross_validated(self, grid: np.ndarray, squares: float) -> np.ndarray:
         """Return the mean squared error (G,) by generalised cross-validation: the residuals' mean square by the square
         of the share of freedom that is left; `squares` is the sum of the squared centred targets."""
-        values, along = self.values[:, None], np.square(self.with_targets)[:, None]
-        residual = squares / self.rows - (along * (values + 2.0 * grid) / np.square(values + grid)).sum(axis=0)
-        freedom = 1.0 + (values / (values + grid)).sum(axis=0)  # the bias is one
-        # As many directions as rows leave no freedom: such a strength must not win by a division by nothing.
-        left = np.maximum(1.0 - freedom / self.rows, 1e-6)
-        return np.asarray(np.maximum(residual, 0.0) / np.square(left))
+        varies = self.values > 1e-12 * max(1.0, float(self.values.max(initial=0.0)))
+        values, along = self.values[varies][:, None], np.square(self.with_targets[varies])[:, None]
+        # As sums of what is left along each direction: the difference of what there is and what is explained is nothing
+        # but rounding where directions are as many as rows, and weak strengths would win by it.
+        outside = max(self.rows - 1 - len(values), 0)  # the bias takes one
+        shrunk = grid / (values + grid)  # (K, G)
+        unexplained = max(squares / self.rows - float((along / values).sum()), 0.0) if outside else 0.0
+        residual = unexplained + (along / values * np.square(shrunk)).sum(axis=0)
+        left = (outside + shrunk.sum(axis=0)) / self.rows
+        return np.asarray(residual / np.square(left))
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
@@ -764,10 +780,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
     if folds := _folds_to_choose_by(problem):
         with threadpool_limits(1, "blas"):
             losses = _cross_validated(problem, folds)
-        l2 = min(losses, key=lambda strength: (losses[strength], -strength))
-        head = solve(problem.train, problem.targets, l2=l2)
-        path, measure = tuple(sorted(losses.items())), "log loss by cross-validation"
-        return replace(head, measured=losses[l2], path=path, measure=measure)
+        return _chosen_by_folds(losses, lambda l2: solve(problem.train, problem.targets, l2=l2))
     if problem.l2 is not None or most is None or count <= most:
         return solve(problem.train, problem.targets, l2=problem.l2)
     # Always the same rows, in the order in which they lie on the disk.
@@ -789,36 +802,97 @@ def _folds_to_choose_by(problem: Problem) -> int:
     few = problem.independent and len(problem.validation_targets) < MANY_TO_CHOOSE
     if problem.l2 is not None or problem.near is not None or not few or not _small(problem.train):
         return 0
-    least = int(np.bincount(problem.targets, minlength=problem.classes).min())
+    # Of groups a class needs as many as it needs rows elsewhere.
+    places = range(len(problem.targets)) if problem.groups is None else problem.groups.tolist()
+    if problem.targets.ndim > 1:
+        return _FOLDS if len(set(places)) >= _FOLDS * _LEAST_OF_A_CLASS else 0
+    found = Counter(label for label, _ in set(zip(problem.targets.tolist(), places, strict=True)))
+    least = min(found[label] for label in range(problem.classes))
     return min(_FOLDS, least) if least >= _LEAST_OF_A_CLASS else 0
+
+
+def _chosen_by_folds(losses: Mapping[float, float], solve: Callable[[float], SolvedHead]) -> SolvedHead:
+    """Return the head of the L2 strength that was best by cross-validation; of equals the strongest."""
+    l2 = min(losses, key=lambda strength: (losses[strength], -strength))
+    path, measure = tuple(sorted(losses.items())), "log loss by cross-validation"
+    return replace(solve(l2), l2=l2, measured=losses[l2], path=path, measure=measure)
+
+
+def _fold_of_rows(problem: Problem, folds: int) -> np.ndarray:
+    """Return the fold (N,) of each training row: classes evenly among the folds, no group in two of them."""
+    labels, count = problem.targets, len(problem.targets)
+    order, fold = np.random.default_rng(0).permutation(count), np.empty(count, dtype=np.int64)
+    if problem.groups is None:
+        if labels.ndim == 1:
+            order = order[np.argsort(labels[order], kind="stable")]
+        fold[order] = np.arange(count) % folds
+        return fold
+    # The largest groups first, each where fewest rows of its class are, and of equals where fewest rows are.
+    _, group = np.unique(problem.groups[order], return_inverse=True)
+    rows_of = [order[group == number] for number in range(int(group.max()) + 1)]
+    of_class, total = np.zeros((folds, max(1, problem.classes)), dtype=np.int64), np.zeros(folds, dtype=np.int64)
+    for rows in sorted(rows_of, key=len, reverse=True):
+        usual = int(np.bincount(labels[rows]).argmax()) if labels.ndim == 1 else 0
+        chosen = min(range(folds), key=lambda number: (of_class[number, usual], total[number]))
+        fold[rows] = chosen
+        of_class[chosen, usual] += len(rows)
+        total[chosen] += len(rows)
+    return fold
 
 
 def _cross_validated(problem: Problem, folds: int) -> dict[float, float]:
     """Return the log loss of training rows by heads of the other folds, by L2 strength: a search around the best.
 
     A few dozen validation rows choose almost at random: of 100 and 300 examples the test log loss was a seventh to a
-    quarter lower with the strength chosen so, and accuracy the same (docs/strategies.md).
+    quarter lower with the strength chosen so, and accuracy the same (docs/strategies.md). Labels have one strength
+    together.
     """
-    labels, by_class = problem.targets, _counts_of_classes(problem.balanced, problem.targets, problem.classes)
     rows = _along_all_directions(_Standardised(problem.train, *_moments(problem.train)))
-    order = np.random.default_rng(0).permutation(len(labels))
-    fold = np.empty(len(labels), dtype=np.int64)
-    fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(len(labels)) % folds
-    weights = [np.zeros((rows.shape[1] + 1, problem.classes))] * folds
+    fold = _fold_of_rows(problem, folds)
+    kind = _FoldOfClasses if problem.targets.ndim == 1 else _FoldOfLabels
+    parts = [kind(problem, rows, fold == number) for number in range(folds)]
     tried: dict[float, float] = {}
     ahead = [GRID[-3], GRID[-5], GRID[-7]]  # 1, 0.1, 0.01
     while ahead:
-        l2, losses = ahead.pop(0), np.zeros(folds)
-        for number in range(folds):
-            own = fold == number
-            learned, held_out = _Whole(rows[~own]), _Whole(rows[own])
-            # Each solution is near the one before.
-            weights[number] = _logistic_regression(learned, labels[~own], l2, weights[number], by_class=by_class)
-            losses[number] = _log_loss(held_out, labels[own], weights[number], by_class)
-        tried[l2] = float(np.average(losses, weights=np.bincount(fold)))
+        l2 = ahead.pop(0)
+        tried[l2] = float(np.average([part.loss(l2) for part in parts], weights=np.bincount(fold, minlength=folds)))
         if not ahead and (edge := _edge(tried, GRID)) is not None:
             ahead.append(edge[1])
     return tried
+
+
+class _FoldOfClasses:
+    """The rows (N, D) of a fold, held out, and the classes of all others; each solution is near the one before."""
+
+    def __init__(self, problem: Problem, rows: np.ndarray, own: np.ndarray) -> None:
+        self._by_class = _counts_of_classes(problem.balanced, problem.targets, problem.classes)
+        self._learned, self._held_out = _Whole(rows[~own]), _Whole(rows[own])
+        self._labels, self._wanted = problem.targets[~own], problem.targets[own]
+        self._weights = np.zeros((rows.shape[1] + 1, problem.classes))
+
+    def loss(self, l2: float) -> float:
+        """Return the log loss of the rows held out."""
+        self._weights = _logistic_regression(self._learned, self._labels, l2, self._weights, by_class=self._by_class)
+        return _log_loss(self._held_out, self._wanted, self._weights, self._by_class)
+
+
+class _FoldOfLabels:
+    """The same of labels (N, C)."""
+
+    def __init__(self, problem: Problem, rows: np.ndarray, own: np.ndarray) -> None:
+        targets = problem.targets.astype(np.float64)
+        learned, self._wanted = targets[~own], targets[own]
+        values, vectors, _ = _principal(_Whole(rows[~own]), learned, lambda each: each - learned.mean(axis=0))
+        weights = _positive_weights(problem)
+        self._search = _LabelSearch(_Whole(rows[~own] @ vectors), learned, values, weights)
+        self._held_out = _Whole(rows[own] @ vectors)
+        self._weights = np.zeros((rows.shape[1] + 1, targets.shape[1]))
+
+    def loss(self, l2: float) -> float:
+        """Return the mean log loss of all labels of the rows held out."""
+        self._weights = self._search.minimum(self._weights, np.full(self._weights.shape[1], l2))
+        losses = _label_losses(self._held_out, self._wanted, self._weights, self._search.positive_weights)
+        return float(losses.mean())
 
 
 def _along_all_directions(features: _Standardised) -> np.ndarray:

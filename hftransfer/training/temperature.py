@@ -17,10 +17,10 @@ _MOST_LOGITS = 1 << 23
 """Numbers that lie in memory at once."""
 
 
-def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples], *, is_start: bool = False) -> float:
+def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples], *, stepped: bool) -> float:
     """Divide the weights and bias of the last layer by the temperature that examples choose which the head did not
-    learn from, and return it; 1 where nothing changes: no label, and so no accuracy, ever does. A model that `is_start`
-    made no step: it is not sure of what it saw many times.
+    learn from, and return it; 1 where nothing changes: no label, and so no accuracy, ever does. One that was `stepped`
+    is sure of what it saw many times; a solved head, and a start that is kept, are not.
 
     Where the head is solved again in no time these are all of training and validation, each out of its fold: a small
     validation split alone tells little. Else they are those of validation.
@@ -33,7 +33,7 @@ def fold_temperature(job: Job, sources: Sources, examples: dict[str, Examples], 
     validation = _of_validation(job, sources, examples)
     held_out = known or validation
     # Of several processes each has the same logits but for rounding: one decides for all.
-    temperature = job.compute.processes.first(lambda: _chosen(held_out, validation, is_start=is_start))
+    temperature = job.compute.processes.first(lambda: _chosen(held_out, validation, stepped=stepped))
     job.made.temperature = _divided(job, temperature)
     if temperature == 1.0:
         return 1.0
@@ -48,12 +48,12 @@ def may_calibrate(job: Job) -> bool:
     return job.train.calibrate and job.task.calibrates and job.adapter.last_layer_is_solvable
 
 
-def _chosen(held_out: HeldOut, validation: HeldOut, *, is_start: bool) -> float:
+def _chosen(held_out: HeldOut, validation: HeldOut, *, stepped: bool) -> float:
     """Return the temperature, 1 where it raises the log loss of validation: the heads of the folds are others than the
     model's own, and may have other biases. It may raise that of a few rows where a network learned in steps."""
     found = temperature_of(held_out.logits, held_out.labels)
     plain, scaled = (log_loss(validation.logits / each, validation.labels) for each in (1.0, found))
-    return found if scaled < plain or (held_out is validation and not is_start) else 1.0
+    return found if scaled < plain or (held_out is validation and stepped) else 1.0
 
 
 def _of_validation(job: Job, sources: Sources, examples: dict[str, Examples]) -> HeldOut:

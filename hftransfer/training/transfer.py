@@ -101,9 +101,9 @@ def transfer(job: Job) -> Transferred:
                 if job.strategy.interpolate is not None:
                     by_names.look("learned")
                     by_names.mix(job.strategy.interpolate)
-                is_start = fitted is not None and fitted.history.keeps_start
+                stepped = fitted is not None and not fitted.history.keeps_start
                 sources = _with_features_kept(job, sources)
-                temperature = fold_temperature(job, sources, examples, is_start=is_start)
+                temperature = fold_temperature(job, sources, examples, stepped=stepped)
                 known = fitted.best if fitted is not None and temperature == 1.0 else None
                 judged = _judge(job, sources, examples, known, seen_before)
                 by_names.look("after")

@@ -175,12 +175,33 @@ def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
     adapter = load_adapter(checkpoint, ("one", "other"), head=head_task(task).head)
     twin = frozen_twin(adapter, BF16)
     packed = [module for module in twin.model.modules() if isinstance(module, PackedLinear)]
-    assert len(packed) == sum(type(module) is nn.Linear for module in adapter.model.modules())
+    linear = [module for module in adapter.model.modules() if type(module) is nn.Linear]
+    assert adapter.head in linear
+    assert len(packed) == len(linear) - 1  # the head stays in float32
     monkeypatch.setattr(frozen, "pack_linear", lambda _: None)
     inputs = {name: own.to(torch.bfloat16 if own.is_floating_point() else own.dtype) for name, own in trial(adapter)}
     with torch.inference_mode():
         found, wanted = (own.below(inputs, len(own.stages))["hidden"] for own in (twin, frozen_twin(adapter, BF16)))
     assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("family", ["vit", "bert"])
+def test_the_head_of_a_twin_resolves_what_lies_close_together(family, tiny):
+    checkpoint = find_checkpoint(str(tiny(family)))
+    assert checkpoint is not None
+    task: Any = "image-classification" if family == "vit" else "text-classification"
+    adapter = load_adapter(checkpoint, ("one", "other"), head=head_task(task).head)
+    width = adapter.head.weight.shape[1]
+    # Years: in bfloat16 the next ones lie 8 apart.
+    adapter.set_head(torch.zeros(2, width), torch.tensor([2001.0, 2002.5]))
+    twin = frozen_twin(adapter, BF16)
+    inputs = {name: own.to(torch.bfloat16 if own.is_floating_point() else own.dtype) for name, own in trial(adapter)}
+    with torch.inference_mode(), BF16.autocast():
+        found = twin.above(twin.below(inputs, 0), 0)
+    assert found.float().tolist() == [[2001.0, 2002.5]] * 2
+    with torch.inference_mode(), BF16.autocast(), frozen.head_in_float32(adapter.head):
+        found = adapter.above(adapter.below(dict(trial(adapter)), 0), 0)
+    assert found.float().tolist() == [[2001.0, 2002.5]] * 2
 
 
 def trial(adapter: Any) -> list[tuple[str, Tensor]]:

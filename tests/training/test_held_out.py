@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from hftransfer.metrics.calibration import log_loss, temperature_of
+from hftransfer.training import held_out as held_out_module
 from hftransfer.training.held_out import HeldOut, out_of_fold
-from hftransfer.training.learning_curve import drawn_evenly
 from hftransfer.training.solver import InMemory, solve_head
 from hftransfer.training.temperature import _chosen
 
@@ -50,7 +50,8 @@ def test_logits_are_those_of_scikit_learns_regressions_on_the_other_folds() -> N
     assert found is not None
     rows, labels = (np.concatenate(parts) for parts in zip(train, validation, strict=True))
     np.testing.assert_array_equal(found.labels, labels)
-    order = drawn_evenly(labels, np.random.default_rng(0))
+    order = np.random.default_rng(0).permutation(100)
+    order = np.concatenate([order[labels[order] == label] for label in range(3)])
     for number in range(5):
         own = order[number::5]
         rest = np.setdiff1d(order, own)
@@ -62,14 +63,32 @@ def test_logits_are_those_of_scikit_learns_regressions_on_the_other_folds() -> N
         np.testing.assert_allclose(told, wanted, atol=0.02)
 
 
+@pytest.mark.parametrize("counts", [[40] * 5, [20] * 10, [60, 40], [80, 20], [50, 50], [30, 30, 30]])
+def test_every_fold_holds_every_class_as_often_as_its_share(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows = np.eye(len(counts), dtype=np.float32)[labels]
+    seen: list[np.ndarray] = []
+
+    def head(_: object, __: object, held_out: tuple[InMemory, np.ndarray], ___: int) -> object:
+        seen.append(held_out[1])
+        return SimpleNamespace(logits=lambda own: np.zeros((own.shape[0], len(counts))))
+
+    monkeypatch.setattr(held_out_module, "solved_again", head)
+    splits = SimpleNamespace(class_names=[str(label) for label in range(len(counts))])
+    assert found_of((rows[::2], labels[::2]), (rows[1::2], labels[1::2]), splits=splits) is not None
+    for own in seen:
+        shares = np.bincount(own, minlength=len(counts))
+        assert np.abs(shares - np.array(counts) / 5).max() <= 1
+
+
 def test_the_temperature_of_a_start_never_raises_the_log_loss_of_validation() -> None:
     # Sure of 14 that it has right, and undecided about 10: less often right than sure, and yet not too sure.
     gaps = np.array([8.0] * 14 + [-0.3] * 10)  # (24,)
     own = HeldOut(np.stack([gaps, np.zeros(24)], axis=1), np.zeros(24, dtype=np.int64), "validation")
-    learned = _chosen(own, own, is_start=False)
+    learned = _chosen(own, own, stepped=True)
     assert learned > 1
     assert log_loss(own.logits / learned, own.labels) > log_loss(own.logits, own.labels)
-    assert _chosen(own, own, is_start=True) == 1
+    assert _chosen(own, own, stepped=False) == 1
 
 
 def test_they_choose_a_temperature_and_so_does_a_small_validation_split() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -542,3 +543,72 @@ def test_of_fewer_rows_than_features_the_ridge_is_that_of_the_normal_equations()
     for strength in (1e-3, 1.0):
         expected = np.linalg.solve(rows.T @ rows / 9 + strength * np.eye(30), rows.T @ (np.eye(3)[labels] - priors) / 9)
         assert vectors @ (rotated / (eigen[:, None] + strength)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("count", "width"), [(30, 100), (30, 29), (40, 7)])
+def test_generalised_cross_validation_is_that_of_the_hat_matrix(count: int, width: int) -> None:
+    generator = np.random.default_rng(count)
+    values = generator.normal(0, 1, (count, width)).astype(np.float32)
+    numbers = generator.normal(0, 1, count)  # nothing of them can be known
+    few = InMemory(values[:5]), numbers[:5]
+    tried = dict(solver.solve_numbers(Problem(InMemory(values), numbers, *few, classes=0)).path)
+    exact = values.astype(np.float64)
+    inputs = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    gram, ones = inputs @ inputs.T / count, np.full((count, count), 1 / count)
+    for l2, told in tried.items():
+        hat = gram @ np.linalg.inv(gram + l2 * np.eye(count)) + ones  # (N, N)
+        residual = numbers - hat @ numbers
+        wanted = np.sqrt(np.mean(residual**2)) / (1 - np.trace(hat) / count)
+        if l2 >= 1e-3 or width < count - 1:  # below, this difference is but rounding
+            assert told == pytest.approx(wanted, rel=1e-3)
+    if width >= count:  # as many directions as rows: no strength wins by fitting all of them
+        assert tried[min(tried)] > 0.5
+        assert tried[min(tried)] == pytest.approx(tried[sorted(tried)[1]], rel=1e-2)
+
+
+def test_few_validation_rows_leave_the_strength_of_labels_to_cross_validation() -> None:
+    lost = np.zeros((4, 2))
+    for seed, independent in np.ndindex(4, 2):
+        generator = np.random.default_rng(seed)
+        values = generator.normal(0, 1, (270, 120)).astype(np.float32)
+        labels = (values[:, :3] + generator.normal(0, 1, (270, 3)) > 0).astype(np.int64)
+        train, few = (InMemory(values[:60]), labels[:60]), (InMemory(values[60:70]), labels[60:70])
+        head = solve_labels(Problem(*train, *few, classes=3, independent=bool(independent)))
+        logits, truth = head.logits(InMemory(values[70:])), labels[70:]
+        lost[seed, independent] = np.mean(np.logaddexp(0, logits) - truth * logits)
+    assert (lost[:, 1] < lost[:, 0]).all()
+    by_folds = head
+    assert by_folds.measure == "log loss by cross-validation"
+    assert dict(by_folds.path)[by_folds.l2] == by_folds.measured == min(dict(by_folds.path).values())
+    # The same by scikit-learn's heads: each label of each fold by itself.
+    fold = solver._fold_of_rows(Problem(*train, *few, classes=3), 5)
+    inputs, *_ = scaled(values[:60])
+    losses = np.zeros((60, 3))
+    for number, label in np.ndindex(5, 3):
+        own = fold == number
+        head = LogisticRegression(C=1 / ((~own).sum() * by_folds.l2), tol=1e-10, max_iter=10_000)
+        found = head.fit(inputs[~own], labels[:60][~own, label]).predict_proba(inputs[own])
+        losses[own, label] = -np.log(found[np.arange(own.sum()), labels[:60][own, label]])
+    assert by_folds.measured == pytest.approx(losses.mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_folds_that_choose_keep_groups_together_and_classes_apart(several: bool) -> None:
+    generator = np.random.default_rng(1)
+    groups = np.repeat(np.arange(24), generator.integers(1, 6, 24))
+    labels = (groups % 3).astype(np.int64)
+    values = generator.normal(0, 1, (len(groups), 4)).astype(np.float32)
+    targets = np.eye(3, dtype=np.int64)[labels] if several else labels
+    given = Problem(
+        *(InMemory(values), targets, InMemory(values[:9]), targets[:9]), classes=3, independent=True, groups=groups
+    )
+    folds = solver._folds_to_choose_by(given)
+    assert folds == 5
+    fold = solver._fold_of_rows(given, folds)
+    assert all(len(set(fold[groups == group])) == 1 for group in range(24))
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.max() <= 1.6 * sizes.min()
+    if not several:
+        assert (np.array([np.bincount(labels[fold == number], minlength=3) for number in range(folds)]) > 0).all()
+    # Two groups of a class are too few, however many rows they have.
+    assert solver._folds_to_choose_by(replace(given, groups=labels * 2 + np.arange(len(labels)) % 2)) == 0
