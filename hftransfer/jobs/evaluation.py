@@ -145,7 +145,17 @@ def _judged_on_own(
     if split not in found or not len(found[split]):
         names = [name for name, part in splits.items() if len(part)]
         raise DataError(must_be("the split to evaluate", f"one with examples ({', '.join(names)})", f"'{split}'"))
-    return predictor.evaluate_rows(found[split].rows, recipe.data.decode, label_map)
+    if recipe.resolved is not None and recipe.resolved.data_fingerprint != splits.fingerprint():
+        told = f"the data have changed since the run: the {split} split may hold rows that the model learned from"
+        progress.line(f"warning: {told}. Judge it on others: --data")
+    rows, reader = list(found[split].rows), predictor.task.reader
+    if reader.decodes and recipe.data.on_error == "skip":  # as the run left them out
+        with progress.stage(reader.inspects(decode=True), len(rows)) as advance:
+            faults = reader.inspect(rows, advance, recipe.data, decode=True).faults
+        for reason in faults.values():
+            progress.line(f"left out: {reason}")
+        rows = [row for place, row in enumerate(rows) if place not in faults]
+    return predictor.evaluate_rows(rows, recipe.data.decode, label_map)
 
 
 def _judged_by_names(
