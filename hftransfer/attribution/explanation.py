@@ -333,7 +333,8 @@ class AnswerExplanation(Explanation):
     @override
     def line(self, name: str) -> str:
         spans = "; ".join(f"'{span.text}' {span.score:.3f}" for span in self.spans[:3])
-        return f"{name}: '{self.answer.answer}' {self.answer.score:.4f}; next: {spans or 'none'}"
+        told = f"'{self.answer.answer}'" if self.answer.answer else "(no answer)"
+        return f"{name}: {told} {self.answer.score:.4f}; next: {spans or 'none'}"
 
     @override
     def spans_in_context(self) -> list[dict[str, str]]:

@@ -93,7 +93,8 @@ def _reason(finding: Finding) -> str:
 def _caption(finding: Finding) -> str:
     name = Path(finding.id).name
     if finding.kind == "label":
-        return f"{finding.label}; likely {finding.suggested}\n{name}"
+        # Of several labels one may be too many, and nothing is missing.
+        return f"{finding.label}; {f'likely {finding.suggested}' if finding.suggested else 'one too many'}\n{name}"
     return f"{finding.split}, {finding.label}\n{name}"
 
 

@@ -148,6 +148,12 @@ def label_notes(labels: Iterable[str]) -> list[str]:
             f"warning: labels such as '{joint[0]}' look like several labels at once: here each combination is "
             f"a class of its own ({len(joint)} such classes); data.labels: multi learns each label separately"
         )
+    by_commas = [n for n in counts if "," in n and any(part.strip() in counts for part in n.split(","))]
+    if by_commas and not notes:  # names of classes may have commas, but not those of two others
+        notes.append(
+            f"warning: '{by_commas[0]}' is one class here, and a part of it another: where these are several labels, "
+            "separate them by | or ; and set data.labels: multi"
+        )
     folded: dict[str, list[str]] = {}
     for name in sorted(counts):
         folded.setdefault(" ".join(name.casefold().split()), []).append(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -315,9 +315,9 @@ def _require_no(request: PredictRequest, names: Sequence[str], allowed: str) -> 
         raise RecipeError(*faults)
 
 
-def _in_cell(several: Sequence[object]) -> str:
-    """Return several labels joined, and other lists as JSON."""
-    if all(isinstance(one, str) for one in several):
+def _in_cell(several: Sequence[object] | Mapping[str, object]) -> str:
+    """Return several labels joined, and other lists and mappings as JSON."""
+    if not isinstance(several, Mapping) and all(isinstance(one, str) for one in several):
         return "|".join(map(str, several))
     return json.dumps(several, ensure_ascii=False)
 
@@ -344,7 +344,7 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[JsonOb
                 scores = row.get("scores", {})
                 flat = {**row, **{f"score_{name}": scores[name] for name in (names or scores) if name in scores}}
                 flat.pop("scores", None)
-                flat |= {name: _in_cell(value) for name, value in flat.items() if isinstance(value, tuple)}
+                flat |= {name: _in_cell(value) for name, value in flat.items() if isinstance(value, tuple | dict)}
                 flat["input"] = " | ".join(row["input"]) if isinstance(row["input"], list) else row["input"]
                 # Errors that come first wait until the columns are known.
                 waiting.append(flat)

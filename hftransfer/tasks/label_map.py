@@ -43,6 +43,8 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
     else:
         allowed = "a mapping of labels to classes, or position, text-order or natural-order"
         raise RecipeError(must_be("label_map", allowed, type(given).__name__))
+    # As in tables, 1.0 and 1 are one label.
+    meant = {label if label in present else re.sub(r"^(-?\d+)\.0+$", r"\1", label): n for label, n in meant.items()}
     faults = [
         must_be(
             f"the class of '{label}' in the label map", "one of the model's", f"'{name}'", nearest(name, class_names)

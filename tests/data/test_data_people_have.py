@@ -676,6 +676,7 @@ def test_one_label_in_several_forms_is_one_label(values: list[Any], wanted: list
             ("'billing|urgent' look like several labels at once", "data.labels: multi"),
         ),
         (["x;y", "y;z", "z"], ("look like several labels at once",)),
+        (["animal, pet", "animal"], ("'animal, pet' is one class here, and a part of it another", "| or ;")),
         (["Cat", "cat", "dog"], ("'Cat' (10), 'cat' (10) differ only by case or spaces",)),
     ],
 )
