@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 import pytest
 
-from hftransfer.base.errors import DataError
+from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.roles import Found
@@ -211,6 +211,13 @@ def test_names_that_commas_join_are_a_warning() -> None:
     notes = LABEL_SETS.notes(_rows([("billing, login",), ("login",), ("urgent",)]))
     assert any("'billing, login' is one label here: separate several by | or ;" in note for note in notes)
     assert not any("is one label" in note for note in LABEL_SETS.notes(_rows([("Ghent, Belgium",), ("Oslo",)])))
+
+
+def test_settings_may_be_maps() -> None:
+    found = settings_from_words("x", ['classes={"#808080": sky, 255: null}'])
+    assert found.classes == {"#808080": "sky", "255": None}
+    with pytest.raises(RecipeError, match=r"data\.classes must be a map, as in \{0: road, 255: null\}"):
+        settings_from_words("x", ["classes={a: [b"])
 
 
 def test_columns_are_listed_on_the_command_line() -> None:
