@@ -195,7 +195,7 @@ def test_in_words(study: Study) -> str:
         f"{counted(len(study.differences), 'pair')}, compared on the same test examples. p comes from a paired "
         "permutation test, corrected for the number of pairs (Holm). The 95 % interval has the differences that this "
         "test does not reject. A difference is real if p is below 0.05 and the interval leaves out 0: for these seeds, "
-        "it is then more than luck with the test examples."
+        "it is then more than luck with the test examples. An example that several seeds tested counts once."
     )
 
 
