@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,6 +19,10 @@ from hftransfer.data.tables import raise_first
 
 Targets = np.ndarray | list[Target]
 """The targets of a split as a loss takes them: class ids (N,) of int64, or a list with an entry of each row."""
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_MANY_FAULTS = 10
+"""Of classes with too few examples: if all are numbers, no classes are meant."""
 
 
 class TargetKind(ABC):
@@ -150,6 +155,10 @@ class Classes(TargetKind):
             # The generator is seeded per class and split so that adding a class leaves the others' split alone.
             words = [seed, *label.encode(), *name.encode()]
             held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
+        if len(faults) > _MANY_FAULTS and all(_NUMBER.fullmatch(label) for label in by_class):
+            allowed = "names of classes for a classification task"
+            remedy = "To predict numbers, use task: image-regression or text-regression."
+            faults.insert(0, must_be("the labels", allowed, f"{len(by_class)} different numbers", remedy))
         raise_first(faults)
         return divided(rows, held)
 

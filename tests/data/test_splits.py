@@ -11,10 +11,11 @@ import pytest
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.dialogues import COMPLETIONS, Dialogue, Turn
-from hftransfer.data.rows import BytesContent, FileContent, Row
+from hftransfer.data.rows import BytesContent, FileContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Splits, build_splits, split_rows
+from hftransfer.data.targets import CLASSES
 from tests.builders import encoded, faults_of, missing_words, picture, write_classes
 
 
@@ -43,6 +44,12 @@ def told(found: Any, **settings: Any) -> str:
 
 
 # --- holding out -----------------------------------------------------------------------------------------------------
+
+
+def test_many_different_numbers_are_told_to_be_no_classes() -> None:
+    rows = [Row(f"{place}", TextContent(f"a text {place}"), f"{place / 3:.3f}") for place in range(40)]
+    with pytest.raises(DataError, match=r"got 40 different numbers\. To predict numbers, use task: image-regression"):
+        CLASSES.hold_out(rows, 0.2, 0, "test")
 
 
 def test_held_out_parts_are_stratified_disjoint_and_whole():
