@@ -170,7 +170,9 @@ def look(settings: DataSettings, task: str | None, progress: Progress) -> Seen:
         raise alone or next(iter(faults.values()))
     told = [f"{name}: {error.faults[0]}" for name, error in faults.items()]
     allowed = "images or texts with labels, questions, prompts with completions, or images with captions"
-    raise DataError(must_be(f"the data {data}", allowed, "none of these"), *told)
+    named = f"hftransfer init {data} text_column=… label_column=…"
+    remedy = f"Name the columns of a table: {named}" if path.is_file() and table_suffix(path) else ""
+    raise DataError(must_be(f"the data {data}", allowed, "none of these", remedy), *told)
 
 
 def _flag_columns(path: Path) -> list[str]:
