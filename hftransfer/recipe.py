@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import io
 import json
@@ -21,6 +20,7 @@ from hftransfer.base.errors import RecipeError, must_be, nearest, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import HubSettings, OutputSettings
 from hftransfer.base.shipped import shipped_recipes
+from hftransfer.base.yaml_values import plain_copy, scalar
 from hftransfer.data.settings import DataSettings
 from hftransfer.strategies import CONTRASTIVE, STRATEGIES, LinearProbe, Strategy, nearest_strategy, strategy_of
 from hftransfer.tasks import TASKS
@@ -55,7 +55,6 @@ OTHER_NAMES = {
 """Other names of tasks that are ours."""
 _MOST_BYTES = 1 << 20
 _LONGEST_SHOWN = 80
-_PLAIN_TYPES = (str, int, float, bool, type(None), list, dict)
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
 }
@@ -320,7 +319,7 @@ def load_recipe(
     """
     if isinstance(source, Mapping):
         try:
-            document = _Document(_plain_copy(source), {}, "recipe")
+            document = _Document(plain_copy(source), {}, "recipe")
         except RecursionError:
             raise RecipeError(must_be("the recipe", "a mapping", "too many nested levels")) from None
         name = "recipe"
@@ -519,7 +518,7 @@ class _Document:
             for name, value in overrides.items():
                 try:
                     raw = None if isinstance(value, list | dict) else str(value)
-                    self._set(tuple(str(name).split(".")), _plain_copy(value), raw, faults)
+                    self._set(tuple(str(name).split(".")), plain_copy(value), raw, faults)
                 except RecursionError:
                     faults.append(must_be(f"override {_cut(str(name))}", "a value", "too many nested levels"))
             return
@@ -538,7 +537,7 @@ class _Document:
                 faults.append(must_be("an override", "key=value or ~key", f"'{_cut(text)}'"))
             else:
                 try:
-                    self._set(tuple(key.split(".")), _scalar(raw), raw, faults)
+                    self._set(tuple(key.split(".")), scalar(raw), raw, faults)
                 except RecursionError:
                     faults.append(must_be(f"override {_cut(key)}", "a value", "too many nested levels"))
 
@@ -651,35 +650,7 @@ def _plain_value(node: Node, key: Path_, lines: dict[Path_, int], faults: list[s
         return [_plain_value(item, key, lines, faults, file) for item in node.value]
     # A date stays text: recipes have no dates, but data may be called by one.
     is_text = str(node.tag).endswith((":str", ":timestamp"))
-    return node.value if is_text else _scalar(node.value)
-
-
-def _scalar(text: str) -> object:
-    """Return the value of YAML 1.2 text as an override gives it: numbers, true / false, null, [lists], else the
-    text."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    # Anchors, aliases and tags have no place in an override.
-    if re.search(r"[&*!]", text):
-        return text
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        return text
-    quoted = text.strip()[:1] in ("'", '"')
-    # Unquoted text is taken as it stands: YAML would cut it at " #".
-    plain = (isinstance(value, str) and not quoted) or not isinstance(value, _PLAIN_TYPES)
-    return text if plain else _plain_copy(value)
-
-
-def _plain_copy(value: object) -> Any:
-    """Return a copy of a value whose keys are texts, as those of a recipe are."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain_copy(below) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_plain_copy(below) for below in value]
-    return copy.deepcopy(value)
+    return node.value if is_text else scalar(node.value)
 
 
 def _leaves(values: Mapping[str, object], above: Path_ = ()) -> Iterator[Path_]:

@@ -24,10 +24,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     return buffer.getvalue()
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number as programs write it."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def cell(value: object) -> object:
     """Return the value as a cell of a table: a text shows, steers nothing, and is no formula; what is no number is an
     empty cell."""
     if not isinstance(value, str):
         return "" if isinstance(value, float) and math.isnan(value) else value
     shown = printable(value)
-    return f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) else shown
+    return f"'{shown}" if shown.startswith(_FORMULA) and not is_number(shown) else shown

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, settings_in_words
+from hftransfer.base.yaml_values import scalar
 
 OR_SKIP = ", or set data.on_error: skip"
 OR_MORE_TOKENS = ", or set a larger data.max_tokens"
@@ -264,31 +265,12 @@ def settings_from_words(source: str, given: Sequence[str]) -> DataSettings:
         is_list = key in DataSettings.model_fields and value.startswith("[") and value.endswith("]")
         values[key] = [part.strip(" '\"") for part in value[1:-1].split(",")] if is_list else value
         if key in DataSettings.model_fields and value.startswith("{"):
-            try:
-                values[key] = _mapping_of(value)
-            except ValueError:
+            values[key] = scalar(value)
+            if not isinstance(values[key], dict):
                 faults.append(must_be(f"data.{key}", "a map, as in {0: road, 255: null}", f"'{value}'"))
     if faults:
         raise RecipeError(*faults)
     return settings_of(source, values)
-
-
-def _mapping_of(text: str) -> dict[str, object]:
-    """Return a map that is written as YAML.
-
-    Raises:
-        ValueError: it is none.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        found = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ValueError(text) from error
-    if not isinstance(found, dict):
-        raise ValueError(text)
-    return {str(key): value for key, value in found.items()}
 
 
 def of_no_recipe(error: DataError) -> DataError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, counted, must_be, nearest
+from hftransfer.base.tabular import is_number
 from hftransfer.data.columns import label_notes
 from hftransfer.data.rows import Row, Target
 from hftransfer.data.tables import raise_first
@@ -20,7 +20,6 @@ from hftransfer.data.tables import raise_first
 Targets = np.ndarray | list[Target]
 """The targets of a split as a loss takes them: class ids (N,) of int64, or a list with an entry of each row."""
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _MANY_FAULTS = 10
 """Of classes with too few examples: if all are numbers, no classes are meant."""
 
@@ -155,7 +154,7 @@ class Classes(TargetKind):
             # The generator is seeded per class and split so that adding a class leaves the others' split alone.
             words = [seed, *label.encode(), *name.encode()]
             held.update(np.random.default_rng(words).permutation(members)[:count].tolist())
-        if len(faults) > _MANY_FAULTS and all(_NUMBER.fullmatch(label) for label in by_class):
+        if len(faults) > _MANY_FAULTS and all(map(is_number, by_class)):
             allowed = "names of classes for a classification task"
             remedy = "To predict numbers, use task: image-regression or text-regression."
             faults.insert(0, must_be("the labels", allowed, f"{len(by_class)} different numbers", remedy))

@@ -88,10 +88,9 @@ def evaluate_model(
     rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
     if reader.decodes and chosen.on_error == "skip":
         rows, left = _readable(rows, left, reader, chosen, progress)
-    for note in [*found.notes, *(f"left out: {reason}" for _, reason in left[:10])]:
+    for note in found.notes:
         progress.line(note)
-    if len(left) > 10:
-        progress.line(f"… and {len(left) - 10} more rows")
+    _tell_left(left, progress)
     for note in predictor.notes_on_judging(rows):
         progress.line(note)
     return predictor.evaluate_rows(rows, chosen.decode, label_map)
@@ -105,11 +104,27 @@ def _readable(
     Raises:
         DataError: they are too many.
     """
+    sound, faults = _parted(rows, reader, settings, progress)
+    left = [*left, *faults]
+    check_skipped([Skipped("", id, reason) for id, reason in left], len(sound) + len(left), settings)
+    return sound, left
+
+
+def _parted(
+    rows: list[Row], reader: Reader, settings: DataSettings, progress: Progress
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Return the rows whose images can be read, and of the others the names with the reasons."""
     with progress.stage(reader.inspects(decode=True), len(rows)) as advance:
         faults = reader.inspect(rows, advance, settings, decode=True).faults
-    left = [*left, *((rows[place].id, reason) for place, reason in faults.items())]
-    check_skipped([Skipped("", id, reason) for id, reason in left], len(rows) + len(left) - len(faults), settings)
-    return [row for place, row in enumerate(rows) if place not in faults], left
+    sound = [row for place, row in enumerate(rows) if place not in faults]
+    return sound, [(rows[place].id, reason) for place, reason in faults.items()]
+
+
+def _tell_left(left: Sequence[tuple[str, str]], progress: Progress) -> None:
+    for _, reason in left[:10]:
+        progress.line(f"left out: {reason}")
+    if len(left) > 10:
+        progress.line(f"… and {len(left) - 10} more rows")
 
 
 def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
@@ -150,11 +165,8 @@ def _judged_on_own(
         progress.line(f"warning: {told}. Judge it on others: --data")
     rows, reader = list(found[split].rows), predictor.task.reader
     if reader.decodes and recipe.data.on_error == "skip":  # as the run left them out
-        with progress.stage(reader.inspects(decode=True), len(rows)) as advance:
-            faults = reader.inspect(rows, advance, recipe.data, decode=True).faults
-        for reason in faults.values():
-            progress.line(f"left out: {reason}")
-        rows = [row for place, row in enumerate(rows) if place not in faults]
+        rows, left = _parted(rows, reader, recipe.data, progress)
+        _tell_left(left, progress)
     return predictor.evaluate_rows(rows, recipe.data.decode, label_map)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hftransfer.tasks.contract import Examples
 from hftransfer.training.job import Job
 from hftransfer.training.learning_curve import QUICK_NUMBERS, solved_again
-from hftransfer.training.solver import InMemory
+from hftransfer.training.solver import InMemory, folds_in_turn
 from hftransfer.training.sources import Sources
 
 _FOLDS = 5
@@ -46,10 +46,8 @@ def out_of_fold(job: Job, sources: Sources, examples: dict[str, Examples]) -> He
     if grouped or few or validation.shape[0] >= _MANY or count * train.shape[1] > QUICK_NUMBERS:
         return None
     rows = np.concatenate([own.rows(0, own.shape[0]) for own in (train, validation)])  # (N, D)
-    fold = np.empty(count, dtype=np.int64)
-    # In turn within each class: the order of `drawn_evenly` repeats itself, and each fold would get classes of its own.
-    order = np.random.default_rng(job.train.seed).permutation(count)
-    fold[order[np.argsort(labels[order], kind="stable")]] = np.arange(count) % _FOLDS
+    # The order of `drawn_evenly` repeats itself: by that each fold would get classes of its own.
+    fold = folds_in_turn(labels, _FOLDS, job.train.seed)
     logits = np.empty((count, classes))
     for number in range(_FOLDS):
         own, rest = fold == number, fold != number

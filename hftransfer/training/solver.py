@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
+from hftransfer.data.groups import deal
 from hftransfer.tasks.head_task import ClassWeights
 from hftransfer.tasks.labelled import weights_by_class
 from hftransfer.tasks.multi_label import positive_weights
@@ -117,7 +118,7 @@ class Problem:
     """Whether no training row is like another by its making but for its group, and none has shaped the features: then
     they can choose the L2 strength by cross-validation where validation rows are few."""
     groups: np.ndarray | None = None
-    """The group (N,) of each training row, where some are like others: folds keep them together."""
+    """The number (N,) of each training row's group, from 0, where some are like others: folds keep them together."""
     learned: bool = False
     """Whether these very rows have shaped the features, so that all have one unit, in which their mean squared
     distance from their mean is 1: how much each varies says which of them tell the classes apart."""
@@ -511,9 +512,7 @@ def solve_labels(problem: Problem) -> SolvedHead:
     choose the strengths, cross-validation chooses one for all labels.
     """
     if folds := _folds_to_choose_by(problem):
-        with threadpool_limits(1, "blas"):
-            tried = _cross_validated(problem, folds)
-        return _chosen_by_folds(tried, lambda l2: solve_labels(replace(problem, l2=l2)))
+        return _chosen_by_folds(problem, folds, lambda l2: solve_labels(replace(problem, l2=l2)))
     mean, deviation = _moments(problem.train)
     scaled, held_out = (_Standardised(part, mean, deviation) for part in (problem.train, problem.validation))
     targets, wanted = problem.targets.astype(np.float64), problem.validation_targets.astype(np.float64)
@@ -778,9 +777,7 @@ def _solve_classes(problem: Problem) -> SolvedHead:
         # Classes lie far apart in what they have shaped: the weakest strength looks best, and is sure of everything.
         return solve(problem.train, problem.targets, l2=_OF_LEARNED)
     if folds := _folds_to_choose_by(problem):
-        with threadpool_limits(1, "blas"):
-            losses = _cross_validated(problem, folds)
-        return _chosen_by_folds(losses, lambda l2: solve(problem.train, problem.targets, l2=l2))
+        return _chosen_by_folds(problem, folds, lambda l2: solve(problem.train, problem.targets, l2=l2))
     if problem.l2 is not None or most is None or count <= most:
         return solve(problem.train, problem.targets, l2=problem.l2)
     # Always the same rows, in the order in which they lie on the disk.
@@ -811,33 +808,34 @@ def _folds_to_choose_by(problem: Problem) -> int:
     return min(_FOLDS, least) if least >= _LEAST_OF_A_CLASS else 0
 
 
-def _chosen_by_folds(losses: Mapping[float, float], solve: Callable[[float], SolvedHead]) -> SolvedHead:
-    """Return the head of the L2 strength that was best by cross-validation; of equals the strongest."""
+def _chosen_by_folds(problem: Problem, folds: int, solve: Callable[[float], SolvedHead]) -> SolvedHead:
+    """Return the head of the L2 strength that is best by cross-validation; of equals the strongest."""
+    with threadpool_limits(1, "blas"):
+        losses = _cross_validated(problem, folds)
     l2 = min(losses, key=lambda strength: (losses[strength], -strength))
     path, measure = tuple(sorted(losses.items())), "log loss by cross-validation"
     return replace(solve(l2), l2=l2, measured=losses[l2], path=path, measure=measure)
 
 
+def folds_in_turn(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold (N,) of each row, drawn at random: those of each class (N,) in turn, of several labels a row
+    (N, C) all rows."""
+    order, fold = np.random.default_rng(seed).permutation(len(labels)), np.empty(len(labels), dtype=np.int64)
+    if labels.ndim == 1:
+        order = order[np.argsort(labels[order], kind="stable")]
+    fold[order] = np.arange(len(labels)) % folds
+    return fold
+
+
 def _fold_of_rows(problem: Problem, folds: int) -> np.ndarray:
     """Return the fold (N,) of each training row: classes evenly among the folds, no group in two of them."""
-    labels, count = problem.targets, len(problem.targets)
-    order, fold = np.random.default_rng(0).permutation(count), np.empty(count, dtype=np.int64)
-    if problem.groups is None:
-        if labels.ndim == 1:
-            order = order[np.argsort(labels[order], kind="stable")]
-        fold[order] = np.arange(count) % folds
-        return fold
-    # The largest groups first, each where fewest rows of its class are, and of equals where fewest rows are.
-    _, group = np.unique(problem.groups[order], return_inverse=True)
-    rows_of = [order[group == number] for number in range(int(group.max()) + 1)]
-    of_class, total = np.zeros((folds, max(1, problem.classes)), dtype=np.int64), np.zeros(folds, dtype=np.int64)
-    for rows in sorted(rows_of, key=len, reverse=True):
-        usual = int(np.bincount(labels[rows]).argmax()) if labels.ndim == 1 else 0
-        chosen = min(range(folds), key=lambda number: (of_class[number, usual], total[number]))
-        fold[rows] = chosen
-        of_class[chosen, usual] += len(rows)
-        total[chosen] += len(rows)
-    return fold
+    labels, groups = problem.targets, problem.groups
+    if groups is None:
+        return folds_in_turn(labels, folds, 0)
+    strata = np.eye(problem.classes, dtype=np.int64)[labels] if labels.ndim == 1 else labels  # (N, C)
+    counts = np.zeros((int(groups.max()) + 1, strata.shape[1]), dtype=np.int64)  # (G, C)
+    np.add.at(counts, groups, strata)
+    return np.asarray(deal(counts, np.bincount(groups), [1 / folds] * folds, [0])[groups])
 
 
 def _cross_validated(problem: Problem, folds: int) -> dict[float, float]:
