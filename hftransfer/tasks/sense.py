@@ -69,7 +69,7 @@ def faults_of_head(task: Task, wishes: Wishes) -> list[str]:
         faults += _faults_of_contrast(task, wishes)
     if train.views and train.augment == "none":
         faults.append(must_be("train.views", "left out when train.augment is none", train.views))
-    if train.cache == "on" and train.augment != "none" and not train.views:
+    if train.cache == "on" and train.augment != "none" and not train.views and not strategy.head_alone:
         remedy = "New views in every epoch can't be cached; train.views: 4 caches four."
         faults.append(must_be("train.cache", "auto or off with train.augment and no train.views", "on", remedy))
     if train.class_weights != "none" and not task.weighs_classes:
@@ -91,7 +91,7 @@ def _read_again(wishes: Wishes) -> str:
     strategy, train = wishes.strategy, wishes.train
     if not strategy.freezes_some:
         return f"strategy.kind: {strategy.kind} of the whole network"
-    if train.augment != "none" and not train.views:
+    if train.augment != "none" and not train.views and not strategy.head_alone:
         return f"train.augment: {train.augment} and no train.views"
     changing = [name for name in ("mixup", "cutmix") if getattr(train, name) is not None]
     if changing:

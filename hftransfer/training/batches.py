@@ -72,7 +72,7 @@ def shares_of_epoch(
         batches = shuffled_batches(count, lengths, settings.batch_size, settings.seed, epoch)
     for index, batch in enumerate(batches):
         mixing = None
-        if settings.mixup is not None or settings.cutmix is not None:
+        if settings.mixes:
             # By the batch's number: all processes draw the same, and so does an epoch that goes on.
             random = np.random.default_rng([settings.seed, epoch, index])
             mixing = draw_mixing(len(batch), settings.mixup, settings.cutmix, random)

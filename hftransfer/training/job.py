@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from pydantic import BaseModel
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import ModelError, RecipeError, must_be, some
@@ -64,6 +65,15 @@ class Choices:
 _LEAST_STEPS, _MOST_TIMES = 40, 4
 """Steps that a training from a solved head makes where nobody says how many epochs, in at most so many times the usual
 epochs (docs/strategies.md)."""
+_VIEWS_OF_SOLVED = 4
+"""Augmented views of each image that a head is solved on, where nobody says how many."""
+_OF_STEPS = (
+    *("epochs", "batch_size", "micro_batch_size", "tokens_per_batch", "micro_tokens", "optimizer", "momentum"),
+    *("weight_decay", "warmup", "schedule", "ema", "average_epochs", "metric", "max_grad_norm", "loss"),
+    *("label_smoothing", "patience", "compile", "checkpoint_every_steps"),
+)
+_OF_START = ("head_init", "learning_rate")
+"""Settings of a training in steps, and of what it starts from."""
 
 
 @dataclass
@@ -103,9 +113,11 @@ class Job:
 
     @property
     def solves(self) -> bool:
-        """Return whether what learns is one linear layer on features, which is solved."""
+        """Return whether what learns is one linear layer on features, which is solved; where images are mixed, their
+        features are others at every step, and it is stepped."""
         is_linear = self.adapter.head_is_linear or (self.task.head.of_tokens and self.adapter.head_is_direct)
-        return isinstance(self.strategy, LinearProbe) and is_linear and self.task.solver is not None
+        is_solvable = is_linear and self.task.solver is not None and not self.train.mixes
+        return isinstance(self.strategy, LinearProbe) and is_solvable
 
     @property
     def solves_rows(self) -> bool:
@@ -145,12 +157,15 @@ class Job:
     @property
     def changes_images(self) -> bool:
         """Return whether training sees other images in each epoch, so that nothing below the boundary can be kept."""
-        return (self.augments and not self.views) or self.train.mixup is not None or self.train.cutmix is not None
+        return (self.augments and not self.views) or self.train.mixes
 
     @property
     def views(self) -> int:
-        """Return how many augmented views of an image are kept; 0 for a new one in each epoch or none at all."""
-        return self.train.views or 0 if self.augments else 0
+        """Return how many augmented views of an image are kept; 0 for a new one in each epoch or none at all. A head
+        that is solved has no epochs."""
+        if not self.augments:
+            return 0
+        return self.train.views or (_VIEWS_OF_SOLVED if self.solves else 0)
 
     @property
     def augments(self) -> bool:
@@ -182,29 +197,30 @@ def require_sense(job: Job) -> None:
             allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
             raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))
         return
-    faults = [
-        must_be(f"train.{name}", "left out for a linear probe, which is solved", value)
-        for name, value in (("mixup", job.train.mixup), ("cutmix", job.train.cutmix))
-        if value is not None
-    ]
-    # Not refused: compare gives the same settings to a probe and to what is stepped.
+    if job.taken is not None:
+        return  # it was told before
     if job.on_epoch is not None:
         job.progress.line("on_epoch is not called: a solved head has no epochs")
-    usual_rate = LinearProbe.model_fields["learning_rate"].default
-    idle = {
-        "train.label_smoothing": job.train.label_smoothing,
-        "train.loss": job.train.loss if job.train.loss == "huber" else None,
-        "strategy.head_init": "random" if job.strategy.head_init == "random" else None,
-        "strategy.learning_rate": job.strategy.learning_rate if job.strategy.learning_rate != usual_rate else None,
-    }
-    for name, value in idle.items():
-        if value:
-            job.progress.line(f"{name}: {value} has no effect on a solved head")
+    # Not refused: compare gives the same settings to a probe and to what is stepped.
+    if idle := _idle_settings(job):
+        have = "has" if len(idle) == 1 else "have"
+        job.progress.line(f"{' and '.join(idle)} {have} no effect on a solved head")
     if job.augments and not job.train.views:
-        what = "transform" if job.own.transform is not None else "train.augment"
-        faults.append(must_be("train.views", f"given with {what} for a linear probe", "none", "Try views: 4."))
-    if faults:
-        raise RecipeError(*faults)
+        line = f"the head is solved on {job.views} augmented views of each training image; train.views sets how many"
+        job.progress.line(line)
+
+
+def _idle_settings(job: Job) -> list[str]:
+    """Return the settings that a recipe gives and a solved head does not heed, as they are written."""
+    told = {f"train.{name}": getattr(job.train, name) for name in _OF_STEPS if _is_given(job.train, name)}
+    told |= {f"strategy.{name}": getattr(job.strategy, name) for name in _OF_START if _is_given(job.strategy, name)}
+    if told.get("strategy.head_init") == "solved":
+        del told["strategy.head_init"]
+    return [f"{name}: {'null' if value is None else str(value).lower()}" for name, value in told.items()]
+
+
+def _is_given(settings: BaseModel, name: str) -> bool:
+    return bool(getattr(settings, name) != type(settings).model_fields[name].default)
 
 
 def _require_pairs(job: Job) -> None:

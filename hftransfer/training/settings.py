@@ -141,8 +141,17 @@ class TrainSettings(BaseModel):
     )
     cutmix: float | None = Field(None, gt=0, description="paste parts of training images into others; α, such as 1.0")
     views: int | None = Field(
-        None, ge=1, le=64, description="with augment: keep this many augmented views of each image instead of new ones"
+        None,
+        ge=1,
+        le=64,
+        description="with augment: keep this many augmented views of each image instead of new ones; 4 if left out for "
+        "a solved head",
     )
+
+    @property
+    def mixes(self) -> bool:
+        """Return whether the images of a batch are mixed with each other."""
+        return self.mixup is not None or self.cutmix is not None
 
     @field_validator("class_weights", mode="before")
     @classmethod

@@ -365,9 +365,23 @@ def test_the_loss_of_mixed_images_counts_both_labels(tiny: TinyModels, monkeypat
 
 
 @pytest.mark.parametrize("option", ["mixup", "cutmix"])
-def test_a_solved_probe_mixes_nothing(tiny: TinyModels, option: str) -> None:
-    with pytest.raises(RecipeError, match=f"train.{option} must be left out for a linear probe"):
-        transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, **{option: 0.5})
+def test_a_probe_of_mixed_images_is_stepped_from_a_solved_start(tiny: TinyModels, option: str) -> None:
+    mixing: dict[str, Any] = {option: 0.5}
+    done, _ = transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, epochs=2, **mixing)
+    start, _ = adapter_for(tiny, "vit", "image-classification", LinearProbe())
+    assert [row["epoch"] for row in done.history.rows] == [1, 2]
+    frozen = {name: own for name, own in start.model.state_dict().items() if not name.startswith("classifier")}
+    assert all(torch.equal(own, done.adapter.model.state_dict()[name]) for name, own in frozen.items())
+
+
+def test_a_probe_of_augmented_images_is_solved_on_four_views(tiny: TinyModels) -> None:
+    changes: list[dict[str, Any]] = [{"augment": "light"}, {"augment": "light", "views": 4}, {}]
+    usual, four, plain = (
+        transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, **settings)[0].adapter.head.weight
+        for settings in changes
+    )
+    assert torch.equal(usual, four)
+    assert not torch.equal(usual, plain)
 
 
 def test_lora_is_judged_merged_as_it_is_apart(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,16 +195,17 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
             {"label_smoothing": 0.1},
             "train.label_smoothing: 0.1 has no effect on a solved head",
         ),
+        (
+            "text-classification",
+            {"epochs": 3, "patience": None, "metric": "macro_f1", "optimizer": "sgd", "compile": True},
+            "train.epochs: 3 and train.optimizer: sgd and train.metric: macro_f1 and train.patience: null and "
+            "train.compile: true have no effect on a solved head",
+        ),
         ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a solved head"),
         (
             "text-classification",
             {"strategy": LinearProbe(head_init="random", learning_rate=0.1)},
-            "strategy.head_init: random has no effect on a solved head",
-        ),
-        (
-            "text-classification",
-            {"strategy": LinearProbe(head_init="random", learning_rate=0.1)},
-            "strategy.learning_rate: 0.1 has no effect on a solved head",
+            "strategy.head_init: random and strategy.learning_rate: 0.1 have no effect on a solved head",
         ),
         (
             "text-classification",
