@@ -248,6 +248,7 @@ def build_splits(
         for name, part in parts.items()
     }
     notes = [*found.notes, *notes, *shared_content(splits, reader.inputs), *shared_groups(parts, settings)]
+    notes += contradictions(splits, reader, kind)
     notes += kind.notes_on(parts)
     notes += reader.notes(pixels, settings)
     whole = Splits(**splits, class_names=class_names, skipped=tuple(faults), notes=tuple(notes), kind=kind, folds=())
@@ -437,3 +438,22 @@ def shared_content(splits: Mapping[str, Split], inputs: str) -> list[str]:
             told = f"{counted(len(shared), inputs.removesuffix('s'))} {'is' if len(shared) == 1 else 'are'} in both"
             notes.append(f"warning: {told} {first} and {second} (such as {example})")
     return notes
+
+
+def contradictions(splits: Mapping[str, Split], reader: Reader, kind: TargetKind) -> list[str]:
+    """Return a note where rows of the very same content have different labels: at most one of them can be learned."""
+    if not kind.has_names:
+        return []
+    seen: dict[bytes, Row] = {}
+    found: dict[bytes, tuple[Row, Row]] = {}
+    for split in splits.values():
+        for row, digest in zip(split.rows, split.digests, strict=True):
+            first = seen.setdefault(digest, row)
+            if set(kind.labels_of(row.target)) != set(kind.labels_of(first.target)):
+                found.setdefault(digest, (first, row))
+    if not found:
+        return []
+    have = "has rows" if len(found) == 1 else "have rows"
+    one, other = next(iter(found.values()))
+    told = counted(len(found), reader.one)
+    return [f"warning: {told} {have} with different labels (such as {one.id} and {other.id})"]

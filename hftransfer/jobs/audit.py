@@ -19,7 +19,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.data.inspection import inspect_rows
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import GivenRows, Row
-from hftransfer.data.splits import Splits, shared_content
+from hftransfer.data.splits import Splits, contradictions, shared_content
 from hftransfer.jobs.early import early_look
 from hftransfer.jobs.session import Clock, found_checkpoint, load_rows, load_splits
 from hftransfer.recipe import Recipe, load_recipe, with_memory
@@ -71,8 +71,9 @@ def audit(
     tagged = _judged_words(splits, loaded, progress) if of_words else []
     tagged += _judged_masks(splits, loaded, progress) if of_masks else []
     findings = in_order([*unreadable, *audit.findings, *tagged])
-    # What two splits share is a finding, with its rows.
-    found_too = shared_content(dict(splits.items()), task.reader.inputs)
+    # What two splits share, or has several labels, is a finding, with its rows.
+    named = dict(splits.items())
+    found_too = [*shared_content(named, task.reader.inputs), *contradictions(named, task.reader, splits.kind)]
     more = (*(note for note in splits.notes if note.startswith("warning: ") and note not in found_too), *more)
     return replace(audit, rows=audit.rows + len(unreadable), findings=findings, notes=(*audit.notes, *more))
 

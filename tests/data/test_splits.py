@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
 from hftransfer.data.dialogues import COMPLETIONS, Dialogue, Turn
+from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.rows import BytesContent, FileContent, Row, TextContent
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Splits, build_splits, split_rows
 from hftransfer.data.targets import CLASSES
+from hftransfer.data.texts import TEXTS
 from tests.builders import encoded, faults_of, missing_words, picture, write_classes
 
 
@@ -256,6 +259,23 @@ def test_images_in_two_splits_are_noted():
     assert [note for note in splits.notes if note.startswith("warning")] == [
         "warning: 2 images are in both train and test (such as a/0)"
     ]
+
+
+def test_one_content_with_two_labels_is_noted():
+    train = rows_named({"a": 4, "b": 4})
+    train += [replace(train[0], id="copy", target="b"), replace(train[0], id="same")]
+    notes = built({"train": train, "validation": rows_named({"a": 2, "b": 2}, "blue")}, test_fraction=0).notes
+    assert [note for note in notes if note.startswith("warning")] == [
+        "warning: 1 image has rows with different labels (such as a/0 and copy)"
+    ]
+
+
+@pytest.mark.parametrize(("other", "warnings"), [(("y", "x"), 0), (("x",), 1), ((), 1)])
+def test_one_text_with_two_sets_of_labels_is_noted(other, warnings):
+    rows = [Row(str(place), TextContent(f"text {place}"), ("x", "y")[: 1 + place % 2]) for place in range(40)]
+    rows.append(Row("copy", rows[1].content, other))
+    notes = build_splits({"train": rows}, DataSettings(source="memory"), 0, Progress(None), TEXTS, LABEL_SETS).notes
+    assert sum("1 text has rows with different labels (such as" in note for note in notes) == warnings
 
 
 def test_the_fingerprint_knows_content_label_and_split_but_not_order(tmp_path):
