@@ -231,8 +231,7 @@ def build_splits(
     """
     found = found if isinstance(found, Found) else Found(found)
     parts, notes = split_rows(found, settings, seed, kind)
-    # From training alone: a class that is only tested could never be learned.
-    class_names = kind.class_names(parts["train"])
+    class_names = kind.class_names_of(parts)
     kind.require_known(parts, class_names)
     reader.require_alike(parts)
     total = sum(len(part) for part in parts.values()) + len(found.left_out)

@@ -170,6 +170,7 @@ def entities_in_words(parts: Mapping[str, Sequence[Row]]) -> str:
 class WordTags(TargetKind):
     """A tag for each word of a text."""
 
+    needs_every_class = False
     hold_out_words = "rows at random, none with the last of a tag"
 
     @override
@@ -214,6 +215,15 @@ class WordTags(TargetKind):
         return tuple(sorted(names, key=_order))
 
     @override
+    def class_names_of(self, parts: Mapping[str, Sequence[Row]]) -> tuple[str, ...]:
+        """Return the tags of the training split, and those with which its entities go on elsewhere: none may be longer
+        than a word in training."""
+        learned = self.class_names(parts["train"])
+        begun = {f"I-{kind}" for prefix, kind in map(parted, learned) if prefix == "B"}
+        longer = begun & {tag for rows in parts.values() for row in rows for tag in row.target}
+        return tuple(sorted({*learned, *longer}, key=_order))
+
+    @override
     def require_known(self, parts: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> None:
         faults = []
         for name in ("validation", "test"):
@@ -253,6 +263,20 @@ class WordTags(TargetKind):
         return [
             "warning: tags are numbers without names: each is taken as a tag of its own, 0 too. For entities, write "
             "names (O, B-PER, I-PER), or give a datasets.Dataset whose ClassLabel has them"
+        ]
+
+    @override
+    def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Return the same of all splits, and a warning of tags that no training word has."""
+        known = self.class_names(parts.get("train", ()))
+        return [
+            *self.notes(row for rows in parts.values() for row in rows),
+            *(
+                f"warning: {counted(words, 'word')} of {name} {'has' if words == 1 else 'have'} the tag '{tag}' and no "
+                "training word has: it can't be learned"
+                for name, rows in parts.items()
+                for tag, words, _ in _unknown(rows, known)
+            ),
         ]
 
     @override

@@ -64,6 +64,11 @@ class TargetKind(ABC):
         del rows
         return ()
 
+    def class_names_of(self, parts: Mapping[str, Sequence[Row]]) -> tuple[str, ...]:
+        """Return the names of the classes of all splits: from training alone, since a class that is only tested could
+        never be learned."""
+        return self.class_names(parts["train"])
+
     def require_known(self, parts: Mapping[str, Sequence[Row]], class_names: Sequence[str]) -> None:
         """Return if no split has a class that is not in training.
 

@@ -367,7 +367,8 @@ def _ridge_pass(
     # less on confident examples, so the logistic optimum lies at the same strength or weaker.
     best = max(range(len(grid)), key=lambda index: (right[index], grid[index]))
     near = [grid[index] for index in range(max(0, best - 3), min(len(grid), best + 2))]
-    start = np.vstack([4.0 * fits[best], np.log(np.maximum(priors, 1e-12))])
+    # A class without a row has the prior of half a row: none at all would be surer than the rows are.
+    start = np.vstack([4.0 * fits[best], np.log(np.maximum(priors, 0.5 / count))])
     basis = _Basis(values, vectors) if classes == 2 and count >= 4 * width else None
     return sorted(near, reverse=True), start, basis
 

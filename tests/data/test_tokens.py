@@ -35,6 +35,10 @@ def _python(data: Any, **given: Any) -> Found:
     return rows_from_python(data, _settings(**given), TAGGED_TEXTS)
 
 
+def _rows(data: Any) -> list[Row]:
+    return [row for part in _python(data).values() for row in part]
+
+
 def _read(path: Path, **given: Any) -> Found:
     return find_rows(_settings(path, **given), SILENT, TAGGED_TEXTS)
 
@@ -254,6 +258,20 @@ def test_other_tasks_say_that_words_have_tags() -> None:
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def test_entities_of_a_known_type_may_be_longer_than_those_learned_from() -> None:
+    rows = [([f"w{n}", "x"], ["O", "O" if n % 2 else "B-PER"]) for n in range(30)]
+    given = Found({"train": _rows(rows[:20]), "validation": _rows(rows[20:])})
+    given["test"] = _rows([(["y", "Otto", "Mary"], ["O", "B-PER", "I-PER"])])
+    splits = _split(given)
+    assert (splits.class_names, splits.counts()["train"]) == (("O", "B-PER", "I-PER"), [30, 10, 0])
+    assert list(splits.test.targets) == [(0, 1, 2)]
+    words = "warning: 1 word of test has the tag 'I-PER' and no training word has: it can't be learned"
+    assert words in splits.notes
+    given["test"] = _rows([(["y"], ["B-ORG"])])
+    with pytest.raises(DataError, match="the tag 'B-ORG' of the test split"):
+        _split(given)
 
 
 def test_rows_are_held_out_by_the_seed_and_no_tag_is_lost() -> None:
