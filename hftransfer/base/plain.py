@@ -6,6 +6,12 @@ JsonObject: TypeAlias = dict[str, Any]
 """An object of JSON by its names: configurations, settings, metrics; who reads it knows what lies under which name."""
 
 
+def shown_value(value: float, digits: int = 6) -> str:
+    """Return a number of someone's data, such as a price, with so many digits and all that stand before the point."""
+    whole = 10**digits <= abs(value) < 1e15
+    return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+
+
 def shown_number(value: float) -> str:
     """Return a score as people read it: four places, of small numbers three digits, of large ones none behind the
     point."""

@@ -12,6 +12,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
+from hftransfer.base.plain import shown_value
 from hftransfer.data.columns import NUMBER_COLUMNS, is_unlabelled
 from hftransfer.data.pictures import Images
 from hftransfer.data.reading import LeftOutRows, Reader, Records
@@ -179,7 +180,7 @@ class Numbers(TargetKind):
     def require(self, rows: Sequence[Row]) -> None:
         values = {row.target for row in rows}
         if len(values) < 2:
-            got = f"{values.pop():g} in all of them" if values else "none"
+            got = f"{shown_value(values.pop())} in all of them" if values else "none"
             remedy = "Nothing can be learned from a single number: is it the right column (data.label_column)?"
             raise DataError(must_be("the numbers of the training data", "different from each other", got, remedy))
 
@@ -214,7 +215,7 @@ class Numbers(TargetKind):
         values = {row.target for row in rows}
         if not self.classes_task or not 0 < len(values) <= _FEW_VALUES:
             return []
-        shown = ", ".join(f"{value:g}" for value in sorted(values))
+        shown = ", ".join(shown_value(value) for value in sorted(values))
         return [
             f"the numbers are {shown} alone: here they are estimated as numbers, between which there may be others; if "
             f"each is a class of its own, that is task {self.classes_task}"
@@ -222,10 +223,13 @@ class Numbers(TargetKind):
 
     @override
     def in_words(self, target: Target) -> str:
-        return f"{target:g}"
+        return shown_value(target)
 
 
 def _in_words(rows: Sequence[Row]) -> str:
     values = np.array([row.target for row in rows])
     least, median, most = np.quantile(values, [0.0, 0.5, 1.0]).tolist()
-    return f"{least:g} to {most:g}, median {median:g}, mean {values.mean():.4g}, deviation {values.std():.4g}"
+    mean, deviation = shown_value(values.mean(), 4), shown_value(values.std(), 4)
+    return (
+        f"{shown_value(least)} to {shown_value(most)}, median {shown_value(median)}, mean {mean}, deviation {deviation}"
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hftransfer.adapters.checkpoint import object_in
 from hftransfer.adapters.terms import is_creative_commons, is_non_commercial
 from hftransfer.base.errors import counted, printable
-from hftransfer.base.plain import JsonObject, shown_number
+from hftransfer.base.plain import JsonObject, shown_number, shown_value
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.base.runs import moment
 from hftransfer.demo.drawings import DRAWINGS
@@ -303,7 +303,7 @@ def _limits(card: Card) -> Iterator[str]:
         yield card.task.words.limit
     if (half := card.facts.half_width) is not None and card.facts.coverage is not None:
         told = f"the validation split's numbers lay so near in {card.facts.coverage:.0%} of the cases"
-        yield f"Its intervals reach {half:.6g} to both sides, whatever the input: {told}."
+        yield f"Its intervals reach {shown_value(half)} to both sides, whatever the input: {told}."
     train = list(card.counts.get("train", ()))
     if train and min(train) < _FEW:
         name = plain_text(card.class_names[train.index(min(train))])

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hftransfer.base.errors import HftransferError
+from hftransfer.base.plain import shown_value
 from hftransfer.base.progress import Progress
 from hftransfer.data.images import enough_for
 from hftransfer.data.inspection import decode_row
@@ -141,7 +142,7 @@ def _told_in(result: CellResult) -> dict[str, tuple[str, str]]:
 
 def _words(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return shown_value(value)
     parts = [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]
     return ", ".join(dict.fromkeys(parts))[:_LONGEST]
 

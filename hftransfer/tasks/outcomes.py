@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from hftransfer.base.errors import RecipeError, must_be, printable
 from hftransfer.base.html import Fragment, Thumbnail, small_uri
+from hftransfer.base.plain import shown_value
 
 if TYPE_CHECKING:
     import os
@@ -179,8 +180,10 @@ class Number(Prediction):
     @override
     def line(self, name: str, scoring: str) -> str:
         del scoring
-        interval = "" if self.low is None or self.high is None else f"  ({self.low:.6g} to {self.high:.6g})"
-        return f"{self.value:10.6g}{interval}  {in_one_line(name)}"
+        interval = (
+            "" if self.low is None or self.high is None else f"  ({shown_value(self.low)} to {shown_value(self.high)})"
+        )
+        return f"{shown_value(self.value):>10}{interval}  {in_one_line(name)}"
 
     @override
     def plain(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import must_be
+from hftransfer.base.plain import shown_value
 from hftransfer.data.numbers import Numbers
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Columns, Examples, Judged, Loss, Task, Wishes
@@ -261,7 +262,11 @@ def _groups(wanted: np.ndarray, given: np.ndarray) -> list[ExampleGroup]:
     order = np.argsort(-errors, kind="stable").tolist()
 
     def told(place: int) -> str:
-        return f"{wanted[place]:.6g}, estimated as {given[place]:.4g} ({given[place] - wanted[place]:+.3g})"
+        off = float(given[place] - wanted[place])
+        sign = "" if off < 0 else "+"
+        return (
+            f"{shown_value(wanted[place])}, estimated as {shown_value(given[place], 4)} ({sign}{shown_value(off, 3)})"
+        )
 
     farthest, nearest = both_ends(order, _SHOWN_EXAMPLES, _SHOWN_EXAMPLES)
     shown: list[tuple[str, Literal["", "right", "wrong"], list[int]]] = [
