@@ -384,7 +384,9 @@ def predict(
     ] = None,
     base: Base = None,
     revision: Annotated[str | None, typer.Option(help="For a Hub id: a branch, tag or commit.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a table, one row for each input; - prints it.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="For segmentation: write masks into this folder, as PNG.")] = None,
     overlay: Overlay = False,
     tile: Tile = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hftransfer.base.errors import (
     DataError,
@@ -85,6 +85,8 @@ def predict_inputs(
         require_several(predictor).use_threshold(request.threshold)
     _be_sure(predictor, request)
     _require_labels(predictor, request)
+    if request.as_json and str(request.csv) == "-":
+        raise RecipeError(must_be("--csv", "a file with --json", "'-'"))
     masks = _masks_of(predictor, request)
     named, outcomes = _outcomes(predictor, request, lines)
     _tell_passed_over(request, predictor.reader)
@@ -323,6 +325,12 @@ def _in_cell(several: Sequence[object] | Mapping[str, object]) -> str:
 
 
 @contextmanager
+def _stdout() -> Iterator[TextIO]:
+    yield sys.stdout
+    sys.stdout.flush()
+
+
+@contextmanager
 def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[JsonObject], None]]:
     """Give a function that writes one row of a table; the scores of labels come in columns of their own, in the order
     of the model's names where it has some.
@@ -335,7 +343,7 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[JsonOb
         return
     file = user_path(path, "--csv", OutputError)
     try:
-        with file.open("w", newline="", encoding="utf-8") as stream:
+        with _stdout() if str(path) == "-" else file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv_format.writer(stream, lineterminator="\n")
             waiting: list[JsonObject] = []
             columns: list[str] = []
@@ -359,5 +367,7 @@ def _table(path: Path | None, names: Sequence[str]) -> Iterator[Callable[[JsonOb
             if waiting:
                 writer.writerow(["input", "error"])
                 writer.writerows([cell(row["input"]), cell(row["error"])] for row in waiting)
+    except BrokenPipeError:
+        raise  # whoever read standard output has enough
     except OSError as error:
         raise OutputError(must_be(f"the table {file}", "writable", error.strerror or str(error))) from error

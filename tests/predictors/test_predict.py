@@ -194,6 +194,15 @@ def test_a_folder_is_predicted_into_a_table(finished: Any, photos: Path) -> None
     assert all(float(row[f"score_{row['label']}"]) == float(row["score"]) > 0.5 for row in rows[1:])
 
 
+def test_a_table_goes_to_standard_output(finished: Any, photos: Path) -> None:
+    result = call("predict", finished("resnet").folder, photos / "photos", "--csv", "-", "--quiet")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["label"] for row in rows] == ["blue", "green", "red"]
+    assert not Path("-").exists()
+    both = call("predict", finished("resnet").folder, photos / "photos", "--csv", "-", "--json")
+    assert "--csv must be a file with --json; got '-'" in both.stderr
+
+
 def test_lines_of_standard_input_are_predicted(finished: Any, reviewed: Path, photos: Path) -> None:
     lines = "\n".join(str(photos / "photos" / color / "one.png") for color in ("blue", "red"))
     result = call("predict", finished("resnet").folder, "-", "--json", given=lines)
