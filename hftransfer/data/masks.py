@@ -382,7 +382,7 @@ def _require_known_values(values: Sequence[int], known: LabelSpace, pixels: Coun
         total = sum(pixels.values())
         told = some((f"{in_words(v)} ({pixels[v] / total:.2%} of the pixels)" for v in strange), 8)
         pairs = zip(known.names, known.values, strict=True)
-        allowed = f"the model's ({some(f'{in_words(own[0])} {name}' for name, own in pairs)})"
+        allowed = f"the model's ({some(f'{in_words(own[-1])} {name}' for name, own in pairs)})"
         remedy = "Say what they mean: data.classes."
         raise DataError(must_be("the values of the masks", allowed, told, remedy))
     return []

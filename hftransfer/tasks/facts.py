@@ -19,6 +19,8 @@ _MOST_TOKENS = 1 << 24
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
 
 class ModelFacts(BaseModel):
     """The facts that a model folder's `hftransfer.json` tells beyond the native files."""
@@ -45,6 +47,8 @@ class ModelFacts(BaseModel):
     """Of several labels: whether one is given where none reaches its threshold."""
     mask_values: dict[str, int] | None = None
     """Of masks: the value that stands for each class, as in training."""
+    mask_colors: dict[str, tuple[_Byte, _Byte, _Byte]] | None = None
+    """Of coloured masks: the colour of each class in training."""
     background: str | None = None
     """Of masks: the class of more than half of all pixels, where there is one; nobody asks why it is there."""
     size: tuple[int, int] | None = None

@@ -14,7 +14,7 @@ from hftransfer.adapters import heads
 from hftransfer.adapters.families import require_maps
 from hftransfer.base.errors import must_be, some
 from hftransfer.data.mask_files import Mask
-from hftransfer.data.mask_labels import LabelSpace
+from hftransfer.data.mask_labels import LabelSpace, color_value
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row, read_row
@@ -22,7 +22,7 @@ from hftransfer.data.splits import Split, Splits
 from hftransfer.metrics.metric import Metric, Scores
 from hftransfer.tasks.contract import Examples, Explains, Judged, Loss, Starter, Wishes, Words
 from hftransfer.tasks.head_task import ClassWeights, HeadTask
-from hftransfer.tasks.outcomes import SegmentedImage
+from hftransfer.tasks.outcomes import SegmentedImage, class_color
 from hftransfer.tasks.shown import Chance, Example, ExampleGroup, Layers, Line, Plot, both_ends
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     answered_at_once: ClassVar[int] = 8
     judges_labels = False
     losses = ("ce+dice", "ce", "dice", "focal")
-    tuned = ("mask_values", "background")
+    tuned = ("mask_values", "mask_colors", "background")
     # Small discs of one colour, told apart at any strength: none is looked for.
     trial: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "strategy": {"kind": "linear-probe", "l2": 0.01},
@@ -260,13 +260,12 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             "mean_iou": [image_score(one, classes) for one in images],
             "pixel_accuracy": [float(np.trace(one.matrix(classes)) / max(1, one.counts.sum())) for one in images],
         } | {f"iou_{name}": [float(one["iou"][place]) for one in each] for place, name in enumerate(names)}
-        values = _values_of(examples)
         return Judged(
             metrics,
             (metrics["mean_iou"], metrics["pixel_accuracy"]),
             columns,
             extras={
-                **({"mask_values": values} if values else {}),
+                **_look_of_masks(examples),
                 "background": extras["background"] if "background" in extras else _background(metrics, names),
             },
             plots=_plots(metrics, names),
@@ -277,8 +276,13 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
     def to_be_judged(self, rows: list[Row], names: Sequence[str], **tuned: Any) -> list[Row]:
         if not rows or rows[0].target.space is not None:
             return rows
-        values = tuned.get("mask_values") or {name: place for place, name in enumerate(names)}
-        known = LabelSpace(tuple(names), tuple((values.get(name, place),) for place, name in enumerate(names)))
+        values, colors = tuned.get("mask_values") or {}, tuned.get("mask_colors") or {}
+        # Masks may be coloured as in training, or have the values that predictions have.
+        each = (
+            (values.get(name, place), *([color_value(*colors[name])] if name in colors else []))
+            for place, name in enumerate(names)
+        )
+        known = LabelSpace(tuple(names), tuple(each))
         return survey({"": rows}, lambda _: None, known=known).parts[""]
 
     @override
@@ -286,7 +290,10 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         """Return which values of masks are taken as which classes, where nothing beside the masks names them."""
         if not rows or rows[0].target.space is not None or rows[0].target.said.names is not None:
             return []
-        values = tuned.get("mask_values") or {}
+        values, colors = tuned.get("mask_values") or {}, tuned.get("mask_colors")
+        if colors:
+            told = some(("#{:02x}{:02x}{:02x}".format(*colors[name]) for name in names if name in colors), _NAMED)
+            return [f"colours {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]
         told = some((str(values.get(name, place)) for place, name in enumerate(names)), _NAMED)
         return [f"values {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]
 
@@ -330,14 +337,16 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
         from hftransfer.tasks.pixels import each_row, tiles_in
 
         tiles, found = tiles_in(examples), []
-        values = tuned.get("mask_values") or {name: place for place, name in enumerate(names)}
+        values, colors = tuned.get("mask_values") or {}, tuned.get("mask_colors") or {}
+        written = tuple(values.get(name, place) for place, name in enumerate(names))
+        colored = tuple(colors.get(name, class_color(place)) for place, name in enumerate(names))
         for _, places in each_row(tiles):
             width, height = tiles[places[0]].size
             ids = np.zeros((height, width), dtype=np.uint8 if len(names) <= 256 else np.uint16)
             for place in places:
                 left, top, right, bottom = tiles[place].core
                 ids[top:bottom, left:right] = cast(np.ndarray, outcomes[place].ids)
-            found.append(SegmentedImage(ids, tuple(names), tuple(values.get(n, k) for k, n in enumerate(names))))
+            found.append(SegmentedImage(ids, tuple(names), written, colored))
         return found
 
     @override
@@ -386,13 +395,16 @@ def _background(metrics: Scores, names: Sequence[str]) -> str | None:
     return names[most] if 2 * counts[most] > counts.sum() else None
 
 
-def _values_of(examples: Examples) -> dict[str, int]:
-    """Return the value that stands for each class in masks, by name."""
+def _look_of_masks(examples: Examples) -> dict[str, object]:
+    """Return the value that stands for each class in masks, and its colour where masks are coloured, by name."""
     masks = [mask for mask in examples.split.targets if mask is not None]
     if not masks:
         return {}
     space = masks[0].space
-    return dict(zip(space.names, space.written, strict=True))
+    found: dict[str, object] = {"mask_values": dict(zip(space.names, space.written, strict=True))}
+    if space.colors:
+        found["mask_colors"] = dict(zip(space.names, space.colors, strict=True))
+    return found
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------

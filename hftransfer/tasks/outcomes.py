@@ -315,11 +315,12 @@ class Entities(Predicted):
 @dataclass(frozen=True, eq=False, repr=False)
 class SegmentedImage(Predicted):
     """The class of each pixel of one image: `ids` (H, W) count in `names`; `values` are those that masks in training
-    have for them."""
+    have for them, and `colors` (red, green and blue, 0 to 255) theirs, or where they had none those of our pictures."""
 
     ids: np.ndarray
     names: tuple[str, ...]
     values: tuple[int, ...]
+    colors: tuple[tuple[int, int, int], ...]
 
     @property
     def mask(self) -> np.ndarray:
@@ -347,8 +348,8 @@ class SegmentedImage(Predicted):
             return Image.fromarray(mask)
         picture = Image.fromarray(mask, "P")
         palette = [0] * 768
-        for place, value in enumerate(self.values):
-            palette[3 * value : 3 * value + 3] = class_color(place)
+        for color, value in zip(self.colors, self.values, strict=True):
+            palette[3 * value : 3 * value + 3] = color
         picture.putpalette(palette)
         return picture
 
@@ -391,7 +392,7 @@ class SegmentedImage(Predicted):
         """Return the same with the mask as a PNG file in base64, and the colour of each class."""
         import base64
 
-        colors = {name: "#{:02x}{:02x}{:02x}".format(*class_color(place)) for place, name in enumerate(self.names)}
+        colors = {name: "#{:02x}{:02x}{:02x}".format(*own) for name, own in zip(self.names, self.colors, strict=True)}
         return {**self.plain(), "mask": base64.b64encode(self._repr_png_()).decode(), "colors": colors}
 
 

@@ -421,6 +421,30 @@ def test_predicted_masks_are_labels_again(tiny: TinyModels, data: Path, tmp_path
     assert own["mean_iou"] == 1.0
 
 
+def test_colours_of_masks_are_kept(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
+    colored = tmp_path / "colored"
+    shutil.copytree(data, colored)
+    (colored / "classes.txt").unlink()
+    colors = {"ground": (0, 0, 0), "disc": (200, 10, 20)}
+    for file in (colored / "masks").glob("*/*.png"):
+        mask = np.asarray(Image.open(file)) // 7
+        Image.fromarray(np.array(list(colors.values()), dtype=np.uint8)[mask]).save(file)
+    metrics = _run(
+        _recipe(tiny, colored, of_data={"classes": {k: list(v) for k, v in colors.items()}}), tmp_path / "run"
+    )
+    model = load_model(tmp_path / "run")
+    assert (model.facts.mask_values, model.facts.mask_colors) == ({"ground": 0, "disc": 1}, colors)
+    # The colours are those of the model, which nothing beside the new masks names.
+    assert model.evaluate(str(colored))["mean_iou"] == pytest.approx(metrics["test"]["mean_iou"], abs=2e-3)
+    image = colored / "images" / "test" / "0.png"
+    found = _segmented(model, image)
+    found.save(tmp_path / "mask.png")
+    shown = np.asarray(Image.open(tmp_path / "mask.png").convert("RGB"))
+    assert (shown == np.array(list(colors.values()))[found.ids]).all()
+    assert found.served()["colors"] == {"ground": "#000000", "disc": "#c80a14"}
+    assert model.evaluate([(Image.open(image), tmp_path / "mask.png")])["mean_iou"] == 1.0  # by its indices
+
+
 def test_tiles_of_a_large_picture_are_put_together(
     tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
 ) -> None:
