@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hftransfer.adapters.anatomy import Inputs, Reached, alike, first_tensor
+from hftransfer.adapters.anatomy import Inputs, Reached, alike
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.heads import LANGUAGE, Head
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
@@ -104,15 +104,9 @@ class CausalAdapter(TextAdapter):
         """Return what enters the head (B, T, D)."""
         if boundary == len(self.stages):
             return activations["hidden"]
-        caught: list[Tensor] = []
-
-        def catch(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            caught.append(first_tensor(args, kwargs))
-            raise Reached
-
-        with self.head.register_forward_pre_hook(catch, with_kwargs=True), suppress(Reached):
+        with self.split.entering_head(ends=True) as features, suppress(Reached):
             super().above(activations, boundary)
-        return caught[0]
+        return features[0]
 
     def logits_of(self, features: Tensor) -> Tensor:
         """Return the logits (n, V) of what enters the head (n, D), with all that the model does to them."""

@@ -256,6 +256,22 @@ class SplitModel:
             stack.enter_context(first_token_only(self.narrow if boundary < len(self.stages) else ()))
             return logits_of(self.model(**inputs))
 
+    @contextmanager
+    def entering_head(self, *, ends: bool = False) -> Iterator[list[Tensor]]:
+        """Give a list that takes what enters the head, (B, D) or (B, T, D), in each pass made meanwhile, which `ends`
+        there with `Reached`."""
+        if ends or not self.head_is_direct:
+            self.require_pass()  # now, so that the small example is not taken for a pass
+        caught: list[Tensor] = []
+
+        def catch(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            caught.append(first_tensor(args, kwargs))
+            if ends:
+                raise Reached
+
+        with self.head.register_forward_pre_hook(catch, with_kwargs=True):
+            yield caught
+
     def _carry(self, tensors: Mapping[str, Tensor]) -> Inputs:
         return {name: tensors[name] for name in self.carried if name in tensors}
 

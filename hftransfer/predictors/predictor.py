@@ -626,21 +626,17 @@ class Predictor:
 
         adapter = self._adapter_for(len(next(iter(inputs.values()))))
         top = len(adapter.stages)
-        caught: list[torch.Tensor] = []
-
-        def catch(_: object, given: tuple[torch.Tensor, ...]) -> None:
-            caught.append(given[0])
-
-        head = self._head if self._head is not None else adapter.head
-        with self._one_at_a_time, torch.inference_mode(), head.register_forward_pre_hook(catch):
+        with self._one_at_a_time, torch.inference_mode():
             activations = forward(adapter, top, inputs, self.compute)
             if self._head is not None:
-                logits = self._head(activations["hidden"].float())
+                entered = [activations["hidden"]]
+                logits = self._head(entered[0].float())
             else:
-                logits = adapter.above(activations, top)
+                with adapter.split.entering_head() as entered:
+                    logits = adapter.above(activations, top)
             values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
             if features is not None:
-                features += [own.float().cpu().numpy() for own in caught]
+                features.append(entered[0].float().cpu().numpy())
         require_numbers(values, self.source.name)
         return values
 

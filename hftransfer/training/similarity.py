@@ -27,14 +27,9 @@ class FeatureAdapter:
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
         """Return the features (B, D) from activations at the boundary."""
-        caught: list[Tensor] = []
-
-        def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            caught.append(args[0])
-
-        with self.adapter.head.register_forward_pre_hook(catch):
+        with self.adapter.split.entering_head() as features:
             self.adapter.above(activations, boundary)
-        return caught[0]
+        return features[0]
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
         """Switch what is above the boundary to train mode and back."""

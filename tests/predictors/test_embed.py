@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoImageProcessor, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 import hftransfer as ht
 from hftransfer.predictors.embedding import load_embedder
@@ -35,6 +36,29 @@ def test_a_runs_features_are_those_below_its_head_in_every_form(finished, flat_d
     with safe_open(tmp_path / "f.safetensors", "numpy") as file:
         np.testing.assert_array_equal(file.get_tensor("embeddings"), np.float32(table["embedding"]))
         assert json.loads(file.metadata()["inputs"]) == table["input"]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "mpnet", "modernbert", "deberta-v2"])
+def test_the_first_features_of_a_loaded_model_are_its_inputs_own(tiny, tmp_path, family):
+    rows = [
+        (f"{word} film number {place}", label) for place in range(12) for word, label in (("good", "a"), ("bad", "b"))
+    ]
+    strategy, folder = ht.FineTune(head_init="random"), tmp_path / "model"
+    trained = ht.fit("text-classification", model=str(tiny(family)), train=rows, strategy=strategy, epochs=1)
+    trained.save(folder)
+    plain, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    entered = []
+    plain.eval().get_submodule(trained.source.head_name).register_forward_pre_hook(
+        lambda _, given: entered.append(given[0])
+    )
+    texts = ["a good story", "the film was bad"]
+    with torch.inference_mode():
+        plain(**tokenizer(texts, padding=True, return_tensors="pt"))
+    features: Any = list(ht.load(folder).embed_each(texts))
+    np.testing.assert_allclose(features, entered[0].numpy(), atol=1e-5)
+    together, again = ht.load(folder), ht.load(folder)
+    unlike = [found.unlike for found in together.predict(texts)]
+    assert unlike == pytest.approx([again.predict(text).unlike for text in texts], abs=1e-3)
 
 
 def test_a_text_backbone_without_a_head_is_pooled_by_the_mean(tiny, tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.tasks import TASKS
+from hftransfer.tasks.outcomes import Number
 from tests.builders import TinyModels, picture, write_tiny_writer
 
 PICTURES = [picture(colour, number) for number in range(12) for colour in ("red", "blue")]
@@ -59,5 +60,8 @@ def test_one_gives_one_and_a_list_a_list(tiny: TinyModels, task: str, tmp_path: 
     assert len(model([one, one])) == 2
     assert list(model([])) == []
     again = pickle.loads(pickle.dumps(model))
-    assert str(again(one)) == str(alone)
+    if isinstance(alone, Number):  # told with all its digits, of which the last depends on where weights lie in memory
+        assert again(one).value == pytest.approx(alone.value, rel=1e-5)
+    else:
+        assert str(again(one)) == str(alone)
     assert str(pickle.loads(pickle.dumps(alone))) == str(alone)
