@@ -447,7 +447,11 @@ def plain_settings(recipe: Recipe) -> JsonObject:
     values = recipe.model_dump(mode="json")
     if values["resolved"] is None:
         del values["resolved"]
-    keys = recipe.chosen_task.keys | ({"prompts", "class_names"} if recipe.strategy.from_zero_shot else set())
+    task, keys = recipe.chosen_task, set(recipe.chosen_task.keys)
+    if recipe.strategy.from_zero_shot:
+        keys |= {"prompts", "class_names"}
+    if task.losses:
+        keys.add("train.loss")
     absent = OPTIONAL_KEYS - keys
     kept = {name: value for name, value in values.items() if name not in absent}
     for section in ("train", "model"):

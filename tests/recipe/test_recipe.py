@@ -15,12 +15,14 @@ from hftransfer.recipe import (
     LoadedRecipe,
     Recipe,
     find_recipe,
+    flat_settings,
     load_recipe,
     recipe_schema,
     recipe_yaml,
     settings_with_origin,
 )
 from hftransfer.strategies import LinearProbe
+from hftransfer.tasks import TASKS
 from tests.builders import faults_of, missing_words, write_tiny_writer
 
 WHOLE = """\
@@ -424,6 +426,14 @@ def test_a_written_recipe_reads_back_equal(written, column):
     }
     recipe = load_recipe(given).recipe
     assert load_recipe(written(recipe_yaml(recipe))).recipe == recipe
+
+
+@pytest.mark.parametrize(("task", "loss"), [(name, loss) for name, task in TASKS.items() for loss in task.losses])
+def test_a_written_recipe_keeps_the_loss_that_its_task_takes(written, task, loss):
+    given = {"task": task, "model": "m", "data": "s", "train": {"loss": loss}}
+    recipe = load_recipe(given).recipe
+    assert load_recipe(written(recipe_yaml(recipe))).recipe == recipe
+    assert flat_settings(recipe)["train.loss"] == loss
 
 
 def test_a_written_recipe_spells_out_every_default(written):
