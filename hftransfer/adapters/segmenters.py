@@ -149,7 +149,7 @@ class SegmenterAdapter(ImageAdapter):
         return {
             f"{names[norm]}.{kind}": getattr(norm, kind)
             for norm in self._new_norms()
-            for kind in ("running_mean", "running_var")
+            for kind in ("running_mean", "running_var", "num_batches_tracked")
         }
 
     def above(self, activations: Activations, boundary: int) -> Tensor:

@@ -36,7 +36,7 @@ from hftransfer.training.dropout import Streams, cheap_dropout
 from hftransfer.training.frozen import frozen_twin, head_in_float32
 from hftransfer.training.interrupts import Interrupted, stop_if_asked
 from hftransfer.training.low_rank import frozen_cast, lora_layers, quick_lora
-from hftransfer.training.optimizer import make_optimizer, share_of_rate
+from hftransfer.training.optimizer import lay_out_state, make_optimizer, share_of_rate
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.sharding import set_whole, shard, shared_like, whole
 from hftransfer.training.tracking import Log, not_tracked
@@ -322,6 +322,7 @@ class _Run:
             # Of an interrupted epoch the first batches are done already.
             advance(self.at.batch)
             self.adapter.learn_mode(self.boundary, on=True)
+            lay_out_state(self.optimizer)  # weights may lie channels-last now, and a checkpoint knows no such thing
             if plan.rates.gradual:
                 self._unfreeze_down_to(self.at.epoch)
             reads = read_batches(_reader(source), [share for share in left if share.places], self.compute)
@@ -614,8 +615,11 @@ class _Run:
         """Move the exponential moving average of the weights on (Polyak averaging; the first steps count
         more, as in TensorFlow's and timm's)."""
         decay = min(self.settings.ema or 0.0, (1 + self.at.steps) / (10 + self.at.steps))
-        own = [self.learning[name].detach() for name in self.average]
-        torch._foreach_lerp_(list(self.average.values()), own, 1 - decay)
+        moving = {name: average for name, average in self.average.items() if average.is_floating_point()}
+        own = [self.learning[name].detach() for name in moving]
+        torch._foreach_lerp_(list(moving.values()), own, 1 - decay)
+        for name in self.average.keys() - moving.keys():  # what counts steps has no mean
+            self.average[name].copy_(self.learning[name])
 
     # --- checkpoints ---
 

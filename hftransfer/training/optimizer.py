@@ -25,6 +25,17 @@ def make_optimizer(
     return torch.optim.AdamW(groups, fused=fused)
 
 
+def lay_out_state(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out what an optimiser keeps of each weight in memory as the weight itself: fused steps on CPUs go through
+    both in the order of memory (torch 2.14), so that moments of another layout would reach other weights."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            own = optimizer.state.get(weight, {})
+            for name, value in own.items():
+                if torch.is_tensor(value) and value.shape == weight.shape and value.stride() != weight.stride():
+                    own[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
 def parameter_groups(adapter: Adapter, rates: Rates, weight_decay: float) -> list[dict[str, object]]:
     """Return what learns, in groups by depth below the head: each with its learning rate, norms and biases without
     decay."""

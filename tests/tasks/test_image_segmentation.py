@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import hftransfer as ht
@@ -27,6 +29,8 @@ from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.training import probe as training_probe
+from hftransfer.training.interrupts import Interrupted
+from hftransfer.training.loop import _Run
 from tests.builders import NO_PICTURES, TinyModels, lively, load_model, missing_words
 
 TASK = head_task("image-segmentation")
@@ -228,6 +232,35 @@ def test_a_new_decoder_begins_at_random(tiny: TinyModels, data: Path, tmp_path: 
     solved = {**recipe, "strategy": {"kind": "fine-tune", "head_init": "solved"}}
     with pytest.raises(HftransferError, match=r"auto or random where .* gets a new decoder; got solved. Leave it out"):
         ht.run(solved, out=tmp_path / "again", progress=SILENT)
+
+
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"optimizer": "sgd"}])
+def test_a_decoder_goes_on_as_if_it_had_not_been_stopped(
+    more: dict[str, Any],
+    tiny: TinyModels,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_figures: None,
+) -> None:
+    settings = {"epochs": 3, "batch_size": 4, **more}
+    recipe = _recipe(tiny, data, "resnet", strategy={"kind": "fine-tune"}, train=settings)
+    whole = ht.run(recipe, out=tmp_path / "whole", progress=SILENT)
+    part = _Run._part
+
+    def stopped(self: _Run, *given: Any) -> float:
+        if self.at.steps == 6:
+            raise Interrupted(signal.SIGTERM)
+        return part(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_part", stopped)
+        with pytest.raises(Interrupted):
+            ht.run(recipe, out=tmp_path / "run", progress=SILENT)
+    again = ht.run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
+    one, other = (load_file(run.folder / "model" / "model.safetensors") for run in (whole, again))
+    assert [name for name, weight in one.items() if not torch.equal(weight, other[name])] == []
+    assert whole.metrics["test"] == again.metrics["test"]
 
 
 def _segmenter(kind: str) -> tuple[Any, Any]:
