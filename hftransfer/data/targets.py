@@ -266,6 +266,17 @@ class GroupedSpans(TargetKind):
         del class_names
         return [row.target for row in rows]
 
+    @override
+    def notes_on(self, parts: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Return a warning where validation can't tell from which score on there is no answer."""
+        learned, validation = parts.get("train", ()), parts.get("validation", ())
+        if not validation or all(row.target for row in learned) or not all(row.target for row in validation):
+            return []
+        return [
+            "warning: training has questions without an answer and validation has none: from which score on there is "
+            "no answer can't be tuned, and the higher score counts"
+        ]
+
     def mark(self, target: Target) -> Target:
         """Return 0: the digest of a question's content holds its answers already."""
         del target

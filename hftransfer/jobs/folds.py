@@ -121,8 +121,8 @@ def _judged_together(recipe: Recipe, learned: Learned, folds: Sequence[_Fold]) -
     examples = task.examples(learned.adapter, test, recipe.data)
     outcomes = [outcome for fold in folds for outcome in fold.outcomes]
     tuned = [(len(fold.test), fold.made.extras) for fold in folds]
-    names = learned.splits.class_names
-    judged = task.judge_folds(outcomes, examples, names, tuned, **task.judging_settings(recipe.data))
+    names, settings = learned.splits.class_names, task.judging_settings(recipe.data, learned.splits.train.targets)
+    judged = task.judge_folds(outcomes, examples, names, tuned, **settings)
     columns: Columns = dict(judged.columns)
     columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), [len(fold.test) for fold in folds])
     if recipe.data.group_column is not None:

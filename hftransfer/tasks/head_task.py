@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.rows import Row
+    from hftransfer.data.targets import Targets
     from hftransfer.tasks.items import Augment, Encoder, Items
     from hftransfer.tasks.pixels import MapTargets
 
@@ -194,9 +195,9 @@ class HeadTask(Task, Generic[Outcome]):
         del rows, names, tuned
         return []
 
-    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
-        """Return what judging is told beside what it finds itself."""
-        del settings
+    def judging_settings(self, settings: DataSettings, learned: Targets) -> dict[str, object]:
+        """Return what judging is told beside what it finds itself; `learned` are the targets of the training split."""
+        del settings, learned
         return {}
 
     # --- predictions -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.base import Adapter
     from hftransfer.data.roles import Found
     from hftransfer.data.splits import Split
-    from hftransfer.data.targets import TargetKind
+    from hftransfer.data.targets import TargetKind, Targets
 
 _SHOWN_EXAMPLES, _SHOWN_CURVES, _SHOWN_PAIRS = 12, 8, 20
 _USUAL_THRESHOLD = 0.5
@@ -132,7 +132,8 @@ class MultiLabelTask(HeadTask[np.ndarray]):
         return list(expit(np.asarray(logits, dtype=np.float64).reshape(len(places), -1)))
 
     @override
-    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
+    def judging_settings(self, settings: DataSettings, learned: Targets) -> dict[str, object]:
+        del learned
         return {"at_least_one": settings.at_least_one}
 
     @override

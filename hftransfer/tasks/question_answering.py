@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.rows import QuestionContent
     from hftransfer.data.settings import DataSettings
+    from hftransfer.data.targets import Targets
     from hftransfer.tasks.spans import QuestionPrediction
     from hftransfer.tasks.windows import Window
 
@@ -159,12 +160,19 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         ]
 
     @override
+    def judging_settings(self, settings: DataSettings, learned: Targets) -> dict[str, object]:
+        """Return the threshold of the null score where none can be tuned: none for a model that has learned to answer
+        always, else the one of the official baselines."""
+        del settings
+        return {"untuned_threshold": None if all(learned) else 0.0}
+
+    @override
     def judge(
         self, outcomes: Sequence[WindowSpans], examples: Examples, class_names: Sequence[str], **extras: Any
     ) -> Judged:
         """Return exact match and F1; the best model has the highest F1.
 
-        Where there are questions without an answer, the threshold of the null score is the given one, or else the one
+        The threshold of the null score is the given one, or else, where there are questions without an answer, the one
         that fits these questions best: it is in `extras`.
         """
         from hftransfer.adapters.texts import clean_text
@@ -172,7 +180,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
 
         del class_names
         gold = [[answer.text for answer in answers] for answers in examples.split.targets]
-        threshold: float | None = extras.get("null_threshold")
+        threshold: float | None = extras.get("null_threshold", extras.get("untuned_threshold"))
         predictions = self.predictions(outcomes, examples, threshold)
         # Tuned on validation alone: the test split is judged with the threshold that it found.
         if "null_threshold" not in extras and any(not answers for answers in gold):
@@ -188,7 +196,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
             "start": [prediction.start for prediction in predictions],
             "end": [prediction.end for prediction in predictions],
         }
-        extra = {} if threshold is None else {"null_threshold": threshold}
+        extra = {"null_threshold": threshold}
         return Judged(metrics, (metrics["f1"], metrics["exact_match"]), columns, extras=extra)
 
     def predictions(

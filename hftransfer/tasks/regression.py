@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hftransfer.data.roles import Found
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.splits import Split, Splits
-    from hftransfer.data.targets import TargetKind
+    from hftransfer.data.targets import TargetKind, Targets
 
 _SHOWN_EXAMPLES = 12
 
@@ -159,7 +159,8 @@ class RegressionTask(HeadTask[float]):
         return [float(value) for value in self.mean + self.scale * values]
 
     @override
-    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
+    def judging_settings(self, settings: DataSettings, learned: Targets) -> dict[str, object]:
+        del learned
         return {"coverage": settings.coverage}
 
     @override

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hftransfer.data.roles import Found
     from hftransfer.data.settings import DataSettings
     from hftransfer.data.splits import Split, Splits
+    from hftransfer.data.targets import Targets
     from hftransfer.tasks.contract import Wishes
 
 _WRITE = """
@@ -244,7 +245,8 @@ class TextGeneration(HeadTask[TextScores]):
         return len(prompts_of(examples.split.rows, settings.written))
 
     @override
-    def judging_settings(self, settings: DataSettings) -> dict[str, object]:
+    def judging_settings(self, settings: DataSettings, learned: Targets) -> dict[str, object]:
+        del learned
         return {name: getattr(settings, name) for name in self.tuned}
 
     @override

@@ -107,4 +107,5 @@ def _judged(
 ) -> Judged:
     logits: Sequence[np.ndarray] = list(head.logits(features))
     outcomes = job.task.decode(logits, range(len(logits)), own)
-    return job.task.judge(outcomes, own, job.splits.class_names, **{**job.task.judging_settings(job.data), **extras})
+    settings = job.task.judging_settings(job.data, job.splits.train.targets)
+    return job.task.judge(outcomes, own, job.splits.class_names, **{**settings, **extras})

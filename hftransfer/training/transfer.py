@@ -374,5 +374,5 @@ def _judged(job: Job, sources: Sources, examples: dict[str, Examples], name: str
     outcomes = outcomes_of(job.adapter, sources.others[name], job.compute, lambda places, logits: keep(logits, places))
     if name == "test" and job.tested is not None:
         job.tested[:] = outcomes
-    told = {**job.task.judging_settings(job.data), **extras}
+    told = {**job.task.judging_settings(job.data, job.splits.train.targets), **extras}
     return job.task.judge(outcomes, own, job.splits.class_names, **told)

@@ -136,6 +136,32 @@ def test_unanswerable_questions_get_a_threshold(tiny: TinyModels, tmp_path: Path
     assert load_model(result.folder).facts.null_threshold is not None
 
 
+@pytest.mark.parametrize(("learned", "threshold"), [(4, 0.0), (0, None)])
+def test_the_threshold_of_unanswerable_questions_is_never_tuned_on_the_test_split(
+    tiny: TinyModels, tmp_path: Path, learned: int, threshold: float | None
+) -> None:
+    rows = [question(number, "good") for number in range(24)]
+    for row in [*rows[:learned], *rows[18:21]]:
+        row["answers"] = {"text": [], "answer_start": []}
+    data = {"train": rows[:12], "validation": rows[12:18], "test": rows[18:]}
+    recipe = {
+        "task": "question-answering",
+        "model": str(tiny("bert-spans")),
+        "data": {"source": "memory", "stride_tokens": 8},
+        "strategy": "fine-tune",
+        "train": {"epochs": 1, "precision": "fp32"},
+    }
+    result = run(recipe, data=data, out=tmp_path / "run", progress=SILENT)
+    model = load_model(result.folder)
+    assert model.facts.null_threshold == threshold
+    again = model.evaluate(data["test"])
+    assert {name: again[name] for name in ("f1", "exact_match")} == pytest.approx(
+        {name: result.metrics["test"][name] for name in ("f1", "exact_match")}
+    )
+    told = (result.folder / "log.txt").read_text()
+    assert ("warning: training has questions without an answer and validation has none" in told) == bool(learned)
+
+
 @pytest.mark.parametrize("text", ["", "x" * 1_000_000, "a\u0000b", "a \ud800 b", "😀" * 50, "NA"])
 def test_any_text_gets_a_prediction(tiny: TinyModels, text: str) -> None:
     (prediction,) = _fit(tiny).predict([text])
@@ -307,7 +333,7 @@ def test_faults_of_a_strategy_made_in_python_are_told(make: Any, words: tuple[st
         ),
         ({"strategy": ht.FineTune(unfreeze=["bert.embeddings.dropout"])}, ("names of modules with parameters",)),
         ({"validation": []}, ("the validation rows must be at least one row; got none",)),
-        ({"cache": "on", "augment": "light"}, ("train.augment must be none", "train.cache must be auto or off")),
+        ({"cache": "on", "augment": "light", "strategy": "fine-tune"}, ("train.augment must be none", "train.cache must be auto or off")),
         ({"metric": "f1"}, ("train.metric must be a metric of task text-classification",)),
     ],
 )
