@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# venn-abers 1.5.4 with numpy 2.4.6 and scikit-learn 1.9.1, 2026-11-30: calibrated probabilities of -9 and 10.
+# venn-abers 1.5.4 with numpy 2.4.6 and scikit-learn 1.9.1, 2026-11-30: calibrated probabilities of -13 and 14.
 #
-# Guess: predict_proba of the same two-class scores is the same whatever the two classes are called, as when VennAbersCalibrator
-# holds an estimator, and as scikit-learn's calibrators do. Seen: given p_cal and y_cal it takes the labels themselves for
-# frequencies of the second class. With classes 1 and 2, or -1 and 1, it returns numbers below 0 and above 1 in rows that sum
-# to 1, without a word. The order of the examples is spoilt too: the AUC falls.
+# Guess: predict_proba of the same two-class scores is the same whatever the two classes are called, as it is when
+# VennAbersCalibrator holds an estimator, and with scikit-learn's calibrators. Seen: given p_cal and y_cal it takes the
+# labels themselves for frequencies of the second class. With classes 1 and 2, or -1 and 1, it returns numbers below 0 and
+# above 1 in rows that sum to 1, without a word.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
