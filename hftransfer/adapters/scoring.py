@@ -39,11 +39,12 @@ def scoring_of(config: PreTrainedConfig | None, outputs: int) -> Scoring:
 
 
 def scores_of(logits: Tensor, scoring: Scoring) -> Tensor:
-    """Return the scores (B, C) in float32 of logits (B, C)."""
+    """Return the scores (B, C) of logits (B, C), in float32; of several labels in float64 and in the host's memory, as
+    their thresholds are found: near 1 many logits are one number in float32."""
     values = logits.float()
     if scoring == "none":
         return values
-    return values.sigmoid() if scoring == "sigmoid" else values.softmax(dim=-1)
+    return values.cpu().double().sigmoid() if scoring == "sigmoid" else values.softmax(dim=-1)
 
 
 def require_numbers(scores: np.ndarray | Tensor, name: str) -> None:

@@ -586,10 +586,12 @@ class _Run:
         raise TrainingError(must_be(where, "finite", got, remedy))
 
     def _unfreeze_down_to(self, epoch: int) -> None:
-        """Let the head and the e last stages learn at epoch e (Howard & Ruder, arXiv 1801.06146, section 3.3)."""
+        """Let the head and the e last stages learn at epoch e (Howard & Ruder, arXiv 1801.06146, section 3.3); where no
+        head learns, the last stage is the first."""
+        least = min(group["depth"] for group in self.optimizer.param_groups)
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
-                parameter.requires_grad_(group["depth"] <= epoch)
+                parameter.requires_grad_(group["depth"] <= least + epoch)
 
     # --- weights ---
 
