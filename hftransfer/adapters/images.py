@@ -99,6 +99,12 @@ class TimmAdapter(ImageAdapter):
         return bool(self.processor.data_config.get("crop_mode", "center") == "center")
 
 
+def takes_channels_last(model: nn.Module) -> bool:
+    """Return whether weights may lie channels-last: the norms of DoRA view them as matrices, which that does not
+    allow."""
+    return not any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
+
+
 def conv_network(model: nn.Module) -> bool:
     """Return whether a network is made of convolutions, for which channels-last memory is faster."""
     # A ViT has one, for its patches.

@@ -18,7 +18,7 @@ from hftransfer.adapters.base import Activations, stages_of
 from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
-from hftransfer.adapters.images import ImageAdapter
+from hftransfer.adapters.images import ImageAdapter, takes_channels_last
 from hftransfer.adapters.open_clip import load_open_clip_maps
 from hftransfer.adapters.parts import Parts
 from hftransfer.adapters.pretrained import (
@@ -131,7 +131,8 @@ class SegmenterAdapter(ImageAdapter):
         super().learn_mode(boundary, on=on)
         self._learns = on and boundary < len(self.stages)
         if self._learns:
-            self.model.to(memory_format=torch.channels_last)  # 1.2 to 1.7 times as fast on CPU
+            if takes_channels_last(self.model):
+                self.model.to(memory_format=torch.channels_last)  # 1.2 to 1.7 times as fast on CPU
             for module in self.model.modules():
                 if not any(parameter.requires_grad for parameter in module.parameters()):
                     module.eval()
@@ -165,9 +166,9 @@ class SegmenterAdapter(ImageAdapter):
             caught.append(output)
             raise Reached
 
+        layout = torch.channels_last if takes_channels_last(self.model) else torch.contiguous_format
         given = {
-            name: own.contiguous(memory_format=torch.channels_last) if own.ndim == 4 else own
-            for name, own in activations.items()
+            name: own.contiguous(memory_format=layout) if own.ndim == 4 else own for name, own in activations.items()
         }
         with self.head.register_forward_hook(catch), suppress(Reached):
             self.model(**given)

@@ -369,6 +369,10 @@ class Dialogues(Reader):
     usual_columns = ("completion", *MESSAGES_COLUMNS)
     usual_task = "text-generation"
     python_rows = "(prompt, completion)"
+    own_settings = frozenset(
+        {"prompt_column", "completion_column", "references_column", "messages_column", "text_column", "max_tokens"}
+        | {"template", "loss_on", "max_new_tokens", "written"}
+    )
     suffix = ".txt"
     own_tables = (".txt",)
     fields = ("prompt",)

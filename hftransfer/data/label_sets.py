@@ -77,6 +77,10 @@ def unlabelled_rows(
     }
 
 
+OF_LABELS = frozenset({"labels", "label_columns", "at_least_one"})
+"""Settings of rows with labels."""
+
+
 class OfLabels(Reader):
     """Reads the target of each row as a label, or as several, whatever the input is."""
 

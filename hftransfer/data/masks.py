@@ -23,7 +23,7 @@ from hftransfer.data.mask_labels import (
     is_color,
     named_values,
 )
-from hftransfer.data.pictures import IMAGE_COLUMNS, Images, table_content
+from hftransfer.data.pictures import IMAGE_COLUMNS, OF_IMAGES, Images, table_content
 from hftransfer.data.reading import LeftOutRows, Records
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, read_row
@@ -52,6 +52,7 @@ class MaskedImages(Images):
 
     usual_task = "image-segmentation"
     python_rows = "(image, mask)"
+    own_settings = OF_IMAGES | {"mask_column", "mask_template", "classes", "ignore_value", "size", "tile"}
     usual_columns: ClassVar[Sequence[str]] = ("mask", "annotation", "segmentation")
     describes_files = False
     takes_masks = True

@@ -147,6 +147,7 @@ class NumberedTexts(OfNumbers, Texts):
 
     usual_task = "text-regression"
     python_rows = "(text, number)"
+    own_settings = Texts.own_settings | {"coverage"}
 
 
 class NumberedImages(OfNumbers, Images):
@@ -154,6 +155,7 @@ class NumberedImages(OfNumbers, Images):
 
     usual_task = "image-regression"
     python_rows = "(image, number)"
+    own_settings = Images.own_settings | {"coverage"}
 
 
 NUMBERED_TEXTS, NUMBERED_IMAGES = NumberedTexts(), NumberedImages()

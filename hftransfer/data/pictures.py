@@ -20,7 +20,7 @@ from hftransfer.data.columns import (
     passed_over,
     spread,
 )
-from hftransfer.data.label_sets import OfLabels
+from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = (*("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),)
 
 
+OF_IMAGES = frozenset({"image_column", "decode", "max_pixels"})
+"""Settings of images."""
+
+
 class Images(OfLabels):
     """Images with a label each."""
 
@@ -61,6 +65,7 @@ class Images(OfLabels):
     usual_task = "image-classification"
     numbers_task = "image-regression"
     python_rows = "(image, label)"
+    own_settings = OF_IMAGES | OF_LABELS
     suffix = ".jpg"
     decodes = True
     describes_files = True
@@ -233,6 +238,7 @@ class CaptionedImages(Images):
 
     usual_task = "image-text"
     python_rows = "(image, caption)"
+    own_settings = OF_IMAGES | {"caption_column"}
 
     @override
     def target_column(self, settings: DataSettings) -> tuple[str | None, str]:

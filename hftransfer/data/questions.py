@@ -223,6 +223,7 @@ class Questions(Reader):
     usual_columns = ("context",)
     usual_task = "question-answering"
     python_rows = "question, context and answers"
+    own_settings = frozenset({"question_column", "context_column", "answers_column", "max_tokens", "stride_tokens"})
     suffix = ""
     from_folders = False
     fields = ("question", "context")

@@ -102,6 +102,8 @@ class Reader(ABC):
     usual_task: ClassVar[str]
     python_rows: ClassVar[str]
 
+    own_settings: ClassVar[frozenset[str]] = frozenset()
+    """Settings of data that not all readers have, and this one has."""
     decodes: ClassVar[bool] = False
     """Whether inputs are decoded when they are needed, and may turn out to be unsound then."""
     takes_masks: ClassVar[bool] = False

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, once, passed_over
-from hftransfer.data.label_sets import OfLabels
+from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
@@ -174,6 +174,7 @@ class Texts(OfLabels):
     usual_task = "text-classification"
     numbers_task = "text-regression"
     python_rows = "(text, label)"
+    own_settings = frozenset({"text_column", "text_pair_column", "max_tokens"}) | OF_LABELS
     suffix = ".txt"
     fields = ("text",)
 

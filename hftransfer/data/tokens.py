@@ -354,6 +354,9 @@ class TaggedTexts(Texts):
     usual_columns = (*TOKEN_COLUMNS, "ner_tags")
     usual_task = "token-classification"
     python_rows = "(words, tags) or (text, spans)"
+    own_settings = frozenset(
+        {"text_column", "tokens_column", "tags_column", "spans_column", "max_tokens", "stride_tokens"}
+    )
     from_folders = False
     own_tables = CONLL_SUFFIXES
 

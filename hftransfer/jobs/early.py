@@ -10,9 +10,10 @@ from hftransfer.adapters.checkpoint import Checkpoint, family_by_name, fetch_con
 from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_lora, require_modality, require_paired
 from hftransfer.adapters.terms import license_of, note_on_license
 from hftransfer.adapters.vocabulary import require_tokenizer_files
-from hftransfer.base.errors import HftransferError, ModelError, RecipeError, must_be
+from hftransfer.base.errors import HftransferError, ModelError, RecipeError, must_be, some
 from hftransfer.data.sources import look_at_source
 from hftransfer.recipe import Recipe
+from hftransfer.tasks import TASKS
 
 if TYPE_CHECKING:
     from hftransfer.training.own import Own
@@ -166,7 +167,7 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
         RecipeError: all that do not.
     """
     task, data = recipe.chosen_task, recipe.data
-    faults = list(task.faults(recipe if own is None else _with_own(recipe, own)))
+    faults = [*task.faults(recipe if own is None else _with_own(recipe, own)), *_settings_of_others(recipe)]
     if own is not None:
         faults += own.faults(task)
         if own.head is not None and recipe.strategy.from_zero_shot:
@@ -183,6 +184,17 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
         faults.append(must_be("train.refit", "false with data.folds", "true", remedy))
     if faults:
         raise RecipeError(*faults)
+
+
+def _settings_of_others(recipe: Recipe) -> list[str]:
+    """Return what the recipe says of data that other tasks read."""
+    faults, data = list[str](), recipe.data
+    takers = {name: one.reader.own_settings for name, one in TASKS.items()}
+    for key in sorted(set().union(*takers.values()) - recipe.chosen_task.reader.own_settings):
+        if (value := getattr(data, key)) != type(data).model_fields[key].default:
+            remedy = f"It is of {some(name for name, own in takers.items() if key in own)}."
+            faults.append(must_be(f"data.{key}", f"left out for task {recipe.task}", value, remedy))
+    return faults
 
 
 def _with_own(recipe: Recipe, own: Own) -> Recipe:

@@ -68,10 +68,13 @@ def evaluate_model(
     if data is None and settings:
         raise RecipeError(must_be("data settings", "given together with --data", " ".join(settings)))
     model = at_newest(model)
-    as_then = _precision_of_run(Path(model))
-    if precision is None and as_then != "fp32":
-        progress.line("evaluated in the precision of its run; use --precision fp32 to match plain transformers")
+    then, as_then = _precision_of_run(Path(model))
     predictor: Predictor | DualPredictor = load(model, precision=precision or as_then, base=base)
+    now = predictor.compute.precision
+    if precision is None and then != "fp32":
+        told = f"the precision of its run, {now}" if now == then else f"{now}; its run computed in {then}"
+        remedy = "; use --precision fp32 to match plain transformers" if now != "fp32" else ""
+        progress.line(f"evaluated in {told}{remedy}")
     if by.threshold is not None:
         require_several(predictor).use_threshold(by.threshold)
     if not isinstance(predictor, Predictor):
@@ -127,13 +130,17 @@ def _tell_left(left: Sequence[tuple[str, str]], progress: Progress) -> None:
         progress.line(f"… and {len(left) - 10} more rows")
 
 
-def _precision_of_run(run: Path) -> Literal["auto", "fp32"]:
-    """Return the precision that a run computed in: auto where it was not fp32, which not every machine computes."""
+def _precision_of_run(run: Path) -> tuple[str, Literal["auto", "fp32", "bf16"]]:
+    """Return the precision that a run computed in, and the one to ask for: auto where it was one of a GPU, which not
+    every machine computes."""
     try:
         found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return "fp32"
-    return "auto" if isinstance(found, dict) and found.get("precision") in ("bf16", "fp16") else "fp32"
+        return "fp32", "fp32"
+    then = found.get("precision") if isinstance(found, dict) else None
+    if then not in ("bf16", "fp16"):
+        return "fp32", "fp32"
+    return then, "bf16" if then == "bf16" and str(found.get("device", "")).startswith("cpu") else "auto"
 
 
 def _of_split(found: Found, split: str | None) -> Found:
@@ -167,7 +174,7 @@ def _judged_on_own(
     if reader.decodes and recipe.data.on_error == "skip":  # as the run left them out
         rows, left = _parted(rows, reader, recipe.data, progress)
         _tell_left(left, progress)
-    return predictor.evaluate_rows(rows, recipe.data.decode, label_map)
+    return predictor.evaluate_rows(rows, recipe.data.decode, label_map, recipe.data.written)
 
 
 def _judged_by_names(

@@ -409,9 +409,14 @@ class Predictor:
         return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
 
     def evaluate_rows(
-        self, rows: list[Row], decode: Literal["exact", "draft"] = "exact", label_map: LabelMap | None = None
+        self,
+        rows: list[Row],
+        decode: Literal["exact", "draft"] = "exact",
+        label_map: LabelMap | None = None,
+        written: int | None = None,
     ) -> JsonObject:
-        """Return the metrics of labelled rows; class ids follow the model's labels.
+        """Return the metrics of labelled rows; class ids follow the model's labels. For so many prompts as are to be
+        `written` texts are judged, 64 if nobody says.
 
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
@@ -435,6 +440,8 @@ class Predictor:
         rows = task.to_be_judged(rows, names, **self._tuned)
         split = labelled_split(rows, names, task.reader, task.targets, pixels)
         settings = self.data_settings(decode)
+        if written is not None:
+            settings = settings.model_copy(update={"written": written})
         examples, outcomes = self._outcomes(split, settings, whole=False)
         with self._one_at_a_time:
             seen = task.looked(self.adapter, examples, settings, self.compute.autocast, lambda _: None)

@@ -75,8 +75,8 @@ class ImageText(Task):
             faults.append(must_be("train.loss", f"{' or '.join(self.losses)} for task {self.name}", train.loss))
         if train.metric is not None and train.metric not in RETRIEVAL_METRICS:
             faults.append(must_be("train.metric", f"one of {', '.join(RETRIEVAL_METRICS)}", f"'{train.metric}'"))
-        for name, usual in (("augment", "none"), ("mixup", None), ("cutmix", None), ("micro_batch_size", None)):
-            if (value := getattr(train, name)) != usual:
+        for name in ("augment", "views", "mixup", "cutmix", "micro_batch_size", "label_smoothing", "packing"):
+            if (value := getattr(train, name)) != type(train).model_fields[name].default:
                 faults.append(must_be(f"train.{name}", left_out, value))
         if wishes.prompts is not None:
             faults += faults_of(lambda: templates_of(wishes.prompts or ""))

@@ -137,6 +137,9 @@ class TextGeneration(HeadTask[TextScores]):
         if wishes.strategy.head_alone:
             remedy = "Its head is the pretrained model's own: use kind: lora, or fine-tune with unfreeze: 2."
             faults.append(must_be("strategy.kind", f"lora or fine-tune for task {self.name}", "linear-probe", remedy))
+        if wishes.strategy.head_init == "random":
+            remedy = "Its head is the pretrained model's own."
+            faults.append(must_be("strategy.head_init", f"auto for task {self.name}", "random", remedy))
         if data.template is not None and "{prompt}" not in data.template:
             faults.append(must_be("data.template", "a text with {prompt} in it", repr(data.template)))
         return faults

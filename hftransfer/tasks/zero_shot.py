@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from typing_extensions import override
 
 from hftransfer.adapters.families import require_paired
@@ -12,6 +15,7 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits, build_test_only
 from hftransfer.strategies import LinearProbe
 from hftransfer.tasks.contract import Wishes, Words
+from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.prompts import templates_of
 from hftransfer.tasks.sense import faults_of
@@ -22,6 +26,7 @@ class ZeroShot(ImageClassification):
 
     name = "zero-shot-image-classification"
     learns = "nothing"
+    cross_validates = False
     keys = frozenset({"prompts", "class_names", "compare_prompts"})
     drafted = None
     starter = None
@@ -33,12 +38,20 @@ class ZeroShot(ImageClassification):
         example='ht.zero_shot("MODEL", ["photo.jpg"], ["cat", "dog"])',
     )
 
+    @property
+    @override
+    def several(self) -> HeadTask[Any]:
+        return self  # one of the names is chosen
+
     @override
     def faults(self, wishes: Wishes) -> list[str]:
         trains_nothing = f"left out for task {self.name}, which trains nothing"
         faults = []
         if wishes.data.shots is not None:
             faults.append(must_be("data.shots", trains_nothing, wishes.data.shots))
+        if wishes.data.labels == "multi" or wishes.data.label_columns:
+            faults.append(must_be("data.labels", f"auto or one for task {self.name}", "several labels"))
+        faults += [must_be(f"train.{name}", trains_nothing, value) for name, value in _of_training(wishes)]
         if wishes.strategy != LinearProbe():
             faults.append(must_be("strategy", trains_nothing, wishes.strategy.kind))
         if wishes.prompts is not None:
@@ -60,3 +73,12 @@ class ZeroShot(ImageClassification):
         """Return the test split alone: all rows, where there is none."""
         del seed
         return build_test_only(found, settings, progress, self.reader, decode=decode)
+
+
+def _of_training(wishes: Wishes) -> Iterator[tuple[str, object]]:
+    """Yield the settings of training that are not the usual ones, each with its value."""
+    train = wishes.train
+    yield from train.of_steps.items()
+    for name in ("class_weights", "augment", "views", "mixup", "cutmix", "packing"):
+        if (value := getattr(train, name)) != type(train).model_fields[name].default:
+            yield name, value

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from hftransfer.adapters.anatomy import Inputs, alike, followed
 from hftransfer.adapters.base import Activations
-from hftransfer.adapters.images import conv_network
+from hftransfer.adapters.images import conv_network, takes_channels_last
 from hftransfer.base.errors import ModelError
 from hftransfer.training.devices import Compute
 from hftransfer.training.packed import pack_convolutions, pack_linear
@@ -72,9 +72,7 @@ def frozen_twin(frozen: F, compute: Compute) -> F:
     """
     convolves = conv_network(frozen.model)
     model = _folded(frozen) if convolves and frozen.modality == "image" else frozen.model
-    # DoRA's norms view the weights as matrices, which channels-last memory does not allow.
-    dora = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
-    converted = _converted(model, compute, channels_last=convolves and not dora)
+    converted = _converted(model, compute, channels_last=convolves and takes_channels_last(model))
     try:
         twin = frozen.with_model(converted)
     except ModelError as error:

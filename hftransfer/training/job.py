@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import ModelError, RecipeError, must_be, some
@@ -67,13 +66,6 @@ _LEAST_STEPS, _MOST_TIMES = 40, 4
 epochs (docs/strategies.md)."""
 _VIEWS_OF_SOLVED = 4
 """Augmented views of each image that a head is solved on, where nobody says how many."""
-_OF_STEPS = (
-    *("epochs", "batch_size", "micro_batch_size", "tokens_per_batch", "micro_tokens", "optimizer", "momentum"),
-    *("weight_decay", "warmup", "schedule", "ema", "average_epochs", "metric", "max_grad_norm", "loss"),
-    *("label_smoothing", "patience", "compile", "checkpoint_every_steps"),
-)
-_OF_START = ("head_init", "learning_rate")
-"""Settings of a training in steps, and of what it starts from."""
 
 
 @dataclass
@@ -196,6 +188,8 @@ def require_sense(job: Job) -> None:
         if job.strategy.head_init == "solved" and not job.begins_solved:
             allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
             raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))
+        if getattr(job.strategy, "l2", "auto") != "auto" and not job.begins_solved:
+            job.progress.line("strategy.l2 has no effect on a head that is trained in steps from a random start")
         return
     if job.taken is not None:
         return  # it was told before
@@ -212,15 +206,13 @@ def require_sense(job: Job) -> None:
 
 def _idle_settings(job: Job) -> list[str]:
     """Return the settings that a recipe gives and a solved head does not heed, as they are written."""
-    told = {f"train.{name}": getattr(job.train, name) for name in _OF_STEPS if _is_given(job.train, name)}
-    told |= {f"strategy.{name}": getattr(job.strategy, name) for name in _OF_START if _is_given(job.strategy, name)}
-    if told.get("strategy.head_init") == "solved":
-        del told["strategy.head_init"]
+    told, usual_rate = dict(job.train.of_steps), LinearProbe.model_fields["learning_rate"].default
+    told = {f"train.{name}": value for name, value in told.items()}
+    if job.strategy.head_init == "random":
+        told["strategy.head_init"] = "random"
+    if job.strategy.learning_rate != usual_rate:
+        told["strategy.learning_rate"] = job.strategy.learning_rate
     return [f"{name}: {'null' if value is None else str(value).lower()}" for name, value in told.items()]
-
-
-def _is_given(settings: BaseModel, name: str) -> bool:
-    return bool(getattr(settings, name) != type(settings).model_fields[name].default)
 
 
 def _require_pairs(job: Job) -> None:

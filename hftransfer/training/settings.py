@@ -13,6 +13,12 @@ LossName = Literal["infonce", "sigmoid"]
 Tracker = Literal["tensorboard", "wandb", "trackio", "comet_ml", "mlflow", "clearml", "dvclive", "swanlab"]
 """Experiment trackers, by the names of their packages."""
 
+_OF_STEPS = (
+    *("epochs", "batch_size", "micro_batch_size", "tokens_per_batch", "micro_tokens", "optimizer", "momentum"),
+    *("weight_decay", "warmup", "schedule", "ema", "average_epochs", "metric", "max_grad_norm", "loss"),
+    *("label_smoothing", "patience", "compile", "checkpoint_every_steps"),
+)
+
 
 def _listed(value: object) -> object:
     """Return a list of one where a name alone is given."""
@@ -147,6 +153,12 @@ class TrainSettings(BaseModel):
         description="with augment: keep this many augmented views of each image instead of new ones; 4 if left out for "
         "a solved head",
     )
+
+    @property
+    def of_steps(self) -> dict[str, object]:
+        """The settings of training in steps that are not the usual ones, by name."""
+        usual = type(self).model_fields
+        return {name: value for name in _OF_STEPS if (value := getattr(self, name)) != usual[name].default}
 
     @property
     def mixes(self) -> bool:

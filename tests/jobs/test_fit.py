@@ -333,7 +333,18 @@ def test_faults_of_a_strategy_made_in_python_are_told(make: Any, words: tuple[st
         ),
         ({"strategy": ht.FineTune(unfreeze=["bert.embeddings.dropout"])}, ("names of modules with parameters",)),
         ({"validation": []}, ("the validation rows must be at least one row; got none",)),
-        ({"cache": "on", "augment": "light", "strategy": "fine-tune"}, ("train.augment must be none", "train.cache must be auto or off")),
+        (
+            {"cache": "on", "augment": "light", "strategy": "fine-tune"},
+            ("train.augment must be none", "train.cache must be auto or off"),
+        ),
+        (
+            {"data": {"size": 64, "decode": "draft", "coverage": 0.8}},
+            (
+                "data.size must be left out for task text-classification; got 64. It is of image-segmentation.",
+                "data.decode must be left out for task text-classification",
+                "data.coverage must be left out for task text-classification; got 0.8. It is of text-regression, ",
+            ),
+        ),
         ({"metric": "f1"}, ("train.metric must be a metric of task text-classification",)),
     ],
 )

@@ -234,6 +234,12 @@ def test_a_new_decoder_begins_at_random(tiny: TinyModels, data: Path, tmp_path: 
         ht.run(solved, out=tmp_path / "again", progress=SILENT)
 
 
+def test_dora_learns_beside_convolutions(tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None) -> None:
+    recipe = _recipe(tiny, data, "resnet", strategy={"kind": "lora", "dora": True}, train={"epochs": 1})
+    assert _run(recipe, tmp_path / "run")["test"]["mean_iou"] > 0
+    assert _segmented(load_model(tmp_path / "run"), _pairs(1)[0][0]).ids.shape == (96, 96)
+
+
 @pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"optimizer": "sgd"}])
 def test_a_decoder_goes_on_as_if_it_had_not_been_stopped(
     more: dict[str, Any],

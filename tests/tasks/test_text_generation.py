@@ -357,6 +357,15 @@ def test_packed_training_is_that_of_padded_batches(writers: dict[str, Path]) -> 
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_gradual_unfreezing_begins_with_the_last_stage(writers: dict[str, Path]) -> None:
+    strategy = ht.FineTune(gradual=True, learning_rate=0.01)
+    model = str(writers["llama"])
+    done = ht.fit("text-generation", model=model, train=ROWS, strategy=strategy, data=QUICK, epochs=2, precision="fp32")
+    assert [row["epoch"] for row in done.history] == [0, 1, 2]
+    with pytest.raises(RecipeError, match="head_init must be auto for task text-generation; got random"):
+        ht.fit("text-generation", model=model, train=ROWS, strategy={"kind": "fine-tune", "head_init": "random"})
+
+
 def test_an_encoder_is_refused(tiny: TinyModels, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must be a decoder; got the encoder"):
         ht.fit("text-generation", model=str(tiny("bert")), train=ROWS, strategy=ht.LoRA())

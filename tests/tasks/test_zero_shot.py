@@ -84,6 +84,17 @@ def test_faulty_prompts_are_told(prompts: Any, words: tuple[str, ...]) -> None:
     assert missing_words(faults_of(error), words) == []
 
 
+def test_settings_of_training_are_refused(tmp_path: Path) -> None:
+    train = {"mixup": 0.2, "epochs": 3, "class_weights": "auto", "metric": "f1"}
+    data = {"source": "bundled/drawn-pets", "folds": 2, "labels": "multi", "tile": 64}
+    recipe = {"task": "zero-shot-image-classification", "model": "bundled/dual-encoder", "data": data, "train": train}
+    with pytest.raises(RecipeError) as error:
+        ht.run(recipe, out=tmp_path / "never", progress=Progress(None))
+    told = faults_of(error)
+    named = [f"train.{name} must be left out for task zero-shot-image-classification" for name in train]
+    assert missing_words(told, (*named, "data.folds must be", "data.labels must be", "data.tile must be")) == []
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
