@@ -65,7 +65,8 @@ def image_of(value: object, where: str) -> Image.Image:
 
 def _tensor_as_array(value: Any) -> np.ndarray:
     """Return a tensor of torch (C, H, W), channels first, as an array with channels last."""
-    array: np.ndarray = value.detach().cpu().numpy()
+    own = value.detach().cpu()
+    array: np.ndarray = (own.float() if own.is_floating_point() else own).numpy()  # NumPy has no bfloat16
     return array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING, cast
@@ -182,6 +185,10 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
     if recipe.train.refit is True and data.folds is not None:
         remedy = "With data.folds the final model is trained on all examples anyway."
         faults.append(must_be("train.refit", "false with data.folds", "true", remedy))
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if recipe.train.compile and shutil.which(compiler.split()[0]) is None:
+        remedy = "Install a C++ compiler, or name one in the environment variable CXX."
+        faults.append(must_be("train.compile", f"false where there is no {compiler}", "true", remedy))
     if faults:
         raise RecipeError(*faults)
 

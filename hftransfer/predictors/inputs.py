@@ -78,6 +78,8 @@ def is_one(inputs: object, reader: Reader) -> bool:
     W[, 3]). Whatever gives several in turn is none, nor is an array (N, H, W, 3)."""
     if isinstance(inputs, str | bytes | os.PathLike | Mapping) or not isinstance(inputs, Iterable):
         return True
+    if getattr(inputs, "ndim", None) == 0:  # an array of no dimension has an `__iter__` that fails
+        return True
     if reader.fields:
         return isinstance(inputs, tuple) and len(inputs) == 2
     return hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) in (2, 3)

@@ -485,8 +485,8 @@ class Predictor:
         from hftransfer.training.activations import Source
         from hftransfer.training.loop import outcomes_of
 
-        adapter = self._adapter_for(len(split))
         with self._one_at_a_time:
+            adapter = self._adapter_for(len(split))
             examples = self.examples(adapter, split, settings)
 
             def keep(places: Sequence[int], logits: list[np.ndarray]) -> list[Any]:
@@ -628,23 +628,30 @@ class Predictor:
         """Return the scores (B, C); what enters the head (B, D) is put into a list, where one is given."""
         import torch
 
-        from hftransfer.adapters.scoring import require_numbers, scores_of
+        from hftransfer.adapters.scoring import require_numbers
+
+        with self._one_at_a_time:
+            adapter = self._adapter_for(len(next(iter(inputs.values()))))
+            with torch.inference_mode():
+                values = self._scores(adapter, inputs, features)
+        require_numbers(values, self.source.name)
+        return values
+
+    def _scores(self, adapter: Adapter, inputs: Inputs, features: list[np.ndarray] | None) -> np.ndarray:
+        from hftransfer.adapters.scoring import scores_of
         from hftransfer.training.activations import forward
 
-        adapter = self._adapter_for(len(next(iter(inputs.values()))))
         top = len(adapter.stages)
-        with self._one_at_a_time, torch.inference_mode():
-            activations = forward(adapter, top, inputs, self.compute)
-            if self._head is not None:
-                entered = [activations["hidden"]]
-                logits = self._head(entered[0].float())
-            else:
-                with adapter.split.entering_head() as entered:
-                    logits = adapter.above(activations, top)
-            values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
-            if features is not None:
-                features.append(entered[0].float().cpu().numpy())
-        require_numbers(values, self.source.name)
+        activations = forward(adapter, top, inputs, self.compute)
+        if self._head is not None:
+            entered = [activations["hidden"]]
+            logits = self._head(entered[0].float())
+        else:
+            with adapter.split.entering_head() as entered:
+                logits = adapter.above(activations, top)
+        if features is not None:
+            features.append(entered[0].float().cpu().numpy())
+        values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
         return values
 
     def spans_of(self, question: object, place: int = 0) -> QuestionPrediction:

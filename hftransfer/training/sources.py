@@ -195,7 +195,9 @@ def _live_sources(job: Job, examples: dict[str, Examples]) -> Sources:
         return _source(job, _augmented(job, train, epoch % job.views if job.views else epoch), frozen=frozen)
 
     others = {name: _source(job, e.items, frozen=frozen) for name, e in examples.items() if name != "train"}
-    return Sources(of_epoch, others, [], _source(job, train.items, frozen=frozen))
+    # As where views are kept, the first of them stands for the images.
+    plain = of_epoch(0) if job.views else _source(job, train.items, frozen=frozen)
+    return Sources(of_epoch, others, [], plain)
 
 
 @contextmanager

@@ -162,6 +162,14 @@ def test_the_threshold_of_unanswerable_questions_is_never_tuned_on_the_test_spli
     assert ("warning: training has questions without an answer and validation has none" in told) == bool(learned)
 
 
+def test_compiling_without_a_compiler_is_refused_before_any_work(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(HftransferError, match="must be false where there is no no-such-compiler; got true"):
+        _fit(tiny, strategy=ht.FineTune(), compile=True)
+
+
 @pytest.mark.parametrize("text", ["", "x" * 1_000_000, "a\u0000b", "a \ud800 b", "😀" * 50, "NA"])
 def test_any_text_gets_a_prediction(tiny: TinyModels, text: str) -> None:
     (prediction,) = _fit(tiny).predict([text])

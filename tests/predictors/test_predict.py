@@ -372,6 +372,17 @@ def test_threads_share_a_model(kind: str, finished: Any, reviewed: Path) -> None
     assert [[one.label for one in own] for own in found] == [[one.label for one in own] for own in wanted * 10]
 
 
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_threads_share_a_model_from_its_first_input_on(kind: str, finished: Any, reviewed: Path) -> None:
+    folder = finished("resnet").folder if kind == "images" else reviewed
+    inputs: list[Any] = [picture(color, 5) for color in ("red", "blue")] if kind == "images" else ["great", "dull"]
+    wanted = [load_model(folder).predict(one).label for one in inputs]
+    for _ in range(3):
+        model: Any = load_model(folder)
+        with ThreadPoolExecutor(4) as pool:
+            assert [one.label for one in pool.map(model.predict, inputs * 20)] == wanted * 20
+
+
 # --- load ------------------------------------------------------------------------------------------------------------
 
 

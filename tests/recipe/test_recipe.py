@@ -569,7 +569,7 @@ def test_every_shipped_recipe_runs_on_tiny_stand_ins(name, tiny, folder_data, te
     model, data = stand_ins_by_task[recipe.task]
     if recipe.strategy.from_zero_shot:
         model = tiny("clip-dual")
-    stand_ins = {"model": str(model), "data.source": str(data), "train.precision": "fp32"}
+    stand_ins: dict[str, Any] = {"model": str(model), "data.source": str(data), "train.precision": "fp32"}
     if recipe.task == "question-answering":
         stand_ins |= {"data.stride_tokens": 8}
     if isinstance(recipe.data.shots, list):

@@ -384,6 +384,19 @@ def test_a_probe_of_augmented_images_is_solved_on_four_views(tiny: TinyModels) -
     assert not torch.equal(usual, plain)
 
 
+def test_views_start_and_learn_alike_kept_or_computed_anew(tiny: TinyModels) -> None:
+    made = []
+    for cache in ("on", "off"):
+        settings: dict[str, Any] = {"augment": "strong", "views": 2, "cache": cache, "epochs": 2, "precision": "fp32"}
+        done, _ = transferred(tiny, "vit", "image-classification", FineTune(unfreeze=1), None, None, **settings)
+        made.append((done.history.start, done.history.rows, done.adapter.head.weight))
+    (start, rows, head), (other_start, other_rows, other_head) = made
+    for one, other in zip([start, *rows], [other_start, *other_rows], strict=True):
+        names = one.keys() - {"seconds"}
+        assert [other[name] for name in names] == pytest.approx([one[name] for name in names], abs=1e-4)
+    assert torch.allclose(head, other_head, atol=1e-4)
+
+
 def test_lora_is_judged_merged_as_it_is_apart(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     made, counted, whole = [], list[int](), Adapter.merged
 

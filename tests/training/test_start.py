@@ -197,9 +197,9 @@ def test_texts_pool_as_sentence_transformers_has_it_of_the_model() -> None:
         ),
         (
             "text-classification",
-            {"epochs": 3, "patience": None, "metric": "macro_f1", "optimizer": "sgd", "compile": True},
-            "train.epochs: 3 and train.optimizer: sgd and train.metric: macro_f1 and train.patience: null and "
-            "train.compile: true have no effect on a solved head",
+            {"epochs": 3, "patience": None, "metric": "macro_f1", "optimizer": "sgd", "warmup": 0.0},
+            "train.epochs: 3 and train.optimizer: sgd and train.warmup: 0.0 and train.metric: macro_f1 and "
+            "train.patience: null have no effect on a solved head",
         ),
         ("text-regression", {"loss": "huber"}, "train.loss: huber has no effect on a solved head"),
         (
