@@ -3,8 +3,8 @@
 #
 # Guess: create_feature_extractor, get_graph_node_names and torch.onnx.export (TorchScript) leave the mode of each layer of
 # the given network as it was. Seen: they note the outermost mode only, and set all layers to it at the end. Layers put
-# to eval() within a network in training come back in training, in the given network too. The next batch moves their statistics. The
-# exporter that is not TorchScript leaves the modes as they are.
+# to eval() within a network in training come back in training, in the given network too. The next batch moves their
+# statistics. The exporter that is not TorchScript leaves the modes as they are.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,8 +2,8 @@
 # peft 0.21.2 with torch 2.14.1, 2026-11-30: an untrained HRA adapter with apply_GS changes the network.
 #
 # Guess: with init_weights, a new HRA adapter changes nothing before training, with and without Gram-Schmidt. Its vectors
-# are drawn in equal pairs, whose reflections cancel each other. Seen: Gram-Schmidt takes the first of a pair from the second, and
-# rounding is what remains. So with apply_GS the untrained network gives other outputs, by much more than rounding.
+# are drawn in equal pairs, whose reflections cancel each other. Seen: Gram-Schmidt takes the first of a pair from the
+# second, and rounding is what remains. So with apply_GS the untrained network gives other outputs, by much more than rounding.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
