@@ -2,8 +2,8 @@
 # transformers 5.23.0 with torch 2.14.1, 2026-11-30: Trainer loads a part of a ViT's checkpoint.
 #
 # Guess: resume_from_checkpoint and load_best_model_at_end bring back the weights of the checkpoint. Seen: checkpoints of
-# ViT, DeiT, Swin, Segformer and others are saved under older names, which from_pretrained translates. Trainer does not, and lets
-# unknown names pass. The attention and MLP weights stay as they were: as at the start after a resume, as in the last
+# ViT, DeiT, Swin, Segformer and others are saved under older names, which from_pretrained translates. Trainer does not,
+# and lets unknown names pass. The attention and MLP weights stay as they were: as at the start after a resume, as in the last
 # epoch for the best model. Head and embeddings are loaded. A line of the log is all that tells. ConvNeXt is loaded whole.
 set -euo pipefail
 folder=$(mktemp -d)
