@@ -195,4 +195,4 @@ def test_a_run_is_evaluated_in_its_own_precision(
         found = json.loads((folder / "environment.json").read_text())
         (folder / "environment.json").write_text(json.dumps(found | {"precision": precision}))
         evaluation.evaluate_model(str(folder), None, precision=given, progress=Progress(None))  # type: ignore[arg-type]
-    assert asked == ["fp32", "auto", "auto", "fp32"]
+    assert asked == ["fp32", "bf16", "auto", "fp32"]

@@ -24,6 +24,9 @@ from hftransfer.training.devices import Compute
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.packed import PackedConv2d, PackedLinear, pack_convolutions, pack_linear
 
+in_bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="torch packs no weights in bfloat16 on this processor"
+)
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
 BF16 = Compute(torch.device("cpu"), "bf16", 4)
 OF_CONVOLUTIONS = ("resnet", "efficientnet", "timm", "timm_resnet", "mobilenet_v2")
@@ -152,6 +155,7 @@ def test_only_what_a_convolution_can_do_alone_is_taken_into_it(block, left):
     torch.testing.assert_close(features(twin), features(network), rtol=1e-4, atol=1e-5)
 
 
+@in_bfloat16
 def test_batchnorm_that_is_left_stays_in_float32():
     network = plain(*(Block(between=nn.ReLU()) for _ in range(5)))
     twin = frozen_twin(network, BF16)
@@ -167,6 +171,7 @@ def test_bfloat16_is_no_less_exact_without_batchnorm():
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.01
 
 
+@in_bfloat16
 @pytest.mark.parametrize("family", ["vit", "bert", "gpt2"])
 def test_packed_layers_give_the_same_to_the_bit(family, tiny, monkeypatch):
     checkpoint = find_checkpoint(str(tiny(family)))
@@ -209,6 +214,7 @@ def trial(adapter: Any) -> list[tuple[str, Tensor]]:
     return list(adapter.sample_inputs(2).items())
 
 
+@in_bfloat16
 @pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 8), (2, 2, 3, 8), (0, 8)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_packed_layer_is_a_linear_layer(shape, bias):
@@ -247,7 +253,7 @@ def test_float32_is_not_packed(tiny):
     assert not any(isinstance(module, PackedLinear) for module in adapter.model.modules())
 
 
-@pytest.mark.parametrize("compute", [FP32, BF16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("compute", [FP32, pytest.param(BF16, marks=in_bfloat16)], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("family", OF_CONVOLUTIONS)
 def test_packed_convolutions_give_the_same(family, compute, tiny, monkeypatch):
     checkpoint = find_checkpoint(str(tiny(family)))
@@ -299,7 +305,7 @@ def _same(**settings: Any) -> Behind:
     return block
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=in_bfloat16)])
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
