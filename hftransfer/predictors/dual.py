@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -165,6 +166,7 @@ class DualPredictor:
         self._precision = precision
         self.compute = compute_for(self.dual, precision)
         self._images = frozen_twin(self.dual.images, self.compute)
+        self._one_at_a_time = threading.Lock()  # hooks catch what goes through a tower: threads take turns
 
     @overload
     def predict(  # type: ignore[overload-overlap]
@@ -207,7 +209,9 @@ class DualPredictor:
     ) -> Iterator[Prediction | DataError]:
         """Yield a prediction for each image in turn, or the error that says why it can't be read."""
         names, templates = require_labels(labels), templates_of(prompts)
-        classes = ensemble(embed_prompts(self.dual, names, templates, self.checkpoint.weights_sha256, self.compute))
+        with self._one_at_a_time:
+            sentences = embed_prompts(self.dual, names, templates, self.checkpoint.weights_sha256, self.compute)
+        classes = ensemble(sentences)
 
         def probabilities(inputs: Inputs) -> np.ndarray:
             found = softmax(logits(self._embedded(inputs), classes, self.dual))
@@ -248,13 +252,14 @@ class DualPredictor:
         """Return the normalised embeddings (N, D) of texts, in float32."""
         given = [texts] if isinstance(texts, str) else list(texts)
         found = []
-        with torch.inference_mode():
+        with self._one_at_a_time, torch.inference_mode():
             for start in range(0, len(given), 64):
                 found.append(self.dual.embed_texts(self.dual.encode_texts(given[start : start + 64])).float().numpy())
         return unit(np.concatenate(found))
 
     def _embedded(self, inputs: Inputs) -> np.ndarray:
-        found: np.ndarray = forward(self._images, 1, inputs, self.compute)["hidden"].float().cpu().numpy()
+        with self._one_at_a_time:
+            found: np.ndarray = forward(self._images, 1, inputs, self.compute)["hidden"].float().cpu().numpy()
         return found
 
 

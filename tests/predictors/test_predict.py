@@ -383,6 +383,14 @@ def test_threads_share_a_model_from_its_first_input_on(kind: str, finished: Any,
             assert [one.label for one in pool.map(model.predict, inputs * 20)] == wanted * 20
 
 
+def test_threads_share_a_dual_encoder_from_its_first_image_on(tiny: TinyModels) -> None:
+    images, names = [picture(color, 5) for color in ("red", "blue")], ["film", "story"]
+    wanted = [load_dual_model(tiny("clip-dual")).predict(image, names).label for image in images]
+    model = load_dual_model(tiny("clip-dual"))
+    with ThreadPoolExecutor(4) as pool:
+        assert [one.label for one in pool.map(lambda one: model.predict(one, names), images * 20)] == wanted * 20
+
+
 # --- load ------------------------------------------------------------------------------------------------------------
 
 
