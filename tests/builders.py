@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 import struct
 import warnings
 import zlib
@@ -501,3 +502,22 @@ def browser() -> Iterator[Any]:
         yield driver
     finally:
         driver.quit()
+
+
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+    """Let a SIGTERM end what is trained meanwhile, in the middle of this step, counted from 0."""
+    from hftransfer.training.interrupts import Interrupted
+    from hftransfer.training.loop import _Run
+
+    part = _Run._part
+
+    def stopped(self: _Run, *given: Any) -> float:
+        if self.at.steps == step:
+            raise Interrupted(signal.SIGTERM)
+        return part(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_part", stopped)
+        with pytest.raises(Interrupted):
+            yield

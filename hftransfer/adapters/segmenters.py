@@ -94,7 +94,7 @@ class SegmenterAdapter(ImageAdapter):
     def _find_split(self, known: Parts | None = None) -> None:
         super()._find_split(known)
         self.split.narrow = []  # every place of a map is read
-        self._learns = False
+        self._learns, self._layout = False, torch.contiguous_format
         if not self.split.head_gives_logits and not self.split.is_known:
             self.split.head_gives_logits = self._enlarges()
 
@@ -131,8 +131,9 @@ class SegmenterAdapter(ImageAdapter):
         super().learn_mode(boundary, on=on)
         self._learns = on and boundary < len(self.stages)
         if self._learns:
-            if takes_channels_last(self.model):
-                self.model.to(memory_format=torch.channels_last)  # 1.2 to 1.7 times as fast on CPU
+            # Channels-last is 1.2 to 1.7 times as fast on CPU.
+            self._layout = torch.channels_last if takes_channels_last(self.model) else torch.contiguous_format
+            self.model.to(memory_format=self._layout)
             for module in self.model.modules():
                 if not any(parameter.requires_grad for parameter in module.parameters()):
                     module.eval()
@@ -166,9 +167,9 @@ class SegmenterAdapter(ImageAdapter):
             caught.append(output)
             raise Reached
 
-        layout = torch.channels_last if takes_channels_last(self.model) else torch.contiguous_format
         given = {
-            name: own.contiguous(memory_format=layout) if own.ndim == 4 else own for name, own in activations.items()
+            name: own.contiguous(memory_format=self._layout) if own.ndim == 4 else own
+            for name, own in activations.items()
         }
         with self.head.register_forward_hook(catch), suppress(Reached):
             self.model(**given)

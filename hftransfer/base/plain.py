@@ -1,9 +1,21 @@
 """Values as JSON has them, and as people read them."""
 
-from typing import Any, TypeAlias
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 JsonObject: TypeAlias = dict[str, Any]
 """An object of JSON by its names: configurations, settings, metrics; who reads it knows what lies under which name."""
+
+
+def changed(settings: BaseModel, names: Iterable[str]) -> JsonObject:
+    """Return those of the settings of these names that are not the usual ones, with their values."""
+    usual = type(settings).model_fields
+    return {name: value for name in names if (value := getattr(settings, name)) != usual[name].default}
 
 
 def shown_value(value: float, digits: int = 6) -> str:

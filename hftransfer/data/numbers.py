@@ -14,14 +14,14 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.base.plain import shown_value
 from hftransfer.data.columns import NUMBER_COLUMNS, is_unlabelled
-from hftransfer.data.pictures import Images
+from hftransfer.data.pictures import OF_IMAGES, Images
 from hftransfer.data.reading import LeftOutRows, Reader, Records
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, Target
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.tables import raise_first
 from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
-from hftransfer.data.texts import Texts
+from hftransfer.data.texts import OF_TEXTS, Texts
 
 _FEW_VALUES = 10
 _LARGEST = 1e15
@@ -147,7 +147,7 @@ class NumberedTexts(OfNumbers, Texts):
 
     usual_task = "text-regression"
     python_rows = "(text, number)"
-    own_settings = Texts.own_settings | {"coverage"}
+    own_settings = OF_TEXTS | {"coverage"}
 
 
 class NumberedImages(OfNumbers, Images):
@@ -155,7 +155,7 @@ class NumberedImages(OfNumbers, Images):
 
     usual_task = "image-regression"
     python_rows = "(image, number)"
-    own_settings = Images.own_settings | {"coverage"}
+    own_settings = OF_IMAGES | {"coverage"}
 
 
 NUMBERED_TEXTS, NUMBERED_IMAGES = NumberedTexts(), NumberedImages()

@@ -448,7 +448,7 @@ def contradictions(splits: Mapping[str, Split], reader: Reader, kind: TargetKind
     for split in splits.values():
         for row, digest in zip(split.rows, split.digests, strict=True):
             first = seen.setdefault(digest, row)
-            if set(kind.labels_of(row.target)) != set(kind.labels_of(first.target)):
+            if first is not row and set(kind.labels_of(row.target)) != set(kind.labels_of(first.target)):
                 found.setdefault(digest, (first, row))
     if not found:
         return []

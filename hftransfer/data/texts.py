@@ -164,6 +164,10 @@ def _no_text(where: str, column: str, value: object) -> str:
     return must_be(f"{where}: column '{column}'", "a text", got, remedy)
 
 
+OF_TEXTS = frozenset({"text_column", "text_pair_column", "max_tokens"})
+"""Settings of texts."""
+
+
 class Texts(OfLabels):
     """Texts, or pairs of them, with a label each."""
 
@@ -174,7 +178,7 @@ class Texts(OfLabels):
     usual_task = "text-classification"
     numbers_task = "text-regression"
     python_rows = "(text, label)"
-    own_settings = frozenset({"text_column", "text_pair_column", "max_tokens"}) | OF_LABELS
+    own_settings = OF_TEXTS | OF_LABELS
     suffix = ".txt"
     fields = ("text",)
 

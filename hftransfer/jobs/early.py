@@ -14,6 +14,7 @@ from hftransfer.adapters.families import FAMILIES, PAIRED, Modality, require_lor
 from hftransfer.adapters.terms import license_of, note_on_license
 from hftransfer.adapters.vocabulary import require_tokenizer_files
 from hftransfer.base.errors import HftransferError, ModelError, RecipeError, must_be, some
+from hftransfer.base.plain import changed
 from hftransfer.data.sources import look_at_source
 from hftransfer.recipe import Recipe
 from hftransfer.tasks import TASKS
@@ -185,22 +186,27 @@ def _require_sense(recipe: Recipe, own: Own | None) -> None:
     if recipe.train.refit is True and data.folds is not None:
         remedy = "With data.folds the final model is trained on all examples anyway."
         faults.append(must_be("train.refit", "false with data.folds", "true", remedy))
-    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if recipe.train.compile and shutil.which(compiler.split()[0]) is None:
+    if recipe.train.compile and shutil.which(compiler := _compiler()) is None:
         remedy = "Install a C++ compiler, or name one in the environment variable CXX."
         faults.append(must_be("train.compile", f"false where there is no {compiler}", "true", remedy))
     if faults:
         raise RecipeError(*faults)
 
 
+def _compiler() -> str:
+    """Return the C++ compiler that torch calls."""
+    named = os.environ.get("CXX", "").split()
+    return named[0] if named else {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+
+
 def _settings_of_others(recipe: Recipe) -> list[str]:
     """Return what the recipe says of data that other tasks read."""
-    faults, data = list[str](), recipe.data
     takers = {name: one.reader.own_settings for name, one in TASKS.items()}
-    for key in sorted(set().union(*takers.values()) - recipe.chosen_task.reader.own_settings):
-        if (value := getattr(data, key)) != type(data).model_fields[key].default:
-            remedy = f"It is of {some(name for name, own in takers.items() if key in own)}."
-            faults.append(must_be(f"data.{key}", f"left out for task {recipe.task}", value, remedy))
+    others = sorted(set().union(*takers.values()) - recipe.chosen_task.reader.own_settings)
+    faults = []
+    for key, value in changed(recipe.data, others).items():
+        remedy = f"It is of {some(name for name, own in takers.items() if key in own)}."
+        faults.append(must_be(f"data.{key}", f"left out for task {recipe.task}", value, remedy))
     return faults
 
 

@@ -136,11 +136,13 @@ def _precision_of_run(run: Path) -> tuple[str, Literal["auto", "fp32", "bf16"]]:
     try:
         found = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return "fp32", "fp32"
-    then = found.get("precision") if isinstance(found, dict) else None
-    if then not in ("bf16", "fp16"):
-        return "fp32", "fp32"
-    return then, "bf16" if then == "bf16" and str(found.get("device", "")).startswith("cpu") else "auto"
+        found = None
+    match found:
+        case {"precision": "bf16", "device": str(device)} if device.startswith("cpu"):
+            return "bf16", "bf16"
+        case {"precision": "bf16" | "fp16" as then}:
+            return then, "auto"
+    return "fp32", "fp32"
 
 
 def _of_split(found: Found, split: str | None) -> Found:

@@ -14,7 +14,7 @@ from hftransfer.adapters import heads
 from hftransfer.adapters.families import require_maps
 from hftransfer.base.errors import must_be, some
 from hftransfer.data.mask_files import Mask
-from hftransfer.data.mask_labels import LabelSpace, color_value
+from hftransfer.data.mask_labels import LabelSpace, color_value, in_words
 from hftransfer.data.masks import MASKED_IMAGES, MASKS, survey
 from hftransfer.data.roles import Found, LeftOut
 from hftransfer.data.rows import Row, read_row
@@ -292,7 +292,7 @@ class ImageSegmentation(HeadTask[SegmentOutcome]):
             return []
         values, colors = tuned.get("mask_values") or {}, tuned.get("mask_colors")
         if colors:
-            told = some(("#{:02x}{:02x}{:02x}".format(*colors[name]) for name in names if name in colors), _NAMED)
+            told = some((in_words(color_value(*colors[name])) for name in names if name in colors), _NAMED)
             return [f"colours {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]
         told = some((str(values.get(name, place)) for place, name in enumerate(names)), _NAMED)
         return [f"values {told} are taken as {some(names, _NAMED)} (data.classes says otherwise)"]

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from hftransfer.adapters.families import require_paired
 from hftransfer.base.errors import must_be
+from hftransfer.base.plain import changed
 from hftransfer.base.progress import Progress
 from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.roles import Found
@@ -24,6 +25,7 @@ PROBE_OF_CAPTIONS: Mapping[str, object] = {"batch_size": 512, "epochs": 100, "pa
 """The settings that the projections of two towers are trained with, where they aren't given."""
 TOWERS_OF_CAPTIONS: Mapping[str, object] = {"batch_size": 64, "epochs": 10}
 """Those of whole towers."""
+_IDLE = ("augment", "views", "mixup", "cutmix", "micro_batch_size", "label_smoothing", "packing")
 _SHOWN = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
 
 
@@ -38,7 +40,7 @@ class ImageText(Task):
     judges_labels = False
     drafted = 3
     keys = frozenset({"strategy", "prompts", "class_names", "zero_shot_data"}) | frozenset(
-        {"train.loss", "model.image", "model.text", "model.width"}
+        {"model.image", "model.text", "model.width"}
     )
     losses = ("infonce", "sigmoid")
     words = Words(
@@ -75,9 +77,7 @@ class ImageText(Task):
             faults.append(must_be("train.loss", f"{' or '.join(self.losses)} for task {self.name}", train.loss))
         if train.metric is not None and train.metric not in RETRIEVAL_METRICS:
             faults.append(must_be("train.metric", f"one of {', '.join(RETRIEVAL_METRICS)}", f"'{train.metric}'"))
-        for name in ("augment", "views", "mixup", "cutmix", "micro_batch_size", "label_smoothing", "packing"):
-            if (value := getattr(train, name)) != type(train).model_fields[name].default:
-                faults.append(must_be(f"train.{name}", left_out, value))
+        faults += [must_be(f"train.{name}", left_out, value) for name, value in changed(train, _IDLE).items()]
         if wishes.prompts is not None:
             faults += faults_of(lambda: templates_of(wishes.prompts or ""))
         if wishes.compare_prompts:

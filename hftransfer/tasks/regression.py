@@ -87,15 +87,9 @@ class RegressionTask(HeadTask[float]):
 
     @override
     def faults(self, wishes: Wishes) -> list[str]:
-        faults, data, train = super().faults(wishes), wishes.data, wishes.train
-        for name, value, usual in (
-            ("data.labels", data.labels, "auto"),
-            ("data.label_columns", data.label_columns, None),
-            ("data.at_least_one", data.at_least_one, False),
-            ("train.label_smoothing", train.label_smoothing, 0.0),
-        ):
-            if value != usual:
-                faults.append(must_be(name, f"left out for task {self.name}", value))
+        faults = super().faults(wishes)
+        if smoothing := wishes.train.label_smoothing:
+            faults.append(must_be("train.label_smoothing", f"left out for task {self.name}", smoothing))
         return faults
 
     # --- learning ----------------------------------------------------------------------------------------------------

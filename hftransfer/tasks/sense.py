@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hftransfer.base.errors import HftransferError, must_be, nearest
+from hftransfer.base.plain import changed
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
@@ -115,9 +116,6 @@ def _faults_of_contrast(task: Task, wishes: Wishes) -> list[str]:
     if 1 in wishes.data.numbers_of_shots:
         remedy = "Two examples of a class make a pair."
         faults.append(must_be("data.shots", "2 or more with strategy.objective: contrastive", 1, remedy))
-    usual = type(train)()
     names = ("micro_batch_size", "tokens_per_batch", "micro_tokens")
-    for name in (*names, "metric", "label_smoothing", "class_weights", "mixup", "cutmix"):
-        if (value := getattr(train, name)) != getattr(usual, name):
-            faults.append(must_be(f"train.{name}", beside, value))
-    return faults
+    idle = changed(train, (*names, "metric", "label_smoothing", "class_weights", "mixup", "cutmix"))
+    return faults + [must_be(f"train.{name}", beside, value) for name, value in idle.items()]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from typing_extensions import override
 
 from hftransfer.adapters.families import require_paired
 from hftransfer.base.errors import must_be
+from hftransfer.base.plain import changed
 from hftransfer.base.progress import Progress
 from hftransfer.data.roles import Found
 from hftransfer.data.settings import DataSettings
@@ -19,6 +19,8 @@ from hftransfer.tasks.head_task import HeadTask
 from hftransfer.tasks.image_classification import ImageClassification
 from hftransfer.tasks.prompts import templates_of
 from hftransfer.tasks.sense import faults_of
+
+_OF_LEARNING = ("class_weights", "augment", "views", "mixup", "cutmix", "packing")
 
 
 class ZeroShot(ImageClassification):
@@ -51,7 +53,8 @@ class ZeroShot(ImageClassification):
             faults.append(must_be("data.shots", trains_nothing, wishes.data.shots))
         if wishes.data.labels == "multi" or wishes.data.label_columns:
             faults.append(must_be("data.labels", f"auto or one for task {self.name}", "several labels"))
-        faults += [must_be(f"train.{name}", trains_nothing, value) for name, value in _of_training(wishes)]
+        given = wishes.train.of_steps | changed(wishes.train, _OF_LEARNING)
+        faults += [must_be(f"train.{name}", trains_nothing, value) for name, value in given.items()]
         if wishes.strategy != LinearProbe():
             faults.append(must_be("strategy", trains_nothing, wishes.strategy.kind))
         if wishes.prompts is not None:
@@ -73,12 +76,3 @@ class ZeroShot(ImageClassification):
         """Return the test split alone: all rows, where there is none."""
         del seed
         return build_test_only(found, settings, progress, self.reader, decode=decode)
-
-
-def _of_training(wishes: Wishes) -> Iterator[tuple[str, object]]:
-    """Yield the settings of training that are not the usual ones, each with its value."""
-    train = wishes.train
-    yield from train.of_steps.items()
-    for name in ("class_weights", "augment", "views", "mixup", "cutmix", "packing"):
-        if (value := getattr(train, name)) != type(train).model_fields[name].default:
-            yield name, value

@@ -12,6 +12,7 @@ import numpy as np
 
 from hftransfer.adapters.base import Adapter
 from hftransfer.base.errors import ModelError, RecipeError, must_be, some
+from hftransfer.base.plain import changed
 from hftransfer.base.progress import Progress
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Splits
@@ -206,12 +207,10 @@ def require_sense(job: Job) -> None:
 
 def _idle_settings(job: Job) -> list[str]:
     """Return the settings that a recipe gives and a solved head does not heed, as they are written."""
-    told, usual_rate = dict(job.train.of_steps), LinearProbe.model_fields["learning_rate"].default
-    told = {f"train.{name}": value for name, value in told.items()}
+    told = {f"train.{name}": value for name, value in job.train.of_steps.items()}
     if job.strategy.head_init == "random":
         told["strategy.head_init"] = "random"
-    if job.strategy.learning_rate != usual_rate:
-        told["strategy.learning_rate"] = job.strategy.learning_rate
+    told |= {f"strategy.{name}": value for name, value in changed(job.strategy, ["learning_rate"]).items()}
     return [f"{name}: {'null' if value is None else str(value).lower()}" for name, value in told.items()]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from hftransfer.base.errors import must_be
+from hftransfer.base.plain import changed
 
 Schedule = Literal["cosine", "linear", "constant"]
 LossName = Literal["infonce", "sigmoid"]
@@ -157,8 +158,7 @@ class TrainSettings(BaseModel):
     @property
     def of_steps(self) -> dict[str, object]:
         """The settings of training in steps that are not the usual ones, by name."""
-        usual = type(self).model_fields
-        return {name: value for name in _OF_STEPS if (value := getattr(self, name)) != usual[name].default}
+        return changed(self, _OF_STEPS)
 
     @property
     def mixes(self) -> bool:

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,7 @@ from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.training import probe as training_probe
-from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.loop import _Run
-from tests.builders import NO_PICTURES, TinyModels, lively, load_model, missing_words
+from tests.builders import NO_PICTURES, TinyModels, interrupted, lively, load_model, missing_words
 
 TASK = head_task("image-segmentation")
 SILENT = Progress(None)
@@ -252,17 +249,8 @@ def test_a_decoder_goes_on_as_if_it_had_not_been_stopped(
     settings = {"epochs": 3, "batch_size": 4, **more}
     recipe = _recipe(tiny, data, "resnet", strategy={"kind": "fine-tune"}, train=settings)
     whole = ht.run(recipe, out=tmp_path / "whole", progress=SILENT)
-    part = _Run._part
-
-    def stopped(self: _Run, *given: Any) -> float:
-        if self.at.steps == 6:
-            raise Interrupted(signal.SIGTERM)
-        return part(self, *given)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(_Run, "_part", stopped)
-        with pytest.raises(Interrupted):
-            ht.run(recipe, out=tmp_path / "run", progress=SILENT)
+    with interrupted(monkeypatch, 6):
+        ht.run(recipe, out=tmp_path / "run", progress=SILENT)
     again = ht.run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
     one, other = (load_file(run.folder / "model" / "model.safetensors") for run in (whole, again))
     assert [name for name, weight in one.items() if not torch.equal(weight, other[name])] == []

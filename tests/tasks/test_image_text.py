@@ -34,7 +34,16 @@ from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapte
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import TrainingError, _Run
-from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, load_dual_model, missing_words, picture
+from tests.builders import (
+    DUAL_FAMILIES,
+    NO_PICTURES,
+    TinyModels,
+    faults_of,
+    interrupted,
+    load_dual_model,
+    missing_words,
+    picture,
+)
 
 SILENT = Progress(None)
 FP32 = Compute(torch.device("cpu"), "fp32", 4)
@@ -350,17 +359,8 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
 ) -> None:
     recipe = _recipe(tiny, captions)
     whole = run(recipe, out=tmp_path / "whole", progress=SILENT)
-    part = _Run._part
-
-    def stopped(self: _Run, *given: Any) -> float:
-        if self.at.steps == 7:
-            raise Interrupted(signal.SIGTERM)
-        return part(self, *given)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(_Run, "_part", stopped)
-        with pytest.raises(Interrupted):
-            run(recipe, out=tmp_path / "run", progress=SILENT)
+    with interrupted(monkeypatch, 7):
+        run(recipe, out=tmp_path / "run", progress=SILENT)
     resumed = run(recipe, out=tmp_path / "run", resume=True, progress=SILENT)
     files = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole.folder, resumed.folder)]
     assert files[0] == files[1]

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,8 @@ from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_rows import TokenLimit, encode_rows
 from hftransfer.tasks.written_texts import prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
-from hftransfer.training.interrupts import Interrupted
-from hftransfer.training.loop import _Run
 from hftransfer.training.settings import TrainSettings
-from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, write_tiny_writer
+from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, interrupted, write_tiny_writer
 
 ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
 QUICK: dict[str, Any] = {"max_new_tokens": 8, "written": 2, "max_tokens": 96}
@@ -541,17 +538,8 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
 ) -> None:
     recipe = recipe_of(writers["llama"], "lora", epochs=3, tokens_per_batch=120, micro_tokens=60, batch_size=4)
     whole = ht.run(recipe, data=ROWS, out=tmp_path / "whole")
-    part = _Run._part
-
-    def stopped(self: _Run, *given: Any) -> float:
-        if self.at.steps == 5:
-            raise Interrupted(signal.SIGTERM)
-        return part(self, *given)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(_Run, "_part", stopped)
-        with pytest.raises(Interrupted):
-            ht.run(recipe, data=ROWS, out=tmp_path / "run")
+    with interrupted(monkeypatch, 5):
+        ht.run(recipe, data=ROWS, out=tmp_path / "run")
     # Of a folder of runs the newest goes on that is unfinished.
     resumed = ht.run(tmp_path, data=ROWS, resume=True)
     assert resumed.folder == tmp_path / "run"

@@ -17,29 +17,15 @@ from hftransfer.base.run_folder import CHECKPOINTS, RunFolder
 from hftransfer.jobs.run import run
 from hftransfer.training.interrupts import Interrupted, listening, stop_if_asked
 from hftransfer.training.loop import _Run
-from tests.builders import TinyModels, faults_of, missing_words
+from tests.builders import TinyModels, faults_of, interrupted, missing_words
 from tests.training.killing import run_in_process, wait_for
 
 SILENT = Progress(None)
 
 
-def _stopping(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """A SIGTERM comes in the middle of this step, counted from 0."""
-    part = _Run._part
-
-    def stopped(self: _Run, *given: Any) -> float:
-        if self.at.steps == step:
-            raise Interrupted(signal.SIGTERM)
-        return part(self, *given)
-
-    monkeypatch.setattr(_Run, "_part", stopped)
-
-
 def _interrupted(recipe: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, step: int = 7) -> None:
-    with monkeypatch.context() as patched:
-        _stopping(patched, step)
-        with pytest.raises(Interrupted):
-            run(recipe, out=folder, progress=SILENT)
+    with interrupted(monkeypatch, step):
+        run(recipe, out=folder, progress=SILENT)
 
 
 def _weights(folder: Path) -> bytes:
@@ -93,10 +79,8 @@ def test_the_newest_interrupted_run_of_a_recipe_goes_on(
     recipe = {**recipe, "output": {"folder": str(tmp_path / "runs")}}
     with pytest.raises(OutputError, match="must be at least one interrupted run"):
         run(recipe, resume=True, progress=SILENT)
-    with monkeypatch.context() as patched:
-        _stopping(patched, 7)
-        with pytest.raises(Interrupted):
-            run(recipe, progress=SILENT)
+    with interrupted(monkeypatch, 7):
+        run(recipe, progress=SILENT)
     (folder,) = (tmp_path / "runs" / "recipe").iterdir()
     assert run(recipe, resume=True, progress=SILENT).folder == folder
     with pytest.raises(OutputError, match="interrupted"):
@@ -153,10 +137,8 @@ def test_an_earlier_run_stays_whole_while_another_replaces_it(
 ) -> None:
     first = run(recipe, out=tmp_path / "run", progress=SILENT)
     before = _weights(first.folder)
-    with monkeypatch.context() as patched:
-        _stopping(patched, 7)
-        with pytest.raises(Interrupted):
-            run(recipe, {"train.seed": 5}, out=tmp_path / "run", overwrite=True, progress=SILENT)
+    with interrupted(monkeypatch, 7):
+        run(recipe, {"train.seed": 5}, out=tmp_path / "run", overwrite=True, progress=SILENT)
     assert _weights(first.folder) == before
     run(recipe, {"train.seed": 5}, out=tmp_path / "run", resume=True, progress=SILENT)
     assert _weights(first.folder) != before
