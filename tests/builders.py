@@ -67,6 +67,22 @@ def write_classes(folder: Path, sizes: Mapping[str, int], first_seed: int = 0) -
     return folder
 
 
+def write_discs(folder: Path, test: int = 6) -> Path:
+    """Write discs on noise and the mask of each, in three splits, and return the folder."""
+    from hftransfer.tasks import head_task
+
+    pairs = iter(head_task("image-segmentation").made_up(22 + test))
+    for split, count in (("train", 16), ("validation", 6), ("test", test)):
+        for part in ("images", "masks"):
+            (folder / part / split).mkdir(parents=True)
+        for number in range(count):
+            image, mask = next(pairs)
+            image.save(folder / "images" / split / f"{number}.png")
+            Image.fromarray(np.where(mask == 1, 7, 0).astype(np.uint8)).save(folder / "masks" / split / f"{number}.png")
+    (folder / "classes.txt").write_text("0 ground\n7 disc\n")
+    return folder
+
+
 def bomb() -> bytes:
     """A PNG of a few bytes whose header claims 60,000 × 60,000 pixels."""
 

@@ -446,6 +446,7 @@ class _Run:
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
             self._require_finite("gradient's norm", norm, share.batch)
         self.is_whole = False
+        self.processes.share_statistics(self.adapter.learning_buffers().values())
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -513,8 +514,9 @@ class _Run:
             # A share may have fewer examples than the setting: half of what was tried, not of what was set.
             self.micro_batch_size = -(-min(self._part_size(share), len(share.places)) // 2)
             _free_memory()
+            unchanged = "the steps unchanged" if not self.adapter.learning_buffers() else "BatchNorm's means of so many"
             self.plan.progress.line(
-                f"out of memory: {self.micro_batch_size} examples at a time from here on, with the steps unchanged"
+                f"out of memory: {self.micro_batch_size} examples at a time from here on, with {unchanged}"
             )
 
     def _give_up_order(self, error: BaseException) -> None:

@@ -11,7 +11,7 @@ import datetime
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -140,10 +140,23 @@ class Processes:
         found = flat[: len(head)].tolist()
         at = len(head)
         for parameter, count in zip(learning, found[len(numbers) :], strict=True):
-            part = flat[at : at + parameter.numel()].view_as(parameter).to(parameter.dtype)
-            parameter.grad = part if count else None
+            part = flat[at : at + parameter.numel()].view_as(parameter)
+            # Laid out as the parameter is: fused steps read both in the order of memory (channels-last or not).
+            parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(part) if count else None
             at += parameter.numel()
         return [float(number) for number in found[: len(numbers)]]
+
+    def share_statistics(self, buffers: Iterable[Tensor]) -> None:
+        """Set running statistics to their mean over the processes, which normalised other examples: all go on, and are
+        judged, as one model. What counts steps stays."""
+        own = [buffer for buffer in buffers if buffer.is_floating_point()] if self.count > 1 else []
+        if not own:
+            return
+        import torch
+
+        flat = self.sum(torch.cat([buffer.reshape(-1).float() for buffer in own])) / self.count
+        for buffer, mean in zip(own, torch.split(flat, [buffer.numel() for buffer in own]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def sum(self, numbers: Tensor) -> Tensor:
         """Return the sum over the processes, element by element."""

@@ -28,7 +28,7 @@ from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.training import probe as training_probe
-from tests.builders import NO_PICTURES, TinyModels, interrupted, lively, load_model, missing_words
+from tests.builders import NO_PICTURES, TinyModels, interrupted, lively, load_model, missing_words, write_discs
 
 TASK = head_task("image-segmentation")
 SILENT = Progress(None)
@@ -42,17 +42,7 @@ def _pairs(count: int) -> list[tuple[Image.Image, np.ndarray]]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Discs on noise, and the mask of each, in three splits."""
-    folder = tmp_path_factory.mktemp("discs")
-    pairs = iter(_pairs(28))
-    for split, count in (("train", 16), ("validation", 6), ("test", 6)):
-        for part in ("images", "masks"):
-            (folder / part / split).mkdir(parents=True)
-        for number in range(count):
-            image, mask = next(pairs)
-            image.save(folder / "images" / split / f"{number}.png")
-            Image.fromarray(np.where(mask == 1, 7, 0).astype(np.uint8)).save(folder / "masks" / split / f"{number}.png")
-    (folder / "classes.txt").write_text("0 ground\n7 disc\n")
-    return folder
+    return write_discs(tmp_path_factory.mktemp("discs"))
 
 
 def _segmented(model: Any, picture: Any) -> SegmentedImage:
