@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -129,9 +130,13 @@ def passed_over(chosen: str, named: str | None, usual: Sequence[str], columns: S
 
 def is_unlabelled(value: object) -> bool:
     """Return whether a cell holds no label."""
-    if isinstance(value, list | tuple | np.ndarray):
+    if _is_list(value):
         return len(value) == 0
     return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def _is_list(value: object) -> TypeGuard[list[object] | tuple[object, ...] | np.ndarray]:
+    return isinstance(value, list | tuple | np.ndarray)
 
 
 def label_notes(labels: Iterable[str]) -> list[str]:
@@ -208,9 +213,11 @@ def label_names(values: Sequence[object], wheres: Sequence[str], column: str, wh
     expected: type | None = None
     names = []
     are_labels = what == "a label"
-    for value, where in zip(_whole_as_such(values) if are_labels else values, wheres, strict=True):
+    found = _whole_as_such(values) if are_labels else values
+    for value, where, given in zip(found, wheres, values, strict=True):
         if is_unlabelled(value):
-            remedy = "With data.labels: multi it is a row without any label." if isinstance(value, list) else ""
+            several = " With data.labels=multi they are rows without any label." if _is_list(given) else ""
+            remedy = f"data.on_error=skip leaves such rows out.{several}"
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing", remedy))
         elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
             remedy = "data.labels: multi learns each of them separately."

@@ -17,14 +17,25 @@ from hftransfer.base.errors import DataError, FetchError, must_be, user_path
 from hftransfer.base.html import Thumbnail, jpeg_uri
 from hftransfer.data.depth import Depth, PixelRange
 from hftransfer.data.images import MAX_PIXELS, decode_image, image_to_rgb, inspect_image, is_deep
-from hftransfer.data.rows import BytesContent, Content, FileContent, Inspection, Row, StoredImage, read_row, stored_in
+from hftransfer.data.rows import (
+    BytesContent,
+    Content,
+    FileContent,
+    Inspection,
+    Row,
+    StoredImage,
+    of_open_file,
+    read_row,
+    stored_in,
+)
 
 _TILE_PX = 128
+_CHANNELS = (1, 3, 4)
 
 
 def as_content(value: object, where: str) -> Content:
-    """Return the content of an image given from Python: a path, bytes, what reads them, a Pillow image, an array
-    (H, W[, 3]) of uint8 or of fractions from 0 to 1, or (H, W) of uint16, or a tensor of torch (3, H, W). Deep
+    """Return the content of an image given from Python: a path, bytes, an open file, a Pillow image, or an array or a
+    tensor (H, W[, 3]) or (3, H, W) of uint8, of truth values or of fractions from 0 to 1, or (H, W) of uint16. Deep
     greyscale images keep their depth.
 
     Raises:
@@ -37,6 +48,8 @@ def as_content(value: object, where: str) -> Content:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return BytesContent(bytes(value))
+    if isinstance(value, io.IOBase):
+        return of_open_file(value, where)
     if hasattr(value, "detach") and hasattr(value, "permute"):
         value = _tensor_as_array(value)
     if isinstance(value, np.ndarray):
@@ -48,7 +61,7 @@ def as_content(value: object, where: str) -> Content:
         else:
             image_to_rgb(value, where).save(buffer, "PNG", compress_level=1)
         return BytesContent(buffer.getvalue())
-    allowed = "a path, bytes, a PIL image or a uint8 array"
+    allowed = "a path, bytes, an open file, a PIL image or a uint8 array"
     raise DataError(must_be(where, allowed, type(value).__name__))
 
 
@@ -64,10 +77,10 @@ def image_of(value: object, where: str) -> Image.Image:
 
 
 def _tensor_as_array(value: Any) -> np.ndarray:
-    """Return a tensor of torch (C, H, W), channels first, as an array with channels last."""
     own = value.detach().cpu()
     array: np.ndarray = (own.float() if own.is_floating_point() else own).numpy()  # NumPy has no bfloat16
-    return array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
+    # Of a tensor the channels are first where both ends could be channels; of an array last.
+    return array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in _CHANNELS else array
 
 
 def _of_fractions(value: np.ndarray, where: str) -> np.ndarray:
@@ -86,6 +99,10 @@ def _of_fractions(value: np.ndarray, where: str) -> np.ndarray:
 def _array_image(value: np.ndarray, where: str) -> Image.Image:
     if value.ndim in (2, 3) and np.issubdtype(value.dtype, np.floating) and 0 not in value.shape:
         value = _of_fractions(value, where)
+    if value.dtype == np.bool_:
+        value = np.where(value, 255, 0).astype(np.uint8)
+    if value.ndim == 3 and value.shape[2] not in _CHANNELS and value.shape[0] in _CHANNELS:
+        value = value.transpose(1, 2, 0)
     if value.ndim == 3 and value.shape[2] == 1:
         value = value[:, :, 0]
     gray = value.ndim == 2
@@ -93,7 +110,7 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
     deep = gray and value.dtype == np.uint16
     if not (value.dtype == np.uint8 or deep) or not (gray or colored) or 0 in value.shape:
         got = f"{value.dtype} of shape {value.shape}"
-        allowed = "a path, bytes, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (H, W, 4)"
+        allowed = "a path, bytes, an open file, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (3, H, W)"
         raise DataError(must_be(where, allowed, got))
     return Image.fromarray(np.ascontiguousarray(value))
 

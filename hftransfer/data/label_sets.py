@@ -32,6 +32,8 @@ from hftransfer.data.targets import (
 JOINED = "data.label_columns"
 """The name of the column that stands for several of 0 and 1."""
 _SEPARATORS = "|;"
+_FLAGS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no"), False)
+"""What the cells of a label's own column say."""
 _SHOWN_PAIRS = 5
 
 
@@ -197,7 +199,7 @@ def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, Dat
     for record, where in zip(given.records, given.wheres, strict=True):
         flags = {name: _flag(record.get(name)) for name in names}
         faults += [
-            must_be(f"{where}: column '{name}'", "0 or 1", _shown(record.get(name)))
+            must_be(f"{where}: column '{name}'", "0 or 1, or yes or no", _shown(record.get(name)))
             for name, flag in flags.items()
             if flag is None
         ]
@@ -209,7 +211,7 @@ def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, Dat
 
 
 def flag_columns(records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> list[str]:
-    """Return the columns that say yes or no (0, 1, true, false) in every row: each may be a label."""
+    """Return the columns that say yes or no (0, 1, true, false, yes, no) in every row: each may be a label."""
     return [name for name in columns if records and all(_flag(record.get(name)) is not None for record in records)]
 
 
@@ -217,7 +219,7 @@ def _flag(value: object) -> bool | None:
     """Return whether a cell says that a label is given; None where it says neither."""
     plain = value.item() if isinstance(value, np.generic) else value
     text = str(plain).strip().lower()
-    return {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(text)
+    return _FLAGS.get(text)
 
 
 def _shown(value: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.mask_labels import LabelSpace, NamedValues, color_value
-from hftransfer.data.rows import BytesContent, Content, FileContent, read_content, stored_in
+from hftransfer.data.rows import BytesContent, Content, FileContent, of_open_file, read_content, stored_in
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -128,7 +128,8 @@ def _of_array(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_mask_content(value: Any, where: str) -> Content:
-    """Return the content of a mask given from Python: a path, bytes, a Pillow image (palettes stay), or an array.
+    """Return the content of a mask given from Python: a path, bytes, an open file, a Pillow image (palettes stay), or
+    an array.
 
     Raises:
         DataError: it is none of these.
@@ -138,6 +139,8 @@ def as_mask_content(value: Any, where: str) -> Content:
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):
         return BytesContent(value)
+    if isinstance(value, io.IOBase):
+        return of_open_file(value, where)
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -149,4 +152,6 @@ def as_mask_content(value: Any, where: str) -> Content:
     if isinstance(value, np.ndarray):
         np.save(buffer, value, allow_pickle=False)
         return BytesContent(buffer.getvalue())
-    raise DataError(must_be(where, "a mask: a path, bytes, a PIL image or an array", type(value).__name__))
+    raise DataError(
+        must_be(where, "a mask: a path, bytes, an open file, a PIL image or an array", type(value).__name__)
+    )

@@ -351,6 +351,20 @@ def read_content(content: Content, name: str) -> bytes:
         raise FetchError(must_be(name, "one that can be fetched", str(error), remedy)) from error
 
 
+def of_open_file(file: Any, where: str) -> BytesContent:
+    """Return the content of an open file from where it stands.
+
+    Raises:
+        DataError: it is open as text, or stands at its end.
+    """
+    content = file.read()
+    if isinstance(content, str):
+        raise DataError(must_be(where, "a file opened in binary mode", "one opened as text", "Open it with mode 'rb'."))
+    if not content:
+        raise DataError(must_be(where, "a file with an image", "one at its end", "file.seek(0) goes to its beginning."))
+    return BytesContent(bytes(content))
+
+
 def read_row(row: Row) -> bytes:
     """Return the bytes of a row's content.
 

@@ -567,8 +567,12 @@ def not_looked_at(recipe: Recipe) -> list[str]:
                 f"whether the model '{name}' exists: it is not a local folder, and would be fetched from the Hub"
             )
     named = [key for key in ("unfreeze", "targets") if getattr(recipe.strategy, key, None) not in (None, "all", "auto")]
-    if recipe.strategy.head_init == "solved" and recipe.chosen_task.has_maps and not recipe.strategy.head_alone:
-        notes.append("whether the model gets a new decoder, which strategy.head_init: solved can't begin with")
+    if recipe.strategy.head_init == "solved" and not recipe.strategy.head_alone:
+        if recipe.chosen_task.has_maps:
+            unfit = "whether the model gets a new decoder, which strategy.head_init: solved can't begin with"
+        else:
+            unfit = "whether the model's last layer is linear with a bias, as strategy.head_init: solved needs it"
+        notes.append(unfit)
     if named:
         notes.append(f"whether the model has what strategy.{named[0]} asks for: that is only known once it is loaded")
     return notes

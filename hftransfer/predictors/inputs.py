@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.rows import Row
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from hftransfer.data.reading import Reader
 
 
-OneImage: TypeAlias = "str | bytes | os.PathLike[str] | Image.Image | np.ndarray"
-"""An image: a path, bytes, PIL's, an array (H, W[, 3])."""
+OneImage: TypeAlias = "str | bytes | os.PathLike[str] | BinaryIO | Image.Image | np.ndarray"
+"""An image: a path, bytes, an open file, PIL's, an array (H, W[, 3]) or (3, H, W)."""
 OneInput: TypeAlias = "OneImage | tuple[str, str] | Row"
 """An image, a text, a pair of texts, or a row of splits."""
 
@@ -75,14 +76,14 @@ def as_list(inputs: object, reader: Reader) -> list[object]:
 
 def is_one(inputs: object, reader: Reader) -> bool:
     """Return whether what is given is one input: a path, a text, a pair of texts as a tuple, a PIL image, an array (H,
-    W[, 3]). Whatever gives several in turn is none, nor is an array (N, H, W, 3)."""
+    W[, 3]), an open file. Whatever gives several in turn is none, nor is an array (N, H, W, 3)."""
     if isinstance(inputs, str | bytes | os.PathLike | Mapping) or not isinstance(inputs, Iterable):
         return True
     if getattr(inputs, "ndim", None) == 0:  # an array of no dimension has an `__iter__` that fails
         return True
     if reader.fields:
         return isinstance(inputs, tuple) and len(inputs) == 2
-    return hasattr(inputs, "convert") or getattr(inputs, "ndim", 0) in (2, 3)
+    return hasattr(inputs, "convert") or isinstance(inputs, io.IOBase) or getattr(inputs, "ndim", 0) in (2, 3)
 
 
 def _of_row(row: Row) -> object:

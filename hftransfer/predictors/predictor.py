@@ -241,8 +241,8 @@ class Predictor:
         Of prompts, texts or lists of messages, at most `max_new_tokens` are written; with a `temperature` above 0
         tokens are drawn, by the seed.
 
-        Images are paths, bytes, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of strings (as
-        tuples). Questions are dicts with `question` and `context`, or lists of both by these names.
+        Images are paths, bytes, open files, PIL images or uint8 arrays (H, W[, 3]); texts are strings or pairs of
+        strings (as tuples). Questions are dicts with `question` and `context`, or lists of both by these names.
 
         >>> ht.load("runs/reviews/20261124-101500").predict("what a film")
         >>> ht.load("runs/squad/20261124-101500").predict(question="Who?", context="The actor was Ann Lee.")

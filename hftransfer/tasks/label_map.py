@@ -24,13 +24,15 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
 
     Raises:
         RecipeError: the map does not fit the model's classes or the data's labels.
-        DataError: without a map, none of the labels is one of the model's, which are numbered alone.
+        DataError: without a map, labels are not the model's, and the ones or the others are numbers alone.
     """
     present = sorted({label for row in rows for label in _labels_in(row.target)})
     unknown = [label for label in present if label not in class_names]
     if label_map is None:
-        if unknown and all(re.fullmatch(r"LABEL_\d+", name) for name in class_names):
-            remedy = "Say which is which: --label-map position, or --label-map neg=LABEL_0,pos=LABEL_1."
+        are_numbers = unknown == present and all(re.fullmatch(r"\d{1,9}", label) for label in present)
+        if unknown and (are_numbers or all(re.fullmatch(r"LABEL_\d+", name) for name in class_names)):
+            example = ",".join(f"{label}={name}" for label, name in zip(present[:2], class_names, strict=False))
+            remedy = f"Say which is which: --label-map position, or one by one, as in --label-map {example}."
             raise DataError(
                 must_be("the labels of the data", f"the model's ({some(class_names)})", some(present), remedy)
             )

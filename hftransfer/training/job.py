@@ -188,7 +188,8 @@ def require_sense(job: Job) -> None:
             raise RecipeError(must_be("strategy.head_init", allowed, "solved", remedy))
         if job.strategy.head_init == "solved" and not job.begins_solved:
             allowed = "one whose last layer is linear with a bias, with strategy.head_init: solved"
-            raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another"))
+            remedy = "strategy.pooling: mean or last has one." if job.task.pools_tokens else ""
+            raise ModelError(must_be(f"model '{job.adapter.name}'", allowed, "another", remedy))
         if getattr(job.strategy, "l2", "auto") != "auto" and not job.begins_solved:
             job.progress.line("strategy.l2 has no effect on a head that is trained in steps from a random start")
         return

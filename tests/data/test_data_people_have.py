@@ -618,7 +618,7 @@ def test_rows_without_text_label_or_place_of_the_answer_are_left_out_where_such_
     broken = [*records, {"text": None, "label": 0}, {"text": "a", "label": None}]
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in broken))
-    assert "t.jsonl:42: column 'label' must be a label; got nothing" in told(path, TEXTS)
+    assert "t.jsonl:42: column 'label' must be a label; got nothing. data.on_error=skip leaves" in told(path, TEXTS)
     splits = split(read(path, TEXTS, on_error="skip"), TEXTS, on_error="skip")
     assert [one.id for one in splits.skipped] == ["t.jsonl:41", "t.jsonl:42"]
     questions = [

@@ -18,6 +18,8 @@ from transformers.image_utils import load_image
 from hftransfer.base.errors import DataError
 from hftransfer.data.images import MAX_PIXELS, decode_image, inspect_image, upright_size
 from hftransfer.data.inspection import as_content
+from hftransfer.data.pictures import Images
+from hftransfer.predictors.inputs import is_one
 from tests.builders import bomb, encoded, picture
 
 
@@ -354,15 +356,15 @@ def test_an_array_from_python_is_an_image(shape):
         None,
         np.zeros((4, 4, 3), np.int64),
         np.zeros(4, np.uint8),
-        np.zeros((3, 40, 40), np.uint8),
-        np.zeros((4, 4, 7), np.uint8),
+        np.zeros((5, 5, 7), np.uint8),
+        np.zeros((7, 5, 5), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
         object(),
     ],
     ids=lambda value: str(getattr(value, "shape", type(value).__name__)),
 )
 def test_what_is_no_image_from_python_is_told(value):
-    with pytest.raises(DataError, match=r"row\[3\] must be a path, bytes, a PIL image or a uint8 array"):
+    with pytest.raises(DataError, match=r"row\[3\] must be a path, bytes, an open file, a PIL image or a uint8 array"):
         as_content(value, "row[3]")
 
 
@@ -371,8 +373,28 @@ def test_fractions_and_tensors_from_python_are_the_image_of_their_pixels(shape):
     array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     wanted = decode_image(as_content(array, "x").read(), "x")
     tensor = torch.from_numpy(array.transpose(2, 0, 1).copy() if array.ndim == 3 else array)
-    for other in (array / 255, (array / 255).astype(np.float32), tensor, tensor / 255):
+    channels_first = array.transpose(2, 0, 1) if array.ndim == 3 else array
+    for other in (array / 255, (array / 255).astype(np.float32), tensor, tensor / 255, channels_first):
         assert np.array_equal(np.asarray(decode_image(as_content(other, "x").read(), "x")), np.asarray(wanted))
+
+
+def test_truth_values_are_black_and_white() -> None:
+    array = np.eye(6, dtype=bool)
+    decoded = np.asarray(decode_image(as_content(array, "x").read(), "x"))
+    assert np.array_equal(decoded, np.repeat(np.where(array, 255, 0)[:, :, None], 3, axis=2))
+
+
+def test_open_files_are_images(tmp_path: Path) -> None:
+    wanted = encoded(picture())
+    path = tmp_path / "a.png"
+    path.write_bytes(wanted)
+    with path.open("rb") as file:
+        assert as_content(file, "x").read() == as_content(io.BytesIO(wanted), "x").read() == wanted
+        with pytest.raises(DataError, match=r"x must be a file with an image; got one at its end\. file\.seek\(0\)"):
+            as_content(file, "x")
+    with path.open(encoding="latin-1") as text, pytest.raises(DataError, match="mode 'rb'"):
+        as_content(text, "x")
+    assert is_one(io.BytesIO(wanted), Images())
 
 
 @pytest.mark.parametrize("value", [np.full((4, 4, 3), 2.5), np.full((4, 4), -0.1), np.full((4, 4, 3), np.nan)])

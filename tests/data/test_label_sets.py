@@ -109,8 +109,8 @@ def test_lists_of_class_ids_are_names() -> None:
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (("one,1,2",), ("rows.csv:2: column 'rude' must be 0 or 1; got '2'",)),
-        (("one,,1",), ("column 'toxic' must be 0 or 1; got nothing",)),
+        (("one,1,2",), ("rows.csv:2: column 'rude' must be 0 or 1, or yes or no; got '2'",)),
+        (("one,,1",), ("column 'toxic' must be 0 or 1, or yes or no; got nothing",)),
     ],
 )
 def test_other_cells_are_told_by_their_place(tmp_path: Path, lines: tuple[str, ...], told: tuple[str, ...]) -> None:

@@ -766,7 +766,7 @@ def test_labels_from_numpy_are_names_too(kind):
         ("./no-folder", ("data.source must be an existing folder", "got './no-folder'")),
         ([picture()], ("row[0] must be an (image, label) pair or a dict",)),
         ([(picture(), "a", 1)], ("row[0] must be an (image, label) pair",)),
-        ([(None, "a")], ("row[0] must be a path, bytes, a PIL image or a uint8 array; got NoneType",)),
+        ([(None, "a")], ("row[0] must be a path, bytes, an open file, a PIL image or a uint8 array; got NoneType",)),
         ([(picture(), None)], ("row[0]: column 'label' must be a label; got nothing",)),
         ([(picture(), "a"), (picture(), 1)], ("row[1]: column 'label' must be of one type: str",)),
         ([{"image": picture()}], ("row[0]", "a column such as label")),

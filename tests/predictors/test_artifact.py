@@ -308,13 +308,14 @@ def test_a_model_folder_loads_like_its_run(finished):
 @pytest.mark.parametrize("family", ["resnet", "vit", "timm"])
 def test_one_prediction_takes_one_forward_pass_and_loading_none(family, finished):
     calls: list[str] = []
+    folder = finished(family).folder  # the first who asks for it waits for its training
 
     def counted(module: torch.nn.Module, _: object) -> None:
         if type(module).__name__.endswith("ForImageClassification"):
             calls.append(type(module).__name__)
 
     with torch.nn.modules.module.register_module_forward_pre_hook(counted):
-        model = load_model(finished(family).folder)
+        model = load_model(folder)
         assert calls == []
         model.predict(picture("blue", 5))
     assert len(calls) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hftransfer.base.errors import RecipeError
+from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.data.rows import FileContent, Row
 from hftransfer.tasks.label_map import relabelled
 
@@ -26,3 +26,9 @@ def test_a_label_that_is_written_so_stays_itself() -> None:
     assert targets(["1.0", "2"], {"1.0": "dog", "2": "cat"}) == ["dog", "cat"]
     with pytest.raises(RecipeError, match=r"given for every label of the data; got nothing for 2"):
         targets(["1", "2"], "1.0=dog")
+
+
+def test_numbers_of_classes_without_a_map_are_told_how_they_could_be_meant() -> None:
+    with pytest.raises(DataError, match=r"got 0, 1\. Say which is which: --label-map position, .* 0=cat,1=dog"):
+        targets(["0", "1"], None)
+    assert targets(["0", "cat"], None) == ["0", "cat"]  # told one by one
