@@ -68,6 +68,30 @@ def build_captioned(
     return Splits(**splits, class_names=(), skipped=tuple(skipped), notes=tuple(notes), kind=CAPTIONS, folds=())
 
 
+def captioned_split(rows: Sequence[Row], found: Found, settings: DataSettings, progress: Progress) -> Split:
+    """Return rows of captioned images as one split to judge a model by, each image once with all its captions.
+
+    Raises:
+        DataError: there are none, or images are unreadable and not to be skipped.
+    """
+    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    total, depths = len(rows) + len(skipped), dict[bytes, Depth]()
+    with progress.stage("looking at the images", len(rows)) as advance:
+        by_digest = _each_image_once(rows, "test", skipped, depths, settings, decode=settings.on_error == "skip")
+        advance(len(rows))
+    check_skipped(skipped, total, settings)
+    kept = list(by_digest.values())
+    if settings.limit is not None:
+        kept = CAPTIONS.limited(kept, settings.limit)
+    if not kept:
+        raise DataError(must_be("the data", "at least one image with a caption", "none"))
+    digest_of = {id(row): digest for digest, row in by_digest.items()}
+    pixels = common_range(depths.values())
+    for note in (*found.notes, *on_depth(pixels)):
+        progress.line(note)
+    return _split(kept, [digest_of[id(row)] for row in kept], depths, pixels)
+
+
 def _split(rows: list[Row], digests: list[bytes], deep: Collection[bytes], pixels: PixelRange | None) -> Split:
     """Return a split of these images, those of more than 8 bits (by their digests) scaled from a range of values."""
     if pixels is not None and pixels != SIXTEEN_BITS:

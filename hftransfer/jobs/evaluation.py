@@ -13,16 +13,18 @@ from hftransfer.base.errors import DataError, RecipeError, must_be
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.runs import at_newest
+from hftransfer.data.captions import captioned_split
+from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings, settings_from_words
 from hftransfer.data.sources import find_rows
-from hftransfer.data.splits import Skipped, Splits, build_test_only, check_skipped
+from hftransfer.data.splits import Skipped, Split, Splits, build_test_only, check_skipped
 from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import Predictor, require_several, rows_of_split
-from hftransfer.recipe import load_recipe
+from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
 
@@ -56,7 +58,8 @@ def evaluate_model(
     from.
 
     `settings` are keys of a recipe's `data:` section, as in `text_column=review`. A dual encoder is judged by the names
-    of the classes, put into the templates `prompts`. `label_map` says which class each label of the data means. Without
+    of the classes, put into the templates `prompts`, or where images have captions by how well they find each other:
+    recall at 1, 5 and 10. `label_map` says which class each label of the data means. Without
     `precision` a run's model computes as in its run, so that its figures are those of its page; others in fp32.
 
     Raises:
@@ -78,12 +81,17 @@ def evaluate_model(
     if by.threshold is not None:
         require_several(predictor).use_threshold(by.threshold)
     if not isinstance(predictor, Predictor):
-        if data is None:
-            remedy = "Name labelled images: --data ~/pets."
-            raise DataError(must_be("--data", "given for a dual encoder", "none", remedy))
         if label_map is not None:
             raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is given the labels", "given"))
-        return _judged_by_names(predictor, _of_split(find_rows(chosen, progress), split), chosen, by.prompts, progress)
+        if data is None:
+            return _retrieved_of_own(predictor, Path(model), split or "test", progress)
+        found, has_captions = _labels_or_captions(chosen, progress)
+        if has_captions:
+            from hftransfer.predictors.dual import retrieval
+
+            part = captioned_split(rows_of_split(found, split), found, chosen, progress)
+            return retrieval(predictor, part, chosen, progress)
+        return _judged_by_names(predictor, _of_split(found, split), chosen, by.prompts, progress)
     if data is None:
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     reader, chosen = predictor.task.reader, predictor.task.read_settings(chosen)
@@ -154,6 +162,20 @@ def _judged_on_own(
     predictor: Predictor, run: Path, split: str, label_map: LabelMap | None, progress: Progress
 ) -> JsonObject:
     """Return the metrics on a split of the data that the model's run was made of, split as then."""
+    recipe, part = _split_of_own(run, split, progress)
+    rows, reader = list(part.rows), predictor.task.reader
+    if reader.decodes and recipe.data.on_error == "skip":  # as the run left them out
+        rows, left = _parted(rows, reader, recipe.data, progress)
+        _tell_left(left, progress)
+    return predictor.evaluate_rows(rows, recipe.data.decode, label_map, recipe.data.written)
+
+
+def _split_of_own(run: Path, split: str, progress: Progress) -> tuple[Recipe, Split]:
+    """Return the recipe of a run, and a split of its data, split as then.
+
+    Raises:
+        DataError: there is no run, it learned from all of its data, or these are no longer there.
+    """
     file = run / "recipe.yaml"
     if not file.is_file():
         raise DataError(must_be("--data", "given for a model that is not in a run folder", "none"))
@@ -162,7 +184,7 @@ def _judged_on_own(
         remedy = "The scores of the folds are in metrics.json and predictions.parquet of the run."
         got = "none, and the model was trained on all examples of its run (data.folds)"
         raise DataError(must_be("--data", "given, with examples that the model has not seen", got, remedy))
-    if recipe.data.source == "memory" or recipe.chosen_task.learns == "towers":
+    if recipe.data.source == "memory":
         raise DataError(must_be("--data", "given for a model whose data were not files", "none"))
     splits = load_splits(recipe, load_rows(recipe, None, progress), progress)
     found = dict(splits.items())
@@ -172,11 +194,35 @@ def _judged_on_own(
     if recipe.resolved is not None and recipe.resolved.data_fingerprint != splits.fingerprint():
         told = f"the data have changed since the run: the {split} split may hold rows that the model learned from"
         progress.line(f"warning: {told}. Judge it on others: --data")
-    rows, reader = list(found[split].rows), predictor.task.reader
-    if reader.decodes and recipe.data.on_error == "skip":  # as the run left them out
-        rows, left = _parted(rows, reader, recipe.data, progress)
-        _tell_left(left, progress)
-    return predictor.evaluate_rows(rows, recipe.data.decode, label_map, recipe.data.written)
+    return recipe, found[split]
+
+
+def _retrieved_of_own(predictor: DualPredictor, run: Path, split: str, progress: Progress) -> JsonObject:
+    """Return how well images and captions of a run's own split find each other."""
+    from hftransfer.predictors.dual import retrieval
+
+    if not (run / "recipe.yaml").is_file():
+        remedy = "Name images with labels or captions: --data ~/pets."
+        raise DataError(must_be("--data", "given for a dual encoder that is not in a run folder", "none", remedy))
+    recipe, part = _split_of_own(run, split, progress)
+    return retrieval(predictor, part, recipe.data, progress)
+
+
+def _labels_or_captions(settings: DataSettings, progress: Progress) -> tuple[Found, bool]:
+    """Return the rows of a source of images, and whether they have captions: where a column of them is named, or there
+    is one and no label."""
+    if settings.caption_column is not None:
+        return find_rows(settings, progress, CAPTIONED_IMAGES, to_test=True), True
+    try:
+        return find_rows(settings, progress), False
+    except DataError:
+        if settings.label_column is not None:
+            raise
+        try:
+            return find_rows(settings, progress, CAPTIONED_IMAGES, to_test=True), True
+        except DataError:
+            pass
+        raise
 
 
 def _judged_by_names(

@@ -30,10 +30,12 @@ from hftransfer.base.errors import DataError
 from hftransfer.base.html import Fragment
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
+from hftransfer.data.captions import captions_of
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
-from hftransfer.data.splits import Splits
+from hftransfer.data.splits import Split, Splits
+from hftransfer.metrics.retrieval import recalls, retrieval_ranks
 from hftransfer.predictors.gallery import Gallery
 from hftransfer.predictors.inputs import OneImage, as_list, decoded, is_one
 from hftransfer.predictors.predictor import all_or_faults, in_batches
@@ -342,6 +344,30 @@ def evaluate(job: NamesJob) -> Evaluated:
     by_class = _by_class(matrix, names, job.words)
     metrics = {**judged.metrics, "most_confused": _most_confused(matrix, names)}
     return Evaluated(splits, metrics, judged.probabilities, judged.columns, by_class, table)
+
+
+def retrieval(predictor: DualPredictor, split: Split, settings: DataSettings, progress: Progress) -> JsonObject:
+    """Return how well the images and captions of a split find each other: recall at 1, 5 and 10 in both directions.
+
+    Raises:
+        DataError: an image can't be decoded.
+    """
+    dual = predictor.dual
+    texts, owners = captions_of(split)
+    captions = predictor.embed_texts(texts)
+    items = ImageItems(split.rows, split.digests, dual.images, decode=settings.decode)
+    sha, compute = predictor.checkpoint.weights_sha256, predictor.compute
+    with _place_of_embeddings(keep=False) as folder:
+        store, _ = embed(dual.images, items, sha, compute, progress, "images", folder=folder)
+        stored = store.activations(items.digests)
+        images = unit(stored.rows(0, stored.shape[0]))
+    to_captions, to_images = retrieval_ranks(images, captions, owners)
+    return {
+        "examples": len(split),
+        "captions": len(texts),
+        **recalls(to_captions, "image_to_text"),
+        **recalls(to_images, "text_to_image"),
+    }
 
 
 @contextmanager

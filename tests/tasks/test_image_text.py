@@ -27,8 +27,9 @@ from hftransfer.data.captions import build_captioned, captions_of
 from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import find_rows, rows_from_python
+from hftransfer.jobs.evaluation import evaluate_model
 from hftransfer.jobs.run import check, run
-from hftransfer.metrics.retrieval import recalls, retrieval_ranks
+from hftransfer.metrics.retrieval import RETRIEVAL_METRICS, recalls, retrieval_ranks
 from hftransfer.report.tables import data_table
 from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce, sigmoid_loss
 from hftransfer.training.devices import Compute
@@ -352,6 +353,31 @@ def test_images_and_captions_find_each_other(
     found = ht.zero_shot(result.folder / "model", pictures, ["film", "story"], prompts="the {}")
     right = [one.label == ("film", "story")[index % 2] for index, one in enumerate(found)]
     assert np.mean(right) >= 0.9
+
+
+def test_a_dual_encoder_is_judged_by_captions(tiny: TinyModels, captions: Path, tmp_path: Path) -> None:
+    result = run(_recipe(tiny, captions), out=tmp_path / "run", progress=SILENT)
+    own = evaluate_model(str(result.folder), None, progress=SILENT)
+    assert (own["examples"], own["captions"]) == (8, 16)
+    assert {name: own[name] for name in RETRIEVAL_METRICS} == pytest.approx(
+        {name: result.metrics["test"][name] for name in RETRIEVAL_METRICS}
+    )
+    everything = evaluate_model(str(result.folder), str(captions), progress=SILENT)
+    assert (everything["examples"], everything["captions"]) == (40, 80)
+    # From embeddings of Python, and ranks that are counted by a loop.
+    model = load_dual_model(result.folder)
+    images = model.embed_images([captions.parent / f"images/{n}.png" for n in range(40)])
+    texts = [f"{text} {'very ' * (n % 3)}good" for n in range(40) for text in CAPTIONS[("red", "blue")[n % 2]]]
+    scores = images @ model.embed_texts(texts).T
+    ranks = [
+        sum(scores[other, m] >= scores[m // 2, m] - 1e-6 for other in range(40) if other != m // 2) for m in range(80)
+    ]
+    assert everything["text_to_image_recall_at_5"] == pytest.approx(np.mean(np.array(ranks) < 5))
+    named = evaluate_model(str(result.folder), str(captions), ["caption_column=caption", "limit=10"], progress=SILENT)
+    assert named["examples"] == 10
+    bare = CliRunner().invoke(app, ["eval", str(result.folder / "model")])
+    assert bare.exit_code == 2
+    assert "labels or captions" in bare.stderr
 
 
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
