@@ -19,7 +19,7 @@ from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Re
 from hftransfer.data.roles import Found, split_role
 from hftransfer.data.rows import FileContent, Row, Target, json_bytes, read_row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first, read_table
+from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first, read_table
 from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
 from hftransfer.data.texts import texts_in
 
@@ -36,7 +36,6 @@ _AFTER["tool"] = ("assistant", "tool")
 _LAYOUTS = "text; prompt, completion; messages; instruction, input, output"
 """The columns of each layout that is read."""
 _PASSAGE_CHARACTERS = 2000
-_STDIN = "standard input"
 
 
 class Turn(NamedTuple):
@@ -453,11 +452,12 @@ class Dialogues(Reader):
         """Return whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
         return name.endswith((".txt", *TABLE_SUFFIXES))
 
-    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return a prompt for each line: a text, or a JSON object with a prompt or messages."""
+        del pairs
         kept = [text for line in lines if (text := line.rstrip("\r\n"))]
         if kept and all(text.startswith("{") for text in kept):
-            yield from self._of_records(json_lines(kept, _STDIN), columns, _STDIN)
+            yield from self._of_records(json_lines(kept, STDIN), columns, STDIN)
             return
         yield from (NamedInput(text, text) for text in kept)
 

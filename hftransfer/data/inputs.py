@@ -107,7 +107,7 @@ def _expanded(
 ) -> Iterator[NamedInput]:
     path = _path(name)
     if name == "-":
-        yield from reader.lines(lines, columns)
+        yield from reader.lines(lines, columns, pairs=pairs)
     elif path is not None and path.is_file() and _is_table(path, reader):
         yield from _rows(path, path.name, reader, columns, pairs=pairs)
     elif path is None or not reader.suffix:

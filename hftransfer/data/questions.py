@@ -19,13 +19,12 @@ from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Re
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import GoldAnswer, Inspection, QuestionContent, Row, json_bytes
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import TABLE_SUFFIXES, Table, json_lines, raise_first
+from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, json_lines, raise_first
 from hftransfer.data.texts import texts_in
 
 if TYPE_CHECKING:
     from hftransfer.base.progress import Advance
 
-_STDIN = "standard input"
 _ANSWERS = '{"text": [texts], "answer_start": [whole numbers]}'
 
 
@@ -258,9 +257,10 @@ class Questions(Reader):
 
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
-    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return a question for each line, a JSON object with both texts."""
-        yield from self._of_records(json_lines(lines, _STDIN), columns, _STDIN, _STDIN)
+        del pairs
+        yield from self._of_records(json_lines(lines, STDIN), columns, STDIN, STDIN)
 
     @override
     def alone(self, name: str, path: Path | None) -> NamedInput:

@@ -265,9 +265,9 @@ class Reader(ABC):
 
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
-    def lines(self, lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return an input for each line of standard input but empty ones."""
-        del columns
+        del columns, pairs
         kept = [text for line in lines if (text := line.rstrip("\r\n"))]
         yield from (NamedInput(text, text) for text in kept)
 

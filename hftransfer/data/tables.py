@@ -51,6 +51,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
+STDIN = "standard input"
+"""What people know its lines by."""
+
+
 def table_suffix(path: Path, more: Sequence[str] = ()) -> str:
     """Return what kind of table a file is by its name (`.csv` of `a.CSV` and `a.csv.gz`), or which of `more` suffixes
     it has; empty where it is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -17,7 +17,7 @@ from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Re
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import TABLE_SUFFIXES, Table, decoded_text, raise_first
+from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first
 
 # A column with texts, and that of a second text which goes with it.
 # They are those of GLUE (MRPC, RTE, STS-B, MNLI, QQP, QNLI) and of the data sets of SetFit.
@@ -241,6 +241,18 @@ class Texts(OfLabels):
         return name.endswith((".txt", *TABLE_SUFFIXES))
 
     @override
+    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
+        """Return a text for each line, empty ones but the last included, so that answers stay beside their lines; of
+        JSON objects with a column of texts one for each of them, as of a table."""
+        kept = [line.rstrip("\r\n") for line in lines]
+        while kept and not kept[-1].strip():
+            kept.pop()
+        if (table := _objects_in(kept)) is not None:
+            yield from self.of_table(Path(STDIN), table, columns, pairs=pairs, name=STDIN)
+        else:
+            yield from (NamedInput(text, text) for text in kept)
+
+    @override
     def alone(self, name: str, path: Path | None) -> NamedInput:
         if path is not None and path.suffix and path.is_file():
             return self.of_file(path)
@@ -269,6 +281,16 @@ class Texts(OfLabels):
 
 
 TEXTS = Texts()
+
+
+def _objects_in(lines: Sequence[str]) -> Table | None:
+    """Return the objects of JSON that lines are; None where some are none."""
+    if not lines or not all(line.lstrip().startswith("{") for line in lines if line.strip()):
+        return None
+    try:
+        return json_lines(lines, STDIN)
+    except DataError:
+        return None
 
 
 def texts_in(name: str, table: Table, wanted: Sequence[str]) -> Iterator[tuple[str, DataError | list[str]]]:

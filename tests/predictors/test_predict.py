@@ -135,6 +135,22 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
     assert [one.value for one in inputs_of(["-"], TEXTS, lines=["one\n", "two\r\n"])] == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "column", "pairs", "values"),
+    [
+        (["one", "", "two", "", ""], None, False, ["one", "", "two"]),  # answers stay beside their lines
+        (['{"text": "one"}', "", '{"text": "two"}'], None, False, ["one", "two"]),
+        (['{"a": "one", "b": "x"}'], "b", False, ["x"]),
+        (['{"sentence1": "one", "sentence2": "two"}'], None, True, [("one", "two")]),
+        (["{one}", '{"text": "two"}'], None, False, ["{one}", '{"text": "two"}']),
+        ([], None, False, []),
+    ],
+)
+def test_lines_of_texts(lines: list[str], column: str | None, pairs: bool, values: list[object]) -> None:
+    found = inputs_of(["-"], TEXTS, Columns(column, None), [f"{line}\n" for line in lines], pairs=pairs)
+    assert [one.value for one in found] == values
+
+
 def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("image,note\n" + "".join(f"{'abcdefghijklmnopqrst'[n]}.png,x\n" for n in range(20)))
