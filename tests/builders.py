@@ -43,6 +43,11 @@ PRETRAINED_CLASSES = 5
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
+def slowly(*cases: Any) -> list[Any]:
+    """Return these cases of a test for the slow suite alone, others of their kind being in the default one."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
 def picture(color: str = "red", seed: int = 0, size: tuple[int, int] = (40, 32)) -> Image.Image:
     """Noise around a colour: no two seeds give the same pixels."""
     generator = np.random.default_rng([seed, *color.encode()])

@@ -24,7 +24,7 @@ from hftransfer.recipe import load_recipe
 from hftransfer.study.paired import compare_runs
 from hftransfer.training import activations, transfer
 from hftransfer.training.loop import Fitted, Plan, fit
-from tests.builders import TinyModels, faults_of, load_model, missing_words
+from tests.builders import TinyModels, faults_of, load_model, missing_words, slowly
 
 SILENT = Progress(None)
 WORDS = {"pos": ("good", "great", "fine", "lovely"), "neg": ("bad", "awful", "dull", "poor")}
@@ -189,7 +189,7 @@ def test_groups_stay_together_and_are_scored_by_themselves(tiny: TinyModels, tmp
     assert missing_words(text, ["4 folds, 96 examples each tested once", "Mean over the 12 groups of 'site'"]) == []
 
 
-@pytest.mark.parametrize("kind", ["several", "numbers", "tags"])
+@pytest.mark.parametrize("kind", ["numbers", *slowly("several", "tags")])
 def test_other_tasks_have_folds_too(tiny: TinyModels, tmp_path: Path, kind: str) -> None:
     task, rows = {
         "several": ("text-classification", [{"text": r["text"], "labels": labels_of(r)} for r in ROWS]),

@@ -28,7 +28,7 @@ from hftransfer.tasks import head_task
 from hftransfer.tasks.items import Change
 from hftransfer.tasks.outcomes import SegmentedImage
 from hftransfer.training import probe as training_probe
-from tests.builders import NO_PICTURES, TinyModels, interrupted, lively, load_model, missing_words, write_discs
+from tests.builders import NO_PICTURES, TinyModels, interrupted, lively, load_model, missing_words, slowly, write_discs
 
 TASK = head_task("image-segmentation")
 SILENT = Progress(None)
@@ -69,7 +69,7 @@ def _invoke(*words: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "family", ["timm", "vit", "resnet", "dinov2", "convnext", "swin", "clip", "siglip", "open_clip"]
+    "family", ["timm", "vit", "open_clip", *slowly("resnet", "dinov2", "convnext", "swin", "clip", "siglip")]
 )
 def test_a_linear_layer_on_every_backbone_comes_back_as_it_was(
     family: str, tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
@@ -104,7 +104,7 @@ def test_the_card_says_how_to_use_it_without_this_library(
         assert (np.asarray(scope["mask"]) == own.ids).mean() > 0.999
 
 
-@pytest.mark.parametrize("family", ["timm", "resnet", "convnext"])
+@pytest.mark.parametrize("family", ["timm", *slowly("resnet", "convnext")])
 def test_fine_tuned_decoders_are_native(
     family: str, tiny: TinyModels, data: Path, tmp_path: Path, without_figures: None
 ) -> None:
@@ -182,7 +182,9 @@ def test_of_a_segmenter_the_last_layer_is_replaced(
         assert metrics["test"]["mean_iou"] > 0.6
 
 
-@pytest.mark.parametrize("strategy", [{"kind": "fine-tune"}, {"kind": "fine-tune", "unfreeze": 1}, {"kind": "lora"}])
+@pytest.mark.parametrize(
+    "strategy", [{"kind": "fine-tune"}, *slowly({"kind": "fine-tune", "unfreeze": 1}, {"kind": "lora"})]
+)
 @pytest.mark.parametrize("model", ["vit", "open_clip", "segformer"])
 def test_what_is_trained_under_a_known_last_layer_begins_as_its_probe(
     model: str,
@@ -227,7 +229,7 @@ def test_dora_learns_beside_convolutions(tiny: TinyModels, data: Path, tmp_path:
     assert _segmented(load_model(tmp_path / "run"), _pairs(1)[0][0]).ids.shape == (96, 96)
 
 
-@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("more", [{}, *slowly({"ema": 0.9}, {"optimizer": "sgd"})])
 def test_a_decoder_goes_on_as_if_it_had_not_been_stopped(
     more: dict[str, Any],
     tiny: TinyModels,
@@ -288,11 +290,13 @@ def _segmenter(kind: str) -> tuple[Any, Any]:
     ("kind", "strategy", "kept"),
     [
         ("upernet", "linear-probe", "UperNetForSemanticSegmentation"),
-        ("upernet", "fine-tune", "UperNetForSemanticSegmentation"),
-        ("beit", "linear-probe", "BeitForSemanticSegmentation"),
-        ("dpt", "linear-probe", "DPTForSemanticSegmentation"),
         ("segformer", "fine-tune", "SegformerForSemanticSegmentation"),
-        ("mobilevit", "lora", "MobileViTForSemanticSegmentation"),
+        *slowly(
+            ("upernet", "fine-tune", "UperNetForSemanticSegmentation"),
+            ("beit", "linear-probe", "BeitForSemanticSegmentation"),
+            ("dpt", "linear-probe", "DPTForSemanticSegmentation"),
+            ("mobilevit", "lora", "MobileViTForSemanticSegmentation"),
+        ),
     ],
 )
 def test_segmenters_and_backbones_with_a_decoder_of_their_own_stay_native(

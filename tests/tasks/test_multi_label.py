@@ -244,6 +244,7 @@ def test_settings_that_do_not_go_with_several_labels_are_told_at_once(tiny: Tiny
         ht.check(found_later, progress=Progress(None))
 
 
+@pytest.mark.slow
 def test_strategies_are_compared_by_the_f1_of_each_row(tiny: TinyModels, table: Path, tmp_path: Path) -> None:
     recipe = _recipe(tiny("bert"), table, train={"epochs": 1})
     study = compare(

@@ -362,6 +362,7 @@ def test_a_server_answers_with_numbers(run_of_pairs: Path) -> None:
         assert '"value" in found' in client.get("/").text
 
 
+@pytest.mark.slow
 def test_strategies_are_compared_by_r2(tiny: TinyModels, rents: Path, tmp_path: Path) -> None:
     recipe = _recipe(tiny("bert"), rents, train={"epochs": 1})
     study = compare(recipe, strategies=["linear-probe", "fine-tune:1"], seeds=[0], out=tmp_path / "s", progress=SILENT)

@@ -38,7 +38,7 @@ from hftransfer.tasks.text_rows import TokenLimit, encode_rows
 from hftransfer.tasks.written_texts import prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
 from hftransfer.training.settings import TrainSettings
-from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, interrupted, write_tiny_writer
+from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, interrupted, slowly, write_tiny_writer
 
 ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
 QUICK: dict[str, Any] = {"max_new_tokens": 8, "written": 2, "max_tokens": 96}
@@ -397,8 +397,10 @@ def recipe_of(model: object, strategy: object = "lora", **train: Any) -> dict[st
     [
         ("gpt2", {"kind": "lora", "merge": True, "learning_rate": 0.01}),
         ("llama", {"kind": "fine-tune", "unfreeze": "all", "learning_rate": 0.01}),
-        ("qwen2", {"kind": "lora", "rslora": True, "learning_rate": 0.01}),
-        ("gemma2", {"kind": "fine-tune", "unfreeze": 1, "learning_rate": 0.01}),
+        *slowly(
+            ("qwen2", {"kind": "lora", "rslora": True, "learning_rate": 0.01}),
+            ("gemma2", {"kind": "fine-tune", "unfreeze": 1, "learning_rate": 0.01}),
+        ),
     ],
 )
 def test_a_run_learns_and_leaves_a_native_model(

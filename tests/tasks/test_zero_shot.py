@@ -419,6 +419,7 @@ class TestBundled:
         mean = (hidden * mask).sum(1) / mask.sum(1)
         assert torch.cosine_similarity(pooled, mean - mean.mean(1, keepdim=True)).min() > 0.9999
 
+    @pytest.mark.slow
     def test_it_is_a_native_checkpoint_without_paths(self) -> None:
         from transformers import VisionTextDualEncoderModel, VisionTextDualEncoderProcessor
 

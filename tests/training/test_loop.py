@@ -22,7 +22,7 @@ from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import Keeping, TrainingError, _Run
 from hftransfer.training.mixing import draw_mixing
 from hftransfer.training.optimizer import share_of_rate
-from tests.builders import TinyModels
+from tests.builders import TinyModels, slowly
 from tests.training.builders import adapter_for, rows_for, transferred
 
 ALL = FineTune(learning_rate=1e-2, head_lr=5e-2, head_init="random")
@@ -267,9 +267,7 @@ def _run_with(tiny: TinyModels, folder: Path, given: dict[str, Any], **keeping: 
 
 
 @pytest.mark.usefixtures("_dropout")
-@pytest.mark.parametrize(
-    "call", [pytest.param(1, marks=pytest.mark.slow), 9, pytest.param(17, marks=pytest.mark.slow), 26]
-)
+@pytest.mark.parametrize("call", [*slowly(1, 9, 17), 26])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_interrupted_run_ends_with_the_same_bits(
     tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
