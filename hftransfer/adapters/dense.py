@@ -66,7 +66,7 @@ class PyramidHead(nn.Module):
 def apart(flat: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
     """Return the maps (B, D, h, w) that lie one after the other in a vector (B, N)."""
     parts = torch.split(flat, [math.prod(grid) for grid in grids], dim=1)
-    return [part.reshape(len(flat), *grid) for part, grid in zip(parts, grids, strict=True)]
+    return [torch.unflatten(part, 1, grid) for part, grid in zip(parts, grids, strict=True)]
 
 
 class DenseClassifier(OnBackbone):
@@ -150,7 +150,7 @@ def _unrolled(tokens: Tensor, pixels: Tensor, config: Any) -> Tensor:
     sides = (patch, patch) if isinstance(patch, int) else tuple(patch)
     rows, columns = pixels.shape[2] // sides[0], pixels.shape[3] // sides[1]
     own = tokens[:, tokens.shape[1] - rows * columns :]
-    return own.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
+    return torch.unflatten(own.transpose(1, 2), 2, (rows, columns))
 
 
 def _coarse(maps: Sequence[Tensor], pixels: Tensor) -> list[Tensor]:

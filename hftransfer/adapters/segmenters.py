@@ -132,8 +132,12 @@ class SegmenterAdapter(ImageAdapter):
         self._learns = on and boundary < len(self.stages)
         if self._learns:
             # Channels-last is 1.2 to 1.7 times as fast on CPU.
-            self._layout = torch.channels_last if takes_channels_last(self.model) else torch.contiguous_format
-            self.model.to(memory_format=self._layout)
+            # FSDP's shares of weights can't be laid out anew.
+            is_shared = any(hasattr(parameter, "placements") for parameter in self.model.parameters())
+            fits = takes_channels_last(self.model) and not is_shared
+            self._layout = torch.channels_last if fits else torch.contiguous_format
+            if not is_shared:
+                self.model.to(memory_format=self._layout)
             for module in self.model.modules():
                 if not any(parameter.requires_grad for parameter in module.parameters()):
                     module.eval()

@@ -211,7 +211,7 @@ def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
         return tokens[:, 0].float()  # (B, D)
     if pooling == "last":
         last = mask.sum(dim=1).clamp(min=1) - 1  # (B,)
-        return tokens[torch.arange(len(tokens), device=tokens.device), last].float()  # (B, D)
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), last].float()  # (B, D)
     weights = mask.unsqueeze(-1).float()  # (B, T, 1)
     return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, D)
 

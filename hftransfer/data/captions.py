@@ -19,6 +19,8 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Skipped, Split, Splits, check_skipped, held_out, shared_groups
 from hftransfer.data.targets import CAPTIONS, scaled_digest
 
+_MOST_TOLD = 10
+
 
 def captions_of(split: Split) -> tuple[list[str], np.ndarray]:
     """Return all captions of a split, and the image that each belongs to, (M,)."""
@@ -87,8 +89,16 @@ def captioned_split(rows: Sequence[Row], found: Found, settings: DataSettings, p
         raise DataError(must_be("the data", "at least one image with a caption", "none"))
     digest_of = {id(row): digest for digest, row in by_digest.items()}
     pixels = common_range(depths.values())
-    for note in (*found.notes, *on_depth(pixels)):
+    for note in found.notes:
         progress.line(note)
+    for one in skipped[:_MOST_TOLD]:
+        progress.line(f"left out: {one.reason}")
+    if len(skipped) > _MOST_TOLD:
+        progress.line(f"… and {len(skipped) - _MOST_TOLD} more images")
+    if pixels is not None:
+        told = f"greyscale images of more than 8 bits: their values of {pixels.in_words} become 0 to 255"
+        progress.line(f"{told}, by the range of all that are judged")
+    progress.line(f"{len(kept)} images with {sum(len(row.target) for row in kept)} captions")
     return _split(kept, [digest_of[id(row)] for row in kept], depths, pixels)
 
 

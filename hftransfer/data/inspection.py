@@ -24,6 +24,7 @@ from hftransfer.data.rows import (
     Inspection,
     Row,
     StoredImage,
+    is_open_file,
     of_open_file,
     read_row,
     stored_in,
@@ -48,7 +49,7 @@ def as_content(value: object, where: str) -> Content:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return BytesContent(bytes(value))
-    if isinstance(value, io.IOBase):
+    if is_open_file(value) and not isinstance(value, Image.Image):
         return of_open_file(value, where)
     if hasattr(value, "detach") and hasattr(value, "permute"):
         value = _tensor_as_array(value)
@@ -110,7 +111,8 @@ def _array_image(value: np.ndarray, where: str) -> Image.Image:
     deep = gray and value.dtype == np.uint16
     if not (value.dtype == np.uint8 or deep) or not (gray or colored) or 0 in value.shape:
         got = f"{value.dtype} of shape {value.shape}"
-        allowed = "a path, bytes, an open file, a PIL image or a uint8 array of shape (H, W), (H, W, 3) or (3, H, W)"
+        shapes = "(H, W), (H, W, 3), (H, W, 4) or (3, H, W)"
+        allowed = f"a path, bytes, an open file, a PIL image or a uint8 array of shape {shapes}"
         raise DataError(must_be(where, allowed, got))
     return Image.fromarray(np.ascontiguousarray(value))
 

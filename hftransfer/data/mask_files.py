@@ -13,7 +13,7 @@ import numpy as np
 
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.mask_labels import LabelSpace, NamedValues, color_value
-from hftransfer.data.rows import BytesContent, Content, FileContent, of_open_file, read_content, stored_in
+from hftransfer.data.rows import BytesContent, Content, FileContent, is_open_file, of_open_file, read_content, stored_in
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -139,10 +139,10 @@ def as_mask_content(value: Any, where: str) -> Content:
         return FileContent(user_path(value, where, DataError))
     if isinstance(value, bytes):
         return BytesContent(value)
-    if isinstance(value, io.IOBase):
-        return of_open_file(value, where)
     from PIL import Image
 
+    if is_open_file(value) and not isinstance(value, Image.Image):
+        return of_open_file(value, where)
     buffer = io.BytesIO()
     if isinstance(value, Image.Image):
         value.save(buffer, "TIFF" if value.mode.startswith("I") or value.mode == "F" else "PNG")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -355,14 +356,24 @@ def of_open_file(file: Any, where: str) -> BytesContent:
     """Return the content of an open file from where it stands.
 
     Raises:
-        DataError: it is open as text, or stands at its end.
+        DataError: it is closed or open as text, or stands at its end.
     """
-    content = file.read()
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:  # closed, or open to write alone
+        raise DataError(must_be(where, "an open file that can be read", str(error) or type(error).__name__)) from error
     if isinstance(content, str):
         raise DataError(must_be(where, "a file opened in binary mode", "one opened as text", "Open it with mode 'rb'."))
     if not content:
         raise DataError(must_be(where, "a file with an image", "one at its end", "file.seek(0) goes to its beginning."))
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise DataError(must_be(where, "a file that gives bytes", type(content).__name__))
     return BytesContent(bytes(content))
+
+
+def is_open_file(value: object) -> bool:
+    """Return whether a value is read as an open file is, of Python's own kinds or one that wraps it."""
+    return isinstance(value, io.IOBase) or (hasattr(value, "read") and hasattr(value, "close"))
 
 
 def read_row(row: Row) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,7 +245,7 @@ class Texts(OfLabels):
     def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return a text for each line, empty ones but the last included, so that answers stay beside their lines; of
         JSON objects with a column of texts one for each of them, as of a table."""
-        kept = [line.rstrip("\r\n") for line in lines]
+        kept = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]  # Windows marks the beginning
         while kept and not kept[-1].strip():
             kept.pop()
         if (table := _objects_in(kept)) is not None:
@@ -284,13 +285,21 @@ TEXTS = Texts()
 
 
 def _objects_in(lines: Sequence[str]) -> Table | None:
-    """Return the objects of JSON that lines are; None where some are none."""
-    if not lines or not all(line.lstrip().startswith("{") for line in lines if line.strip()):
-        return None
+    """Return the objects of JSON that lines are; None where none is one.
+
+    Raises:
+        DataError: some are, and others are none; they are named.
+    """
+    return json_lines(lines, STDIN) if any(map(_is_object, lines)) else None
+
+
+def _is_object(line: str) -> bool:
+    if not line.lstrip().startswith("{"):
+        return False
     try:
-        return json_lines(lines, STDIN)
-    except DataError:
-        return None
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def texts_in(name: str, table: Table, wanted: Sequence[str]) -> Iterator[tuple[str, DataError | list[str]]]:

@@ -215,14 +215,15 @@ def _labels_or_captions(settings: DataSettings, progress: Progress) -> tuple[Fou
         return find_rows(settings, progress, CAPTIONED_IMAGES, to_test=True), True
     try:
         return find_rows(settings, progress), False
-    except DataError:
-        if settings.label_column is not None:
+    except DataError as error:
+        if settings.label_column is not None or not any("data.label_column" in fault for fault in error.faults):
             raise
         try:
             return find_rows(settings, progress, CAPTIONED_IMAGES, to_test=True), True
-        except DataError:
-            pass
-        raise
+        except DataError as of_captions:
+            if any("data.caption_column" in fault for fault in of_captions.faults):
+                raise error from None  # there is neither
+            raise
 
 
 def _judged_by_names(

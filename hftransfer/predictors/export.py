@@ -408,7 +408,8 @@ def _write_graph(graph: _Graph, example: Inputs, file: Path, name: str, *, any_s
         except OSError as error:
             raise WriteError(must_be(f"the folder {file.parent}", "writable", error.strerror or str(error))) from error
         except Exception as error:  # whatever torch's tracing comes upon
-            got = f"{type(graph.model).__name__} ({first_line(error)})"
+            # torch's own words are of its steps; what stopped them is the cause.
+            got = f"{type(graph.model).__name__} ({first_line(error.__cause__ or error)})"
             raise ModelError(must_be(f"model '{name}'", "one that torch can make a graph of", got)) from error
 
 
@@ -434,7 +435,9 @@ def _difference(graph: _Graph, file: Path, batches: Sequence[Inputs], name: str)
     import onnxruntime
 
     # Read back from the disk: what is compared is what others will load.
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it can't compute it raises as well
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     for inputs in batches:
         with torch.no_grad():
             wanted = graph(*inputs.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from hftransfer.base.errors import DataError, must_be, some
-from hftransfer.data.rows import Row
+from hftransfer.data.rows import Row, is_open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,13 +76,15 @@ def as_list(inputs: object, reader: Reader) -> list[object]:
 def is_one(inputs: object, reader: Reader) -> bool:
     """Return whether what is given is one input: a path, a text, a pair of texts as a tuple, a PIL image, an array (H,
     W[, 3]), an open file. Whatever gives several in turn is none, nor is an array (N, H, W, 3)."""
-    if isinstance(inputs, str | bytes | os.PathLike | Mapping) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, str | bytes | bytearray | memoryview | os.PathLike | Mapping):
+        return True
+    if not isinstance(inputs, Iterable):
         return True
     if getattr(inputs, "ndim", None) == 0:  # an array of no dimension has an `__iter__` that fails
         return True
     if reader.fields:
         return isinstance(inputs, tuple) and len(inputs) == 2
-    return hasattr(inputs, "convert") or isinstance(inputs, io.IOBase) or getattr(inputs, "ndim", 0) in (2, 3)
+    return hasattr(inputs, "convert") or is_open_file(inputs) or getattr(inputs, "ndim", 0) in (2, 3)
 
 
 def _of_row(row: Row) -> object:

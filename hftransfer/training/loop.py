@@ -446,7 +446,9 @@ class _Run:
         if self.accelerator.scaler is None:  # a scaler passes over steps whose gradient overflows
             self._require_finite("gradient's norm", norm, share.batch)
         self.is_whole = False
-        self.processes.share_statistics(self.adapter.learning_buffers().values())
+        # A share of one example is normalised by what was learned before.
+        normalised = len(share.places) if share.counts and len(share.places) > 1 else 0
+        self.processes.share_statistics(self.adapter.learning_buffers().values(), normalised)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()

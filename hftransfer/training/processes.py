@@ -146,16 +146,20 @@ class Processes:
             at += parameter.numel()
         return [float(number) for number in found[: len(numbers)]]
 
-    def share_statistics(self, buffers: Iterable[Tensor]) -> None:
-        """Set running statistics to their mean over the processes, which normalised other examples: all go on, and are
-        judged, as one model. What counts steps stays."""
+    def share_statistics(self, buffers: Iterable[Tensor], examples: int) -> None:
+        """Set running statistics to their mean over the processes, each of which normalised so many examples: all go
+        on, and are judged, as one model. What counts steps stays."""
         own = [buffer for buffer in buffers if buffer.is_floating_point()] if self.count > 1 else []
         if not own:
             return
         import torch
 
-        flat = self.sum(torch.cat([buffer.reshape(-1).float() for buffer in own])) / self.count
-        for buffer, mean in zip(own, torch.split(flat, [buffer.numel() for buffer in own]), strict=True):
+        flat = torch.cat([buffer.reshape(-1).float() for buffer in own])
+        found = self.sum(torch.cat([flat * examples, flat.new_tensor([float(examples)])]))
+        if not float(found[-1]):
+            return  # nothing was learned
+        parts = torch.split(found[:-1] / found[-1], [buffer.numel() for buffer in own])
+        for buffer, mean in zip(own, parts, strict=True):
             buffer.copy_(mean.view_as(buffer))
 
     def sum(self, numbers: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -392,8 +393,16 @@ def test_open_files_are_images(tmp_path: Path) -> None:
         assert as_content(file, "x").read() == as_content(io.BytesIO(wanted), "x").read() == wanted
         with pytest.raises(DataError, match=r"x must be a file with an image; got one at its end\. file\.seek\(0\)"):
             as_content(file, "x")
+    with pytest.raises(DataError, match="x must be an open file that can be read; got read of closed file"):
+        as_content(file, "x")
     with path.open(encoding="latin-1") as text, pytest.raises(DataError, match="mode 'rb'"):
         as_content(text, "x")
+    with tempfile.NamedTemporaryFile() as kept:  # which wraps a file
+        kept.write(wanted)
+        kept.seek(0)
+        assert is_one(kept, Images())
+        assert as_content(kept, "x").read() == wanted
+    assert is_one(memoryview(wanted), Images())
     assert is_one(io.BytesIO(wanted), Images())
 
 

@@ -142,13 +142,19 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
         (['{"text": "one"}', "", '{"text": "two"}'], None, False, ["one", "two"]),
         (['{"a": "one", "b": "x"}'], "b", False, ["x"]),
         (['{"sentence1": "one", "sentence2": "two"}'], None, True, [("one", "two")]),
-        (["{one}", '{"text": "two"}'], None, False, ["{one}", '{"text": "two"}']),
+        (["{one}", "two {"], None, False, ["{one}", "two {"]),
+        (['\ufeff{"text": "one"}'], None, False, ["one"]),
         ([], None, False, []),
     ],
 )
 def test_lines_of_texts(lines: list[str], column: str | None, pairs: bool, values: list[object]) -> None:
     found = inputs_of(["-"], TEXTS, Columns(column, None), [f"{line}\n" for line in lines], pairs=pairs)
     assert [one.value for one in found] == values
+
+
+def test_a_line_that_is_no_object_among_objects_is_told() -> None:
+    with pytest.raises(DataError, match=r"standard input:2 must be a JSON object"):
+        inputs_of(["-"], TEXTS, lines=['{"text": "one"}\n', '{"text": "two"\n'])
 
 
 def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def _recipes(tiny: TinyModels, images: Path, folder: Path) -> dict[str, Any]:
             "strategy": {"kind": "fine-tune", "head_lr": 0.01},
             "train": {**TRAIN, "optimizer": "adamw", "epochs": 6},
         },
+        "fsdp masks": {
+            **masks,
+            "model": str(tiny("resnet")),
+            "strategy": {"kind": "fine-tune", "unfreeze": 1},
+            "train": {**shared, "micro_batch_size": None},
+        },
         "stored": {**image, "model": str(tiny("vit")), "strategy": {**fine_tune, "unfreeze": 1}, "train": TRAIN},
         "probe": {**image, "model": str(tiny("resnet")), "strategy": "linear-probe", "train": {"cache": "off"}},
         "lora": {
@@ -198,9 +204,10 @@ def test_every_test_row_is_judged_once_and_in_order(both: Path, case: str) -> No
 
 
 @pytest.mark.slow
-def test_all_processes_judge_the_model_that_is_saved(both: Path) -> None:
+@pytest.mark.parametrize("case", ["masks", "fsdp masks"])
+def test_all_processes_judge_the_model_that_is_saved(both: Path, case: str) -> None:
     # Each normalised by its own share: the statistics that they learned are one.
-    folder = both / "two" / "masks"
+    folder = both / "two" / case
     metrics = json.loads((folder / "metrics.json").read_text())
     again = load_model(folder).evaluate(str(both / "discs"))
     for name in ("mean_iou", "image_mean_iou", "mean_dice", "pixel_accuracy"):
