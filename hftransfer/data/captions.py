@@ -19,8 +19,6 @@ from hftransfer.data.settings import DataSettings
 from hftransfer.data.splits import Skipped, Split, Splits, check_skipped, held_out, shared_groups
 from hftransfer.data.targets import CAPTIONS, scaled_digest
 
-_MOST_TOLD = 10
-
 
 def captions_of(split: Split) -> tuple[list[str], np.ndarray]:
     """Return all captions of a split, and the image that each belongs to, (M,)."""
@@ -70,8 +68,11 @@ def build_captioned(
     return Splits(**splits, class_names=(), skipped=tuple(skipped), notes=tuple(notes), kind=CAPTIONS, folds=())
 
 
-def captioned_split(rows: Sequence[Row], found: Found, settings: DataSettings, progress: Progress) -> Split:
-    """Return rows of captioned images as one split to judge a model by, each image once with all its captions.
+def captioned_split(
+    rows: Sequence[Row], found: Found, settings: DataSettings, progress: Progress
+) -> tuple[Split, list[Skipped]]:
+    """Return rows of captioned images as one split to judge a model by, each image once with all its captions, and what
+    was left out.
 
     Raises:
         DataError: there are none, or images are unreadable and not to be skipped.
@@ -91,15 +92,10 @@ def captioned_split(rows: Sequence[Row], found: Found, settings: DataSettings, p
     pixels = common_range(depths.values())
     for note in found.notes:
         progress.line(note)
-    for one in skipped[:_MOST_TOLD]:
-        progress.line(f"left out: {one.reason}")
-    if len(skipped) > _MOST_TOLD:
-        progress.line(f"… and {len(skipped) - _MOST_TOLD} more images")
-    if pixels is not None:
-        told = f"greyscale images of more than 8 bits: their values of {pixels.in_words} become 0 to 255"
-        progress.line(f"{told}, by the range of all that are judged")
+    for note in on_depth(pixels, "by the range of all that are judged"):
+        progress.line(note)
     progress.line(f"{len(kept)} images with {sum(len(row.target) for row in kept)} captions")
-    return _split(kept, [digest_of[id(row)] for row in kept], depths, pixels)
+    return _split(kept, [digest_of[id(row)] for row in kept], depths, pixels), skipped
 
 
 def _split(rows: list[Row], digests: list[bytes], deep: Collection[bytes], pixels: PixelRange | None) -> Split:

@@ -49,7 +49,7 @@ def as_content(value: object, where: str) -> Content:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return BytesContent(bytes(value))
-    if is_open_file(value) and not isinstance(value, Image.Image):
+    if is_open_file(value):
         return of_open_file(value, where)
     if hasattr(value, "detach") and hasattr(value, "permute"):
         value = _tensor_as_array(value)

@@ -141,7 +141,7 @@ def as_mask_content(value: Any, where: str) -> Content:
         return BytesContent(value)
     from PIL import Image
 
-    if is_open_file(value) and not isinstance(value, Image.Image):
+    if is_open_file(value):
         return of_open_file(value, where)
     buffer = io.BytesIO()
     if isinstance(value, Image.Image):

@@ -287,12 +287,12 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _PLACE = "\0place"  # no column has this name
 
 
-def on_depth(pixels: PixelRange | None) -> list[str]:
-    """Return a note on the range of deep greyscale images, where there are any."""
+def on_depth(pixels: PixelRange | None, then: str = "and the model keeps this range") -> list[str]:
+    """Return a note on the range of deep greyscale images and where it comes from or goes, where there are any."""
     if pixels is None:
         return []
     told = f"greyscale images of more than 8 bits: their values of {pixels.in_words} become 0 to 255"
-    return [f"{told}, and the model keeps this range"]
+    return [f"{told}, {then}"]
 
 
 def on_drafts(settings: DataSettings) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -373,7 +372,7 @@ def of_open_file(file: Any, where: str) -> BytesContent:
 
 def is_open_file(value: object) -> bool:
     """Return whether a value is read as an open file is, of Python's own kinds or one that wraps it."""
-    return isinstance(value, io.IOBase) or (hasattr(value, "read") and hasattr(value, "close"))
+    return hasattr(value, "read") and hasattr(value, "close")
 
 
 def read_row(row: Row) -> bytes:

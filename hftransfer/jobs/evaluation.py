@@ -89,7 +89,8 @@ def evaluate_model(
         if has_captions:
             from hftransfer.predictors.dual import retrieval
 
-            part = captioned_split(rows_of_split(found, split), found, chosen, progress)
+            part, skipped = captioned_split(rows_of_split(found, split), found, chosen, progress)
+            _tell_left([(one.id, one.reason) for one in skipped], progress)
             return retrieval(predictor, part, chosen, progress)
         return _judged_by_names(predictor, _of_split(found, split), chosen, by.prompts, progress)
     if data is None:

@@ -448,7 +448,7 @@ class _Run:
         self.is_whole = False
         # A share of one example is normalised by what was learned before.
         normalised = len(share.places) if share.counts and len(share.places) > 1 else 0
-        self.processes.share_statistics(self.adapter.learning_buffers().values(), normalised)
+        self.processes.share_statistics(self._statistics, normalised)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -516,7 +516,7 @@ class _Run:
             # A share may have fewer examples than the setting: half of what was tried, not of what was set.
             self.micro_batch_size = -(-min(self._part_size(share), len(share.places)) // 2)
             _free_memory()
-            unchanged = "the steps unchanged" if not self.adapter.learning_buffers() else "BatchNorm's means of so many"
+            unchanged = "the steps unchanged" if not self._statistics else "BatchNorm's means of so many"
             self.plan.progress.line(
                 f"out of memory: {self.micro_batch_size} examples at a time from here on, with {unchanged}"
             )
@@ -598,6 +598,11 @@ class _Run:
                 parameter.requires_grad_(group["depth"] <= least + epoch)
 
     # --- weights ---
+
+    @property
+    def _statistics(self) -> list[Tensor]:
+        """The running statistics of layers that begin anew."""
+        return [learned for learned in self.learning.values() if not isinstance(learned, nn.Parameter)]
 
     @contextmanager
     def _judged_weights(self) -> Iterator[None]:
