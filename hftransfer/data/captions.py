@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.data.depth import SIXTEEN_BITS, Depth, PixelRange
 from hftransfer.data.images import common_range
 from hftransfer.data.inspection import inspect_rows, with_range
-from hftransfer.data.pictures import on_depth
+from hftransfer.data.pictures import CAPTIONED_IMAGES, on_depth
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
@@ -37,19 +37,8 @@ def build_captioned(
     """
     given = {"train": [*found.get("train", []), *found.get("all", [])]}
     given |= {name: list(found.get(name, [])) for name in ("validation", "test")}
-    total = sum(len(rows) for rows in given.values())
-    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
-    total += len(skipped)
-    parts: dict[str, list[Row]] = {}
-    digests: dict[int, bytes] = {}
-    notes, depths = list(found.notes), dict[bytes, Depth]()
-    with progress.stage("looking at the images", total) as advance:
-        for name, rows in given.items():
-            by_digest = _each_image_once(rows, name, skipped, depths, settings, decode=decode)
-            parts[name] = list(by_digest.values())
-            digests |= {id(row): digest for digest, row in by_digest.items()}
-            advance(len(rows))
-    check_skipped(skipped, total, settings)
+    seen = _look(given, found, settings, progress, decode=decode)
+    parts, notes = {name: list(own.values()) for name, own in seen.parts.items()}, list(found.notes)
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not parts[name] and fraction:
             parts["train"], parts[name] = held_out(parts["train"], fraction, seed, name, CAPTIONS, settings)
@@ -60,49 +49,81 @@ def build_captioned(
     if settings.limit is not None:
         parts = {name: CAPTIONS.limited(rows, settings.limit) for name, rows in parts.items()}
     _require_captions(parts["train"])
-    pixels = common_range(depths.values())
-    splits = {name: _split(rows, [digests[id(row)] for row in rows], depths, pixels) for name, rows in parts.items()}
-    notes += on_depth(pixels)
+    splits = {name: seen.split(rows) for name, rows in parts.items()}
+    notes += on_depth(seen.pixels)
     captions = {name: sum(map(len, split.targets)) for name, split in splits.items()}
     notes.append("captions: " + ", ".join(f"{count} {name}" for name, count in captions.items()))
-    return Splits(**splits, class_names=(), skipped=tuple(skipped), notes=tuple(notes), kind=CAPTIONS, folds=())
+    return Splits(**splits, class_names=(), skipped=seen.skipped, notes=tuple(notes), kind=CAPTIONS, folds=())
 
 
 def captioned_split(
-    rows: Sequence[Row], found: Found, settings: DataSettings, progress: Progress
-) -> tuple[Split, list[Skipped]]:
+    rows: Sequence[Row], found: Found, settings: DataSettings, progress: Progress, known: PixelRange | None = None
+) -> tuple[Split, Sequence[Skipped]]:
     """Return rows of captioned images as one split to judge a model by, each image once with all its captions, and what
-    was left out.
+    was left out. Deep greyscale images have the model's range, `known`, or where it has none that of all of them.
 
     Raises:
         DataError: there are none, or images are unreadable and not to be skipped.
     """
-    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
-    total, depths = len(rows) + len(skipped), dict[bytes, Depth]()
-    with progress.stage("looking at the images", len(rows)) as advance:
-        by_digest = _each_image_once(rows, "test", skipped, depths, settings, decode=settings.on_error == "skip")
-        advance(len(rows))
-    check_skipped(skipped, total, settings)
-    kept = list(by_digest.values())
+    seen = _look({"test": rows}, found, settings, progress, known=known)
+    kept = list(seen.parts["test"].values())
     if settings.limit is not None:
         kept = CAPTIONS.limited(kept, settings.limit)
     if not kept:
         raise DataError(must_be("the data", "at least one image with a caption", "none"))
-    digest_of = {id(row): digest for digest, row in by_digest.items()}
-    pixels = common_range(depths.values())
-    for note in found.notes:
-        progress.line(note)
-    for note in on_depth(pixels, "by the range of all that are judged"):
+    guessed = on_depth(seen.pixels, "by the range of all that are judged") if known is None else []
+    for note in (*found.notes, *guessed):
         progress.line(note)
     progress.line(f"{len(kept)} images with {sum(len(row.target) for row in kept)} captions")
-    return _split(kept, [digest_of[id(row)] for row in kept], depths, pixels), skipped
+    return seen.split(kept), seen.skipped
 
 
-def _split(rows: list[Row], digests: list[bytes], deep: Collection[bytes], pixels: PixelRange | None) -> Split:
-    """Return a split of these images, those of more than 8 bits (by their digests) scaled from a range of values."""
-    if pixels is not None and pixels != SIXTEEN_BITS:
-        digests = [scaled_digest(digest, pixels) if digest in deep else digest for digest in digests]
-    return Split(with_range(rows, pixels), CAPTIONS.encode(rows, ()), digests)
+@dataclass(frozen=True)
+class _Seen:
+    """Captioned images, each once."""
+
+    parts: Mapping[str, Mapping[bytes, Row]]
+    """By split, and the digest of the image."""
+    skipped: tuple[Skipped, ...]
+    deep: Collection[bytes]
+    """The digests of greyscale images of more than 8 bits."""
+    pixels: PixelRange | None
+    """The range of their values."""
+
+    def split(self, rows: list[Row]) -> Split:
+        """Return some of the images as a split, deep ones scaled from the range of all."""
+        digest_of = {id(row): digest for own in self.parts.values() for digest, row in own.items()}
+        digests = [digest_of[id(row)] for row in rows]
+        if self.pixels is not None and self.pixels != SIXTEEN_BITS:
+            digests = [scaled_digest(digest, self.pixels) if digest in self.deep else digest for digest in digests]
+        return Split(with_range(rows, self.pixels), CAPTIONS.encode(rows, ()), digests)
+
+
+def _look(
+    given: Mapping[str, Sequence[Row]],
+    found: Found,
+    settings: DataSettings,
+    progress: Progress,
+    *,
+    decode: bool = False,
+    known: PixelRange | None = None,
+) -> _Seen:
+    """Return the images of every split, looked at once; they are decoded if `decode`, or where unreadable ones are to
+    be left out, so that they are known before any is learned from.
+
+    Raises:
+        DataError: images are unreadable and not to be skipped, or too many are.
+    """
+    decode = decode or settings.on_error == "skip"
+    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    total = sum(map(len, given.values())) + len(skipped)
+    parts, depths = dict[str, Mapping[bytes, Row]](), dict[bytes, Depth]()
+    with progress.stage(CAPTIONED_IMAGES.inspects(decode=decode), total) as advance:
+        for name, rows in given.items():
+            parts[name] = _each_image_once(rows, name, skipped, depths, settings, decode=decode)
+            advance(len(rows))
+    check_skipped(skipped, total, settings)
+    return _Seen(parts, tuple(skipped), depths.keys(), known or common_range(depths.values()))
 
 
 def _require_captions(rows: Sequence[Row]) -> None:

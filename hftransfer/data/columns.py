@@ -217,7 +217,7 @@ def label_names(values: Sequence[object], wheres: Sequence[str], column: str, wh
     for value, where, given in zip(found, wheres, values, strict=True):
         if is_unlabelled(value):
             several = " With data.labels=multi they are rows without any label." if _is_list(given) else ""
-            remedy = f"data.on_error=skip leaves such rows out.{several}" if are_labels else ""
+            remedy = f"data.on_error=skip leaves such rows out.{several if are_labels else ''}"
             faults.append(must_be(f"{where}: column '{column}'", what, "nothing", remedy))
         elif isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
             remedy = "data.labels: multi learns each of them separately."

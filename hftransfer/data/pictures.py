@@ -257,17 +257,29 @@ class CaptionedImages(Images):
     def _targets(
         self, given: Records, columns: Sequence[str], settings: DataSettings, found: Found, left: LeftOutRows | None
     ) -> tuple[list[str], list[int]]:
-        """Return the captions, and the record that each is of."""
-        del settings, found, left
+        """Return the captions, and the record that each is of; one of several that is empty is none. With `left`, rows
+        without any are put there."""
+        del settings, found
         cells = [given.values(column) for column in columns]
         together = [list(own) for own in zip(*cells, strict=True)] if len(cells) > 1 else list(cells[0])
         values, places = spread(together)
-        told = [str(value).strip() for value in values if not is_unlabelled(value)]
-        if told and all(_NUMBER.fullmatch(text) for text in told):
+        told = {place for value, place in zip(values, places, strict=True) if not is_unlabelled(value)}
+        kept = [
+            (value, place)
+            for value, place in zip(values, places, strict=True)
+            if not is_unlabelled(value) or (left is None and place not in told)  # told by `label_names`
+        ]
+        if left is not None:
+            bare = [given.wheres[place] for place in range(len(given.wheres)) if place not in told]
+            left += [(where, must_be(f"{where}: column '{columns[0]}'", "a caption", "nothing")) for where in bare]
+        written = [str(value).strip() for value, place in kept if place in told]
+        if written and all(_NUMBER.fullmatch(text) for text in written):
             remedy = "To predict numbers from images, use task image-regression."
             where = f"the column '{columns[0]}' of {given.source}"
             raise DataError(must_be(where, "captions", "only numbers", remedy))
-        return label_names(values, [given.wheres[place] for place in places], columns[0], "a caption"), places
+        places = [place for _, place in kept]
+        wheres = [given.wheres[place] for place in places]
+        return label_names([value for value, _ in kept], wheres, columns[0], "a caption"), places
 
     @override
     def record(self, value: object, where: str) -> Mapping[str, object]:

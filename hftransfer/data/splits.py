@@ -264,18 +264,14 @@ def scaled_alike(
     Raises:
         DataError: no one range fits all of them.
     """
-    if known is not None:
-        from hftransfer.data.inspection import with_range
-
-        return {name: with_range(rows, known) for name, rows in parts.items()}, known
     depths = [depth for one in seen.values() for depth in one.depths.values()]
-    if not depths:
+    if not depths and known is None:
         return dict(parts), None
     from hftransfer.data.depth import SIXTEEN_BITS
     from hftransfer.data.images import common_range
     from hftransfer.data.inspection import with_range
 
-    pixels = common_range(depths)
+    pixels = known or common_range(depths)
     if pixels is None:
         return dict(parts), None
     if pixels != SIXTEEN_BITS:
@@ -322,9 +318,16 @@ def require_shots(splits: Splits, shots: int) -> None:
 
 
 def build_test_only(
-    found: Found, settings: DataSettings, progress: Progress, reader: Reader = IMAGES, *, decode: bool = False
+    found: Found,
+    settings: DataSettings,
+    progress: Progress,
+    reader: Reader = IMAGES,
+    *,
+    decode: bool = False,
+    known: PixelRange | None = None,
 ) -> Splits:
-    """Return the examples to judge a model by that learns nothing: the test split, or where there is none all of them.
+    """Return the examples to judge a model by that learns nothing here: the test split, or where there is none all of
+    them. Deep greyscale images have the model's range, `known`, or where it has none that of all that are judged.
 
     Raises:
         DataError: there are none; some are unreadable.
@@ -340,10 +343,10 @@ def build_test_only(
     skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
     skipped += [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
     check_skipped(skipped, len(rows) + len(found.left_out), settings)
-    parts, pixels = scaled_alike({"test": rows}, {"test": seen})
+    parts, pixels = scaled_alike({"test": rows}, {"test": seen}, known)
     test = Split(parts["test"], CLASSES.encode(rows, class_names), seen.digests).without(set(seen.faults))
     none = Split([], np.zeros(0, dtype=np.int64), [])
-    notes = (*found.notes, *CLASSES.notes(rows), *reader.notes(pixels, settings))
+    notes = (*found.notes, *CLASSES.notes(rows), *(reader.notes(pixels, settings) if known is None else ()))
     return Splits(none, none, test, class_names, tuple(skipped), notes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from hftransfer.jobs.session import Session, found_checkpoint
 from hftransfer.recipe import LoadedRecipe, Recipe, ResolvedFacts, flat_settings
 from hftransfer.report.tables import data_table
 from hftransfer.tasks.contract import Judged
+from hftransfer.tasks.facts import DualFacts
 from hftransfer.tasks.prompts import templates_of
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def _learned(
     """Return what a training came to, as it is written and shown."""
     more = {}
     if recipe.zero_shot_data:
-        more["zero_shot"] = _zero_shot_after(recipe, done.dual, compute, session)
+        more["zero_shot"] = _zero_shot_after(recipe, done, compute, session)
     return Learned(
         recipe=recipe,
         splits=done.splits,
@@ -109,10 +111,18 @@ def _learned(
         bases=towers.checkpoints,
         more=more,
         tables={"retrieval.parquet": _ranks(done.splits.test, done.ranks)} if done.ranks else {},
-        save_model=lambda folder, _: done.dual.save(folder),
+        save_model=lambda folder, _: _save(done, folder),
         save_checkpoint=done.save,
         pads_always=done.dual.fixed_length,
     )
+
+
+def _save(done: CaptionsLearned, folder: Path) -> None:
+    """Write the dual encoder in its native layout, and beside it the range of deep images that it learned from."""
+    done.dual.save(folder)
+    if done.splits.pixels is not None:
+        text = DualFacts(pixels=done.splits.pixels).model_dump_json(indent=1)
+        (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _load_towers(recipe: Recipe, checkpoint: Checkpoint | None) -> _Towers:
@@ -140,21 +150,23 @@ def _ranks(test: Split, ranks: Mapping[str, np.ndarray]) -> dict[str, object]:
     }
 
 
-def _zero_shot_after(recipe: Recipe, dual: DualEncoder, compute: Compute, session: Session) -> dict[str, object]:
+def _zero_shot_after(recipe: Recipe, done: CaptionsLearned, compute: Compute, session: Session) -> dict[str, object]:
     """Return how well the dual encoder tells labelled images apart by class names, having learned from captions."""
     from hftransfer.data.settings import DataSettings
     from hftransfer.predictors.dual import NamesJob, evaluate
     from hftransfer.tasks.prompts import words_for
 
     settings = DataSettings(source=str(recipe.zero_shot_data))
-    splits = build_test_only(find_rows(settings, session.progress), settings, session.progress)
+    splits = build_test_only(
+        find_rows(settings, session.progress), settings, session.progress, known=done.splits.pixels
+    )
     words = words_for(splits.class_names, recipe.class_names)
     # Trained weights lie in no file yet: their bytes are the key of what is kept.
     digest = hashlib.sha256()
-    for tensor in dual.model.state_dict().values():
+    for tensor in done.dual.model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     job = NamesJob(
-        dual=dual,
+        dual=done.dual,
         weights_sha256=digest.hexdigest(),
         splits=splits,
         words=words,

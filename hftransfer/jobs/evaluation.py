@@ -14,6 +14,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.runs import at_newest
 from hftransfer.data.captions import captioned_split
+from hftransfer.data.depth import PixelRange
 from hftransfer.data.pictures import CAPTIONED_IMAGES
 from hftransfer.data.reading import Reader
 from hftransfer.data.roles import Found
@@ -89,7 +90,7 @@ def evaluate_model(
         if has_captions:
             from hftransfer.predictors.dual import retrieval
 
-            part, skipped = captioned_split(rows_of_split(found, split), found, chosen, progress)
+            part, skipped = captioned_split(rows_of_split(found, split), found, chosen, progress, _range_of(predictor))
             _tell_left([(one.id, one.reason) for one in skipped], progress)
             return retrieval(predictor, part, chosen, progress)
         return _judged_by_names(predictor, _of_split(found, split), chosen, by.prompts, progress)
@@ -152,6 +153,11 @@ def _precision_of_run(run: Path) -> tuple[str, Literal["auto", "fp32", "bf16"]]:
         case {"precision": "bf16" | "fp16" as then}:
             return then, "auto"
     return "fp32", "fp32"
+
+
+def _range_of(predictor: DualPredictor) -> PixelRange | None:
+    """Return the range of values of the deep greyscale images that a dual encoder learned from."""
+    return PixelRange(*predictor.pixels) if predictor.pixels is not None else None
 
 
 def _of_split(found: Found, split: str | None) -> Found:
@@ -232,7 +238,7 @@ def _judged_by_names(
 ) -> JsonObject:
     from hftransfer.predictors.dual import NamesJob, evaluate
 
-    splits: Splits = build_test_only(found, settings, progress)
+    splits: Splits = build_test_only(found, settings, progress, known=_range_of(predictor))
     words, templates = words_for(splits.class_names, None), templates_of(prompts)
     job = NamesJob(
         dual=predictor.dual,

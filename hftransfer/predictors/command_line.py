@@ -202,14 +202,15 @@ def _masks_of(predictor: Predictor | DualPredictor, request: PredictRequest) -> 
         if request.overlay:
             raise RecipeError(must_be("--overlay", "given together with --out, the folder for the masks", "alone"))
         return None
-    return MaskWriter(user_path(request.out, "--out", OutputError), overlay=request.overlay)
+    folder = user_path(request.out, "--out", OutputError)
+    return MaskWriter(folder, overlay=request.overlay, pixels=predictor.pixels)
 
 
 class MaskWriter:
     """Writes masks into a folder, each under the name of its image."""
 
-    def __init__(self, folder: Path, *, overlay: bool) -> None:
-        self.folder, self.overlay = folder, overlay
+    def __init__(self, folder: Path, *, overlay: bool, pixels: tuple[float, float] | None = None) -> None:
+        self.folder, self.overlay, self.pixels = folder, overlay, pixels
         self._names: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -234,7 +235,7 @@ class MaskWriter:
         try:
             outcome.save(file)
             if self.overlay:
-                picture = decoded(one.value, 0)
+                picture = decoded(one.value, 0, self.pixels)
                 if not isinstance(picture, DataError):
                     outcome.overlay(picture).save(self.folder / f"{stem}-overlay.jpg", quality=90)
         except OSError as error:

@@ -15,18 +15,18 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import torch
 
 from hftransfer.adapters.anatomy import Inputs
-from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint
+from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.dual import DualEncoder, load_dual
 from hftransfer.adapters.families import require_paired
 from hftransfer.adapters.images import conv_network
 from hftransfer.adapters.scoring import require_numbers
-from hftransfer.base.errors import DataError
+from hftransfer.base.errors import DataError, ModelError, first_line, must_be
 from hftransfer.base.html import Fragment
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
@@ -40,6 +40,7 @@ from hftransfer.predictors.gallery import Gallery
 from hftransfer.predictors.inputs import OneImage, as_list, decoded, is_one
 from hftransfer.predictors.predictor import all_or_faults, in_batches
 from hftransfer.tasks.contract import Examples, Explains
+from hftransfer.tasks.facts import DualFacts
 from hftransfer.tasks.items import ImageItems
 from hftransfer.tasks.labelled import softmax
 from hftransfer.tasks.outcomes import Prediction, prediction_of
@@ -50,6 +51,9 @@ from hftransfer.training.devices import Compute, Precision, choose_compute
 from hftransfer.training.embeddings import embed, embed_prompts, ensemble, logits, unit
 from hftransfer.training.frozen import frozen_twin
 from hftransfer.training.solver import KnownHead
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _ROWS_AT_ONCE = 4096
 
@@ -112,9 +116,10 @@ def zero_shot(
         RecipeError: labels or prompts are not as they must be.
         DataError: images can't be read; all of them are named.
     """
-    given = as_list(images, IMAGES)
-    told = all_or_faults(zero_shot_each(model, given, labels, prompts=prompts, precision=precision))
-    return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES)
+    names, templates = require_labels(labels), templates_of(prompts)  # told before a model is fetched
+    predictor, given = dual_predictor(model, precision), as_list(images, IMAGES)
+    told = all_or_faults(predictor.predict_each(given, names, prompts=templates))
+    return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES, pixels=predictor.pixels)
 
 
 def zero_shot_each(
@@ -161,9 +166,10 @@ class DualPredictor:
     reader = IMAGES
     explains: Explains = "maps"
     takes = IMAGES.inputs
-    pixels: tuple[float, float] | None = None
 
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
+        self.pixels = _facts_in(checkpoint.folder).pixels
+        """The range of values of the deep greyscale images that it learned from."""
         self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
         self._precision = precision
         self.compute = compute_for(self.dual, precision)
@@ -191,7 +197,7 @@ class DualPredictor:
         """
         given = as_list(images, IMAGES)
         told = all_or_faults(self.predict_each(given, labels, prompts=prompts))
-        return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES)
+        return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES, pixels=self.pixels)
 
     __call__ = predict
 
@@ -221,7 +227,7 @@ class DualPredictor:
             return found
 
         yield from in_batches(
-            images, self.compute, decoded, self._images.encode, probabilities, partial(prediction_of, names)
+            images, self.compute, self._decoded, self._images.encode, probabilities, partial(prediction_of, names)
         )
 
     def embed_images(self, images: object) -> np.ndarray:
@@ -231,7 +237,7 @@ class DualPredictor:
             DataError: images can't be read; all of them are named.
             ModelError: what the model computes is no number.
         """
-        readable = [decoded(image, place) for place, image in enumerate(as_list(images, IMAGES))]
+        readable = [self._decoded(image, place) for place, image in enumerate(as_list(images, IMAGES))]
         if faults := [fault for image in readable if isinstance(image, DataError) for fault in image.faults]:
             raise DataError(*faults)
         size = self.compute.batch_size
@@ -248,7 +254,7 @@ class DualPredictor:
             require_numbers(found, self.dual.name)
             return found
 
-        yield from in_batches(images, self.compute, decoded, self._images.encode, embedded, lambda row: row)
+        yield from in_batches(images, self.compute, self._decoded, self._images.encode, embedded, lambda row: row)
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Return the normalised embeddings (N, D) of texts, in float32."""
@@ -259,10 +265,27 @@ class DualPredictor:
                 found.append(self.dual.embed_texts(self.dual.encode_texts(given[start : start + 64])).float().numpy())
         return unit(np.concatenate(found))
 
+    def _decoded(self, image: object, place: int) -> Image.Image | DataError:
+        return decoded(image, place, self.pixels)
+
     def _embedded(self, inputs: Inputs) -> np.ndarray:
         with self._one_at_a_time:
             found: np.ndarray = forward(self._images, 1, inputs, self.compute)["hidden"].float().cpu().numpy()
         return found
+
+
+def _facts_in(folder: Path) -> DualFacts:
+    """Return what `hftransfer.json` says of a dual encoder; nothing where there is none.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        return DualFacts.model_validate(sidecar(folder))
+    except ValueError as error:
+        raise ModelError(
+            must_be(f"{folder}/hftransfer.json", "a valid file of hftransfer", first_line(error))
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def load(
 
 def _dual_at(place: Place) -> Checkpoint | None:
     """Return the dual encoder that lies there without a head of ours, if there is one."""
-    if sidecar(place.folder) or (place.folder / "adapter_config.json").is_file():
+    said = sidecar(place.folder)
+    if (said and said.get("task") != "image-text") or (place.folder / "adapter_config.json").is_file():
         return None
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     if checkpoint is None or checkpoint.family not in PAIRED:

@@ -12,10 +12,11 @@ import numpy as np
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.base.errors import DataError
 from hftransfer.base.progress import Progress
+from hftransfer.data.depth import PixelRange
 from hftransfer.data.inspection import as_content, inspect_rows
 from hftransfer.data.reading import NamedInput
 from hftransfer.data.rows import Row, TextContent
-from hftransfer.data.splits import Split
+from hftransfer.data.splits import Split, scaled_alike
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.predictor import Place, Predictor
 from hftransfer.tasks.items import ImageItems, Items
@@ -71,6 +72,9 @@ def look_at(
     digests = [b""] * len(rows)
     if not model.reader.fields:
         found = inspect_rows([row for _, row in rows])
+        if model.pixels is not None:  # as it predicts
+            ranged = scaled_alike({"": [row for _, row in rows]}, {"": found}, PixelRange(*model.pixels))[0][""]
+            rows = [(place, row) for (place, _), row in zip(rows, ranged, strict=True)]
         faults += found.faults.values()
         rows = [row for place, row in enumerate(rows) if place not in found.faults]
         digests = [digest for place, digest in enumerate(found.digests) if place not in found.faults]

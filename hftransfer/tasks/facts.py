@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from hftransfer.adapters.parts import Parts
 from hftransfer.base.errors import must_be
@@ -20,6 +20,25 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+def _black_below_white(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(must_be("pixels", "the values of black and of white, the smaller one first", list(value)))
+    return value
+
+
+_Pixels = Annotated[tuple[_Finite, _Finite], AfterValidator(_black_below_white)]
+
+
+class DualFacts(BaseModel):
+    """The facts that the folder of a dual encoder tells beyond the native files, where there are any."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: Literal["image-text"] = "image-text"
+    pixels: _Pixels | None = None
+    """The range of values of the deep greyscale images that it learned from."""
 
 
 class ModelFacts(BaseModel):
@@ -65,7 +84,7 @@ class ModelFacts(BaseModel):
     """Of pairs of texts: whether both enter the network together, or each by itself, and their features the head."""
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
-    pixels: tuple[_Finite, _Finite] | None = None
+    pixels: _Pixels | None = None
     """The range of values of the deep greyscale images that it learned from."""
     data: str | None = None
     """What it learned from, where that comes with the package: `bundled/drawn-pets`, say."""
@@ -90,11 +109,4 @@ class ModelFacts(BaseModel):
         names = [task.name for task in head_tasks()]
         if value not in names:
             raise ValueError(must_be("task", " or ".join(names), f"'{value}'"))
-        return value
-
-    @field_validator("pixels")
-    @classmethod
-    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise ValueError(must_be("pixels", "the values of black and of white, the smaller one first", list(value)))
         return value

@@ -234,7 +234,7 @@ def _at_boundary(
         # Nothing is kept at the input: a fault would show in the midst of the first epoch.
         if tower.modality == "image":
             require_here(job.splits)
-        if boundary == 0 and tower.modality == "image":
+        if boundary == 0 and tower.modality == "image" and job.data.on_error == "stop":  # else done with the splits
             _require_decodable(job)
         frozen = frozen_twin(tower, job.compute) if boundary else None
         return {name: Source(part, tower, boundary, job.compute, None, frozen) for name, part in items.items()}

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hftransfer as ht
 from hftransfer.base.errors import DataError, ModelError, RecipeError
+from hftransfer.jobs.run import run
 from hftransfer.predictors.embedding import load_embedder
 from hftransfer.predictors.looking import look_at, named_inputs, weights_of
 from hftransfer.predictors.predictor import find_place
 from hftransfer.predictors.suggesting import choose, typicality_of, uncertainty_of
 from hftransfer.training import activations
-from tests.builders import TinyModels, write_classes
+from tests.builders import NO_PICTURES, TinyModels, write_classes
 from tests.predictors.builders import SILENT, call
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "cats_dogs"
@@ -46,6 +48,27 @@ def test_an_image_finds_itself_and_its_like(photos: Path, tiny: TinyModels, monk
     assert ht.search(query, photos, model=model, count=4, progress=SILENT) == found
     assert type(pickle.loads(pickle.dumps(found))) is list
     assert found._repr_html_().count("<img") == 4
+
+
+def test_deep_images_are_looked_at_in_the_range_of_the_model(tiny: TinyModels, tmp_path: Path) -> None:
+    for number, most in enumerate((4000, 3000, 200, 200)):
+        for copy in range(4):
+            values = np.random.default_rng(4 * number + copy).integers(0, most, (24, 24)).astype(np.uint16)
+            (tmp_path / "photos" / f"{most > 200}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(tmp_path / "photos" / f"{most > 200}" / f"{number}{copy}.png")
+    recipe = {
+        "task": "image-classification",
+        "model": str(tiny("vit")),
+        "data": str(tmp_path / "photos"),
+        "output": NO_PICTURES,
+    }
+    folder = run(recipe, out=tmp_path / "run", progress=SILENT).folder
+    model = load_embedder(folder)
+    assert model.pixels == (0.0, 4095.0)
+    dim = sorted((tmp_path / "photos" / "False").iterdir())
+    named = named_inputs(dim)
+    kept = look_at(model, named, weights_of(find_place(folder)), SILENT)
+    assert kept.features == pytest.approx(np.stack(list(model.embed_each(dim))), abs=1e-5)  # type: ignore[arg-type]
 
 
 def test_words_find_images_by_their_cosine(photos: Path, tiny: TinyModels, tmp_path: Path) -> None:

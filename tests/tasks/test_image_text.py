@@ -312,6 +312,61 @@ def test_missing_images_are_all_named(captions: Path, tiny: TinyModels, tmp_path
     assert missing_words(faults_of(error), ("gone.png", "lost.png", "faulty.csv:82")) == []
 
 
+def test_of_several_captions_one_may_be_empty(tmp_path: Path) -> None:
+    files = []
+    for number in range(4):
+        picture("red", number).save(tmp_path / f"{number}.png")
+        files.append(str(tmp_path / f"{number}.png"))
+    rows = [{"image": file, "caption_0": f"first {n}", "caption_1": f"second {n}"} for n, file in enumerate(files)]
+    expected = [[f"first {number}", f"second {number}"] for number in range(4)]
+    rows[1]["caption_1"], rows[2]["caption_0"] = "", " "
+    assert _captions_of(rows) == [expected[0], ["first 1"], expected[3], ["second 2"]]
+    lists = [{"image": row["image"], "caption": [row["caption_0"], row["caption_1"]]} for row in rows]
+    assert _captions_of(lists) == [expected[0], ["first 1"], expected[3], ["second 2"]]
+
+
+def test_unfit_rows_are_left_out_before_anything_is_learned(tiny: TinyModels, captions: Path, tmp_path: Path) -> None:
+    file, whole = captions.parent / "unfit.csv", (captions.parent / "images" / "0.png").read_bytes()
+    (captions.parent / "images" / "cut.png").write_bytes(whole[: len(whole) // 2])  # a sound header
+    file.write_text(captions.read_text() + "images/1.png,\nimages/cut.png,a film\n")
+    with pytest.raises(DataError, match=r"unfit.csv:82: column 'caption' .*; got nothing.*on_error=skip"):
+        run(_recipe(tiny, file), out=tmp_path / "stopped", progress=SILENT)
+    for strategy in ("linear-probe", "fine-tune"):
+        recipe = _recipe(tiny, file, strategy=strategy)
+        recipe |= {"data": {"source": str(file), "on_error": "skip"}, "train": {**recipe["train"], "epochs": 1}}
+        result = run(recipe, out=tmp_path / strategy, progress=SILENT)
+        assert result.metrics["examples"] == {"train": 27, "validation": 5, "test": 8}
+        assert result.metrics["skipped"] == 2
+        left = (result.folder / "skipped.csv").read_text()
+        assert missing_words(left, ("unfit.csv:82", "cut.png")) == []
+
+
+def test_the_range_of_deep_images_is_kept(tiny: TinyModels, tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), []
+    for number in range(12):
+        values = rng.integers(0, 3000 if number else 4000, (24, 24)).astype(np.uint16)  # 12 bits of 16
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+        rows.append({"image": str(tmp_path / f"{number}.png"), "caption": f"film number {number}"})
+    dim = tmp_path / "dim.png"
+    Image.fromarray((np.arange(24 * 24).reshape(24, 24) % 200).astype(np.uint16)).save(dim)
+    file = tmp_path / "captions.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    recipe = _recipe(tiny, file) | {"data": {"source": str(file), "allow_outside_paths": True}}
+    recipe["train"] |= {"epochs": 1}
+    result = run(recipe, out=tmp_path / "run", progress=SILENT)
+    model = load_dual_model(result.folder)
+    assert model.pixels == (0.0, 4095.0)
+    by_hand = Image.fromarray((np.asarray(Image.open(dim)) / 4095 * 255).round().astype(np.uint8)).convert("RGB")
+    assert model.embed_images(dim) == pytest.approx(model.embed_images(by_hand), abs=1e-5)
+    found = ht.search(tmp_path / "1.png", [dim, by_hand], model=result.folder, progress=SILENT)
+    assert found[0].similarity == pytest.approx(found[1].similarity, abs=1e-5)
+    judged = evaluate_model(str(result.folder), str(file), ["allow_outside_paths=true", "limit=1"], progress=SILENT)
+    assert judged["examples"] == 1
+    (result.folder / "model" / "hftransfer.json").write_text('{"task": "image-text", "pixels": [4, 1]}')
+    with pytest.raises(ModelError, match="a valid file of hftransfer"):
+        load_dual_model(result.folder)
+
+
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
 
