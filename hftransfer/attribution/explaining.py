@@ -270,7 +270,9 @@ def _explained_texts(
             yield prediction
             continue
         assert not isinstance(prediction, Answer)
-        chosen = label or prediction.label
+        # Of what is like none of the classes the likeliest of them is explained, as of images.
+        likeliest = next(iter(prediction.best_first().scores))
+        chosen = label or (prediction.label if prediction.label in names else likeliest)
         found = attribute_words(model.source, given, names.index(chosen), max_tokens=model.facts.max_tokens)
         yield TextExplanation(chosen, prediction.scores[chosen], found)
 

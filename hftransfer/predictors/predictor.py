@@ -300,7 +300,8 @@ class Predictor:
         base = (self.facts.base or {}).get("path")
         module = (given.network, given.transform) if given is not None else None
         head = copy.deepcopy(own.module).cpu() if own is not None else None
-        return _unpickled, (files, self._precision, base, self.metrics, self.history, self.tile, module, head)
+        chosen = {"history": self.history, "tile": self.tile, "_unknown": self._unknown, "_least": self._least}
+        return _unpickled, (files, self._precision, base, self.metrics, chosen, module, head)
 
     def predict_each(self, inputs: Sequence[object], manner: Manner | None = None) -> Iterator[Any]:
         """Yield a prediction for each image or text, an answer to each question, or what is written for each prompt, in
@@ -711,13 +712,12 @@ def _unpickled(
     precision: Literal["auto", "fp32", "bf16"],
     base: str | None,
     metrics: JsonObject,
-    history: list[dict[str, float]],
-    tile: int | None,
+    chosen: Mapping[str, object],
     module: tuple[object, object] | None = None,
     head: nn.Module | None = None,
 ) -> Predictor:
     """Return the model of the files that a pickle holds, and of the network of torch or the head beside them, where it
-    has one."""
+    has one; `chosen` are attributes that no file holds, by name."""
     with tempfile.TemporaryDirectory(prefix="hftransfer-") as folder:
         for name, content in files.items():
             file = Path(folder) / name
@@ -725,7 +725,7 @@ def _unpickled(
             file.write_bytes(content)
         place = Place(Path(folder), metrics, head=head)
         found = load_predictor(place if module is None else with_module(place, *module), precision, base)
-    found.history, found.tile = history, tile
+    vars(found).update(chosen)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import hftransfer as ht
+from hftransfer.attribution.explanation import TextExplanation
 from hftransfer.base.errors import ModelError, RecipeError
 from hftransfer.metrics.familiarity import familiarity
 from hftransfer.predictors.predictor import FEATURES
@@ -61,11 +63,24 @@ def test_what_is_too_unlike_is_none_of_these(finished, folder_data, strange):
     none, usual = model.predict([strange, photo])
     assert (none.label, none.score, sorted(none.scores)) == (NONE_OF_THESE, 1.0, sorted(model.class_names))
     assert usual.label in model.class_names
+    assert pickle.loads(pickle.dumps(model)).predict(strange).label == NONE_OF_THESE
     model.use_unknown(None)
     assert model.predict(strange).label in model.class_names
     for share in (0, 1.5):
         with pytest.raises(RecipeError, match="unknown must be a share of the training examples, above 0"):
             model.use_unknown(share)
+
+
+def test_a_text_that_is_none_of_these_is_explained_by_the_likeliest_class(tiny, text_data):
+    rows = [(f"a {word} film {number}", word) for number in range(8) for word in ("good", "bad")]
+    model = ht.fit("text-classification", model=tiny("bert"), train=rows, strategy="linear-probe", progress=SILENT)
+    model.use_unknown(1e-6)
+    text = "who was in it where is it"
+    found = model.predict(text)
+    assert found.label == NONE_OF_THESE
+    explained = ht.explain(model, text)
+    assert isinstance(explained, TextExplanation)
+    assert explained.label == max(found.scores, key=lambda name: found.scores[name])
 
 
 def test_none_of_these_has_no_set_of_labels(finished, folder_data, strange, tmp_path):
