@@ -47,6 +47,7 @@ from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import Predictor, rows_of_split, save_model
 from hftransfer.recipe import load_recipe
+from hftransfer.tasks.facts import ModelFacts
 from hftransfer.tasks.head_task import HeadTask
 
 MOST_DIFFERENT = 1e-3
@@ -226,6 +227,7 @@ def export_keras(
             "scores": predictor.scoring,
             "labels": list(predictor.class_names),
             "preprocessing": adapter.processor_settings(),
+            **_known(predictor.facts, ("pixels", "half_width", "coverage")),
             "max_difference": difference,
         }
         _write_json(draft / "keras.json", said)
@@ -469,11 +471,17 @@ def _write_beside(
         "preprocessing": {} if predictor.reader.fields else adapter.processor_settings(),
         "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,
         **{name: getattr(facts, name) for name in ("null_threshold", *predictor.task.tuned)},
+        **_known(facts, ("pixels", "stride_tokens")),
         **({"any_size": bool(step), "size_step": step} if predictor.task.has_maps else {}),
         "opset": _OPSET,
         "max_difference": difference,
     }
     _write_json(folder / "onnx.json", said)
+
+
+def _known(facts: ModelFacts, names: Sequence[str]) -> dict[str, object]:
+    """Return some facts of a model that it has."""
+    return {name: value for name in names if (value := getattr(facts, name)) is not None}
 
 
 def _write_json(file: Path, said: Mapping[str, object]) -> None:

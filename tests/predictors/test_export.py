@@ -47,6 +47,8 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
 ) -> None:
     recipe = {"task": "image-classification", "model": str(tiny(family)), "data": str(folder_data)}
     folder = run(recipe, {"train.precision": "fp32"}, out=tmp_path / "run", progress=SILENT).folder
+    facts = folder / "model" / "hftransfer.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"pixels": [0, 4095]}))  # of deep greyscale images
     found = call("export", folder, "--out", tmp_path / "onnx", "--quiet")
     assert found.exit_code == 0, found.output
     assert "largest logit difference" in found.stdout
@@ -54,6 +56,7 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
     said = json.loads((tmp_path / "onnx" / "onnx.json").read_text())
     assert said["labels"] == ["blue", "green", "red"]
     assert said["inputs"] == ["pixel_values"]
+    assert said["pixels"] == [0, 4095]
     assert said["max_difference"] < 1e-3
     predictor = load_model(folder)
     images = [picture(color, 70 + seed) for seed in range(7) for color in ("red", "green")]
