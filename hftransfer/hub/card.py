@@ -16,6 +16,7 @@ from hftransfer.base.errors import counted, printable
 from hftransfer.base.plain import JsonObject, shown_number, shown_value
 from hftransfer.base.run_folder import HubSettings
 from hftransfer.base.runs import moment
+from hftransfer.data.depth import PixelRange
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.hub.publish import BEGIN, END, RESULTS, public_text
 from hftransfer.hub.usage import dual_use, keras_use, module_use, native_use, with_hftransfer
@@ -304,6 +305,9 @@ def _limits(card: Card) -> Iterator[str]:
     if (half := card.facts.half_width) is not None and card.facts.coverage is not None:
         told = f"the validation split's numbers lay so near in {card.facts.coverage:.0%} of the cases"
         yield f"Its intervals reach {shown_value(half)} to both sides, whatever the input: {told}."
+    if card.facts.pixels is not None:
+        told = f"the values {PixelRange(*card.facts.pixels).in_words} became 0 to 255"
+        yield f"Of greyscale images of more than 8 bits {told}: code without hftransfer must do the same first."
     train = list(card.counts.get("train", ()))
     if train and min(train) < _FEW:
         name = plain_text(card.class_names[train.index(min(train))])

@@ -33,7 +33,7 @@ def write_own_card(
     """Write the card of a trained model into its folder; `facts` where they are not those of the run, `name` is that of
     the recipe."""
     recipe, splits, task = learned.recipe, learned.splits, learned.task
-    facts = facts or learned.model_facts or ModelFacts()
+    facts = facts or learned.model_facts or ModelFacts(pixels=splits.pixels)
     rows = splits.test.rows if recipe.hub.share_examples and task.reader.fields else []
     names = [recipe.model.image, recipe.model.text] if recipe.model.is_pair else [recipe.model.name]
     pairs = zip(names, learned.bases, strict=True)

@@ -65,6 +65,7 @@ def test_deep_images_are_looked_at_in_the_range_of_the_model(tiny: TinyModels, t
     folder = run(recipe, out=tmp_path / "run", progress=SILENT).folder
     model = load_embedder(folder)
     assert model.pixels == (0.0, 4095.0)
+    assert "the values 0 to 4,095 became 0 to 255" in (folder / "model" / "README.md").read_text()
     dim = sorted((tmp_path / "photos" / "False").iterdir())
     named = named_inputs(dim)
     kept = look_at(model, named, weights_of(find_place(folder)), SILENT)

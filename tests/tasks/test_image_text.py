@@ -356,6 +356,7 @@ def test_the_range_of_deep_images_is_kept(tiny: TinyModels, tmp_path: Path) -> N
     result = run(recipe, out=tmp_path / "run", progress=SILENT)
     model = load_dual_model(result.folder)
     assert model.pixels == (0.0, 4095.0)
+    assert "the values 0 to 4,095 became 0 to 255" in (result.folder / "model" / "README.md").read_text()
     by_hand = Image.fromarray((np.asarray(Image.open(dim)) / 4095 * 255).round().astype(np.uint8)).convert("RGB")
     assert model.embed_images(dim) == pytest.approx(model.embed_images(by_hand), abs=1e-5)
     found = ht.search(tmp_path / "1.png", [dim, by_hand], model=result.folder, progress=SILENT)
