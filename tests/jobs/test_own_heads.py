@@ -21,7 +21,7 @@ import hftransfer as ht
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.training.interrupts import Interrupted
-from tests.builders import NO_PICTURES, TinyModels, picture
+from tests.builders import NO_PICTURES, TinyModels, picture, slowly
 
 SILENT = Progress(None)
 TEXTS = [("a good film", "pos"), ("a bad film", "neg")] * 8
@@ -84,16 +84,18 @@ def _scores(model: Any, rows: list[Any]) -> np.ndarray:
     ("task", "family", "make", "strategy"),
     [
         ("text-classification", "bert", deep, "linear-probe"),
-        ("text-classification", "bert", Cosine, "fine-tune:1"),
         ("text-classification", "roberta", deep, "lora:2"),
         ("image-classification", "vit", Cosine, "linear-probe"),
-        ("image-classification", "vit", deep, "lora:2"),
         ("image-classification", "resnet", deep, "fine-tune:1"),
-        ("image-classification", "timm", deep, "linear-probe"),
-        ("image-classification", "timm", Cosine, "lora:2"),
         ("image-classification", "open_clip", deep, "linear-probe"),
-        ("token-classification", "bert", of_tokens, "linear-probe"),
         ("token-classification", "bert", Cosine, "lora:2"),
+        *slowly(
+            ("text-classification", "bert", Cosine, "fine-tune:1"),
+            ("image-classification", "vit", deep, "lora:2"),
+            ("image-classification", "timm", deep, "linear-probe"),
+            ("image-classification", "timm", Cosine, "lora:2"),
+            ("token-classification", "bert", of_tokens, "linear-probe"),
+        ),
         ("text-regression", "bert", lambda width: deep(width, 1), "fine-tune:all"),
     ],
 )

@@ -20,7 +20,7 @@ from hftransfer.jobs.run import run
 from hftransfer.predictors import export
 from hftransfer.predictors.export import ExportError, export_merged, export_onnx
 from hftransfer.tasks import head_task
-from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words, picture
+from tests.builders import NO_PICTURES, TinyModels, load_model, missing_words, picture, slowly
 
 SILENT = Progress(None)
 
@@ -67,17 +67,19 @@ def test_the_graph_of_an_image_model_predicts_as_it_does(
         assert dict(zip(said["labels"], row, strict=True)) == pytest.approx(prediction.scores, abs=1e-5)
 
 
-def test_a_batch_is_of_any_size_for_layers_of_our_own_too(tiny: TinyModels, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", ["texts", *slowly("images")])
+def test_a_batch_is_of_any_size_for_layers_of_our_own_too(tiny: TinyModels, tmp_path: Path, of: str) -> None:
     """The last token of a text, and a ViT's tokens as a map: torch takes len() of a tensor for a constant."""
-    rows = [("good film", "pos"), ("a bad story", "neg")] * 10
-    last = {"kind": "linear-probe", "pooling": "last"}
-    texts = ht.fit("text-classification", model=str(tiny("gpt2")), train=rows, strategy=last, progress=SILENT)
-    masks = head_task("image-segmentation").made_up(12)
-    images = ht.fit("image-segmentation", model=str(tiny("vit")), train=masks, strategy="linear-probe", progress=SILENT)
-    for name, model in (("texts", texts), ("images", images)):
-        assert export_onnx(model, tmp_path / name, progress=SILENT).max_difference < 1e-3
-        inputs = {one.name: one.shape[0] for one in _session(tmp_path / name).get_inputs()}
-        assert all(isinstance(size, str) for size in inputs.values()), (name, inputs)
+    if of == "texts":
+        task, family, rows = "text-classification", "gpt2", [("good film", "pos"), ("a bad story", "neg")] * 10
+        strategy: Any = {"kind": "linear-probe", "pooling": "last"}
+    else:
+        task, family, rows = "image-segmentation", "vit", head_task("image-segmentation").made_up(12)
+        strategy = "linear-probe"
+    model = ht.fit(task, model=str(tiny(family)), train=rows, strategy=strategy, progress=SILENT)
+    assert export_onnx(model, tmp_path / of, progress=SILENT).max_difference < 1e-3
+    inputs = {one.name: one.shape[0] for one in _session(tmp_path / of).get_inputs()}
+    assert all(isinstance(size, str) for size in inputs.values()), inputs
 
 
 @pytest.mark.parametrize("strategy", [{"kind": "linear-probe"}, {"kind": "lora", "rank": 2}], ids=["mean", "lora"])

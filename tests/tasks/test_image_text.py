@@ -44,6 +44,7 @@ from tests.builders import (
     load_dual_model,
     missing_words,
     picture,
+    slowly,
 )
 
 SILENT = Progress(None)
@@ -460,7 +461,7 @@ TOWERS = [
 
 
 @pytest.mark.parametrize("strategy", [PROBE, *TOWERS])
-@pytest.mark.parametrize("family", ["pair", "clip-dual", "timm-pair", "siglip-dual", "open_clip"])
+@pytest.mark.parametrize("family", ["pair", "clip-dual", *slowly("timm-pair", "siglip-dual", "open_clip")])
 def test_towers_learn_with_their_projections(
     tiny: TinyModels,
     captions: Path,

@@ -304,6 +304,7 @@ def test_a_threshold_for_another_model_is_refused(finished: Finished) -> None:
     assert "the threshold must be left out: only models of several labels have one" in found.output
 
 
+@pytest.mark.slow
 def test_a_graph_of_onnx_gives_the_same_logits(run_of_texts: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     _said("export", str(run_of_texts), "--out", str(tmp_path / "onnx"))

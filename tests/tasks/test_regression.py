@@ -20,7 +20,7 @@ from hftransfer.base.errors import DataError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.study.study import compare
-from tests.builders import NO_PICTURES, TinyModels, faults_of, load_model, missing_words, picture
+from tests.builders import NO_PICTURES, TinyModels, faults_of, load_model, missing_words, picture, slowly
 
 SILENT = Progress(None)
 RENTS = {"good": 300.0, "great": 500.0, "bad": -300.0, "awful": -500.0, "film": 50.0, "story": -50.0}
@@ -162,7 +162,8 @@ def test_a_probe_is_solved_and_loads_again(tiny: TinyModels, rents: Path, tmp_pa
     assert "softmax" not in card
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "roberta"])  # no bias in GPT-2's head, two layers in RoBERTa's
+# GPT-2's head has no bias, RoBERTa's two layers.
+@pytest.mark.parametrize("family", ["bert", *slowly("gpt2", "roberta")])
 def test_lora_and_heads_without_a_bias(tiny: TinyModels, rents: Path, tmp_path: Path, family: str) -> None:
     strategy = {"kind": "lora", "rank": 2, "learning_rate": 1e-2, "head_lr": 1e-2}
     recipe = _recipe(tiny(family), rents, strategy=strategy, train={"epochs": 3, "loss": "huber"})

@@ -553,6 +553,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     assert whole.metrics["before"] == resumed.metrics["before"]
 
 
+@pytest.mark.slow
 def test_comparing_ranks_is_by_tokens_that_were_likeliest(writers: dict[str, Path], tmp_path: Path) -> None:
     study = ht.compare(
         recipe_of(writers["llama"]), strategies=["lora:2", "fine-tune:all"], seeds=[0], data=ROWS, out=tmp_path / "cmp"

@@ -25,7 +25,7 @@ from hftransfer.jobs.run import check, run
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of, words_for, words_of
 from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import embed_prompts, ensemble, logits
-from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture
+from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture, slowly
 from tests.real import PHOTOS, bundled, shared
 
 SILENT = Progress(None)
@@ -246,7 +246,7 @@ def _recipe(tiny: TinyModels, data: Path, family: str = "clip-dual", **more: Any
     return {**document, "train": {"precision": "fp32"}, "output": NO_PICTURES, **more}
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", [KINDS[0], "open_clip", *slowly(*KINDS[1:-1])])
 def test_a_run_judges_the_test_split_and_leaves_tables(
     tiny: TinyModels, folder_data: Path, tmp_path: Path, family: str
 ) -> None:
@@ -435,6 +435,7 @@ class TestBundled:
         found = ht.zero_shot("bundled/dual-encoder", _images(), ["cat", "dog"])
         assert np.abs(theirs - [list(one.scores.values()) for one in found]).max() < 1e-4
 
+    @pytest.mark.slow
     @pytest.mark.shared
     @shared
     def test_cats_and_dogs_are_told_apart_without_training(self, tmp_path: Path) -> None:

@@ -28,15 +28,17 @@ from hftransfer.training.processes import Processes
 from hftransfer.training.settings import TrainSettings
 from hftransfer.training.similarity import FeatureAdapter, similarity_loss
 from hftransfer.training.solver import InMemory, solve_head
-from tests.builders import TinyModels, missing_words
+from tests.builders import TinyModels, missing_words, slowly
 from tests.training.builders import FP32, adapter_for, hashes_of, split_for, transferred
 
 SILENT = Progress(None)
 ALL = FineTune(objective="contrastive", learning_rate=5e-3)
-CASES: list[tuple[str, str, Any]] = [
+CASES: list[Any] = [
     ("vit", "image-classification", ALL),
-    ("efficientnet", "image-classification", ALL),
-    ("clip", "image-classification", FineTune(objective="contrastive", learning_rate=5e-3, unfreeze=1)),
+    *slowly(
+        ("efficientnet", "image-classification", ALL),
+        ("clip", "image-classification", FineTune(objective="contrastive", learning_rate=5e-3, unfreeze=1)),
+    ),
     ("bert", "text-classification", ALL),
     ("gpt2", "text-classification", FineTune(objective="contrastive", learning_rate=5e-3, unfreeze=1)),
     ("roberta", "text-classification", LoRA(objective="contrastive", learning_rate=2.5e-2, targets=["query", "value"])),
