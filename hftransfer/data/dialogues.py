@@ -15,11 +15,20 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import column_of, is_missing, no_column
 from hftransfer.data.layouts import files_below, visible
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, read_each, require_some_sound
+from hftransfer.data.reading import (
+    Columns,
+    LeftOutRows,
+    NamedInput,
+    Reader,
+    Records,
+    plain_lines,
+    read_each,
+    require_some_sound,
+)
 from hftransfer.data.roles import Found, split_role
 from hftransfer.data.rows import FileContent, Row, Target, json_bytes, read_row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first, read_table
+from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, objects_in, raise_first, read_table
 from hftransfer.data.targets import TargetKind, count_to_hold_out, divided
 from hftransfer.data.texts import texts_in
 
@@ -455,11 +464,11 @@ class Dialogues(Reader):
     def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return a prompt for each line: a text, or a JSON object with a prompt or messages."""
         del pairs
-        kept = [text for line in lines if (text := line.rstrip("\r\n"))]
-        if kept and all(text.startswith("{") for text in kept):
-            yield from self._of_records(json_lines(kept, STDIN), columns, STDIN)
-            return
-        yield from (NamedInput(text, text) for text in kept)
+        kept = [text for line in lines if (text := line.rstrip("\r\n").removeprefix("\ufeff"))]
+        if (table := objects_in(kept)) is not None:
+            yield from self._of_records(table, columns, STDIN)
+        else:
+            yield from plain_lines(kept, columns)
 
     @override
     def alone(self, name: str, path: Path | None) -> NamedInput:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hftransfer.base.errors import DataError
+from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Content, Inspection, Row, Target, digest_rows
@@ -267,9 +267,8 @@ class Reader(ABC):
 
     def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
         """Return an input for each line of standard input but empty ones."""
-        del columns, pairs
-        kept = [text for line in lines if (text := line.rstrip("\r\n"))]
-        yield from (NamedInput(text, text) for text in kept)
+        del pairs
+        yield from plain_lines([text for line in lines if (text := line.rstrip("\r\n"))], columns)
 
     def is_pattern(self, name: str) -> bool:
         """Return whether a name with `*` or `?` is meant for files."""
@@ -303,6 +302,23 @@ class Reader(ABC):
     def from_fields(self, values: Mapping[str, str]) -> object:
         """Return the input of a request with `fields`."""
         return values[self.fields[0]]
+
+
+def plain_lines(lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+    """Yield an input for each line of standard input that is a text.
+
+    Raises:
+        DataError: a column is named, and lines have none.
+    """
+    named = {"--column": columns.first, "--pair-column": columns.second}
+    raise_first(
+        [
+            must_be(option, "left out for lines of text (lines of JSON objects have columns)", f"'{value}'")
+            for option, value in named.items()
+            if value is not None
+        ]
+    )
+    yield from (NamedInput(text, text) for text in lines)
 
 
 def require_some_sound(rows: Iterable[NamedInput]) -> list[NamedInput]:

@@ -251,6 +251,24 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return record
 
 
+def objects_in(lines: Sequence[str]) -> Table | None:
+    """Return the objects of JSON that lines of standard input are; None where none is one.
+
+    Raises:
+        DataError: some are, and others are none; they are named.
+    """
+    return json_lines(lines, STDIN) if any(map(_is_object, lines)) else None
+
+
+def _is_object(line: str) -> bool:
+    if not line.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def json_lines(lines: Iterable[str], source: str) -> Table:
     """Return the line numbers and the objects of JSON in lines.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, once, passed_over
 from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, plain_lines, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, json_lines, raise_first
+from hftransfer.data.tables import STDIN, TABLE_SUFFIXES, Table, decoded_text, objects_in, raise_first
 
 # A column with texts, and that of a second text which goes with it.
 # They are those of GLUE (MRPC, RTE, STS-B, MNLI, QQP, QNLI) and of the data sets of SetFit.
@@ -28,9 +27,13 @@ _PAIRS = {
     "question1": "question2",
     "text1": "text2",
     "question": "sentence",
+    # As tokenizers, pipelines and data sets for cross-encoders call them.
+    "text": "text_pair",
+    "text_a": "text_b",
+    "sentence_a": "sentence_b",
 }
 _SINGLES = ("text", "sentence", "review", "content", "comment", "tweet", "body", "title")
-TEXT_COLUMNS = (*_SINGLES, *_PAIRS)
+TEXT_COLUMNS = tuple(dict.fromkeys((*_SINGLES, *_PAIRS)))
 
 
 @dataclass(frozen=True)
@@ -248,10 +251,10 @@ class Texts(OfLabels):
         kept = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]  # Windows marks the beginning
         while kept and not kept[-1].strip():
             kept.pop()
-        if (table := _objects_in(kept)) is not None:
+        if (table := objects_in(kept)) is not None:
             yield from self.of_table(Path(STDIN), table, columns, pairs=pairs, name=STDIN)
         else:
-            yield from (NamedInput(text, text) for text in kept)
+            yield from plain_lines(kept, columns)
 
     @override
     def alone(self, name: str, path: Path | None) -> NamedInput:
@@ -282,24 +285,6 @@ class Texts(OfLabels):
 
 
 TEXTS = Texts()
-
-
-def _objects_in(lines: Sequence[str]) -> Table | None:
-    """Return the objects of JSON that lines are; None where none is one.
-
-    Raises:
-        DataError: some are, and others are none; they are named.
-    """
-    return json_lines(lines, STDIN) if any(map(_is_object, lines)) else None
-
-
-def _is_object(line: str) -> bool:
-    if not line.lstrip().startswith("{"):
-        return False
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def texts_in(name: str, table: Table, wanted: Sequence[str]) -> Iterator[tuple[str, DataError | list[str]]]:

@@ -85,6 +85,8 @@ def test_a_lone_surrogate_is_kept_and_has_a_digest(tmp_path: Path) -> None:
         ("sentence1,sentence2,label", ("t1", "t2")),
         ("premise,hypothesis,label", ("t1", "t2")),
         ("question,sentence,label", ("t1", "t2")),
+        ("text,text_pair,label", ("t1", "t2")),
+        ("sentence_A,sentence_B,label", ("t1", "t2")),
     ],
 )
 def test_columns_are_found_by_their_usual_names(tmp_path: Path, columns: str, wanted: Any) -> None:

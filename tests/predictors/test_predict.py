@@ -20,10 +20,11 @@ import pytest
 
 import hftransfer as ht
 from hftransfer.base.errors import DataError, RecipeError
+from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.questions import QUESTIONS
-from hftransfer.data.reading import Columns
+from hftransfer.data.reading import Columns, Reader
 from hftransfer.data.texts import TEXTS
 from hftransfer.jobs.run import run
 from hftransfer.tasks.facts import ModelFacts
@@ -142,6 +143,7 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
         (['{"text": "one"}', "", '{"text": "two"}'], None, False, ["one", "two"]),
         (['{"a": "one", "b": "x"}'], "b", False, ["x"]),
         (['{"sentence1": "one", "sentence2": "two"}'], None, True, [("one", "two")]),
+        (['{"text": "one", "text_pair": "two"}'], None, True, [("one", "two")]),
         (["{one}", "two {"], None, False, ["{one}", "two {"]),
         (['\ufeff{"text": "one"}'], None, False, ["one"]),
         ([], None, False, []),
@@ -152,9 +154,13 @@ def test_lines_of_texts(lines: list[str], column: str | None, pairs: bool, value
     assert [one.value for one in found] == values
 
 
-def test_a_line_that_is_no_object_among_objects_is_told() -> None:
+@pytest.mark.parametrize("reader", [TEXTS, DIALOGUES])
+def test_what_lines_can_not_be_is_told(reader: Reader) -> None:
     with pytest.raises(DataError, match=r"standard input:2 must be a JSON object"):
-        inputs_of(["-"], TEXTS, lines=['{"text": "one"}\n', '{"text": "two"\n'])
+        inputs_of(["-"], reader, lines=['{"text": "one"}\n', '{"text": "two"\n'])
+    with pytest.raises(DataError, match=r"--column must be left out for lines of text .*; got 'body'"):
+        inputs_of(["-"], reader, Columns("body"), ["one\n"])
+    assert [one.value for one in inputs_of(["-"], reader, lines=["{one}\n", "two\n"])] == ["{one}", "two"]
 
 
 def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:
