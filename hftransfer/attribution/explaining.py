@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
@@ -28,6 +29,7 @@ from hftransfer.data.tags import OUTSIDE, parted
 from hftransfer.predictors.inputs import OneInput, as_list, as_questions, decoded, is_one
 from hftransfer.predictors.predictor import Predictor
 from hftransfer.tasks.outcomes import Answer, Entities, Generation
+from hftransfer.tasks.pixels import Box, tiles_of
 from hftransfer.tasks.text_rows import template_of
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def _explained_images(
 ) -> Iterator[Explained | DataError]:
     require_method(method)
     network, names = _asked(model, labels)
-    network.region = region
+    tile = model.tile if isinstance(model, Predictor) and model.task.has_maps else None
     # Most of many images is background, and nobody asks why that is there.
     background = model.facts.background if isinstance(model, Predictor) and region is None else None
     if label is not None and label not in names:
@@ -181,13 +183,35 @@ def _explained_images(
         if isinstance(image, DataError):
             yield image
             continue
-        pixels = network.encode([image])
-        with torch.inference_mode():
-            scores = network.scores(network(pixels))[0]
+        boxes = [one.box for one in tiles_of(0, image.size, tile)]
+        network.region = None
+        if region is not None:
+            boxes, network.region = _around(region, boxes, image.size)
+        with torch.inference_mode():  # tile by tile: all of them would fill the memory
+            found = torch.cat([network.scores(network(network.encode([image.crop(box)]))) for box in boxes])  # (T, C)
         # The largest of NaN would be taken for a prediction.
-        require_numbers(scores, network.adapter.name)
-        target = names.index(label) if label is not None else _foremost(scores, names, background)
-        yield _explained_image(network, spot, names, pixels, scores, target, method, truth=truth)
+        require_numbers(found, network.adapter.name)
+        target = names.index(label) if label is not None else _foremost(found.mean(dim=0), names, background)
+        part = int(found[:, target].argmax())
+        pixels = network.encode([image.crop(boxes[part])])
+        explained = _explained_image(network, spot, names, pixels, found[part], target, method, truth=truth)
+        yield replace(explained, box=boxes[part] if boxes[part] != (0, 0, *image.size) else None)
+
+
+def _around(
+    region: tuple[float, float, float, float], boxes: Sequence[Box], size: tuple[int, int]
+) -> tuple[list[Box], tuple[float, float, float, float]]:
+    """Return the tile in whose middle a region of the image lies most nearly, and the region as shares of the tile's
+    sides."""
+    width, height = size
+    ends = [share * side for share, side in zip(region, (width, height) * 2, strict=True)]
+    x, y = (ends[0] + ends[2]) / 2, (ends[1] + ends[3]) / 2
+    box = min(boxes, key=lambda one: max(abs((one[0] + one[2]) / 2 - x), abs((one[1] + one[3]) / 2 - y)))
+    sides = box[2] - box[0], box[3] - box[1]
+    left, top, right, bottom = (
+        min(max((end - start) / side, 0.0), 1.0) for end, start, side in zip(ends, box[:2] * 2, sides * 2, strict=True)
+    )
+    return [box], (left, top, right, bottom)
 
 
 def _foremost(scores: Tensor, names: Sequence[str], background: str | None) -> int:

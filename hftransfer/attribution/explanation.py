@@ -159,6 +159,9 @@ class ImageExplanation(Explanation):
     method: str
     truth: Faithfulness | None = None
     """None where it was not asked for, and of a blank map."""
+    box: tuple[int, int, int, int] | None = None
+    """Of a segmenter that cuts larger images into tiles: the one that is explained, left, top, right and bottom in
+    pixels; None of a whole image."""
 
     @property
     def is_blank(self) -> bool:
@@ -174,7 +177,7 @@ class ImageExplanation(Explanation):
 
     @override
     def line(self, name: str) -> str:
-        told = f"{name}: {self.label} {self.score:.4f}"
+        told = f"{name}: {self.label} {self.score:.4f}{self._in_tile}"
         if self.is_blank:
             return f"{told} ({self.method}; {BLANK})"
         if self.truth is None:
@@ -184,6 +187,13 @@ class ImageExplanation(Explanation):
             f"{told} ({self.method}; deletion {truth.deletion:.2f}, at random {truth.random_deletion:.2f}; "
             f"insertion {truth.insertion:.2f}, at random {truth.random_insertion:.2f})"
         )
+
+    @property
+    def _in_tile(self) -> str:
+        if self.box is None:
+            return ""
+        left, top, right, bottom = self.box
+        return f" in the tile {left}, {top} to {right}, {bottom}"
 
     def picture(self) -> bytes:
         """Return a PNG: what the model saw, and the map over it."""
@@ -199,7 +209,7 @@ class ImageExplanation(Explanation):
         for axes in (left, right):
             axes.axis("off")
         told = f"{short_label(self.label, 28)}, {self.score:.2f} ({self.method})"
-        left.set_title("what the model saw", loc="left", color=INK, fontsize=9)
+        left.set_title(f"what the model saw{self._in_tile}", loc="left", color=INK, fontsize=9)
         right.set_title(f"{told}\n{BLANK}" if self.is_blank else told, loc="left", color=INK, fontsize=9)
         if not self.is_blank:
             figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
@@ -215,6 +225,7 @@ class ImageExplanation(Explanation):
     def as_dict(self) -> dict[str, object]:
         truth = asdict(self.truth) if self.truth is not None else None
         told = {"label": self.label, "score": self.score, "method": self.method, "blank": self.is_blank, "truth": truth}
+        told |= {"box": self.box} if self.box is not None else {}
         # Of the whole map JSON would take megabytes: the picture shows it.
         coarse = [[round(float(value), 3) for value in row] for row in cells_of(self.map)]
         return {**told, "map_14x14": coarse}

@@ -477,6 +477,19 @@ def test_tiles_of_a_large_picture_are_put_together(
     assert _segmented(model, wide).ids.shape == (90, 500)
     with pytest.raises(RecipeError, match="32 pixels"):
         model.use_tiles(3)
+    # What is explained is the tile that holds most of the class, not the whole picture made small.
+    disc = Image.open(sorted((data / "images").rglob("*.png"))[0]).convert("RGB").resize((64, 64))
+    wide = Image.new("RGB", (256, 64), (60, 90, 200))
+    wide.paste(disc, (144, 0))
+    why: Any = ht.explain(model, wide)
+    alone: Any = ht.explain(model, wide.crop(why.box))
+    assert (why.label, why.box) == ("disc", (144, 0, 208, 64))
+    assert (alone.box, alone.score, alone.map) == (None, why.score, pytest.approx(why.map, abs=1e-5))
+    assert "in the tile 144, 0 to 208, 64" in why.line("wide.png")
+    corner: Any = ht.explain(model, wide, region=(0.9, 0.0, 1.0, 1.0))
+    assert corner.box == (192, 0, 256, 64)
+    small: Any = ht.explain(model, disc)
+    assert small.box is None
 
 
 def test_a_mask_goes_with_its_image_through_every_change() -> None:
