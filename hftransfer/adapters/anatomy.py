@@ -151,6 +151,11 @@ def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
     return list(dict.fromkeys(module for module in modules if module not in inner))
 
 
+def has_tensor(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Return whether a module is called with a tensor by itself."""
+    return any(isinstance(value, Tensor) for value in (*args, *kwargs.values()))
+
+
 def first_tensor(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor:
     """Return the first tensor that a module is called with."""
     return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))

@@ -175,7 +175,9 @@ class Adapter(ABC):
         self._as_one_stage = True
         self._find_split()
         if not self.split.holds():
-            raise self.split.unfit("one that can be split below its head", type(self.model).__name__)
+            kind = getattr(self.model, "timm_model", self.model)
+            got = f"{type(kind).__name__}, which makes its logits in another way than by one linear layer"
+            raise self.split.unfit("one that can be split below its head", got)
 
     @property
     def _is_known(self) -> bool:
@@ -307,12 +309,16 @@ class Adapter(ABC):
         """Write config and safetensors of the network; a head of a person's own lies in `head.safetensors`."""
         with quiet_transformers():
             if self.own_head is None:
-                self.model.save_pretrained(folder)
+                self.model.save_pretrained(folder, state_dict=self.tensors())
                 return
-            before = f"{self.head_name}."
-            state = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith(before)}
+            before, tensors = f"{self.head_name}.", self.tensors() or self.model.state_dict()
+            state = {name: tensor for name, tensor in tensors.items() if not name.startswith(before)}
             self.model.save_pretrained(folder, state_dict=state)
         save_head(self.own_head, folder)
+
+    def tensors(self) -> dict[str, Tensor] | None:
+        """Return the network's tensors by name as they are written, where they are not those that it has."""
+        return None
 
     def head_names(self) -> list[str]:
         """Return the full names of what is new: the parts of the head, and a pooler that the checkpoint lacks."""

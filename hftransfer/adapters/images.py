@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.base import Adapter
+from hftransfer.adapters.distilled import state_of
 from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import IMAGE_CLASSES, Head
 from hftransfer.adapters.libraries import quiet_transformers
@@ -81,6 +82,10 @@ class TimmAdapter(ImageAdapter):
         if not self.model.config.pretrained_cfg:
             self.model.config.pretrained_cfg = dict(self.processor.pretrained_cfg)
         self.write_network(folder)
+
+    def tensors(self) -> dict[str, Tensor] | None:
+        """Return the network's tensors by name, as plain timm has them."""
+        return state_of(self.model)
 
     def save_processor(self, folder: Path) -> None:
         """Write no file: the settings are those of the base model's configuration."""

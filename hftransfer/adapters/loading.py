@@ -143,9 +143,20 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | P
         if form.head.names_classes:
             require_names(config.id2label, checkpoint.name)
         model, info = model_of(kind, checkpoint, config, new_head=form.new_head)
+        if checkpoint.family == "timm_wrapper":
+            _give_one_head(model, info, is_new=form.new_head)
     if form.new_head and not pooled:
         _fill_backbone(model, info, checkpoint)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
+
+
+def _give_one_head(model: PreTrainedModel, info: LoadingReport, *, is_new: bool) -> None:
+    """Give a distilled network of timm one head for two, of which no weights are missing then."""
+    from hftransfer.adapters.distilled import with_one_head
+
+    second = with_one_head(model, is_new=is_new)
+    info["missing_keys"] = set(info["missing_keys"]) - second
+    info["mismatched_keys"] = {one for one in info["mismatched_keys"] if one[0] not in second}
 
 
 def _fill_backbone(model: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint) -> None:

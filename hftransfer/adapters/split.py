@@ -19,6 +19,7 @@ from hftransfer.adapters.anatomy import (
     first_tensor,
     first_token_layers,
     first_token_only,
+    has_tensor,
     logits_of,
     outermost,
     passed_over,
@@ -129,8 +130,10 @@ class SplitModel:
     def _find(self, stages: list[nn.Module], outputs: int) -> None:
         """Find stages, head and what lies between by watching one small example."""
         trace = self._watched(stages)
-        # Shared or skipped layers run in another order: such a model is one stage, and learns as a whole.
-        if not stages or trace.stage_calls != list(range(len(stages))):
+        # Shared or skipped layers run in another order: such a model is one stage, and learns as a whole. So is one
+        # whose stages are given no tensor by itself.
+        takes_none = any(not has_tensor(*call) for call in trace.stage_arguments)  # CrossViT's take a list of them
+        if not stages or takes_none or trace.stage_calls != list(range(len(stages))):
             stages = [self.model]
             trace = self._watched(stages)
         self.stages, self._trace = stages, trace
