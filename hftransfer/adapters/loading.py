@@ -184,8 +184,9 @@ def _fill_backbone(model: PreTrainedModel, info: LoadingReport, checkpoint: Chec
     )
     # Of another class the same names could be other layers.
     if type(bare) is type(backbone) and not report["missing_keys"]:
-        backbone.load_state_dict(bare.state_dict())
-        info["missing_keys"] = set(info["missing_keys"]) - absent
+        there = bare.state_dict()
+        backbone.load_state_dict(there, strict=False)  # the bare one may lack a pooler
+        info["missing_keys"] = set(info["missing_keys"]) - {f"{prefix}.{name}" for name in there}
 
 
 def _pooled(backbone: PreTrainedModel, info: LoadingReport, checkpoint: Checkpoint, form: Form) -> PooledClassifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from torch import nn
 from hftransfer.adapters.families import FAMILIES, GENERAL_LORA
 from hftransfer.adapters.libraries import quiet_peft, seeded
 from hftransfer.adapters.split import SplitModel
-from hftransfer.base.errors import RecipeError, first_line, must_be, nearest
+from hftransfer.base.errors import RecipeError, first_line, must_be, nearest, some
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -48,6 +48,10 @@ class LoraLayers:
                 remedy = nearest(target, [*last_names, *usable] if "." in target else last_names)
                 raise RecipeError(must_be("strategy.targets", allowed, f"'{target}'", remedy))
             chosen |= set(matched)
+        if elsewhere := _taken_for_experts(self.split.model, chosen):
+            kind = type(self.split.model).__name__
+            allowed = f"layers that peft adapts; in a {kind} it takes such names for the experts'"
+            raise RecipeError(must_be("strategy.targets", allowed, some(sorted(elsewhere), 3)))
         return sorted(chosen)
 
     def _usable(self) -> list[str]:
@@ -67,7 +71,9 @@ class LoraLayers:
         # The family's own convolutions, then usual names, at last whatever there is where no layer is linear.
         choices = [family.lora if family else (), *GENERAL_LORA, () if any(is_linear.values()) else tuple(last_names)]
         choice = next((choice for choice in choices if set(choice) & last_names), ())
-        chosen = [name for name, linear in is_linear.items() if linear or name.rsplit(".", 1)[-1] in choice]
+        named = [name for name, linear in is_linear.items() if linear or name.rsplit(".", 1)[-1] in choice]
+        elsewhere = _taken_for_experts(self.split.model, named)
+        chosen = [name for name in named if name not in elsewhere]
         if not chosen:
             allowed = "one with linear or dense convolutional layers, for LoRA"
             raise self.split.unfit(allowed, "none in its stages")
@@ -130,6 +136,23 @@ def save_matrices(model: PeftModel, folder: Path, base: str) -> None:
         model.save_pretrained(str(folder), save_embedding_layers=False)
     # peft writes a card of its own; a run writes another.
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def _taken_for_experts(model: nn.Module, names: Collection[str]) -> set[str]:
+    """Return those of these layers whose names peft takes for the tensors in which transformers 5 holds the experts of
+    all layers: in place of a shared expert, or of a layer without experts, it would adapt those (peft 0.21)."""
+    import peft
+
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:
+        return set()  # another peft: as it was asked
+    config = peft.LoraConfig(target_modules=list(names))
+    try:
+        convert_peft_config_for_transformers(config, model, None)
+    except ValueError:
+        return set()  # some of the names alone, which peft tells of itself
+    return set(names) - set(config.target_modules or ())
 
 
 def _takes_lora(module: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from hftransfer.adapters.anatomy import Inputs, alike
 from hftransfer.adapters.base import Adapter, Pooling
 from hftransfer.adapters.families import Modality
 from hftransfer.adapters.heads import TEXT_CLASSES, Head
-from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
 from hftransfer.adapters.on_backbone import OnBackbone
 from hftransfer.base.errors import ModelError, must_be
 
@@ -165,8 +165,26 @@ class TextAdapter(Adapter):
             tokens["input_ids"] = [min(token, known - 1) for token in tokens["input_ids"]]
         return self.pad(batch)
 
+    def _keeps_lengths(self) -> bool:
+        """Return whether between stages each token has its place, as in what is kept of a text: Longformer adds places
+        up to a multiple of its window, Canine has one for four letters."""
+        whole, top = self.sample_inputs(2), len(self.stages)
+        try:
+            with torch.no_grad():
+                for cut in (0, 1):  # lengths of which at most one is a multiple of anything
+                    inputs = {name: tensor[:, : tensor.shape[1] - cut] for name, tensor in whole.items()}
+                    for boundary in {1, top // 2, top - 1} - {0, top}:
+                        if self.below(inputs, boundary)["hidden"].shape[:2] != inputs["input_ids"].shape:
+                            return False
+        except FAULTS_OF_MODELS:
+            return True  # told where the parts are compared with the whole
+        return True
+
     def _require_split(self) -> None:
         """Check the split as for any model, and that padding changes nothing, because texts share batches."""
+        if not self._is_known and not self._keeps_lengths():
+            self._as_one_stage = True
+            self._find_split()
         super()._require_split()
         if self._is_known:
             return

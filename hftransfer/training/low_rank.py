@@ -129,7 +129,9 @@ class _Added(torch.autograd.Function):
         low = (dropped @ down.T).mul_(scaling)  # (M, R)
         context.save_for_backward(values, down, up, kept, low)
         context.scale, context.scaling = scale, scaling
-        return torch.addmm(result.reshape(-1, up.shape[0]), low, up.T).view(result.shape)
+        found = torch.addmm(result.reshape(-1, up.shape[0]), low, up.T)
+        # No view to autograd: some networks change what a layer gives in place (Longformer its queries).
+        return torch.ops.aten._unsafe_view(found, result.shape)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,0 +1,96 @@
+"""Text models whose stages, weights or experts are unlike those of BERT: each learns, is saved and comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+import hftransfer as ht
+from hftransfer.adapters.libraries import quiet_transformers
+from hftransfer.base.errors import RecipeError
+from hftransfer.base.progress import Progress
+from tests.builders import load_model, slowly, tiny_tokenizer
+
+SILENT = Progress(None)
+SIZE: dict[str, Any] = {
+    **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 64},
+    **{"max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+}
+OWN: dict[str, dict[str, Any]] = {
+    "longformer": {"attention_window": 8},
+    "nomic_bert": {},
+    "gte": {},
+    "canine": {"type_vocab_size": 2},
+    "deepseek_v2": {
+        **{"num_key_value_heads": 2, "moe_intermediate_size": 32, "n_routed_experts": 2, "n_shared_experts": 1},
+        **{"num_experts_per_tok": 1, "kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 8, "v_head_dim": 16},
+        **{"qk_nope_head_dim": 8, "head_dim": 8, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+    },
+}
+ROWS = [
+    (f"the film was very {word} and the actor was {word}{' in it' * (turn % 2)}", label)
+    for turn in range(3)
+    for word, label in (("good", "pos"), ("bad", "neg"), ("lovely", "pos"), ("awful", "neg"))
+]
+TEXTS = ["the film was good", "a dull story , not great in it", "awful"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A backbone without a head, as it lies on the Hub, made once."""
+    root = tmp_path_factory.mktemp("texts")
+
+    def folder_of(name: str) -> Path:
+        folder = root / name
+        if not folder.exists():
+            torch.manual_seed(1)
+            with quiet_transformers():
+                config = transformers.AutoConfig.for_model(name, **SIZE, **OWN[name])
+                transformers.AutoModel.from_config(config).save_pretrained(folder)
+                tokenizer = tiny_tokenizer()
+                tokenizer.model_max_length = 48
+                tokenizer.save_pretrained(folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        *(("longformer", "fine-tune:1"), ("longformer", "lora:2"), ("nomic_bert", "fine-tune:1")),
+        ("deepseek_v2", "lora:2"),
+        *slowly(("gte", "fine-tune:1"), ("gte", "lora:2"), ("nomic_bert", "linear-probe"), ("canine", "fine-tune:1")),
+    ],
+)
+def test_it_learns_and_comes_back(written: Any, tmp_path: Path, name: str, strategy: str) -> None:
+    more: dict[str, Any] = {} if strategy == "linear-probe" else {"epochs": 1, "batch_size": 4}
+    model = ht.fit("text-classification", model=written(name), train=ROWS, strategy=strategy, progress=SILENT, **more)
+    together = [one.scores for one in model.predict(TEXTS)]
+    alone = [model.predict(text).scores for text in TEXTS]
+    again = [one.scores for one in load_model(model.save(tmp_path / "saved")).predict(TEXTS)]
+    for one, two, three in zip(together, alone, again, strict=True):
+        assert two == pytest.approx(one, abs=1e-4)
+        assert three == pytest.approx(one, abs=1e-6)
+
+
+def test_lora_goes_to_the_layers_that_it_is_asked_for(written: Any) -> None:
+    """peft 0.21 takes the names of shared experts, and of layers without experts, for the routed experts'."""
+    model = ht.fit(
+        "text-classification", model=written("deepseek_v2"), train=ROWS, strategy="lora:2", epochs=1, progress=SILENT
+    )
+    learned = [name for name, _ in model.source.model.named_parameters() if "lora_" in name]
+    assert learned
+    assert all("self_attn" in name for name in learned)
+    with pytest.raises(RecipeError, match=r"strategy\.targets must be layers that peft adapts"):
+        ht.fit(
+            "text-classification",
+            model=written("deepseek_v2"),
+            train=ROWS,
+            strategy=ht.LoRA(targets=["gate_proj", "up_proj", "down_proj"]),
+            progress=SILENT,
+        )
