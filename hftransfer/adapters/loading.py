@@ -136,9 +136,9 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | P
     import transformers
 
     pooled = form.pooling != "native"
-    kind = getattr(transformers, "AutoModel" if pooled else form.head.auto_class)
     with loading(f"model '{checkpoint.name}'", form.head.words, checkpoint.family):
         config = config_of(checkpoint)
+        kind = getattr(transformers, _backbone_class(config) if pooled else form.head.auto_class)
         _adapt_config(config, form)
         if form.head.names_classes:
             require_names(config.id2label, checkpoint.name)
@@ -148,6 +148,14 @@ def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | P
     if form.new_head and not pooled:
         _fill_backbone(model, info, checkpoint)
     return (_pooled(model, info, checkpoint, form), info) if pooled else (model, info)
+
+
+def _backbone_class(config: PreTrainedConfig) -> str:
+    """Return the auto class of the backbone whose tokens are pooled: of T5 and its kin the encoder alone."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES as ENCODERS
+
+    has_own_half = str(ENCODERS.get(config.model_type, "")).endswith("EncoderModel")
+    return "AutoModelForTextEncoding" if has_own_half else "AutoModel"
 
 
 def _give_one_head(model: PreTrainedModel, info: LoadingReport, *, is_new: bool) -> None:

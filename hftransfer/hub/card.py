@@ -362,7 +362,15 @@ def _native(card: Card, folder: Path, base: str) -> str:
     is_open_clip = (folder / "open_clip_config.json").is_file()
     if card.is_dual:
         return dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
-    return native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip)
+    text = native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip)
+    is_half = card.facts.pooling in ("mean", "cls", "last") and _is_encoder_alone(folder)
+    return text.replace("AutoModel", "AutoModelForTextEncoding") if is_half else text
+
+
+def _is_encoder_alone(folder: Path) -> bool:
+    """Return whether a folder holds the encoder of a model that has a decoder, too, such as T5."""
+    names = object_in(folder / "config.json").get("architectures")
+    return isinstance(names, list) and any(str(name).endswith("EncoderModel") for name in names)
 
 
 def _learned(card: Card) -> str:

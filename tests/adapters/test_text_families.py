@@ -25,6 +25,7 @@ OWN: dict[str, dict[str, Any]] = {
     "nomic_bert": {},
     "gte": {},
     "canine": {"type_vocab_size": 2},
+    "t5": {"d_model": 32, "d_ff": 64, "d_kv": 16, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0},
     "deepseek_v2": {
         **{"num_key_value_heads": 2, "moe_intermediate_size": 32, "n_routed_experts": 2, "n_shared_experts": 1},
         **{"num_experts_per_tok": 1, "kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 8, "v_head_dim": 16},
@@ -63,7 +64,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("name", "strategy"),
     [
         *(("longformer", "fine-tune:1"), ("longformer", "lora:2"), ("nomic_bert", "fine-tune:1")),
-        ("deepseek_v2", "lora:2"),
+        *(("deepseek_v2", "lora:2"), ("t5", "linear-probe")),
         *slowly(("gte", "fine-tune:1"), ("gte", "lora:2"), ("nomic_bert", "linear-probe"), ("canine", "fine-tune:1")),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_run_with_hostile_class_names_ends_well(tiny, tmp_path, silent):
 FINE, LORA = {"kind": "fine-tune", "unfreeze": 1}, {"kind": "lora", "rank": 2}
 KINDS: list[Any] = [
     *[("vit", {}), ("vit", LORA), ("bert", {}), ("clip-dual", {"head_init": "zero-shot"}), ("open_clip", {})],
-    *slowly(("bert", FINE), ("bert", LORA), ("open_clip", {"head_init": "zero-shot"})),
+    *slowly(("bert", FINE), ("bert", LORA), ("open_clip", {"head_init": "zero-shot"}), ("t5", {})),
 ]
 
 
@@ -191,7 +191,7 @@ KINDS: list[Any] = [
 def test_the_code_without_hftransfer_predicts_the_same(
     tiny, folder_data, text_data, tmp_path, monkeypatch, silent, family, strategy
 ):
-    of_text = family == "bert"
+    of_text = family in ("bert", "t5")
     model = f"open_clip:local-dir:{tiny(family)}" if family == "open_clip" else str(tiny(family))
     recipe = recipe_for(model, text_data if of_text else folder_data, epochs=1)
     recipe |= {"task": "text-classification"} if of_text else {}
