@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from hftransfer.adapters.anatomy import alike
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -57,10 +60,8 @@ def write(
 
     What is drawn depends on the seed and the prompt's place, and not on its neighbours in a batch.
     """
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     found: dict[int, Written] = {}
-    for start in range(0, len(order), _BATCH):
-        places = order[start : start + _BATCH]
+    for places in _batches([len(prompt) for prompt in prompts], padded=_heeds_positions(adapter)):
         with autocast():
             batch = _Batch(adapter, [prompts[place] for place in places], places, how, tell)
             while batch.alive:
@@ -68,6 +69,31 @@ def write(
         found |= batch.written
         advance(len(places))
     return [found[place] for place in range(len(prompts))]
+
+
+def _batches(lengths: Sequence[int], *, padded: bool) -> Iterator[list[int]]:
+    """Yield the places of prompts of about one length that are gone on with together; of exactly one where they can't
+    be `padded`."""
+    order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+    groups = [order] if padded else [list(own) for _, own in groupby(order, key=lambda place: lengths[place])]
+    for group in groups:
+        for start in range(0, len(group), _BATCH):
+            yield group[start : start + _BATCH]
+
+
+def _heeds_positions(adapter: CausalAdapter) -> bool:
+    """Return whether padding before a text leaves it as it is. BART's decoder and its kin count places from the left
+    end of a row, and pass over the positions that they are given."""
+    model: Any = adapter.model
+    if "position_ids" in inspect.signature(type(model).forward).parameters:
+        return True
+    ids = adapter.sample_inputs(1)["input_ids"]  # (1, T)
+    mask = torch.nn.functional.pad(torch.ones_like(ids), (3, 0))
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    padded = torch.nn.functional.pad(ids, (3, 0))
+    alone = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[:, -1]  # (1, V)
+    beside = model(input_ids=padded, attention_mask=mask, position_ids=positions, use_cache=False).logits[:, -1]
+    return alike(beside, alone)
 
 
 class _Batch:

@@ -13,7 +13,7 @@ import hftransfer as ht
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.base.errors import RecipeError
 from hftransfer.base.progress import Progress
-from tests.builders import load_model, slowly, tiny_tokenizer
+from tests.builders import byte_tokenizer, load_model, slowly, tiny_tokenizer
 
 SILENT = Progress(None)
 SIZE: dict[str, Any] = {
@@ -95,3 +95,27 @@ def test_lora_goes_to_the_layers_that_it_is_asked_for(written: Any) -> None:
             strategy=ht.LoRA(targets=["gate_proj", "up_proj", "down_proj"]),
             progress=SILENT,
         )
+
+
+def test_prompts_are_gone_on_with_alike_alone_and_beside_longer_ones(tmp_path: Path) -> None:
+    """BART's decoder passes over the positions that it is given: padding on the left would shift them."""
+    torch.manual_seed(1)
+    sizes = {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 64, "vocab_size": 300}
+    with quiet_transformers():
+        config = transformers.BartConfig(**sizes, max_position_embeddings=64, init_std=0.3)
+        transformers.BartForCausalLM(config).save_pretrained(tmp_path / "bart")
+        byte_tokenizer().save_pretrained(tmp_path / "bart")
+    rows = [{"prompt": f"say {word}: ", "completion": word} for word in ("good", "bad", "fine", "poor")] * 3
+    model = ht.fit(
+        "text-generation",
+        model=tmp_path / "bart",
+        train=rows,
+        strategy="fine-tune:1",
+        epochs=1,
+        batch_size=4,
+        progress=SILENT,
+    )
+    prompts = ["say it: ", "say a good thing: ", "say him: ", "tell it: "]
+    alone = [str(model.predict(prompt, max_new_tokens=8).text) for prompt in prompts]
+    assert [str(one.text) for one in model.predict(prompts, max_new_tokens=8)] == alone
+    assert len(set(alone)) > 1
