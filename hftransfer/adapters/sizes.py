@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     ModelClass = type[_BaseAutoModelClass] | type[PreTrainedModel]
 
 # Settings that say how often something is built, each time with weights of its own; not how wide it is.
-_COUNTS = re.compile(r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity))")
+_COUNTS = re.compile(
+    r"(layer|depth|block|stage|expert|branch|repeat)(?!.*(size|dim|channel|width|hidden|capacity|theta))"
+)
 _FEW_TENSORS, _FEW_ROWS = 512, 65_536
 # The largest edge, in pixels, that images are brought to.
 _LONGEST_SIDE = 4096

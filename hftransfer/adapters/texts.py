@@ -167,14 +167,15 @@ class TextAdapter(Adapter):
 
     def _keeps_lengths(self) -> bool:
         """Return whether between stages each token has its place, as in what is kept of a text: Longformer adds places
-        up to a multiple of its window, Canine has one for four letters."""
+        up to a multiple of its window, Canine has one for four letters, and DeepSeek-V4 has several for each token."""
         whole, top = self.sample_inputs(2), len(self.stages)
         try:
             with torch.no_grad():
                 for cut in (0, 1):  # lengths of which at most one is a multiple of anything
                     inputs = {name: tensor[:, : tensor.shape[1] - cut] for name, tensor in whole.items()}
                     for boundary in {1, top // 2, top - 1} - {0, top}:
-                        if self.below(inputs, boundary)["hidden"].shape[:2] != inputs["input_ids"].shape:
+                        hidden = self.below(inputs, boundary)["hidden"]  # (B, T, D)
+                        if hidden.ndim != 3 or hidden.shape[:2] != inputs["input_ids"].shape:
                             return False
         except FAULTS_OF_MODELS:
             return True  # told where the parts are compared with the whole

@@ -139,7 +139,8 @@ class _Batch:
             use_cache=True,
             **self.more,
         )
-        self.cache = found.past_key_values
+        # Mamba and its kin keep a state in another form: they read the whole text anew for each token.
+        self.cache = getattr(found, "past_key_values", None)
         logs = found.logits[:, -1].float().log_softmax(dim=-1)  # (B, V)
         chosen = self._chosen(logs)
         kept = []
@@ -172,12 +173,15 @@ class _Batch:
 
     def _go_on(self, chosen: Tensor, kept: Sequence[int]) -> None:
         """Leave out the texts that ended, and note what was written in the others."""
-        self.alive = [self.alive[row] for row in kept]
+        self.alive, so_far = [self.alive[row] for row in kept], self.next
         if len(kept) < len(chosen) and kept:
             rows = torch.tensor(kept, device=self.device)
-            self.cache.batch_select_indices(rows)
-            self.mask, chosen = self.mask[rows], chosen[rows]
+            if self.cache is not None:
+                self.cache.batch_select_indices(rows)
+            self.mask, chosen, so_far = self.mask[rows], chosen[rows], so_far[rows]
         self.next = chosen[:, None]  # (B, 1)
+        if self.cache is None:
+            self.next = torch.cat([so_far, self.next], dim=1)  # (B, t)
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
 
 

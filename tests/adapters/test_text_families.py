@@ -13,6 +13,7 @@ import hftransfer as ht
 from hftransfer.adapters.libraries import quiet_transformers
 from hftransfer.base.errors import RecipeError
 from hftransfer.base.progress import Progress
+from hftransfer.strategies import FineTune
 from tests.builders import byte_tokenizer, load_model, slowly, tiny_tokenizer
 
 SILENT = Progress(None)
@@ -97,25 +98,45 @@ def test_lora_goes_to_the_layers_that_it_is_asked_for(written: Any) -> None:
         )
 
 
-def test_prompts_are_gone_on_with_alike_alone_and_beside_longer_ones(tmp_path: Path) -> None:
-    """BART's decoder passes over the positions that it is given: padding on the left would shift them."""
+WRITERS: dict[str, dict[str, Any]] = {
+    "bart": {
+        **{"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 64, "init_std": 0.3},
+        "max_position_embeddings": 64,
+    },
+    "mamba": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "state_size": 4,
+        "time_step_rank": 4,
+        "initializer_range": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_prompts_are_gone_on_with_alike_alone_and_beside_longer_ones(tmp_path: Path, name: str) -> None:
+    """BART's decoder passes over the positions that it is given: padding on the left would shift them. Mamba keeps no
+    keys and values."""
     torch.manual_seed(1)
-    sizes = {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 64, "vocab_size": 300}
+    tokenizer = byte_tokenizer()
     with quiet_transformers():
-        config = transformers.BartConfig(**sizes, max_position_embeddings=64, init_std=0.3)
-        transformers.BartForCausalLM(config).save_pretrained(tmp_path / "bart")
-        byte_tokenizer().save_pretrained(tmp_path / "bart")
+        config = transformers.AutoConfig.for_model(name, vocab_size=300, **WRITERS[name])
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
     rows = [{"prompt": f"say {word}: ", "completion": word} for word in ("good", "bad", "fine", "poor")] * 3
-    model = ht.fit(
-        "text-generation",
-        model=tmp_path / "bart",
-        train=rows,
-        strategy="fine-tune:1",
-        epochs=1,
-        batch_size=4,
-        progress=SILENT,
-    )
+    few = FineTune(unfreeze=1, learning_rate=1e-6)
+    model = ht.fit("text-generation", model=tmp_path / name, train=rows, strategy=few, epochs=1, progress=SILENT)
     prompts = ["say it: ", "say a good thing: ", "say him: ", "tell it: "]
-    alone = [str(model.predict(prompt, max_new_tokens=8).text) for prompt in prompts]
-    assert [str(one.text) for one in model.predict(prompts, max_new_tokens=8)] == alone
+    alone = [model.predict(prompt, max_new_tokens=8).tokens for prompt in prompts]
+    assert [one.tokens for one in model.predict(prompts, max_new_tokens=8)] == alone
     assert len(set(alone)) > 1
+    with quiet_transformers():
+        plain = transformers.AutoModelForCausalLM.from_pretrained(model.save(tmp_path / "saved")).eval()
+    for prompt, tokens in zip(prompts, alone, strict=True):  # the likeliest token each time, all read anew
+        messages = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        for token in tokens:
+            with torch.no_grad():
+                likeliest = plain(ids, use_cache=False).logits[0, -1].argmax()
+            assert int(likeliest) == token
+            ids = torch.cat([ids, likeliest[None, None]], dim=1)
