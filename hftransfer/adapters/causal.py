@@ -145,6 +145,9 @@ class CausalAdapter(TextAdapter):
     def caching(self) -> Iterator[None]:
         """Let the model keep keys and values within the block, as its own configuration has it."""
         config = self.model.config
+        if not hasattr(config, "use_cache"):  # GPT-1 keeps none
+            yield
+            return
         before, config.use_cache = config.use_cache, True
         try:
             yield

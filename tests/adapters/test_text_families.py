@@ -103,6 +103,7 @@ WRITERS: dict[str, dict[str, Any]] = {
         **{"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 64, "init_std": 0.3},
         "max_position_embeddings": 64,
     },
+    "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "initializer_range": 0.3},
     "mamba": {
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -113,7 +114,7 @@ WRITERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", ["bart", *slowly("openai-gpt"), "mamba"])
 def test_prompts_are_gone_on_with_alike_alone_and_beside_longer_ones(tmp_path: Path, name: str) -> None:
     """BART's decoder passes over the positions that it is given: padding on the left would shift them. Mamba keeps no
     keys and values."""
