@@ -11,6 +11,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, find_checkpoint, sidecar
 from hftransfer.adapters.families import PAIRED
 from hftransfer.base.collection import as_usual
 from hftransfer.predictors.predictor import Place, Predictor, find_place, load_predictor, with_module
+from hftransfer.tasks.facts import is_of_dual
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,7 +68,7 @@ def load(
 def _dual_at(place: Place) -> Checkpoint | None:
     """Return the dual encoder that lies there without a head of ours, if there is one."""
     said = sidecar(place.folder)
-    if (said and said.get("task") != "image-text") or (place.folder / "adapter_config.json").is_file():
+    if (said and not is_of_dual(said)) or (place.folder / "adapter_config.json").is_file():
         return None
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     if checkpoint is None or checkpoint.family not in PAIRED:

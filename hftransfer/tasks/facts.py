@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -39,6 +40,11 @@ class DualFacts(BaseModel):
     task: Literal["image-text"] = "image-text"
     pixels: _Pixels | None = None
     """The range of values of the deep greyscale images that it learned from."""
+
+
+def is_of_dual(said: Mapping[str, object]) -> bool:
+    """Return whether what `hftransfer.json` says is of a dual encoder, which has no head of ours."""
+    return bool(said.get("task") == DualFacts.model_fields["task"].default)
 
 
 class ModelFacts(BaseModel):
