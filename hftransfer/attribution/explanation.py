@@ -209,7 +209,8 @@ class ImageExplanation(Explanation):
         for axes in (left, right):
             axes.axis("off")
         told = f"{short_label(self.label, 28)}, {self.score:.2f} ({self.method})"
-        left.set_title(f"what the model saw{self._in_tile}", loc="left", color=INK, fontsize=9)
+        seen = "what the model saw" + self._in_tile.replace(" ", "\n", 1)
+        left.set_title(seen, loc="left", color=INK, fontsize=9)
         right.set_title(f"{told}\n{BLANK}" if self.is_blank else told, loc="left", color=INK, fontsize=9)
         if not self.is_blank:
             figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLORS), ax=right, fraction=0.046, pad=0.02)
