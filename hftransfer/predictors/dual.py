@@ -40,7 +40,7 @@ from hftransfer.predictors.gallery import Gallery
 from hftransfer.predictors.inputs import OneImage, as_list, decoded, is_one
 from hftransfer.predictors.predictor import all_or_faults, in_batches
 from hftransfer.tasks.contract import Examples, Explains
-from hftransfer.tasks.facts import DualFacts
+from hftransfer.tasks.facts import DualFacts, is_of_dual
 from hftransfer.tasks.items import ImageItems
 from hftransfer.tasks.labelled import softmax
 from hftransfer.tasks.outcomes import Prediction, prediction_of
@@ -275,13 +275,14 @@ class DualPredictor:
 
 
 def _facts_in(folder: Path) -> DualFacts:
-    """Return what `hftransfer.json` says of a dual encoder; nothing where there is none.
+    """Return what `hftransfer.json` says of a dual encoder; nothing where there is none, or it is of another model.
 
     Raises:
         ModelError: it is damaged.
     """
     try:
-        return DualFacts.model_validate(sidecar(folder))
+        said = sidecar(folder)
+        return DualFacts.model_validate(said) if is_of_dual(said) else DualFacts()
     except ValueError as error:
         raise ModelError(
             must_be(f"{folder}/hftransfer.json", "a valid file of hftransfer", first_line(error))
