@@ -308,17 +308,18 @@ class Adapter(ABC):
     def write_network(self, folder: Path) -> None:
         """Write config and safetensors of the network; a head of a person's own lies in `head.safetensors`."""
         with quiet_transformers():
-            if self.own_head is None:
-                self.model.save_pretrained(folder, state_dict=self.tensors())
-                return
-            before, tensors = f"{self.head_name}.", self.tensors() or self.model.state_dict()
-            state = {name: tensor for name, tensor in tensors.items() if not name.startswith(before)}
+            state = self.tensors()
+            if self.own_head is not None:
+                before = f"{self.head_name}."
+                state = {name: tensor for name, tensor in state.items() if not name.startswith(before)}
             self.model.save_pretrained(folder, state_dict=state)
-        save_head(self.own_head, folder)
+        if self.own_head is not None:
+            save_head(self.own_head, folder)
 
-    def tensors(self) -> dict[str, Tensor] | None:
-        """Return the network's tensors by name as they are written, where they are not those that it has."""
-        return None
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the network's tensors by name, as they are written."""
+        found: dict[str, Tensor] = self.model.state_dict()
+        return found
 
     def head_names(self) -> list[str]:
         """Return the full names of what is new: the parts of the head, and a pooler that the checkpoint lacks."""

@@ -83,7 +83,7 @@ class TimmAdapter(ImageAdapter):
             self.model.config.pretrained_cfg = dict(self.processor.pretrained_cfg)
         self.write_network(folder)
 
-    def tensors(self) -> dict[str, Tensor] | None:
+    def tensors(self) -> dict[str, Tensor]:
         """Return the network's tensors by name, as plain timm has them."""
         return state_of(self.model)
 

@@ -61,7 +61,8 @@ def write(
     What is drawn depends on the seed and the prompt's place, and not on its neighbours in a batch.
     """
     found: dict[int, Written] = {}
-    for places in _batches([len(prompt) for prompt in prompts], padded=_heeds_positions(adapter)):
+    lengths = [len(prompt) for prompt in prompts]
+    for places in _batches(lengths, padded=len(set(lengths)) > 1 and _heeds_positions(adapter)):
         with autocast():
             batch = _Batch(adapter, [prompts[place] for place in places], places, how, tell)
             while batch.alive:

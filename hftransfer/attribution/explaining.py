@@ -33,6 +33,8 @@ from hftransfer.tasks.pixels import Box, tiles_of
 from hftransfer.tasks.text_rows import template_of
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from hftransfer.adapters.causal import CausalAdapter
     from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.dialogues import Dialogue
@@ -183,24 +185,50 @@ def _explained_images(
         if isinstance(image, DataError):
             yield image
             continue
+        box, network.region, wanted = None, region, label
         boxes = [one.box for one in tiles_of(0, image.size, tile)]
-        network.region = None
-        if region is not None:
-            boxes, network.region = _around(region, boxes, image.size)
-        with torch.inference_mode():  # tile by tile: all of them would fill the memory
-            found = torch.cat([network.scores(network(network.encode([image.crop(box)]))) for box in boxes])  # (T, C)
-        # The largest of NaN would be taken for a prediction.
-        require_numbers(found, network.adapter.name)
-        target = names.index(label) if label is not None else _foremost(found.mean(dim=0), names, background)
-        part = int(found[:, target].argmax())
-        pixels = network.encode([image.crop(boxes[part])])
-        explained = _explained_image(network, spot, names, pixels, found[part], target, method, truth=truth)
-        yield replace(explained, box=boxes[part] if boxes[part] != (0, 0, *image.size) else None)
+        if len(boxes) > 1 and region is not None:
+            box, network.region = _around(region, boxes, image.size)
+        elif len(boxes) > 1:
+            box, wanted = _foremost_tile(network, image, boxes, names, label, background)
+        pixels = network.encode([image if box is None else image.crop(box)])
+        scores = _scores_of(network, pixels)[0]
+        target = names.index(wanted) if wanted is not None else _foremost(scores, names, background)
+        explained = _explained_image(network, spot, names, pixels, scores, target, method, truth=truth)
+        yield replace(explained, box=box)
+
+
+def _scores_of(network: PixelModel, pixels: Tensor) -> Tensor:
+    """Return the scores (B, C) of images.
+
+    Raises:
+        ModelError: one is no number.
+    """
+    with torch.inference_mode():
+        scores = network.scores(network(pixels))
+    # The largest of NaN would be taken for a prediction.
+    require_numbers(scores, network.adapter.name)
+    return scores
+
+
+def _foremost_tile(
+    network: PixelModel,
+    image: Image.Image,
+    boxes: Sequence[Box],
+    names: Sequence[str],
+    label: str | None,
+    background: str | None,
+) -> tuple[Box, str]:
+    """Return the tile with most of a class, and the class: the label, or what is foremost in the whole image."""
+    # Tile by tile: all of them would fill the memory.
+    found = torch.cat([_scores_of(network, network.encode([image.crop(box)])) for box in boxes])  # (T, C)
+    target = names.index(label) if label is not None else _foremost(found.mean(dim=0), names, background)
+    return boxes[int(found[:, target].argmax())], names[target]
 
 
 def _around(
     region: tuple[float, float, float, float], boxes: Sequence[Box], size: tuple[int, int]
-) -> tuple[list[Box], tuple[float, float, float, float]]:
+) -> tuple[Box, tuple[float, float, float, float]]:
     """Return the tile in whose middle a region of the image lies most nearly, and the region as shares of the tile's
     sides."""
     width, height = size
@@ -211,7 +239,7 @@ def _around(
     left, top, right, bottom = (
         min(max((end - start) / side, 0.0), 1.0) for end, start, side in zip(ends, box[:2] * 2, sides * 2, strict=True)
     )
-    return [box], (left, top, right, bottom)
+    return box, (left, top, right, bottom)
 
 
 def _foremost(scores: Tensor, names: Sequence[str], background: str | None) -> int:

@@ -38,7 +38,7 @@ def build_captioned(
     given = {"train": [*found.get("train", []), *found.get("all", [])]}
     given |= {name: list(found.get(name, [])) for name in ("validation", "test")}
     seen = _look(given, found, settings, progress, decode=decode)
-    parts, notes = {name: list(own.values()) for name, own in seen.parts.items()}, list(found.notes)
+    parts, notes = dict(seen.parts), list(found.notes)
     for name, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not parts[name] and fraction:
             parts["train"], parts[name] = held_out(parts["train"], fraction, seed, name, CAPTIONS, settings)
@@ -66,7 +66,7 @@ def captioned_split(
         DataError: there are none, or images are unreadable and not to be skipped.
     """
     seen = _look({"test": rows}, found, settings, progress, known=known)
-    kept = list(seen.parts["test"].values())
+    kept = seen.parts["test"]
     if settings.limit is not None:
         kept = CAPTIONS.limited(kept, settings.limit)
     if not kept:
@@ -82,8 +82,9 @@ def captioned_split(
 class _Seen:
     """Captioned images, each once."""
 
-    parts: Mapping[str, Mapping[bytes, Row]]
-    """By split, and the digest of the image."""
+    parts: Mapping[str, list[Row]]
+    digests: Mapping[int, bytes]
+    """By the identity of the row."""
     skipped: tuple[Skipped, ...]
     deep: Collection[bytes]
     """The digests of greyscale images of more than 8 bits."""
@@ -92,8 +93,7 @@ class _Seen:
 
     def split(self, rows: list[Row]) -> Split:
         """Return some of the images as a split, deep ones scaled from the range of all."""
-        digest_of = {id(row): digest for own in self.parts.values() for digest, row in own.items()}
-        digests = [digest_of[id(row)] for row in rows]
+        digests = [self.digests[id(row)] for row in rows]
         if self.pixels is not None and self.pixels != SIXTEEN_BITS:
             digests = [scaled_digest(digest, self.pixels) if digest in self.deep else digest for digest in digests]
         return Split(with_range(rows, self.pixels), CAPTIONS.encode(rows, ()), digests)
@@ -117,13 +117,15 @@ def _look(
     decode = decode or settings.on_error == "skip"
     skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
     total = sum(map(len, given.values())) + len(skipped)
-    parts, depths = dict[str, Mapping[bytes, Row]](), dict[bytes, Depth]()
+    parts, digests, depths = dict[str, list[Row]](), dict[int, bytes](), dict[bytes, Depth]()
     with progress.stage(CAPTIONED_IMAGES.inspects(decode=decode), total) as advance:
         for name, rows in given.items():
-            parts[name] = _each_image_once(rows, name, skipped, depths, settings, decode=decode)
+            by_digest = _each_image_once(rows, name, skipped, depths, settings, decode=decode)
+            parts[name] = list(by_digest.values())
+            digests |= {id(row): digest for digest, row in by_digest.items()}
             advance(len(rows))
     check_skipped(skipped, total, settings)
-    return _Seen(parts, tuple(skipped), depths.keys(), known or common_range(depths.values()))
+    return _Seen(parts, digests, tuple(skipped), depths.keys(), known or common_range(depths.values()))
 
 
 def _require_captions(rows: Sequence[Row]) -> None:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
@@ -117,9 +117,9 @@ def zero_shot(
         DataError: images can't be read; all of them are named.
     """
     names, templates = require_labels(labels), templates_of(prompts)  # told before a model is fetched
-    predictor, given = dual_predictor(model, precision), as_list(images, IMAGES)
-    told = all_or_faults(predictor.predict_each(given, names, prompts=templates))
-    return told[0] if is_one(images, IMAGES) else Gallery(told, given, IMAGES, pixels=predictor.pixels)
+    found: Prediction | list[Prediction]
+    found = dual_predictor(model, precision).predict(cast(Any, images), names, prompts=templates)
+    return found
 
 
 def zero_shot_each(

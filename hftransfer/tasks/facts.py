@@ -44,7 +44,7 @@ class DualFacts(BaseModel):
 
 def is_of_dual(said: Mapping[str, object]) -> bool:
     """Return whether what `hftransfer.json` says is of a dual encoder, which has no head of ours."""
-    return bool(said.get("task") == DualFacts.model_fields["task"].default)
+    return said.get("task") == DualFacts().task
 
 
 class ModelFacts(BaseModel):
