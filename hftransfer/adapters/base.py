@@ -223,6 +223,12 @@ class Adapter(ABC):
         """Return what enters the head: (B, D), of tokens (B, T, D)."""
         return self.below(inputs, len(self.stages))["hidden"]
 
+    def logits_and_features(self, activations: Activations, boundary: int) -> tuple[Tensor, Tensor]:
+        """Return the logits, and what enters the head, from activations at the boundary."""
+        with self.split.entering_head() as features:
+            logits = self.split.above(activations, boundary)
+        return logits, features[0]
+
     def hidden_shape(self, boundary: int) -> tuple[int, ...]:
         """Return the shape of one example's hidden state at a boundary, -1 standing for the number of tokens."""
         with torch.no_grad():

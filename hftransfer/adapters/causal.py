@@ -15,7 +15,7 @@ from hftransfer.adapters.anatomy import Inputs, Reached, alike
 from hftransfer.adapters.base import Activations
 from hftransfer.adapters.heads import LANGUAGE, Head
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
-from hftransfer.adapters.texts import TextAdapter, Tokens
+from hftransfer.adapters.texts import ENDLESS_TOKENS, TextAdapter, Tokens
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class CausalAdapter(TextAdapter):
     (B, T, 3), in place of logits (B, T, V): those are made where a token is learned alone, a few at a time."""
 
     carried: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "position_ids")
+    usual_tokens: ClassVar[int] = ENDLESS_TOKENS
+    can_go_by_length: ClassVar[bool] = False
     packs: bool = False
     """Whether the texts of a batch go through the network in one row, without padding."""
 
@@ -47,9 +49,6 @@ class CausalAdapter(TextAdapter):
         head: Head = LANGUAGE,
     ) -> None:
         super().__init__(model, processor, name, family, head)
-        config = self.model.config.get_text_config()
-        known = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-        self.max_tokens = min(int(known or 1 << 20), int(min(processor.model_max_length, 1 << 20)))
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
         """Return `input_ids`, `attention_mask` and `labels`, each (B, T), padded on the right."""

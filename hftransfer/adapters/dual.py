@@ -36,7 +36,7 @@ from hftransfer.adapters.projections import (
     with_linear,
     without_linear,
 )
-from hftransfer.adapters.texts import clean_text
+from hftransfer.adapters.texts import TextAdapter, clean_text, positions_before_the_first
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
@@ -221,8 +221,9 @@ class TransformersDual(DualEncoder):
         super().__init__(model, name, family)
         self.image_processor, self.tokenizer = image_processor, tokenizer
         positions = getattr(model.config.text_config, "max_position_embeddings", None)
+        usable = positions - positions_before_the_first(model) if positions else TextAdapter.usual_tokens
         # A tokenizer without a limit gives a number of thirty digits.
-        self.longest = int(min(tokenizer.model_max_length, positions or 512))
+        self.longest = int(min(tokenizer.model_max_length, usable))
         # SigLIP was trained on texts that are all padded to one length, padding attended to.
         self.fixed_length = family.startswith("siglip")
         self.padding = "max_length" if self.fixed_length else "longest"

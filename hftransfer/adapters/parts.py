@@ -20,6 +20,8 @@ class Parts:
     features: tuple[int, ...]
     """The shape of what enters the head, of one example: (1, D), of tokens (1, T, D)."""
     head_gives_logits: bool
+    pads: bool
+    """Whether texts of several lengths go through it together, padded."""
     libraries: str
     """The versions whose code the names are of: in another a layer may read what it did not read before."""
 

@@ -70,6 +70,8 @@ class SplitModel:
         """The layers of the last stage that need compute the first token alone."""
         self.features_shape: tuple[int, ...] = ()
         """The shape of what enters the head, of one example: (1, D), of tokens (1, T, D)."""
+        self.pads = True
+        """Whether texts of several lengths go through it together, padded; if not, those of one length do."""
         self._trace: Trace | None = None
         self._has_run = False
         """Whether a pass went well: what goes wrong in the first one is the model's fault."""
@@ -99,6 +101,7 @@ class SplitModel:
             [modules[name] for name in part] for part in (known.head_parts, known.tail, known.narrow)
         )
         self.features_shape, self.head_gives_logits = known.features, known.head_gives_logits
+        self.pads = known.pads
         return True
 
     def parts(self) -> Parts:
@@ -109,7 +112,7 @@ class SplitModel:
             for modules in (self.stages, self.head_parts, self.tail, self.narrow)
         )
         shape, direct = self.features_shape, self.head_gives_logits
-        return Parts(stages, names[self.head], parts, tail, narrow, shape, direct, libraries())
+        return Parts(stages, names[self.head], parts, tail, narrow, shape, direct, self.pads, libraries())
 
     def require_pass(self) -> None:
         """Return if a small example goes through the model.

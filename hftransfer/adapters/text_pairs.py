@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ class PairedTextAdapter(PooledTextAdapter):
 
     The tokens of a pair are those of both texts, one after the other, and `part` says which text each is of.
     """
+
+    can_go_by_length: ClassVar[bool] = False
 
     @override
     def tokenize(self, example: str | tuple[str, str | None], max_tokens: int | None = None) -> Tokens:

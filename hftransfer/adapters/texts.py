@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hftransfer.adapters.anatomy import Inputs, alike
-from hftransfer.adapters.base import Adapter, Pooling
+from hftransfer.adapters.base import Activations, Adapter, Pooling
 from hftransfer.adapters.families import Modality
-from hftransfer.adapters.heads import TEXT_CLASSES, Head
+from hftransfer.adapters.heads import SPANS, TEXT_CLASSES, Head
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
 from hftransfer.adapters.on_backbone import OnBackbone
 from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from hftransfer.adapters.parts import Parts
 
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# Positions of these families count from the padding index on: so many fewer tokens fit.
-_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet")
-_LONGEST_TOKENS = 512
+ENDLESS_TOKENS = 1 << 20
+"""The limit of models that have none."""
 _TRIAL_TEXTS = (
     "a few words, so that there are several tokens",
     "a few words more, so that the second is longer than it",
@@ -42,6 +44,10 @@ class TextAdapter(Adapter):
 
     modality: ClassVar[Modality] = "text"
     carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
+    usual_tokens: ClassVar[int] = 512
+    """The length to which texts are cut where nobody asks for another."""
+    can_go_by_length: ClassVar[bool] = True
+    """Whether texts of one length may go through a network together, where padding would change what it gives."""
 
     def __init__(
         self,
@@ -61,7 +67,8 @@ class TextAdapter(Adapter):
             model.config.pad_token_id = processor.pad_token_id
         if getattr(model.config, "use_cache", False):
             model.config.use_cache = False  # keys and values are kept for writing texts, not for judging them
-        self.max_tokens = _position_limit(model.config, processor)
+        self.max_tokens = _most_tokens(model, processor)
+        """The longest input that the model takes."""
         super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Any]) -> Inputs:
@@ -69,12 +76,12 @@ class TextAdapter(Adapter):
         return self.pad([self.tokenize(example) for example in examples])
 
     def tokenize(self, example: str | tuple[str, str | None], max_tokens: int | None = None) -> Tokens:
-        """Return the tokens of one text, or of a pair, cut to the longest that fits.
+        """Return the tokens of one text, or of a pair, cut to `longest(max_tokens)`.
 
         A text without any token (an empty one, where the tokenizer adds none of its own) becomes one padding token.
         """
         first, second = example if isinstance(example, tuple) else (example, None)
-        limit = min(max_tokens or self.max_tokens, self.max_tokens)
+        limit = self.longest(max_tokens)
         pair = (clean_text(first),) if second is None else (clean_text(first), clean_text(second))
         encoded = self.processor(*pair, truncation=True, max_length=limit)
         return self._never_empty({name: list(encoded[name]) for name in _TOKEN_INPUTS if name in encoded})
@@ -88,10 +95,10 @@ class TextAdapter(Adapter):
     def tokenize_all(
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
     ) -> tuple[list[Tokens], list[int]]:
-        """Return the tokens of all texts or pairs, each cut to the longest that fits, and which were cut."""
+        """Return the tokens of all texts or pairs, each cut to `longest(max_tokens)`, and which were cut."""
         tokenized: list[Tokens] = []
         cut: list[int] = []
-        limit = min(max_tokens or self.max_tokens, self.max_tokens)
+        limit = self.longest(max_tokens)
         # In parts: the tokenizer's own encodings of all texts would take far more memory than their numbers.
         for start in range(0, len(examples), 1000):
             part = examples[start : start + 1000]
@@ -106,13 +113,22 @@ class TextAdapter(Adapter):
                     cut.append(start + row)
         return tokenized, cut
 
-    def notes_on(self, max_tokens: int | None) -> list[str]:
-        """Return a note if a longer length is wanted than the model takes."""
-        if max_tokens is None or max_tokens <= self.max_tokens:
+    def longest(self, max_tokens: int | None) -> int:
+        """Return the length in tokens to which texts are cut: as asked, within the model's limit."""
+        return min(max_tokens or self.usual_tokens, self.max_tokens)
+
+    def notes_on(self, max_tokens: int | None, cut: int = 0) -> list[str]:
+        """Return a note if a longer length is wanted than the model takes, or texts were cut that it would take."""
+        if max_tokens is None:
+            if not cut or self.max_tokens <= self.usual_tokens:
+                return []
+            most = f"at most {self.max_tokens:,}" if self.max_tokens < ENDLESS_TOKENS else "texts of any length"
+            return [f"the model takes {most}: a larger data.max_tokens cuts less, and costs time and memory"]
+        if max_tokens <= self.max_tokens:
             return []
         return [
-            f"data.max_tokens is {max_tokens}, but the model takes at most {self.max_tokens}, so {self.max_tokens} are "
-            "used"
+            f"data.max_tokens is {max_tokens:,}, but the model takes at most {self.max_tokens:,}, so "
+            f"{self.max_tokens:,} are used"
         ]
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
@@ -141,6 +157,36 @@ class TextAdapter(Adapter):
             allowed = f"one with token ids below {known:,}, as the model expects"
             raise ModelError(must_be(f"the tokenizer of model '{self.name}'", allowed, f"token {highest:,}"))
 
+    # --- the boundary ---
+
+    def below(self, inputs: Inputs, boundary: int) -> Activations:
+        """Return the activations at the boundary: what the frozen part makes of the inputs."""
+        below = super().below
+        if boundary == 0 or self.split.pads:
+            return below(inputs, boundary)
+        (hidden,) = by_length(inputs, lambda part: (below(part, boundary)["hidden"],))  # (B, D), (B, T, D)
+        return {**inputs, "hidden": hidden}
+
+    def above(self, activations: Activations, boundary: int) -> Tensor:
+        """Return the logits (B, C), of tokens (B, T, C), from activations at the boundary."""
+        above = super().above
+        if self._goes_together(boundary):
+            return above(activations, boundary)
+        (logits,) = by_length(activations, lambda part: (above(part, boundary),))
+        return logits
+
+    def logits_and_features(self, activations: Activations, boundary: int) -> tuple[Tensor, Tensor]:
+        """Return the logits, and what enters the head, (B, D) or (B, T, D), from activations at the boundary."""
+        both = super().logits_and_features
+        if self._goes_together(boundary):
+            return both(activations, boundary)
+        logits, features = by_length(activations, lambda part: both(part, boundary))
+        return logits, features
+
+    def _goes_together(self, boundary: int) -> bool:
+        """Return whether a padded batch goes through what is above the boundary as it is."""
+        return self.split.pads or (boundary == len(self.stages) and self.split.head_is_direct)
+
     def processor_settings(self) -> dict[str, object]:
         """Return no setting of the tokenizer: activations are kept by tokens, not by texts."""
         return {"modality": "text", "family": self.family}
@@ -158,7 +204,9 @@ class TextAdapter(Adapter):
             self.processor.save_pretrained(folder)
 
     def _sample_inputs(self, count: int) -> Inputs:
-        batch = [self.tokenize(text) for text in _TRIAL_TEXTS[:count]]
+        # Longformer looks for the end of a question.
+        asked = self.head_port is SPANS
+        batch = [self.tokenize((text, text) if asked else text) for text in _TRIAL_TEXTS[:count]]
         known = getattr(self.model.config.get_text_config(), "vocab_size", 2**31)
         for tokens in batch:
             # A tokenizer of another model is told of where texts are encoded, not while the split is found.
@@ -181,6 +229,12 @@ class TextAdapter(Adapter):
             return True  # told where the parts are compared with the whole
         return True
 
+    def _find_split(self, known: Parts | None = None) -> None:
+        before = self.__dict__.get("split")
+        super()._find_split(known)
+        # Matrices beside its layers, or another head, change nothing of what a model makes of padding.
+        self.split.pads = before.pads if before is not None else self.split.pads
+
     def _require_split(self) -> None:
         """Check the split as for any model, and that padding changes nothing, because texts share batches."""
         if not self._is_known and not self._keeps_lengths():
@@ -189,13 +243,27 @@ class TextAdapter(Adapter):
         super()._require_split()
         if self._is_known:
             return
+        # Padding that is attended to would let a text's logits depend on its neighbours in a batch.
+        if not self._is_alike_beside_others():
+            self.split.pads = False
+            if not (self.can_go_by_length and self._takes_one_token() and self._is_alike_beside_others()):
+                allowed = "one that gives a text the same outputs alone and beside others"
+                raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
+
+    def _takes_one_token(self) -> bool:
+        """Return whether the shortest text goes through the network without padding: Canine needs four letters."""
+        try:
+            with torch.no_grad():
+                self.split.above({name: tensor[:, :1] for name, tensor in self.sample_inputs(1).items()}, 0)
+        except FAULTS_OF_MODELS:
+            return False
+        return True
+
+    def _is_alike_beside_others(self) -> bool:
         with torch.no_grad():
             alone = self.above(self.sample_inputs(1), 0)[0]
-            padded = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
-        # Padding that is attended to would let a text's logits depend on its neighbours in a batch.
-        if not alike(padded, alone):
-            allowed = "one that gives a text the same outputs alone and padded in a batch with longer ones"
-            raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
+            beside = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
+        return alike(beside, alone)
 
 
 class PooledClassifier(OnBackbone):
@@ -235,6 +303,27 @@ def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return (tokens.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, D)
 
 
+def by_length(tensors: Activations, run: Callable[[Activations], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return what is made of each text (B, …), or of each of its tokens (B, T, …), where those of one length go through
+    a network together without padding; tokens that are none get zeros."""
+    lengths, total = tensors["attention_mask"].sum(dim=1), tensors["attention_mask"].shape[1]  # (B,)
+    places: list[Tensor] = []
+    made: list[list[Tensor]] = []
+    for length in sorted(set(lengths.tolist())):
+        places.append((lengths == length).nonzero()[:, 0])
+        part = {name: tensor[places[-1]] for name, tensor in tensors.items()}
+        # Features of whole texts, (B, D), have no token to leave out.
+        part = {name: own if name == "hidden" and own.ndim < 3 else own[:, :length] for name, own in part.items()}
+        made.append([_filled(found, total) if found.ndim > 2 else found for found in run(part)])
+    order = torch.cat(places).argsort()
+    return tuple(torch.cat(parts)[order] for parts in zip(*made, strict=True))
+
+
+def _filled(tokens: Tensor, total: int) -> Tensor:
+    """Return features of tokens (B, t, …) with zeros behind them, (B, T, …)."""
+    return functional.pad(tokens, (0, 0) * (tokens.ndim - 2) + (0, total - tokens.shape[1]))
+
+
 def clean_text(text: str) -> str:
     """Return the text with lone surrogates, which no tokenizer takes, replaced one for one by U+FFFD."""
     try:
@@ -244,11 +333,19 @@ def clean_text(text: str) -> str:
     return text
 
 
-def _position_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the longest input in tokens that model and tokenizer take, 512 at most."""
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+def _most_tokens(model: PreTrainedModel | PooledClassifier, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the longest input in tokens that model and tokenizer take."""
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0
     # A tokenizer without a limit gives a number of thirty digits.
-    limits = [_LONGEST_TOKENS, int(min(tokenizer.model_max_length, 10**9))]
-    if positions:
-        limits.append(positions - (2 if config.model_type in _OFFSET_POSITIONS else 0))
+    limits = [ENDLESS_TOKENS, int(min(tokenizer.model_max_length, ENDLESS_TOKENS))]
+    if positions > 0:  # XLNet, which has no limit, says -1
+        limits.append(positions - positions_before_the_first(model))
     return max(1, min(limits))
+
+
+def positions_before_the_first(model: nn.Module) -> int:
+    """Return how many positions no token has: those of RoBERTa and its kin count on from the padding's."""
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    padding = (getattr(table, "padding_idx", None) for table in tables)
+    return max((place + 1 for place in padding if place is not None), default=0)

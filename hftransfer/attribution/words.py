@@ -206,7 +206,7 @@ def _offsets(adapter: TextAdapter, text: str | tuple[str, str], max_tokens: int 
         raise ModelError(
             must_be(f"the tokenizer of '{adapter.name}'", "a fast one, which gives positions in the text", "a slow one")
         )
-    limit = min(max_tokens or adapter.max_tokens, adapter.max_tokens)
+    limit = adapter.longest(max_tokens)
     found: _Pieces = []
     if isinstance(adapter, PairedTextAdapter):
         for number, one in enumerate(texts):

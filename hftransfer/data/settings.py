@@ -137,7 +137,7 @@ class DataSettings(BaseModel):
     tile: int | None = Field(
         None,
         ge=32,
-        le=8192,
+        le=1 << 20,
         description="of segmentation: cut larger images into overlapping squares of so many pixels",
     )
     split_column: str | None = Field(
@@ -163,9 +163,9 @@ class DataSettings(BaseModel):
     max_tokens: int | None = Field(
         None,
         ge=8,
-        le=8192,
-        description="longest text in tokens (for questions: of one window), special ones counted; the model's own "
-        "limit, 512 at most (384 for questions, 1,024 for text-generation), if left out",
+        le=1 << 20,
+        description="longest text in tokens (for questions: of one window), special ones counted, within the "
+        "model's limit; 512 (384 for questions, 1,024 for text-generation), if left out",
     )
     stride_tokens: int | None = Field(
         None,

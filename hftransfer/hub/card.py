@@ -77,7 +77,8 @@ class Card:
     settings: HubSettings = field(default_factory=HubSettings)
     dataset_id: str | None = None
     dataset_config: str | None = None
-    max_tokens: int = 512
+    max_tokens: int | None = None
+    """The length in tokens to which texts are cut."""
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """By split, how many examples of each class there are."""
     skipped: int = 0
@@ -318,8 +319,8 @@ def _limits(card: Card) -> Iterator[str]:
         yield f"Its probabilities are {error:.2f} off on average: don't read them as frequencies."
     if confused := _most_confused(card):
         yield confused
-    if len(card.task.reader.fields) == 1 and not getattr(card.task, "from_windows", False):
-        yield f"It reads the first {card.max_tokens} tokens of a text."
+    if len(card.task.reader.fields) == 1 and card.max_tokens and not getattr(card.task, "from_windows", False):
+        yield f"It reads the first {card.max_tokens:,} tokens of a text."
     yield "What the base model learned before, with its errors and its licence, is still in it."
 
 

@@ -230,7 +230,7 @@ def keras_use(task: Task, settings: Mapping[str, object]) -> str:
     return text if task.has_labels else re.sub(r"  # in the order of .*", "", text)
 
 
-def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int | None, *, is_open_clip: bool) -> str:
     """Return how the model is used without this library; `base` is where the base model is, in Python."""
     text = _native_use(task, facts, base, max_tokens, is_open_clip=is_open_clip)
     # SCORES stands for what the task makes of logits: a softmax, sigmoids, or the numbers themselves.
@@ -243,7 +243,7 @@ def native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_
     return text
 
 
-def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int, *, is_open_clip: bool) -> str:
+def _native_use(task: Task, facts: ModelFacts, base: str, max_tokens: int | None, *, is_open_clip: bool) -> str:
     if facts.own_head is not None:
         return _OWN_HEAD.format(kind=plain_text(facts.own_head))
     if facts.base is not None:

@@ -19,6 +19,7 @@ from hftransfer.hub.card import Card, write_card
 from hftransfer.jobs.identity import public_name
 from hftransfer.jobs.learned import Learned
 from hftransfer.recipe import LOCAL_PREFIXES, Recipe, recipe_yaml
+from hftransfer.tasks import head_task
 from hftransfer.tasks.facts import ModelFacts
 
 EXAMPLES = "examples"
@@ -49,8 +50,8 @@ def write_own_card(
         base_licenses=tuple(base.license for base in learned.bases if base.license is not None),
         class_names=splits.class_names,
         facts=facts,
-        # Both may have a limit, and the model of images has none.
-        max_tokens=min(facts.max_tokens or 10**9, getattr(learned.adapter, "max_tokens", 10**9)),
+        # Towers that were brought together, and what labels alone describe, have no adapter.
+        max_tokens=head_task(task.name).longest_input(learned.adapter, facts.max_tokens) if learned.adapter else None,
         counts=splits.counts() if splits.class_names else {},
         skipped=len(splits.skipped),
         environment=learned.environment,

@@ -461,7 +461,6 @@ def _write_beside(
         with quiet_transformers():
             adapter.model.config.save_pretrained(folder)
     facts = predictor.facts
-    limit = getattr(adapter, "max_tokens", None)
     said = {
         "task": facts.task,
         "inputs": graph.names,
@@ -469,9 +468,10 @@ def _write_beside(
         "scores": predictor.scoring if predictor.task.head.names_classes else "none",
         "labels": list(predictor.class_names) if predictor.task.head.names_classes else [],
         "preprocessing": {} if predictor.reader.fields else adapter.processor_settings(),
-        "max_tokens": min(facts.max_tokens or limit, limit) if limit else None,
+        "max_tokens": predictor.task.longest_input(adapter, facts.max_tokens),
         **{name: getattr(facts, name) for name in ("null_threshold", *predictor.task.tuned)},
         **_known(facts, ("pixels", "stride_tokens")),
+        **({} if adapter.split.pads else {"padding": False}),
         **({"any_size": bool(step), "size_step": step} if predictor.task.has_maps else {}),
         "opset": _OPSET,
         "max_difference": difference,

@@ -645,13 +645,12 @@ class Predictor:
         top = len(adapter.stages)
         activations = forward(adapter, top, inputs, self.compute)
         if self._head is not None:
-            entered = [activations["hidden"]]
-            logits = self._head(entered[0].float())
+            entered = activations["hidden"]
+            logits = self._head(entered.float())
         else:
-            with adapter.split.entering_head() as entered:
-                logits = adapter.above(activations, top)
+            logits, entered = adapter.logits_and_features(activations, top)
         if features is not None:
-            features.append(entered[0].float().cpu().numpy())
+            features.append(entered.float().cpu().numpy())
         values: np.ndarray = scores_of(logits, self.scoring).cpu().numpy()
         return values
 

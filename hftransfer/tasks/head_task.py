@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hftransfer.adapters.anatomy import Inputs
     from hftransfer.adapters.base import Adapter
+    from hftransfer.adapters.texts import TextAdapter
     from hftransfer.data.rows import Row
     from hftransfer.data.targets import Targets
     from hftransfer.tasks.items import Augment, Encoder, Items
@@ -112,6 +113,10 @@ class HeadTask(Task, Generic[Outcome]):
     @abstractmethod
     def examples(self, adapter: Adapter, split: Split, settings: DataSettings) -> Examples:
         """Return the rows of a split as items of the network."""
+
+    def longest_input(self, adapter: Adapter, max_tokens: int | None) -> int | None:
+        """Return the length in tokens to which texts are cut, or of a window of them; None for images."""
+        return cast("TextAdapter", adapter).longest(max_tokens) if self.reader.fields else None
 
     def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
         """Return rows as one batch of the network's inputs, texts cut to its length."""

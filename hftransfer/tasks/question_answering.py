@@ -90,7 +90,7 @@ class QuestionAnswering(HeadTask[WindowSpans]):
 
         text_adapter = cast("TextAdapter", adapter)
         contents = [cast("QuestionContent", row.content) for row in split.rows]
-        window = window_tokens(text_adapter, settings.max_tokens)
+        window = self.longest_input(adapter, settings.max_tokens)
         windows = make_windows(
             text_adapter.processor,
             [content.question for content in contents],
@@ -103,6 +103,10 @@ class QuestionAnswering(HeadTask[WindowSpans]):
         notes = text_adapter.notes_on(settings.max_tokens)
         notes += [f"{len(contents)} questions in {len(windows)} windows"] if more else []
         return Examples(split, TokenItems([window.tokens for window in windows], text_adapter), notes, windows)
+
+    @override
+    def longest_input(self, adapter: Adapter, max_tokens: int | None) -> int:
+        return cast("TextAdapter", adapter).longest(max_tokens or LONGEST_WINDOW_TOKENS)
 
     @override
     def inputs(self, adapter: Adapter, rows: Sequence[Row], max_tokens: int | None) -> Inputs:
@@ -259,11 +263,6 @@ class QuestionAnswering(HeadTask[WindowSpans]):
             "  kind: fine-tune             # or lora: a head alone finds no answers",
             "  unfreeze: all",
         ]
-
-
-def window_tokens(adapter: TextAdapter, max_tokens: int | None) -> int:
-    """Return how many tokens a window has: as asked, within the model's own limit."""
-    return min(max_tokens or LONGEST_WINDOW_TOKENS, int(adapter.max_tokens))
 
 
 def _question(number: int) -> dict[str, object]:

@@ -56,10 +56,9 @@ class TextTask(HeadTask[Outcome], Generic[Outcome]):
 
         text_adapter = cast("TextAdapter", adapter)
         tokens, cut = text_adapter.tokenize_all([_parts(row) for row in split.rows], settings.max_tokens)
-        longest = min(settings.max_tokens or text_adapter.max_tokens, text_adapter.max_tokens)
-        notes = text_adapter.notes_on(settings.max_tokens)
-        if cut:
-            notes.append(f"{len(cut)} of {len(split)} texts are longer than {longest} tokens and were cut")
+        longest = self.longest_input(adapter, settings.max_tokens)
+        told = [f"{len(cut)} of {len(split)} texts are longer than {longest:,} tokens and were cut"] if cut else []
+        notes = [*told, *text_adapter.notes_on(settings.max_tokens, len(cut))]
         return Examples(split, TokenItems(tokens, text_adapter), notes, cut=cut)
 
     @override

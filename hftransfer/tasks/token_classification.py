@@ -117,7 +117,7 @@ class TokenClassification(HeadTask[WordScores]):
         from hftransfer.tasks.words import word_windows
 
         text_adapter = cast("TextAdapter", adapter)
-        longest = min(settings.max_tokens or text_adapter.max_tokens, text_adapter.max_tokens)
+        longest = text_adapter.longest(settings.max_tokens)
         contents = [cast("WordsContent", row.content) for row in split.rows]
         cut = word_windows(text_adapter, contents, longest, _stride(settings, longest))
         rows = [

@@ -27,9 +27,7 @@ class FeatureAdapter:
 
     def above(self, activations: Activations, boundary: int) -> Tensor:
         """Return the features (B, D) from activations at the boundary."""
-        with self.adapter.split.entering_head() as features:
-            self.adapter.above(activations, boundary)
-        return features[0]
+        return self.adapter.logits_and_features(activations, boundary)[1]
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:
         """Switch what is above the boundary to train mode and back."""
