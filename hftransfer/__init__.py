@@ -46,6 +46,7 @@ _HOMES = {
     "audit": "hftransfer.jobs.audit",
     "explain": "hftransfer.attribution.explaining",
     "zero_shot": "hftransfer.predictors.dual",
+    "embed": "hftransfer.predictors.embedding",
     "search": "hftransfer.predictors.searching",
     "suggest": "hftransfer.predictors.suggesting",
     "export": "hftransfer.predictors.export",
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from hftransfer.jobs.run import run as run
     from hftransfer.predictors.dual import DualPredictor as DualPredictor
     from hftransfer.predictors.dual import zero_shot as zero_shot
+    from hftransfer.predictors.embedding import embed as embed
     from hftransfer.predictors.export import Exported as Exported
     from hftransfer.predictors.export import ExportError as ExportError
     from hftransfer.predictors.export import export as export

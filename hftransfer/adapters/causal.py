@@ -35,7 +35,7 @@ class CausalAdapter(TextAdapter):
     (B, T, 3), in place of logits (B, T, V): those are made where a token is learned alone, a few at a time."""
 
     carried: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "position_ids")
-    usual_tokens: ClassVar[int] = ENDLESS_TOKENS
+    usual_tokens = ENDLESS_TOKENS
     can_go_by_length: ClassVar[bool] = False
     packs: bool = False
     """Whether the texts of a batch go through the network in one row, without padding."""

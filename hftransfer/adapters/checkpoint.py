@@ -72,6 +72,17 @@ class Checkpoint:
         return None
 
     @cached_property
+    def read_tokens(self) -> int | None:
+        """How many tokens of a text sentence-transformers reads with this model, as the folder says; None where it says
+        nothing."""
+        # `sentence_bert_config.json`; older folders have other families' names in it.
+        for file in sorted(self.folder.glob("sentence_*_config.json")) if self.whole is not None else ():
+            found = object_in(file).get("max_seq_length")
+            if type(found) is int and found > 0:
+                return found
+        return None
+
+    @cached_property
     def is_open_clip(self) -> bool:
         """Return whether the folder is to be read in open_clip's layout."""
         # A folder in both layouts is read by transformers, unless the name asks for open_clip.

@@ -128,7 +128,10 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
     of_texts = PooledTextAdapter if isinstance(model, PooledClassifier) else TextAdapter
     if isinstance(model, PairedClassifier):
         of_texts = PairedTextAdapter
-    return of_texts(model, load_tokenizer(checkpoint), name, family, head)
+    adapter = of_texts(model, load_tokenizer(checkpoint), name, family, head)
+    if isinstance(adapter, PooledTextAdapter) and checkpoint.read_tokens is not None:
+        adapter.usual_tokens = checkpoint.read_tokens
+    return adapter
 
 
 def _load_model(checkpoint: Checkpoint, form: Form) -> tuple[PreTrainedModel | PooledClassifier, LoadingReport]:

@@ -44,7 +44,7 @@ class TextAdapter(Adapter):
 
     modality: ClassVar[Modality] = "text"
     carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
-    usual_tokens: ClassVar[int] = 512
+    usual_tokens: int = 512
     """The length to which texts are cut where nobody asks for another."""
     can_go_by_length: ClassVar[bool] = True
     """Whether texts of one length may go through a network together, where padding would change what it gives."""
@@ -96,22 +96,23 @@ class TextAdapter(Adapter):
         self, examples: Sequence[tuple[str, str | None]], max_tokens: int | None = None
     ) -> tuple[list[Tokens], list[int]]:
         """Return the tokens of all texts or pairs, each cut to `longest(max_tokens)`, and which were cut."""
-        tokenized: list[Tokens] = []
+        tokenized: list[Tokens] = [{} for _ in examples]
         cut: list[int] = []
         limit = self.longest(max_tokens)
+        alone = [place for place, (_, second) in enumerate(examples) if second is None]
+        paired = [place for place, (_, second) in enumerate(examples) if second is not None]
         # In parts: the tokenizer's own encodings of all texts would take far more memory than their numbers.
-        for start in range(0, len(examples), 1000):
-            part = examples[start : start + 1000]
-            firsts = [clean_text(first) for first, _ in part]
-            paired = any(second is not None for _, second in part)
-            seconds = [clean_text(second or "") for _, second in part] if paired else None
-            encoded = self.processor(firsts, seconds, truncation=True, max_length=limit)
-            for row in range(len(part)):
+        parts = [places[start : start + 1000] for places in (alone, paired) for start in range(0, len(places), 1000)]
+        for part in parts:
+            firsts = [clean_text(examples[place][0]) for place in part]
+            seconds = [clean_text(second) for place in part if (second := examples[place][1]) is not None]
+            encoded = self.processor(firsts, seconds or None, truncation=True, max_length=limit)
+            for row, place in enumerate(part):
                 tokens = {name: list(encoded[name][row]) for name in _TOKEN_INPUTS if name in encoded}
-                tokenized.append(self._never_empty(tokens))
+                tokenized[place] = self._never_empty(tokens)
                 if encoded.encodings and encoded.encodings[row].overflowing:
-                    cut.append(start + row)
-        return tokenized, cut
+                    cut.append(place)
+        return tokenized, sorted(cut)
 
     def longest(self, max_tokens: int | None) -> int:
         """Return the length in tokens to which texts are cut: as asked, within the model's limit."""

@@ -392,7 +392,8 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         pooling=recipe.strategy.pooling_for(done.task, checkpoint.pooling, pair),
         pair=pair,
         class_names=done.task.output_names(done.splits),
-        max_tokens=recipe.data.max_tokens,
+        # A saved model has no folder of sentence-transformers beside it that says how much it reads.
+        max_tokens=recipe.data.max_tokens or vars(done.adapter).get("usual_tokens"),
         stride_tokens=recipe.data.stride_tokens,
         size=recipe.data.height_and_width,
         tile=recipe.data.tile,

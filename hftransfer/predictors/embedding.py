@@ -18,8 +18,9 @@ from hftransfer.base.cache import new_file
 from hftransfer.base.errors import DataError, ModelError, OutputError, RecipeError, must_be, user_path
 from hftransfer.base.progress import Progress
 from hftransfer.data.inputs import InputRequest
+from hftransfer.predictors.inputs import as_list, is_one, require_no_images
 from hftransfer.predictors.load import load
-from hftransfer.predictors.predictor import Place, Predictor, find_place
+from hftransfer.predictors.predictor import Place, Predictor, all_or_faults, find_place
 from hftransfer.tasks import head_task
 from hftransfer.tasks.facts import ModelFacts
 
@@ -29,6 +30,36 @@ if TYPE_CHECKING:
 _HEADLESS = ("image-classification", "text-classification")
 """Tasks whose head a backbone is given for the sake of what enters it."""
 _OUTPUTS = ("0", "1")
+
+
+def embed(
+    model: str | os.PathLike[str] | Predictor | DualPredictor,
+    inputs: object,
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+) -> np.ndarray:
+    """Return the embedding of one image or text (D,), or those of several (N, D), in float32.
+
+    `model` is a trained one, a dual encoder, which embeds images, or a backbone without a head; inputs are those of
+    `predict`. The embedding is what enters the head; a backbone's texts are pooled as its folder says, or by the mean.
+
+    >>> ht.embed("bundled/minilm-l6", ["a good film", "a bore"]).shape
+    (2, 384)
+
+    Raises:
+        ModelError: there is no such model, or more than one vector an input enters its head.
+        DataError: inputs can't be read; all of them are named.
+    """
+    embedder = load_embedder(model, precision) if isinstance(model, str | os.PathLike) else model
+    if isinstance(embedder, Predictor):
+        embedder.require_one_row()
+    given = as_list(inputs, embedder.reader)
+    if embedder.reader.fields:
+        require_no_images(given)
+    found = [np.asarray(one, dtype=np.float32) for one in all_or_faults(embedder.embed_each(given))]
+    if is_one(inputs, embedder.reader):
+        return found[0]
+    return np.stack(found) if found else np.empty((0, 0), dtype=np.float32)
 
 
 def load_embedder(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from hftransfer.base.cache import cache_folder
 from hftransfer.base.errors import DataError, ModelError, RecipeError
 from hftransfer.cli import app
 from hftransfer.data.rows import AbsentContent, Row
+from hftransfer.predictors.embedding import load_embedder
 from hftransfer.tasks.label_map import relabelled
 from tests.builders import Finished, TinyModels, faults_of, load_model, missing_words, picture, tiny_tokenizer
 from tests.hub.hub_double import serve
@@ -482,6 +483,25 @@ def test_a_folder_of_sentence_transformers_is_taken_with_its_own_pooling(
     asked = ht.fit("text-classification", model=str(folder), train=rows, strategy=ht.LinearProbe(pooling="mean"))
     assert asked.facts.pooling == "mean"
     assert load_model(model.save(tmp_path / "saved")).predict(TEXTS[0]) == model.predict(TEXTS[0])
+
+
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+def test_as_much_of_a_text_is_read_as_sentence_transformers_reads(tiny: TinyModels, tmp_path: Path, inner: str) -> None:
+    """Its folders say so in a file of their own; the tokenizer's limit is often a larger one."""
+    folder = _sentence_folder(tiny, tmp_path / "sentences", inner, {"pooling_mode_mean_tokens": True})
+    (folder / inner / "sentence_bert_config.json").write_text('{"max_seq_length": 8, "do_lower_case": false}')
+    rows = [(text, str(n % 2)) for n, text in enumerate(TEXTS * 3)]
+    long = "the film was very lovely and the actor was not good"
+    read = "the film was very lovely and"  # with the tokens at both ends
+    fitted = ht.fit("text-classification", model=str(folder), train=rows)
+    assert fitted.facts.max_tokens == 8
+    again = load_model(fitted.save(tmp_path / "saved"))
+    for model in (fitted, again, load_embedder(str(folder), "fp32")):
+        cut, whole = (cast(np.ndarray, one) for one in model.embed_each([read, long]))
+        assert whole == pytest.approx(cut, abs=1e-6)
+    more = ht.fit("text-classification", model=str(folder), train=rows, data={"max_tokens": 32})
+    cut, whole = (cast(np.ndarray, one) for one in load_model(more.save(tmp_path / "more")).embed_each([read, long]))
+    assert np.abs(whole - cut).max() > 1e-3
 
 
 def test_modules_lie_in_their_folder(tiny: TinyModels, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForSequenceClas
 
 import hftransfer as ht
 from hftransfer.predictors.embedding import load_embedder
+from tests.builders import load_dual_model
 from tests.predictors.builders import call
 
 
@@ -120,3 +121,24 @@ def test_a_folder_that_hftransfer_wrote_is_never_taken_for_a_backbone(finished, 
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ht.HftransferError, match="damaged"):
         load_embedder(folder)
+
+
+def test_python_embeds_one_or_many(finished, flat_data, tiny, tmp_path):
+    run, photos = finished("vit").folder, sorted(flat_data.rglob("*.png"))[:3]
+    assert call("embed", run, *photos, "--out", tmp_path / "f.npy", "--quiet").exit_code == 0
+    wanted = np.load(tmp_path / "f.npy")
+    np.testing.assert_allclose(ht.embed(run, photos), wanted, atol=1e-6)
+    model = ht.load(run)
+    np.testing.assert_allclose(ht.embed(model, photos[0]), wanted[0], atol=1e-5)
+    np.testing.assert_allclose(ht.embed(model, Image.open(photos[0])), wanted[0], atol=1e-5)
+    assert ht.embed(model, []).shape == (0, 0)
+    clip = load_dual_model(tiny("clip-dual"))
+    np.testing.assert_allclose(ht.embed(clip, photos), clip.embed_images(photos), atol=1e-6)
+    texts = ht.embed(tiny("bert"), ["a good film", ("a film", "a bore")])
+    assert texts.shape == (2, 32)
+    assert texts.dtype == np.float32
+    np.testing.assert_allclose(ht.embed(tiny("bert"), "a good film"), texts[0], atol=1e-5)
+    with pytest.raises(ht.DataError, match=r"no\.png"):
+        ht.embed(model, [photos[0], tmp_path / "no.png"])
+    with pytest.raises(ht.ModelError, match="one vector of features per input"):
+        ht.embed(tiny("bert-spans"), "a text")
