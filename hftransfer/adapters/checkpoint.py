@@ -66,10 +66,21 @@ class Checkpoint:
     def pooling(self) -> Literal["mean", "cls", "last"] | None:
         """How sentence-transformers pools the tokens of this model, as the folder says; None where it says nothing, or
         what has no name here."""
-        for module in _modules_in(self.whole) if self.whole is not None else ():
-            if module["type"].endswith("Pooling"):
-                return _pooling_of(object_in(self.whole / module["path"] / "config.json"))  # type: ignore[operator]
+        for kind, folder in self.sentence_modules:
+            if kind == "Pooling":
+                return _pooling_of(object_in(folder / "config.json"))
         return None
+
+    @cached_property
+    def sentence_modules(self) -> list[tuple[str, Path]]:
+        """The modules of a folder of sentence-transformers in their order, by kind, and where each lies.
+
+        Raises:
+            ModelError: their list is damaged, or one lies elsewhere.
+        """
+        if self.whole is None:
+            return []
+        return [(one["type"].rpartition(".")[2], self.whole / one["path"]) for one in _modules_in(self.whole)]
 
     @cached_property
     def read_tokens(self) -> int | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
+from typing_extensions import override
 
+from hftransfer.adapters.after_pooling import after_pooling, gone_through
 from hftransfer.adapters.checkpoint import find_checkpoint, sidecar
 from hftransfer.adapters.families import require_modality
 from hftransfer.adapters.loading import load_adapter
@@ -25,6 +28,8 @@ from hftransfer.tasks import head_task
 from hftransfer.tasks.facts import ModelFacts
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hftransfer.predictors.dual import DualPredictor
 
 _HEADLESS = ("image-classification", "text-classification")
@@ -41,7 +46,7 @@ def embed(
     """Return the embedding of one image or text (D,), or those of several (N, D), in float32.
 
     `model` is a trained one, a dual encoder, which embeds images, or a backbone without a head; inputs are those of
-    `predict`. The embedding is what enters the head; a backbone's texts are pooled as its folder says, or by the mean.
+    `predict`. The embedding is what enters the head; of a folder of sentence-transformers, what that library gives.
 
     >>> ht.embed("bundled/minilm-l6", ["a good film", "a bore"]).shape
     (2, 384)
@@ -88,8 +93,26 @@ def _headless(place: Place, precision: Literal["auto", "fp32", "bf16"]) -> Predi
     pooling: Literal["native", "mean", "cls", "last"] = "native"
     if task.pools_tokens:
         pooling = checkpoint.pooling or "mean"
+    layers = after_pooling(checkpoint)
     adapter = load_adapter(checkpoint, _OUTPUTS, head=task.head, pooling=pooling)
-    return Predictor(adapter, precision, ModelFacts(task=task.name, pooling=pooling, class_names=_OUTPUTS))
+    facts = ModelFacts(task=task.name, pooling=pooling, class_names=_OUTPUTS)
+    return _Backbone(adapter, precision, facts, layers=layers)
+
+
+class _Backbone(Predictor):
+    """A backbone with the layers that sentence-transformers puts behind its pooling."""
+
+    def __init__(self, *given: Any, layers: nn.Sequential, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.layers = layers
+
+    @override
+    def embed_each(self, inputs: Sequence[object]) -> Iterator[np.ndarray | DataError]:
+        for found in super().embed_each(inputs):
+            if isinstance(found, DataError) or not len(self.layers):
+                yield found
+            else:
+                yield gone_through(self.layers, torch.from_numpy(found)[None])[0].numpy()
 
 
 def _serves(name: str, family: str, task: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import hftransfer as ht
@@ -502,6 +503,67 @@ def test_as_much_of_a_text_is_read_as_sentence_transformers_reads(tiny: TinyMode
     more = ht.fit("text-classification", model=str(folder), train=rows, data={"max_tokens": 32})
     cut, whole = (cast(np.ndarray, one) for one in load_model(more.save(tmp_path / "more")).embed_each([read, long]))
     assert np.abs(whole - cut).max() > 1e-3
+
+
+_OF_TORCH = "torch.nn.modules"
+
+
+def test_an_embedding_goes_through_the_layers_of_its_folder(tiny: TinyModels, tmp_path: Path) -> None:
+    """Pooled texts go through what sentence-transformers puts behind them (EmbeddingGemma: two layers and a norm)."""
+    folder = _sentence_folder(tiny, tmp_path / "sentences", "", {"pooling_mode_mean_tokens": True})
+    pooled = ht.embed(tiny("bert"), TEXTS)  # (N, 32)
+    assert ht.embed(folder, TEXTS) == pytest.approx(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), abs=1e-6)
+    draw = np.random.default_rng(0)
+    first, bias, second = draw.normal(size=(8, 32)), draw.normal(size=8), draw.normal(size=(8, 8))
+    scale, shift = draw.normal(size=8), draw.normal(size=8)
+    kinds = ["Transformer", "Pooling", "Dense", "Dropout", "Dense", "LayerNorm", "Normalize"]
+    paths = ["", "1_Pooling", "2_Dense", "3_Dropout", "4_Dense", "5_LayerNorm", "6_Normalize"]
+    modules = [{"path": path, "type": f"a.b.{kind}"} for kind, path in zip(kinds, paths, strict=True)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    wide = {
+        "in_features": 32,
+        "out_features": 8,
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+    }
+    square = {"in_features": 8, "out_features": 8, "bias": False, "activation_function": _LINEAR, "use_residual": True}
+    for path, settings, tensors in (
+        ("2_Dense", wide, {"linear.weight": first, "linear.bias": bias}),
+        ("4_Dense", {**square, "use_residual": True}, {"linear.weight": second}),
+        ("5_LayerNorm", {"dimension": 8}, {"norm.weight": scale, "norm.bias": shift}),
+    ):
+        (folder / path).mkdir()
+        (folder / path / "config.json").write_text(json.dumps(settings))
+        save_file(
+            {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, folder / path / "model.safetensors"
+        )
+    wanted = np.tanh(pooled @ first.T + bias)
+    wanted = wanted @ second.T + wanted
+    wanted = (wanted - wanted.mean(1, keepdims=True)) / np.sqrt(wanted.var(1, keepdims=True) + 1e-5) * scale + shift
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    assert ht.embed(folder, TEXTS) == pytest.approx(wanted, abs=1e-5)
+    for file, text, told in (
+        (
+            "2_Dense/config.json",
+            json.dumps({**wide, "activation_function": "os.system"}),
+            "activation_function os.system",
+        ),
+        ("2_Dense/config.json", json.dumps({**wide, "in_features": 16}), "the weights of that layer"),
+        ("modules.json", json.dumps(modules).replace("a.b.LayerNorm", "a.b.LSTM"), "must be Dense, LayerNorm, Dropout"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode_max_tokens": true}',
+            "the mean of all tokens, the first one or the last",
+        ),
+    ):
+        before = (folder / file).read_text()
+        (folder / file).write_text(text)
+        with pytest.raises(ModelError, match=told):
+            ht.embed(folder, TEXTS)
+        (folder / file).write_text(before)
+    (folder / "2_Dense" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"its weights in model\.safetensors"):
+        ht.embed(folder, TEXTS)
 
 
 def test_modules_lie_in_their_folder(tiny: TinyModels, tmp_path: Path) -> None:
