@@ -520,18 +520,14 @@ def test_an_embedding_goes_through_the_layers_of_its_folder(tiny: TinyModels, tm
     paths = ["", "1_Pooling", "2_Dense", "3_Dropout", "4_Dense", "5_LayerNorm", "6_Normalize"]
     modules = [{"path": path, "type": f"a.b.{kind}"} for kind, path in zip(kinds, paths, strict=True)]
     (folder / "modules.json").write_text(json.dumps(modules))
-    wide = {
-        "in_features": 32,
-        "out_features": 8,
-        "bias": True,
-        "activation_function": "torch.nn.modules.activation.Tanh",
-    }
-    square = {"in_features": 8, "out_features": 8, "bias": False, "activation_function": _LINEAR, "use_residual": True}
-    for path, settings, tensors in (
+    wide = {"in_features": 32, "out_features": 8, "bias": True, "activation_function": f"{_OF_TORCH}.activation.Tanh"}
+    square = {"in_features": 8, "out_features": 8, "bias": False, "activation_function": f"{_OF_TORCH}.linear.Identity"}
+    layers: Any = (
         ("2_Dense", wide, {"linear.weight": first, "linear.bias": bias}),
         ("4_Dense", {**square, "use_residual": True}, {"linear.weight": second}),
         ("5_LayerNorm", {"dimension": 8}, {"norm.weight": scale, "norm.bias": shift}),
-    ):
+    )
+    for path, settings, tensors in layers:
         (folder / path).mkdir()
         (folder / path / "config.json").write_text(json.dumps(settings))
         save_file(
