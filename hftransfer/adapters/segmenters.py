@@ -19,6 +19,7 @@ from hftransfer.adapters.checkpoint import Checkpoint, object_in
 from hftransfer.adapters.dense import DenseAdapter, DenseClassifier
 from hftransfer.adapters.heads import HEAD_FILE, Head, load_head
 from hftransfer.adapters.images import ImageAdapter, takes_channels_last
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS
 from hftransfer.adapters.open_clip import load_open_clip_maps
 from hftransfer.adapters.parts import Parts
 from hftransfer.adapters.pretrained import (
@@ -33,7 +34,7 @@ from hftransfer.adapters.pretrained import (
 from hftransfer.adapters.processors import load_image_processor
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.sizes import require_small_images
-from hftransfer.base.errors import ModelError, must_be
+from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
@@ -299,7 +300,13 @@ def _dense(checkpoint: Checkpoint, form: MapForm) -> DenseAdapter:
     size = size_of(processor)
     _require_whole_patches(checkpoint.name, backbone.config, size)
     classes = len(backbone.config.id2label)
-    model = DenseClassifier(backbone, classes, size)
+    try:
+        model = DenseClassifier(backbone, classes, size)
+    except FAULTS_OF_MODELS as error:  # it has no maps, or none of images of this size
+        got = f"{checkpoint.family} ({first_line(error)})"
+        allowed = f"one whose features are maps, of images of {size[0]} × {size[1]} pixels"
+        remedy = "A network made for one size takes no other: leave data.size out." if form.size is not None else ""
+        raise ModelError(must_be(f"model '{checkpoint.name}'", allowed, got, remedy)) from error
     if form.class_names is None:
         load_head(model.head, checkpoint)
     return DenseAdapter(model, processor, checkpoint.name, checkpoint.family, form.head)

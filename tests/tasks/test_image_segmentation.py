@@ -596,3 +596,15 @@ def test_a_configuration_of_a_far_larger_backbone_is_refused(
     assert checkpoint is not None
     with pytest.raises(ModelError, match="must be about as large as its weights"):
         load_adapter(checkpoint, ("a", "b"), head=head_task("image-segmentation").head, pooling=pooling)
+
+
+def test_a_backbone_without_maps_is_told(tmp_path: Path) -> None:
+    """LeViT's features are those of whole images, and its attention is made for one size."""
+    import transformers as tf
+
+    small: dict[str, Any] = {"hidden_sizes": [16, 24, 32], "depths": [1, 1, 1], "num_attention_heads": [1, 1, 1]}
+    tf.LevitModel(tf.LevitConfig(image_size=64, key_dim=[8, 8, 8], **small)).save_pretrained(tmp_path)
+    tf.LevitImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False).save_pretrained(tmp_path)
+    told = r"one whose features are maps, of images of 96 × 96 pixels; got levit .*leave data\.size out"
+    with pytest.raises(ModelError, match=told):
+        ht.fit("image-segmentation", model=tmp_path, train=_pairs(8), data={"size": 96})
