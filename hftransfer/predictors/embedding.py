@@ -21,6 +21,7 @@ from hftransfer.base.cache import new_file
 from hftransfer.base.errors import DataError, ModelError, OutputError, RecipeError, must_be, user_path
 from hftransfer.base.progress import Progress
 from hftransfer.data.inputs import InputRequest
+from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.inputs import as_list, is_one, require_no_images
 from hftransfer.predictors.load import load
 from hftransfer.predictors.predictor import Place, Predictor, all_or_faults, find_place
@@ -30,7 +31,6 @@ from hftransfer.tasks.facts import ModelFacts
 if TYPE_CHECKING:
     from torch import nn
 
-    from hftransfer.predictors.dual import DualPredictor
 
 _HEADLESS = ("image-classification", "text-classification")
 """Tasks whose head a backbone is given for the sake of what enters it."""
@@ -55,7 +55,7 @@ def embed(
         ModelError: there is no such model, or more than one vector an input enters its head.
         DataError: inputs can't be read; all of them are named.
     """
-    embedder = load_embedder(model, precision) if isinstance(model, str | os.PathLike) else model
+    embedder = model if isinstance(model, Predictor | DualPredictor) else load_embedder(model, precision)
     if isinstance(embedder, Predictor):
         embedder.require_one_row()
     given = as_list(inputs, embedder.reader)

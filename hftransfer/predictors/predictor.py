@@ -861,6 +861,9 @@ def find_place(reference: str | os.PathLike[str], revision: str | None = None) -
     """
     from hftransfer.adapters.checkpoint import fetch_model, find_checkpoint, is_hub_id, object_in
 
+    if not isinstance(reference, str | os.PathLike) or not isinstance(os.fspath(reference), str):
+        got = f"an object of {type(reference).__name__}"
+        raise ModelError(must_be("the model", "a folder, a Hub id or a run", got))
     name = at_newest(reference)
     if name.startswith(("bundled/", "open_clip:", "keras:")):
         checkpoint = find_checkpoint(name, revision)

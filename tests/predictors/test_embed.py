@@ -142,3 +142,9 @@ def test_python_embeds_one_or_many(finished, flat_data, tiny, tmp_path):
         ht.embed(model, [photos[0], tmp_path / "no.png"])
     with pytest.raises(ht.ModelError, match="one vector of features per input"):
         ht.embed(tiny("bert-spans"), "a text")
+    wrong: Any
+    for wrong in (3, None, b"a"):
+        with pytest.raises(ht.ModelError, match="the model must be a folder, a Hub id or a run; got an object of"):
+            ht.embed(wrong, "a text")
+        with pytest.raises(ht.ModelError, match="the model must be a folder, a Hub id or a run; got an object of"):
+            ht.load(wrong)
