@@ -120,10 +120,10 @@ class SegmenterAdapter(ImageAdapter):
         if backbone is None:
             return super()._find_stages()
         if (network := getattr(backbone, "_backbone", None)) is not None:
-            lists = [getattr(network, name) for name in ("blocks", "stages") if hasattr(network, name)]
-            if lists:
+            children = dict(network.named_children())
+            if lists := [children[name] for name in ("blocks", "stages") if name in children]:
                 return list(lists[0].children())
-            return [child for name, child in network.named_children() if re.fullmatch(r"[a-z]+_?\d", name)]
+            return [child for name, child in children.items() if re.fullmatch(r"[a-z]+_?\d", name)]
         return stages_of(backbone, backbone.config.model_type)
 
     def learn_mode(self, boundary: int, *, on: bool) -> None:

@@ -9,7 +9,8 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 import hftransfer as ht
 from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.loading import load_adapter
+from hftransfer.adapters.segmenters import SegmenterAdapter
 from hftransfer.base.errors import DataError, HftransferError, ModelError, RecipeError
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
@@ -608,3 +610,18 @@ def test_a_backbone_without_maps_is_told(tmp_path: Path) -> None:
     told = r"one whose features are maps, of images of 96 × 96 pixels; got levit .*leave data\.size out"
     with pytest.raises(ModelError, match=told):
         ht.fit("image-segmentation", model=tmp_path, train=_pairs(8), data={"size": 96})
+
+
+def test_stages_of_a_decoders_network_are_its_parts_by_name() -> None:
+    """timm's HRNet has a method `stages`."""
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer1, self.stage2, self.fuse = (torch.nn.Linear(2, 2) for _ in range(3))
+
+        def stages(self) -> None: ...
+
+    network, adapter = Network(), object.__new__(SegmenterAdapter)
+    adapter.model = cast(Any, SimpleNamespace(backbone=SimpleNamespace(_backbone=network)))
+    assert adapter._find_stages() == [network.layer1, network.stage2]
