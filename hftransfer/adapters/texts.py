@@ -340,13 +340,20 @@ def _most_tokens(model: PreTrainedModel | PooledClassifier, tokenizer: PreTraine
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0
     # A tokenizer without a limit gives a number of thirty digits.
     limits = [ENDLESS_TOKENS, int(min(tokenizer.model_max_length, ENDLESS_TOKENS))]
-    if positions > 0:  # XLNet, which has no limit, says -1
+    # XLNet, which has no limit, says -1. DeBERTa-v2 and T5 say 512, and know how far apart two tokens are alone.
+    is_relative = getattr(config, "relative_attention", False) or hasattr(config, "relative_attention_num_buckets")
+    if positions > 0 and (_position_tables(model) or not is_relative):
         limits.append(positions - positions_before_the_first(model))
     return max(1, min(limits))
 
 
 def positions_before_the_first(model: nn.Module) -> int:
     """Return how many positions no token has: those of RoBERTa and its kin count on from the padding's."""
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
-    padding = (getattr(table, "padding_idx", None) for table in tables)
+    padding = [table.padding_idx for table in _position_tables(model)]
     return max((place + 1 for place in padding if place is not None), default=0)
+
+
+def _position_tables(model: nn.Module) -> list[nn.Embedding]:
+    """Return the tables with a vector for each position in a text."""
+    named = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    return [module for module in named if isinstance(module, nn.Embedding)]
