@@ -75,7 +75,8 @@ def load_segmenter(checkpoint: Checkpoint, form: MapForm) -> ImageAdapter:
     if form.class_names is None or is_segmenter(checkpoint):
         return _native(checkpoint, form)
     if form.pooling == "native":
-        if (backbone := pyramid_backbone(checkpoint)) is not None:
+        backbone = pyramid_backbone(checkpoint)
+        if backbone is not None and _gives_what_it_says(backbone, checkpoint, form):
             return _decoder(checkpoint, form, backbone)
         if checkpoint.family in _OWN_DECODERS:
             return _native(checkpoint, replace(form, head=replace(form.head, decoder=_OWN_DECODERS[checkpoint.family])))
@@ -239,6 +240,18 @@ def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
     absent = [key for key in info["missing_keys"] if not re.search(r"(^|\.)(hidden_states_norms|layernorm)\b", key)]
     require_whole(f"model '{checkpoint.name}'", absent)
     return backbone
+
+
+def _gives_what_it_says(backbone: PreTrainedModel, checkpoint: Checkpoint, form: MapForm) -> bool:
+    """Return whether a backbone's maps (B, D, h, w) have the channels that it says: timm's Swin and MambaOut give
+    (B, h, w, D), and HGNetV2 of transformers has others."""
+    size = size_of(sized_processor(load_image_processor(checkpoint), form.size))
+    try:
+        with torch.no_grad():
+            maps = backbone.eval()(torch.zeros(1, 3, *size)).feature_maps
+    except FAULTS_OF_MODELS:
+        return False
+    return [own.shape[1] for own in maps] == list(backbone.channels)
 
 
 def _timm_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:

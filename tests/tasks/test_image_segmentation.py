@@ -625,3 +625,26 @@ def test_stages_of_a_decoders_network_are_its_parts_by_name() -> None:
     network, adapter = Network(), object.__new__(SegmenterAdapter)
     adapter.model = cast(Any, SimpleNamespace(backbone=SimpleNamespace(_backbone=network)))
     assert adapter._find_stages() == [network.layer1, network.stage2]
+
+
+def test_a_backbone_with_channels_last_gets_a_linear_layer(tmp_path: Path, without_figures: None) -> None:
+    """timm's Swin and MambaOut give maps (B, h, w, D), which transformers' decoder can't read."""
+    import transformers as tf
+
+    torch.manual_seed(0)
+    settings = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0, "num_classes": 2}
+    config = tf.TimmWrapperConfig(architecture="test_mambaout", num_labels=2, pretrained_cfg=settings)
+    tf.TimmWrapperForImageClassification(config).save_pretrained(tmp_path / "backbone")
+    learned = ht.fit(
+        "image-segmentation",
+        model=tmp_path / "backbone",
+        train=_pairs(12),
+        data={"size": 64},
+        strategy="fine-tune:1",
+        epochs=1,
+        progress=SILENT,
+    )
+    pictures = [picture for picture, _ in _pairs(3)]
+    again = load_model(learned.save(tmp_path / "saved"))
+    for picture in pictures:
+        assert np.array_equal(_segmented(learned, picture).ids, _segmented(again, picture).ids)
