@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hftransfer.adapters.anatomy import Inputs, Trace
 from hftransfer.adapters.families import FAMILIES, Modality
 from hftransfer.adapters.heads import Head, save_head
-from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_peft, quiet_transformers
 from hftransfer.adapters.lora import LoraLayers, save_matrices
 from hftransfer.adapters.own_head import OwnHead
 from hftransfer.adapters.parts import Parts
@@ -368,11 +368,19 @@ class Adapter(ABC):
         self.save_processor(folder)
 
     def merged(self) -> Adapter:
-        """Return a copy whose matrices are added into the layers they stand beside: a native model again."""
+        """Return a copy whose matrices are added into the layers they stand beside: a native model again.
+
+        Raises:
+            ModelError: peft can't add them.
+        """
         assert self.peft is not None
-        with quiet_peft():
-            # Merging changes weights in place: the model itself goes on learning.
-            whole = copy.deepcopy(self.peft).merge_and_unload()
+        try:
+            with quiet_peft():
+                # Merging changes weights in place: the model itself goes on learning.
+                whole = copy.deepcopy(self.peft).merge_and_unload()
+        except FAULTS_OF_MODELS as error:  # DLA has a part with a name that peft gives its own layers
+            allowed = "one whose matrices peft merges"
+            raise ModelError(must_be(f"model '{self.name}'", allowed, f"an error ({first_line(error)})")) from error
         return self.with_model(whole)
 
 

@@ -162,9 +162,12 @@ def _backbone_class(config: PreTrainedConfig) -> str:
 
 
 def _give_one_head(model: PreTrainedModel, info: LoadingReport, *, is_new: bool) -> None:
-    """Give a distilled network of timm one head for two, of which no weights are missing then."""
+    """Give a network of timm one linear head: for two of a distilled one, of which no weights are missing then, and for
+    a convolution."""
     from hftransfer.adapters.distilled import with_one_head
+    from hftransfer.adapters.pointwise import with_linear_head
 
+    with_linear_head(getattr(model, "timm_model", None))
     second = with_one_head(model, is_new=is_new)
     info["missing_keys"] = set(info["missing_keys"]) - second
     info["mismatched_keys"] = {one for one in info["mismatched_keys"] if one[0] not in second}

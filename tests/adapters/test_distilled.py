@@ -28,6 +28,11 @@ TWO_HEADS: dict[str, dict[str, Any]] = {
     "pit_ti_distilled_224": {"base_dims": [8, 8, 8], "depth": [1, 1, 1], "heads": [1, 2, 2], "img_size": 64},
     "swiftformer_xs": {"layers": [1, 1, 1, 1], "embed_dims": [8, 8, 8, 16]},
 }
+CONVOLVED: dict[str, dict[str, Any]] = {
+    "resnetv2_18": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 16], "stem_chs": 8},
+    "dpn48b": {"k_sec": [1, 1, 1, 1], "inc_sec": [4, 4, 4, 4], "k_r": 8, "groups": 2, "num_init_features": 8},
+    "dla34": {"levels": [1, 1, 1, 1, 1, 1], "channels": [8, 8, 8, 8, 8, 16]},
+}
 OTHERS: dict[str, dict[str, Any]] = {
     "coat_tiny": {
         **{"embed_dims": [16, 16, 16, 16], "serial_depths": [1, 1, 1, 1], "mlp_ratios": [2, 2, 2, 2]},
@@ -43,7 +48,7 @@ SLOW_TUNE = {"kind": "fine-tune", "learning_rate": 1e-6}
 
 def _written(name: str, folder: Path, classes: int = 5) -> Path:
     """A checkpoint as timm's are: tensors that layers share are there under each of their names."""
-    arguments = (TWO_HEADS | OTHERS)[name]
+    arguments = (TWO_HEADS | CONVOLVED | OTHERS)[name]
     side = arguments.get("img_size", 240 if name.startswith("crossvit") else 224)
     settings = {"input_size": [3, side, side], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": classes}
     labels = {number: f"c{number}" for number in range(classes)}
@@ -83,10 +88,13 @@ def _scores(model: ht.Predictor) -> np.ndarray:
             *((name, strategy) for name in list(TWO_HEADS)[3:] for strategy in ("linear-probe", SLOW_TUNE)),
             *(("levit_128s", "lora:2"), ("repvit_m1", "lora:2"), ("deit_tiny_distilled_patch16_224", SLOW_TUNE)),
             *(("coat_tiny", "linear-probe"), ("coat_tiny", SLOW_TUNE)),
+            *((name, strategy) for name in list(CONVOLVED)[:2] for strategy in (SLOW_TUNE, "lora:2")),
+            *((name, "linear-probe") for name in list(CONVOLVED)[1:]),
         ),
+        ("resnetv2_18", "linear-probe"),
     ],
 )
-def test_both_heads_are_written_as_the_one_that_learned(name: str, strategy: Any, tmp_path: Path) -> None:
+def test_heads_are_written_as_timm_has_them(name: str, strategy: Any, tmp_path: Path) -> None:
     folder = _written(name, tmp_path / "base")
     more: dict[str, Any] = {} if strategy == "linear-probe" else {"epochs": 2, "batch_size": 4}
     model = ht.fit("image-classification", model=folder, train=ROWS, strategy=strategy, progress=SILENT, **more)
@@ -96,6 +104,15 @@ def test_both_heads_are_written_as_the_one_that_learned(name: str, strategy: Any
     native = ht.export(model, tmp_path / "merged", format="merged").folder if strategy == "lora:2" else saved
     assert _plain(native) == pytest.approx(expected, abs=1e-5)
     assert np.ptp(expected[:, 0]) > 1e-3
+
+
+@pytest.mark.slow
+def test_a_network_that_peft_takes_for_its_own_layer_is_not_merged(tmp_path: Path) -> None:
+    """DLA has a `base_layer`, as peft's layers do."""
+    folder = _written("dla34", tmp_path / "base")
+    model = ht.fit("image-classification", model=folder, train=ROWS, strategy="lora:2", epochs=1, progress=SILENT)
+    with pytest.raises(ModelError, match="one whose matrices peft merges"):
+        ht.export(model, tmp_path / "merged", format="merged")
 
 
 def test_heads_that_differ_are_left_to_the_network(tmp_path: Path) -> None:
