@@ -446,7 +446,7 @@ def test_a_length_beyond_the_models_is_told(tiny: TinyModels, tmp_path: Path) ->
     progress = Progress(None)
     progress.write_log(tmp_path / "log.txt")
     _fit(tiny, progress=progress, data={"max_tokens": 1000})
-    assert "data.max_tokens is 1000, but the model takes at most 512" in (tmp_path / "log.txt").read_text()
+    assert "data.max_tokens is 1,000, but the model takes at most 512" in (tmp_path / "log.txt").read_text()
 
 
 def test_an_adapter_as_the_model_is_told(tiny: TinyModels, tmp_path: Path) -> None:
