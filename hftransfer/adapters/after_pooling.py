@@ -33,8 +33,9 @@ def after_pooling(checkpoint: Checkpoint) -> nn.Sequential:
     layers = nn.Sequential()
     if checkpoint.whole is None:
         return layers
+    _require_plain_inputs(checkpoint)
     is_pooled = False
-    for kind, folder in checkpoint.sentence_modules:
+    for place, (kind, folder) in enumerate(checkpoint.sentence_modules):
         if kind == "Pooling":
             is_pooled = True
             if checkpoint.pooling is None:
@@ -42,7 +43,25 @@ def after_pooling(checkpoint: Checkpoint) -> nn.Sequential:
                 raise ModelError(must_be(f"the pooling of '{checkpoint.name}'", allowed, "another"))
         elif is_pooled:
             layers.append(_layer(kind, folder))
+        elif place > 0:  # the first is the backbone, which old folders call BERT
+            allowed = "a Transformer, its Pooling, and layers behind that"
+            raise ModelError(must_be(f"the modules of '{checkpoint.name}'", allowed, f"{kind} before the Pooling"))
     return layers.eval().requires_grad_(False)
+
+
+def _require_plain_inputs(checkpoint: Checkpoint) -> None:
+    """Return if texts are embedded as they are, and whole.
+
+    Raises:
+        ModelError: the folder says that a prompt goes before each, or that the first numbers alone are kept.
+    """
+    assert checkpoint.whole is not None
+    said = object_in(checkpoint.whole / "config_sentence_transformers.json")
+    given = [f"{key}: {said[key]}" for key in ("default_prompt_name", "truncate_dim") if said.get(key)]
+    if given:
+        where = f"config_sentence_transformers.json of '{checkpoint.name}'"
+        remedy = "Set them to null in the file; put the prompt before the texts, or keep the first numbers, yourself."
+        raise ModelError(must_be(where, "without default_prompt_name and truncate_dim", ", ".join(given), remedy))
 
 
 def _layer(kind: str, folder: Path) -> nn.Module:

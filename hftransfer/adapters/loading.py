@@ -32,7 +32,7 @@ from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.scoring import require_names
 from hftransfer.adapters.segmenters import MapForm, load_segmenter
 from hftransfer.adapters.text_pairs import PairedClassifier, PairedTextAdapter
-from hftransfer.adapters.texts import PooledClassifier, PooledTextAdapter, TextAdapter
+from hftransfer.adapters.texts import ENDLESS_TOKENS, PooledClassifier, PooledTextAdapter, TextAdapter
 from hftransfer.base.errors import ModelError, must_be
 
 if TYPE_CHECKING:
@@ -129,8 +129,11 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
     if isinstance(model, PairedClassifier):
         of_texts = PairedTextAdapter
     adapter = of_texts(model, load_tokenizer(checkpoint), name, family, head)
-    if isinstance(adapter, PooledTextAdapter) and checkpoint.read_tokens is not None:
-        adapter.usual_tokens = checkpoint.read_tokens
+    if isinstance(adapter, PooledTextAdapter) and checkpoint.whole is not None:
+        # Where its folder has no number, sentence-transformers reads all that the model and its tokenizer take.
+        whole = adapter.max_tokens if adapter.max_tokens < ENDLESS_TOKENS else None
+        if (read := checkpoint.read_tokens or whole) is not None:
+            adapter.usual_tokens = read
     return adapter
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ENDLESS_TOKENS = 1 << 20
 """The limit of models that have none."""
+_TRIAL_PADDING = 9
 _TRIAL_TEXTS = (
     "a few words, so that there are several tokens",
     "a few words more, so that the second is longer than it",
@@ -261,9 +262,14 @@ class TextAdapter(Adapter):
         return True
 
     def _is_alike_beside_others(self) -> bool:
+        inputs = self.sample_inputs(1)
+        # By so many columns: of a few a model may make little, and two texts may be of one length.
+        fill = {"input_ids": self.processor.pad_token_id}
+        columns = (0, _TRIAL_PADDING if "attention_mask" in inputs else 0)
+        padded = {name: functional.pad(one, columns, value=fill.get(name, 0)) for name, one in inputs.items()}
         with torch.no_grad():
-            alone = self.above(self.sample_inputs(1), 0)[0]
-            beside = self.above(self.sample_inputs(2), 0)[0][: len(alone)]
+            alone = self.above(inputs, 0)[0]
+            beside = self.above(padded, 0)[0][: len(alone)]
         return alike(beside, alone)
 
 

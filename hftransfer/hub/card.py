@@ -87,6 +87,8 @@ class Card:
     seed: int | None = None
     name: str = ""
     """That of the recipe, where there was one."""
+    pads: bool = True
+    """Whether texts of several lengths may go through it together, padded."""
     pads_always: bool = False
     """Of a dual encoder: whether its texts are all padded to one length."""
     examples: Sequence[Mapping[str, str]] = ()
@@ -364,6 +366,8 @@ def _native(card: Card, folder: Path, base: str) -> str:
     if card.is_dual:
         return dual_use(is_open_clip=is_open_clip, pads_always=card.pads_always)
     text = native_use(card.task, card.facts, base, card.max_tokens, is_open_clip=is_open_clip)
+    if not card.pads:
+        text = text.replace("padding=True, ", "") + "\n\nGive it one text at a time: padding would change its scores."
     is_half = card.facts.pooling in ("mean", "cls", "last") and _is_encoder_alone(folder)
     return text.replace("AutoModel", "AutoModelForTextEncoding") if is_half else text
 

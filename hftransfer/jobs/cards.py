@@ -55,6 +55,7 @@ def write_own_card(
         counts=splits.counts() if splits.class_names else {},
         skipped=len(splits.skipped),
         environment=learned.environment,
+        pads=learned.adapter is None or learned.adapter.split.pads,
         pads_always=learned.pads_always,
         examples=[{name: text[:_LONGEST_TEXT] for name, text in row.content.widget.items()} for row in _shown(rows)],
     )

@@ -89,6 +89,10 @@ def _headless(place: Place, precision: Literal["auto", "fp32", "bf16"]) -> Predi
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
     assert checkpoint is not None
     fitting = [name for name in _HEADLESS if _serves(checkpoint.name, checkpoint.family, name)]
+    # A family that is not known may be of either: one of texts has a tokenizer, and prepares no images.
+    is_of_texts = any((checkpoint.folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    if len(fitting) > 1 and is_of_texts and not (checkpoint.folder / "preprocessor_config.json").is_file():
+        fitting.reverse()
     task = head_task(fitting[0] if fitting else _HEADLESS[0])
     pooling: Literal["native", "mean", "cls", "last"] = "native"
     if task.pools_tokens:
