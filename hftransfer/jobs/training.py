@@ -284,6 +284,9 @@ def _make_ready(
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
     pair = recipe.strategy.pair_for(task, pairs=splits.has_pairs)
     pooling = recipe.strategy.pooling_for(task, checkpoint.pooling, pair)
+    is_pooled = any(kind == "Pooling" for kind, _ in checkpoint.sentence_modules)
+    if pooling == "mean" and is_pooled and checkpoint.pooling is None:
+        session.progress.line("the model's folder pools tokens in a way that is not known here: their mean is taken")
     load = partial(
         load_adapter,
         checkpoint,

@@ -26,6 +26,7 @@ from hftransfer.adapters.checkpoint import find_checkpoint
 from hftransfer.adapters.libraries import quiet_peft, quiet_transformers
 from hftransfer.base.cache import cache_folder
 from hftransfer.base.errors import DataError, ModelError, RecipeError
+from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.rows import AbsentContent, Row
 from hftransfer.predictors.embedding import load_embedder
@@ -479,8 +480,12 @@ def test_a_folder_of_sentence_transformers_is_taken_with_its_own_pooling(
     recipe = {"task": "text-classification", "model": str(folder), "data": str(text_data)}
     ht.check(recipe)
     rows = [(text, str(n % 2)) for n, text in enumerate(TEXTS * 3)]
-    model = ht.fit("text-classification", model=str(folder), train=rows)
+    progress = Progress(None)
+    progress.write_log(tmp_path / "log.txt")
+    model = ht.fit("text-classification", model=str(folder), train=rows, progress=progress)
     assert model.facts.pooling == pooling
+    told = "pools tokens in a way that is not known here"
+    assert (told in (tmp_path / "log.txt").read_text()) == ("pooling_mode_max_tokens" in modes)
     asked = ht.fit("text-classification", model=str(folder), train=rows, strategy=ht.LinearProbe(pooling="mean"))
     assert asked.facts.pooling == "mean"
     assert load_model(model.save(tmp_path / "saved")).predict(TEXTS[0]) == model.predict(TEXTS[0])
@@ -546,6 +551,7 @@ def test_an_embedding_goes_through_the_layers_of_its_folder(tiny: TinyModels, tm
         ),
         ("2_Dense/config.json", json.dumps({**wide, "in_features": 16}), "the weights of that layer"),
         ("modules.json", json.dumps(modules).replace("a.b.LayerNorm", "a.b.LSTM"), "must be Dense, LayerNorm, Dropout"),
+        ("modules.json", json.dumps([modules[0], modules[2], *modules[1:]]), "got Dense before the Pooling"),
         (
             "1_Pooling/config.json",
             '{"pooling_mode_max_tokens": true}',
@@ -557,6 +563,13 @@ def test_an_embedding_goes_through_the_layers_of_its_folder(tiny: TinyModels, tm
         with pytest.raises(ModelError, match=told):
             ht.embed(folder, TEXTS)
         (folder / file).write_text(before)
+    for setting in ({"default_prompt_name": "query"}, {"truncate_dim": 4}):
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "q: "}, **setting}))
+        with pytest.raises(
+            ModelError, match=f"without default_prompt_name and truncate_dim; got {next(iter(setting))}"
+        ):
+            ht.embed(folder, TEXTS)
+        (folder / "config_sentence_transformers.json").unlink()
     (folder / "2_Dense" / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"its weights in model\.safetensors"):
         ht.embed(folder, TEXTS)

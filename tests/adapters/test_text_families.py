@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,30 @@ def test_where_padding_would_be_seen_texts_of_one_length_go_together(
             with torch.no_grad():
                 logits = plain(**{key: inputs[key] for key in takes if key in inputs}).logits[0]
             assert logits.softmax(0).numpy() == pytest.approx(scores, abs=1e-5)
+
+
+def test_padding_is_tried_where_texts_to_try_with_are_of_one_length(written: Any, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 6  # both are cut to it
+    shutil.copytree(written("fnet"), tmp_path / "short")
+    with quiet_transformers():
+        tokenizer.save_pretrained(tmp_path / "short")
+    adapter = _adapter(tmp_path / "short", TEXT_CLASSES)
+    assert adapter.sample_inputs(2)["attention_mask"].all()
+    assert not adapter.split.pads
+
+
+def test_backbones_of_texts_are_embedded_and_their_cards_tell_of_padding(written: Any, tmp_path: Path) -> None:
+    """Of a family that is not known the files tell whether it is of texts."""
+    folder, texts = written("fnet"), [*TEXTS, "the film"]
+    with quiet_transformers(), torch.no_grad():
+        plain, tokenizer = transformers.AutoModel.from_pretrained(folder).eval(), tiny_tokenizer()
+        hidden = [plain(tokenizer(text, return_tensors="pt")["input_ids"]).last_hidden_state[0] for text in texts]
+    assert ht.embed(folder, texts) == pytest.approx(np.stack([one.mean(0).numpy() for one in hidden]), abs=1e-5)
+    probe = ht.fit("text-classification", model=folder, train=ROWS, progress=SILENT)
+    card = (probe.save(tmp_path / "saved") / "README.md").read_text()
+    assert "padding=True" not in card
+    assert "one text at a time: padding would change its scores" in card
 
 
 def test_features_and_tokens_are_those_of_texts_alone(written: Any) -> None:
