@@ -101,6 +101,9 @@ def export(
     if format not in get_args(Form):
         remedy = _way_to_gguf(model) if str(format).lower() == "gguf" else ""
         raise RecipeError(must_be("--format", "merged, onnx or keras", f"'{format}'", remedy))
+    if data is not None and not isinstance(data, str | os.PathLike):
+        raise RecipeError(must_be("data", "a path, or a data set by its name", f"an object of {type(data).__name__}"))
+    data = os.fspath(data) if data is not None else None
     progress, run = progress or Progress(), None
     if isinstance(model, Predictor):
         predictor, name = model, Path(model.source.name).name

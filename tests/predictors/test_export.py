@@ -173,6 +173,9 @@ def test_what_can_not_be_exported_is_told(finished: Any, tiny: TinyModels, tmp_p
     folder = finished("resnet").folder
     whole = call("export", folder, "--format", "merged", "--out", tmp_path / "x")
     assert missing_words(whole.stderr, ("a LoRA adapter", "plain transformers loads its folder")) == []
+    rows: Any = [("a photo", "a label")]
+    with pytest.raises(ht.RecipeError, match="data must be a path, or a data set by its name; got an object of list"):
+        ht.export(folder, tmp_path / "x", data=rows)
     odd = call("export", folder, "--format", "tflite")
     assert missing_words(odd.stderr, ("--format must be merged, onnx or keras; got 'tflite'",)) == []
     dual = call("export", tiny("clip-dual"), "--out", tmp_path / "x")
