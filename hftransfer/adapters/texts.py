@@ -263,10 +263,14 @@ class TextAdapter(Adapter):
 
     def _is_alike_beside_others(self) -> bool:
         inputs = self.sample_inputs(1)
+        length = inputs["input_ids"].shape[-1]
+        if length >= self.max_tokens:  # half of it has room for padding
+            length = (length + 1) // 2
+            inputs = {name: one[..., :length] for name, one in inputs.items()}
         # By so many columns: of a few a model may make little, and two texts may be of one length.
+        columns = min(_TRIAL_PADDING, self.max_tokens - length) if "attention_mask" in inputs else 0
         fill = {"input_ids": self.processor.pad_token_id}
-        columns = (0, _TRIAL_PADDING if "attention_mask" in inputs else 0)
-        padded = {name: functional.pad(one, columns, value=fill.get(name, 0)) for name, one in inputs.items()}
+        padded = {name: functional.pad(one, (0, columns), value=fill.get(name, 0)) for name, one in inputs.items()}
         with torch.no_grad():
             alone = self.above(inputs, 0)[0]
             beside = self.above(padded, 0)[0][: len(alone)]
