@@ -137,7 +137,7 @@ class DataSettings(BaseModel):
     tile: int | None = Field(
         None,
         ge=32,
-        le=1 << 20,
+        le=8192,
         description="of segmentation: cut larger images into overlapping squares of so many pixels",
     )
     split_column: str | None = Field(

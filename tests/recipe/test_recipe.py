@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hftransfer.base.errors import RecipeError
 from hftransfer.base.shipped import shipped_recipes
+from hftransfer.data.settings import DataSettings
 from hftransfer.jobs.run import run
 from hftransfer.recipe import (
     LoadedRecipe,
@@ -595,3 +597,10 @@ def test_a_fault_in_an_override_is_not_blamed_on_the_file(written):
     text = told(written(WHOLE + "strategy: {kind: linear-probe}\n"), ["strategy=linearprobe", "trian.seed=1"])
     assert missing_words(text, ("override strategy.kind must be linear-probe", "override trian must be")) == []
     assert "mine.yaml" not in text
+
+
+@pytest.mark.parametrize(("setting", "most"), [("tile", 8192), ("max_tokens", 1 << 20)])
+def test_tiles_and_texts_have_each_a_bound_of_their_own(setting: str, most: int) -> None:
+    assert getattr(DataSettings.model_validate({"source": "x", setting: most}), setting) == most
+    with pytest.raises(ValidationError, match=f"less than or equal to {most}"):
+        DataSettings.model_validate({"source": "x", setting: most + 1})
