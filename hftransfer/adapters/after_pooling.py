@@ -34,13 +34,13 @@ def after_pooling(checkpoint: Checkpoint) -> nn.Sequential:
     if checkpoint.whole is None:
         return layers
     _require_plain_inputs(checkpoint)
+    if checkpoint.pools_otherwise:
+        allowed = "by the mean of all tokens, the first one or the last one"
+        raise ModelError(must_be(f"the pooling of '{checkpoint.name}'", allowed, "another"))
     is_pooled = False
     for place, (kind, folder) in enumerate(checkpoint.sentence_modules):
         if kind == "Pooling":
             is_pooled = True
-            if checkpoint.pooling is None:
-                allowed = "by the mean of all tokens, the first one or the last one"
-                raise ModelError(must_be(f"the pooling of '{checkpoint.name}'", allowed, "another"))
         elif is_pooled:
             layers.append(_layer(kind, folder))
         elif place > 0:  # the first is the backbone, which old folders call BERT

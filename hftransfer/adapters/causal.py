@@ -13,13 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from hftransfer.adapters.anatomy import Inputs, Reached, alike
 from hftransfer.adapters.base import Activations
-from hftransfer.adapters.heads import LANGUAGE, Head
 from hftransfer.adapters.libraries import FAULTS_OF_MODELS, quiet_transformers
 from hftransfer.adapters.texts import ENDLESS_TOKENS, TextAdapter, Tokens
 from hftransfer.base.errors import ModelError, first_line, must_be
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    pass
 
 LABELS = "labels"
 """The name of the input that says which tokens are learned: (B, T), 1 or 0. The model is not given it."""
@@ -35,20 +34,10 @@ class CausalAdapter(TextAdapter):
     (B, T, 3), in place of logits (B, T, V): those are made where a token is learned alone, a few at a time."""
 
     carried: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "position_ids")
-    usual_tokens = ENDLESS_TOKENS
+    usual_tokens: ClassVar[int] = ENDLESS_TOKENS
     can_go_by_length: ClassVar[bool] = False
     packs: bool = False
     """Whether the texts of a batch go through the network in one row, without padding."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        processor: PreTrainedTokenizerBase,
-        name: str = "",
-        family: str = "",
-        head: Head = LANGUAGE,
-    ) -> None:
-        super().__init__(model, processor, name, family, head)
 
     def pad(self, batch: Sequence[Tokens], at_least: int = 0) -> Inputs:
         """Return `input_ids`, `attention_mask` and `labels`, each (B, T), padded on the right."""

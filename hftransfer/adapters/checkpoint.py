@@ -71,6 +71,11 @@ class Checkpoint:
                 return _pooling_of(object_in(folder / "config.json"))
         return None
 
+    @property
+    def pools_otherwise(self) -> bool:
+        """Return whether sentence-transformers pools the tokens of this model in a way that has no name here."""
+        return self.pooling is None and any(kind == "Pooling" for kind, _ in self.sentence_modules)
+
     @cached_property
     def sentence_modules(self) -> list[tuple[str, Path]]:
         """The modules of a folder of sentence-transformers in their order, by kind, and where each lies.

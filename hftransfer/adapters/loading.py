@@ -133,7 +133,7 @@ def _adapter_of(model: PreTrainedModel | PooledClassifier, checkpoint: Checkpoin
         # Where its folder has no number, sentence-transformers reads all that the model and its tokenizer take.
         whole = adapter.max_tokens if adapter.max_tokens < ENDLESS_TOKENS else None
         if (read := checkpoint.read_tokens or whole) is not None:
-            adapter.usual_tokens = read
+            adapter.folder_tokens = read
     return adapter
 
 

@@ -75,9 +75,10 @@ def load_segmenter(checkpoint: Checkpoint, form: MapForm) -> ImageAdapter:
     if form.class_names is None or is_segmenter(checkpoint):
         return _native(checkpoint, form)
     if form.pooling == "native":
-        backbone = pyramid_backbone(checkpoint)
-        if backbone is not None and _gives_what_it_says(backbone, checkpoint, form):
-            return _decoder(checkpoint, form, backbone)
+        if (backbone := pyramid_backbone(checkpoint)) is not None:
+            processor = sized_processor(load_image_processor(checkpoint), form.size)
+            if _gives_what_it_says(backbone, size_of(processor)):
+                return _decoder(checkpoint, form, backbone, processor)
         if checkpoint.family in _OWN_DECODERS:
             return _native(checkpoint, replace(form, head=replace(form.head, decoder=_OWN_DECODERS[checkpoint.family])))
     return _dense(checkpoint, form)
@@ -242,10 +243,9 @@ def pyramid_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
     return backbone
 
 
-def _gives_what_it_says(backbone: PreTrainedModel, checkpoint: Checkpoint, form: MapForm) -> bool:
+def _gives_what_it_says(backbone: PreTrainedModel, size: tuple[int, int]) -> bool:
     """Return whether a backbone's maps (B, D, h, w) have the channels that it says: timm's Swin and MambaOut give
     (B, h, w, D), and HGNetV2 of transformers has others."""
-    size = size_of(sized_processor(load_image_processor(checkpoint), form.size))
     try:
         with torch.no_grad():
             maps = backbone.eval()(torch.zeros(1, 3, *size)).feature_maps
@@ -280,7 +280,9 @@ def _timm_backbone(checkpoint: Checkpoint) -> PreTrainedModel | None:
     return backbone
 
 
-def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -> SegmenterAdapter:
+def _decoder(
+    checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel, processor: BaseImageProcessor
+) -> SegmenterAdapter:
     """Return a backbone under UPerNet's decoder (Xiao et al., arXiv 1807.10221), with random weights and few
     channels."""
     from transformers import UperNetConfig, UperNetForSemanticSegmentation
@@ -292,7 +294,6 @@ def _decoder(checkpoint: Checkpoint, form: MapForm, backbone: PreTrainedModel) -
     name_classes(config, form.class_names)
     model = UperNetForSemanticSegmentation(config)
     model.backbone.load_state_dict(backbone.state_dict())
-    processor = sized_processor(load_image_processor(checkpoint), form.size)
     _require_whole_patches(checkpoint.name, backbone.config, size_of(processor))
     head = replace(form.head, decoder="decode_head")
     adapter = SegmenterAdapter(model.eval(), processor, checkpoint.name, checkpoint.family, head)

@@ -45,8 +45,10 @@ class TextAdapter(Adapter):
 
     modality: ClassVar[Modality] = "text"
     carried: ClassVar[tuple[str, ...]] = _TOKEN_INPUTS
-    usual_tokens: int = 512
-    """The length to which texts are cut where nobody asks for another."""
+    usual_tokens: ClassVar[int] = 512
+    """The length to which texts are cut where nobody says another."""
+    folder_tokens: int | None = None
+    """The length that the model's folder of sentence-transformers says."""
     can_go_by_length: ClassVar[bool] = True
     """Whether texts of one length may go through a network together, where padding would change what it gives."""
 
@@ -117,12 +119,12 @@ class TextAdapter(Adapter):
 
     def longest(self, max_tokens: int | None) -> int:
         """Return the length in tokens to which texts are cut: as asked, within the model's limit."""
-        return min(max_tokens or self.usual_tokens, self.max_tokens)
+        return min(max_tokens or self.folder_tokens or self.usual_tokens, self.max_tokens)
 
     def notes_on(self, max_tokens: int | None, cut: int = 0) -> list[str]:
         """Return a note if a longer length is wanted than the model takes, or texts were cut that it would take."""
         if max_tokens is None:
-            if not cut or self.max_tokens <= self.usual_tokens:
+            if not cut or self.max_tokens <= self.longest(None):
                 return []
             most = f"at most {self.max_tokens:,}" if self.max_tokens < ENDLESS_TOKENS else "texts of any length"
             return [f"the model takes {most}: a larger data.max_tokens cuts less, and costs time and memory"]

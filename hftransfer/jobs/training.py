@@ -284,8 +284,7 @@ def _make_ready(
     compute = together.together(lambda: choose_compute(recipe.train.precision, recipe.train.inference_batch_size))
     pair = recipe.strategy.pair_for(task, pairs=splits.has_pairs)
     pooling = recipe.strategy.pooling_for(task, checkpoint.pooling, pair)
-    is_pooled = any(kind == "Pooling" for kind, _ in checkpoint.sentence_modules)
-    if pooling == "mean" and is_pooled and checkpoint.pooling is None:
+    if pooling == "mean" and checkpoint.pools_otherwise:
         session.progress.line("the model's folder pools tokens in a way that is not known here: their mean is taken")
     load = partial(
         load_adapter,
@@ -396,7 +395,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         pair=pair,
         class_names=done.task.output_names(done.splits),
         # A saved model has no folder of sentence-transformers beside it that says how much it reads.
-        max_tokens=recipe.data.max_tokens or vars(done.adapter).get("usual_tokens"),
+        max_tokens=recipe.data.max_tokens or getattr(done.adapter, "folder_tokens", None),
         stride_tokens=recipe.data.stride_tokens,
         size=recipe.data.height_and_width,
         tile=recipe.data.tile,

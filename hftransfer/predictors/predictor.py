@@ -1061,8 +1061,8 @@ def _load_lora(at: Place, facts: ModelFacts, moved_to: str | os.PathLike[str] | 
         raise ModelError(must_be(f"base model '{checkpoint.name}'", "as in training", got))
     head = head_task(facts.task).head
     adapter = load_adapter(checkpoint, names, head=head, pooling=facts.pooling, pair=facts.pair, size=facts.size)
-    if facts.max_tokens is None:  # what was trained before a base's own length counted
-        vars(adapter).pop("usual_tokens", None)
+    if facts.max_tokens is None and head_task(facts.task).pools_tokens:  # trained before a base's own length counted
+        cast("TextAdapter", adapter).folder_tokens = None
     if at.head is not None:
         adapter.put_head(at.head)
         assert adapter.own_head is not None
