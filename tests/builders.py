@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 
 COLORS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 70, 200), "sand": (200, 190, 120)}
 FAMILIES = ("resnet", "vit", "timm")
-GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2")
+GENERAL_FAMILIES = ("convnext", "swin", "mobilenet_v2", "metaclip_2", "siglip2")
 IMAGE_FAMILIES = (
     *(*FAMILIES, "efficientnet", "dinov2", "convnext", "convnextv2", "swin", "clip", "siglip"),
     *("timm_resnet", "open_clip"),
@@ -200,6 +200,20 @@ def tiny_model(family: str) -> tuple[Any, Any]:
                 config = tf.SiglipConfig(vision_config=vision, text_config=text, id2label=labels)
                 model = tf.SiglipForImageClassification(config)
                 processor = tf.SiglipImageProcessor(size=square)
+        case "metaclip_2":
+            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+            text = {"vocab_size": 99, **vision, "bos_token_id": 1, "eos_token_id": 2}
+            vision |= {"image_size": 32, "patch_size": 8}
+            config = tf.MetaClip2Config(vision_config=vision, text_config=text, id2label=labels)
+            model = tf.MetaClip2ForImageClassification(config)
+            processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+        case "siglip2":  # of images of any proportions
+            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+            text = {"vocab_size": 99, **vision, "bos_token_id": 1, "eos_token_id": 2}
+            vision |= {"num_patches": 16, "patch_size": 8}
+            config = tf.Siglip2Config(vision_config=vision, text_config=text, id2label=labels)
+            model = tf.Siglip2ForImageClassification(config)
+            processor = tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
         case "timm_resnet":
             pretrained = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9}
             pretrained |= {"interpolation": "bicubic", "classifier": "fc", "num_classes": PRETRAINED_CLASSES}
@@ -399,6 +413,7 @@ def save_keras(model: Any, file: Path) -> Path:
 
 
 DUAL_FAMILIES = ("clip-dual", "siglip-dual", "vision-text-dual")
+RELATED_DUAL_FAMILIES = ("align-dual", "chinese-clip-dual", "siglip2-dual")
 
 
 def write_tiny_dual_encoder(family: str, folder: Path) -> None:
@@ -418,6 +433,18 @@ def write_tiny_dual_encoder(family: str, folder: Path) -> None:
         text |= {"projection_size": 32}
         model = tf.SiglipModel(tf.SiglipConfig(vision_config=vision, text_config=text))
         processor = tf.SiglipImageProcessor(size=square)
+    elif family == "siglip2-dual":
+        own = {**sizes, "patch_size": 8, "num_patches": 16}
+        model = tf.Siglip2Model(tf.Siglip2Config(vision_config=own, text_config=text | {"projection_size": 32}))
+        processor = tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+    elif family == "align-dual":
+        small = {"width_coefficient": 0.25, "depth_coefficient": 0.2, "image_size": 32}
+        model = tf.AlignModel(tf.AlignConfig(vision_config=small, text_config=text, projection_dim=80))
+        lively(model.vision_model)
+        model.temperature.data.fill_(0.2)
+        processor = tf.EfficientNetImageProcessor(size=square)
+    elif family == "chinese-clip-dual":
+        model = tf.ChineseCLIPModel(tf.ChineseCLIPConfig(vision_config=vision, text_config=text, projection_dim=16))
     else:
         vit, bert = tf.ViTConfig(**vision), tf.BertConfig(**{k: v for k, v in text.items() if k != "bos_token_id"})
         config = tf.VisionTextDualEncoderConfig.from_vision_text_configs(vit, bert, projection_dim=16)

@@ -15,6 +15,7 @@ from hftransfer.jobs.run import Result, run
 from tests.builders import (  # first: one thread and no network, before torch is imported
     DUAL_FAMILIES,
     GENERAL_TEXT_FAMILIES,
+    RELATED_DUAL_FAMILIES,
     TEXT_FAMILIES,
     Finished,
     TinyModels,
@@ -71,7 +72,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
                 if family == "keras":
                     write_tiny_keras(folder)
                     return folder
-                if family in DUAL_FAMILIES:
+                if family in (*DUAL_FAMILIES, *RELATED_DUAL_FAMILIES):
                     write_tiny_dual_encoder(family, folder)
                     return folder
                 model, processor = tiny_model(family)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,16 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
+from typing_extensions import override
 
 from hftransfer.adapters.anatomy import Inputs
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, Checkpoint
-from hftransfer.adapters.images import crops_center, settings_of, without_long_ends
-from hftransfer.adapters.libraries import damage_as_model_error, quiet_transformers
+from hftransfer.adapters.images import crops_center, pixels_of, settings_of, without_long_ends
+from hftransfer.adapters.libraries import FAULTS_OF_MODELS, damage_as_model_error, quiet_transformers
 from hftransfer.adapters.open_clip import load_clip, save_clip
 from hftransfer.adapters.pretrained import config_of, lacking, loading, model_of, require_whole
 from hftransfer.adapters.processors import load_image_processor, load_tokenizer
 from hftransfer.adapters.projections import (
     SIDES,
+    FirstTokenTower,
     OpenClipTexts,
     OpenClipTower,
     Side,
@@ -111,10 +114,14 @@ class DualEncoder(ABC):
         """
         for side in sides:
             inputs, embedded = self._tried(side)
-            with torch.no_grad():
-                # An unknown model may put its towers together in another way.
-                if not torch.allclose(self.tower(side)(**inputs).logits, embedded, atol=1e-4):
-                    raise self._without_projections()
+            try:
+                with torch.no_grad():
+                    as_tower = self.tower(side)(**inputs).logits
+            except FAULTS_OF_MODELS as error:  # a projection of several layers (GroupViT)
+                raise self._without_projections() from error
+            # An unknown model may put its towers together in another way.
+            if as_tower.shape != embedded.shape or not torch.allclose(as_tower, embedded, atol=1e-4):
+                raise self._without_projections()
 
     def _tried(self, side: Side) -> tuple[Inputs, Tensor]:
         """Return one small example as a tower takes it, and its embedding (1, D)."""
@@ -150,6 +157,11 @@ class DualEncoder(ABC):
     def scale(self) -> float:
         """The factor that makes logits of similarities."""
         return float(self.model.logit_scale.detach().float().exp())
+
+    @torch.no_grad()
+    def set_log_scale(self, log_scale: float) -> None:
+        """Change the logarithm of the factor that makes logits of similarities."""
+        self.model.logit_scale.fill_(log_scale)
 
     @property
     def bias(self) -> float:
@@ -230,10 +242,10 @@ class TransformersDual(DualEncoder):
         self.takes = ("input_ids",) if self.fixed_length else ("input_ids", "attention_mask", "token_type_ids")
 
     def encode_images(self, images: Sequence[Image.Image]) -> Inputs:
-        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images; see `pixels_of`."""
         crops = crops_center(self.image_processor)
         cleaned = [without_long_ends(image) if crops else image for image in images]
-        return {"pixel_values": self.image_processor(images=cleaned, return_tensors="pt")["pixel_values"]}
+        return pixels_of(self.image_processor, cleaned)
 
     def encode_texts(self, texts: Sequence[str]) -> Inputs:
         """Return `input_ids` and what else the text tower takes, each (B, T)."""
@@ -245,11 +257,35 @@ class TransformersDual(DualEncoder):
 
     def embed_images(self, inputs: Inputs) -> Tensor:
         """Return embeddings (B, D)."""
-        return _embedding(self.model.get_image_features(**inputs))
+        return self._embedding(self.model.get_image_features(**inputs))
 
     def embed_texts(self, inputs: Inputs) -> Tensor:
         """Return embeddings (B, D)."""
-        return _embedding(self.model.get_text_features(**inputs))
+        return self._embedding(self.model.get_text_features(**inputs))
+
+    def _embedding(self, output: Tensor | ModelOutput) -> Tensor:
+        """Return the projected embedding (B, D): older transformers give it alone, since 5 it is the pooled output."""
+        embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+        if embedded.ndim != 2:  # FLAVA gives one vector for each patch
+            raise self._without_projections()
+        return embedded
+
+    @property
+    @override
+    def scale(self) -> float:
+        """The factor that makes logits of similarities; ALIGN keeps what they are divided by."""
+        if (temperature := getattr(self.model, "temperature", None)) is not None:
+            return 1 / float(temperature.detach())
+        return super().scale
+
+    @override
+    @torch.no_grad()
+    def set_log_scale(self, log_scale: float) -> None:
+        """Change the logarithm of the factor that makes logits of similarities."""
+        if (temperature := getattr(self.model, "temperature", None)) is not None:
+            temperature.fill_(math.exp(-log_scale))
+        else:
+            super().set_log_scale(log_scale)
 
     def poolers(self) -> dict[Side, nn.Linear]:
         """Return the poolers, by modality, that are linear and whose bias may move: those of towers that were paired
@@ -267,7 +303,8 @@ class TransformersDual(DualEncoder):
         projection = linear_at(self.model, layer)
         if projection is None and own_head is not None and (projection := linear_at(network, own_head)) is not None:
             network = without_linear(network, own_head)
-        return TowerModel(network, projection or Unprojected(self._width(side)), network.config)
+        of_tower = FirstTokenTower if side == "text" and self.family in _BY_FIRST_TOKEN else TowerModel
+        return of_tower(network, projection or Unprojected(self._width(side)), network.config)
 
     def with_towers(self, towers: Mapping[Side, TowerModel]) -> DualEncoder:
         """Return the same dual encoder with other towers, made from its own."""
@@ -396,6 +433,8 @@ _TOWERS: dict[Side, tuple[str, str, str | None]] = {
     "image": ("vision_model", "visual_projection", None),
     "text": ("text_model", "text_projection", "head"),
 }
+# Their texts are embedded by the first token as the last layer gives it, without the pooler of BERT.
+_BY_FIRST_TOKEN = ("align", "chinese_clip")
 _OPEN_CLIP_PROJECTIONS: dict[Side, tuple[str, ...]] = {
     "image": ("proj", "head.proj"),
     "text": ("clip.text_projection", "clip.text.text_projection", "clip.text.proj"),
@@ -451,12 +490,6 @@ def _load_open_clip(checkpoint: Checkpoint) -> DualEncoder:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ModelError(must_be(where, "one with a tokenizer", f"none ({first_line(error)})")) from error
     return OpenClipDual(model, transform, tokenizer, checkpoint.name, checkpoint.folder)
-
-
-def _embedding(output: Tensor | ModelOutput) -> Tensor:
-    """Return the projected embedding: older transformers give it alone, since 5 it is the pooled output."""
-    embedded: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return embedded
 
 
 def _is_small_identity(layer: nn.Linear) -> bool:

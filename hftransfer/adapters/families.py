@@ -38,6 +38,8 @@ FAMILIES: dict[str, Family] = {
     "swin": Family("image", "encoder.layers"),
     "clip": Family("image", "vision_model.encoder.layers"),
     "siglip": Family("image", "vision_model.encoder.layers"),
+    "siglip2": Family("image", "vision_model.encoder.layers"),
+    "metaclip_2": Family("image", "vision_model.encoder.layers"),
     "timm_wrapper": Family("image", "", ("conv_pw", "conv_pwl", "conv1", "conv2", "conv3")),
     "open_clip": Family("image", "", ("conv1", "conv2", "conv3")),
     # Without LoRA: its matrices have no place in Keras' file.
@@ -67,7 +69,7 @@ GENERAL_LORA = (("convolution",), ("conv1", "conv2"))
 # Families of which transformers (or open_clip) loads an image tower and a text tower into one space.
 PAIRED = (
     *("clip", "siglip", "siglip2", "vision-text-dual-encoder", "open_clip", "metaclip_2"),
-    *("chinese_clip", "align", "altclip", "clipseg"),
+    *("chinese_clip", "align", "altclip", "clipseg", "blip", "groupvit", "owlvit", "owlv2"),
 )
 
 

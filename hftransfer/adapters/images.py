@@ -40,10 +40,9 @@ class ImageAdapter(Adapter):
         super().__init__(model, processor, head, name, family)
 
     def encode(self, examples: Sequence[Image.Image]) -> Inputs:
-        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images."""
+        """Return `{"pixel_values": (B, 3, H, W)}` in float32, from RGB images; see `pixels_of`."""
         images = [without_long_ends(image) if self._crops_center() else image for image in examples]
-        encoded = self.processor(images=images, return_tensors="pt")
-        return {"pixel_values": encoded["pixel_values"]}
+        return pixels_of(self.processor, images)
 
     def processor_settings(self) -> dict[str, object]:
         """Return the image processor's settings and its backend."""
@@ -61,10 +60,12 @@ class ImageAdapter(Adapter):
 
     def _sample_inputs(self, count: int) -> Inputs:
         # Any image tells the size that the processor brings them to.
-        black = self.encode([Image.new("RGB", (64, 64))])["pixel_values"]
+        encoded = self.encode([Image.new("RGB", (64, 64))])
+        black = encoded["pixel_values"]
         # The second example is no flat colour, on which layers that compare places would give nothing.
         noise = torch.randn(black.shape, generator=torch.Generator().manual_seed(0))
-        return {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
+        twice = {name: torch.cat([tensor, tensor])[:count] for name, tensor in encoded.items()}
+        return twice | {"pixel_values": torch.cat([torch.zeros_like(black), noise])[:count]}
 
     def _crops_center(self) -> bool:
         return crops_center(self.processor)
@@ -126,6 +127,16 @@ def without_long_ends(image: Image.Image) -> Image.Image:
     longest = round(_LONGEST_RATIO * min(width, height))
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
     return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+
+
+def pixels_of(processor: BaseImageProcessor, images: Sequence[Image.Image]) -> Inputs:
+    """Return what a processor of transformers makes of images: `{"pixel_values": (B, 3, H, W)}` in float32. Of one that
+    keeps their proportions (SigLIP 2's NaFlex), patches (B, N, P·P·3), which of them count (B, N), and how many lie
+    below and beside each other (B, 2)."""
+    encoded = processor(images=images, return_tensors="pt")
+    names = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
+    by_patches = "spatial_shapes" in encoded
+    return {name: encoded[name] for name in names if name == "pixel_values" or by_patches}
 
 
 def settings_of(processor: BaseImageProcessor) -> dict[str, object]:

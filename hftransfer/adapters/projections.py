@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -55,6 +56,16 @@ class TowerModel(nn.Module):
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
         """Return `logits` (B, D)."""
         return SimpleNamespace(logits=self.projection(self.pooled(**inputs)))
+
+
+class FirstTokenTower(TowerModel):
+    """A tower whose first token, as its last layer gives it, is what enters the projection."""
+
+    @override
+    def pooled(self, **inputs: Tensor) -> Tensor:
+        """Return the features (B, F) that enter the projection."""
+        tokens: Tensor = self.network(**inputs).last_hidden_state  # (B, T, F)
+        return tokens[:, 0]
 
 
 class OpenClipTower(TowerModel):

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from hftransfer.adapters.anatomy import logits_of
+from hftransfer.adapters.anatomy import Inputs, logits_of
 from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.scoring import scores_of
 from hftransfer.base.errors import ModelError, must_be
@@ -76,9 +76,24 @@ class PixelModel(nn.Module):
         return scores_of(logits, "softmax") if logits.shape[1] > 1 else logits.float() / self.scale
 
     def encode(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return pixels (B, 3, H, W) on the model's device."""
-        pixels: Tensor = self.adapter.encode(images)["pixel_values"]
-        return pixels.to(next(self.model.parameters()).device)
+        """Return pixels (B, 3, H, W) on the model's device.
+
+        Raises:
+            ModelError: the model takes more than pixels.
+        """
+        return self.pixels_in(self.adapter.encode(images)).to(next(self.model.parameters()).device)
+
+    def pixels_in(self, inputs: Inputs) -> Tensor:
+        """Return the pixels (B, 3, H, W) among inputs.
+
+        Raises:
+            ModelError: there is more than pixels: patches come with their places (SigLIP 2's NaFlex).
+        """
+        pixels, beside = inputs["pixel_values"], sorted(set(inputs) - {"pixel_values"})
+        if beside:
+            allowed, got = "one that takes images as pixels of one size", f"one that takes {' and '.join(beside)} too"
+            raise ModelError(must_be(f"model '{self.adapter.name}'", allowed, got))
+        return pixels
 
     def seen(self, pixels: Tensor) -> np.ndarray:
         """Return what the model saw, (B, H, W, 3) in [0, 1]: resized and cropped by its own preprocessing, which is
@@ -115,10 +130,10 @@ def find_spot(network: PixelModel, target: int = 0) -> Spot:
     gradients of all other tokens are zero by construction: no layer there is chosen.
 
     Raises:
-        ModelError: there is no such layer.
+        ModelError: there is no such layer, or the model takes more than pixels.
     """
     adapter = network.adapter
-    pixels = adapter.sample_inputs(2)["pixel_values"][1:].detach().requires_grad_()
+    pixels = network.pixels_in(adapter.sample_inputs(2))[1:].detach().requires_grad_()
     candidates = dict.fromkeys([*adapter.trace.after_stages, *adapter.stages])
     for stage in adapter.stages:
         candidates |= {m: None for m in stage.modules() if any(part in type(m).__name__ for part in _NORMS)}

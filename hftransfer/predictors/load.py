@@ -71,7 +71,7 @@ def _dual_at(place: Place) -> Checkpoint | None:
     if (said and not is_of_dual(said)) or (place.folder / "adapter_config.json").is_file():
         return None
     checkpoint = place.checkpoint or find_checkpoint(str(place.folder))
-    if checkpoint is None or checkpoint.family not in PAIRED:
+    if checkpoint is None or not (said or checkpoint.family in PAIRED):
         return None
     has_head = any(one.endswith("ForImageClassification") for one in checkpoint.architectures)
     return None if has_head else checkpoint

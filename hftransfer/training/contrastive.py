@@ -93,19 +93,24 @@ class Scores(nn.Module):
         super().__init__()
         # The logarithm learns: the scale itself stays positive.
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.bound = math.log(max(scale, _MOST_SCALE))
         self.logit_bias = nn.Parameter(torch.tensor(bias or _START_BIAS)) if loss == "sigmoid" else None
 
     def forward(self, cosines: Tensor) -> Tensor:
         """Return the scores (B, B)."""
-        scores: Tensor = self.logit_scale.exp().clamp(max=_MOST_SCALE) * cosines  # (B, B)
+        with torch.no_grad():
+            # The parameter itself, as in CLIP's training: a bound on what is computed from it would stop its gradient,
+            # and CLIP's own weights begin a little above 100.
+            self.logit_scale.clamp_(max=self.bound)
+        scores: Tensor = self.logit_scale.exp() * cosines  # (B, B)
         return scores if self.logit_bias is None else scores + self.logit_bias
 
     def write_back(self, dual: DualEncoder) -> None:
         """Give the dual encoder the scale, and the bias where it has a place for one (a choice between classes
         does not depend on it)."""
         with torch.no_grad():
-            # The parameter may have grown beyond the bound that the scores were held to.
-            dual.model.logit_scale.copy_(self.logit_scale.detach().cpu().clamp(max=math.log(_MOST_SCALE)))
+            # The last step may have gone beyond the bound that the scores were held to.
+            dual.set_log_scale(float(self.logit_scale.detach().clamp(max=self.bound)))
             bias = getattr(dual.model, "logit_bias", None)
             if bias is not None and self.logit_bias is not None:
                 bias.copy_(self.logit_bias.detach().cpu().reshape(bias.shape))

@@ -118,6 +118,11 @@ def test_features_are_what_the_family_itself_calls_pooled(family, tiny):
                 wanted = model.convnext(**inputs).pooler_output
             case "swin":
                 wanted = model.swin(**inputs).pooler_output
+            case "metaclip_2":
+                wanted = model.vision_model(**inputs).last_hidden_state[:, 1:].mean(dim=1)
+            case "siglip2":  # of the patches that are there
+                patches, there = model.vision_model(**inputs).last_hidden_state, inputs["pixel_attention_mask"]
+                wanted = torch.stack([own[mask.bool()].mean(dim=0) for own, mask in zip(patches, there, strict=True)])
             case _:
                 wanted = model.mobilenet_v2(**inputs).pooler_output
         assert torch.allclose(adapter.features(inputs), wanted, atol=1e-6)

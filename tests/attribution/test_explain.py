@@ -119,6 +119,14 @@ def test_a_pooled_vector_whose_width_is_a_square_is_no_map(kind: str, width: int
     assert spot.as_map(kept[0]).shape == (1, 2 * width, 8, 8)
 
 
+def test_a_model_of_patches_with_their_places_is_told(tiny: TinyModels) -> None:
+    asked = PixelModel(load_adapter(checkpoint_in(tiny("siglip2")), head=IMAGE_CLASSES))
+    words = "pixels of one size; got one that takes pixel_attention_mask and spatial_shapes too"
+    for ask in (lambda: find_spot(asked), lambda: asked.encode([picture()])):
+        with pytest.raises(HftransferError, match=words):
+            ask()
+
+
 def test_a_network_that_is_one_stage_has_a_map_too() -> None:
     import transformers as tf
 

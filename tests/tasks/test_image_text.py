@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ from hftransfer.jobs.evaluation import evaluate_model
 from hftransfer.jobs.run import check, run
 from hftransfer.metrics.retrieval import RETRIEVAL_METRICS, recalls, retrieval_ranks
 from hftransfer.report.tables import data_table
-from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, infonce, sigmoid_loss
+from hftransfer.training.contrastive import PairSource, Pooled, ProjectionAdapter, Scores, infonce, sigmoid_loss
 from hftransfer.training.devices import Compute
 from hftransfer.training.interrupts import Interrupted
 from hftransfer.training.loop import TrainingError, _Run
 from tests.builders import (
     DUAL_FAMILIES,
     NO_PICTURES,
+    RELATED_DUAL_FAMILIES,
     TinyModels,
     faults_of,
     interrupted,
@@ -169,15 +171,54 @@ def _dual(reference: str | Path) -> DualEncoder:
     return load_dual(checkpoint)
 
 
-@pytest.mark.parametrize("family", [*DUAL_FAMILIES, "open_clip"])
+@pytest.mark.parametrize("family", [*DUAL_FAMILIES, *RELATED_DUAL_FAMILIES, "open_clip"])
 def test_the_parts_of_each_tower_together_give_its_embedding(tiny: TinyModels, family: str) -> None:
     dual = _dual(_reference(tiny, family))
     inputs = [dual.encode_images([picture("red", 1), picture("blue", 2)]), dual.encode_texts(["the film", "a story"])]
     embedded = dual.embed_images(inputs[0]), dual.embed_texts(inputs[1])
     for adapter, own, expected in zip(tower_adapters(dual), inputs, embedded, strict=True):
-        assert len(adapter.stages) == 2
-        for boundary in range(3):
+        assert len(adapter.stages) == (7 if (family, adapter.modality) == ("align-dual", "image") else 2)
+        for boundary in range(len(adapter.stages) + 1):
             assert torch.allclose(adapter.above(adapter.below(own, boundary), boundary), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["clip-dual", "siglip-dual", "align-dual"])
+def test_a_learned_scale_is_written_as_the_model_keeps_it(tiny: TinyModels, tmp_path: Path, family: str) -> None:
+    dual = _dual(tiny(family))
+    scores = Scores(dual.scale, "infonce", 0.0)
+    with torch.no_grad():
+        scores.logit_scale.fill_(math.log(7.0))
+    scores.write_back(dual)
+    assert dual.scale == pytest.approx(7.0, rel=1e-5)
+    dual.save(tmp_path)
+    assert _dual(tmp_path).scale == pytest.approx(7.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [100.01, 117.3])
+def test_a_scale_beyond_the_bound_learns_and_is_kept(scale: float) -> None:
+    scores = Scores(scale, "sigmoid", -12.9)  # as in CLIP's and SigLIP's own weights
+    cosines = torch.rand(4, 4)
+    assert torch.allclose(scores(cosines), scale * cosines - 12.9, rtol=1e-5)
+    scores(cosines).sum().backward()
+    assert scores.logit_scale.grad is not None
+    assert float(scores.logit_scale.grad) == pytest.approx(scale * float(cosines.sum()), rel=1e-4)
+    with torch.no_grad():
+        scores.logit_scale.add_(1)
+    assert torch.allclose(scores(cosines), scale * cosines - 12.9, rtol=1e-5)  # no further than it began
+
+
+def test_embeddings_of_each_patch_are_no_embeddings_of_images(tiny: TinyModels) -> None:
+    with pytest.raises(ModelError, match="whose two towers give its embeddings"):
+        _dual(tiny("clip-dual"))._embedding(torch.zeros(1, 4, 8))  # type: ignore[attr-defined]
+
+
+def test_towers_with_projections_of_several_layers_are_told(tiny: TinyModels) -> None:
+    dual = _dual(tiny("clip-dual"))
+    layers = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.Linear(32, 16))
+    dual.model.visual_projection = layers
+    dual.require_towers("text")
+    with pytest.raises(ModelError, match="whose two towers give its embeddings"):
+        dual.require_towers("image")
 
 
 @pytest.mark.parametrize("text", ["bert", "roberta"])

@@ -25,7 +25,16 @@ from hftransfer.jobs.run import check, run
 from hftransfer.tasks.prompts import PROMPT_SETS, require_labels, templates_of, words_for, words_of
 from hftransfer.training.devices import Compute
 from hftransfer.training.embeddings import embed_prompts, ensemble, logits
-from tests.builders import DUAL_FAMILIES, NO_PICTURES, TinyModels, faults_of, missing_words, picture, slowly
+from tests.builders import (
+    DUAL_FAMILIES,
+    NO_PICTURES,
+    RELATED_DUAL_FAMILIES,
+    TinyModels,
+    faults_of,
+    missing_words,
+    picture,
+    slowly,
+)
 from tests.real import PHOTOS, bundled, shared
 
 SILENT = Progress(None)
@@ -124,25 +133,22 @@ def test_names_of_folders_become_words() -> None:
 # --- the same numbers as other libraries -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", DUAL_FAMILIES)
+@pytest.mark.parametrize("family", [*DUAL_FAMILIES, *RELATED_DUAL_FAMILIES])
 def test_logits_are_those_of_plain_transformers(tiny: TinyModels, family: str) -> None:
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     dual = load_dual(_checkpoint(tiny, family))
     model = AutoModel.from_pretrained(tiny(family)).eval()
     texts = [f"the {name} was great ." for name in NAMES]
-    padding = "max_length" if family == "siglip-dual" else True
+    padding = "max_length" if family.startswith("siglip") else True
     tokens = AutoTokenizer.from_pretrained(tiny(family))(
         texts, padding=padding, truncation=True, max_length=16, return_tensors="pt"
     )
-    pixels = AutoImageProcessor.from_pretrained(tiny(family))(images=_images(), return_tensors="pt")["pixel_values"]
-    taken = {
-        "clip-dual": ("input_ids", "attention_mask"),
-        "siglip-dual": ("input_ids",),
-        "vision-text-dual": ("input_ids", "attention_mask", "token_type_ids"),
-    }[family]
+    pixels = AutoImageProcessor.from_pretrained(tiny(family))(images=_images(), return_tensors="pt")
+    of_bert = ("input_ids", "attention_mask", "token_type_ids")
+    taken = {"clip-dual": of_bert[:2], "siglip-dual": of_bert[:1], "siglip2-dual": of_bert[:1]}.get(family, of_bert)
     with torch.inference_mode():
-        theirs = model(pixel_values=pixels, **{name: tokens[name] for name in taken if name in tokens})
+        theirs = model(**pixels, **{name: tokens[name] for name in taken if name in tokens})
     ours = _logits(dual, _images(), ("the {} was great .",))
     assert np.abs(ours - theirs.logits_per_image.numpy()).max() < 1e-4
 
