@@ -344,18 +344,28 @@ def write_tiny_writer(family: str, folder: Path, **options: Any) -> Path:
     return folder
 
 
-def write_tiny_open_clip(folder: Path) -> None:
+def write_tiny_open_clip(folder: Path, *, captions: bool = False) -> None:
+    """A model of open_clip, or a CoCa, which writes captions as well."""
     import json
 
     import open_clip
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
+    vision: dict[str, Any] = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    text: dict[str, Any] = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    model: Any
+    if captions:
+        own: dict[str, Any] = {**text, "attn_pooler_heads": 2}
+        vision |= {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
+        text |= {"embed_cls": True, "output_tokens": True}
+        model = open_clip.CoCa(16, multimodal_cfg=own, text_cfg=dict(text), vision_cfg=dict(vision))
+    else:
+        model = open_clip.CLIP(embed_dim=16, vision_cfg=dict(vision), text_cfg=dict(text))
+    config: dict[str, Any] = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
+    if captions:
+        config["model_cfg"] |= {"multimodal_cfg": own, "custom_text": True}
     config["preprocess_cfg"] = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    model = open_clip.CLIP(embed_dim=16, vision_cfg=dict(vision), text_cfg=dict(text))
     save_file(
         {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
         folder / "open_clip_model.safetensors",

@@ -376,12 +376,12 @@ class OpenClipDual(DualEncoder):
 
     def embed_images(self, inputs: Inputs) -> Tensor:
         """Return embeddings (B, D)."""
-        embedded: Tensor = self.model.encode_image(inputs["pixel_values"])
+        embedded: Tensor = self.model.encode_image(inputs["pixel_values"], normalize=False)  # CoCa's would be
         return embedded
 
     def embed_texts(self, inputs: Inputs) -> Tensor:
         """Return embeddings (B, D)."""
-        embedded: Tensor = self.model.encode_text(inputs["input_ids"])
+        embedded: Tensor = self.model.encode_text(inputs["input_ids"], normalize=False)
         return embedded
 
     def tower(self, side: Side) -> TowerModel:

@@ -19,6 +19,7 @@ from hftransfer.adapters.base import Adapter
 from hftransfer.adapters.checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, Checkpoint, sidecar
 from hftransfer.adapters.heads import load_head, save_head
 from hftransfer.adapters.images import ImageAdapter, without_long_ends
+from hftransfer.adapters.projections import pooled_of
 from hftransfer.adapters.sizes import require_small_images
 from hftransfer.base.errors import HftransferError, ModelError, first_line, must_be
 
@@ -44,7 +45,7 @@ class OpenClipClassifier(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> SimpleNamespace:
         """Return `logits` (B, C) of pixels (B, 3, H, W)."""
-        return SimpleNamespace(logits=self.head(self.clip.visual(pixel_values)))
+        return SimpleNamespace(logits=self.head(pooled_of(self.clip.visual(pixel_values))))
 
 
 class OpenClipAdapter(ImageAdapter):
@@ -182,7 +183,7 @@ def load_open_clip(checkpoint: Checkpoint, class_names: Sequence[str] | None) ->
     with torch.no_grad():
         height, width = as_pair(size)
         # Architectures name their width in different places: one black image tells it for all.
-        embedding_width = clip.visual(torch.zeros(1, 3, height, width)).shape[1]
+        embedding_width = pooled_of(clip.visual(torch.zeros(1, 3, height, width))).shape[1]
     model = OpenClipClassifier(clip, names, embedding_width)
     if class_names is None:
         load_head(model.head, checkpoint)

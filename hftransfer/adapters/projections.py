@@ -74,8 +74,7 @@ class OpenClipTower(TowerModel):
     def pooled(self, **inputs: Tensor) -> Tensor:
         """Return the features (B, F) that enter the projection."""
         (tensor,) = inputs.values()
-        pooled: Tensor = self.network(tensor)
-        return pooled
+        return pooled_of(self.network(tensor))
 
 
 class OpenClipTexts(nn.Module):
@@ -87,8 +86,13 @@ class OpenClipTexts(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return features (B, F) of tokens (B, T)."""
-        embedded: Tensor = self.clip.encode_text(tokens)
+        embedded: Tensor = self.clip.encode_text(tokens, normalize=False)  # CoCa's would be
         return embedded
+
+
+def pooled_of(output: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return what a tower of open_clip pools (B, F); those of CoCa give their tokens as well."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def replaced(module: M, path: str, value: nn.Module | nn.Parameter | None) -> M:

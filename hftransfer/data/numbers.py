@@ -26,6 +26,8 @@ from hftransfer.data.texts import OF_TEXTS, Texts
 _FEW_VALUES = 10
 _LARGEST = 1e15
 """A network computes in float32, in which squares of larger numbers come near infinity."""
+_STEPS_IN_DEVIATION = 10
+"""Fewer steps of float32 in a standard deviation would round what was learned."""
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 _USUAL_NAME, _NO_NAMES = "value", ("label", "labels", "target")
@@ -185,6 +187,13 @@ class Numbers(TargetKind):
             got = f"{shown_value(values.pop())} in all of them" if values else "none"
             remedy = "Nothing can be learned from a single number: is it the right column (data.label_column)?"
             raise DataError(must_be("the numbers of the training data", "different from each other", got, remedy))
+        numbers = np.asarray([row.target for row in rows], dtype=np.float64)
+        step, deviation = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
+        if step > deviation / _STEPS_IN_DEVIATION:
+            allowed = "further apart than a network can tell: it computes in float32"
+            got = f"a standard deviation of {shown_value(deviation)} where neighbours in float32 lie {step:g} apart"
+            remedy = f"Subtract {shown_value(float(numbers.min()))} from all of them, and add it to predictions."
+            raise DataError(must_be("the numbers of the training data", allowed, got, remedy))
 
     def hold_out(self, rows: list[Row], fraction: float, seed: int, name: str) -> tuple[list[Row], list[Row]]:
         """Return two parts of the rows: in the order of their numbers, equal ones shuffled, the rows are cut into as

@@ -34,8 +34,9 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> list[float]:
     return [float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)]
 
 
-def student_interval(values: Sequence[float] | np.ndarray) -> list[float] | None:
-    """Return the 95 % interval of the mean of a share over runs, by Student's t; None for one run alone."""
+def student_interval(values: Sequence[float] | np.ndarray, *, bounded: bool = True) -> list[float] | None:
+    """Return the 95 % interval of the mean of a score over runs, by Student's t; None for one run alone. `bounded`
+    scores lie between 0 and 1."""
     from scipy.stats import t
 
     found = np.asarray(values, dtype=np.float64)
@@ -43,4 +44,5 @@ def student_interval(values: Sequence[float] | np.ndarray) -> list[float] | None
         return None
     half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
     mean = float(found.mean())
-    return [max(0.0, mean - half), min(1.0, mean + half)]
+    low, high = mean - half, mean + half
+    return [max(0.0, low), min(1.0, high)] if bounded else [low, high]

@@ -32,10 +32,9 @@ def score_numbers(wanted: np.ndarray, given: np.ndarray) -> dict[str, float | li
 
 def shares_explained(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return for each row (N,) one less its squared error by the variance of all; their mean is R²."""
-    variance = float(np.var(wanted))
-    if variance == 0.0:
+    if not np.ptp(wanted):  # the variance of equal numbers may be rounding
         return np.zeros(len(wanted))
-    return np.asarray(1.0 - np.square(given - wanted) / variance)
+    return np.asarray(1.0 - np.square(given - wanted) / np.var(wanted))
 
 
 def half_width(wanted: np.ndarray, given: np.ndarray, coverage: float) -> float | None:
@@ -67,7 +66,7 @@ def _drawn(wanted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
         own, other = wanted[drawn], given[drawn]  # (A, N)
         squares = np.square(other - own).mean(axis=1)
         variances = own.var(axis=1)
-        flat = variances == 0.0
+        flat = np.ptp(own, axis=1) == 0.0  # the variance of equal numbers may be rounding
         parts = {
             "r2": np.where(flat, 0.0, 1.0 - squares / np.where(flat, 1.0, variances)),
             "mae": np.abs(other - own).mean(axis=1),
@@ -82,8 +81,17 @@ def _drawn(wanted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
 
 def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the correlation (A,) of each pair of rows (A, N); 0 where one of them is constant."""
-    first, second = (part - part.mean(axis=1, keepdims=True) for part in (first, second))
-    scale = np.sqrt(np.square(first).sum(axis=1) * np.square(second).sum(axis=1))
+    (first, first_flat), (second, second_flat) = _directions(first), _directions(second)
+    return np.where(first_flat | second_flat, 0.0, (first * second).sum(axis=1))
+
+
+def _directions(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (A, N) less their means, of length 1, and which of them (A,) are constant."""
+    largest = np.abs(numbers).max(axis=1, keepdims=True)
+    # Of any unit: squares of very small numbers would be 0.
+    numbers = numbers / np.where(largest == 0.0, 1.0, largest)
+    centred = numbers - numbers.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.square(centred).sum(axis=1, keepdims=True))
     # What is left of equal numbers less their mean is rounding.
-    flat = scale <= 1e-12 * first.shape[1]
-    return np.where(flat, 0.0, (first * second).sum(axis=1) / np.where(flat, 1.0, scale))
+    flat = length <= 1e-13 * np.sqrt(numbers.shape[1])
+    return centred / np.where(flat, 1.0, length), flat[:, 0]

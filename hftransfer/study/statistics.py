@@ -59,9 +59,10 @@ def examples_needed(margin: float) -> float:
     return float(np.ceil(np.log(_LEVEL) / np.log1p(-margin))) if 0 < margin < 1 else float(np.inf if margin <= 0 else 1)
 
 
-def mean_and_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean over seeds and its 95 % interval by Student's t; None for one seed."""
-    interval = student_interval(values)
+def mean_and_interval(values: Sequence[float], *, bounded: bool = True) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean over seeds and its 95 % interval by Student's t; None for one seed. `bounded` scores lie between
+    0 and 1."""
+    interval = student_interval(values, bounded=bounded)
     return float(np.mean(values)), None if interval is None else (interval[0], interval[1])
 
 

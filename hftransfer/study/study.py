@@ -126,7 +126,7 @@ def study_of(
     grouped: dict[tuple[str, str, int | str], list[CellResult]] = {}
     for result in finished:
         grouped.setdefault((result.cell.model, result.cell.strategy, result.cell.shots), []).append(result)
-    arms = [_arm(*key, group, several=several) for key, group in grouped.items()]
+    arms = [_arm(*key, group, several=several, bounded=metric.is_bounded) for key, group in grouped.items()]
     # By name first: the points of a curve stand beside each other.
     arms.sort(key=lambda arm: (arm.name, _place_of(arm.shots)))
     most = max((arm.shots for arm in arms), key=_place_of, default="all")
@@ -219,8 +219,10 @@ def _scores_in(file: Path, task: Task) -> Scores:
     return dict(zip(columns["id"], task.of_each(columns), strict=True))
 
 
-def _arm(model: str, strategy: str, shots: int | str, results: Sequence[CellResult], *, several: bool) -> Arm:
-    mean, interval = mean_and_interval([result.score or 0.0 for result in results])
+def _arm(
+    model: str, strategy: str, shots: int | str, results: Sequence[CellResult], *, several: bool, bounded: bool
+) -> Arm:
+    mean, interval = mean_and_interval([result.score or 0.0 for result in results], bounded=bounded)
     # Each seed's run finds kept what an earlier one computed: alone, it would have taken as long as the longest.
     others = median(result.seconds - result.activations_seconds for result in results)
     seconds = others + max(result.activations_seconds for result in results)

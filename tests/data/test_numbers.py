@@ -159,3 +159,16 @@ def test_rows_of_python() -> None:
     assert found["all"][0].target == 1.5
     found = rows_from_python([(("a", "b"), "2.5"), ("c", "d", 3)], DataSettings(source="memory"), NUMBERED_TEXTS)
     assert [row.target for row in found["all"]] == [2.5, 3.0]
+
+
+@pytest.mark.parametrize(("offset", "told"), [(0.0, False), (1e6, False), (1.7e9, True), (-1.7e9, True)])
+def test_numbers_closer_than_float32_can_tell_are_refused(offset: float, told: bool) -> None:
+    values = offset + 100 * np.random.default_rng(0).normal(size=50)
+    rows = rows_from_python(
+        [(f"a {i}", value) for i, value in enumerate(values)], DataSettings(source="m"), NUMBERED_TEXTS
+    )
+    if not told:
+        Numbers().require(rows["all"])
+        return
+    with pytest.raises(DataError, match=rf"lie 128 apart. Subtract {values.min():.0f} from all of them"):
+        Numbers().require(rows["all"])

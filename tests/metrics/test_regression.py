@@ -56,6 +56,22 @@ def test_constant_numbers_have_no_correlation() -> None:
     assert score_numbers(np.ones(4), np.arange(4.0))["r2"] == 0.0
 
 
+@pytest.mark.parametrize("unit", [1e-100, 1e-7, 1e9])
+def test_correlations_do_not_depend_on_the_unit(unit: float) -> None:
+    wanted, given = _numbers(0)
+    plain, found = score_numbers(wanted, given), score_numbers(wanted * unit, given * unit + unit)
+    for name in ("pearson", "spearman"):
+        assert found[name] == pytest.approx(plain[name])
+        assert found[f"{name}_interval"] == pytest.approx(plain[f"{name}_interval"])
+
+
+def test_r2_of_equal_numbers_is_0_whatever_their_mean_is_rounded_to() -> None:
+    equal = np.full(3, 0.1)
+    assert np.var(equal) > 0
+    found = score_numbers(equal, np.arange(3.0))
+    assert (found["r2"], found["r2_interval"], found["pearson"]) == (0.0, [0.0, 0.0], 0.0)
+
+
 def test_r2_is_the_mean_of_one_number_a_row() -> None:
     wanted, given = _numbers(1)
     assert shares_explained(wanted, given).mean() == pytest.approx(oracle.r2_score(wanted, given))

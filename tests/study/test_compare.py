@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import scipy.stats
 from typer.testing import CliRunner
 
 import hftransfer as ht
@@ -59,6 +60,11 @@ def test_the_interval_over_seeds_is_that_of_student() -> None:
     assert mean == pytest.approx(0.8)
     assert interval == pytest.approx((0.8 - 4.302653 * 0.1 / 3**0.5, min(1.0, 0.8 + 4.302653 * 0.1 / 3**0.5)))
     assert mean_and_interval([0.8])[1] is None
+    values = [-0.5, -0.4, 1.6]  # R², or bits per byte: not between 0 and 1
+    mean, interval = mean_and_interval(values, bounded=False)
+    expected = scipy.stats.t.interval(0.95, 2, loc=np.mean(values), scale=scipy.stats.sem(values))
+    assert mean == pytest.approx(np.mean(values))
+    assert interval == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seconds", [(0.3, 0.1 + 0.2), (0.0, 0.0)])
@@ -76,9 +82,9 @@ def test_seeds_that_change_nothing_give_the_interval_over_test_examples(tmp_path
         scores = {str(place): one for place, one in enumerate(right)}
         return CellResult(cast(Any, None), tmp_path, sum(right) / len(right), (0.4, 0.9), 1.0, scores=scores)
 
-    alike = study._arm("m", "linear-probe", "all", [result(1, 0, 1), result(1, 0, 1)], several=False)
+    alike = study._arm("m", "linear-probe", "all", [result(1, 0, 1), result(1, 0, 1)], several=False, bounded=True)
     assert (alike.interval, alike.over_seeds) == ((0.4, 0.9), False)
-    other = study._arm("m", "lora:8", "all", [result(1, 0, 1), result(0, 0, 1)], several=False)
+    other = study._arm("m", "lora:8", "all", [result(1, 0, 1), result(0, 0, 1)], several=False, bounded=True)
     assert other.over_seeds
     told = chance_in_words(Study(tmp_path, "data", "accuracy", [], [alike, other], [], [], ""))
     assert "Means over seeds" in told

@@ -47,6 +47,7 @@ from tests.builders import (
     missing_words,
     picture,
     slowly,
+    write_tiny_open_clip,
 )
 
 SILENT = Progress(None)
@@ -180,6 +181,23 @@ def test_the_parts_of_each_tower_together_give_its_embedding(tiny: TinyModels, f
         assert len(adapter.stages) == (7 if (family, adapter.modality) == ("align-dual", "image") else 2)
         for boundary in range(len(adapter.stages) + 1):
             assert torch.allclose(adapter.above(adapter.below(own, boundary), boundary), expected, atol=1e-5)
+
+
+def test_towers_that_give_their_tokens_as_well_are_those_of_coca(tmp_path: Path) -> None:
+    write_tiny_open_clip(tmp_path / "coca", captions=True)
+    dual = _dual(f"open_clip:local-dir:{tmp_path / 'coca'}")
+    inputs = [dual.encode_images([picture("red", 1), picture("blue", 2)]), dual.encode_texts(["the film", "a story"])]
+    clip: Any = dual.model
+    with torch.no_grad():  # normalised, unless asked otherwise
+        theirs = clip.encode_image(*inputs[0].values()), clip.encode_text(*inputs[1].values())
+    embedded = dual.embed_images(inputs[0]), dual.embed_texts(inputs[1])
+    stages = []
+    for adapter, own, expected, normal in zip(tower_adapters(dual), inputs, embedded, theirs, strict=True):
+        assert torch.allclose(torch.nn.functional.normalize(expected, dim=-1), normal, atol=1e-6)
+        stages.append(len(adapter.stages))
+        for boundary in range(len(adapter.stages) + 1):
+            assert torch.allclose(adapter.above(adapter.below(own, boundary), boundary), expected, atol=1e-5)
+    assert stages == [2, 1]  # between its text stages there is one place more than tokens
 
 
 @pytest.mark.parametrize("family", ["clip-dual", "siglip-dual", "align-dual"])
