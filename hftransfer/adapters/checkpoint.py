@@ -380,7 +380,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
     except errors.GatedRepoError as error:
         raise _gated(name) from error
     except errors.RepositoryNotFoundError as error:
-        remedy = "Check the spelling; for a private model log in with `hf auth login`."
+        remedy = f"{_as_folder(name)}Check the spelling; for a private model log in with `hf auth login`."
         raise ModelError(must_be("model", "a model on the Hub or an existing folder", label, remedy)) from error
     except (errors.EntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         # The client wraps the Hub's refusal in an error of its own cache: the answer is among the causes.
@@ -392,6 +392,7 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
             got = f"{label}, which the Hub refuses ({refused.response.status_code})"
             raise ModelError(must_be("model", "one that you have access to", got, remedy)) from error
         remedy = "It is not in the local cache and the Hub can't be reached: check your connection and HF_HUB_OFFLINE."
+        remedy = _as_folder(name) + remedy
         raise ModelError(
             must_be("model", "an existing folder or a model that can be fetched", label, remedy)
         ) from error
@@ -400,6 +401,16 @@ def _fetched(name: str, revision: str | None, patterns: list[str]) -> Checkpoint
             must_be("model", "an existing folder or a Hub id", f"{label} ({first_line(error)})")
         ) from error
     return Checkpoint(name, folder, folder.name)
+
+
+def _as_folder(name: str) -> str:
+    """Return what a name lacks as that of a folder, where one that may hold it lies here; else nothing."""
+    parent, _, own = name.rpartition("/")
+    if not parent or not Path(parent).is_dir():
+        return ""
+    here = [one.name for one in Path(parent).iterdir() if one.is_dir()]
+    known = nearest(own, here[:20])
+    return f"The folder {parent} here holds no '{own}'. {known}{' ' if known else ''}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -816,3 +816,13 @@ def test_a_table_is_no_list_of_its_columns() -> None:
     with pytest.raises(DataError, match=r"got a table \(text, label\). Pass one of its columns, as in frame\['text'\]"):
         as_list(frame, TEXT_READER)
     assert as_list(frame["text"], TEXT_READER) == ["a film"]
+
+
+def test_a_run_that_is_not_there_is_told_beside_those_that_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "runs" / "cats_dogs").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"holds no 'cats_dog'. Did you mean 'cats_dogs'\? It is not in the local"):
+        ht.load("runs/cats_dog")
+    with pytest.raises(ModelError, match=r"got 'run/cats_dog'. It is not in the local cache"):
+        ht.load("run/cats_dog")
