@@ -195,9 +195,9 @@ class SplitModel:
         except FAULTS_OF_MODELS:
             return []  # a family that isn't known, and can't be split either
 
-    def unfit(self, allowed: str, got: str) -> ModelError:
+    def unfit(self, allowed: str, got: str, remedy: str = "") -> ModelError:
         """Return the error that this model is not an allowed one."""
-        return ModelError(must_be(f"model '{self.name}'", allowed, got))
+        return ModelError(must_be(f"model '{self.name}'", allowed, got, remedy))
 
     def holds(self) -> bool:
         """Return whether the parts below and above a boundary together give what the model gives."""

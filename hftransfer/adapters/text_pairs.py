@@ -50,6 +50,7 @@ class PairedTextAdapter(PooledTextAdapter):
     """
 
     can_go_by_length: ClassVar[bool] = False
+    remedy_for_padding: ClassVar[str] = "With strategy.pair: joint it reads both texts at once."
 
     @override
     def tokenize(self, example: str | tuple[str, str | None], max_tokens: int | None = None) -> Tokens:

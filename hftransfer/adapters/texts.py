@@ -51,6 +51,8 @@ class TextAdapter(Adapter):
     """The length that the model's folder of sentence-transformers says."""
     can_go_by_length: ClassVar[bool] = True
     """Whether texts of one length may go through a network together, where padding would change what it gives."""
+    remedy_for_padding: ClassVar[str] = ""
+    """What a person can do where they may not."""
 
     def __init__(
         self,
@@ -252,7 +254,7 @@ class TextAdapter(Adapter):
             self.split.pads = False
             if not (self.can_go_by_length and self._takes_one_token() and self._is_alike_beside_others()):
                 allowed = "one that gives a text the same outputs alone and beside others"
-                raise self.split.unfit(allowed, f"{type(self.model).__name__}, which does not")
+                raise self.split.unfit(allowed, "one that pays attention to padding", self.remedy_for_padding)
 
     def _takes_one_token(self) -> bool:
         """Return whether the shortest text goes through the network without padding: Canine needs four letters."""

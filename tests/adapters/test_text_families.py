@@ -201,6 +201,13 @@ def test_a_model_that_needs_padding_and_sees_it_is_refused(written: Any) -> None
         ht.fit("text-classification", model=written("canine"), train=ROWS, strategy="linear-probe", progress=SILENT)
 
 
+def test_pairs_read_apart_by_a_model_that_sees_padding_are_told_the_way(written: Any) -> None:
+    pairs = [(text, "the film was very good", label) for text, label in ROWS]
+    apart = ht.LinearProbe(pair="features")
+    with pytest.raises(ModelError, match=r"attention to padding. With strategy.pair: joint it reads both"):
+        ht.fit("text-classification", model=written("fnet"), train=pairs, strategy=apart, progress=SILENT)
+
+
 # --- lengths ---------------------------------------------------------------------------------------------------------
 
 
