@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeVar
@@ -42,6 +42,14 @@ _FIRST = ("user", "assistant")
 _AFTER = {"": ("system", *_FIRST), "system": _FIRST, "user": ("assistant",), "assistant": ("user", "tool")}
 _AFTER["tool"] = ("assistant", "tool")
 """Which roles may come after one. Whether the assistant may begin is for the chat template to say."""
+_UNREAD_KEYS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+_UNREAD_COLUMNS = ("tools", "functions", "history")
+"""What others put into chat templates and prompts. Only texts are read: it must be empty, or the model would learn to
+leave it out."""
+_ABOUT = {"instruction": ("input", "context"), "question": ("context",)}
+"""Columns with the text that a prompt is about (Alpaca's, Dolly's)."""
+ASKED_COLUMNS = {*MESSAGES_COLUMNS, *PROMPT_COLUMNS, *DOCUMENT_COLUMNS}
+"""Columns one of which a prompt has."""
 _LAYOUTS = "text; prompt, completion; messages; instruction, input, output"
 """The columns of each layout that is read."""
 _PASSAGE_CHARACTERS = 2000
@@ -149,31 +157,35 @@ class DialogueColumns:
     references: str | None = None
     system: str | None = None
     """What is told before each prompt."""
+    unread: tuple[str, ...] = ()
+    """Columns that must be empty, as they are not read."""
 
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
-        all_columns = (self.first, self.beside, self.completion, self.references, self.system)
+        all_columns = (self.first, self.beside, self.completion, self.references, self.system, *self.unread)
         return [name for name in all_columns if name is not None]
 
     def row(self, record: Mapping[str, object], where: str) -> Row:
         """Return a record as a row.
 
         Raises:
-            DataError: a text is missing or empty, or the turns of a conversation are not in order.
+            DataError: a text is missing or empty, the turns of a conversation are not in order, or there is more than
+                texts.
         """
+        require_empty(record, self.unread, where)
         if self.form == "documents":
             text = _text_of(record, self.first, where)
             return Row(where, Dialogue((Turn("", text),)), ())
         if self.form == "messages":
-            turns = turns_of(record.get(self.first), f"{where}: column '{self.first}'", answered=True)
+            turns = self.turns(record, where, answered=True)
             return Row(where, Dialogue(turns), (turns[-1].text,))
         return self._pair(record, where)
 
     def _pair(self, record: Mapping[str, object], where: str) -> Row:
         assert self.completion is not None
         faults: list[str] = []
-        prompt = _told(faults, lambda: self._prompt(record, where)) or ()
+        prompt = _told(faults, lambda: self.turns(record, where, answered=False)) or ()
         completion = _told(faults, lambda: _completion(record, str(self.completion), where)) or ""
         references = _told(faults, lambda: _references(record, self.references, where)) or ()
         if faults:
@@ -181,14 +193,25 @@ class DialogueColumns:
         turns = (*prompt, Turn("assistant", completion))
         return Row(where, Dialogue(turns), tuple(dict.fromkeys((completion, *references))))
 
-    def _prompt(self, record: Mapping[str, object], where: str) -> tuple[Turn, ...]:
+    def turns(self, record: Mapping[str, object], where: str, *, answered: bool) -> tuple[Turn, ...]:
+        """Return the messages of a record, or its prompt, with what is told before; see `turns_of`.
+
+        Raises:
+            DataError: a text is missing or empty, or the turns are not in order.
+        """
         value = _from_json(record.get(self.first))
-        if isinstance(value, list | tuple):
-            return turns_of(value, f"{where}: column '{self.first}'", answered=False)
-        text = _text_of(record, self.first, where)
-        more = record.get(self.beside) if self.beside else None
         said = record.get(self.system) if self.system else None
         system = (Turn("system", said),) if isinstance(said, str) and said.strip() else ()
+        if self.form == "messages" or isinstance(value, list | tuple):
+            own = turns_of(value, f"{where}: column '{self.first}'", answered=answered)
+            if system and own[0].role == "system" and own[0] != system[0]:
+                told = must_be(
+                    f"{where}: column '{self.system}'", "empty where messages begin with a system turn", said
+                )
+                raise DataError(told)
+            return own if own[0].role == "system" else (*system, *own)
+        text = _text_of(record, self.first, where)
+        more = record.get(self.beside) if self.beside else None
         return (
             *system,
             Turn("user", f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text),
@@ -206,7 +229,7 @@ def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: obj
         lowered & set(MESSAGES_COLUMNS) and settings.prompt_column is None and settings.text_column is None
     ):
         own = column_of(settings.messages_column, MESSAGES_COLUMNS, columns, "data.messages_column", source)
-        return DialogueColumns("messages", own)
+        return DialogueColumns("messages", own, system=_lowered(columns).get("system"), unread=_unread(columns, own))
     named = settings.prompt_column is not None or settings.completion_column is not None
     if named:
         return _pair_columns(columns, settings, source)
@@ -243,12 +266,60 @@ def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object
         except DataError as error:
             faults += error.faults
     raise_first(faults)
-    lowered = {column.lower(): column for column in reversed(columns)}
-    beside = lowered.get("input") if found["prompt"].lower() == "instruction" else None
+    lowered = _lowered(columns)
     references = settings.references_column or lowered.get("references")
     if references is not None and references not in columns:
         raise DataError(must_be("data.references_column", f"a column of {source}", f"'{references}'"))
-    return DialogueColumns("pairs", found["prompt"], beside, found["completion"], references, lowered.get("system"))
+    prompt = _prompt_columns(columns, found["prompt"])
+    return replace(prompt, completion=found["completion"], references=references)
+
+
+def asked_columns(columns: Sequence[str], named: str | None, source: object) -> DialogueColumns:
+    """Return the columns of prompts that wait for their completions: messages, else prompts with what goes with them,
+    as in training.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    lowered = _lowered(columns)
+    messages = next((lowered[own] for own in MESSAGES_COLUMNS if own in lowered), None)
+    if named is None and messages is not None:
+        return DialogueColumns("messages", messages, system=lowered.get("system"), unread=_unread(columns, messages))
+    first = column_of(named, (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS), columns, "--column", source)
+    return _prompt_columns(columns, first)
+
+
+def _prompt_columns(columns: Sequence[str], first: str) -> DialogueColumns:
+    """Return a prompt's column with those of what it is about and of what is told before."""
+    lowered = _lowered(columns)
+    beside = next((lowered[own] for own in _ABOUT.get(first.lower(), ()) if own in lowered), None)
+    system = lowered.get("system")
+    return DialogueColumns("pairs", first, beside, system=system, unread=_unread(columns, first))
+
+
+def _unread(columns: Sequence[str], first: str) -> tuple[str, ...]:
+    return tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
+
+
+def _lowered(columns: Sequence[str]) -> dict[str, str]:
+    return {column.lower(): column for column in reversed(columns)}
+
+
+def require_empty(record: Mapping[str, object], names: Iterable[str], where: str) -> None:
+    """Return if what is not read is empty.
+
+    Raises:
+        DataError: it holds something.
+    """
+    remedy = "Only texts are read: write it into the texts as the model's chat template would."
+    held = {name: _from_json(record.get(name)) for name in names}
+    raise_first(
+        [
+            must_be(f"{where}: {name}", "empty or left out", repr(value)[:80], remedy)
+            for name, value in held.items()
+            if not is_missing(value) and value not in ("", "null", [], {}, ())
+        ]
+    )
 
 
 def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
@@ -263,6 +334,9 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
         raise DataError(must_be(where, "a list of messages with role and content", repr(value)[:80]))
     turns, faults = [], list[str]()
     for place, message in enumerate(given, start=1):
+        if more := _beyond_texts(message, f"{where}: message {place}"):
+            faults += more
+            continue
         role, text = _role_and_text(message)
         if role is None or text is None:
             faults.append(must_be(f"{where}: message {place}", "{role, content} with texts", repr(message)[:80]))
@@ -275,6 +349,17 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
     raise_first(faults)
     _require_order(turns, where, answered=answered)
     return tuple(turns)
+
+
+def _beyond_texts(message: object, where: str) -> list[str]:
+    """Return what is wrong with a message that holds more than a text."""
+    faults: list[str] = []
+    if isinstance(message, Mapping):
+        _told(faults, partial(require_empty, message, _UNREAD_KEYS, where))
+        if message.get("weight") == 0:
+            allowed, remedy = "1 or left out: each turn is learned", "End the conversation before this turn."
+            faults.append(must_be(f"{where}: weight", allowed, "0", remedy))
+    return faults
 
 
 def _role_and_text(message: object) -> tuple[str | None, str | None]:
@@ -491,15 +576,19 @@ class Dialogues(Reader):
         return require_some_sound(self._of_records(table, columns, name))
 
     def _of_records(self, table: Table, columns: Columns, name: str) -> Iterator[NamedInput]:
-        lowered = {column.lower(): column for column in reversed(table.columns)}
-        messages = next((lowered[own] for own in MESSAGES_COLUMNS if own in lowered), None)
-        if columns.first is None and messages is not None:
+        asked = asked_columns(table.columns, columns.first, name)
+        if asked.form == "messages":
+            lowered = _lowered(table.columns)
             prompt = next((lowered[own] for own in PROMPT_COLUMNS if own in lowered), None)
             for record, number in zip(table.records, table.numbers, strict=True):
-                yield _prompt_input(record, messages, prompt, f"{name}:{number}")
+                yield _prompt_input(record, asked, prompt, f"{name}:{number}")
             return
-        usual = (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS)
-        first = column_of(columns.first, usual, table.columns, "--column", name)
+        messages = any(isinstance(_from_json(record.get(asked.first)), list | tuple) for record in table.records)
+        if messages or asked.beside or asked.system or asked.unread:
+            for record, number in zip(table.records, table.numbers, strict=True):
+                yield _prompt_input(record, asked, None, f"{name}:{number}")
+            return
+        first = asked.first
         for where, values in texts_in(name, table, [first]):
             if isinstance(values, list) and not values[0].strip():
                 values = DataError(must_be(f"{where}: column '{first}'", "a text", "an empty text"))
@@ -509,18 +598,17 @@ class Dialogues(Reader):
 DIALOGUES = Dialogues()
 
 
-def _prompt_input(record: Mapping[str, object], messages: str, prompt: str | None, where: str) -> NamedInput:
-    """Return the messages of a record, or where it has none its prompt; the error names the place in the file."""
-    value, column = record.get(messages), messages
-    is_prompt = is_missing(value) and prompt is not None
+def _prompt_input(record: Mapping[str, object], asked: DialogueColumns, prompt: str | None, where: str) -> NamedInput:
+    """Return the turns of a record, or where it has no messages its prompt; the error names the place in the file."""
     try:
-        if is_prompt:
-            column = str(prompt)
-            return NamedInput(where, {"prompt": _text_of(record, column, where)})
-        turns_of(value, f"{where}: column '{column}'", answered=False)
+        require_empty(record, asked.unread, where)
+        if prompt is not None and is_missing(record.get(asked.first)):
+            return NamedInput(where, {"prompt": _text_of(record, prompt, where)})
+        turns = asked.turns(record, where, answered=False)
     except DataError as error:
         return NamedInput(where, error)
-    return NamedInput(where, {"messages": value})
+    name = where if asked.form == "messages" else Dialogue(turns).texts[0]
+    return NamedInput(name, {"messages": [{"role": turn.role, "content": turn.text} for turn in turns]})
 
 
 def _document_in(file: Path, settings: DataSettings | None) -> str:

@@ -13,7 +13,16 @@ from typing_extensions import override
 from hftransfer.adapters import heads
 from hftransfer.adapters.families import require_decoder
 from hftransfer.base.errors import DataError, must_be
-from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
+from hftransfer.data.dialogues import (
+    ASKED_COLUMNS,
+    COMPLETIONS,
+    DIALOGUES,
+    Dialogue,
+    Turn,
+    asked_columns,
+    require_empty,
+    turns_of,
+)
 from hftransfer.data.rows import Row
 from hftransfer.data.tables import table_suffix
 from hftransfer.metrics.metric import Metric, Scores
@@ -301,8 +310,10 @@ class TextGeneration(HeadTask[TextScores]):
     def row_of(self, value: object, place: int) -> Row:
         """Return a prompt, or messages, as a row that waits for its completion."""
         where = f"prompt {place + 1}"
-        if isinstance(value, Mapping):
-            value = value.get("messages", value.get("prompt"))
+        if isinstance(value, Mapping) and {str(name).lower() for name in value} & ASKED_COLUMNS:
+            asked = asked_columns([str(name) for name in value], None, where)
+            require_empty(value, asked.unread, where)
+            return Row(where, Dialogue(asked.turns(value, where, answered=False)), ())
         if isinstance(value, str) and value.strip():
             return Row(where, Dialogue((Turn("user", value),)), ())
         if isinstance(value, list | tuple):

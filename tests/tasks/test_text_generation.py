@@ -29,10 +29,13 @@ from hftransfer.base.errors import DataError, HftransferError, ModelError, Recip
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
+from hftransfer.data.reading import Columns
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
+from hftransfer.data.tables import read_table
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.predictors.command_line import _Stream
+from hftransfer.tasks import TASKS
 from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_rows import TokenLimit, encode_rows
 from hftransfer.tasks.written_texts import prompts_of
@@ -196,6 +199,9 @@ def test_a_prompt_without_room_is_told_or_left_out_and_a_cut_is_noted() -> None:
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
+ASKED, SAID = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "look"}}]}
+
 
 def read(rows: object, **settings: Any) -> list[Any]:
     found = rows_from_python(rows, DataSettings(source="memory", **settings), DIALOGUES)
@@ -241,12 +247,59 @@ def test_rows_of_every_form_are_read() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "{role, content} with texts"),
         ({"messages": "hello"}, "a list of messages"),
         ({"label": "x"}, "one layout (text; prompt, completion; messages; instruction, input, output); got label."),
+        (
+            {"messages": [ASKED, {**CALLED, "content": "let me look"}]},
+            "message 2: tool_calls must be empty or left out",
+        ),
+        ({"messages": [ASKED, CALLED]}, "Only texts are read: write it into the texts as the model's chat template"),
+        ({"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}, "message 2: reasoning_content must be empty"),
+        ({"messages": [ASKED, {**SAID, "weight": 0}]}, "message 2: weight must be 1 or left out"),
+        ({"messages": [ASKED, SAID], "tools": [{"name": "look"}]}, "row[0]: tools must be empty or left out"),
+        ({"instruction": "p", "output": "c", "history": [["q", "a"]]}, "row[0]: history must be empty or left out"),
+        (
+            {"messages": [{"role": "system", "content": "Be long."}, ASKED, SAID], "system": "Be brief."},
+            "column 'system' must be empty where messages begin with a system turn; got Be brief.",
+        ),
     ],
 )
 def test_rows_that_teach_nothing_are_told_in_words(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         read([row])
     assert message in str(caught.value)
+
+
+def test_what_a_prompt_is_about_and_what_is_told_before_it_are_read() -> None:
+    about = {"instruction": "do", "context": "it", "response": "done"}
+    assert read([about])[0].content.turns[0].text == "do\n\nit"
+    assert read([{"question": "why", "context": "it", "answer": "so"}])[0].content.turns[0].text == "why\n\nit"
+    empty = {"tool_calls": None, "reasoning_content": "", "weight": 1}
+    row = {"messages": [ASKED, {**SAID, **empty}], "system": "Be brief.", "tools": "[]"}
+    assert read([row])[0].content == dialogue(("system", "Be brief."), ("user", "q"), ("assistant", "a"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "do", "input": "it", "output": "done"},
+        {"instruction": "do", "context": "it", "response": "done"},
+        {"system": "Be brief.", "prompt": "q", "completion": "a"},
+        {"system": "Be brief.", "messages": [ASKED, SAID]},
+        {"conversations": [ASKED, SAID]},
+        {"prompt": [ASKED], "completion": "a"},
+    ],
+)
+def test_prompts_are_read_as_in_training(row: dict[str, Any], tmp_path: Path) -> None:
+    task = TASKS["text-generation"]
+    learned = read([row])[0].content.prompt
+    asked = {name: value for name, value in row.items() if name not in ("output", "response", "completion")}
+    asked = {name: [ASKED] if value == [ASKED, SAID] else value for name, value in asked.items()}
+    assert task.row_of(asked, 0).content.turns == learned  # type: ignore[attr-defined]
+    file = tmp_path / "asked.jsonl"
+    file.write_text(json.dumps(asked) + "\n")
+    table = read_table(file)
+    (found,) = DIALOGUES.of_table(file, table, Columns(), pairs=False, name="asked.jsonl")
+    given: Any = found.value
+    assert task.row_of(given, 0).content.turns == learned  # type: ignore[attr-defined]
 
 
 def test_a_fault_that_many_rows_have_is_told_once() -> None:
