@@ -112,7 +112,9 @@ def form_of_sets(values: Sequence[object]) -> str | None:
     """
     cells = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
     if any(isinstance(cell, list | tuple | set | frozenset) and len(cell) != 1 for cell in cells):
-        return "lists"
+        split = [_parts(cell) for cell in cells]
+        width = max(map(len, split), default=0)
+        return f"lists of 0 and 1, one for each of {width} labels" if _are_vectors(split) else "lists"
     texts = {cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()}
     lists = [parsed for text in texts if (parsed := _listed_text(text)) is not None]
     if texts and len(lists) == len(texts) and any(len(parsed) != 1 for parsed in lists):
@@ -133,6 +135,8 @@ def _label_sets(values: Sequence[object], wheres: Sequence[str], column: str) ->
         DataError: one of them is no name, or of another type than those before; lines are named.
     """
     split = [_parts(value) for value in values]
+    if _are_vectors(split):
+        split = [[place for place, flag in enumerate(own) if flag] for own in split]
     spread = [one for own in split for one in own]
     places = [where for own, where in zip(split, wheres, strict=True) for _ in own]
     empty = [where for one, where in zip(spread, places, strict=True) if is_unlabelled(one)]
@@ -144,6 +148,18 @@ def _label_sets(values: Sequence[object], wheres: Sequence[str], column: str) ->
     )
     names = iter(label_names(spread, places, column)) if spread else iter(())
     return [tuple(dict.fromkeys(next(names) for _ in own)) for own in split]
+
+
+def _are_vectors(cells: Sequence[Sequence[object]]) -> bool:
+    """Return whether each cell says of every label whether it holds, by 1 and 0, as torch's loss of several labels
+    takes it; numbers of labels don't stand there twice, nor in another order."""
+    cells = [cell for cell in cells if cell]  # an empty one holds no label either way
+    widths = {len(cell) for cell in cells}
+    if len(widths) != 1 or min(widths) < 2:
+        return False
+    if not all(isinstance(flag, bool | int | float) and flag in (0, 1) for cell in cells for flag in cell):
+        return False
+    return any(len(set(cell)) < len(cell) for cell in cells) or len({tuple(cell) for cell in cells}) > 1
 
 
 def _parts(value: object) -> list[object]:
