@@ -215,14 +215,14 @@ def test_a_learned_scale_is_written_as_the_model_keeps_it(tiny: TinyModels, tmp_
 @pytest.mark.parametrize("scale", [100.01, 117.3])
 def test_a_scale_beyond_the_bound_learns_and_is_kept(scale: float) -> None:
     scores = Scores(scale, "sigmoid", -12.9)  # as in CLIP's and SigLIP's own weights
-    cosines = torch.rand(4, 4)
-    assert torch.allclose(scores(cosines), scale * cosines - 12.9, rtol=1e-5)
+    cosines = torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(scores(cosines), scale * cosines - 12.9, atol=1e-3)
     scores(cosines).sum().backward()
     assert scores.logit_scale.grad is not None
     assert float(scores.logit_scale.grad) == pytest.approx(scale * float(cosines.sum()), rel=1e-4)
     with torch.no_grad():
         scores.logit_scale.add_(1)
-    assert torch.allclose(scores(cosines), scale * cosines - 12.9, rtol=1e-5)  # no further than it began
+    assert torch.allclose(scores(cosines), scale * cosines - 12.9, atol=1e-3)  # no further than it began
 
 
 def test_embeddings_of_each_patch_are_no_embeddings_of_images(tiny: TinyModels) -> None:
