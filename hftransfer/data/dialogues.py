@@ -437,6 +437,7 @@ def _text_of(record: Mapping[str, object], column: str, where: str) -> str:
 def _completion(record: Mapping[str, object], column: str, where: str) -> str:
     value = _from_json(record.get(column))
     if isinstance(value, list | tuple) and len(value) == 1:
+        raise_first(_beyond_texts(value[0], f"{where}: column '{column}'"))
         role, text = _role_and_text(value[0])
         if role == "assistant" and text and text.strip():
             return text

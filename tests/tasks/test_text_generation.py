@@ -251,6 +251,7 @@ def test_rows_of_every_form_are_read() -> None:
             {"messages": [ASKED, {**CALLED, "content": "let me look"}]},
             "message 2: tool_calls must be empty or left out",
         ),
+        ({"prompt": "q", "completion": [{**SAID, **CALLED, "content": "a"}]}, "'completion': tool_calls must be"),
         ({"messages": [ASKED, CALLED]}, "Only texts are read: write it into the texts as the model's chat template"),
         ({"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}, "message 2: reasoning_content must be empty"),
         ({"messages": [ASKED, {**SAID, "weight": 0}]}, "message 2: weight must be 1 or left out"),
