@@ -188,32 +188,20 @@ def tiny_model(family: str) -> tuple[Any, Any]:
             )
             model = tf.Dinov2ForImageClassification(config)
             processor = tf.BitImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-        case "clip" | "siglip":
-            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-            text = {"vocab_size": 99, **vision}
-            vision |= {"image_size": 32, "patch_size": 8}
-            if family == "clip":
-                config = tf.CLIPConfig(vision_config=vision, text_config=text, id2label=labels)
-                model = tf.CLIPForImageClassification(config)
-                processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-            else:
-                config = tf.SiglipConfig(vision_config=vision, text_config=text, id2label=labels)
-                model = tf.SiglipForImageClassification(config)
+        case "clip" | "siglip" | "metaclip_2" | "siglip2":
+            tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+            text = {"vocab_size": 99, **tower, "bos_token_id": 1, "eos_token_id": 2}
+            # SigLIP 2 takes images of any proportions.
+            vision = {**tower, "patch_size": 8, **({"num_patches": 16} if family == "siglip2" else {"image_size": 32})}
+            name = {"clip": "CLIP", "siglip": "Siglip", "metaclip_2": "MetaClip2", "siglip2": "Siglip2"}[family]
+            config = getattr(tf, f"{name}Config")(vision_config=vision, text_config=text, id2label=labels)
+            model = getattr(tf, f"{name}ForImageClassification")(config)
+            if family == "siglip":
                 processor = tf.SiglipImageProcessor(size=square)
-        case "metaclip_2":
-            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-            text = {"vocab_size": 99, **vision, "bos_token_id": 1, "eos_token_id": 2}
-            vision |= {"image_size": 32, "patch_size": 8}
-            config = tf.MetaClip2Config(vision_config=vision, text_config=text, id2label=labels)
-            model = tf.MetaClip2ForImageClassification(config)
-            processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
-        case "siglip2":  # of images of any proportions
-            vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-            text = {"vocab_size": 99, **vision, "bos_token_id": 1, "eos_token_id": 2}
-            vision |= {"num_patches": 16, "patch_size": 8}
-            config = tf.Siglip2Config(vision_config=vision, text_config=text, id2label=labels)
-            model = tf.Siglip2ForImageClassification(config)
-            processor = tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+            elif family == "siglip2":
+                processor = tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+            else:
+                processor = tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
         case "timm_resnet":
             pretrained = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9}
             pretrained |= {"interpolation": "bicubic", "classifier": "fc", "num_classes": PRETRAINED_CLASSES}

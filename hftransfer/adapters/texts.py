@@ -241,11 +241,15 @@ class TextAdapter(Adapter):
         # Matrices beside its layers, or another head, change nothing of what a model makes of padding.
         self.split.pads = before.pads if before is not None else self.split.pads
 
-    def _require_split(self) -> None:
-        """Check the split as for any model, and that padding changes nothing, because texts share batches."""
+    def _require_lengths(self) -> None:
+        """Take a network of a family that isn't known as one stage where tokens have other places between stages."""
         if not self._is_known and not self._keeps_lengths():
             self._as_one_stage = True
             self._find_split()
+
+    def _require_split(self) -> None:
+        """Check the split as for any model, and that padding changes nothing, because texts share batches."""
+        self._require_lengths()
         super()._require_split()
         if self._is_known:
             return

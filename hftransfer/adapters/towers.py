@@ -109,9 +109,7 @@ class FixedLengthTextTowerAdapter(TextTowerAdapter):
         return self.encode(["a few words", "a few words more"][:count])
 
     def _require_split(self) -> None:
-        if not self._is_known and not self._keeps_lengths():  # CoCa's texts have a class token behind the others
-            self._as_one_stage = True
-            self._find_split()
+        self._require_lengths()  # CoCa's texts have a class token behind the others
         Adapter._require_split(self)
 
 

@@ -48,12 +48,20 @@ def column_of(named: str | None, usual: Sequence[str], columns: Sequence[str], w
             return once(named, columns, source)
         remedy = nearest(named, columns)
         raise DataError(must_be(where, f"a column of {source} ({_shown(columns)})", f"'{named}'", remedy))
-    # Reversed: of columns that differ by case alone the first one is taken.
-    lowered = {column.lower(): column for column in reversed(columns)}
-    for name in usual:
-        if name.lower() in lowered:
-            return once(lowered[name.lower()], columns, source)
+    if (own := first_of(usual, columns)) is not None:
+        return once(own, columns, source)
     raise DataError(no_column(columns, f"a column such as {usual[0]}", usual, [where], source))
+
+
+def first_of(usual: Iterable[str], columns: Sequence[str]) -> str | None:
+    """Return the column that has the first of these names, if one has any."""
+    lowered = in_lower_case(columns)
+    return next((lowered[name.lower()] for name in usual if name.lower() in lowered), None)
+
+
+def in_lower_case(columns: Sequence[str]) -> dict[str, str]:
+    """Return columns by their names in lower case; of those that differ by case alone the first."""
+    return {column.lower(): column for column in reversed(columns)}
 
 
 def no_column(

@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
-from hftransfer.data.columns import column_of, is_missing, no_column
+from hftransfer.data.columns import column_of, first_of, in_lower_case, is_missing, no_column
 from hftransfer.data.layouts import files_below, visible
 from hftransfer.data.reading import (
     Columns,
@@ -173,7 +173,6 @@ class DialogueColumns:
             DataError: a text is missing or empty, the turns of a conversation are not in order, or there is more than
                 texts.
         """
-        require_empty(record, self.unread, where)
         if self.form == "documents":
             text = _text_of(record, self.first, where)
             return Row(where, Dialogue((Turn("", text),)), ())
@@ -197,8 +196,9 @@ class DialogueColumns:
         """Return the messages of a record, or its prompt, with what is told before; see `turns_of`.
 
         Raises:
-            DataError: a text is missing or empty, or the turns are not in order.
+            DataError: a text is missing or empty, the turns are not in order, or there is more than texts.
         """
+        _require_empty(record, self.unread, where)
         value = _from_json(record.get(self.first))
         said = record.get(self.system) if self.system else None
         system = (Turn("system", said),) if isinstance(said, str) and said.strip() else ()
@@ -229,7 +229,7 @@ def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: obj
         lowered & set(MESSAGES_COLUMNS) and settings.prompt_column is None and settings.text_column is None
     ):
         own = column_of(settings.messages_column, MESSAGES_COLUMNS, columns, "data.messages_column", source)
-        return DialogueColumns("messages", own, system=_lowered(columns).get("system"), unread=_unread(columns, own))
+        return _asked(columns, "messages", own)
     named = settings.prompt_column is not None or settings.completion_column is not None
     if named:
         return _pair_columns(columns, settings, source)
@@ -266,11 +266,10 @@ def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object
         except DataError as error:
             faults += error.faults
     raise_first(faults)
-    lowered = _lowered(columns)
-    references = settings.references_column or lowered.get("references")
+    references = settings.references_column or in_lower_case(columns).get("references")
     if references is not None and references not in columns:
         raise DataError(must_be("data.references_column", f"a column of {source}", f"'{references}'"))
-    prompt = _prompt_columns(columns, found["prompt"])
+    prompt = _asked(columns, "pairs", found["prompt"])
     return replace(prompt, completion=found["completion"], references=references)
 
 
@@ -281,31 +280,21 @@ def asked_columns(columns: Sequence[str], named: str | None, source: object) -> 
     Raises:
         DataError: there is no such column.
     """
-    lowered = _lowered(columns)
-    messages = next((lowered[own] for own in MESSAGES_COLUMNS if own in lowered), None)
+    messages = first_of(MESSAGES_COLUMNS, columns)
     if named is None and messages is not None:
-        return DialogueColumns("messages", messages, system=lowered.get("system"), unread=_unread(columns, messages))
+        return _asked(columns, "messages", messages)
     first = column_of(named, (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS), columns, "--column", source)
-    return _prompt_columns(columns, first)
+    return _asked(columns, "pairs", first)
 
 
-def _prompt_columns(columns: Sequence[str], first: str) -> DialogueColumns:
-    """Return a prompt's column with those of what it is about and of what is told before."""
-    lowered = _lowered(columns)
-    beside = next((lowered[own] for own in _ABOUT.get(first.lower(), ()) if own in lowered), None)
-    system = lowered.get("system")
-    return DialogueColumns("pairs", first, beside, system=system, unread=_unread(columns, first))
+def _asked(columns: Sequence[str], form: Form, first: str) -> DialogueColumns:
+    """Return the column of messages or prompts with those of what they are about and of what is told before."""
+    beside = first_of(_ABOUT.get(first.lower(), ()), columns)
+    unread = tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
+    return DialogueColumns(form, first, beside, system=in_lower_case(columns).get("system"), unread=unread)
 
 
-def _unread(columns: Sequence[str], first: str) -> tuple[str, ...]:
-    return tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
-
-
-def _lowered(columns: Sequence[str]) -> dict[str, str]:
-    return {column.lower(): column for column in reversed(columns)}
-
-
-def require_empty(record: Mapping[str, object], names: Iterable[str], where: str) -> None:
+def _require_empty(record: Mapping[str, object], names: Iterable[str], where: str) -> None:
     """Return if what is not read is empty.
 
     Raises:
@@ -355,7 +344,7 @@ def _beyond_texts(message: object, where: str) -> list[str]:
     """Return what is wrong with a message that holds more than a text."""
     faults: list[str] = []
     if isinstance(message, Mapping):
-        _told(faults, partial(require_empty, message, _UNREAD_KEYS, where))
+        _told(faults, partial(_require_empty, message, _UNREAD_KEYS, where))
         if message.get("weight") == 0:
             allowed, remedy = "1 or left out: each turn is learned", "End the conversation before this turn."
             faults.append(must_be(f"{where}: weight", allowed, "0", remedy))
@@ -578,16 +567,13 @@ class Dialogues(Reader):
 
     def _of_records(self, table: Table, columns: Columns, name: str) -> Iterator[NamedInput]:
         asked = asked_columns(table.columns, columns.first, name)
-        if asked.form == "messages":
-            lowered = _lowered(table.columns)
-            prompt = next((lowered[own] for own in PROMPT_COLUMNS if own in lowered), None)
+        prompt = first_of(PROMPT_COLUMNS, table.columns) if asked.form == "messages" else None
+        instead = asked if prompt is None else _asked(table.columns, "pairs", prompt)
+        is_text = asked.form == "pairs" and not (asked.beside or asked.system or asked.unread)
+        if not is_text or any(isinstance(_from_json(one.get(asked.first)), list | tuple) for one in table.records):
             for record, number in zip(table.records, table.numbers, strict=True):
-                yield _prompt_input(record, asked, prompt, f"{name}:{number}")
-            return
-        messages = any(isinstance(_from_json(record.get(asked.first)), list | tuple) for record in table.records)
-        if messages or asked.beside or asked.system or asked.unread:
-            for record, number in zip(table.records, table.numbers, strict=True):
-                yield _prompt_input(record, asked, None, f"{name}:{number}")
+                own, where = instead if is_missing(record.get(asked.first)) else asked, f"{name}:{number}"
+                yield _prompt_input(record, own, where, by_text=asked.form == "pairs")
             return
         first = asked.first
         for where, values in texts_in(name, table, [first]):
@@ -599,17 +585,15 @@ class Dialogues(Reader):
 DIALOGUES = Dialogues()
 
 
-def _prompt_input(record: Mapping[str, object], asked: DialogueColumns, prompt: str | None, where: str) -> NamedInput:
-    """Return the turns of a record, or where it has no messages its prompt; the error names the place in the file."""
+def _prompt_input(record: Mapping[str, object], asked: DialogueColumns, where: str, *, by_text: bool) -> NamedInput:
+    """Return the turns of a record that wait for an answer, known by their text or their place in the file; the error
+    names the place."""
     try:
-        require_empty(record, asked.unread, where)
-        if prompt is not None and is_missing(record.get(asked.first)):
-            return NamedInput(where, {"prompt": _text_of(record, prompt, where)})
         turns = asked.turns(record, where, answered=False)
     except DataError as error:
         return NamedInput(where, error)
-    name = where if asked.form == "messages" else Dialogue(turns).texts[0]
-    return NamedInput(name, {"messages": [{"role": turn.role, "content": turn.text} for turn in turns]})
+    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+    return NamedInput(Dialogue(turns).texts[0] if by_text else where, {"messages": messages})
 
 
 def _document_in(file: Path, settings: DataSettings | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
-from hftransfer.data.columns import column_of, is_missing, once
+from hftransfer.data.columns import column_of, in_lower_case, is_missing, once
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import GoldAnswer, Inspection, QuestionContent, Row, json_bytes
@@ -135,7 +135,7 @@ def question_columns(columns: Sequence[str], settings: DataSettings, source: obj
         except DataError as error:
             faults += error.faults
     raise_first(faults)
-    lowered = {column.lower(): column for column in reversed(columns)}
+    lowered = in_lower_case(columns)
     # Answers in SQuAD's form hold their places themselves.
     start = lowered.get("answer_start") if found["answers"].lower() != "answers" else None
     for column in (start, lowered.get("id"), lowered.get("title")):

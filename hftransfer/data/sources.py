@@ -14,7 +14,7 @@ from hftransfer.base.cache import cache_folder, mark_in_use, new_entry
 from hftransfer.base.errors import DataError, counted, first_line, must_be, nearest, some, user_path
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
-from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, is_missing, once
+from hftransfer.data.columns import LABEL_COLUMNS, as_label, column_of, in_lower_case, is_missing, once
 from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.exports import from_one_hot
 from hftransfer.data.label_sets import joined_columns, settled
@@ -439,7 +439,7 @@ def _split_column(given: Records, settings: DataSettings, reader: Reader, found:
     named = settings.split_column
     if named == "none" and "none" not in given.columns:
         return None
-    lowered = {column.lower(): column for column in reversed(given.columns)}
+    lowered = in_lower_case(given.columns)
     target, _ = reader.target_column(settings)
     usual = [lowered[name] for name in SPLIT_COLUMNS if name in lowered and lowered[name] != target]
     if named is not None:

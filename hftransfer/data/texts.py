@@ -10,7 +10,7 @@ from typing import cast
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be, nearest
-from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_missing, once, passed_over
+from hftransfer.data.columns import LABEL_COLUMNS, column_of, in_lower_case, is_missing, once, passed_over
 from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
 from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, plain_lines, require_some_sound
@@ -154,7 +154,7 @@ def _usual_columns(columns: Sequence[str]) -> tuple[str, ...]:
 
 def _partner(text: str, columns: Sequence[str]) -> str | None:
     """Return the column that usually goes with one of texts, if it is there."""
-    lowered = {column.lower(): column for column in reversed(columns)}
+    lowered = in_lower_case(columns)
     return lowered.get(_PAIRS.get(text.lower(), ""))
 
 

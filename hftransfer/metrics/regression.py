@@ -32,9 +32,10 @@ def score_numbers(wanted: np.ndarray, given: np.ndarray) -> dict[str, float | li
 
 def shares_explained(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return for each row (N,) one less its squared error by the variance of all; their mean is R²."""
-    if not np.ptp(wanted):  # the variance of equal numbers may be rounding
+    variance = float(np.var(wanted))
+    if variance == 0.0 or not np.ptp(wanted):  # that of equal numbers may be rounding
         return np.zeros(len(wanted))
-    return np.asarray(1.0 - np.square(given - wanted) / np.var(wanted))
+    return np.asarray(1.0 - np.square(given - wanted) / variance)
 
 
 def half_width(wanted: np.ndarray, given: np.ndarray, coverage: float) -> float | None:
@@ -66,7 +67,7 @@ def _drawn(wanted: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
         own, other = wanted[drawn], given[drawn]  # (A, N)
         squares = np.square(other - own).mean(axis=1)
         variances = own.var(axis=1)
-        flat = np.ptp(own, axis=1) == 0.0  # the variance of equal numbers may be rounding
+        flat = (variances == 0.0) | (np.ptp(own, axis=1) == 0.0)  # that of equal numbers may be rounding
         parts = {
             "r2": np.where(flat, 0.0, 1.0 - squares / np.where(flat, 1.0, variances)),
             "mae": np.abs(other - own).mean(axis=1),

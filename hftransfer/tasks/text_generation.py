@@ -20,7 +20,6 @@ from hftransfer.data.dialogues import (
     Dialogue,
     Turn,
     asked_columns,
-    require_empty,
     turns_of,
 )
 from hftransfer.data.rows import Row
@@ -312,7 +311,6 @@ class TextGeneration(HeadTask[TextScores]):
         where = f"prompt {place + 1}"
         if isinstance(value, Mapping) and {str(name).lower() for name in value} & ASKED_COLUMNS:
             asked = asked_columns([str(name) for name in value], None, where)
-            require_empty(value, asked.unread, where)
             return Row(where, Dialogue(asked.turns(value, where, answered=False)), ())
         if isinstance(value, str) and value.strip():
             return Row(where, Dialogue((Turn("user", value),)), ())

@@ -303,6 +303,16 @@ def test_prompts_are_read_as_in_training(row: dict[str, Any], tmp_path: Path) ->
     assert task.row_of(given, 0).content.turns == learned  # type: ignore[attr-defined]
 
 
+def test_rows_without_messages_keep_what_goes_with_their_prompts(tmp_path: Path) -> None:
+    file = tmp_path / "asked.jsonl"
+    prompted = {"messages": None, "instruction": "do", "input": "it", "system": "Be brief."}
+    file.write_text(json.dumps({"messages": [ASKED]}) + "\n" + json.dumps(prompted) + "\n")
+    found = DIALOGUES.of_table(file, read_table(file), Columns(), pairs=False, name="asked.jsonl")
+    turns = [TASKS["text-generation"].row_of(one.value, 0).content.turns for one in found]  # type: ignore[attr-defined]
+    assert turns == [(Turn("user", "q"),), (Turn("system", "Be brief."), Turn("user", "do\n\nit"))]
+    assert [one.name for one in found] == ["asked.jsonl:1", "asked.jsonl:2"]
+
+
 def test_a_fault_that_many_rows_have_is_told_once() -> None:
     with pytest.raises(DataError) as caught:
         read([("p", "")] * 9 + [("p", 4)])
