@@ -134,8 +134,7 @@ def _outcomes(
 
 
 def _named(model: Predictor | DualPredictor, request: ExplainRequest, lines: Sequence[str]) -> list[NamedInput]:
-    pairs = isinstance(model, Predictor) and bool(model.facts.pairs)
-    return request.named(model.reader, lines, pairs=pairs)
+    return request.named(model.reader, model.columns, lines)
 
 
 def line_of(shown: Shown) -> str:

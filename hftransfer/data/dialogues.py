@@ -16,7 +16,7 @@ from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import column_of, first_of, in_lower_case, is_missing, no_column
 from hftransfer.data.layouts import files_below, visible
 from hftransfer.data.reading import (
-    Columns,
+    InputColumns,
     LeftOutRows,
     NamedInput,
     Reader,
@@ -273,14 +273,15 @@ def _pair_columns(columns: Sequence[str], settings: DataSettings, source: object
     return replace(prompt, completion=found["completion"], references=references)
 
 
-def asked_columns(columns: Sequence[str], named: str | None, source: object) -> DialogueColumns:
+def asked_columns(columns: Sequence[str], given: InputColumns, source: object) -> DialogueColumns:
     """Return the columns of prompts that wait for their completions: messages, else prompts with what goes with them,
     as in training.
 
     Raises:
         DataError: there is no such column.
     """
-    messages = first_of(MESSAGES_COLUMNS, columns)
+    named = given.first_among(columns, "prompt_column", "text_column")
+    messages = replace(given, first=None).first_among(columns, "messages_column") or first_of(MESSAGES_COLUMNS, columns)
     if named is None and messages is not None:
         return _asked(columns, "messages", messages)
     first = column_of(named, (*PROMPT_COLUMNS, *DOCUMENT_COLUMNS), columns, "--column", source)
@@ -536,9 +537,8 @@ class Dialogues(Reader):
         """Return whether a name with `*` or `?`, as questions have too, ends as files of texts do."""
         return name.endswith((".txt", *TABLE_SUFFIXES))
 
-    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: InputColumns) -> Iterator[NamedInput]:
         """Return a prompt for each line: a text, or a JSON object with a prompt or messages."""
-        del pairs
         kept = [text for line in lines if (text := line.rstrip("\r\n").removeprefix("\ufeff"))]
         if (table := objects_in(kept)) is not None:
             yield from self._of_records(table, columns, STDIN)
@@ -559,14 +559,13 @@ class Dialogues(Reader):
             return NamedInput(str(file), error)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
-        del pairs
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
         if path.suffix.lower() == ".txt":
             return [self.of_file(path)]
         return require_some_sound(self._of_records(table, columns, name))
 
-    def _of_records(self, table: Table, columns: Columns, name: str) -> Iterator[NamedInput]:
-        asked = asked_columns(table.columns, columns.first, name)
+    def _of_records(self, table: Table, columns: InputColumns, name: str) -> Iterator[NamedInput]:
+        asked = asked_columns(table.columns, columns, name)
         prompt = first_of(PROMPT_COLUMNS, table.columns) if asked.form == "messages" else None
         instead = asked if prompt is None else _asked(table.columns, "pairs", prompt)
         is_text = asked.form == "pairs" and not (asked.beside or asked.system or asked.unread)

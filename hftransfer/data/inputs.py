@@ -11,7 +11,7 @@ from hftransfer.base.errors import DataError, RecipeError, must_be, some, user_p
 from hftransfer.base.runs import COMPARISON, holds_model, is_run, newest_in
 from hftransfer.data.layouts import files_below, files_once, name_below
 from hftransfer.data.pictures import IMAGE_SUFFIXES
-from hftransfer.data.reading import Columns, NamedInput, Reader
+from hftransfer.data.reading import InputColumns, NamedInput, Reader
 from hftransfer.data.settings import of_no_recipe
 from hftransfer.data.tables import raise_first, table_suffix
 
@@ -27,32 +27,34 @@ class InputRequest:
     context: str | None = None
     pair: str | None = None
 
-    def named(self, reader: Reader, lines: Iterable[str] = (), *, pairs: bool = False) -> list[NamedInput]:
+    def named(self, reader: Reader, columns: InputColumns, lines: Iterable[str] = ()) -> list[NamedInput]:
         """Return every input: of questions those of tables or the one with its context, of texts the one with its pair.
+        `columns` are those that the model knows of; what is asked for comes before.
 
         Raises:
             RecipeError: what is given does not go with a model that takes inputs of this kind.
             DataError: inputs can't be read; all of them are told.
         """
+        columns = replace(columns, first=self.column, second=self.pair_column)
         if len(reader.fields) > 1:
-            return self._of_fields(reader, lines)
+            return self._of_fields(reader, columns, lines)
         if not self.inputs or self.question is not None or self.context is not None:
             got = "--question or --context" if self.inputs else "none"
             what = "texts" if reader.fields else "image files"
             raise RecipeError(must_be("the input of this model", what, got))
         if self.pair is None:
-            return inputs_of(self.inputs, reader, Columns(self.column, self.pair_column), lines, pairs=pairs)
+            return inputs_of(self.inputs, reader, columns, lines)
         if not reader.fields:
             raise RecipeError(must_be("--pair", f"left out for {reader.inputs}", f"'{self.pair}'"))
         if len(self.inputs) != 1:
             raise RecipeError(must_be("the inputs with --pair", "one text", f"{len(self.inputs)}"))
         return [NamedInput(f"{self.inputs[0]} | {self.pair}", (self.inputs[0], self.pair))]
 
-    def _of_fields(self, reader: Reader, lines: Iterable[str]) -> list[NamedInput]:
+    def _of_fields(self, reader: Reader, columns: InputColumns, lines: Iterable[str]) -> list[NamedInput]:
         """Return the inputs of a model that takes several texts by name: those of tables, or one."""
         values = {name: getattr(self, name) for name in reader.fields}
         if self.inputs and all(value is None for value in values.values()):
-            return inputs_of(self.inputs, reader, Columns(self.column, self.pair_column), lines)
+            return inputs_of(self.inputs, reader, columns, lines)
         if not self.inputs and all(value is not None for value in values.values()):
             return [NamedInput(str(values[reader.fields[0]]), reader.from_fields(values))]
         allowed = f"{' and '.join(f'--{name}' for name in reader.fields)}, or a table with both"
@@ -62,10 +64,8 @@ class InputRequest:
 def inputs_of(
     given: Sequence[str],
     reader: Reader,
-    columns: Columns | None = None,
+    columns: InputColumns | None = None,
     lines: Iterable[str] = (),
-    *,
-    pairs: bool = False,
 ) -> list[NamedInput]:
     """Return every input that is named: `-` stands for the lines of standard input (of questions: JSON objects with
     both texts); tables (.csv, .tsv, .jsonl, .parquet, .tar) give one for each row, and so do folders with tables alone;
@@ -79,14 +79,14 @@ def inputs_of(
     faults: list[str] = []
     for name in given:
         try:
-            found += _expanded(name, reader, columns or Columns(), lines, pairs=pairs)
+            found += _expanded(name, reader, columns or InputColumns(), lines)
         except DataError as error:
             faults += of_no_recipe(error).faults
     raise_first(faults)
     return [replace(one, value=of_no_recipe(one.value)) if isinstance(one.value, DataError) else one for one in found]
 
 
-def inputs_at(place: str, reader: Reader, columns: Columns | None = None, *, pairs: bool = False) -> list[NamedInput]:
+def inputs_at(place: str, reader: Reader, columns: InputColumns) -> list[NamedInput]:
     """Return every input at a place: a folder, a table, a pattern or a file.
 
     Raises:
@@ -95,21 +95,19 @@ def inputs_at(place: str, reader: Reader, columns: Columns | None = None, *, pai
     path = _path(place)
     if reader.fields and not (path is not None and path.exists()) and not _is_pattern(place, reader):
         raise DataError(must_be("the place to look in", "a folder, a table or a pattern", f"'{place}'"))
-    return inputs_of([place], reader, columns, pairs=pairs)
+    return inputs_of([place], reader, columns)
 
 
 def _is_pattern(name: str, reader: Reader) -> bool:
     return any(sign in name for sign in "*?[") and reader.is_pattern(name)
 
 
-def _expanded(
-    name: str, reader: Reader, columns: Columns, lines: Iterable[str], *, pairs: bool
-) -> Iterator[NamedInput]:
+def _expanded(name: str, reader: Reader, columns: InputColumns, lines: Iterable[str]) -> Iterator[NamedInput]:
     path = _path(name)
     if name == "-":
-        yield from reader.lines(lines, columns, pairs=pairs)
+        yield from reader.lines(lines, columns)
     elif path is not None and path.is_file() and _is_table(path, reader):
-        yield from _rows(path, path.name, reader, columns, pairs=pairs)
+        yield from _rows(path, path.name, reader, columns)
     elif path is None or not reader.suffix:
         yield reader.alone(name, path)
     elif path.is_dir():
@@ -118,7 +116,7 @@ def _expanded(
         found = sorted(_outside_runs(files_once(path), path))
         if tables := _tables_alone(found, reader):
             for table in tables:
-                yield from _rows(table, name_below(table, path), reader, columns, pairs=pairs)
+                yield from _rows(table, name_below(table, path), reader, columns)
             return
         yield from _files(found, reader, f"the folder {name}", f"a folder with files such as *{reader.suffix}")
     elif not path.exists() and _is_pattern(name, reader):
@@ -129,12 +127,12 @@ def _expanded(
         yield reader.alone(name, path)
 
 
-def _rows(path: Path, name: str, reader: Reader, columns: Columns, *, pairs: bool) -> list[NamedInput]:
+def _rows(path: Path, name: str, reader: Reader, columns: InputColumns) -> list[NamedInput]:
     """Return an input for each row of a table, which people know by a name."""
     table = reader.table(path, None)
     if not table.records:
         raise DataError(must_be(str(path), "a table with rows", "none"))
-    return reader.of_table(path, table, columns, pairs=pairs, name=name)
+    return reader.of_table(path, table, columns, name=name)
 
 
 def names_model(name: str, reader: Reader) -> bool:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from hftransfer.base.errors import DataError, counted, must_be, nearest, some
 from hftransfer.data.columns import as_label, is_missing, is_unlabelled, label_names, on_scale
-from hftransfer.data.reading import Reader, Records
+from hftransfer.data.reading import LeftOutRows, Reader, Records
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, Target
 from hftransfer.data.settings import DataSettings
@@ -194,8 +194,11 @@ def _listed_text(text: str) -> list[object] | None:
     return None
 
 
-def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, DataSettings]:
-    """Return the records with one column of lists in place of the columns of 0 and 1 that the settings name.
+def joined_columns(
+    given: Records, settings: DataSettings, left: LeftOutRows | None = None
+) -> tuple[Records, DataSettings]:
+    """Return the records with one column of lists in place of the columns of 0 and 1 that the settings name. With
+    `left`, rows with an empty cell among these are put there.
 
     Raises:
         DataError: one of these is not there, or a cell is neither 0 nor 1; lines are named.
@@ -211,18 +214,23 @@ def joined_columns(given: Records, settings: DataSettings) -> tuple[Records, Dat
         ]
     )
     faults: list[str] = []
-    records = []
+    records, wheres = [], []
     for record, where in zip(given.records, given.wheres, strict=True):
         flags = {name: _flag(record.get(name)) for name in names}
-        faults += [
-            must_be(f"{where}: column '{name}'", "0 or 1, or yes or no", _shown(record.get(name)))
+        own = {
+            name: must_be(f"{where}: column '{name}'", "0 or 1, or yes or no", _shown(record.get(name)))
             for name, flag in flags.items()
             if flag is None
-        ]
+        }
+        if left is not None and any(is_unlabelled(record.get(name)) for name in own):
+            left.append((where, next(iter(own.values()))))
+            continue
+        faults += own.values()
         records.append({**record, JOINED: [as_label(name) for name, flag in flags.items() if flag]})
+        wheres.append(where)
     raise_first(faults)
     columns = [*(name for name in given.columns if name not in names), JOINED]
-    joined = replace(given, records=records, columns=columns)
+    joined = replace(given, records=records, wheres=wheres, columns=columns)
     return joined, settings.model_copy(update={"label_column": JOINED, "label_columns": None, "labels": "multi"})
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_LONGEST_ROW = 3
+"""A row that is a tuple has so many parts at most: two texts and a label."""
+
+
 @runtime_checkable
 class MapDataset(Protocol):
     """A data set of torch: an item for each index."""
@@ -53,7 +57,7 @@ def objects_in(data: Any, allowed: str) -> Objects:
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         columns, records = _frame_records(data)
         return Objects(list(records), columns)
-    if isinstance(data, tuple) and len(data) == 2 and hasattr(data[0], "shape") and hasattr(data[1], "__len__"):
+    if isinstance(data, tuple) and len(data) == 2 and _are_columns(*data):
         return _paired(data[0], data[1])
     if hasattr(data, "features") and hasattr(data, "take"):  # a streamed data set of the Hub
         return Objects(_named(list(data), _classes_of_features(data.features)))
@@ -69,6 +73,16 @@ def _frame_records(frame: pd.DataFrame) -> tuple[list[str], list[dict[str, objec
     columns = [str(column) for column in frame.columns]
     values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
     return columns, [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _are_columns(inputs: Any, labels: Any) -> bool:
+    """Return whether two objects are inputs and their labels, and not two rows: one is an array, or both are lists
+    longer than rows are."""
+    if hasattr(inputs, "shape"):
+        return hasattr(labels, "__len__")
+    if not isinstance(inputs, list):
+        return False
+    return hasattr(labels, "shape") or (isinstance(labels, list) and min(len(inputs), len(labels)) > _LONGEST_ROW)
 
 
 def _paired(inputs: Any, labels: Any) -> Objects:

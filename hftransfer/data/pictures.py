@@ -14,6 +14,7 @@ from typing_extensions import override
 from hftransfer.base.errors import DataError, must_be, user_path
 from hftransfer.data.columns import (
     column_of,
+    first_of,
     is_unlabelled,
     label_names,
     numbered_columns,
@@ -22,7 +23,7 @@ from hftransfer.data.columns import (
 )
 from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.layouts import MASK_FOLDERS, path_fault, visible
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, require_some_sound
+from hftransfer.data.reading import InputColumns, LeftOutRows, NamedInput, Records, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from hftransfer.data.rows import (
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = (*("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),)
 
 
+CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+"""The usual names of columns with captions; the first may be numbered."""
 OF_IMAGES = frozenset({"image_column", "decode", "max_pixels"})
 """Settings of images."""
 
@@ -208,9 +211,9 @@ class Images(OfLabels):
         return NamedInput(str(file), file)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
-        del pairs
-        column = column_of(columns.first, IMAGE_COLUMNS, table.columns, "--column", path)
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
+        named = columns.first_among(table.columns, "image_column")
+        column = column_of(named, IMAGE_COLUMNS, table.columns, "--column", path)
         return require_some_sound(self._of_cells(path, name, table, column))
 
     def _of_cells(self, path: Path, name: str, table: Table, column: str) -> Iterator[NamedInput]:
@@ -242,16 +245,17 @@ class CaptionedImages(Images):
 
     @override
     def target_column(self, settings: DataSettings) -> tuple[str | None, str]:
-        return settings.caption_column or settings.label_column or "caption", "data.caption_column"
+        return settings.caption_column or settings.label_column, "data.caption_column"
 
     def _columns(self, given: Records, settings: DataSettings) -> tuple[str, list[str]]:
-        """Return the column with the images and those with captions: where there is none of the name, several that are
-        numbered (caption_0, caption_1, …) stand for it."""
+        """Return the column with the images and those with captions: where there is none of the name, or of the first
+        usual one, several that are numbered (caption_0, caption_1, …) stand for it."""
         named, _ = self.target_column(settings)
-        numbered = numbered_columns(str(named), given.columns) if named not in given.columns else []
+        wanted = named or CAPTION_COLUMNS[0]
+        numbered = numbered_columns(wanted, given.columns) if first_of([wanted], given.columns) is None else []
         if numbered:
             settings = settings.model_copy(update={"caption_column": numbered[0]})
-        image, target = super()._columns(given, settings)
+        image, target = super()._columns(replace(given, usual_labels=CAPTION_COLUMNS), settings)
         return image, numbered or target
 
     def _targets(

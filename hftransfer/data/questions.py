@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import column_of, in_lower_case, is_missing, once
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
+from hftransfer.data.reading import InputColumns, LeftOutRows, NamedInput, Reader, Records, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import GoldAnswer, Inspection, QuestionContent, Row, json_bytes
 from hftransfer.data.settings import DataSettings
@@ -257,9 +257,8 @@ class Questions(Reader):
 
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
-    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: InputColumns) -> Iterator[NamedInput]:
         """Return a question for each line, a JSON object with both texts."""
-        del pairs
         yield from self._of_records(json_lines(lines, STDIN), columns, STDIN, STDIN)
 
     @override
@@ -273,15 +272,16 @@ class Questions(Reader):
         return self.alone(str(file), file)
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
-        del pairs
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
         return self._of_records(table, columns, path, name)
 
-    def _of_records(self, table: Table, columns: Columns, source: object, name: str) -> list[NamedInput]:
+    def _of_records(self, table: Table, columns: InputColumns, source: object, name: str) -> list[NamedInput]:
         if not table.records:
             raise DataError(must_be(name, "questions with their contexts, as JSON objects in lines", "nothing"))
-        first = column_of(columns.first, ("question",), table.columns, "--column", source)
-        second = column_of(columns.second, ("context",), table.columns, "--pair-column", source)
+        question = columns.first_among(table.columns, "question_column")
+        context = columns.second_among(table.columns, "context_column")
+        first = column_of(question, ("question",), table.columns, "--column", source)
+        second = column_of(context, ("context",), table.columns, "--pair-column", source)
         return require_some_sound(_asked(name, table, first, second))
 
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from hftransfer.base.errors import DataError, must_be
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, is_unlabelled
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Content, Inspection, Row, Target, digest_rows
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.settings import DataSettings, NamedColumns
 from hftransfer.data.tables import Table, raise_first, read_table
 
 if TYPE_CHECKING:
@@ -51,13 +51,30 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of tables that are predicted from, found by their usual names where they aren't given."""
+class InputColumns:
+    """The columns of tables that are predicted from: those that are given, that the model learned from, or of usual
+    names."""
 
     first: str | None = None
     """The one with images, texts or questions."""
     second: str | None = None
     """The one with the second of two texts, or contexts."""
+    pairs: bool = False
+    """Whether the model takes pairs of texts."""
+    learned: NamedColumns = field(default_factory=dict)
+    """The columns that the model learned from, by the settings that named them."""
+
+    def first_among(self, columns: Sequence[str], *settings: str) -> str | None:
+        """Return the column that is given as the first, else that by one of these settings, if it is there."""
+        return self.first or self._learned_among(columns, settings)
+
+    def second_among(self, columns: Sequence[str], *settings: str) -> str | None:
+        """Return the column that is given as the second, else that by one of these settings, if it is there."""
+        return self.second or self._learned_among(columns, settings)
+
+    def _learned_among(self, columns: Sequence[str], settings: Sequence[str]) -> str | None:
+        known = [self.learned.get(setting) for setting in settings]
+        return next((name for name in known if isinstance(name, str) and name in columns), None)
 
 
 @dataclass(frozen=True)
@@ -265,9 +282,8 @@ class Reader(ABC):
 
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
-    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: InputColumns) -> Iterator[NamedInput]:
         """Return an input for each line of standard input but empty ones."""
-        del pairs
         yield from plain_lines([text for line in lines if (text := line.rstrip("\r\n"))], columns)
 
     def is_pattern(self, name: str) -> bool:
@@ -288,7 +304,7 @@ class Reader(ABC):
         """Return the input in a file of a folder."""
 
     @abstractmethod
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
         """Return an input for each row of a table, which people know by `name`.
 
         Raises:
@@ -304,7 +320,7 @@ class Reader(ABC):
         return values[self.fields[0]]
 
 
-def plain_lines(lines: Iterable[str], columns: Columns) -> Iterator[NamedInput]:
+def plain_lines(lines: Iterable[str], columns: InputColumns) -> Iterator[NamedInput]:
     """Yield an input for each line of standard input that is a text.
 
     Raises:

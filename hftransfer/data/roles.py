@@ -31,8 +31,9 @@ class LeftOut:
 class Found(dict[str, list[Row]]):
     """The rows of a source by split; the name "all" stands for data not split yet.
 
-    `notes` tell people what was recognised, `left_out` are rows that can't be read (`data.on_error: skip`), and
-    `target_column` is where numbers were found.
+    `notes` tell people what was recognised, `left_out` are rows that can't be read (`data.on_error: skip`),
+    `target_column` is where numbers were found, and `labels_told` are the labels that have columns of 0 and 1 in all
+    tables, where labels have such columns.
     """
 
     def __init__(self, rows: Mapping[str, list[Row]] | Iterable[tuple[str, list[Row]]] = ()) -> None:
@@ -40,6 +41,12 @@ class Found(dict[str, list[Row]]):
         self.notes: list[str] = []
         self.left_out: list[LeftOut] = []
         self.target_column = ""
+        self.labels_told: tuple[str, ...] | None = None
+
+    def tell_labels(self, names: Iterable[str]) -> None:
+        """Note the labels that have columns in a table."""
+        before = self.labels_told
+        self.labels_told = tuple(name for name in names if before is None or name in before)
 
     def note(self, text: str) -> None:
         """Add a note, once."""

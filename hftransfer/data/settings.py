@@ -6,9 +6,9 @@ import codecs
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, settings_in_words
+from hftransfer.base.errors import DataError, RecipeError, must_be, nearest, settings_in_words, some
 from hftransfer.base.yaml_values import scalar
 
 OR_SKIP = ", or set data.on_error: skip"
@@ -21,6 +21,23 @@ _OF_RECIPES = (OR_SKIP, OR_MORE_TOKENS, OR_LESS_STRIDE, OR_ENCODING, OR_UTF_16, 
 """Parts of faults of an example that mean a recipe: `of_no_recipe` cuts them out."""
 SKIPS = "`data.on_error: skip` leaves such rows out, at most 5 % of all."
 """What a recipe can do about rows that can't be used."""
+
+COLUMNS_OF_ROWS = (
+    *("image_column", "mask_column", "caption_column"),
+    *("text_column", "text_pair_column", "tokens_column", "question_column", "context_column"),
+    *("prompt_column", "messages_column", "completion_column", "references_column"),
+    *("label_column", "label_columns", "tags_column", "spans_column", "answers_column"),
+)
+"""Settings that name where in a table the inputs and targets of rows are."""
+NamedColumns = dict[str, str | tuple[str, ...]]
+"""Columns by the settings that name them."""
+_ONE_OF = (
+    {"label_column", "label_columns"},
+    {"tags_column", "spans_column"},
+    {"text_column", "tokens_column", "prompt_column", "messages_column"},
+    {"messages_column", "completion_column"},
+)
+"""Settings of which a table is read by one: who names it names none of the others."""
 
 Shots = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=8, le=4096)]
@@ -56,8 +73,8 @@ class DataSettings(BaseModel):
     )
     caption_column: str | None = Field(
         None,
-        description="column with captions of images, one or a list in each row (caption if left out; caption_0, "
-        "caption_1, … stand for it)",
+        description="column with captions of images, one or a list in each row (caption, captions, text or title if "
+        "left out; caption_0, caption_1, … stand for the first)",
     )
     prompt_column: str | None = Field(
         None, description="column with prompts (prompt, instruction, question, … if left out)"
@@ -210,6 +227,8 @@ class DataSettings(BaseModel):
     )
     allow_outside_paths: bool = Field(False, description="let image paths and links lead out of the folder of the data")
 
+    _learned: NamedColumns = PrivateAttr(default_factory=dict)
+
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str | None) -> str | None:
@@ -220,6 +239,38 @@ class DataSettings(BaseModel):
         if not known:
             raise ValueError(must_be("the encoding", "one that Python knows, such as latin-1 or cp1252", f"'{value}'"))
         return value
+
+    @property
+    def named_columns(self) -> NamedColumns:
+        """The columns with inputs and targets that are named."""
+        named = {setting: getattr(self, setting) for setting in COLUMNS_OF_ROWS}
+        return {s: value if isinstance(value, str) else tuple(value) for s, value in named.items() if value is not None}
+
+    def after(self, learned: NamedColumns) -> DataSettings:
+        """Return the settings by which a model is given other data: the columns that it learned from are read before
+        those of usual names, where they are there and the settings name no other."""
+        own = self.model_copy()
+        own._learned = dict(learned)
+        return own
+
+    def of_columns(self, columns: Sequence[str], source: object) -> tuple[DataSettings, list[str]]:
+        """Return the settings by which a table with these columns is read, and notes on the columns that the model
+        learned from and that are not there."""
+        named = set(self.named_columns)
+        kept: dict[str, str | list[str]] = {}
+        notes = []
+        for setting, own in self._learned.items():
+            if any(setting in same and named & same for same in _ONE_OF) or setting in named:
+                continue
+            wanted = [own] if isinstance(own, str) else own
+            if there := [column for column in wanted if column in columns]:
+                kept[setting] = own if isinstance(own, str) else there
+            if absent := [column for column in wanted if column not in columns]:
+                told = some(map(repr, absent), 3)
+                notes.append(f"{source} has no {told}, where the model learned from: data.{setting} names another")
+        read = self.model_copy(update=kept)
+        read._learned = {}
+        return read, notes
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:

@@ -43,7 +43,7 @@ from hftransfer.data.roles import (
     without_shard,
 )
 from hftransfer.data.rows import Row, are_streamed
-from hftransfer.data.settings import DataSettings
+from hftransfer.data.settings import COLUMNS_OF_ROWS, DataSettings
 from hftransfer.data.shards import SHARD
 from hftransfer.data.streams import HubShards, StreamedDataset, StreamedShards, streamed_tables
 from hftransfer.data.tables import (
@@ -415,6 +415,7 @@ def _add_table(path: Path, settings: DataSettings, reader: Reader, found: Found,
 
 def _add_records(given: Records, settings: DataSettings, reader: Reader, found: Found, role: str) -> None:
     """Add the rows of records to a split, or to several, where a column says which."""
+    settings = _by_learned(given, settings, found)
     column = _split_column(given, settings, reader, found) if role == "all" else None
     if column is None:
         _add_rows(given, settings, reader, found, role)
@@ -427,6 +428,15 @@ def _add_records(given: Records, settings: DataSettings, reader: Reader, found: 
             _add_rows(given.only(places[own]), settings, reader, found, own)
     told = ", ".join(f"{len(places[own]):,} {own}" for own in SPLIT_NAMES if own in places)
     found.note(f"splits follow the column '{column}': {told}")
+
+
+def _by_learned(given: Records, settings: DataSettings, found: Found) -> DataSettings:
+    """Return the settings by which records are read that are given to a model, and note in `found` which columns of
+    its training are not there."""
+    settings, notes = settings.of_columns(given.columns, given.source)
+    for note in notes:
+        found.note(note)
+    return settings
 
 
 def _split_column(given: Records, settings: DataSettings, reader: Reader, found: Found) -> str | None:
@@ -468,7 +478,10 @@ def _split_column(given: Records, settings: DataSettings, reader: Reader, found:
 
 
 def _add_rows(given: Records, settings: DataSettings, reader: Reader, found: Found, role: str) -> None:
-    given, settings = joined_columns(given, settings)
+    left: list[tuple[str, str]] | None = [] if settings.on_error == "skip" else None
+    if settings.label_columns:
+        found.tell_labels(map(as_label, settings.label_columns))
+    given, settings = joined_columns(given, settings, left)
     if role in ("validation", "test") and reader.is_unlabelled(given, settings):
         found.note(_left_out(role, "its rows have no labels"))
         return
@@ -476,7 +489,6 @@ def _add_rows(given: Records, settings: DataSettings, reader: Reader, found: Fou
         reader.columns(given, settings)
     except DataError as error:
         raise DataError(*error.faults, *_other_kind(given.columns, given.source, reader)) from error
-    left: list[tuple[str, str]] | None = [] if settings.on_error == "skip" else None
     groups = _groups_in(given, settings, left)
     if groups is not None and len(groups) < len(given.wheres):
         given = given.only([place for place, where in enumerate(given.wheres) if where in groups])
@@ -696,6 +708,7 @@ def _add_dataset(
     ids = [f"{name}[{index}]" for index in range(len(dataset))]
     usual_images = [column for column in (*images, *IMAGE_COLUMNS) if column in features]
     given = Records([], ids, list(features), where, usual_images=usual_images, usual_labels=usual_labels)
+    settings = _by_learned(given, settings, found)
     # Images as bytes, too, are read one by one.
     large = {column for column, feature in features.items() if reader.decodes and _holds_bytes(feature)}
     wanted = set(_columns_read(given, settings, reader)) - set(images) - large
@@ -778,12 +791,7 @@ def _add_python(data: object, settings: DataSettings, name: str, reader: Reader,
         found[role] = []
         return
     if not any(isinstance(record, Mapping) for record in records):  # the named columns are not those of tuples
-        named = (
-            *("image_column", "text_column", "text_pair_column", "label_column", "label_columns"),
-            *("split_column", "caption_column", "tokens_column", "tags_column", "spans_column"),
-            *("prompt_column", "completion_column", "references_column", "messages_column"),
-        )
-        settings = settings.model_copy(update=dict.fromkeys(named))
+        settings = settings.model_copy(update=dict.fromkeys((*COLUMNS_OF_ROWS, "split_column"))).after({})
     dicts = _dicts(records, wheres, reader)
     columns = columns or list(dict.fromkeys(column for record in dicts for column in record))
     given = reader.in_memory(Records(dicts, wheres, columns, "the data"))

@@ -230,6 +230,9 @@ def build_splits(
         DataError: as `split_rows`; a label is unknown in training; images are unreadable.
     """
     found = found if isinstance(found, Found) else Found(found)
+    left = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    # Before all else: what is left may be too little for splits, and why is told here.
+    check_skipped(left, sum(map(len, found.values())) + len(left), settings)
     parts, notes = split_rows(found, settings, seed, kind)
     class_names = kind.class_names_of(parts)
     kind.require_known(parts, class_names)
@@ -237,7 +240,7 @@ def build_splits(
     total = sum(len(part) for part in parts.values()) + len(found.left_out)
     with progress.stage(reader.inspects(decode=decode), total) as advance:
         seen = {name: reader.inspect(part, advance, settings, decode=decode) for name, part in parts.items()}
-    faults = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    faults = list(left)
     for name, part in parts.items():
         faults += [Skipped(name, part[index].id, reason) for index, reason in seen[name].faults.items()]
     check_skipped(faults, total, settings)
@@ -333,6 +336,8 @@ def build_test_only(
         DataError: there are none; some are unreadable.
     """
     rows = list(found.get("test", [])) or [row for part in found.values() for row in part]
+    left = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    check_skipped(left, len(rows) + len(left), settings)
     if not rows:
         raise DataError(must_be("the data", f"at least one {reader.one}", "none"))
     class_names = CLASSES.class_names(row for part in found.values() for row in part)
@@ -340,7 +345,7 @@ def build_test_only(
         rows = CLASSES.limited(rows, settings.limit)
     with progress.stage(reader.inspects(decode=decode), len(rows)) as advance:
         seen = reader.inspect(rows, advance, settings, decode=decode)
-    skipped = [Skipped(one.split, one.id, one.reason) for one in found.left_out]
+    skipped = [*left]
     skipped += [Skipped("test", rows[index].id, reason) for index, reason in seen.faults.items()]
     check_skipped(skipped, len(rows) + len(found.left_out), settings)
     parts, pixels = scaled_alike({"test": rows}, {"test": seen}, known)

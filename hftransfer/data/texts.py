@@ -13,7 +13,15 @@ from hftransfer.base.errors import DataError, must_be, nearest
 from hftransfer.data.columns import LABEL_COLUMNS, column_of, in_lower_case, is_missing, once, passed_over
 from hftransfer.data.label_sets import OF_LABELS, OfLabels
 from hftransfer.data.pictures import IMAGE_SUFFIXES
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Reader, Records, plain_lines, require_some_sound
+from hftransfer.data.reading import (
+    InputColumns,
+    LeftOutRows,
+    NamedInput,
+    Reader,
+    Records,
+    plain_lines,
+    require_some_sound,
+)
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import FileContent, Row, TextContent, read_row
 from hftransfer.data.settings import DataSettings
@@ -245,14 +253,14 @@ class Texts(OfLabels):
         return name.endswith((".txt", *TABLE_SUFFIXES))
 
     @override
-    def lines(self, lines: Iterable[str], columns: Columns, *, pairs: bool = False) -> Iterator[NamedInput]:
+    def lines(self, lines: Iterable[str], columns: InputColumns) -> Iterator[NamedInput]:
         """Return a text for each line, empty ones but the last included, so that answers stay beside their lines; of
         JSON objects with a column of texts one for each of them, as of a table."""
         kept = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]  # Windows marks the beginning
         while kept and not kept[-1].strip():
             kept.pop()
         if (table := objects_in(kept)) is not None:
-            yield from self.of_table(Path(STDIN), table, columns, pairs=pairs, name=STDIN)
+            yield from self.of_table(Path(STDIN), table, columns, name=STDIN)
         else:
             yield from plain_lines(kept, columns)
 
@@ -270,9 +278,12 @@ class Texts(OfLabels):
         return NamedInput(str(file), _text_in(file))
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
-        first = text_column_of(columns.first, table.columns, "--column", path)
-        second = pair_column_of(columns.second, first, table.columns, "--pair-column", path) if pairs else None
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
+        named = columns.first_among(table.columns, "text_column")
+        first, second = text_column_of(named, table.columns, "--column", path), None
+        if columns.pairs:
+            named = columns.second_among(table.columns, "text_pair_column")
+            second = pair_column_of(named, first, table.columns, "--pair-column", path)
         return require_some_sound(self._of_cells(name, table, first, second))
 
     def _of_cells(self, name: str, table: Table, first: str, second: str | None) -> Iterator[NamedInput]:

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any, ClassVar, NamedTuple
 from typing_extensions import override
 
 from hftransfer.base.errors import DataError, must_be
-from hftransfer.data.columns import as_label, column_of, is_missing, is_unlabelled, once, passed_over
+from hftransfer.data.columns import as_label, column_of, first_of, is_missing, is_unlabelled, once, passed_over
 from hftransfer.data.conll import CONLL_SUFFIXES, read_conll
-from hftransfer.data.reading import Columns, LeftOutRows, NamedInput, Records, read_each, require_some_sound
+from hftransfer.data.reading import InputColumns, LeftOutRows, NamedInput, Records, read_each, require_some_sound
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import Row, json_bytes
 from hftransfer.data.settings import DataSettings
@@ -416,12 +416,13 @@ class TaggedTexts(Texts):
     # --- inputs to predict -------------------------------------------------------------------------------------------
 
     @override
-    def of_table(self, path: Path, table: Table, columns: Columns, *, pairs: bool, name: str) -> list[NamedInput]:
-        lowered = {column.lower() for column in table.columns}
-        if columns.first is not None or lowered.isdisjoint(TOKEN_COLUMNS):
-            return super().of_table(path, table, columns, pairs=False, name=name)
-        column = column_of(None, TOKEN_COLUMNS, table.columns, "--column", path)
-        return require_some_sound(_inputs_of(name, table, column))
+    def of_table(self, path: Path, table: Table, columns: InputColumns, *, name: str) -> list[NamedInput]:
+        words = replace(columns, first=None).first_among(table.columns, "tokens_column") or first_of(
+            TOKEN_COLUMNS, table.columns
+        )
+        if words is None or columns.first_among(table.columns, "text_column") is not None:
+            return super().of_table(path, table, columns, name=name)
+        return require_some_sound(_inputs_of(name, table, once(words, table.columns, path)))
 
 
 def _inputs_of(name: str, table: Table, column: str) -> Iterator[NamedInput]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hftransfer.adapters.checkpoint import Checkpoint
 from hftransfer.data.captions import captions_of
+from hftransfer.data.settings import NamedColumns
 from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Split, build_test_only
 from hftransfer.jobs.early import notes_on_licenses
@@ -111,17 +112,18 @@ def _learned(
         bases=towers.checkpoints,
         more=more,
         tables={"retrieval.parquet": _ranks(done.splits.test, done.ranks)} if done.ranks else {},
-        save_model=lambda folder, _: _save(done, folder),
+        save_model=lambda folder, _: _save(done, folder, recipe.data.named_columns),
         save_checkpoint=done.save,
         pads_always=done.dual.fixed_length,
     )
 
 
-def _save(done: CaptionsLearned, folder: Path) -> None:
-    """Write the dual encoder in its native layout, and beside it the range of deep images that it learned from."""
+def _save(done: CaptionsLearned, folder: Path, columns: NamedColumns) -> None:
+    """Write the dual encoder in its native layout, and beside it the range of deep images and the named columns that it
+    learned from."""
     done.dual.save(folder)
-    if done.splits.pixels is not None:
-        text = DualFacts(pixels=done.splits.pixels).model_dump_json(indent=1)
+    if columns or done.splits.pixels is not None:
+        text = DualFacts(columns=columns, pixels=done.splits.pixels).model_dump_json(indent=1)
         (folder / "hftransfer.json").write_text(text + "\n", encoding="utf-8")
 
 

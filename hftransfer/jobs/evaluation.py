@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hftransfer.base.errors import DataError, RecipeError, must_be
+from hftransfer.base.errors import DataError, RecipeError, must_be, some
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.base.runs import at_newest
@@ -24,7 +24,7 @@ from hftransfer.data.sources import find_rows
 from hftransfer.data.splits import Skipped, Split, Splits, build_test_only, check_skipped
 from hftransfer.jobs.session import load_rows, load_splits
 from hftransfer.predictors.load import load
-from hftransfer.predictors.predictor import Predictor, require_several, rows_of_split
+from hftransfer.predictors.predictor import Predictor, part_of, require_several, rows_of_split
 from hftransfer.recipe import Recipe, load_recipe
 from hftransfer.tasks.label_map import LabelMap
 from hftransfer.tasks.prompts import templates_of, words_for
@@ -81,6 +81,7 @@ def evaluate_model(
         progress.line(f"evaluated in {told}{remedy}")
     if by.threshold is not None:
         require_several(predictor).use_threshold(by.threshold)
+    chosen = chosen.after(predictor.columns.learned)
     if not isinstance(predictor, Predictor):
         if label_map is not None:
             raise RecipeError(must_be("--label-map", "left out for a dual encoder, which is given the labels", "given"))
@@ -98,26 +99,30 @@ def evaluate_model(
         return _judged_on_own(predictor, Path(model), split or "test", label_map, progress)
     reader, chosen = predictor.task.reader, predictor.task.read_settings(chosen)
     found = find_rows(chosen, progress, reader, to_test=split in (None, "test"))
-    rows, left = rows_of_split(found, split), [(one.id, one.reason) for one in found.left_out]
-    if reader.decodes and chosen.on_error == "skip":
+    name, rows = part_of(found, split)
+    left = [(one.id, one.reason) for one in found.left_out if one.split == ("train" if name == "all" else name)]
+    if chosen.on_error == "skip":
         rows, left = _readable(rows, left, reader, chosen, progress)
     for note in found.notes:
         progress.line(note)
     _tell_left(left, progress)
     for note in predictor.notes_on_judging(rows):
         progress.line(note)
-    return predictor.evaluate_rows(rows, chosen.decode, label_map)
+    metrics = predictor.evaluate_rows(rows, chosen.decode, label_map, told=found.labels_told)
+    if not_judged := metrics.get("labels_not_judged"):
+        progress.line(f"not judged, as the data have no columns of them: {some(not_judged)}")
+    return metrics
 
 
 def _readable(
     rows: list[Row], left: list[tuple[str, str]], reader: Reader, settings: DataSettings, progress: Progress
 ) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Return the rows whose images can be read, and those that are left out with the reasons.
+    """Return the rows that can be read, images decoded, and those that are left out with the reasons.
 
     Raises:
         DataError: they are too many.
     """
-    sound, faults = _parted(rows, reader, settings, progress)
+    sound, faults = _parted(rows, reader, settings, progress) if reader.decodes else (rows, [])
     left = [*left, *faults]
     check_skipped([Skipped("", id, reason) for id, reason in left], len(sound) + len(left), settings)
     return sound, left

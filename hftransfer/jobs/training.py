@@ -404,6 +404,7 @@ def _model_facts(recipe: Recipe, checkpoint: Checkpoint, done: Transferred) -> M
         **done.extras,
         pixels=done.splits.pixels,
         pairs=pairs,
+        columns=recipe.data.named_columns,
         merge=bool(getattr(recipe.strategy, "merge", False)),
         base=base,
         data=recipe.data.source if recipe.data.source in BUNDLED else None,

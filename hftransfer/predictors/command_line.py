@@ -270,7 +270,7 @@ def _outcomes(
     _require_no(request, ("labels", "prompts"), "left out for a model with classes of its own")
     if not predictor.task.head.writes:
         _require_no(request, ("max_new_tokens", "temperature", "seed"), "left out for a model that writes no texts")
-    given = request.named(predictor.reader, lines, pairs=bool(predictor.facts.pairs))
+    given = request.named(predictor.reader, predictor.columns, lines)
     manner = request.manner
     if _is_alone(given, predictor, request) and sys.stdout.isatty():
         manner = replace(manner, tell=_Stream().tell)
@@ -306,7 +306,7 @@ def _chosen(
         raise RecipeError(must_be("--labels", 'what to choose between, as in "cat,dog"', "none", remedy))
     names = [label.strip() for label in request.labels.split(",")]
     prompts = request.prompts[0] if len(request.prompts) == 1 else list(request.prompts) or "simple"
-    given = request.named(predictor.reader, lines)
+    given = request.named(predictor.reader, predictor.columns, lines)
     return given, predictor.predict_each([one.value for one in given], names, prompts=prompts)
 
 

@@ -32,6 +32,7 @@ from hftransfer.base.plain import JsonObject
 from hftransfer.base.progress import Progress
 from hftransfer.data.captions import captions_of
 from hftransfer.data.pictures import IMAGES
+from hftransfer.data.reading import InputColumns
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.skipped import without_test_faults
 from hftransfer.data.splits import Split, Splits
@@ -168,7 +169,8 @@ class DualPredictor:
     takes = IMAGES.inputs
 
     def __init__(self, checkpoint: Checkpoint, precision: Literal["auto", "fp32", "bf16"] = "fp32") -> None:
-        self.pixels = _facts_in(checkpoint.folder).pixels
+        facts = _facts_in(checkpoint.folder)
+        self.pixels, self.columns = facts.pixels, InputColumns(learned=facts.columns)
         """The range of values of the deep greyscale images that it learned from."""
         self.checkpoint, self.dual = checkpoint, load_dual(checkpoint)
         self._precision = precision

@@ -149,11 +149,9 @@ def embed_inputs(
     """
     write = writer_for(request.out)
     embedder = load_embedder(model, precision)
-    pairs = False
     if isinstance(embedder, Predictor):
         embedder.require_one_row()
-        pairs = bool(embedder.facts.pairs)
-    named = request.named(embedder.reader, lines, pairs=pairs)
+    named = request.named(embedder.reader, embedder.columns, lines)
     names: list[str] = []
     rows: list[np.ndarray] = []
     faults: list[str] = []

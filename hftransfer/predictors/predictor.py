@@ -30,6 +30,7 @@ from hftransfer.base.html import Fragment
 from hftransfer.base.plain import JsonObject
 from hftransfer.base.run_folder import MANIFEST
 from hftransfer.base.runs import at_newest
+from hftransfer.data.reading import InputColumns
 from hftransfer.demo.drawings import DRAWINGS
 from hftransfer.predictors.gallery import Gallery
 from hftransfer.predictors.inputs import (
@@ -184,6 +185,11 @@ class Predictor:
     def reader(self) -> Reader:
         """Return what reads its inputs."""
         return self.task.reader
+
+    @property
+    def columns(self) -> InputColumns:
+        """Return what it knows of the columns of tables: those it learned from, and whether texts are pairs."""
+        return InputColumns(pairs=bool(self.facts.pairs), learned=self.facts.columns)
 
     @property
     def explains(self) -> Explains | None:
@@ -405,9 +411,9 @@ class Predictor:
         from hftransfer.data.settings import settings_of
         from hftransfer.data.sources import rows_from_python
 
-        settings = self.task.read_settings(settings_of("memory", data))
+        settings = self.task.read_settings(settings_of("memory", data)).after(self.columns.learned)
         found = rows_from_python(rows, settings, self.reader)
-        return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map)
+        return self.evaluate_rows(rows_of_split(found, split), settings.decode, label_map, told=found.labels_told)
 
     def evaluate_rows(
         self,
@@ -415,9 +421,11 @@ class Predictor:
         decode: Literal["exact", "draft"] = "exact",
         label_map: LabelMap | None = None,
         written: int | None = None,
+        told: Sequence[str] | None = None,
     ) -> JsonObject:
         """Return the metrics of labelled rows; class ids follow the model's labels. For so many prompts as are to be
-        `written` texts are judged, 64 if nobody says.
+        `written` texts are judged, 64 if nobody says. Of several labels those that rows tell of are judged, all if
+        `told` does not say which.
 
         Raises:
             DataError: there are no rows, or one has a label the model doesn't know.
@@ -426,7 +434,7 @@ class Predictor:
         """
         from hftransfer.data.depth import PixelRange
         from hftransfer.data.splits import labelled_split
-        from hftransfer.tasks.label_map import relabelled
+        from hftransfer.tasks.label_map import mapped_labels, relabelled
 
         task = self.task
         if task.has_classes:
@@ -446,6 +454,8 @@ class Predictor:
         examples, outcomes = self._outcomes(split, settings, whole=False)
         with self._one_at_a_time:
             seen = task.looked(self.adapter, examples, settings, self.compute.autocast, lambda _: None)
+        if told is not None and task.has_labels:
+            seen = {**seen, "told": mapped_labels(told, self.class_names, label_map)}
         # As in predict: a model trained without unanswerable questions never answers nothing.
         return task.judge(outcomes, examples, names, **self._tuned, **seen).metrics
 
@@ -828,7 +838,13 @@ def _require_one_label(scoring: Scoring, name: str) -> None:
 
 
 def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row]:
-    """Return the rows of the split that is asked for, else of the first there is of test, validation and training.
+    """Return the rows of a part, as `part_of`."""
+    return part_of(found, split)[1]
+
+
+def part_of(found: Mapping[str, list[Row]], split: str | None) -> tuple[str, list[Row]]:
+    """Return the name and the rows of the split that is asked for, else of the first there is of test, validation and
+    training.
 
     Raises:
         DataError: there is no such split.
@@ -838,7 +854,7 @@ def rows_of_split(found: Mapping[str, list[Row]], split: str | None) -> list[Row
         raise DataError(must_be("the split to evaluate", allowed, f"'{split}'"))
     # What was held out of training comes first; data without splits lie in `all`.
     order = [split] if split is not None else ["test", "validation", "train", "all"]
-    return next((found[name] for name in order if name in found), [])
+    return next(((name, found[name]) for name in order if name in found), ("", []))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from hftransfer.base.errors import DataError, RecipeError, must_be
 from hftransfer.base.progress import Progress
 from hftransfer.data.inputs import inputs_at
 from hftransfer.data.pictures import IMAGE_SUFFIXES
-from hftransfer.data.reading import Columns, NamedInput
+from hftransfer.data.reading import NamedInput
 from hftransfer.predictors.dual import DualPredictor
 from hftransfer.predictors.embedding import load_embedder
 from hftransfer.predictors.inputs import OneInput, as_list, is_one
@@ -90,8 +90,7 @@ def search(
 def _given(embedder: Predictor | DualPredictor, inputs: object, column: str | None) -> list[NamedInput]:
     """Return inputs by name: a path, or a pattern, as on the command line."""
     if isinstance(inputs, str | os.PathLike):
-        pairs = isinstance(embedder, Predictor) and bool(embedder.facts.pairs)
-        return inputs_at(os.fspath(inputs), embedder.reader, Columns(column), pairs=pairs)
+        return inputs_at(os.fspath(inputs), embedder.reader, replace(embedder.columns, first=column))
     return named_inputs(as_list(inputs, embedder.reader))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from typing_extensions import override
@@ -19,7 +19,7 @@ from hftransfer.base.errors import DataError, ModelError, RecipeError, must_be
 from hftransfer.base.extras import require_extra
 from hftransfer.base.progress import Progress
 from hftransfer.data.inputs import inputs_at, inputs_of
-from hftransfer.data.reading import Columns, NamedInput
+from hftransfer.data.reading import NamedInput
 from hftransfer.predictors.inputs import as_list
 from hftransfer.predictors.load import load
 from hftransfer.predictors.looking import look_at, named_inputs, tell_unread, weights_of
@@ -129,7 +129,7 @@ def _suggested(
 def _given(predictor: Predictor, inputs: object) -> list[NamedInput]:
     """Return inputs by name: a path, or a pattern, as on the command line."""
     if isinstance(inputs, str | os.PathLike):
-        return inputs_at(os.fspath(inputs), predictor.reader, pairs=bool(predictor.facts.pairs))
+        return inputs_at(os.fspath(inputs), predictor.reader, predictor.columns)
     return named_inputs(as_list(inputs, predictor.reader))
 
 
@@ -195,9 +195,9 @@ def suggest_inputs(
         HftransferError: as `suggest`.
     """
     predictor, sha = _ready(model, count)
-    columns, pairs = Columns(column), bool(predictor.facts.pairs)
+    columns = replace(predictor.columns, first=column)
     if len(inputs) == 1:
-        named = inputs_at(inputs[0], predictor.reader, columns, pairs=pairs)
+        named = inputs_at(inputs[0], predictor.reader, columns)
     else:
-        named = inputs_of(inputs, predictor.reader, columns, pairs=pairs)
+        named = inputs_of(inputs, predictor.reader, columns)
     return _suggested(predictor, sha, named, count, seed, progress)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from hftransfer.adapters.parts import Parts
-from hftransfer.base.errors import must_be
+from hftransfer.base.errors import must_be, some
+from hftransfer.data.settings import COLUMNS_OF_ROWS, NamedColumns
 from hftransfer.metrics.familiarity import Familiarity
 from hftransfer.tasks import head_tasks
 
@@ -32,12 +33,24 @@ def _black_below_white(value: tuple[float, float]) -> tuple[float, float]:
 _Pixels = Annotated[tuple[_Finite, _Finite], AfterValidator(_black_below_white)]
 
 
+def _of_rows(value: NamedColumns) -> NamedColumns:
+    for setting, named in value.items():
+        if setting not in COLUMNS_OF_ROWS or isinstance(named, str) is (setting == "label_columns"):
+            raise ValueError(must_be("columns", f"by settings of columns ({some(COLUMNS_OF_ROWS, 3)})", setting))
+    return value
+
+
+_Columns = Annotated[NamedColumns, AfterValidator(_of_rows)]
+
+
 class DualFacts(BaseModel):
     """The facts that the folder of a dual encoder tells beyond the native files, where there are any."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task: Literal["image-text"] = "image-text"
+    columns: _Columns = Field(default_factory=dict)
+    """As those of `ModelFacts`."""
     pixels: _Pixels | None = None
     """The range of values of the deep greyscale images that it learned from."""
 
@@ -90,6 +103,8 @@ class ModelFacts(BaseModel):
     """Of pairs of texts: whether both enter the network together, or each by itself, and their features the head."""
     pairs: bool | None = None
     """Of texts: whether they were pairs in training."""
+    columns: _Columns = Field(default_factory=dict)
+    """The columns with inputs and targets that its recipe named, by setting: other tables are read by them, too."""
     pixels: _Pixels | None = None
     """The range of values of the deep greyscale images that it learned from."""
     data: str | None = None

@@ -69,6 +69,15 @@ def relabelled(rows: list[Row], class_names: Sequence[str], label_map: LabelMap 
     return [replace(row, target=_mapped(row.target, meant)) for row in rows]
 
 
+def mapped_labels(labels: Sequence[str], class_names: Sequence[str], label_map: LabelMap | None) -> tuple[str, ...]:
+    """Return what labels of data are called by the model; by an order every class has one."""
+    given = label_map_of(label_map) if isinstance(label_map, str) else label_map
+    if isinstance(given, str):
+        return tuple(class_names)
+    meant = _named(given, class_names) if given is not None else {}
+    return tuple(meant.get(label, label) for label in labels)
+
+
 def _named(given: Mapping[Any, Any], class_names: Sequence[str]) -> dict[str, str]:
     """Return a map of texts to texts; whole numbers stand for labels as they are written, and for classes by number."""
     numbered = dict(enumerate(class_names))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from hftransfer.base.errors import must_be, some
+from hftransfer.base.errors import DataError, must_be, some
 from hftransfer.data.label_sets import LABEL_SETS
 from hftransfer.data.settings import DataSettings
 from hftransfer.metrics.metric import Metric, Scores
@@ -152,6 +152,8 @@ class MultiLabelTask(HeadTask[np.ndarray]):
             thresholds = dict(zip(class_names, found, strict=True))
         at_least_one = bool(extras.get("at_least_one"))
         given = chosen(probabilities, _in_order(thresholds, class_names), at_least_one=at_least_one)
+        if (told := extras.get("told")) is not None and not set(class_names) <= set(told):
+            return _judged_of(told, labels, probabilities, given, examples, class_names, thresholds)
         tuned = {"thresholds": thresholds, "at_least_one": at_least_one}
         return _judged(labels, probabilities, given, examples, list(class_names), tuned)
 
@@ -223,6 +225,30 @@ def _labels_and_probabilities(
     """Return which labels rows have, and the probability of each, (N, C) both."""
     labels = np.asarray(examples.split.targets).astype(bool)
     return labels, np.asarray(outcomes, dtype=np.float64).reshape(-1, len(names))
+
+
+def _judged_of(
+    told: Sequence[str],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    given: np.ndarray,
+    examples: Examples,
+    class_names: Sequence[str],
+    thresholds: Mapping[str, float],
+) -> Judged:
+    """Return the scores of the labels that rows tell of: whether they have one of the others is not known.
+
+    Raises:
+        DataError: rows tell of none of the model's.
+    """
+    places = [place for place, name in enumerate(class_names) if name in told]
+    if not places:
+        raise DataError(must_be("the labels of the data", f"some of the model's ({some(class_names)})", some(told)))
+    names = [class_names[place] for place in places]
+    tuned = {"thresholds": dict(thresholds)}
+    found = _judged(labels[:, places], probabilities[:, places], given[:, places], examples, names, tuned)
+    found.metrics["labels_not_judged"] = [name for name in class_names if name not in told]
+    return found
 
 
 def _judged(

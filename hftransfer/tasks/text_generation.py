@@ -22,6 +22,7 @@ from hftransfer.data.dialogues import (
     asked_columns,
     turns_of,
 )
+from hftransfer.data.reading import InputColumns
 from hftransfer.data.rows import Row
 from hftransfer.data.tables import table_suffix
 from hftransfer.metrics.metric import Metric, Scores
@@ -310,7 +311,7 @@ class TextGeneration(HeadTask[TextScores]):
         """Return a prompt, or messages, as a row that waits for its completion."""
         where = f"prompt {place + 1}"
         if isinstance(value, Mapping) and {str(name).lower() for name in value} & ASKED_COLUMNS:
-            asked = asked_columns([str(name) for name in value], None, where)
+            asked = asked_columns([str(name) for name in value], InputColumns(), where)
             return Row(where, Dialogue(asked.turns(value, where, answered=False)), ())
         if isinstance(value, str) and value.strip():
             return Row(where, Dialogue((Turn("user", value),)), ())

@@ -119,6 +119,26 @@ def test_other_cells_are_told_by_their_place(tmp_path: Path, lines: tuple[str, .
     assert all(words in faults_of(caught) for words in told)
 
 
+def test_rows_that_nobody_labelled_whole_are_left_out(tmp_path: Path) -> None:
+    lines = [f"text {number},1,{number % 2}" for number in range(60)]
+    wanted = {"label_columns": ["toxic", "rude"], "on_error": "skip"}
+    found = _from_csv(tmp_path, "text,toxic,rude", *lines, "last,,1", **wanted)
+    assert len(_targets(found)) == 60
+    assert [one.reason for one in found.left_out] == [
+        "rows.csv:62: column 'toxic' must be 0 or 1, or yes or no; got nothing."
+    ]
+    with pytest.raises(DataError, match="column 'rude' must be 0 or 1, or yes or no; got 'maybe'"):
+        _from_csv(tmp_path, "text,toxic,rude", *lines, "last,1,maybe", **wanted)
+
+
+def test_why_all_rows_are_left_out_is_told(tmp_path: Path) -> None:
+    found = _from_csv(tmp_path, "text,toxic,rude", "a,,1", "b,,0", label_columns=["toxic", "rude"], on_error="skip")
+    with pytest.raises(DataError) as told:
+        build_splits(found, DataSettings(source="memory", on_error="skip"), 0, Progress(None), TEXTS, LABEL_SETS)
+    assert "what data.on_error: skip leaves out must be at most 5% of all rows; got 2 of 2" in faults_of(told)
+    assert "rows.csv:2: column 'toxic' must be 0 or 1" in faults_of(told)
+
+
 def test_a_column_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.label_columns must be columns of .*; got 'toxi'.*toxic"):
         _from_csv(tmp_path, "text,toxic,rude", "one,1,0", label_columns=["toxi", "rude"])

@@ -87,6 +87,17 @@ def test_arrays_of_inputs_and_labels(labels: Any) -> None:
         _targets((np.zeros((3, 8, 8, 3), np.uint8), labels))
 
 
+def test_lists_of_texts_and_of_labels() -> None:
+    texts = ["a film", "a play", "a song", "a poem"]
+    vectors = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
+    wanted = [("0", "2"), ("1",), ("0", "1"), ()]
+    assert _targets((texts, vectors), TEXTS) == wanted
+    assert _targets((texts, vectors.tolist()), TEXTS) == wanted
+    assert _targets((texts, list("abab")), TEXTS) == list("abab")
+    rows = (["a film", "a"], ["a play", "b"])  # two rows stay two rows
+    assert _targets(rows, TEXTS) == ["a", "b"]
+
+
 def test_generators_and_functions_are_read_once() -> None:
     def rows() -> Iterator[tuple[Any, str]]:
         for number in range(4):

@@ -16,7 +16,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.data.images import decode_image
 from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.pictures import CAPTIONED_IMAGES, IMAGES
-from hftransfer.data.reading import Columns, Reader
+from hftransfer.data.reading import InputColumns, Reader
 from hftransfer.data.roles import Found
 from hftransfer.data.rows import MemberContent
 from hftransfer.data.settings import DataSettings
@@ -200,7 +200,7 @@ def test_a_folder_of_compressed_shards_is_told(tmp_path: Path) -> None:
 def test_a_shard_without_labels_is_read_as_inputs(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "s.tar", {"1.png": png("red"), "2.png": png("blue")})
     table = read_table(path)
-    assert [one.name for one in IMAGES.of_table(path, table, Columns(), pairs=False, name=path.name)] == [
+    assert [one.name for one in IMAGES.of_table(path, table, InputColumns(), name=path.name)] == [
         "1.png (s.tar:1)",
         "2.png (s.tar:2)",
     ]

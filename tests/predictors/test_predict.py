@@ -24,7 +24,7 @@ from hftransfer.data.dialogues import DIALOGUES
 from hftransfer.data.inputs import inputs_of, passed_over
 from hftransfer.data.pictures import IMAGES
 from hftransfer.data.questions import QUESTIONS
-from hftransfer.data.reading import Columns, Reader
+from hftransfer.data.reading import InputColumns, Reader
 from hftransfer.data.texts import TEXTS
 from hftransfer.jobs.run import run
 from hftransfer.tasks.facts import ModelFacts
@@ -150,7 +150,7 @@ def test_texts_are_texts_unless_they_are_files(tmp_path: Path) -> None:
     ],
 )
 def test_lines_of_texts(lines: list[str], column: str | None, pairs: bool, values: list[object]) -> None:
-    found = inputs_of(["-"], TEXTS, Columns(column, None), [f"{line}\n" for line in lines], pairs=pairs)
+    found = inputs_of(["-"], TEXTS, InputColumns(column, pairs=pairs), [f"{line}\n" for line in lines])
     assert [one.value for one in found] == values
 
 
@@ -159,7 +159,7 @@ def test_what_lines_can_not_be_is_told(reader: Reader) -> None:
     with pytest.raises(DataError, match=r"standard input:2 must be a JSON object"):
         inputs_of(["-"], reader, lines=['{"text": "one"}\n', '{"text": "two"\n'])
     with pytest.raises(DataError, match=r"--column must be left out for lines of text .*; got 'body'"):
-        inputs_of(["-"], reader, Columns("body"), ["one\n"])
+        inputs_of(["-"], reader, InputColumns("body"), ["one\n"])
     assert [one.value for one in inputs_of(["-"], reader, lines=["{one}\n", "two\n"])] == ["{one}", "two"]
 
 
@@ -176,8 +176,8 @@ def test_rows_without_images_are_counted_once(tmp_path: Path) -> None:
 def test_pairs_and_questions_come_from_tables(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("premise,hypothesis\na,b\n")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"frage": "Who?", "context": "Ann."}))
-    assert inputs_of([str(tmp_path / "pairs.csv")], TEXTS, pairs=True)[0].value == ("a", "b")
-    (one,) = inputs_of([str(tmp_path / "asked.jsonl")], QUESTIONS, Columns("frage"))
+    assert inputs_of([str(tmp_path / "pairs.csv")], TEXTS, InputColumns(pairs=True))[0].value == ("a", "b")
+    (one,) = inputs_of([str(tmp_path / "asked.jsonl")], QUESTIONS, InputColumns("frage"))
     assert one.value == {"question": "Who?", "context": "Ann."}
     lines = [json.dumps({"question": f"Who {number}?", "context": "Ann."}) for number in range(2)]
     read = inputs_of(["-"], QUESTIONS, lines=[lines[0] + "\n", "\n", lines[1]])
@@ -188,7 +188,7 @@ def test_all_that_can_not_be_is_told_at_once(photos: Path) -> None:
     given = [str(photos / "photos" / "*.gif"), str(photos / "table.csv"), "-"]
     (photos / "empty").mkdir()
     with pytest.raises(DataError) as error:
-        inputs_of([*given[:2], str(photos / "empty")], IMAGES, Columns("picture"))
+        inputs_of([*given[:2], str(photos / "empty")], IMAGES, InputColumns("picture"))
     words = (
         "*.gif' must be a pattern that matches files such as *.jpg; got no file",
         "--column must be a column of",

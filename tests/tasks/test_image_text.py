@@ -332,6 +332,24 @@ def test_captions_are_checked_without_training(captions: Path, tiny: TinyModels,
         check(_recipe(tiny, flat_data), progress=SILENT)
 
 
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        (("caption", "text"), "caption"),
+        (("Captions", "label"), "Captions"),
+        (("title", "text"), "text"),
+        (("title", "label"), "title"),
+    ],
+)
+def test_captions_are_found_by_usual_names(columns: tuple[str, ...], wanted: str) -> None:
+    rows = [{"image": picture("red", n), **{name: f"{name} {n}" for name in columns}} for n in range(3)]
+    found = rows_from_python(rows, DataSettings(source="memory"), CAPTIONED_IMAGES)
+    assert [row.target for row in found["all"]] == [f"{wanted} {n}" for n in range(3)]
+    bare = [{"image": one["image"], "label": "a"} for one in rows]
+    with pytest.raises(DataError, match=r"a table with a column such as caption; got image, label. Name the column"):
+        rows_from_python(bare, DataSettings(source="memory"), CAPTIONED_IMAGES)
+
+
 def _captions_of(data: Any, **settings: Any) -> list[list[str]]:
     known = DataSettings(source="memory", label_column="caption", caption_column="caption", test_fraction=0, **settings)
     found = rows_from_python(data, known, CAPTIONED_IMAGES) if not isinstance(data, Path) else None

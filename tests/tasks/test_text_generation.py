@@ -29,7 +29,7 @@ from hftransfer.base.errors import DataError, HftransferError, ModelError, Recip
 from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
-from hftransfer.data.reading import Columns
+from hftransfer.data.reading import InputColumns
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
 from hftransfer.data.tables import read_table
@@ -298,7 +298,7 @@ def test_prompts_are_read_as_in_training(row: dict[str, Any], tmp_path: Path) ->
     file = tmp_path / "asked.jsonl"
     file.write_text(json.dumps(asked) + "\n")
     table = read_table(file)
-    (found,) = DIALOGUES.of_table(file, table, Columns(), pairs=False, name="asked.jsonl")
+    (found,) = DIALOGUES.of_table(file, table, InputColumns(), name="asked.jsonl")
     given: Any = found.value
     assert task.row_of(given, 0).content.turns == learned  # type: ignore[attr-defined]
 
@@ -307,7 +307,7 @@ def test_rows_without_messages_keep_what_goes_with_their_prompts(tmp_path: Path)
     file = tmp_path / "asked.jsonl"
     prompted = {"messages": None, "instruction": "do", "input": "it", "system": "Be brief."}
     file.write_text(json.dumps({"messages": [ASKED]}) + "\n" + json.dumps(prompted) + "\n")
-    found = DIALOGUES.of_table(file, read_table(file), Columns(), pairs=False, name="asked.jsonl")
+    found = DIALOGUES.of_table(file, read_table(file), InputColumns(), name="asked.jsonl")
     turns = [TASKS["text-generation"].row_of(one.value, 0).content.turns for one in found]  # type: ignore[attr-defined]
     assert turns == [(Turn("user", "q"),), (Turn("system", "Be brief."), Turn("user", "do\n\nit"))]
     assert [one.name for one in found] == ["asked.jsonl:1", "asked.jsonl:2"]
