@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -54,17 +54,21 @@ def write(
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     tell: Callable[[int, int], None] = lambda _, __: None,
     advance: Callable[[int], None] = lambda _: None,
+    numbers: Sequence[int] | None = None,
 ) -> list[Written]:
     """Return the text that a model writes after each prompt; `tell` gets each token as it comes, with the place of its
     prompt.
 
-    What is drawn depends on the seed and the prompt's place, and not on its neighbours in a batch.
+    What is drawn depends on the seed and the prompt's number (its place, if `numbers` are not given), and not on its
+    neighbours in a batch.
     """
+    numbers = numbers or range(len(prompts))
     found: dict[int, Written] = {}
     lengths = [len(prompt) for prompt in prompts]
     for places in _batches(lengths, padded=len(set(lengths)) > 1 and _heeds_positions(adapter)):
         with autocast():
-            batch = _Batch(adapter, [prompts[place] for place in places], places, how, tell)
+            draws = {place: _generator(how.seed, numbers[place]) for place in places}
+            batch = _Batch(adapter, [prompts[place] for place in places], draws, how, tell)
             while batch.alive:
                 batch.step()
         found |= batch.written
@@ -104,10 +108,11 @@ class _Batch:
         self,
         adapter: CausalAdapter,
         prompts: Sequence[Sequence[int]],
-        places: Sequence[int],
+        draws: Mapping[int, torch.Generator],
         how: Writing,
         tell: Callable[[int, int], None],
     ) -> None:
+        places = list(draws)
         self.model: Any = adapter.model
         self.how, self.tell, self.longest = how, tell, adapter.max_tokens
         self.device = next(self.model.parameters()).device
@@ -118,11 +123,11 @@ class _Batch:
             ids[row, widest - len(prompt) :] = torch.tensor(prompt)
             self.mask[row, widest - len(prompt) :] = 1
         self.mask = self.mask.to(self.device)
-        self.alive, self.written = list(places), dict[int, Written]()
+        self.alive, self.written = places, dict[int, Written]()
         self.ids: dict[int, list[int]] = {place: [] for place in places}
         self.sums = dict.fromkeys(places, 0.0)
         self.room = {place: self.longest - len(prompt) for place, prompt in zip(places, prompts, strict=True)}
-        self.random = {place: _generator(how.seed, place) for place in places}
+        self.random = draws
         self.cache: Any = None
         # Some families know no such argument: they make the logits of a whole prompt.
         known = inspect.signature(type(self.model).forward).parameters
@@ -186,6 +191,6 @@ class _Batch:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
 
 
-def _generator(seed: int, place: int) -> torch.Generator:
-    drawn = np.random.SeedSequence([seed, place]).generate_state(1, np.uint64)[0]
+def _generator(seed: int, number: int) -> torch.Generator:
+    drawn = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(drawn >> 1))

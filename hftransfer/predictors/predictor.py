@@ -683,18 +683,30 @@ class Predictor:
         size = self.task.answered_at_once
         for start in range(0, len(inputs), size):
             part = inputs[start : start + size]
-            read = [self._row_or_fault(given, start + place) for place, given in enumerate(part)]
-            rows = [one for one in read if not isinstance(one, DataError)]
-            answers: Iterator[object] = iter(())
-            if rows and self.task.head.writes:
-                with self._one_at_a_time:
-                    told = self.task.write(self.adapter, rows, self.data_settings(), manner, self.compute.autocast)
-                answers = iter(told)
-            elif rows:
-                examples, outcomes = self._outcomes_of_rows(rows)
-                answers = iter(self.task.said(outcomes, examples, self.class_names, **self._tuned))
-            for one in read:
+            read = {start + at: self._row_or_fault(given, start + at) for at, given in enumerate(part)}
+            rows = {place: row for place, row in read.items() if not isinstance(row, DataError)}
+            answers = iter(self._answers(rows, manner))
+            for one in read.values():
                 yield one if isinstance(one, DataError) else next(answers)
+
+    def _answers(self, rows: Mapping[int, Row], manner: Manner) -> list[Any]:
+        """Return what is said of rows, by their places among all; of one that can't be gone on with, the error: such as
+        are too long are seen before anything is computed, so that halves are parted until they are alone."""
+        if not rows:
+            return []
+        own, places = list(rows.values()), list(rows)
+        try:
+            if self.task.head.writes:
+                settings, autocast = self.data_settings(), self.compute.autocast
+                with self._one_at_a_time:
+                    return list(self.task.write(self.adapter, own, settings, manner, autocast, places))
+            examples, outcomes = self._outcomes_of_rows(own)
+            return list(self.task.said(outcomes, examples, self.class_names, **self._tuned))
+        except DataError as error:
+            if len(rows) == 1:
+                return [error]
+        halves = places[: len(places) // 2], places[len(places) // 2 :]
+        return [one for half in halves for one in self._answers({place: rows[place] for place in half}, manner)]
 
     def _row_or_fault(self, given: object, place: int) -> Row | DataError:
         if isinstance(given, DataError):

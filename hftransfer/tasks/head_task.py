@@ -227,8 +227,9 @@ class HeadTask(Task, Generic[Outcome]):
         settings: DataSettings,
         manner: Manner,
         autocast: Callable[[], AbstractContextManager[object]],
+        places: Sequence[int],
     ) -> Sequence[Any]:
-        """Return what a model whose head writes makes of each row.
+        """Return what a model whose head writes makes of each row, which has a place among all that are asked.
 
         Raises:
             DataError: a row is not one that it can go on with.

@@ -328,10 +328,11 @@ class TextGeneration(HeadTask[TextScores]):
         settings: DataSettings,
         manner: Manner,
         autocast: Callable[[], AbstractContextManager[object]],
+        places: Sequence[int],
     ) -> list[Generation]:
         if manner.max_new_tokens is not None:
             settings = settings.model_copy(update={"max_new_tokens": manner.max_new_tokens})
-        return write_for(cast("CausalAdapter", adapter), rows, settings, manner, autocast=autocast)
+        return write_for(cast("CausalAdapter", adapter), rows, settings, manner, autocast=autocast, places=places)
 
     @override
     def made_up(self, count: int) -> list[object]:

@@ -49,8 +49,9 @@ def write_for(
     *,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     advance: Callable[[int], None] = lambda _: None,
+    places: Sequence[int] | None = None,
 ) -> list[Generation]:
-    """Return what a model writes after the prompts of rows.
+    """Return what a model writes after the prompts of rows, which have these places among all that are asked.
 
     Raises:
         DataError: a prompt is longer than what the model takes.
@@ -72,7 +73,7 @@ def write_for(
             so_far.setdefault(place, []).append(token)
             manner.tell(place, _text(template, so_far[place]))
 
-    written = write(adapter, prompts, how, autocast=autocast, tell=tell, advance=advance)
+    written = write(adapter, prompts, how, autocast=autocast, tell=tell, advance=advance, numbers=places)
     return [_generation(template, one) for one in written]
 
 

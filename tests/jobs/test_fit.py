@@ -114,6 +114,10 @@ def test_questions_are_answered_from_the_context(tiny: TinyModels, tmp_path: Pat
     model.save(tmp_path / "out")
     again = load_model(tmp_path / "out").predict(question="what was it ?", context=context)
     assert again.score == pytest.approx(answer.score, abs=1e-5)
+    asked = [{"question": one, "context": context} for one in ("what was it ?", "what " * 600, "what was it ?")]
+    first, too_long, last = model.predict_each(asked)
+    assert first == last == answer
+    assert isinstance(too_long, HftransferError)
     assert set(model.evaluate(rows)) >= {"exact_match", "f1"}
     with pytest.raises(HftransferError, match="question and context"):
         model.predict([{"question": "?"}])

@@ -36,12 +36,22 @@ from hftransfer.data.tables import read_table
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.predictors.command_line import _Stream
 from hftransfer.tasks import TASKS
+from hftransfer.tasks.outcomes import Manner
 from hftransfer.tasks.templates import Template, cut, windows
 from hftransfer.tasks.text_rows import TokenLimit, encode_rows
 from hftransfer.tasks.written_texts import prompts_of
 from hftransfer.training.batches import count_of_steps, filled_batches
 from hftransfer.training.settings import TrainSettings
-from tests.builders import CHAT_TEMPLATE, WRITERS, TinyModels, byte_tokenizer, interrupted, slowly, write_tiny_writer
+from tests.builders import (
+    CHAT_TEMPLATE,
+    WRITERS,
+    TinyModels,
+    byte_tokenizer,
+    interrupted,
+    load_model,
+    slowly,
+    write_tiny_writer,
+)
 
 ROWS = [(f"name[{name}], food[{food}]", f"{name} serves {food}.") for name in "ABCDEF" for food in ("soup", "pie")]
 QUICK: dict[str, Any] = {"max_new_tokens": 8, "written": 2, "max_tokens": 96}
@@ -806,3 +816,23 @@ def test_written_texts_are_judged_by_the_nearest_reference() -> None:
 def test_roles_are_known_by_other_names() -> None:
     turns = turns_of([{"role": "human", "content": "a"}, {"role": "model", "content": "b"}], "row 1", answered=True)
     assert [turn.role for turn in turns] == ["user", "assistant"]
+
+
+def test_a_prompt_that_is_too_long_costs_no_other_its_answer(writers: dict[str, Path]) -> None:
+    model = load_model(writers["gpt2"])
+    prompts = ["a", "a" * 300, "b", "c", " ", "d"]
+    told = list(model.predict_each(prompts, Manner(5)))
+    assert [isinstance(one, DataError) for one in told] == [False, True, False, False, True, False]
+    assert "prompt 2: the prompt must be 1 to 255 tokens long" in str(told[1])
+    alone = model.predict(["a", "b", "c", "d"], max_new_tokens=5)
+    for place, wanted in zip((0, 2, 3, 5), alone, strict=True):
+        assert told[place].text == wanted.text
+        assert told[place].log_probability == pytest.approx(wanted.log_probability, abs=1e-4)
+
+
+def test_every_one_of_many_equal_prompts_is_drawn_for_itself(writers: dict[str, Path]) -> None:
+    model = load_model(writers["gpt2"])
+    told = model.predict(["name[A]"] * 70, max_new_tokens=12, temperature=1.0)
+    assert len({one.tokens for one in told}) > 60  # more than are written at once
+    again = list(model.predict_each([" ", *["name[A]"] * 3], Manner(12, 1.0)))
+    assert [one.tokens for one in again[1:]] == [one.tokens for one in told[1:4]]  # by their place among all
