@@ -36,16 +36,30 @@ PROMPT_COLUMNS = ("prompt", "instruction", "question", "query", "input")
 COMPLETION_COLUMNS = ("completion", "response", "output", "answer")
 MESSAGES_COLUMNS = ("messages", "conversations", "conversation")
 DOCUMENT_COLUMNS = ("text", "content", "document", "body")
-_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
+TOOLS = "tools"
+"""The role of the turn that stands for the tools a model may call; a chat template takes them apart from messages."""
+_ROLES = {
+    **dict.fromkeys(("gpt", "model", "bot", "ai", "function_call"), "assistant"),
+    **dict.fromkeys(("function", "observation"), "tool"),
+    "human": "user",
+    "developer": "system",
+}
 """Names of roles in other formats (ShareGPT's among them)."""
 _FIRST = ("user", "assistant")
-_AFTER = {"": ("system", *_FIRST), "system": _FIRST, "user": ("assistant",), "assistant": ("user", "tool")}
-_AFTER["tool"] = ("assistant", "tool")
+_AFTER = {
+    **dict.fromkeys(("", TOOLS), ("system", *_FIRST)),
+    "system": _FIRST,
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("assistant", "tool"),
+}
 """Which roles may come after one. Whether the assistant may begin is for the chat template to say."""
-_UNREAD_KEYS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
-_UNREAD_COLUMNS = ("tools", "functions", "history")
-"""What others put into chat templates and prompts. Only texts are read: it must be empty, or the model would learn to
-leave it out."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Keys of what the assistant thought before it said something."""
+_KEPT_KEYS = ("tool_calls", "tool_call_id", "name", *THOUGHTS)
+"""What messages hold beside texts and chat templates may read."""
+_UNREAD_COLUMNS = ("functions", "history")
+"""What others put into prompts. It is not read and must be empty, or the model would learn to leave it out."""
 _ABOUT = {"instruction": ("input", "context"), "question": ("context",)}
 """Columns with the text that a prompt is about (Alpaca's, Dolly's)."""
 ASKED_COLUMNS = {*MESSAGES_COLUMNS, *PROMPT_COLUMNS, *DOCUMENT_COLUMNS}
@@ -56,10 +70,24 @@ _PASSAGE_CHARACTERS = 2000
 
 
 class Turn(NamedTuple):
-    """A turn of one side in a conversation."""
+    """A turn of one side in a conversation, or the tools that it may call (as JSON)."""
 
     role: str
     text: str
+    more: str = ""
+    """What a message holds beside its text (calls of tools, thoughts), as JSON; empty where it holds nothing."""
+    learned: bool = True
+    """Whether it is learned, if it is the assistant's."""
+
+    @property
+    def shown(self) -> str:
+        """The turn for people."""
+        return " ".join(part for part in (f"{self.role}: {self.text}", self.more) if part)
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """The text that a model is to write here; none where it is to write more than that, or nothing."""
+        return (self.text,) if self.learned and not self.more else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +118,7 @@ class Dialogue:
     def texts(self) -> tuple[str, ...]:
         """The prompt as one text, or the document."""
         own = self.prompt or self.turns
-        return (own[0].text if len(own) == 1 else "\n".join(f"{turn.role}: {turn.text}" for turn in own),)
+        return (own[0].text if len(own) == 1 else "\n".join(turn.shown for turn in own),)
 
     @property
     def widget(self) -> dict[str, str]:
@@ -99,7 +127,7 @@ class Dialogue:
 
     def read(self) -> bytes:
         """Return the turns as JSON."""
-        return json_bytes([list(turn) for turn in self.turns])
+        return json_bytes([list(turn) if turn.more or not turn.learned else list(turn[:2]) for turn in self.turns])
 
 
 class Completions(TargetKind):
@@ -157,13 +185,16 @@ class DialogueColumns:
     references: str | None = None
     system: str | None = None
     """What is told before each prompt."""
+    tools: str | None = None
+    """The tools that may be called."""
     unread: tuple[str, ...] = ()
     """Columns that must be empty, as they are not read."""
 
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
-        all_columns = (self.first, self.beside, self.completion, self.references, self.system, *self.unread)
+        others = (self.beside, self.completion, self.references, self.system, self.tools)
+        all_columns = (self.first, *others, *self.unread)
         return [name for name in all_columns if name is not None]
 
     def row(self, record: Mapping[str, object], where: str) -> Row:
@@ -178,27 +209,36 @@ class DialogueColumns:
             return Row(where, Dialogue((Turn("", text),)), ())
         if self.form == "messages":
             turns = self.turns(record, where, answered=True)
-            return Row(where, Dialogue(turns), (turns[-1].text,))
+            return Row(where, Dialogue(turns), turns[-1].target)
         return self._pair(record, where)
 
     def _pair(self, record: Mapping[str, object], where: str) -> Row:
         assert self.completion is not None
         faults: list[str] = []
         prompt = _told(faults, lambda: self.turns(record, where, answered=False)) or ()
-        completion = _told(faults, lambda: _completion(record, str(self.completion), where)) or ""
+        completion = _told(faults, lambda: _completion(record, str(self.completion), where))
         references = _told(faults, lambda: _references(record, self.references, where)) or ()
-        if faults:
+        if completion is None or faults:
             raise DataError(*faults)
-        turns = (*prompt, Turn("assistant", completion))
-        return Row(where, Dialogue(turns), tuple(dict.fromkeys((completion, *references))))
+        return Row(where, Dialogue((*prompt, completion)), tuple(dict.fromkeys((*completion.target, *references))))
 
     def turns(self, record: Mapping[str, object], where: str, *, answered: bool) -> tuple[Turn, ...]:
         """Return the messages of a record, or its prompt, with what is told before; see `turns_of`.
 
         Raises:
-            DataError: a text is missing or empty, the turns are not in order, or there is more than texts.
+            DataError: a text is missing or empty, the turns are not in order, or there is what is not read.
         """
         _require_empty(record, self.unread, where)
+        own = self._said(record, where, answered=answered)
+        tools = _plain_json(record.get(self.tools)) if self.tools else None
+        if not tools:
+            return own
+        if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+            allowed = "a list of tools, as in [{type: function, function: {name: …, parameters: …}}]"
+            raise DataError(must_be(f"{where}: column '{self.tools}'", allowed, repr(record.get(str(self.tools)))[:80]))
+        return (Turn(TOOLS, _as_text(tools)), *own)
+
+    def _said(self, record: Mapping[str, object], where: str, *, answered: bool) -> tuple[Turn, ...]:
         value = _from_json(record.get(self.first))
         said = record.get(self.system) if self.system else None
         system = (Turn("system", said),) if isinstance(said, str) and said.strip() else ()
@@ -292,7 +332,8 @@ def _asked(columns: Sequence[str], form: Form, first: str) -> DialogueColumns:
     """Return the column of messages or prompts with those of what they are about and of what is told before."""
     beside = first_of(_ABOUT.get(first.lower(), ()), columns)
     unread = tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
-    return DialogueColumns(form, first, beside, system=in_lower_case(columns).get("system"), unread=unread)
+    lowered = in_lower_case(columns)
+    return DialogueColumns(form, first, beside, system=lowered.get("system"), tools=lowered.get(TOOLS), unread=unread)
 
 
 def _require_empty(record: Mapping[str, object], names: Iterable[str], where: str) -> None:
@@ -301,7 +342,7 @@ def _require_empty(record: Mapping[str, object], names: Iterable[str], where: st
     Raises:
         DataError: it holds something.
     """
-    remedy = "Only texts are read: write it into the texts as the model's chat template would."
+    remedy = "It is not read: write it into the texts, or into messages."
     held = {name: _from_json(record.get(name)) for name in names}
     raise_first(
         [
@@ -314,7 +355,7 @@ def _require_empty(record: Mapping[str, object], names: Iterable[str], where: st
 
 def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
     """Return messages with `role` and `content` (or `from` and `value`) as turns; `answered`, the assistant has the
-    last word, else the user.
+    last word, else the user or a tool.
 
     Raises:
         DataError: they are no messages, or their roles are out of order; all that is wrong is told.
@@ -324,47 +365,102 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
         raise DataError(must_be(where, "a list of messages with role and content", repr(value)[:80]))
     turns, faults = [], list[str]()
     for place, message in enumerate(given, start=1):
-        if more := _beyond_texts(message, f"{where}: message {place}"):
-            faults += more
+        if (turn := _told(faults, partial(_turn, message, f"{where}: message {place}"))) is None:
             continue
-        role, text = _role_and_text(message)
-        if role is None or text is None:
-            faults.append(must_be(f"{where}: message {place}", "{role, content} with texts", repr(message)[:80]))
+        if turn.role not in _AFTER or turn.role == TOOLS:
+            allowed = ", ".join(name for name in _AFTER if name not in ("", TOOLS))
+            faults.append(must_be(f"{where}: the role of message {place}", f"one of {allowed}", f"'{turn.role}'"))
             continue
-        if role not in _AFTER:
-            allowed = ", ".join(name for name in _AFTER if name)
-            faults.append(must_be(f"{where}: the role of message {place}", f"one of {allowed}", f"'{role}'"))
-            continue
-        turns.append(Turn(role, text))
+        turns.append(turn)
     raise_first(faults)
     _require_order(turns, where, answered=answered)
     return tuple(turns)
 
 
-def _beyond_texts(message: object, where: str) -> list[str]:
-    """Return what is wrong with a message that holds more than a text."""
-    faults: list[str] = []
-    if isinstance(message, Mapping):
-        _told(faults, partial(_require_empty, message, _UNREAD_KEYS, where))
-        if message.get("weight") == 0:
-            allowed, remedy = "1 or left out: each turn is learned", "End the conversation before this turn."
-            faults.append(must_be(f"{where}: weight", allowed, "0", remedy))
-    return faults
+def _turn(message: object, where: str) -> Turn:
+    """Return a message as a turn, whatever its role.
 
-
-def _role_and_text(message: object) -> tuple[str | None, str | None]:
+    Raises:
+        DataError: it is none; all that is wrong is told.
+    """
+    no_message = must_be(where, "{role, content} with texts", repr(message)[:80])
     if not isinstance(message, Mapping):
-        return None, None
-    role, text = message.get("role", message.get("from")), _joined(message.get("content", message.get("value")))
-    if not isinstance(role, str) or text is None:
-        return None, None
-    return _ROLES.get(role.lower(), role.lower()), text
+        raise DataError(no_message)
+    named = message.get("role", message.get("from"))
+    content = message.get("content", message.get("value"))
+    if not isinstance(named, str):
+        raise DataError(no_message)
+    role = _ROLES.get(named.lower(), named.lower())
+    more = {key: value for key in _KEPT_KEYS if (value := _plain_json(message.get(key))) not in (None, "", [], {})}
+    called = _plain_json(message.get("function_call"))
+    if named.lower() == "function_call":
+        called, content = _plain_json(content), None
+        if not called:
+            raise DataError(no_message)
+    calls = more.get("tool_calls") or ([called] if isinstance(called, dict) else called or [])
+    if calls:
+        more["tool_calls"] = _calls(calls, where)
+    text = _joined(content, may_be_missing=role == "assistant" and bool(more))
+    if text is None:
+        raise DataError(no_message)
+    weight = message.get("weight")
+    if not is_missing(weight) and weight not in (0, 1):
+        allowed = "1, 0 (this turn is not learned) or left out"
+        raise DataError(must_be(f"{where}: weight", allowed, repr(weight)[:40]))
+    return Turn(role, text, _as_text(more) if more else "", is_missing(weight) or weight == 1)
 
 
-def _joined(content: object) -> str | None:
+def _calls(given: object, where: str) -> list[dict[str, object]]:
+    """Return calls of tools as chat templates take them: each a function with its arguments, which are no text.
+
+    Raises:
+        DataError: one is something else.
+    """
+    found = []
+    for call in given if isinstance(given, list) else [given]:
+        own = call.get("function", call) if isinstance(call, dict) else {}
+        arguments = own.get("arguments", {}) if isinstance(own, dict) else None
+        arguments = _plain_json(arguments) if arguments not in (None, "") else {}
+        if not isinstance(own, dict) or not isinstance(own.get("name"), str) or not isinstance(arguments, dict):
+            allowed = "calls of tools, as in [{type: function, function: {name: …, arguments: {…}}}]"
+            raise DataError(must_be(f"{where}: tool_calls", allowed, repr(call)[:80]))
+        known = {"id": call["id"]} if isinstance(call, dict) and "id" in call else {}
+        found.append({**known, "type": "function", "function": {"name": own["name"], "arguments": arguments}})
+    return found
+
+
+def _plain_json(value: object) -> object:
+    """Return what a cell or a key holds, a list or an object that is written as JSON read, less what is None within:
+    tables of Arrow give each object the keys of all."""
+    if isinstance(value, np.ndarray | tuple):
+        value = list(value)
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain_json_within(own) for key, own in value.items() if own is not None}
+    if isinstance(value, list):
+        return [_plain_json_within(own) for own in value]
+    return None if is_missing(value) or value == "null" else value
+
+
+def _plain_json_within(value: object) -> object:
+    """Return what stands within a list or an object: a text is one, whatever it looks like."""
+    return value if isinstance(value, str) else _plain_json(value)
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _joined(content: object, *, may_be_missing: bool = False) -> str | None:
     """Return the text of a message, also of one in parts that are texts; None where it is no text."""
     if isinstance(content, str):
         return content
+    if may_be_missing and (is_missing(content) or content == []):
+        return ""
     parts = content if isinstance(content, list | tuple) else ()
     texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
     found = [text for text in texts if isinstance(text, str)]
@@ -380,9 +476,11 @@ def _require_order(turns: Sequence[Turn], where: str, *, answered: bool) -> None
         if turn.role not in _AFTER[before]:
             allowed = " or ".join(_AFTER[before]) + (f" after {before}" if before else " at the start")
             raise DataError(must_be(f"{where}: the role of message {place}", allowed, f"'{turn.role}'"))
-        if not turn.text.strip() and turn.role == "assistant":
+        if not turn.text.strip() and not turn.more and turn.role == "assistant":
             raise DataError(must_be(f"{where}: message {place} of the assistant", "a text", "an empty one"))
         before = turn.role
+    if answered and not any(turn.learned for turn in turns if turn.role == "assistant"):
+        raise DataError(must_be(where, "messages with an assistant turn that is learned", "all of weight 0"))
     last = "assistant" if answered else "user"
     if before != last and not (not answered and before == "tool"):
         raise DataError(must_be(f"{where}: the role of the last message", last, before))
@@ -424,14 +522,13 @@ def _text_of(record: Mapping[str, object], column: str, where: str) -> str:
     return value
 
 
-def _completion(record: Mapping[str, object], column: str, where: str) -> str:
+def _completion(record: Mapping[str, object], column: str, where: str) -> Turn:
     value = _from_json(record.get(column))
     if isinstance(value, list | tuple) and len(value) == 1:
-        raise_first(_beyond_texts(value[0], f"{where}: column '{column}'"))
-        role, text = _role_and_text(value[0])
-        if role == "assistant" and text and text.strip():
-            return text
-    return _text_of(record, column, where)
+        turn = _turn(value[0], f"{where}: column '{column}'")
+        if turn.role == "assistant" and turn.learned and (turn.text.strip() or turn.more):
+            return turn
+    return Turn("assistant", _text_of(record, column, where))
 
 
 def _references(record: Mapping[str, object], column: str | None, where: str) -> tuple[str, ...]:

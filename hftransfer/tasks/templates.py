@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from hftransfer.base.errors import DataError, ModelError, first_line, must_be
+from hftransfer.data.dialogues import THOUGHTS, TOOLS, Turn
+from hftransfer.data.tables import raise_first
 
 if TYPE_CHECKING:
-    from hftransfer.data.dialogues import Dialogue, Turn
+    from hftransfer.data.dialogues import Dialogue
 
 PLAIN = "{prompt}\n"
 """What a prompt is put into where a tokenizer has no chat template."""
@@ -97,7 +101,7 @@ class Template:
     @cached_property
     def turn_end(self) -> int | None:
         """The special token with which the chat template ends a turn; None where it has none."""
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        turns = (Turn("user", "a"), Turn("assistant", "b"))
         try:
             whole, before = self._chat(turns), self._chat(turns[:1], writes=True)
         except DataError:
@@ -112,10 +116,13 @@ class Template:
         Raises:
             DataError: the template can't be applied to it.
         """
+        if self.loss_on == "all" and not all(turn.learned for turn in dialogue.turns):
+            raise DataError(must_be(f"{where}: weight", "1 or left out with data.loss_on: all", "0"))
         if dialogue.is_document:
             ids = [*self._begin, *self._bare(dialogue.turns[0].text), self.end]
             return Encoded(ids, _after_first(ids))
         if self.text is not None:
+            _require_texts(dialogue.turns, where)
             prompt, turn = self.prompt(dialogue.prompt, where), dialogue.turns[-1]
             completion = [*self._bare(turn.text), self.end]
             return self._learned([*prompt, *completion], [0] * len(prompt) + [1] * len(completion))
@@ -131,7 +138,9 @@ class Template:
             remedy = "Start the conversation with a user message."
             raise DataError(must_be(where, "a prompt with a completion", "only an assistant message", remedy))
         if self.text is None:
-            return self._chat(_messages(turns), where, writes=True)
+            self._require_told(turns, where)
+            return self._chat(turns, where, writes=True)
+        _require_texts(turns, where)
         if any(turn.role in ("assistant", "tool") for turn in turns):
             remedy = "Leave data.template out, with a model whose tokenizer has a chat template."
             allowed = "a single prompt, since data.template has room for one"
@@ -147,7 +156,7 @@ class Template:
         """
         ids, messages, before = self.prompt(turns, where), _messages(turns), 0
         if self.text is None:
-            rendered = str(self._applied(messages, where, add_generation_prompt=True, tokenize=False))
+            rendered = str(self._applied(turns, where, add_generation_prompt=True, tokenize=False))
         else:
             before = len(self._begin)
             rendered = self.text.replace("{prompt}", "\n".join(message["content"] for message in messages))
@@ -163,7 +172,7 @@ class Template:
         for message in messages:
             text = message["content"].strip()
             start = rendered.find(text, at)
-            if start < 0:
+            if not text or start < 0:
                 continue  # a template may leave a turn out
             at = start + len(text)
             own = [
@@ -175,42 +184,47 @@ class Template:
         return Placed(ids, texts)
 
     def _conversation(self, dialogue: Dialogue, where: str) -> Encoded:
-        messages = _messages(dialogue.turns)
-        whole = self._chat(messages, where)
-        marked = self._marked(messages, where)
-        labels = marked if marked is not None else self._grown(dialogue, whole, where)
+        self._require_told(dialogue.turns, where)
+        whole = self._chat(dialogue.turns, where)
+        labels = self._marked(dialogue.turns, where)
+        if labels is None:
+            labels = [0] * len(whole)
+            for start, stop in self._grown(dialogue, whole, where, learned=True):
+                labels[start:stop] = [1] * (stop - start)
+        else:
+            for start, stop in self._grown(dialogue, whole, where, learned=False):
+                labels[start:stop] = [0] * (stop - start)
         ends = self._ended(whole, labels)
         if labels[-1] == 1 and not ends:
             # The template ends no turn: without this token the model would never learn to stop.
             return self._learned([*whole, self.end], [*labels, 1])
         return self._learned(whole, labels)
 
-    def _grown(self, dialogue: Dialogue, whole: list[int], where: str) -> list[int]:
-        """Return the labels of the turns of the assistant, by how the conversation grows with each."""
-        labels, last = [0] * len(whole), len(dialogue.turns) - 1
+    def _grown(self, dialogue: Dialogue, whole: list[int], where: str, *, learned: bool) -> Iterator[tuple[int, int]]:
+        """Yield where the turns of the assistant that are `learned`, or are not, start and stop among the tokens, by
+        how the conversation grows with each."""
+        last = len(dialogue.turns) - 1
         for place, turn in enumerate(dialogue.turns):
-            if turn.role != "assistant":
+            if turn.role != "assistant" or turn.learned is not learned:
                 continue
-            messages = _messages(dialogue.turns[: place + 1])
-            after = whole if place == last else self._chat(messages, where)
-            before = self._before(messages, after, where)
+            turns = dialogue.turns[: place + 1]
+            after = whole if place == last else self._chat(turns, where)
+            before = self._before(turns, after, where)
             if before is None or after[: len(before)] != before or whole[: len(after)] != after:
-                if place == last:
+                if place == last or not learned:
                     allowed = "one whose text grows with each message"
                     remedy = "Give data.template, as in '{prompt}\\n'."
                     got = f"another ({where})"
                     raise DataError(must_be(f"the chat template of model '{self.name}'", allowed, got, remedy))
                 continue  # such a template writes earlier turns otherwise (without their thoughts): the last is learned
-            stop = self._turn_stop(after, len(before))
-            labels[len(before) : stop] = [1] * (stop - len(before))
-        return labels
+            yield len(before), self._turn_stop(after, len(before))
 
-    def _before(self, messages: list[dict[str, str]], ids: list[int], where: str) -> list[int] | None:
-        """Return the tokens after which the last of the messages was written, of those of all messages; None where that
-        can't be told."""
-        if any(message["role"] == "user" for message in messages[:-1]):
-            return self._chat(messages[:-1], where, writes=True)
-        if any(message["role"] == "assistant" for message in messages[:-1]):
+    def _before(self, turns: Sequence[Turn], ids: list[int], where: str) -> list[int] | None:
+        """Return the tokens after which the last of the turns was written, of those of all turns; None where that can't
+        be told."""
+        if any(turn.role == "user" for turn in turns[:-1]):
+            return self._chat(turns[:-1], where, writes=True)
+        if any(turn.role == "assistant" for turn in turns[:-1]):
             return None
         # The assistant begins: what opens its turn is looked for, as few templates render what no user began.
         opening = self._opening
@@ -221,7 +235,7 @@ class Template:
     @cached_property
     def _opening(self) -> tuple[int, ...]:
         """The tokens by which the chat template opens a turn that is to be written; none where it has none."""
-        turns = [{"role": "user", "content": "a"}]
+        turns = (Turn("user", "a"),)
         before, opened = self._chat(turns), self._chat(turns, writes=True)
         return tuple(opened[len(before) :]) if opened[: len(before)] == before else ()
 
@@ -230,11 +244,11 @@ class Template:
         special = [place for place in range(start, len(ids)) if ids[place] in self._special]
         return special[-1] + 1 if special else len(ids)
 
-    def _marked(self, messages: list[dict[str, str]], where: str) -> list[int] | None:
+    def _marked(self, turns: Sequence[Turn], where: str) -> list[int] | None:
         """Return the labels that the template's own marks give; None where it has none, or they mark nothing."""
         if _GENERATION not in str(self.tokenizer.chat_template):
             return None
-        found = self._applied(messages, where, return_dict=True, return_assistant_tokens_mask=True)
+        found = self._applied(turns, where, return_dict=True, return_assistant_tokens_mask=True)
         ids, mask = [list(found[name]) for name in ("input_ids", "assistant_masks")]
         if not any(mask):
             return None
@@ -273,10 +287,38 @@ class Template:
 
         return list(self.tokenizer(clean_text(text), add_special_tokens=False, truncation=False)["input_ids"])
 
-    def _chat(self, messages: list[dict[str, str]], where: str = "a message", *, writes: bool = False) -> list[int]:
-        return list(self._applied(messages, where, add_generation_prompt=writes, return_dict=True)["input_ids"])
+    def _require_told(self, turns: Sequence[Turn], where: str) -> None:
+        """Return if the chat template tells what turns hold beside texts: what it passes over a model would learn to
+        leave out. Thoughts of earlier turns are left out by design.
 
-    def _applied(self, messages: list[dict[str, str]], where: str, *, tokenize: bool = True, **options: object) -> Any:
+        Raises:
+            DataError: it does not.
+        """
+        without, faults = dict[str, tuple[Turn, ...]](), list[str]()
+        if turns and turns[0].role == TOOLS:
+            without[TOOLS] = tuple(turns[1:])
+        for place, turn in enumerate(turns):
+            held = json.loads(turn.more) if turn.more else {}
+            for key in held.keys() - {"name", "tool_call_id"}:
+                if key not in THOUGHTS or place == len(turns) - 1:
+                    rest = {name: value for name, value in held.items() if name != key}
+                    bare = turn._replace(more=json.dumps(rest) if rest else "")
+                    without[key] = (*turns[:place], bare, *turns[place + 1 :])
+        if not without:
+            return
+        whole, name = self._applied(turns, where, tokenize=False), f"the chat template of model '{self.name}'"
+        for key, others in without.items():
+            with contextlib.suppress(DataError):  # what it can't do without it tells
+                if self._applied(others, where, tokenize=False) != whole:
+                    continue
+                remedy = "Choose a model that learned to use them, or write them into the texts."
+                faults.append(must_be(f"{where}: {name}", f"one that tells {key}", "one that leaves them out", remedy))
+        raise_first(faults)
+
+    def _chat(self, turns: Sequence[Turn], where: str = "a message", *, writes: bool = False) -> list[int]:
+        return list(self._applied(turns, where, add_generation_prompt=writes, return_dict=True)["input_ids"])
+
+    def _applied(self, turns: Sequence[Turn], where: str, *, tokenize: bool = True, **options: object) -> Any:
         if not self.tokenizer.chat_template:
             remedy = "Choose a chat model (its name often ends with -Instruct), or give prompts and completions."
             allowed = "one with a chat template, for conversations"
@@ -284,7 +326,8 @@ class Template:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = self.tokenizer.apply_chat_template(messages, tokenize=tokenize, **options)
+                tools = json.loads(turns[0].text) if turns and turns[0].role == TOOLS else None
+                found = self.tokenizer.apply_chat_template(_messages(turns), tools=tools, tokenize=tokenize, **options)
         except Exception as error:  # whatever a template raises: it is a program of its own
             allowed = "one that takes these messages"
             got = f"{type(error).__name__}: {first_line(error)}"
@@ -294,10 +337,25 @@ class Template:
         return found
 
 
-def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
+def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     from hftransfer.adapters.texts import clean_text
 
-    return [{"role": turn.role, "content": clean_text(turn.text)} for turn in turns]
+    return [
+        {
+            "role": turn.role,
+            "content": clean_text(turn.text),
+            **(json.loads(clean_text(turn.more)) if turn.more else {}),
+        }
+        for turn in turns
+        if turn.role != TOOLS
+    ]
+
+
+def _require_texts(turns: Sequence[Turn], where: str) -> None:
+    if any(turn.more or turn.role == TOOLS for turn in turns):
+        remedy = "Leave data.template out, with a model whose tokenizer has a chat template for them."
+        allowed = "texts alone, since data.template has room for nothing else"
+        raise DataError(must_be(where, allowed, "tools, calls of them, or thoughts", remedy))
 
 
 def _after_first(ids: Sequence[int]) -> list[int]:

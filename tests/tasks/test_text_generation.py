@@ -210,7 +210,6 @@ def test_a_prompt_without_room_is_told_or_left_out_and_a_cut_is_noted() -> None:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 ASKED, SAID = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
-CALLED = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "look"}}]}
 
 
 def read(rows: object, **settings: Any) -> list[Any]:
@@ -257,15 +256,13 @@ def test_rows_of_every_form_are_read() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "{role, content} with texts"),
         ({"messages": "hello"}, "a list of messages"),
         ({"label": "x"}, "one layout (text; prompt, completion; messages; instruction, input, output); got label."),
-        (
-            {"messages": [ASKED, {**CALLED, "content": "let me look"}]},
-            "message 2: tool_calls must be empty or left out",
-        ),
-        ({"prompt": "q", "completion": [{**SAID, **CALLED, "content": "a"}]}, "'completion': tool_calls must be"),
-        ({"messages": [ASKED, CALLED]}, "Only texts are read: write it into the texts as the model's chat template"),
-        ({"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}, "message 2: reasoning_content must be empty"),
-        ({"messages": [ASKED, {**SAID, "weight": 0}]}, "message 2: weight must be 1 or left out"),
-        ({"messages": [ASKED, SAID], "tools": [{"name": "look"}]}, "row[0]: tools must be empty or left out"),
+        ({"messages": [ASKED, {**SAID, "tool_calls": ["look"]}]}, "message 2: tool_calls must be calls of tools"),
+        ({"messages": [ASKED, {**SAID, "tool_calls": [{"name": "a", "arguments": "b"}]}]}, "arguments: {…}}}]; got"),
+        ({"messages": [ASKED, {"role": "assistant", "content": None}]}, "message 2 must be {role, content}"),
+        ({"messages": [ASKED, {"role": "function_call", "content": "look"}]}, "message 2: tool_calls must be calls"),
+        ({"messages": [ASKED, {**SAID, "weight": 0}]}, "an assistant turn that is learned; got all of weight 0"),
+        ({"messages": [ASKED, {**SAID, "weight": 0.5}]}, "message 2: weight must be 1, 0 (this turn is not learned)"),
+        ({"messages": [ASKED, SAID], "tools": "look"}, "column 'tools' must be a list of tools, as in [{type:"),
         ({"instruction": "p", "output": "c", "history": [["q", "a"]]}, "row[0]: history must be empty or left out"),
         (
             {"messages": [{"role": "system", "content": "Be long."}, ASKED, SAID], "system": "Be brief."},
@@ -286,6 +283,114 @@ def test_what_a_prompt_is_about_and_what_is_told_before_it_are_read() -> None:
     empty = {"tool_calls": None, "reasoning_content": "", "weight": 1}
     row = {"messages": [ASKED, {**SAID, **empty}], "system": "Be brief.", "tools": "[]"}
     assert read([row])[0].content == dialogue(("system", "Be brief."), ("user", "q"), ("assistant", "a"))
+
+
+# --- tools, thoughts, turns that are not learned ---------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+ANSWERED = [{"role": "tool", "tool_call_id": "1", "content": "rain"}, {"role": "assistant", "content": "Rain."}]
+OF_TOOLS = (
+    "{% if tools %}{{ '<s>tools\n' + tools | tojson + '<end>\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<s>' + message['role'] + '\n' }}"
+    "{% if message['reasoning_content'] and loop.last %}{{ '(' + message['reasoning_content'] + ')' }}{% endif %}"
+    "{{ message['content'] }}"
+    "{% for call in message['tool_calls'] %}{{ call['function'] | tojson }}{% endfor %}{{ '<end>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant\n' }}{% endif %}"
+)
+
+
+def called(form: str, arguments: object) -> dict[str, Any]:
+    """A message that calls a tool, in one of the forms there are."""
+    function = {"name": "look", "arguments": arguments}
+    forms: dict[str, dict[str, Any]] = {
+        "openai": {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": function}]},
+        "bare": {"role": "assistant", "content": "", "tool_calls": [{**function, "id": "1"}]},
+        "json": {"role": "assistant", "tool_calls": json.dumps([{"id": "1", "function": function}])},
+        "legacy": {"role": "assistant", "content": None, "function_call": function},
+        "sharegpt": {"from": "function_call", "value": json.dumps(function)},
+    }
+    return forms[form]
+
+
+def learned_text(row: Any, template: Template) -> str:
+    encoded = template.encode(row.content, row.id)
+    ids = [own for own, label in zip(encoded.ids, encoded.labels, strict=True) if label]
+    return str(template.tokenizer.decode(ids))
+
+
+@pytest.mark.parametrize("form", ["openai", "bare", "json", "legacy", "sharegpt"])
+@pytest.mark.parametrize("arguments", [{"at": "Rome", "unit": None}, '{"at": "Rome"}'])
+def test_calls_of_tools_are_learned_as_the_chat_template_writes_them(form: str, arguments: object) -> None:
+    (row,) = read([{"messages": [ASKED, called(form, arguments), *ANSWERED], "tools": [TOOL]}])
+    template = Template.of(byte_tokenizer(chat=OF_TOOLS), None, "completion")
+    call = '{"name": "look", "arguments": {"at": "Rome"}}'
+    assert learned_text(row, template) == f"{call}<end>Rain.<end>"
+    whole = template.tokenizer.decode(template.encode(row.content, row.id).ids)
+    assert whole == (
+        f"<s>tools\n{json.dumps([TOOL])}<end>\n<s>user\nq<end>\n<s>assistant\n{call}<end>\n"
+        "<s>tool\nrain<end>\n<s>assistant\nRain.<end>\n"
+    )
+
+
+def test_tools_are_part_of_the_prompt() -> None:
+    row = {"messages": [ASKED, called("openai", {})], "tools": json.dumps([TOOL])}
+    (one,) = read([row])
+    assert one.content.prompt[0].role == "tools"
+    assert one.content.group != read([{**row, "tools": "[]"}])[0].content.group
+    assert one.target == ()  # what is written can't be compared with a call
+    assert read([{"prompt": "q", "completion": [called("openai", {})]}])[0].target == ()
+    template = Template.of(byte_tokenizer(chat=OF_TOOLS), None, "completion")
+    prompt = template.tokenizer.decode(template.prompt(one.content.prompt, "row"))
+    assert prompt == f"<s>tools\n{json.dumps([TOOL])}<end>\n<s>user\nq<end>\n<s>assistant\n"
+    assert read([{"prompt": "q", "completion": "a", "tools": [TOOL]}])[0].content.prompt[0].role == "tools"
+
+
+def test_thoughts_are_learned_where_the_template_writes_them() -> None:
+    (row,) = read([{"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}])
+    template = Template.of(byte_tokenizer(chat=OF_TOOLS), None, "completion")
+    assert learned_text(row, template) == "(Well.)a<end>"
+    # Thoughts of earlier turns are left out by templates on purpose.
+    (row,) = read([{"messages": [ASKED, {**SAID, "reasoning_content": "Well."}, ASKED, SAID]}])
+    assert learned_text(row, template) == "a<end>"
+
+
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ({"messages": [ASKED, called("openai", {}), *ANSWERED]}, "tool_calls"),
+        ({"messages": [ASKED, SAID], "tools": [TOOL]}, "tools"),
+        ({"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}, "reasoning_content"),
+        ({"messages": [ASKED, {**SAID, "thinking": "Well."}]}, "thinking"),
+    ],
+)
+def test_a_template_that_leaves_out_what_turns_hold_is_refused(row: dict[str, Any], key: str) -> None:
+    (one,) = read([row])
+    template = Template.of(byte_tokenizer(), None, "completion")
+    with pytest.raises(DataError, match=f"must be one that tells {key}; got one that leaves them out"):
+        template.encode(one.content, one.id)
+    plain = Template.of(byte_tokenizer(), "{prompt}\n", "completion")
+    with pytest.raises(DataError, match=r"texts alone, since data\.template has room for nothing else"):
+        plain.encode(one.content, one.id)
+
+
+@pytest.mark.parametrize("marks", [False, True])
+def test_turns_of_weight_0_are_not_learned(marks: bool) -> None:
+    (row,) = read([{"messages": [ASKED, {**SAID, "weight": 0}, ASKED, {**SAID, "content": "b", "weight": 1}]}])
+    chat = CHAT_TEMPLATE
+    if marks:
+        chat = (
+            "{% for message in messages %}{{ '<s>' + message['role'] + '\n' }}{% if message['role'] == 'assistant' %}"
+            "{% generation %}{{ message['content'] + '<end>' }}{% endgeneration %}{% else %}"
+            "{{ message['content'] + '<end>' }}{% endif %}{{ '\n' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<s>assistant\n' }}{% endif %}"
+        )
+    template = Template.of(byte_tokenizer(chat=chat), None, "completion")
+    assert learned_text(row, template) == "b<end>"
+    (last,) = read([{"messages": [ASKED, SAID, ASKED, {**SAID, "content": "b", "weight": 0}]}])
+    assert learned_text(last, template) == "a<end>"
+    assert last.target == ()
+    with pytest.raises(DataError, match=r"weight must be 1 or left out with data.loss_on: all"):
+        Template.of(byte_tokenizer(chat=chat), None, "all").encode(row.content, row.id)
 
 
 @pytest.mark.parametrize(
